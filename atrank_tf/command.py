@@ -1,0 +1,44 @@
+"""How every `python -m atrank_tf.<command>` starts: flags in, one clear line out when they are wrong."""
+
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import app, flags, logging
+
+
+def run(main: Callable[[], None]) -> None:
+    """Parses the absl flags, runs `main()` and turns a person's mistakes into one line and exit code 1.
+
+    A wrong flag, a wrong value (`ValueError`), a missing file (`OSError`) or a missing extra
+    (`ImportError`) prints `<command>: <what was wrong>` to stderr. `--verbosity=1` shows the
+    traceback as well. Anything else is a bug of this package and keeps its traceback.
+    """
+    app.run(lambda argv: _guarded(main, argv), flags_parser=_parse)
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+    try:
+        rest = list(flags.FLAGS(list(argv)))
+    except flags.Error as error:
+        _fail(argv[0], error)
+    if len(rest) > 1:
+        _fail(argv[0], ValueError(f"Expected flags only (--name=value). Received: {rest[1]!r}."))
+    return rest
+
+
+def _guarded(main: Callable[[], None], argv: Sequence[str]) -> None:
+    try:
+        main()
+    except (ValueError, OSError, ImportError) as error:
+        if logging.get_verbosity() >= logging.DEBUG:
+            raise
+        _fail(argv[0], error)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _fail(program: str, error: Exception) -> None:
+    name = program.rsplit("/", 1)[-1].removesuffix(".py")
+    message = " ".join(str(error).split())
+    sys.stderr.write(f"{name}: {message}\n")
+    sys.exit(1)

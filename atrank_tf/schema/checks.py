@@ -1,0 +1,154 @@
+"""What a declaration must satisfy beyond its types: sizes that make sense, names that exist."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from atrank_tf.schema.reading import suggestion
+from atrank_tf.schema.spec import SECONDS, Candidates, Features, Schema, SplitKind, Ties
+
+_NAME_FORBIDDEN = set("/:, \t\n")
+
+
+def check(schema: Schema) -> None:
+    """Raises ValueError at the first thing that is wrong; the message names its place in the file."""
+    _names(schema)
+    _tables(schema)
+    for name, entity in schema.entities.items():
+        place = f"entities.{name}"
+        _known("table", entity.id.table, schema.tables, f"{place}.id")
+        if entity.id.dtype not in ("", "string", "int64"):
+            raise ValueError(f'Expected "string" or "int64" for {place}.id.dtype. Received: {entity.id.dtype!r}.')
+        if entity.id.column in (*entity.features, *entity.dense):
+            raise ValueError(f'Column "{entity.id.column}" of [{place}] is both the id and a feature. Keep one.')
+        _features(entity, schema, place)
+    _features(schema.user, schema, "user")
+    for name, group in schema.groups.items():
+        place = f"groups.{name}"
+        _known("entity", group.entity, schema.entities, place)
+        if not group.actions:
+            raise ValueError(f"Expected at least one action in [{place}]. Received: actions=[].")
+        _unique(group.actions, f"{place}.actions")
+        _positive(group.max_length, "max_length", place)
+        _not_negative(group.width, "width", place)
+        _columns(group.columns, ("user_id", "action", "timestamp"), place)
+    _tasks(schema)
+    _time_and_split(schema)
+
+
+def _names(schema: Schema) -> None:
+    for room in ("tables", "entities", "groups", "tasks"):
+        for name in getattr(schema, room):
+            if not name or _NAME_FORBIDDEN & set(name):
+                raise ValueError(f"Expected a name without spaces, commas, '/' or ':' in [{room}]. Received: {name!r}.")
+    for room in ("tables", "entities", "groups", "tasks"):
+        if not getattr(schema, room):
+            raise ValueError(f"Expected at least one entry in [{room}]. Received: none.")
+    inputs: dict[str, str] = {"now": "the request time"}
+    for owner, names in _input_names(schema).items():
+        for name in names:
+            if name in inputs:
+                raise ValueError(f"[{owner}] and {inputs[name]} would both be the model input {name!r}. Rename one.")
+            inputs[name] = f"[{owner}]"
+
+
+def _input_names(schema: Schema) -> dict[str, list[str]]:
+    names = {f"groups.{g}": [f"{g}_id", f"{g}_action", f"{g}_timestamp"] for g in schema.groups}
+    names |= {
+        f"tasks.{t}": [f"{t}_candidates", *(f"{t}_{c}" for c in (*task.context.features, *task.context.dense))]
+        for t, task in schema.tasks.items()
+    }
+    return names | {"user": [f"user_{c}" for c in (*schema.user.features, *schema.user.dense)]}
+
+
+def _tables(schema: Schema) -> None:
+    for name, table in schema.tables.items():
+        _positive(table.dim, "dim", f"tables.{name}")
+        _positive(table.min_count, "min_count", f"tables.{name}")
+        _not_negative(table.rows, "rows", f"tables.{name}")
+    used = {entity.id.table for entity in schema.entities.values()}
+    for features in (*schema.entities.values(), schema.user, *(task.context for task in schema.tasks.values())):
+        used |= {feature.table for feature in features.features.values()}
+    for name in schema.tables:
+        if name not in used:
+            raise ValueError(
+                f"[tables.{name}] is used by no entity, user or context feature. Remove it or name it there."
+            )
+
+
+def _features(features: Features, schema: Schema, place: str) -> None:
+    for column, feature in features.features.items():
+        _known("table", feature.table, schema.tables, f"{place}.features.{column}")
+        _positive(feature.max_values, "max_values", f"{place}.features.{column}")
+        if not feature.separator:
+            raise ValueError(f"Expected a separator in [{place}.features.{column}]. Received: ''.")
+        if column in features.dense:
+            raise ValueError(f'Column "{column}" of [{place}] is both in features and in dense. Keep one.')
+    for column, dense in features.dense.items():
+        if dense.variance < 0:
+            raise ValueError(
+                f"variance must not be negative. Received: variance={dense.variance} in [{place}.dense.{column}]."
+            )
+
+
+def _tasks(schema: Schema) -> None:
+    for name, task in schema.tasks.items():
+        place = f"tasks.{name}"
+        _known("group", task.group, schema.groups, place)
+        for action in task.actions:
+            _known("action", action, schema.groups[task.group].actions, place)
+        _unique(task.actions, f"{place}.actions")
+        _not_negative(task.negatives.uniform, "uniform", f"{place}.negatives")
+        _not_negative(task.negatives.popularity, "popularity", f"{place}.negatives")
+        sampled = task.negatives.uniform + task.negatives.popularity
+        if task.candidates is Candidates.SAMPLED and not sampled:
+            raise ValueError(
+                f'Expected negatives in [{place}], as {{ uniform = 4 }}, or candidates = "impressions". Received: none.'
+            )
+        if task.candidates is Candidates.IMPRESSIONS and sampled:
+            raise ValueError(f'[{place}] has candidates = "impressions" and negatives. Keep one.')
+        if task.candidates is Candidates.SAMPLED and (task.context.features or task.context.dense):
+            raise ValueError(f'[{place}.context] needs candidates = "impressions": a sampled negative has no context.')
+        if task.candidates is Candidates.IMPRESSIONS and task.ties is Ties.ORDERED:
+            raise ValueError(f'[{place}] has impressions, which have no place in the log: use ties = "strict".')
+        _features(task.context, schema, f"{place}.context")
+        _columns(task.columns, ("request_id", "user_id", "timestamp", "label"), place)
+
+
+def _time_and_split(schema: Schema) -> None:
+    if schema.time.unit not in SECONDS:
+        raise ValueError(f'Unknown unit "{schema.time.unit}" in [time]. {suggestion(schema.time.unit, SECONDS)}')
+    if not 2 <= schema.time.buckets <= 32:
+        raise ValueError(f"buckets must be between 2 and 32. Received: buckets={schema.time.buckets} in [time].")
+    split = schema.split
+    if split.kind is SplitKind.BY_TIME and not 0 < split.validation_from < split.test_from:
+        raise ValueError(
+            "Expected 0 < validation_from < test_from in [split] (dates or Unix seconds). "
+            f"Received: validation_from={split.validation_from}, test_from={split.test_from}."
+        )
+    if split.kind is SplitKind.LEAVE_LAST_OUT and (split.validation_from or split.test_from):
+        raise ValueError('[split] has validation_from or test_from, which need kind = "by_time".')
+
+
+def _known(kind: str, name: str, valid: Mapping[str, Any] | Iterable[str], place: str) -> None:
+    if name not in valid:
+        raise ValueError(f'Unknown {kind} "{name}" in [{place}]. {suggestion(name, valid)}')
+
+
+def _columns(columns: Mapping[str, str], valid: tuple[str, ...], place: str) -> None:
+    for name in columns:
+        _known("column", name, valid, f"{place}.columns")
+
+
+def _unique(names: tuple[str, ...], place: str) -> None:
+    if len(set(names)) != len(names):
+        raise ValueError(f"Expected each name once for {place}. Received: {list(names)}.")
+
+
+def _positive(number: int, name: str, place: str) -> None:
+    if number <= 0:
+        raise ValueError(f"{name} must be positive. Received: {name}={number} in [{place}].")
+
+
+def _not_negative(number: int, name: str, place: str) -> None:
+    if number < 0:
+        raise ValueError(f"{name} must not be negative. Received: {name}={number} in [{place}].")

@@ -1,0 +1,89 @@
+"""Schema files: TOML that a person writes, and the TOML that prepare leaves beside the records."""
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from atrank_tf.schema.checks import check
+from atrank_tf.schema.reading import plain, read
+from atrank_tf.schema.spec import Schema
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def load_toml(path: str) -> dict[str, Any]:
+    """Reads any TOML file into nested dicts.
+
+    Raises:
+        ValueError: the file is not TOML; names the file and the line.
+        FileNotFoundError: there is no such file.
+    """
+    if not tf.io.gfile.exists(path) or tf.io.gfile.isdir(path):
+        raise FileNotFoundError(f"Expected a TOML file at {path}. Found none.")
+    with tf.io.gfile.GFile(path, "rb") as file:
+        content = file.read()
+    try:
+        return tomllib.loads(content.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid TOML: {error}.") from error
+
+
+def load_schema(path: str) -> Schema:
+    """Reads and checks a schema file.
+
+    Args:
+        path: a TOML file: one that a person wrote, or `schema.toml` of a records folder.
+
+    Raises:
+        ValueError: a key or value is wrong; names the key, its place, the nearest valid one and the file.
+        FileNotFoundError: there is no such file.
+    """
+    raw = load_toml(path)
+    try:
+        return schema_from_dict(raw)
+    except ValueError as error:
+        raise ValueError(f"{error} (in {path})") from error
+
+
+def schema_from_dict(raw: Mapping[str, Any]) -> Schema:
+    """Builds and checks a schema from nested dicts, as in a schema file.
+
+    Raises:
+        ValueError: a key or value is wrong; names the key, its place and the nearest valid one.
+    """
+    schema = read(Schema, raw)
+    check(schema)
+    return schema
+
+
+def dump_schema(schema: Schema) -> str:
+    """Returns the TOML text of a schema; `load_schema` of that text gives an equal one."""
+    lines: list[str] = []
+    for room, entries in plain(schema).items():
+        nested = {key: value for key, value in entries.items() if isinstance(value, dict)}
+        single = {key: value for key, value in entries.items() if key not in nested}
+        if room in ("user", "time", "split"):
+            single, nested = entries, {}
+        if single:
+            lines += [f"[{room}]", *(f"{_key(key)} = {_value(value)}" for key, value in single.items()), ""]
+        for name, entry in nested.items():
+            lines += [f"[{room}.{_key(name)}]", *(f"{_key(key)} = {_value(value)}" for key, value in entry.items()), ""]
+    return "\n".join(lines)
+
+
+def _key(name: str) -> str:
+    return name if _BARE_KEY.fullmatch(name) else json.dumps(name, ensure_ascii=False)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{_key(key)} = {_value(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(_value(item) for item in value) + "]"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    return repr(value)
