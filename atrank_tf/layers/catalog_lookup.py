@@ -1,0 +1,76 @@
+"""The catalog inside the model: what is known of an object, looked up by its row."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="atrank_tf")
+class CatalogLookup(keras.layers.Layer):
+    """Looks up the side features of objects.
+
+    The columns are weights that no training changes, so that they travel with the model into every file and export.
+    They are empty (0, padding) until `load` fills them or a saved model is read.
+
+    Args:
+        rows: rows of the catalog, padding and unknown included.
+        columns: name -> values per object of a categorical column.
+        dense: names of numeric columns.
+
+    Call arguments:
+        ids: int [...], catalog rows.
+
+    Returns:
+        Name -> int32 [...] for a column of 1 value, int32 [..., values] for more, float32 [...] for a numeric one.
+
+    Example:
+        >>> lookup = CatalogLookup(rows=4, columns={"category": 1})
+        >>> lookup.load({"category": np.array([[0], [1], [5], [7]])})
+        >>> lookup(np.array([[2, 3, 0]]))["category"]
+        [[5, 7, 0]]
+    """
+
+    def __init__(self, rows: int, columns: Mapping[str, int], dense: tuple[str, ...] = (), **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.rows = rows
+        self.columns = dict(columns)
+        self.dense = tuple(dense)
+        self._by_name = {
+            name: self.add_weight(
+                name=name, shape=(rows, values), dtype="int32", initializer="zeros", trainable=False
+            )
+            for name, values in self.columns.items()
+        } | {
+            name: self.add_weight(
+                name=name, shape=(rows,), dtype="float32", initializer="zeros", trainable=False
+            )
+            for name in self.dense
+        }
+
+    def load(self, values: Mapping[str, np.ndarray]) -> None:
+        """Fills every column.
+
+        Raises:
+            ValueError: a column is missing, or its shape is not the layer's.
+        """
+        for name, weight in self._by_name.items():
+            if name not in values:
+                raise ValueError(f"Expected catalog column {name!r}. Received columns {sorted(values)}.")
+            if tuple(values[name].shape) != tuple(weight.shape):
+                raise ValueError(
+                    f"Expected catalog column {name!r} of shape {tuple(weight.shape)}. Received: {values[name].shape}."
+                )
+            weight.assign(values[name])
+
+    def call(self, ids: Any) -> dict[str, Any]:
+        found = {name: ops.take(weight, ids, axis=0) for name, weight in self._by_name.items()}
+        return {
+            name: ops.squeeze(column, axis=-1) if self.columns.get(name) == 1 else column
+            for name, column in found.items()
+        }
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"rows": self.rows, "columns": self.columns, "dense": self.dense}

@@ -1,0 +1,62 @@
+"""Ranking by a network."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="atrank_tf")
+class DNNRanking(keras.layers.Layer):
+    """Scores by a DNN on [e_u; h_t; e_u * h_t; context].
+
+    Args:
+        hidden: widths of the hidden layers.
+        dropout: share of each hidden layer that training drops.
+
+    Call arguments:
+        read: float [B, N, D].
+        candidates: float [B, N, D].
+        context: float [B, N, D_c], or None.
+
+    Returns:
+        Logits, float [B, N].
+
+    Reference:
+        ATRank (arXiv 1711.06632), section "Downstream application network", which leaves the network free.
+    """
+
+    def __init__(self, hidden: Sequence[int], dropout: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.hidden = tuple(hidden)
+        self.dropout = dropout
+
+    def build(
+        self,
+        read_shape: tuple[int | None, ...],
+        candidates_shape: tuple[int | None, ...],
+        context_shape: tuple[int | None, ...] | None = None,
+    ) -> None:
+        width = 3 * int(read_shape[-1])  # type: ignore[arg-type]
+        width += int(context_shape[-1]) if context_shape else 0  # type: ignore[arg-type]
+        self.dense = []
+        for place, size in enumerate((*self.hidden, 1)):
+            last = place == len(self.hidden)
+            layer = keras.layers.Dense(
+                size, activation=None if last else "relu", dtype=self.dtype_policy, name=f"dense_{place}"
+            )
+            layer.build((None, None, width))
+            self.dense.append(layer)
+            width = size
+        self.drop = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
+
+    def call(self, read: Any, candidates: Any, context: Any = None, training: bool | None = None) -> Any:
+        inputs = [read, candidates, read * candidates] + ([] if context is None else [context])
+        state = ops.concatenate(inputs, axis=-1)
+        for layer in self.dense[:-1]:
+            state = self.drop(layer(state), training=training)
+        return ops.squeeze(self.dense[-1](state), axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"hidden": self.hidden, "dropout": self.dropout}

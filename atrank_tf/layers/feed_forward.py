@@ -1,0 +1,44 @@
+"""The feed-forward network that follows an attention."""
+
+from typing import Any
+
+import keras
+
+
+@keras.saving.register_keras_serializable(package="atrank_tf")
+class FeedForward(keras.layers.Layer):
+    """Two dense layers with residual connection and layer normalization: norm(x + W2 relu(W1 x)).
+
+    Args:
+        hidden: width of the layer between.
+        dropout: share of the output that training drops before it is added.
+
+    Call arguments:
+        inputs: float [..., D].
+
+    Returns:
+        float [..., D].
+
+    Reference:
+        ATRank (arXiv 1711.06632): F_self and F_vanilla.
+    """
+
+    def __init__(self, hidden: int, dropout: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.hidden = hidden
+        self.dropout = dropout
+
+    def build(self, inputs_shape: tuple[int | None, ...]) -> None:
+        self.inner = keras.layers.Dense(self.hidden, activation="relu", dtype=self.dtype_policy, name="inner")
+        self.outer = keras.layers.Dense(inputs_shape[-1], dtype=self.dtype_policy, name="outer")
+        self.drop = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
+        self.norm = keras.layers.LayerNormalization(epsilon=1e-6, dtype=self.dtype_policy, name="norm")
+        self.inner.build(inputs_shape)
+        self.outer.build((*inputs_shape[:-1], self.hidden))
+        self.norm.build(inputs_shape)
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        return self.norm(inputs + self.drop(self.outer(self.inner(inputs)), training=training))
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"hidden": self.hidden, "dropout": self.dropout}

@@ -1,0 +1,24 @@
+"""Several values of one feature -> one embedding."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="atrank_tf")
+class MeanPooling(keras.layers.Layer):
+    """Averages the embeddings of a multi-valued feature over its real values; no value gives zeros.
+
+    Call arguments:
+        embeddings: float [..., values, D].
+        value_mask: bool [..., values], True = real.
+
+    Returns:
+        float [..., D].
+    """
+
+    def call(self, embeddings: Any, value_mask: Any) -> Any:
+        real = ops.cast(value_mask, embeddings.dtype)
+        total = ops.einsum("...vd,...v->...d", embeddings, real)
+        return total / ops.maximum(ops.sum(real, axis=-1, keepdims=True), 1.0)

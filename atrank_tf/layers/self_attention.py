@@ -1,0 +1,81 @@
+"""Behaviors of all groups related to each other."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from atrank_tf.layers.feed_forward import FeedForward
+from atrank_tf.layers.space_attention import SpaceAttention
+
+
+@keras.saving.register_keras_serializable(package="atrank_tf")
+class SelfAttention(keras.layers.Layer):
+    """One block of self-attention over all behaviors; blocks stack, one for each order of influence.
+
+    Rough sketch:
+        C = norm(S + attention(S, S)),   out = F_self(C),   padding set to 0
+
+    Glossary: B users, T behaviors of all groups, D width, K spaces.
+
+    Args:
+        num_spaces: K.
+        hidden: width of the feed-forward layer between.
+        score: "bilinear" or "scaled_dot".
+        activation: applied to the attention's projections.
+        dropout: share of the attention's and the feed-forward's output that training drops.
+
+    Call arguments:
+        behaviors: float [B, T, D].
+        behavior_mask: bool [B, T], True = real.
+        return_weights: also return the attention weights.
+
+    Returns:
+        float [B, T, D], 0 at padding; with `return_weights` also float [B, K, T, T].
+
+    Reference:
+        ATRank (arXiv 1711.06632), section "Self-attention layer".
+    """
+
+    def __init__(
+        self,
+        num_spaces: int,
+        hidden: int,
+        score: str = "bilinear",
+        activation: str | None = None,
+        dropout: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.num_spaces = num_spaces
+        self.hidden = hidden
+        self.score = score
+        self.activation = activation
+        self.dropout = dropout
+
+    def build(self, behaviors_shape: tuple[int | None, ...]) -> None:
+        self.attention = SpaceAttention(
+            self.num_spaces, self.score, self.activation, dtype=self.dtype_policy, name="attention"
+        )
+        self.drop = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
+        self.norm = keras.layers.LayerNormalization(epsilon=1e-6, dtype=self.dtype_policy, name="norm")
+        self.feed_forward = FeedForward(self.hidden, self.dropout, dtype=self.dtype_policy, name="feed_forward")
+        self.attention.build(behaviors_shape, behaviors_shape)
+        self.norm.build(behaviors_shape)
+        self.feed_forward.build(behaviors_shape)
+
+    def call(self, behaviors: Any, behavior_mask: Any, return_weights: bool = False, training: bool | None = None) -> Any:
+        related, weights = self.attention(behaviors, behaviors, behavior_mask, return_weights=True, training=training)
+        memory = self.norm(behaviors + self.drop(related, training=training))
+        memory = self.feed_forward(memory, training=training)
+        memory = memory * ops.cast(ops.expand_dims(behavior_mask, -1), memory.dtype)
+        return (memory, weights) if return_weights else memory
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {
+            "num_spaces": self.num_spaces,
+            "hidden": self.hidden,
+            "score": self.score,
+            "activation": self.activation,
+            "dropout": self.dropout,
+        }

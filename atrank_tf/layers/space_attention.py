@@ -1,0 +1,110 @@
+"""Attention in several semantic spaces: the core of ATRank."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from atrank_tf.layers.masks import masked_softmax
+
+
+@keras.saving.register_keras_serializable(package="atrank_tf")
+class SpaceAttention(keras.layers.Layer):
+    """Relates queries to a memory in K semantic spaces, each with its own projection and score.
+
+    Rough sketch, for each space k:
+        bilinear:    a_k = (query P_k) W_k (memory P_k)^T                      the paper
+        scaled_dot:  a_k = f(query P_k) f(memory R_k)^T / sqrt(d)              the authors' code, with f = relu
+        out_k = softmax(a_k) g(memory Q_k),   out = [out_1; ...; out_K]
+
+    Glossary: B users, Q queries, T behaviors in the memory, D width, K spaces, d = D / K.
+
+    Masking: padding of the memory gets weight 0; a memory with nothing real in it gives exactly 0.
+
+    Args:
+        num_spaces: K; must divide the query's width.
+        score: "bilinear" or "scaled_dot".
+        activation: f and g, applied to the projections; None for linear ones.
+        dropout: share of the attention weights that training drops.
+
+    Call arguments:
+        query: float [B, Q, D].
+        memory: float [B, T, D].
+        memory_mask: bool [B, T], True = real. (Keras keeps the name `mask` for masks that it passes on by itself.)
+        return_weights: also return the weights.
+
+    Returns:
+        float [B, Q, D]; with `return_weights` also float [B, K, Q, T].
+
+    Reference:
+        ATRank (arXiv 1711.06632), sections "Self-attention layer" and "Downstream application network".
+    """
+
+    def __init__(
+        self,
+        num_spaces: int,
+        score: str = "bilinear",
+        activation: str | None = None,
+        dropout: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if score not in ("bilinear", "scaled_dot"):
+            raise ValueError(f'Expected score="bilinear" or "scaled_dot". Received: score={score!r}.')
+        self.num_spaces = num_spaces
+        self.score = score
+        self.activation = keras.activations.get(activation)
+        self.dropout = dropout
+
+    def build(self, query_shape: tuple[int | None, ...], memory_shape: tuple[int | None, ...]) -> None:
+        width = int(query_shape[-1])  # type: ignore[arg-type]
+        if width % self.num_spaces:
+            raise ValueError(f"num_spaces must divide the width {width}. Received: num_spaces={self.num_spaces}.")
+        if memory_shape[-1] != width:
+            raise ValueError(f"Expected query and memory of one width. Received: {width} and {memory_shape[-1]}.")
+        spaces, size = self.num_spaces, width // self.num_spaces
+        self.query_kernel = self.add_weight(name="query_kernel", shape=(width, width), initializer="glorot_uniform")
+        if self.score == "bilinear":
+            # Var(W) = 1 / d^2 gives scores of about unit size, as the scaled dot product has.
+            self.score_kernel = self.add_weight(
+                name="score_kernel",
+                shape=(spaces, size, size),
+                initializer=keras.initializers.RandomNormal(stddev=1.0 / size),
+            )
+        else:
+            self.key_kernel = self.add_weight(name="key_kernel", shape=(width, width), initializer="glorot_uniform")
+        self.value_kernel = self.add_weight(name="value_kernel", shape=(width, width), initializer="glorot_uniform")
+        self.drop = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
+
+    def call(
+        self, query: Any, memory: Any, memory_mask: Any, return_weights: bool = False, training: bool | None = None
+    ) -> Any:
+        queries = self._spaces(query, self.query_kernel)  # [B, K, Q, d]
+        if self.score == "bilinear":
+            keys = queries if memory is query else self._spaces(memory, self.query_kernel)  # [B, K, T, d]
+            queries = ops.matmul(queries, self.score_kernel)
+        else:
+            keys = self._spaces(memory, self.key_kernel)
+            queries = queries / (queries.shape[-1] ** 0.5)
+        values = self._spaces(memory, self.value_kernel)
+        scores = ops.matmul(queries, ops.transpose(keys, (0, 1, 3, 2)))  # [B, K, Q, T]
+        weights = masked_softmax(scores, memory_mask[:, None, None, :])
+        read = ops.matmul(self.drop(weights, training=training), values)  # [B, K, Q, d]
+        read = ops.transpose(read, (0, 2, 1, 3))
+        out = ops.reshape(read, (*ops.shape(read)[:2], query.shape[-1]))  # [B, Q, D]
+        return (out, weights) if return_weights else out
+
+    def _spaces(self, inputs: Any, kernel: Any) -> Any:
+        """[B, T, D] -> [B, K, T, d]."""
+        size = kernel.shape[-1] // self.num_spaces
+        projected = self.activation(ops.matmul(inputs, kernel))
+        split = ops.reshape(projected, (*ops.shape(projected)[:2], self.num_spaces, size))
+        return ops.transpose(split, (0, 2, 1, 3))
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {
+            "num_spaces": self.num_spaces,
+            "score": self.score,
+            "activation": keras.activations.serialize(self.activation),
+            "dropout": self.dropout,
+        }

@@ -1,0 +1,40 @@
+"""Numeric columns on a common scale."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="atrank_tf")
+class Standardize(keras.layers.Layer):
+    """Stacks numeric columns and standardizes each: (x - mean) / sqrt(variance); a missing value (NaN) becomes 0.
+
+    Args:
+        means: mean of each column.
+        variances: variance of each column; 0 counts as 1.
+
+    Call arguments:
+        columns: a list of F float tensors [...].
+
+    Returns:
+        float [..., F].
+    """
+
+    def __init__(self, means: Sequence[float], variances: Sequence[float], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if len(means) != len(variances):
+            raise ValueError(f"Expected as many variances as means. Received: {len(variances)} and {len(means)}.")
+        self.means = tuple(float(mean) for mean in means)
+        self.variances = tuple(float(variance) for variance in variances)
+
+    def call(self, columns: Sequence[Any]) -> Any:
+        values = ops.stack(columns, axis=-1)
+        scale = np.sqrt([variance or 1.0 for variance in self.variances])
+        scaled = (values - ops.cast(self.means, values.dtype)) / ops.cast(scale, values.dtype)
+        return ops.where(ops.isnan(scaled), ops.zeros_like(scaled), scaled)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"means": self.means, "variances": self.variances}

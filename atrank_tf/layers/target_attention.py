@@ -1,0 +1,83 @@
+"""The memory as one candidate reads it."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from atrank_tf.layers.feed_forward import FeedForward
+from atrank_tf.layers.space_attention import SpaceAttention
+
+
+@keras.saving.register_keras_serializable(package="atrank_tf")
+class TargetAttention(keras.layers.Layer):
+    """Vanilla attention of each candidate over the memory.
+
+    Rough sketch:
+        c = attention(h_t, C),   e_u = F_vanilla(c)
+
+    Every candidate reads for itself, so that a score depends on no other candidate. An empty memory gives exactly 0.
+
+    Glossary: B users, N candidates, T behaviors, D width, K spaces.
+
+    Args:
+        num_spaces: K.
+        hidden: width of the feed-forward layer between.
+        score: "bilinear" or "scaled_dot".
+        activation: applied to the attention's projections.
+        dropout: share of the feed-forward's output that training drops.
+
+    Call arguments:
+        candidates: float [B, N, D].
+        memory: float [B, T, D].
+        memory_mask: bool [B, T], True = real.
+        return_weights: also return the attention weights.
+
+    Returns:
+        float [B, N, D]; with `return_weights` also float [B, K, N, T].
+
+    Reference:
+        ATRank (arXiv 1711.06632), section "Downstream application network".
+    """
+
+    def __init__(
+        self,
+        num_spaces: int,
+        hidden: int,
+        score: str = "bilinear",
+        activation: str | None = None,
+        dropout: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.num_spaces = num_spaces
+        self.hidden = hidden
+        self.score = score
+        self.activation = activation
+        self.dropout = dropout
+
+    def build(self, candidates_shape: tuple[int | None, ...], memory_shape: tuple[int | None, ...]) -> None:
+        self.attention = SpaceAttention(
+            self.num_spaces, self.score, self.activation, dtype=self.dtype_policy, name="attention"
+        )
+        self.feed_forward = FeedForward(self.hidden, self.dropout, dtype=self.dtype_policy, name="feed_forward")
+        self.attention.build(candidates_shape, memory_shape)
+        self.feed_forward.build(candidates_shape)
+
+    def call(
+        self, candidates: Any, memory: Any, memory_mask: Any, return_weights: bool = False, training: bool | None = None
+    ) -> Any:
+        read, weights = self.attention(candidates, memory, memory_mask, return_weights=True, training=training)
+        read = self.feed_forward(read, training=training)
+        # F_vanilla has biases: without this, a user without a history would be read as something.
+        read = read * ops.cast(ops.any(memory_mask, axis=1)[:, None, None], read.dtype)
+        return (read, weights) if return_weights else read
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {
+            "num_spaces": self.num_spaces,
+            "hidden": self.hidden,
+            "score": self.score,
+            "activation": self.activation,
+            "dropout": self.dropout,
+        }
