@@ -1,0 +1,200 @@
+"""Ranking metrics of one task over a whole split, each with its standard error and the number of things it averages.
+
+Shapes: R requests, N candidates of the longest request, U users.
+
+Ties. Candidates with equal scores have no order of their own, so every metric here is the exact expected value when
+each run of equal scores is put into random order: a model that scores everything equal gets an AUC of one half and
+what a random order gets elsewhere, wherever its positives stand in the batch. keras-rs metrics draw one such order at
+random (keras-rs 0.4 does so for `shuffle_ties=False` too), which agrees on scores without ties but adds noise with
+them. They also count a request without a positive as a zero, and give no standard error. So they are an oracle of the
+tests, not the implementation.
+"""
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atrank_tf.evaluation.scored_requests import ScoredRequests
+from atrank_tf.evaluation.tie_runs import first_positive, row_aucs, row_ndcg, tie_runs
+
+CUTOFF = 10
+METRICS = ("user_auc", "auc", "log_loss", f"ndcg@{CUTOFF}", "mrr", f"hit_rate@{CUTOFF}")
+
+# Rows are worked on in blocks of about this many candidates: 8 MiB for each float64 temporary.
+_BLOCK = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """One metric of one split.
+
+    Attributes:
+      value: the metric; NaN where `count` is 0, as nothing defines it then.
+      standard_error: of `value`; NaN where there is too little to estimate it (one thing averaged, or for `auc` fewer
+        than two positives or two negatives).
+      count: how many things were averaged: users (`user_auc`), requests (`ndcg@10`, `mrr`, `hit_rate@10`) or real
+        candidates (`auc`, `log_loss`).
+      left_out: how many of those things could not count: users or requests without what the metric needs.
+    """
+
+    value: float
+    standard_error: float
+    count: int
+    left_out: int = 0
+
+
+def evaluate(scored: ScoredRequests) -> dict[str, Estimate]:
+    """All metrics of a split, by name, in the order of `METRICS`.
+
+    - `user_auc`: mean over users of the probability that a positive of the user scores above a negative of the same
+      user, over all candidates of all the user's requests; a tie counts one half. Users without a positive or without
+      a negative are left out. With one positive and one negative per user this is the metric of the ATRank paper
+      (arXiv 1711.06632, section "Experiments").
+    - `auc`: the same over all candidates of all users. Standard error: DeLong, DeLong and Clarke-Pearson, Biometrics
+      44 (1988). It takes candidates as independent of each other, which those of one user are not, so it is rather
+      too small; `paired_difference` resamples whole users instead.
+    - `log_loss`: mean over real candidates of the binary cross-entropy, in nats, of sigmoid(score).
+    - `ndcg@10`: mean over requests of DCG/ideal DCG with gain 1 and discount 1 / log2(1 + rank), ranks 1 to 10.
+    - `mrr`: mean over requests of 1 / rank of the highest positive, ranks without limit.
+    - `hit_rate@10`: mean over requests of the probability that a positive is among the ten highest.
+
+    The last three leave out requests without a positive. Standard errors of means are sd / sqrt(count), with count - 1
+    in the variance.
+
+    Args:
+      scored: the whole split, R >= 1 with at least one real candidate.
+
+    Returns:
+      One `Estimate` per name in `METRICS`.
+
+    Raises:
+      ValueError: if `scored` has no request or no real candidate.
+    """
+    _check_not_empty(scored)
+    codes = user_codes(scored.users)
+    per_request = _request_values(scored)
+    means = {name: values for name, (values, _) in per_request.items()}
+    means["log_loss"] = _log_losses(scored)
+    means["user_auc"], _ = _user_aucs(scored, codes)
+    requests = len(scored.users)
+    totals = {"user_auc": int(codes.max()) + 1, "log_loss": len(means["log_loss"])}
+    estimates = {name: _mean(values, totals.get(name, requests)) for name, values in means.items()}
+    estimates["auc"] = _pooled_auc(scored)
+    return {name: estimates[name] for name in METRICS}
+
+
+def metric_values(scored: ScoredRequests, metric: str) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """The values of which `metric` is the mean, and whose they are.
+
+    Args:
+      scored: the split.
+      metric: a name in `METRICS` other than "auc", which is no mean.
+
+    Returns:
+      `(values, codes)`: float64 `[M]` and intp `[M]`, one per user, request or real candidate that counts; `codes`
+      index the users in order of first appearance.
+    """
+    codes = user_codes(scored.users)
+    if metric == "user_auc":
+        return _user_aucs(scored, codes)
+    if metric == "log_loss":
+        return _log_losses(scored), np.broadcast_to(codes[:, None], scored.mask.shape)[scored.mask]
+    values, requests = _request_values(scored)[metric]
+    return values, codes[requests]
+
+
+def check_metric(metric: str) -> None:
+    """Raises a ValueError with the nearest valid name if `metric` is not in `METRICS`."""
+    if metric not in METRICS:
+        near = difflib.get_close_matches(metric, METRICS, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"metric must be one of {', '.join(METRICS)}. Received: metric={metric!r}.{hint}")
+
+
+def user_codes(users: NDArray[Any]) -> NDArray[np.intp]:
+    """Numbers users `[R]` by first appearance: intp `[R]`, 0 to U - 1."""
+    numbers: dict[Any, int] = {}
+    return np.array([numbers.setdefault(user, len(numbers)) for user in users.tolist()], dtype=np.intp)
+
+
+def _check_not_empty(scored: ScoredRequests) -> None:
+    if not scored.mask.any():
+        raise ValueError(
+            "scored must hold at least one real candidate. "
+            f"Received: {len(scored.users)} requests, scores.shape={scored.scores.shape}, no mask is True."
+        )
+
+
+def _mean(values: NDArray[np.float64], total: int) -> Estimate:
+    count = len(values)
+    value = float(values.mean()) if count else math.nan
+    error = float(values.std(ddof=1)) / math.sqrt(count) if count > 1 else math.nan
+    return Estimate(value=value, standard_error=error, count=count, left_out=total - count)
+
+
+def _log_losses(scored: ScoredRequests) -> NDArray[np.float64]:
+    scores = scored.scores[scored.mask].astype(np.float64)
+    # -log sigmoid(x) = log(1 + exp(-x)), and logaddexp neither overflows nor loses small losses.
+    losses: NDArray[np.float64] = np.logaddexp(0.0, np.where(scored.labels[scored.mask] == 1, -scores, scores))
+    return losses
+
+
+def _pooled_auc(scored: ScoredRequests) -> Estimate:
+    positives = np.sort(scored.scores[scored.mask & (scored.labels == 1)])
+    negatives = np.sort(scored.scores[scored.mask & (scored.labels == 0)])
+    m, n = len(positives), len(negatives)
+    if not m or not n:
+        return Estimate(value=math.nan, standard_error=math.nan, count=0, left_out=m + n)
+    # DeLong's structural components: the share of the other class that each candidate is ranked correctly against.
+    won = _wins(positives, negatives) / n
+    lost = 1.0 - _wins(negatives, positives) / m
+    error = math.sqrt(won.var(ddof=1) / m + lost.var(ddof=1) / n) if min(m, n) > 1 else math.nan
+    return Estimate(value=float(won.mean()), standard_error=error, count=m + n)
+
+
+def _wins(scores: NDArray[Any], others: NDArray[Any]) -> NDArray[np.float64]:
+    """How many of the ascending `others` lie below each score, ties one half."""
+    below, not_above = np.searchsorted(others, scores, "left"), np.searchsorted(others, scores, "right")
+    return (below + not_above) / 2.0
+
+
+def _blocks(rows: int, width: int) -> Iterator[slice]:
+    step = max(1, _BLOCK // max(1, width))
+    return (slice(begin, begin + step) for begin in range(0, rows, step))
+
+
+def _user_aucs(scored: ScoredRequests, codes: NDArray[np.intp]) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """AUC of each user that has a positive and a negative, and the user's code, in the order of codes."""
+    sizes = np.bincount(codes)
+    requests = np.argsort(codes, kind="stable")
+    begins = np.cumsum(sizes) - sizes
+    aucs = np.full(len(sizes), np.nan)
+    # Users with equally many requests make a rectangle, which sorts far faster than one long list of all candidates.
+    for size in np.unique(sizes):
+        users = np.flatnonzero(sizes == size)
+        for block in _blocks(len(users), int(size) * scored.scores.shape[1]):
+            rows = requests[begins[users[block], None] + np.arange(size)]
+            scores, labels, mask = (
+                part[rows].reshape(len(rows), -1) for part in (scored.scores, scored.labels, scored.mask)
+            )
+            aucs[users[block]] = row_aucs(tie_runs(scores, labels, mask))
+    counted = np.flatnonzero(~np.isnan(aucs))
+    return aucs[counted], counted
+
+
+def _request_values(scored: ScoredRequests) -> dict[str, tuple[NDArray[np.float64], NDArray[np.intp]]]:
+    """Name -> (value of each request that has a positive, the request's index)."""
+    requests = np.flatnonzero((scored.mask & (scored.labels == 1)).any(axis=1))
+    names = (f"ndcg@{CUTOFF}", "mrr", f"hit_rate@{CUTOFF}")
+    values = np.empty((len(names), len(requests)))
+    for block in _blocks(len(requests), scored.scores.shape[1]):
+        rows = requests[block]
+        runs = tie_runs(scored.scores[rows], scored.labels[rows], scored.mask[rows])
+        values[0, block] = row_ndcg(runs, CUTOFF)
+        values[1, block], values[2, block] = first_positive(runs, CUTOFF)
+    return {name: (row, requests) for name, row in zip(names, values, strict=True)}

@@ -1,0 +1,220 @@
+"""The paired bootstrap against exact enumeration, known answers and what must not matter."""
+
+import dataclasses
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from atrank_tf.evaluation import METRICS, PairedDifference, ScoredRequests, evaluate, paired_difference
+
+
+def pairs(users, scores, mask=None):
+    """One positive (first) and negatives per request."""
+    scores = np.asarray(scores, dtype=np.float64)
+    labels = np.zeros(scores.shape, dtype=np.int64)
+    labels[:, 0] = 1
+    mask = np.ones(scores.shape, dtype=bool) if mask is None else np.asarray(mask)
+    return ScoredRequests(users=np.asarray(users), scores=scores, labels=labels, mask=mask)
+
+
+def models(seed=0, count=300, users=60, gain=0.0):
+    """Two models whose scores agree but for noise; `gain` lifts the positives of the first."""
+    rng = np.random.default_rng(seed)
+    base = rng.normal(size=(count, 17)) + np.where(np.arange(17) == 0, 0.5, 0.0)
+    mask = np.arange(17) < rng.integers(2, 18, size=(count, 1))
+    owners = rng.integers(users, size=count)
+    noise = rng.normal(scale=0.3, size=(2, *base.shape))
+    noise[0, :, 0] += gain
+    return tuple(pairs(owners, base + extra, mask) for extra in noise)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_difference_is_that_of_the_two_evaluations(metric):
+    a, b = models()
+    result = paired_difference(a, b, metric, samples=100)
+    expected = evaluate(a)[metric].value - evaluate(b)[metric].value
+    assert isinstance(result, PairedDifference)
+    assert result.metric == metric
+    assert result.difference == pytest.approx(expected, rel=1e-9)
+    assert result.users == len(np.unique(a.users))
+    low, high = result.confidence_interval
+    assert low < result.difference < high
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_model_against_itself(metric):
+    a, _ = models()
+    assert paired_difference(a, a, metric, samples=100) == PairedDifference(
+        metric=metric,
+        difference=0.0,
+        standard_error=0.0,
+        confidence_interval=(0.0, 0.0),
+        p_value=1.0,
+        users=len(np.unique(a.users)),
+    )
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_swapping_the_models_turns_the_sign(metric):
+    a, b = models(gain=0.2)
+    one, other = paired_difference(a, b, metric, samples=100), paired_difference(b, a, metric, samples=100)
+    assert other.difference == pytest.approx(-one.difference)
+    assert other.standard_error == pytest.approx(one.standard_error)
+    assert other.p_value == one.p_value
+    assert other.confidence_interval == pytest.approx((-one.confidence_interval[1], -one.confidence_interval[0]))
+
+
+def test_standard_error_of_three_users_is_that_of_every_resample():
+    """Three users have 27 equally likely resamples: the exact standard error and p-value are known."""
+    users = ["x", "x", "y", "z"]
+    a = pairs(users, [[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    b = pairs(users, [[0.0, 1.0], [1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    # Reciprocal ranks of a minus b: x 1/2 and 0, y 1/2, z -1/2. A mean over requests: x weighs twice.
+    drawn = []
+    for draw in itertools.product([(0.5, 2), (0.5, 1), (-0.5, 1)], repeat=3):
+        drawn.append(sum(total for total, _ in draw) / sum(count for _, count in draw))
+    result = paired_difference(a, b, "mrr", samples=10_000)
+    assert result.difference == pytest.approx(0.5 / 4)
+    assert result.standard_error == pytest.approx(np.std(drawn), rel=0.02)
+    assert result.p_value == pytest.approx(2 * np.mean(np.array(drawn) <= 0), rel=0.05)
+    assert result.confidence_interval == pytest.approx(np.quantile(np.repeat(drawn, 1000), [0.025, 0.975]))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_pooled_auc_resamples_whole_users(seed):
+    """The pooled AUC of each of the 27 resamples, counted from copies of the drawn users' requests, with ties."""
+    rng = np.random.default_rng(seed)
+    users = np.array(["x", "x", "y", "z"])
+    a, b = (pairs(users, rng.integers(4, size=(4, 3))) for _ in range(2))
+
+    def auc(scored, rows):
+        return evaluate(ScoredRequests(scored.users[rows], scored.scores[rows], scored.labels[rows], scored.mask[rows]))
+
+    drawn = []
+    for draw in itertools.product("xyz", repeat=3):
+        rows = np.concatenate([np.flatnonzero(users == user) for user in draw])
+        drawn.append(auc(a, rows)["auc"].value - auc(b, rows)["auc"].value)
+    result = paired_difference(a, b, "auc", samples=10_000)
+    assert result.standard_error == pytest.approx(np.std(drawn), rel=0.02)
+    assert result.confidence_interval == pytest.approx(np.quantile(np.repeat(drawn, 1000), [0.025, 0.975]))
+
+
+def test_standard_error_of_a_mean_over_users_is_that_of_their_differences():
+    rng = np.random.default_rng(1)
+    a, b = (pairs(np.arange(500), rng.normal(size=(500, 4))) for _ in range(2))
+    differences = [(x[1:] < x[0]).mean() - (y[1:] < y[0]).mean() for x, y in zip(a.scores, b.scores, strict=True)]
+    result = paired_difference(a, b, samples=4000)
+    assert result.standard_error == pytest.approx(np.std(differences) / math.sqrt(500), rel=0.05)
+
+
+def test_a_better_model_is_found_and_a_tie_is_not():
+    better = paired_difference(*models(gain=1.0))
+    assert better.confidence_interval[0] > 0
+    assert better.p_value == pytest.approx(2 / 1001)
+    same = paired_difference(*models(gain=0.0))
+    assert same.confidence_interval[0] < 0 < same.confidence_interval[1]
+    assert same.p_value > 0.05
+
+
+def test_log_loss_of_the_better_model_is_lower():
+    assert paired_difference(*models(gain=1.0), metric="log_loss").confidence_interval[1] < 0
+
+
+def test_the_seed_decides_the_numbers():
+    a, b = models()
+    one = paired_difference(a, b, seed=1)
+    assert paired_difference(a, b, seed=1) == one
+    assert paired_difference(a, b, seed=2).standard_error != one.standard_error
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_padding_is_no_difference(metric):
+    a, b = models()
+    dirty = dataclasses.replace(b, labels=np.where(b.mask, b.labels, -9)).padded_to(20)
+    one, other = paired_difference(a, b, metric, samples=100), paired_difference(a, dirty, metric, samples=100)
+    assert other.difference == pytest.approx(one.difference)
+    assert other.confidence_interval == pytest.approx(one.confidence_interval)
+
+
+@pytest.mark.parametrize("metric", ["user_auc", "auc", "mrr"])
+def test_users_that_do_not_count_change_nothing(metric):
+    a, b = models()
+    nobody = ScoredRequests(
+        users=[998, 999], scores=np.zeros((2, 3)), labels=np.zeros((2, 3), int), mask=np.zeros((2, 3), bool)
+    )
+    with_nobody = paired_difference(*(ScoredRequests.concatenate([nobody, m]) for m in (a, b)), metric, samples=100)
+    assert with_nobody == paired_difference(a, b, metric, samples=100)
+
+
+# --- errors ---
+
+
+def test_another_number_of_requests():
+    a, b = pairs(["x", "y"], np.ones((2, 3))), pairs(["x"], np.ones((1, 3)))
+    with pytest.raises(ValueError, match=r"must hold the same requests. Received: 2 and 1 requests"):
+        paired_difference(a, b)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "message"),
+    [
+        (["x", "y", "z"], ["x", "z", "y"], "users differ at 2 requests, the first is request 1: 'y' and 'z'"),
+        ([1, 2, 3], ["1", "2", "3"], "users differ at 3 requests, the first is request 0: 1 and '1'"),
+    ],
+)
+def test_other_users(ours, theirs, message):
+    with pytest.raises(ValueError, match=message):
+        paired_difference(pairs(ours, np.ones((3, 2))), pairs(theirs, np.ones((3, 2))))
+
+
+def test_another_mask():
+    a = pairs(["x", "y"], np.ones((2, 3)))
+    b = pairs(["x", "y"], np.ones((2, 3)), [[True, True, True], [True, True, False]])
+    message = r"mask differs at 1 places, the first is request 1 \(user 'y'\), candidate 2: True and False"
+    with pytest.raises(ValueError, match=message):
+        paired_difference(a, b)
+    with pytest.raises(ValueError, match=r"mask differs at 2 places, the first is request 0 .* candidate 2"):
+        paired_difference(a, pairs(["x", "y"], np.ones((2, 2))))
+
+
+def test_other_labels():
+    a = pairs(["x", "y"], np.ones((2, 3)))
+    b = dataclasses.replace(a, labels=np.array([[1, 0, 0], [0, 1, 0]]))
+    message = r"labels differs at 2 places, the first is request 1 \(user 'y'\), candidate 0: 1 and 0"
+    with pytest.raises(ValueError, match=message):
+        paired_difference(a, b)
+
+
+def test_unknown_metric():
+    a, b = models()
+    with pytest.raises(ValueError, match=r"metric must be one of .* Did you mean 'ndcg@10'"):
+        paired_difference(a, b, "ndcg")
+
+
+def test_too_few_samples():
+    a, b = models()
+    with pytest.raises(ValueError, match=r"samples must be at least 100 for a 95% interval. Received: samples=99"):
+        paired_difference(a, b, samples=99)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_one_user_cannot_be_resampled(metric):
+    a = pairs(["x", "x"], np.ones((2, 3)))
+    with pytest.raises(ValueError, match=f"at least 2 users that count for '{metric}'. Received: 1 of 1 users"):
+        paired_difference(a, a, metric)
+
+
+def test_nobody_counts():
+    a = ScoredRequests(users=["x", "y"], scores=np.ones((2, 2)), labels=np.zeros((2, 2)), mask=np.ones((2, 2), bool))
+    with pytest.raises(ValueError, match=r"at least 2 users that count for 'user_auc'. Received: 0 of 2 users"):
+        paired_difference(a, a)
+
+
+def test_pooled_auc_undefined_in_a_resample():
+    a = ScoredRequests(
+        users=["x", "y"], scores=np.ones((2, 2)), labels=[[1, 1], [0, 0]], mask=np.ones((2, 2), dtype=bool)
+    )
+    with pytest.raises(ValueError, match=r"'auc' is undefined .* in \d+ of 100 resamples of 2 users"):
+        paired_difference(a, a, "auc", samples=100)
