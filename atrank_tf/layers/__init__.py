@@ -5,6 +5,7 @@ from atrank_tf.layers.catalog_lookup import CatalogLookup
 from atrank_tf.layers.dnn_ranking import DNNRanking
 from atrank_tf.layers.dot_ranking import DotRanking
 from atrank_tf.layers.feed_forward import FeedForward
+from atrank_tf.layers.group_projection import GroupProjection
 from atrank_tf.layers.masks import masked_softmax
 from atrank_tf.layers.mean_pooling import MeanPooling
 from atrank_tf.layers.self_attention import SelfAttention
@@ -19,6 +20,7 @@ __all__ = [
     "DNNRanking",
     "DotRanking",
     "FeedForward",
+    "GroupProjection",
     "MeanPooling",
     "SelfAttention",
     "SpaceAttention",

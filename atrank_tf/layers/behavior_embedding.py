@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from atrank_tf.layers.linear import linear
+
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
 class BehaviorEmbedding(keras.layers.Layer):
@@ -57,14 +59,14 @@ class BehaviorEmbedding(keras.layers.Layer):
             self.kernel = self.add_weight(name="kernel", shape=(rows, width), initializer="glorot_uniform")
 
     def call(self, objects: Any, actions: Any = None, buckets: Any = None) -> Any:
-        code = objects if self.kernel is None else ops.matmul(objects, self.kernel[: self._coded])
+        code = objects if self.kernel is None else linear(objects, self.kernel[: self._coded])
         if actions is None:
             return code
         action, time = ops.take(self.action_table, actions, axis=0), ops.take(self.time_table, buckets, axis=0)
         if self.combine == "concat":
             side = action.shape[-1]
-            action = ops.matmul(action, self.kernel[self._coded : self._coded + side])  # type: ignore[index]
-            time = ops.matmul(time, self.kernel[self._coded + side :])  # type: ignore[index]
+            action = linear(action, self.kernel[self._coded : self._coded + side])  # type: ignore[index]
+            time = linear(time, self.kernel[self._coded + side :])  # type: ignore[index]
         return code + action + time
 
     def compute_output_shape(self, objects_shape: tuple[int | None, ...], *_: Any) -> tuple[int | None, ...]:

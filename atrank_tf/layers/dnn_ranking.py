@@ -6,6 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from atrank_tf.layers.linear import flatten
+
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
 class DNNRanking(keras.layers.Layer):
@@ -46,17 +48,17 @@ class DNNRanking(keras.layers.Layer):
             layer = keras.layers.Dense(
                 size, activation=None if last else "relu", dtype=self.dtype_policy, name=f"dense_{place}"
             )
-            layer.build((None, None, width))
+            layer.build((None, width))
             self.dense.append(layer)
             width = size
         self.drop = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
 
     def call(self, read: Any, candidates: Any, context: Any = None, training: bool | None = None) -> Any:
         inputs = [read, candidates, read * candidates] + ([] if context is None else [context])
-        state = ops.concatenate(inputs, axis=-1)
+        state = flatten(ops.concatenate(inputs, axis=-1))
         for layer in self.dense[:-1]:
             state = self.drop(layer(state), training=training)
-        return ops.squeeze(self.dense[-1](state), axis=-1)
+        return ops.reshape(self.dense[-1](state), ops.shape(read)[:2])
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"hidden": self.hidden, "dropout": self.dropout}

@@ -3,6 +3,9 @@
 from typing import Any
 
 import keras
+from keras import ops
+
+from atrank_tf.layers.linear import flatten
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
@@ -33,12 +36,14 @@ class FeedForward(keras.layers.Layer):
         self.outer = keras.layers.Dense(inputs_shape[-1], dtype=self.dtype_policy, name="outer")
         self.drop = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
         self.norm = keras.layers.LayerNormalization(epsilon=1e-6, dtype=self.dtype_policy, name="norm")
-        self.inner.build(inputs_shape)
-        self.outer.build((*inputs_shape[:-1], self.hidden))
-        self.norm.build(inputs_shape)
+        self.inner.build((None, inputs_shape[-1]))
+        self.outer.build((None, self.hidden))
+        self.norm.build((None, inputs_shape[-1]))
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        return self.norm(inputs + self.drop(self.outer(self.inner(inputs)), training=training))
+        flat = flatten(inputs)
+        flat = self.norm(flat + self.drop(self.outer(self.inner(flat)), training=training))
+        return ops.reshape(flat, ops.shape(inputs))
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"hidden": self.hidden, "dropout": self.dropout}

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from atrank_tf.layers.linear import linear
 from atrank_tf.layers.masks import masked_softmax
 
 
@@ -15,7 +16,7 @@ class SpaceAttention(keras.layers.Layer):
     Rough sketch, for each space k:
         bilinear:    a_k = (query P_k) W_k (memory P_k)^T                      the paper
         scaled_dot:  a_k = f(query P_k) f(memory R_k)^T / sqrt(d)              the authors' code, with f = relu
-        out_k = softmax(a_k) g(memory Q_k),   out = [out_1; ...; out_K]
+        out_k = softmax(a_k) f(memory Q_k),   out = [out_1; ...; out_K]
 
     Glossary: B users, Q queries, T behaviors in the memory, D width, K spaces, d = D / K.
 
@@ -24,7 +25,7 @@ class SpaceAttention(keras.layers.Layer):
     Args:
         num_spaces: K; must divide the query's width.
         score: "bilinear" or "scaled_dot".
-        activation: f and g, applied to the projections; None for linear ones.
+        activation: f, applied to the projections; None for linear ones. In the bilinear score, to the values only.
         dropout: share of the attention weights that training drops.
 
     Call arguments:
@@ -79,14 +80,14 @@ class SpaceAttention(keras.layers.Layer):
     def call(
         self, query: Any, memory: Any, memory_mask: Any, return_weights: bool = False, training: bool | None = None
     ) -> Any:
-        queries = self._spaces(query, self.query_kernel)  # [B, K, Q, d]
         if self.score == "bilinear":
-            keys = queries if memory is query else self._spaces(memory, self.query_kernel)  # [B, K, T, d]
-            queries = ops.matmul(queries, self.score_kernel)
+            queries = self._spaces(linear(query, self._scored_kernel()))  # [B, K, Q, d]
+            keys = self._spaces(linear(memory, self.query_kernel))  # [B, K, T, d]
         else:
-            keys = self._spaces(memory, self.key_kernel)
+            queries = self._spaces(self.activation(linear(query, self.query_kernel)))
             queries = queries / (queries.shape[-1] ** 0.5)
-        values = self._spaces(memory, self.value_kernel)
+            keys = self._spaces(self.activation(linear(memory, self.key_kernel)))
+        values = self._spaces(self.activation(linear(memory, self.value_kernel)))
         scores = ops.matmul(queries, ops.transpose(keys, (0, 1, 3, 2)))  # [B, K, Q, T]
         weights = masked_softmax(scores, memory_mask[:, None, None, :])
         read = ops.matmul(self.drop(weights, training=training), values)  # [B, K, Q, d]
@@ -94,10 +95,15 @@ class SpaceAttention(keras.layers.Layer):
         out = ops.reshape(read, (*ops.shape(read)[:2], query.shape[-1]))  # [B, Q, D]
         return (out, weights) if return_weights else out
 
-    def _spaces(self, inputs: Any, kernel: Any) -> Any:
+    def _scored_kernel(self) -> Any:
+        """P_k W_k of all spaces side by side, [D, D]: cheaper than applying W_k to every query."""
+        width, spaces = self.query_kernel.shape[0], self.num_spaces
+        by_space = ops.transpose(ops.reshape(self.query_kernel, (width, spaces, width // spaces)), (1, 0, 2))
+        return ops.reshape(ops.transpose(ops.matmul(by_space, self.score_kernel), (1, 0, 2)), (width, width))
+
+    def _spaces(self, projected: Any) -> Any:
         """[B, T, D] -> [B, K, T, d]."""
-        size = kernel.shape[-1] // self.num_spaces
-        projected = self.activation(ops.matmul(inputs, kernel))
+        size = projected.shape[-1] // self.num_spaces
         split = ops.reshape(projected, (*ops.shape(projected)[:2], self.num_spaces, size))
         return ops.transpose(split, (0, 2, 1, 3))
 

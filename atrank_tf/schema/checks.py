@@ -32,6 +32,8 @@ def check(schema: Schema) -> None:
         _not_negative(group.width, "width", place)
         _columns(group.columns, ("user_id", "action", "timestamp"), place)
     _tasks(schema)
+    # Last: a misspelt table leaves its right name unused, and the misspelling is the better news.
+    _unused_tables(schema)
     _time_and_split(schema)
 
 
@@ -65,6 +67,9 @@ def _tables(schema: Schema) -> None:
         _positive(table.dim, "dim", f"tables.{name}")
         _positive(table.min_count, "min_count", f"tables.{name}")
         _not_negative(table.rows, "rows", f"tables.{name}")
+
+
+def _unused_tables(schema: Schema) -> None:
     used = {entity.id.table for entity in schema.entities.values()}
     for features in (*schema.entities.values(), schema.user, *(task.context for task in schema.tasks.values())):
         used |= {feature.table for feature in features.features.values()}

@@ -45,6 +45,7 @@ CASES = {
     ),
     "DotRanking": Case(layers.DotRanking(), {"read": _floats(B, N, D), "candidates": _floats(B, N, D)}),
     "FeedForward": Case(layers.FeedForward(hidden=13), {"inputs": _floats(B, T, D)}),
+    "GroupProjection": Case(layers.GroupProjection(13, activation="relu"), {"behaviors": _floats(B, T, D)}),
     "MeanPooling": Case(layers.MeanPooling(), {"embeddings": _floats(B, T, D), "value_mask": MASK}),
     "SelfAttention": Case(layers.SelfAttention(K, hidden=13), {"behaviors": _floats(B, T, D), "behavior_mask": MASK}),
     "SpaceAttention": Case(

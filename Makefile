@@ -1,0 +1,72 @@
+# atrank_tf. `make help` lists what there is. Nothing but Python 3.11, make and a package index is expected.
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+NAME := complete_journey
+RECORDS := build/records/$(NAME)
+MODEL := build/models/$(NAME)
+EXPORT := export/models/$(NAME)
+HOST := 127.0.0.1
+PORT := 8501
+
+# TensorFlow's notes on the processor would bury what a person should read.
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help export serve query test test-slow lint docs-check bench clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(VENV)/.installed: setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.11 ...")'
+	@echo "== installing into $(VENV) (about 1 minute, 2 GB)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[demo,serving,dev]'
+	@touch $@
+
+export: $(VENV)/.installed  ## install, prepare real data, train, evaluate, export a SavedModel
+	@echo "== preparing $(RECORDS)"
+	@$(RUN) -m atrank_tf.prepare --logs=$(NAME) --schema=experiments/$(NAME).schema.toml --records=$(RECORDS)
+	@echo "== training $(MODEL)"
+	@$(RUN) -m atrank_tf.train --records=$(RECORDS) --config=experiments/$(NAME).toml --model_dir=$(MODEL)
+	@echo "== evaluating"
+	@$(RUN) -m atrank_tf.evaluate --records=$(RECORDS) --model_dir=$(MODEL) --split=validation
+	@$(RUN) -m atrank_tf.evaluate --records=$(RECORDS) --model_dir=$(MODEL) --split=test
+	@echo "== exporting"
+	@$(RUN) export/export_savedmodel.py --model_dir=$(MODEL) --export_dir=$(EXPORT)
+	@echo
+	@echo "Serve it:  make serve      (http://$(HOST):$(PORT)/v1/models/$(NAME))"
+	@echo "Query it:  make query      (in another terminal)"
+
+serve: $(VENV)/.installed  ## serve the exported model: TensorFlow Serving if installed, else the embedded server
+	@if command -v tensorflow_model_server >/dev/null; then \
+	  exec tensorflow_model_server --rest_api_port=$(PORT) --model_name=$(NAME) --model_base_path=$(CURDIR)/$(EXPORT); \
+	else \
+	  exec $(RUN) -m atrank_tf.serve --rest_api_port=$(PORT) --model_name=$(NAME) --model_base_path=$(EXPORT); \
+	fi
+
+query:  ## post export/example_request.json to the server and print the scores
+	@curl --silent --show-error --fail-with-body -d @export/example_request.json http://$(HOST):$(PORT)/v1/models/$(NAME):predict
+	@echo
+
+test: $(VENV)/.installed  ## run the tests, all but the slow ones
+	@$(RUN) -m pytest
+
+test-slow: $(VENV)/.installed  ## run the slow tests
+	@$(RUN) -m pytest -m slow
+
+lint: $(VENV)/.installed  ## ruff (lint and format) and mypy --strict
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+
+docs-check: $(VENV)/.installed  ## run the code blocks of the README and docs
+	@$(RUN) -m pytest tests/test_docs.py
+
+bench: $(VENV)/.installed  ## measure the speed of fit, of the input pipeline and of prepare
+	@$(RUN) benchmarks/fit.py
+
+clean:  ## remove everything that make has made
+	rm -rf $(VENV) build export/models *.egg-info .pytest_cache .ruff_cache .mypy_cache

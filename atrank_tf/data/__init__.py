@@ -1,0 +1,31 @@
+"""Logs -> records -> tf.data."""
+
+from atrank_tf.data.batching import input_signature
+from atrank_tf.data.catalog import Catalog
+from atrank_tf.data.dataset import (
+    Batching,
+    TrainingBatches,
+    count_targets,
+    evaluation_batches,
+    requests,
+    training_batches,
+)
+from atrank_tf.data.prepare import prepare
+from atrank_tf.data.raw_values import RawValues
+from atrank_tf.data.records import Records
+from atrank_tf.data.targets import Part
+
+__all__ = [
+    "Batching",
+    "Catalog",
+    "Part",
+    "RawValues",
+    "Records",
+    "TrainingBatches",
+    "count_targets",
+    "evaluation_batches",
+    "input_signature",
+    "prepare",
+    "requests",
+    "training_batches",
+]

@@ -1,0 +1,139 @@
+"""Columns as a log happens to hold them -> the four kinds that the package knows: text, texts, seconds, numbers.
+
+Ids and categorical values travel as text until the catalogs are built, whatever type a file holds them in; so the same
+product is the same product in a CSV file and in a Parquet file. Missing is null, an empty text or NaN.
+"""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+INTEGER = r"^(?:0|-?[1-9][0-9]*)$"
+"""Texts that lose nothing when read as an integer: "007" and "+7" are not among them."""
+_WHOLE = r"^(?:0|-?[1-9][0-9]*)\.0+$"
+_FRACTION = r"^-?[0-9]+\.[0-9]*[1-9][0-9]*$"
+
+
+@dataclass(frozen=True)
+class IdColumn:
+    """What a column of ids holds.
+
+    Args:
+        integers: every id is an integer that int64 can hold.
+        whole_texts: the ids are integers that were written as decimals, as in "12.0".
+        fraction_row: first row whose id is a fraction in a column that is otherwise numeric; None if there is none.
+    """
+
+    integers: bool
+    whole_texts: bool
+    fraction_row: int | None
+
+
+def text(name: str, dtype: pl.DataType) -> pl.Expr:
+    """Returns a column as text; missing values are null."""
+    column = pl.col(name)
+    if dtype.is_decimal():
+        column = column.cast(pl.Float64)
+    if dtype.is_float() or dtype.is_decimal():
+        whole = column.cast(pl.Int64, strict=False)
+        as_text = pl.when(column == whole).then(whole.cast(pl.String)).otherwise(column.cast(pl.String))
+        return pl.when(column.is_not_nan()).then(as_text)
+    if isinstance(dtype, pl.Binary):
+        column = column.cast(pl.String, strict=False)
+    as_text = column.cast(pl.String)
+    return pl.when(as_text != "").then(as_text)
+
+
+def texts(name: str, dtype: pl.DataType, separator: str, max_values: int) -> pl.Expr:
+    """Returns a column as lists of at most `max_values` texts, never null; missing and empty values are left out.
+
+    A text column is split at `separator`, unless `max_values` is 1: then the whole text is the value.
+    """
+    if isinstance(dtype, pl.List | pl.Array):
+        lists = pl.col(name).cast(pl.List(dtype.inner)) if isinstance(dtype, pl.Array) else pl.col(name)
+        inner = dtype.inner if isinstance(dtype.inner, pl.DataType) else dtype.inner()
+        values = lists.list.eval(text("", inner))
+    elif max_values > 1 and not dtype.is_numeric():
+        values = text(name, dtype).str.split(separator).list.eval(text("", pl.String()))
+    else:
+        values = pl.concat_list(text(name, dtype))
+    return values.list.drop_nulls().list.head(max_values).fill_null([])
+
+
+def seconds(name: str, dtype: pl.DataType) -> pl.Expr:
+    """Returns a column as whole Unix seconds (UTC), int64; null where it is missing or cannot be read as a number.
+
+    Dates and datetimes are converted, those without a zone taken as UTC. Fractions of a second are cut off.
+    """
+    column = pl.col(name)
+    if isinstance(dtype, pl.Date):
+        return column.cast(pl.Datetime("us")).dt.epoch("s")
+    if isinstance(dtype, pl.Datetime):
+        return column.dt.epoch("s")
+    if dtype.is_integer():
+        return column.cast(pl.Int64, strict=False)
+    if dtype.is_float():
+        return column.floor().cast(pl.Int64, strict=False)
+    as_text = column.cast(pl.String)
+    return pl.coalesce(
+        as_text.cast(pl.Int64, strict=False),
+        as_text.cast(pl.Float64, strict=False).floor().cast(pl.Int64, strict=False),
+    )
+
+
+def number(name: str, dtype: pl.DataType) -> pl.Expr:
+    """Returns a column as float64; null where it is missing, infinite where it cannot be read as a number."""
+    column = pl.col(name)
+    if dtype.is_numeric() or isinstance(dtype, pl.Boolean):
+        return column.cast(pl.Float64).fill_nan(None)
+    as_text = text(name, dtype)
+    parsed = as_text.cast(pl.Float64, strict=False)
+    return pl.when(as_text.is_null()).then(None).otherwise(parsed.fill_null(float("inf"))).fill_nan(None)
+
+
+def is_missing(name: str, dtype: pl.DataType) -> pl.Expr:
+    """Returns whether a value is missing, bool."""
+    if isinstance(dtype, pl.String | pl.Float32 | pl.Float64):
+        return text(name, dtype).is_null()
+    return pl.col(name).is_null()
+
+
+def inspect_ids(frame: pl.LazyFrame, name: str, *, typed: bool) -> IdColumn:
+    """Reads a column of ids once and says what it holds.
+
+    Args:
+        frame: a frame that has a column `row` as well.
+        name: the column.
+        typed: whether the file says what its columns hold, as Parquet does: there a text is a text. In a CSV file
+            everything is text, and a column of nothing but integers is a column of integers.
+    """
+    dtype = frame.collect_schema()[name]
+    column, row = pl.col(name), pl.col("row")
+    if dtype.is_integer():
+        largest = frame.select(column.max()).collect(engine="streaming").item()
+        return IdColumn(integers=largest is None or largest < 2**63, whole_texts=False, fraction_row=None)
+    if dtype.is_float():
+        fraction = column.is_not_nan() & (column.is_infinite() | (column != column.floor()))
+        first = frame.select(row.filter(fraction).min()).collect(engine="streaming").item()
+        return IdColumn(integers=True, whole_texts=False, fraction_row=first)
+    if typed:
+        return IdColumn(integers=False, whole_texts=False, fraction_row=None)
+    known = column.cast(pl.String)
+    known = pl.when(known != "").then(known)
+    integer = known.str.contains(INTEGER) & known.cast(pl.Int64, strict=False).is_not_null()
+    fraction = known.str.contains(_FRACTION)
+    whole = known.str.contains(_WHOLE)
+    found = frame.select(
+        other=(~(integer | fraction | whole)).any(),
+        whole=whole.any(),
+        fraction=row.filter(fraction).min(),
+    ).collect(engine="streaming")
+    if found["other"].item():
+        return IdColumn(integers=False, whole_texts=False, fraction_row=None)
+    return IdColumn(integers=True, whole_texts=bool(found["whole"].item()), fraction_row=found["fraction"].item())
+
+
+def id_text(name: str, dtype: pl.DataType, found: IdColumn) -> pl.Expr:
+    """Returns a column of ids as text; missing ids are null."""
+    as_text = text(name, dtype)
+    return as_text.str.replace(r"\.0+$", "") if found.whole_texts else as_text

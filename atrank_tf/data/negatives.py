@@ -1,0 +1,74 @@
+"""Sampled negatives: fresh ones for each epoch, never one of the user's positives."""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from atrank_tf.data.catalog import Catalog
+from atrank_tf.data.chunk import SPAN, Chunk, first_at_least
+from atrank_tf.data.targets import positive_behaviors
+from atrank_tf.schema import PADDING, Negatives, Schema
+
+ROUNDS = 50
+"""How often a rejected draw is repeated before its place is left empty."""
+
+
+class NegativeSampler:
+    """Draws negatives from the objects that were seen in training.
+
+    Args:
+        catalog: catalog of the task's entity; its counts say what was seen and how often.
+        negatives: how many to draw, and how.
+    """
+
+    def __init__(self, catalog: Catalog, negatives: Negatives) -> None:
+        seen = np.flatnonzero(catalog.counts)
+        if not len(seen):
+            raise ValueError("Expected objects seen in training to draw negatives from. Found none in the catalog.")
+        self._rows = tf.constant(seen, tf.int64)
+        self._cumulative = tf.constant(np.cumsum(catalog.counts[seen]), tf.int64)
+        self._uniform, self._popularity = negatives.uniform, negatives.popularity
+
+    def draw(self, chunk: Chunk, schema: Schema, task_name: str, user: Any, seed: Any) -> Any:
+        """Draws negatives for the targets of `user`.
+
+        Args:
+            chunk: the chunk that the targets are of.
+            schema: the schema.
+            task_name: the task.
+            user: int64 [M], index in the chunk.
+            seed: int64 [2].
+
+        Returns:
+            Entity rows, int64 [M, negatives]; `PADDING` where a user's positives leave nothing to draw.
+        """
+        positive = positive_behaviors(chunk, schema, task_name)
+        group = chunk.groups[schema.tasks[task_name].group]
+        own = tf.sort(tf.boolean_mask(group.user * SPAN + group.id, positive))
+        shape = tf.stack([tf.size(user), self._uniform + self._popularity])
+
+        def rejected(rows: Any) -> Any:
+            keys = tf.reshape(user[:, tf.newaxis] * SPAN + rows, [-1])
+            return tf.reshape(first_at_least(own, keys) < first_at_least(own, keys + 1), shape)
+
+        def redraw(turn: Any, rows: Any, bad: Any) -> tuple[Any, Any, Any]:
+            rows = tf.where(bad, self._propose(shape, seed + tf.stack([tf.constant(0, tf.int64), turn])), rows)
+            return turn + 1, rows, rejected(rows)
+
+        empty = tf.zeros(shape, tf.int64)
+        _, rows, bad = tf.while_loop(
+            lambda turn, rows, bad: tf.logical_and(turn < ROUNDS, tf.reduce_any(bad)),
+            redraw,
+            (tf.constant(0, tf.int64), empty, tf.ones_like(empty, tf.bool)),
+        )
+        return tf.where(bad, tf.constant(PADDING, tf.int64), rows)
+
+    def _propose(self, shape: Any, seed: Any) -> Any:
+        draw = tf.random.stateless_uniform(shape, seed, dtype=tf.float64)
+        evenly = tf.cast(draw[:, : self._uniform] * tf.cast(tf.size(self._rows), tf.float64), tf.int64)
+        weight = tf.cast(draw[:, self._uniform :] * tf.cast(self._cumulative[-1], tf.float64), tf.int64)
+        # The first place whose cumulative count is above the drawn weight.
+        by_count = first_at_least(self._cumulative, tf.reshape(weight, [-1]) + 1)
+        places = tf.concat([evenly, tf.reshape(by_count, tf.shape(weight))], axis=1)
+        return tf.gather(self._rows, tf.minimum(places, tf.size(self._rows, tf.int64) - 1))

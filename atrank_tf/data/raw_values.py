@@ -1,0 +1,59 @@
+"""The raw values behind the rows: what an exported model needs to take ids as the logs have them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from atrank_tf.data.records import Records
+
+
+@dataclass(frozen=True, eq=False)
+class RawValues:
+    """Raw values by row; the value at position i belongs to row i + 2.
+
+    Args:
+        ids: entity -> string or int64 [rows - 2].
+        tables: embedding table -> string [rows - 2], for the tables that requests name values of (user and context
+            features).
+    """
+
+    ids: Mapping[str, np.ndarray]
+    tables: Mapping[str, np.ndarray]
+
+    @classmethod
+    def of(cls, records: Records) -> "RawValues":
+        """Takes what a model of these records needs."""
+        schema = records.schema
+        asked = {feature.table for feature in schema.user.features.values()}
+        for task in schema.tasks.values():
+            asked |= {feature.table for feature in task.context.features.values()}
+        return cls(
+            ids={name: catalog.ids for name, catalog in records.catalogs.items()},
+            tables={name: records.vocabularies[name] for name in sorted(asked)},
+        )
+
+    def save(self, path: str) -> None:
+        """Writes one `.npz` file, aside first and then renamed."""
+        arrays = {f"ids/{name}": values for name, values in self.ids.items()}
+        arrays |= {f"tables/{name}": values for name, values in self.tables.items()}
+        with tf.io.gfile.GFile(f"{path}.partial", "wb") as file:
+            np.savez(file, **arrays)
+        tf.io.gfile.rename(f"{path}.partial", path, overwrite=True)
+
+    @classmethod
+    def load(cls, path: str) -> "RawValues":
+        """Reads what `save` wrote.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+        """
+        if not tf.io.gfile.exists(path):
+            raise FileNotFoundError(f"Expected the raw values of a trained model at {path}. Found none.")
+        with tf.io.gfile.GFile(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            parts: dict[str, dict[str, np.ndarray]] = {"ids": {}, "tables": {}}
+            for key in arrays.files:
+                part, name = key.split("/", 1)
+                parts[part][name] = arrays[key]
+        return cls(ids=parts["ids"], tables=parts["tables"])

@@ -1,0 +1,187 @@
+"""The records folder: what prepare writes, and everything after it reads.
+
+schema.toml                             the schema with its sizes filled in
+manifest.json                           format, counts, the fingerprint of the inputs
+catalog/<entity>.npz                    `Catalog`
+vocabulary/<table>.npz                  `values`: unicode [rows - 2]
+timelines-00000-of-000NN.tfrecord       one `tf.train.Example` per user, as `atrank_tf.data.timelines` says
+"""
+
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from atrank_tf.data.catalog import Catalog
+from atrank_tf.schema import Schema, dump_schema, load_schema
+
+FORMAT = 1
+"""Version of the layout and of the Examples; other versions are refused."""
+_MANIFEST, _SCHEMA = "manifest.json", "schema.toml"
+_MAKE = "Make records with python -m atrank_tf.prepare."
+
+
+class Records:
+    """A complete records folder.
+
+    Args:
+        path: the folder.
+
+    Attributes:
+        path: the folder.
+        schema: the schema, prepared.
+        manifest: what was read and dropped, and `fingerprint`.
+        catalogs: entity -> `Catalog`.
+        vocabularies: table -> unicode [rows - 2], the values of the rows from 2 on.
+        files: paths of the TFRecord files, sorted.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: the folder is no complete records folder, or of another format.
+    """
+
+    path: str
+    schema: Schema
+    manifest: Mapping[str, Any]
+    catalogs: Mapping[str, Catalog]
+    vocabularies: Mapping[str, np.ndarray]
+    files: list[str]
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.manifest = read_manifest(path)
+        _complete(path, _SCHEMA)
+        self.schema = load_schema(f"{path}/{_SCHEMA}")
+        if not self.schema.prepared:
+            raise ValueError(f"Expected a prepared schema in {path}/{_SCHEMA}. Some sizes are missing. {_MAKE}")
+        self.catalogs = {}
+        for name, entity in self.schema.entities.items():
+            self.catalogs[name] = Catalog.load(_complete(path, f"catalog/{name}.npz"))
+            found = len(self.catalogs[name])
+            if found != entity.rows:
+                raise ValueError(f"Expected {entity.rows} rows in {path}/catalog/{name}.npz. Found {found}. {_MAKE}")
+        self.vocabularies = {}
+        for name in self.schema.tables:
+            file_path = _complete(path, f"vocabulary/{name}.npz")
+            with tf.io.gfile.GFile(file_path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+                self.vocabularies[name] = arrays["values"]
+        self.files = sorted(tf.io.gfile.glob(f"{path}/*.tfrecord*"))
+        if len(self.files) != self.manifest["shards"]:
+            raise ValueError(
+                f"Expected {self.manifest['shards']} TFRecord files in {path}. Found {len(self.files)}. {_MAKE}"
+            )
+
+
+def read_manifest(path: str) -> dict[str, Any]:
+    """Reads the manifest of a records folder.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: the folder is no complete records folder, or of another format.
+    """
+    if not tf.io.gfile.isdir(path):
+        raise FileNotFoundError(f"Expected a records folder at {path}. Found none. {_MAKE}")
+    _complete(path, _MANIFEST)
+    with tf.io.gfile.GFile(f"{path}/{_MANIFEST}", "r") as file:
+        try:
+            manifest: dict[str, Any] = json.loads(file.read())
+        except ValueError as error:
+            raise ValueError(f"{path}/{_MANIFEST} is not valid JSON: {error}. {_MAKE}") from error
+    found = manifest.get("format")
+    if found != FORMAT:
+        raise ValueError(f"Expected records of format {FORMAT} in {path}. Found format {found}. {_MAKE}")
+    return manifest
+
+
+def is_current(path: str, fingerprint: str) -> bool:
+    """Returns whether a folder holds complete records of inputs with this fingerprint."""
+    try:
+        return bool(read_manifest(path)["fingerprint"] == fingerprint)
+    except (FileNotFoundError, ValueError, KeyError):
+        return False
+
+
+def write_description(
+    folder: Path,
+    schema: Schema,
+    catalogs: Mapping[str, Catalog],
+    vocabularies: Mapping[str, np.ndarray],
+    manifest: Mapping[str, Any],
+) -> None:
+    """Writes everything but the timelines into a folder; the manifest last."""
+    (folder / "catalog").mkdir()
+    for name, catalog in catalogs.items():
+        catalog.save(str(folder / "catalog" / f"{name}.npz"))
+    (folder / "vocabulary").mkdir()
+    for name, values in vocabularies.items():
+        np.savez_compressed(folder / "vocabulary" / f"{name}.npz", values=values)
+    (folder / _SCHEMA).write_text(dump_schema(schema), encoding="utf-8")
+    content = {"format": FORMAT, **manifest}
+    (folder / _MANIFEST).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def shard_name(shard: int, shards: int) -> str:
+    """Returns the file name of a shard, as TensorFlow Datasets names them."""
+    return f"timelines-{shard:05d}-of-{shards:05d}.tfrecord"
+
+
+@contextmanager
+def replacing(path: str) -> Iterator[Path]:
+    """Gives a folder to write; it takes the place of `path` when the block ends, and disappears if the block fails.
+
+    The folder stands beside `path`, under a name of its own process, so that a killed run blocks nobody; what killed
+    runs of this machine left is removed.
+
+    Raises:
+        ValueError: there is something at `path` that is no records folder.
+    """
+    target = Path(path)
+    if target.exists() and not _replaceable(target):
+        raise ValueError(f"Expected a records folder, or nothing, at {path}. Found something else; it is left alone.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    stem = f"{target.name}.partial-{socket.gethostname()}-"
+    for left in target.parent.iterdir():
+        if left.name.startswith(stem) and not _alive(left.name.removeprefix(stem)):
+            shutil.rmtree(left)
+    partial = target.parent / f"{stem}{os.getpid()}"
+    old = target.parent / f"{stem}{os.getpid()}-old"
+    partial.mkdir()
+    try:
+        yield partial
+        if target.exists():
+            target.rename(old)
+        partial.rename(target)
+    finally:
+        if old.exists() and not target.exists():
+            old.rename(target)
+        for left in (partial, old):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _replaceable(target: Path) -> bool:
+    return target.is_dir() and ((target / _MANIFEST).exists() or not any(target.iterdir()))
+
+
+def _alive(pid: str) -> bool:
+    if not pid.isdigit() or int(pid) == os.getpid():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _complete(path: str, name: str) -> str:
+    if not tf.io.gfile.exists(f"{path}/{name}"):
+        raise ValueError(f"Expected {name} in {path}: the records are incomplete, or no records. {_MAKE}")
+    return f"{path}/{name}"

@@ -1,0 +1,31 @@
+"""What prepare read, kept and dropped, for a person to read."""
+
+from atrank_tf.data.records import Records
+
+
+def summary(records: Records) -> str:
+    """Returns a text of some lines about a records folder."""
+    manifest, schema = records.manifest, records.schema
+    lines = [
+        f"{records.path}: {manifest['users']:,} users in {manifest['shards']} files, made in {manifest['seconds']} s",
+        "",
+        f"{'file':<32}{'rows read':>14}{'kept':>14}{'dropped':>12}",
+    ]
+    for label, report in manifest["files"].items():
+        lines.append(f"{label:<32}{report['read']:>14,}{report['kept']:>14,}{report['read'] - report['kept']:>12,}")
+        for reason, dropped in report["dropped"].items():
+            first = f"first: row {dropped['first_row']} of {report['file']}"
+            lines.append(f"  {dropped['rows']:,} dropped: {reason} ({first})")
+        lines += [f"  {note}" for note in report["notes"]]
+    lines += [f"ignored, the schema names no use for it: {path}" for path in manifest["ignored"]]
+    lines.append("")
+    for name, count in manifest["behaviors"].items():
+        lines.append(f"group {name}: {count:,} behaviors, {manifest['unknown_rate'][name]:.1%} with the unknown id")
+    for name, shown in manifest["requests"].items():
+        lines.append(
+            f"task {name}: {shown['requests']:,} requests, {shown['candidates']:,} candidates, "
+            f"{shown['positives']:,} of them positive"
+        )
+    lines += [f"entity {name}: {entity.rows:,} rows" for name, entity in schema.entities.items()]
+    lines.append("tables: " + ", ".join(f"{name} {table.rows:,} rows" for name, table in schema.tables.items()))
+    return "\n".join(lines) + "\n"

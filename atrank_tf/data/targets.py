@@ -1,0 +1,107 @@
+"""Which moments of a timeline are targets, and how much of the timeline each may see."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from atrank_tf.data.chunk import SPAN, Chunk, first_at_least
+from atrank_tf.schema import FIRST_ROW, Candidates, Schema, Split, SplitKind, Ties
+
+
+class Part(StrEnum):
+    """A part of the data, as the schema's split divides it."""
+
+    TRAINING = "training"
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+class Targets(NamedTuple):
+    """M targets of one task in a chunk.
+
+    `index`: int64 [M], the positive behavior in its group's flat tensors, or the request.
+    `user`, `now`: int64 [M]. `starts`, `ends`: group -> int64 [M], the history window in the group's flat tensors.
+    """
+
+    index: Any
+    user: Any
+    now: Any
+    starts: Mapping[str, Any]
+    ends: Mapping[str, Any]
+
+    def take(self, chosen: Any) -> "Targets":
+        """Returns the targets at the positions `chosen`, int [K]."""
+        return tf.nest.map_structure(lambda tensor: tf.gather(tensor, chosen), self)
+
+
+def find_targets(chunk: Chunk, schema: Schema, task_name: str, part: Part) -> Targets:
+    """Returns every target of a task in one part of the data, with its history windows.
+
+    A window ends before the target's moment: nothing of that moment or later is in it. Under `ties = "ordered"` the
+    window of the target's own group ends before the target's position in the log instead.
+    """
+    task = schema.tasks[task_name]
+    if task.candidates is Candidates.IMPRESSIONS:
+        requests = chunk.requests[task_name]
+        index = tf.range(tf.size(requests.user, tf.int64), dtype=tf.int64)
+        user, now = requests.user, requests.timestamp
+    else:
+        group = chunk.groups[task.group]
+        index = tf.where(positive_behaviors(chunk, schema, task_name))[:, 0]
+        user, now = tf.gather(group.user, index), tf.gather(group.timestamp, index)
+    inside = tf.where(_inside(user, now, schema.split, part))[:, 0]
+    index, user, now = (tf.gather(tensor, inside) for tensor in (index, user, now))
+    starts, ends = {}, {}
+    for name, spec in schema.groups.items():
+        rows = chunk.groups[name]
+        if task.ties is Ties.ORDERED and name == task.group:
+            ends[name] = index
+        else:
+            ends[name] = first_at_least(rows.user * SPAN + rows.timestamp, user * SPAN + now)
+        starts[name] = tf.maximum(tf.gather(rows.splits, user), ends[name] - spec.max_length)
+    return Targets(index, user, now, starts, ends)
+
+
+def positive_behaviors(chunk: Chunk, schema: Schema, task_name: str) -> Any:
+    """Returns which behaviors of a task's group are positives of the task, bool [V]."""
+    task = schema.tasks[task_name]
+    actions = schema.groups[task.group].actions
+    rows = [FIRST_ROW + actions.index(action) for action in task.actions or actions]
+    return tf.reduce_any(chunk.groups[task.group].action[:, tf.newaxis] == tf.constant(rows, tf.int64), axis=1)
+
+
+def history_lengths(targets: Targets) -> Any:
+    """Returns the number of behaviors in each target's history, over all groups, int64 [M]."""
+    return tf.add_n([targets.ends[name] - targets.starts[name] for name in targets.ends])
+
+
+def choose_per_user(targets: Targets, most: int, seed: Any) -> Targets:
+    """Returns at most `most` targets of each user, drawn evenly; all of them if `most` is 0.
+
+    `seed`: int64 [2]. The order of the targets is kept.
+    """
+    if not most:
+        return targets
+    draw = tf.random.stateless_uniform([tf.size(targets.user)], seed, dtype=tf.float64)
+    order = tf.argsort(tf.cast(targets.user, tf.float64) + draw)
+    chosen = tf.where(_place_in_user(tf.gather(targets.user, order)) < most)[:, 0]
+    return targets.take(tf.sort(tf.gather(order, chosen)))
+
+
+def _inside(user: Any, now: Any, split: Split, part: Part) -> Any:
+    if split.kind is SplitKind.BY_TIME:
+        validation, test = now >= split.validation_from, now >= split.test_from
+        return {Part.TRAINING: ~validation, Part.VALIDATION: validation & ~test, Part.TEST: test}[part]
+    from_the_end = tf.reverse(_place_in_user(tf.reverse(user, [0])), [0])
+    if part is Part.TRAINING:
+        return from_the_end >= 2
+    return from_the_end == (1 if part is Part.VALIDATION else 0)
+
+
+def _place_in_user(user: Any) -> Any:
+    """Returns 0, 1, 2, ... within each run of equal values of `user`, int64 [M]."""
+    begins = tf.concat([tf.ones([1], tf.bool), user[1:] != user[:-1]], axis=0)[: tf.size(user)]
+    run = tf.cumsum(tf.cast(begins, tf.int64)) - 1
+    return tf.range(tf.size(user, tf.int64), dtype=tf.int64) - tf.gather(tf.where(begins)[:, 0], run)

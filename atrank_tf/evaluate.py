@@ -1,0 +1,56 @@
+"""`python -m atrank_tf.evaluate`: how good a trained model is, beside two baselines."""
+
+import json
+import math
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from atrank_tf import command
+
+if TYPE_CHECKING:
+    from atrank_tf.evaluation import Estimate
+
+_RECORDS = flags.DEFINE_string("records", None, "Records folder, as `python -m atrank_tf.prepare` wrote it.", required=True)
+_MODEL_DIR = flags.DEFINE_string("model_dir", None, "Folder of the trained model.", required=True)
+_SPLIT = flags.DEFINE_enum("split", "validation", ["validation", "test"], "Part of the data to score.")
+
+
+def main() -> None:
+    from atrank_tf.data import Part, Records
+    from atrank_tf.evaluation import BASELINES, evaluate, score_model
+    from atrank_tf.training import load_model, load_trained_experiment
+
+    records, part = Records(_RECORDS.value), Part(_SPLIT.value)
+    model, settings = load_model(_MODEL_DIR.value), load_trained_experiment(_MODEL_DIR.value).batching
+    model.check_schema(records.schema)
+    scored = {model.name: score_model(model, records, part, settings)}
+    for name, baseline in BASELINES.items():
+        scored[name] = baseline(records, part, model.tasks, settings)
+    results = {name: {task: evaluate(requests) for task, requests in tasks.items()} for name, tasks in scored.items()}
+    for task in model.tasks:
+        if task in results[model.name]:
+            sys.stdout.write(_table(f"{task}, {part}", {name: tasks[task] for name, tasks in results.items()}))
+    metrics = {
+        task: {metric: None if math.isnan(e.value) else e.value for metric, e in estimates.items()}
+        for task, estimates in results[model.name].items()
+    }
+    sys.stdout.write(json.dumps(metrics) + "\n")
+
+
+def _table(title: str, rows: Mapping[str, Mapping[str, "Estimate"]]) -> str:
+    """A text table: a line for each model, a column for each metric, value and standard error."""
+    metrics = list(next(iter(rows.values())))
+    lines = [f"{title:32}" + "".join(f"{metric:>17}" for metric in metrics)]
+    for name, estimates in rows.items():
+        cells = (f"{e.value:.4f} ±{e.standard_error:.4f}" for e in estimates.values())
+        lines.append(f"  {name:30}" + "".join(f"{cell:>17}" for cell in cells))
+    counts = (f"{estimate.count:,}" for estimate in next(iter(rows.values())).values())
+    lines.append(f"  {'users, candidates or requests':30}" + "".join(f"{count:>17}" for count in counts))
+    return "\n".join(lines) + "\n\n"
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,19 @@
+"""How good a ranking is: metrics with standard errors, baselines, and whether two models differ."""
+
+from atrank_tf.evaluation.metrics import METRICS, Estimate, evaluate
+from atrank_tf.evaluation.protocol import BASELINES, score_model, score_popularity, score_repetition
+from atrank_tf.evaluation.scored_requests import ScoredRequests
+from atrank_tf.evaluation.significance import PairedDifference, paired_difference
+
+__all__ = [
+    "BASELINES",
+    "METRICS",
+    "Estimate",
+    "PairedDifference",
+    "ScoredRequests",
+    "evaluate",
+    "paired_difference",
+    "score_model",
+    "score_popularity",
+    "score_repetition",
+]

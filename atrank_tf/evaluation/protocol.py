@@ -1,0 +1,106 @@
+"""Scoring a part of the data: by a model, and by the two baselines that any model must beat."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from atrank_tf.data import Batching, Part, Records, count_targets, requests
+from atrank_tf.evaluation.scored_requests import ScoredRequests
+from atrank_tf.models import Ranker
+from atrank_tf.schema import Schema
+
+Score = Callable[[str, dict[str, Any]], np.ndarray]
+"""(task, inputs) -> scores [B, N]."""
+
+
+def score_model(
+    model: Ranker, records: Records, part: Part | str, settings: Batching | None = None
+) -> dict[str, ScoredRequests]:
+    """Scores every request of a part of the data with a model.
+
+    Returns:
+        task -> scored requests; a task without a request in this part is left out.
+    """
+    tasks = {task: tf.function(model.scorer(task), reduce_retracing=True) for task in model.tasks}
+    encode = tf.function(model.encoder(), reduce_retracing=True)
+
+    def score(task: str, inputs: dict[str, Any]) -> np.ndarray:
+        history = {name: inputs[name] for name in encoder_names}
+        wanted = {name: inputs[name] for name in scorer_names[task]}
+        scores: np.ndarray = tasks[task]({**wanted, **encode(history)})[task].numpy()
+        return scores
+
+    encoder_names = [tensor.name for tensor in model.encoder().inputs]
+    scorer_names = {
+        task: [tensor.name for tensor in model.scorer(task).inputs if tensor.name not in ("memory", "mask")]
+        for task in model.tasks
+    }
+    return _score(score, model.tasks, records, part, settings, "model", whole_history=False)
+
+
+def score_popularity(
+    records: Records, part: Part | str, tasks: Sequence[str], settings: Batching | None = None
+) -> dict[str, ScoredRequests]:
+    """Scores a candidate by how often it was a positive of the task in training, over all users."""
+    counts = {task: training_counts(records, task) for task in tasks}
+
+    def score(task: str, inputs: dict[str, Any]) -> np.ndarray:
+        return np.log1p(counts[task][inputs[f"{task}_candidates"].numpy()])
+
+    return _score(score, tasks, records, part, settings, "popularity", whole_history=False)
+
+
+def score_repetition(
+    records: Records, part: Part | str, tasks: Sequence[str], settings: Batching | None = None
+) -> dict[str, ScoredRequests]:
+    """Scores a candidate by how often this user acted on it before, in the task's group, in the whole history."""
+    groups = {task: records.schema.tasks[task].group for task in tasks}
+
+    def score(task: str, inputs: dict[str, Any]) -> np.ndarray:
+        history, candidates = inputs[f"{groups[task]}_id"].numpy(), inputs[f"{task}_candidates"].numpy()
+        counts = np.stack([(history == candidates[:, [n]]).sum(axis=1) for n in range(candidates.shape[1])], axis=1)
+        return np.log1p(counts.astype(np.float64))
+
+    return _score(score, tasks, records, part, settings, "repetition", whole_history=True)
+
+
+BASELINES = {"popularity": score_popularity, "repetition": score_repetition}
+"""Baselines by name: (records, part, tasks, settings) -> task -> scored requests."""
+
+
+def training_counts(records: Records, task: str) -> np.ndarray:
+    """Returns how often each object was a positive of a task in training, float64 [rows]."""
+    schema: Schema = records.schema
+    rows = schema.entities[schema.groups[schema.tasks[task].group].entity].rows
+    counts = np.zeros(rows)
+    for inputs, labels, _, _ in requests(records, Part.TRAINING, tasks=[task], settings=Batching(min_history=0)):
+        candidates = inputs[f"{task}_candidates"].numpy()
+        np.add.at(counts, candidates[labels[task].numpy() > 0], 1.0)
+    return counts
+
+
+def _score(
+    score: Score,
+    tasks: Sequence[str],
+    records: Records,
+    part: Part | str,
+    settings: Batching | None,
+    name: str,
+    whole_history: bool,
+) -> dict[str, ScoredRequests]:
+    found: dict[str, list[ScoredRequests]] = {task: [] for task in tasks}
+    total = sum(count_targets(records, task, part, settings) for task in tasks)
+    with tqdm(total=total, desc=f"{Part(part)} {name}", unit=" requests", mininterval=1.0, leave=False) as progress:
+        for inputs, labels, weights, users in requests(
+            records, part, tasks=tasks, settings=settings, whole_history=whole_history
+        ):
+            progress.update(len(users))
+            for task in tasks:
+                if labels[task].shape[1]:
+                    scores = np.asarray(score(task, inputs), np.float64)
+                    mask = weights[task].numpy() > 0
+                    found[task].append(ScoredRequests(users.numpy().astype(str), scores, labels[task].numpy(), mask))
+    return {task: ScoredRequests.concatenate(parts) for task, parts in found.items() if parts}

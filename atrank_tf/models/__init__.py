@@ -1,0 +1,9 @@
+"""Functional Keras models from a schema and a config."""
+
+from atrank_tf.models.atrank import ATRank, ATRankConfig
+from atrank_tf.models.ranker import Ranker, RankerConfig
+
+MODELS: dict[str, type[Ranker]] = {"atrank": ATRank}
+"""Models by the name that an experiment file gives: `[model] name`. A new model is one file and one line here."""
+
+__all__ = ["MODELS", "ATRank", "ATRankConfig", "Ranker", "RankerConfig"]

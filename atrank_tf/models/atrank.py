@@ -1,0 +1,97 @@
+"""ATRank: all behaviors related to each other by self-attention, read by the candidate through vanilla attention."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import keras
+
+from atrank_tf.layers import SelfAttention, TargetAttention
+from atrank_tf.models.ranker import Ranker, RankerConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class ATRankConfig(RankerConfig):
+    """The choices of ATRank beside those of every ranker.
+
+    Args:
+        spaces: K, the number of semantic spaces; must divide `width`.
+        blocks: self-attention blocks, one for each order of influence.
+        score: "bilinear" (the paper) or "scaled_dot" (the authors' code).
+        attention_activation: of the attention's projections: "linear" (the paper) or "relu" (the authors' code).
+        feed_forward: width of the layer inside F_self and F_vanilla.
+    """
+
+    spaces: int = 8
+    blocks: int = 1
+    score: str = "bilinear"
+    attention_activation: str = "linear"
+    feed_forward: int = 128
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("spaces", "feed_forward"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive. Received: {name}={getattr(self, name)} in [model].")
+        if self.blocks < 0:
+            raise ValueError(f"blocks must not be negative. Received: blocks={self.blocks} in [model].")
+        if self.width % self.spaces:
+            raise ValueError(
+                f"spaces must divide width. Received: spaces={self.spaces}, width={self.width} in [model]."
+            )
+
+
+@keras.saving.register_keras_serializable(package="atrank_tf")
+class ATRank(Ranker):
+    """ATRank (arXiv 1711.06632) for one or more tasks.
+
+    Glossary: B users, T_g behaviors of group g, T = sum of T_g, N candidates, D width.
+
+    Args:
+        schema: a prepared schema, as `Records.schema`.
+        config: `ATRankConfig`, or a dict of it.
+        catalogs: `Records.catalogs`; None leaves them empty, for saved weights to fill.
+
+    Inputs: `<group>_id`, `<group>_action`, `<group>_timestamp` int64 [B, T_g], 0 = padding; `now` int64 [B];
+    `<task>_candidates` int64 [B, N]; user and context features as the schema has them.
+
+    Returns:
+        task -> logits, float32 [B, N].
+
+    Example:
+        >>> records = atrank_tf.Records("records")
+        >>> model = atrank_tf.ATRank(records.schema, atrank_tf.ATRankConfig(width=64), records.catalogs)
+    """
+
+    Config: ClassVar[type[RankerConfig]] = ATRankConfig
+
+    @staticmethod
+    def make_encoder(config: ATRankConfig) -> Any:
+        blocks = [
+            SelfAttention(
+                config.spaces,
+                config.feed_forward,
+                config.score,
+                config.attention_activation,
+                config.dropout,
+                name=f"self_attention_{number}",
+            )
+            for number in range(config.blocks)
+        ]
+
+        def encode(behaviors: Any, mask: Any) -> Any:
+            for block in blocks:
+                behaviors = block(behaviors, mask)
+            return behaviors
+
+        return encode
+
+    @staticmethod
+    def make_reader(config: ATRankConfig) -> Any:
+        return TargetAttention(
+            config.spaces,
+            config.feed_forward,
+            config.score,
+            config.attention_activation,
+            config.dropout,
+            name="target_attention",
+        )

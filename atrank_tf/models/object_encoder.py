@@ -1,0 +1,109 @@
+"""Objects, users and contexts -> codes, by the schema's tables and the catalogs."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from atrank_tf.data import Catalog
+from atrank_tf.layers import CatalogLookup, MeanPooling, Standardize
+from atrank_tf.schema import PADDING, Features, Schema
+
+
+class ObjectEncoder:
+    """Holds the embedding tables and the catalogs of a model, and looks things up in them.
+
+    Args:
+        schema: a prepared schema.
+        l2: weight of the squared entries of each table in the loss.
+    """
+
+    def __init__(self, schema: Schema, l2: float) -> None:
+        self._schema = schema
+        self._pool = MeanPooling(name="mean_pooling")
+        self.tables = {
+            name: keras.layers.Embedding(
+                table.rows,
+                table.dim,
+                embeddings_regularizer=keras.regularizers.L2(l2) if l2 else None,
+                name=f"table_{name}",
+            )
+            for name, table in schema.tables.items()
+        }
+        self.catalogs = {
+            name: CatalogLookup(
+                entity.rows,
+                {entity.id.column: 1} | {column: feature.max_values for column, feature in entity.features.items()},
+                tuple(entity.dense),
+                name=f"catalog_{name}",
+            )
+            for name, entity in schema.entities.items()
+        }
+        self._standardize: dict[str, Standardize] = {}
+
+    def load_catalogs(self, catalogs: Mapping[str, Catalog]) -> None:
+        """Fills the catalogs inside the model.
+
+        Raises:
+            ValueError: an entity is missing, or a catalog does not fit the schema.
+        """
+        for name, entity in self._schema.entities.items():
+            if name not in catalogs:
+                raise ValueError(f"Expected a catalog of entity {name!r}. Received catalogs of {sorted(catalogs)}.")
+            catalog = catalogs[name]
+            columns: dict[str, np.ndarray] = {entity.id.column: catalog.table_rows[:, np.newaxis], **catalog.dense}
+            for column, feature in entity.features.items():
+                values = catalog.features[column]
+                columns[column] = np.pad(values, ((0, 0), (0, feature.max_values - values.shape[1])))
+            self.catalogs[name].load(columns)
+
+    def id_rows(self, entity: str, rows: Any) -> Any:
+        """Returns the rows of objects in their id's own table."""
+        return self.catalogs[entity](rows)[self._schema.entities[entity].id.column]
+
+    def objects(self, entity: str, rows: Any) -> Any:
+        """Returns the codes of objects, float [..., D_o]: id, side features and numeric columns, side by side."""
+        spec = self._schema.entities[entity]
+        found = self.catalogs[entity](rows)
+        parts = [self.tables[spec.id.table](found[spec.id.column])]
+        parts += self._features(spec, found, f"standardize_{entity}")
+        return _concatenate(parts)
+
+    def profile(self, inputs: Mapping[str, Any]) -> Any | None:
+        """Returns the code of who the users are, float [B, D], or None where the schema says nothing of them."""
+        user = self._schema.user
+        found = {column: inputs[f"user_{column}"] for column in (*user.features, *user.dense)}
+        for column, feature in user.features.items():
+            if feature.max_values == 1:
+                found[column] = found[column][:, 0]
+        return _concatenate(self._features(user, found, "standardize_user"))
+
+    def context(self, task: str, inputs: Mapping[str, Any]) -> Any | None:
+        """Returns the code of the candidates' contexts, float [B, N, D], or None where the task has none."""
+        context = self._schema.tasks[task].context
+        found = {column: inputs[f"{task}_{column}"] for column in (*context.features, *context.dense)}
+        return _concatenate(self._features(context, found, f"standardize_{task}"))
+
+    def _features(self, features: Features, found: Mapping[str, Any], name: str) -> list[Any]:
+        parts = []
+        for column, feature in features.features.items():
+            embedded = self.tables[feature.table](found[column])
+            if feature.max_values > 1:
+                embedded = self._pool(embedded, ops.not_equal(found[column], PADDING))
+            parts.append(embedded)
+        if features.dense:
+            if name not in self._standardize:
+                moments = features.dense.values()
+                self._standardize[name] = Standardize(
+                    [dense.mean for dense in moments], [dense.variance for dense in moments], name=name
+                )
+            parts.append(self._standardize[name]([found[column] for column in features.dense]))
+        return parts
+
+
+def _concatenate(parts: list[Any]) -> Any | None:
+    if len(parts) > 1:
+        return ops.concatenate(parts, axis=-1)
+    return parts[0] if parts else None

@@ -1,0 +1,100 @@
+"""Version folders of a model under its base path, and publishing a new one without a half-written moment.
+
+A base path holds one folder per version, named by an integer (`1`, `2`, `00000123`); TensorFlow Serving and the
+embedded server take the largest and look again every second. Anything else in there is ignored. Local file systems
+only: an object store has no atomic rename of a folder.
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+# Not a number, so that no server looks inside. One name is enough: `publish` holds a lock.
+_UNFINISHED = "publishing.tmp"
+
+_MAX_VERSION = 2**63 - 1
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Version:
+    """One version folder.
+
+    Attributes:
+      number: int. What the folder's name reads as: `00000123` is 123.
+      path: str. The folder.
+    """
+
+    number: int
+    path: str
+
+
+def versions(base_path: str) -> list[Version]:
+    """The version folders under a base path, oldest (smallest number) first; empty where there is no such folder."""
+    base = Path(base_path)
+    if not base.is_dir():
+        return []
+    return sorted(
+        Version(int(entry.name), str(entry))
+        for entry in base.iterdir()
+        if entry.name.isascii() and entry.name.isdecimal() and int(entry.name) <= _MAX_VERSION and entry.is_dir()
+    )
+
+
+def latest_version(base_path: str) -> Version | None:
+    """The version folder with the largest number, or None where there is none."""
+    return max(versions(base_path), default=None)
+
+
+def publish(write: Callable[[str], None], base_path: str) -> str:
+    """Writes a SavedModel under a base path as its next version; servers see all of it or nothing.
+
+    The model is written into a folder that is no version, which is then renamed. A run that is killed leaves that
+    folder behind; the next `publish` removes it. Two runs at once wait for each other.
+
+    Args:
+      write: called once with the path of an existing, empty folder; saves a SavedModel there.
+      base_path: made where it is missing.
+
+    Returns:
+      Path of the new version folder: the largest number so far plus one, or `<base_path>/1`.
+
+    Raises:
+      ValueError: if `write` left no `saved_model.pb`. This, and anything that `write` raises, leaves the base path as
+        it was.
+    """
+    base = Path(base_path)
+    base.mkdir(parents=True, exist_ok=True)
+    with _locked(base):
+        unfinished = base / _UNFINISHED
+        if unfinished.exists():
+            shutil.rmtree(unfinished)
+        unfinished.mkdir()
+        try:
+            write(str(unfinished))
+            if not (unfinished / "saved_model.pb").is_file():
+                raise ValueError(
+                    "Expected write(path) to save a SavedModel into the path that it is given. Received: no "
+                    f"saved_model.pb in {unfinished}."
+                )
+            newest = latest_version(base_path)
+            target = base / str(newest.number + 1 if newest else 1)
+            unfinished.rename(target)
+        except BaseException:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise
+    return str(target)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    # The kernel gives this lock back when a process dies, so an unfinished folder seen under it has no writer.
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

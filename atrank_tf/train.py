@@ -1,0 +1,30 @@
+"""`python -m atrank_tf.train`: records and an experiment file -> a trained model."""
+
+import dataclasses
+import sys
+
+from absl import flags
+
+from atrank_tf import command
+
+_RECORDS = flags.DEFINE_string("records", None, "Records folder, as `python -m atrank_tf.prepare` wrote it.", required=True)
+_CONFIG = flags.DEFINE_string("config", None, "Experiment file (TOML).", required=True)
+_MODEL_DIR = flags.DEFINE_string("model_dir", None, "Folder of the trained model; holds one training.", required=True)
+_SEED = flags.DEFINE_integer("seed", None, "Seed, instead of the experiment file's.", lower_bound=0)
+
+
+def main() -> None:
+    from atrank_tf.data import Records
+    from atrank_tf.training import load_experiment, train
+
+    experiment = load_experiment(_CONFIG.value)
+    if _SEED.value is not None:
+        training = dataclasses.replace(experiment.training, seed=_SEED.value)
+        experiment = dataclasses.replace(experiment, training=training)
+    trained = train(Records(_RECORDS.value), experiment, _MODEL_DIR.value)
+    state = "trained" if trained else "is current: same records, same experiment"
+    sys.stdout.write(f"{_MODEL_DIR.value} {state}\n")
+
+
+if __name__ == "__main__":
+    command.run(main)

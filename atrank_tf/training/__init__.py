@@ -1,0 +1,39 @@
+"""Training: the experiment file, the loss, what is kept after each epoch, and `fit` itself."""
+
+from atrank_tf.training.callbacks import Backup, BestCheckpoint
+from atrank_tf.training.experiment import (
+    Experiment,
+    Training,
+    experiment_from_dict,
+    experiment_to_dict,
+    load_experiment,
+)
+from atrank_tf.training.fit import (
+    MODEL_FILE,
+    VALUES_FILE,
+    compile_model,
+    load_model,
+    load_trained_experiment,
+    train,
+)
+from atrank_tf.training.pointwise_crossentropy import PointwiseCrossentropy
+from atrank_tf.training.request_auc import RequestAUC, request_auc_by_task
+
+__all__ = [
+    "MODEL_FILE",
+    "VALUES_FILE",
+    "Backup",
+    "BestCheckpoint",
+    "Experiment",
+    "PointwiseCrossentropy",
+    "RequestAUC",
+    "Training",
+    "compile_model",
+    "experiment_from_dict",
+    "experiment_to_dict",
+    "load_experiment",
+    "load_model",
+    "load_trained_experiment",
+    "request_auc_by_task",
+    "train",
+]

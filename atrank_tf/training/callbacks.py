@@ -1,0 +1,115 @@
+"""What happens after each epoch: the best model is kept, and all that is needed to go on is written down."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+class BestCheckpoint(keras.callbacks.Callback):  # type: ignore[misc]
+    """Keeps the model of the best validation AUC (mean over the tasks), and stops when it no longer improves.
+
+    The file is written aside and renamed: whoever reads it finds a whole model.
+
+    Args:
+        path: the `.keras` file.
+        tasks: the model's tasks.
+        patience: epochs without a better one after which training stops; 0 for never.
+    """
+
+    def __init__(self, path: str, tasks: Sequence[str], patience: int = 0) -> None:
+        super().__init__()
+        self.path = path
+        self.tasks = tuple(tasks)
+        self.patience = patience
+        self.best = float("-inf")
+        self.best_epoch = -1
+        self.history: list[dict[str, float]] = []
+
+    def validation_auc(self, logs: dict[str, float]) -> float:
+        """Returns the mean over the tasks of the validation AUC in the logs of an epoch."""
+        names = ["val_auc"] if len(self.tasks) == 1 and "val_auc" in logs else [f"val_{t}_auc" for t in self.tasks]
+        return float(np.mean([logs[name] for name in names]))
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        logs = {name: float(value) for name, value in (logs or {}).items()}
+        self.history.append({"epoch": epoch, **logs})
+        auc = self.validation_auc(logs)
+        if auc > self.best:
+            self.best, self.best_epoch = auc, epoch
+            aside = f"{self.path}.partial.keras"
+            self.model.save(aside)
+            tf.io.gfile.rename(aside, self.path, overwrite=True)
+        if self.patience and epoch - self.best_epoch >= self.patience:
+            self.model.stop_training = True
+
+    def state(self) -> dict[str, Any]:
+        """Returns what a resumed training must know, as JSON types."""
+        return {"best": self.best, "best_epoch": self.best_epoch, "history": self.history}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes over the state of an interrupted training."""
+        self.best, self.best_epoch, self.history = state["best"], state["best_epoch"], state["history"]
+
+
+class Backup(keras.callbacks.Callback):  # type: ignore[misc]
+    """Writes down, after each epoch, everything that the rest of the training depends on, in one file.
+
+    `keras.callbacks.BackupAndRestore` keeps weights and optimizer; a resumed training gives the same weights only if
+    the states of the dropout's random generators and of `BestCheckpoint` go on too, and if a kill between two files
+    cannot tear them apart.
+
+    Args:
+        path: the `.npz` file.
+        checkpoint: the callback whose state goes along; must stand before this one in the list.
+    """
+
+    def __init__(self, path: str, checkpoint: BestCheckpoint) -> None:
+        super().__init__()
+        self.path = path
+        self.checkpoint = checkpoint
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        state = json.dumps({"epoch": epoch + 1, "paths": self._paths(), "checkpoint": self.checkpoint.state()})
+        values = {str(number): variable.numpy() for number, variable in enumerate(self._variables())}
+        aside = f"{self.path}.partial"
+        with tf.io.gfile.GFile(aside, "wb") as file:
+            np.savez(file, state=np.array(state), **values)
+        tf.io.gfile.rename(aside, self.path, overwrite=True)
+
+    def restore(self, model: Any) -> int:
+        """Puts a compiled model and the checkpoint callback where an interrupted training stopped.
+
+        Returns:
+            The number of epochs done; 0 if there is nothing to go on from.
+
+        Raises:
+            ValueError: the file is of another model.
+        """
+        if not tf.io.gfile.exists(self.path):
+            return 0
+        self.set_model(model)
+        with tf.io.gfile.GFile(self.path, "rb") as file, np.load(file, allow_pickle=False) as values:
+            state = json.loads(str(values["state"]))
+            if state["paths"] != self._paths():
+                raise ValueError(
+                    f"{self.path} is the backup of another model. Name another folder, or remove it."
+                )
+            for number, variable in enumerate(self._variables()):
+                variable.assign(values[str(number)])
+        self.checkpoint.restore(state["checkpoint"])
+        return int(state["epoch"])
+
+    def _variables(self) -> list[Any]:
+        # `variables`, unlike `weights`, has the states of the random generators.
+        if not self.model.optimizer.built:
+            self.model.optimizer.build(self.model.trainable_variables)
+        metrics = {id(variable) for variable in self.model.metrics_variables}
+        own = [variable for variable in self.model.variables if id(variable) not in metrics]
+        return [*own, *self.model.optimizer.variables]
+
+    def _paths(self) -> list[str]:
+        return [variable.path for variable in self._variables()]

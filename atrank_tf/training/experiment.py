@@ -1,0 +1,107 @@
+"""The experiment file: which model, fed how, trained how."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from atrank_tf.data import Batching
+from atrank_tf.models import MODELS, RankerConfig
+from atrank_tf.schema import load_toml, plain, read, suggestion
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How a model is trained.
+
+    Args:
+        epochs: most epochs.
+        learning_rate: of Adam, at the start.
+        decay_at: shares of the training, ascending in 0..1, at which the learning rate is multiplied by `decay`.
+        decay: factor of one decay.
+        clip_norm: largest global norm of the gradient; 0 for no clipping.
+        patience: epochs without a better validation AUC after which training stops; 0 for never.
+        seed: of weights, order, dropout and negatives.
+    """
+
+    epochs: int = 10
+    learning_rate: float = 1e-3
+    decay_at: tuple[float, ...] = ()
+    decay: float = 0.1
+    clip_norm: float = 0.0
+    patience: int = 0
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if self.epochs <= 0:
+            raise ValueError(f"epochs must be positive. Received: epochs={self.epochs} in [training].")
+        for name in ("learning_rate", "decay"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive. Received: {name}={getattr(self, name)} in [training].")
+        for name in ("clip_norm", "patience", "seed"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative. Received: {name}={getattr(self, name)} in [training].")
+        if list(self.decay_at) != sorted(set(self.decay_at)) or any(not 0 < at < 1 for at in self.decay_at):
+            raise ValueError(
+                f"Expected ascending shares between 0 and 1. Received: decay_at={list(self.decay_at)} in [training]."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """Everything that a training depends on beside the records.
+
+    Args:
+        name: the model's name in `atrank_tf.models.MODELS`.
+        model: the model's config.
+        batching: how batches are made.
+        training: how the model is trained.
+    """
+
+    name: str
+    model: RankerConfig
+    batching: Batching = field(default_factory=Batching)
+    training: Training = field(default_factory=Training)
+
+
+def load_experiment(path: str) -> Experiment:
+    """Reads an experiment file: TOML with [model] (`name` and the keys of its config), [batching] and [training].
+
+    Raises:
+        ValueError: a key or value is wrong; names the key, its place, the nearest valid one and the file.
+        FileNotFoundError: there is no such file.
+    """
+    raw = load_toml(path)
+    try:
+        return experiment_from_dict(raw)
+    except ValueError as error:
+        raise ValueError(f"{error} (in {path})") from error
+
+
+def experiment_from_dict(raw: Mapping[str, Any]) -> Experiment:
+    """Builds an experiment from nested dicts, as in an experiment file."""
+    sections = ("model", "batching", "training")
+    for key in raw:
+        if key not in sections:
+            raise ValueError(f'Unknown key "{key}" in the top level. {suggestion(key, sections)}')
+    model = raw.get("model")
+    if not isinstance(model, Mapping) or "name" not in model:
+        raise ValueError(f'Expected [model] with name = "...". {suggestion("", MODELS)}')
+    name = model["name"]
+    if name not in MODELS:
+        raise ValueError(f"Unknown model {name!r} in [model]. {suggestion(str(name), MODELS)}")
+    rest = {key: value for key, value in model.items() if key != "name"}
+    return Experiment(
+        name=name,
+        model=read(MODELS[name].Config, rest, "model"),
+        batching=read(Batching, raw.get("batching", {}), "batching"),
+        training=read(Training, raw.get("training", {}), "training"),
+    )
+
+
+def experiment_to_dict(experiment: Experiment) -> dict[str, Any]:
+    """Returns the nested dict of an experiment; `experiment_from_dict` of it gives an equal one."""
+    return {
+        "model": {"name": experiment.name, **plain(experiment.model)},
+        "batching": plain(experiment.batching),
+        "training": plain(experiment.training),
+    }

@@ -1,0 +1,156 @@
+"""Records and an experiment -> a trained model in its folder."""
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from atrank_tf.data import Part, RawValues, Records, TrainingBatches, evaluation_batches, training_batches
+from atrank_tf.models import MODELS, Ranker
+from atrank_tf.training.callbacks import Backup, BestCheckpoint
+from atrank_tf.training.experiment import Experiment, Training, experiment_from_dict, experiment_to_dict
+from atrank_tf.training.pointwise_crossentropy import PointwiseCrossentropy
+from atrank_tf.training.request_auc import request_auc_by_task
+
+MODEL_FILE = "model.keras"
+"""The model of the best validation AUC, in a model folder."""
+TRAINING_FILE = "training.json"
+"""What was trained, on what, and how it went, in a model folder."""
+VALUES_FILE = "values.npz"
+"""The raw ids and feature values behind the model's rows, in a model folder."""
+
+
+def train(records: Records, experiment: Experiment, model_dir: str, *, callbacks: Sequence[Any] = ()) -> bool:
+    """Trains a model, going on where an interrupted training of the same experiment stopped.
+
+    The folder then holds `model.keras` (best validation AUC), `values.npz` (raw ids, for the export), `training.json`
+    (experiment, records, history, best epoch) and `tensorboard/`.
+
+    Args:
+        records: a records folder.
+        experiment: what is trained.
+        model_dir: the model folder.
+        callbacks: more Keras callbacks.
+
+    Returns:
+        Whether anything was trained; False if the folder already holds this experiment, trained on these records.
+
+    Raises:
+        ValueError: the folder holds another experiment, or one trained on other records.
+    """
+    tf.io.gfile.makedirs(model_dir)
+    identity = {"experiment": experiment_to_dict(experiment), "records": records.manifest["fingerprint"]}
+    if _is_current(model_dir, identity):
+        return False
+    settings = experiment.training
+    keras.utils.set_random_seed(settings.seed)
+    RawValues.of(records).save(f"{model_dir}/{VALUES_FILE}")
+    model = MODELS[experiment.name](records.schema, experiment.model, records.catalogs, name=experiment.name)
+    checkpoint = BestCheckpoint(f"{model_dir}/{MODEL_FILE}", model.tasks, settings.patience)
+    backup = Backup(f"{model_dir}/backup.npz", checkpoint)
+    batches = _batches(records, experiment, model, 0)
+    compile_model(model, settings, steps=settings.epochs * batches.steps)
+    done = backup.restore(model)
+    finished = done >= settings.epochs or (settings.patience and done - 1 - checkpoint.best_epoch >= settings.patience)
+    if not (done and finished):
+        model.fit(
+            (_batches(records, experiment, model, done) if done else batches).dataset,
+            steps_per_epoch=batches.steps,
+            shuffle=False,
+            validation_data=evaluation_batches(
+                records, Part.VALIDATION, tasks=model.tasks, settings=experiment.batching
+            ),
+            epochs=settings.epochs,
+            initial_epoch=done,
+            callbacks=[
+                checkpoint,
+                backup,
+                keras.callbacks.TensorBoard(f"{model_dir}/tensorboard"),
+                *callbacks,
+            ],
+            verbose=1 if sys.stdout.isatty() else 2,
+        )
+    result = {**identity, "finished": True, **checkpoint.state()}
+    _write_json(f"{model_dir}/{TRAINING_FILE}", result)
+    tf.io.gfile.remove(backup.path)
+    return True
+
+
+def compile_model(model: Ranker, settings: Training, steps: int) -> None:
+    """Compiles a model for `fit`: Adam with the experiment's learning rates, point-wise loss, AUC for each task.
+
+    Args:
+        model: the model.
+        settings: the experiment's [training].
+        steps: steps of the whole training, of which `decay_at` names shares.
+    """
+    rate: Any = settings.learning_rate
+    if settings.decay_at:
+        rate = keras.optimizers.schedules.PiecewiseConstantDecay(
+            [int(share * steps) for share in settings.decay_at],
+            [settings.learning_rate * settings.decay**times for times in range(len(settings.decay_at) + 1)],
+        )
+    model.compile(
+        optimizer=keras.optimizers.Adam(rate, global_clipnorm=settings.clip_norm or None),
+        loss=PointwiseCrossentropy(),
+        weighted_metrics=request_auc_by_task(model.tasks),
+    )
+
+
+def load_model(model_dir: str) -> Ranker:
+    """Loads the best model of a model folder.
+
+    Raises:
+        FileNotFoundError: the folder holds no model.
+    """
+    path = f"{model_dir}/{MODEL_FILE}"
+    if not tf.io.gfile.exists(path):
+        raise FileNotFoundError(f"Expected a trained model at {path}. Found none: run `python -m atrank_tf.train`.")
+    model: Ranker = keras.saving.load_model(path)
+    return model
+
+
+def load_trained_experiment(model_dir: str) -> Experiment:
+    """Returns the experiment that a model folder holds.
+
+    Raises:
+        FileNotFoundError: the folder holds no training.
+    """
+    path = f"{model_dir}/{TRAINING_FILE}"
+    if not tf.io.gfile.exists(path):
+        raise FileNotFoundError(f"Expected a training at {path}. Found none: run `python -m atrank_tf.train`.")
+    with tf.io.gfile.GFile(path) as file:
+        return experiment_from_dict(json.load(file)["experiment"])
+
+
+def _batches(records: Records, experiment: Experiment, model: Ranker, first_epoch: int) -> TrainingBatches:
+    return training_batches(
+        records,
+        tasks=model.tasks,
+        settings=experiment.batching,
+        seed=experiment.training.seed,
+        first_epoch=first_epoch,
+    )
+
+
+def _is_current(model_dir: str, identity: dict[str, Any]) -> bool:
+    """Whether the folder holds this training, finished. Claims an empty folder for it."""
+    path = f"{model_dir}/{TRAINING_FILE}"
+    if not tf.io.gfile.exists(path):
+        _write_json(path, {**identity, "finished": False})
+        return False
+    with tf.io.gfile.GFile(path) as file:
+        found = json.load(file)
+    for key, what in (("experiment", "another experiment"), ("records", "the same experiment on other records")):
+        if found[key] != json.loads(json.dumps(identity[key])):
+            raise ValueError(f"{model_dir} holds {what}. Name another --model_dir, or remove it.")
+    return bool(found["finished"])
+
+
+def _write_json(path: str, value: dict[str, Any]) -> None:
+    with tf.io.gfile.GFile(f"{path}.partial", "w") as file:
+        json.dump(value, file, indent=1)
+    tf.io.gfile.rename(f"{path}.partial", path, overwrite=True)

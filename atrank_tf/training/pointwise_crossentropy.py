@@ -1,0 +1,37 @@
+"""The training loss: each candidate by itself."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="atrank_tf")
+class PointwiseCrossentropy(keras.losses.Loss):
+    """Sigmoid cross-entropy of each candidate, averaged by weight over all candidates of a batch.
+
+    A batch without candidates (N = 0, a batch of another task) has loss 0.
+
+    Call arguments:
+        y_true: labels in 0..1, float [B, N].
+        y_pred: logits, float [B, N].
+        sample_weight: float [B, N], 0 on padding; None for all ones.
+
+    Returns:
+        The mean loss, float32 scalar.
+
+    Reference:
+        ATRank (arXiv 1711.06632): point-wise sigmoid cross-entropy.
+    """
+
+    def __init__(self, name: str = "pointwise_crossentropy", **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        losses = self.call(ops.cast(y_true, "float32"), ops.cast(y_pred, "float32"))
+        weights = ops.ones_like(losses) if sample_weight is None else ops.cast(sample_weight, "float32")
+        return ops.sum(losses * weights) / ops.maximum(ops.sum(weights), 1.0)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        # max(x, 0) - x z + log(1 + exp(-|x|)) overflows nowhere.
+        return ops.relu(y_pred) - y_pred * y_true + ops.softplus(-ops.abs(y_pred))

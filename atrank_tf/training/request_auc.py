@@ -1,0 +1,46 @@
+"""The metric to watch while training."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="atrank_tf")
+class RequestAUC(keras.metrics.Metric):
+    """Share of a request's (positive, negative) pairs in which the positive scores higher, averaged over requests.
+
+    Exact, ties count one half; requests without a positive or without a negative are left out. Where each user has one
+    request, it is the average user AUC of the literature; `atrank_tf.evaluation` has that metric for the general case.
+
+    `update_state` arguments:
+        y_true: labels in {0, 1}, float [B, N].
+        y_pred: scores, float [B, N].
+        sample_weight: float [B, N], 0 on padding; other weights count as 1.
+    """
+
+    def __init__(self, name: str = "auc", **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+        self.total = self.add_weight(name="total", initializer="zeros")
+        self.requests = self.add_weight(name="requests", initializer="zeros")
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        y_true, y_pred = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
+        real = ops.ones_like(y_true) if sample_weight is None else ops.cast(ops.not_equal(sample_weight, 0), "float32")
+        positive, negative = y_true * real, (1.0 - y_true) * real
+        gap = y_pred[:, :, None] - y_pred[:, None, :]
+        won = 0.5 * (ops.sign(gap) + 1.0)  # [B, N, N]: 1, one half or 0
+        won = ops.einsum("bn,bnm,bm->b", positive, won, negative)
+        pairs = ops.sum(positive, axis=1) * ops.sum(negative, axis=1)
+        counted = ops.cast(pairs > 0, "float32")
+        self.total.assign_add(ops.sum(counted * won / ops.maximum(pairs, 1.0)))
+        self.requests.assign_add(ops.sum(counted))
+
+    def result(self) -> Any:
+        return self.total / ops.maximum(self.requests, 1.0)
+
+
+def request_auc_by_task(tasks: Sequence[str]) -> dict[str, list[RequestAUC]]:
+    """Returns `weighted_metrics` for `compile`: one `RequestAUC` for each task, logged as `<task>_auc`."""
+    return {task: [RequestAUC(name="auc")] for task in tasks}

@@ -1,0 +1,210 @@
+"""The laws of `docs/architecture.md` that every model holds, in every form in which it ships."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from atrank_tf import models
+from atrank_tf.data import evaluation_batches
+from atrank_tf.models import MODELS, Ranker
+from atrank_tf.schema import PADDING
+
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "atrank": ("atrank", {}),
+    "atrank as in the authors' code": (
+        "atrank",
+        {"score": "scaled_dot", "attention_activation": "relu", "combine": "concat", "ranking": ["dot"]},
+    ),
+    "atrank with two blocks": ("atrank", {"blocks": 2, "item_bias": False, "activation": "relu"}),
+    "atrank without self-attention": ("atrank", {"blocks": 0, "ranking": ["dnn"]}),
+    "atrank of one task": ("atrank", {"tasks": ["next_redemption"]}),
+}
+
+
+def test_every_model_has_a_variant() -> None:
+    assert {name for name, _ in VARIANTS.values()} == set(MODELS)
+    exported = {getattr(models, name) for name in models.__all__ if isinstance(getattr(models, name), type)}
+    assert {cls for cls in exported if issubclass(cls, Ranker) and cls is not Ranker} == set(MODELS.values())
+
+
+@pytest.fixture(scope="module", params=sorted(VARIANTS))
+def model(request: pytest.FixtureRequest, records: Any) -> Ranker:
+    keras.utils.set_random_seed(7)
+    name, changes = VARIANTS[request.param]
+    config = {"width": 12, "spaces": 3, "feed_forward": 10, "hidden": [9], "dropout": 0.3, **changes}
+    model = MODELS[name](records.schema, config, records.catalogs)
+    rng = np.random.default_rng(3)
+    for weight in model.trainable_weights:  # Biases start at 0, which would hide what they do.
+        weight.assign(weight + rng.normal(scale=0.2, size=weight.shape))
+    return model
+
+
+@pytest.fixture(scope="module")
+def batch(records: Any) -> dict[str, Any]:
+    """Inputs in which every task has candidates, one user has no history and one no behavior of one group."""
+    found: dict[str, Any] = {}
+    for inputs, labels, _ in evaluation_batches(records, "test"):
+        active = next(task for task in labels if labels[task].shape[1])
+        for name, value in inputs.items():
+            if name.startswith(active) or name not in found:
+                found[name] = value.numpy()[:11]
+    for group in records.schema.groups:
+        for column in ("id", "action", "timestamp"):
+            found[f"{group}_{column}"][3] = 0
+    for column in ("id", "action", "timestamp"):
+        found[f"purchase_{column}"][5] = 0
+    return found
+
+
+def _scores(model: Any, inputs: dict[str, Any]) -> dict[str, np.ndarray]:
+    return {task: np.asarray(logits) for task, logits in model(inputs, training=False).items()}
+
+
+def _assert_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray], tolerance: float = 1e-5) -> None:
+    assert set(found) == set(expected)
+    for task, scores in expected.items():
+        np.testing.assert_allclose(found[task], scores, rtol=tolerance, atol=tolerance)
+
+
+def test_scores_are_finite_float32_and_differ(model: Ranker, batch: dict[str, Any]) -> None:
+    for task, scores in _scores(model, batch).items():
+        assert scores.dtype == np.float32
+        assert scores.shape == batch[f"{task}_candidates"].shape
+        assert np.isfinite(scores).all()
+        assert scores.std() > 1e-3
+
+
+def test_1_padding_never_matters(model: Ranker, batch: dict[str, Any]) -> None:
+    rng = np.random.default_rng(1)
+    padded = dict(batch)
+    for group in model.schema.groups:
+        empty = batch[f"{group}_id"] == PADDING
+        for column, garbage in (("id", 0), ("action", 2), ("timestamp", 1_234_567)):
+            name = f"{group}_{column}"
+            wider = np.pad(np.where(empty, garbage, batch[name]), ((0, 0), (0, 4)), constant_values=garbage)
+            padded[name] = wider
+        order = np.stack([rng.permutation(padded[f"{group}_id"].shape[1]) for _ in range(len(empty))])
+        for column in ("id", "action", "timestamp"):  # Padding may even stand between behaviors.
+            padded[f"{group}_{column}"] = np.take_along_axis(padded[f"{group}_{column}"], order, axis=1)
+    _assert_same(_scores(model, padded), _scores(model, batch))
+
+
+def test_2_a_score_depends_on_no_other_candidate_and_no_other_user(model: Ranker, batch: dict[str, Any]) -> None:
+    expected = _scores(model, batch)
+    for user in range(3):
+        alone = {name: value[user : user + 1] for name, value in batch.items()}
+        _assert_same(_scores(model, alone), {task: scores[user : user + 1] for task, scores in expected.items()})
+    for task in model.tasks:
+        candidates = {name for name in batch if name.startswith(f"{task}_")}
+        reverse = {name: value[:, ::-1] if name in candidates else value for name, value in batch.items()}
+        np.testing.assert_allclose(_scores(model, reverse)[task], expected[task][:, ::-1], rtol=1e-5, atol=1e-5)
+        first = {name: value[:, :1] if name in candidates else value for name, value in batch.items()}
+        np.testing.assert_allclose(_scores(model, first)[task], expected[task][:, :1], rtol=1e-5, atol=1e-5)
+
+
+def test_3_the_order_of_groups_and_of_rows_within_a_group_does_not_matter(
+    model: Ranker, batch: dict[str, Any], records: Any
+) -> None:
+    expected = _scores(model, batch)
+    shuffled = dict(batch)
+    for group in model.schema.groups:
+        for column in ("id", "action", "timestamp"):
+            shuffled[f"{group}_{column}"] = batch[f"{group}_{column}"][:, ::-1]
+    _assert_same(_scores(model, shuffled), expected)
+    from dataclasses import replace
+
+    turned = replace(model.schema, groups=dict(reversed(model.schema.groups.items())))
+    other = type(model)(turned, model.config, records.catalogs)
+    weights = {weight.path.split("/", 1)[-1] if False else weight.path: weight for weight in model.weights}
+    assert {weight.path for weight in other.weights} == set(weights)
+    for weight in other.weights:
+        weight.assign(weights[weight.path])
+    _assert_same(_scores(other, batch), expected)
+
+
+def test_5_encoder_and_scorer_agree_with_the_whole(model: Ranker, batch: dict[str, Any]) -> None:
+    expected = _scores(model, batch)
+    encoder = model.encoder()
+    memory = encoder({tensor.name: batch[tensor.name] for tensor in encoder.inputs})
+    for task in model.tasks:
+        scorer = model.scorer(task)
+        wanted = {tensor.name: batch.get(tensor.name) for tensor in scorer.inputs}
+        _assert_same(_scores(scorer, {**wanted, **memory}), {task: expected[task]})
+
+
+def test_5_eager_graph_and_xla_agree(model: Ranker, batch: dict[str, Any]) -> None:
+    expected = _scores(model, batch)
+    inputs = {name: tf.constant(value) for name, value in batch.items()}
+    for options in ({}, {"jit_compile": True}):
+        found = tf.function(lambda: model(inputs, training=False), **options)()
+        _assert_same({task: scores.numpy() for task, scores in found.items()}, expected)
+
+
+def test_5_a_fresh_process_loads_the_model_and_agrees(model: Ranker, batch: dict[str, Any], tmp_path: Path) -> None:
+    model.save(tmp_path / "model.keras")
+    np.savez(tmp_path / "batch.npz", **batch)
+    program = (
+        "import sys, keras, numpy as np\n"
+        "model = keras.saving.load_model(sys.argv[1] + '/model.keras')\n"
+        "scores = model(dict(np.load(sys.argv[1] + '/batch.npz')), training=False)\n"
+        "np.savez(sys.argv[1] + '/scores.npz', **{task: np.asarray(s) for task, s in scores.items()})\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, capture_output=True)
+    _assert_same(dict(np.load(tmp_path / "scores.npz")), _scores(model, batch))
+
+
+def test_6_no_history_is_read_as_exactly_nothing(model: Ranker, batch: dict[str, Any]) -> None:
+    encoder = model.encoder()
+    memory = encoder({tensor.name: batch[tensor.name][3:4] for tensor in encoder.inputs})
+    assert not np.asarray(memory["mask"]).any()
+    np.testing.assert_array_equal(np.asarray(memory["memory"]), 0.0)
+    none = dict(batch)
+    for group in model.schema.groups:
+        for column in ("id", "action", "timestamp"):
+            none[f"{group}_{column}"] = np.zeros((11, 0), np.int64)
+    found, padded = _scores(model, none), _scores(model, batch)
+    for task in model.tasks:
+        assert np.isfinite(found[task]).all()
+        np.testing.assert_allclose(found[task][3], padded[task][3], rtol=1e-5, atol=1e-5)
+
+
+def test_6_ids_never_seen_get_finite_scores(model: Ranker, batch: dict[str, Any]) -> None:
+    unknown = {
+        name: np.ones_like(value) if name.endswith(("_id", "_action", "_candidates")) else value
+        for name, value in batch.items()
+    }
+    for scores in _scores(model, unknown).values():
+        assert np.isfinite(scores).all()
+
+
+def test_summary_config_and_clone(model: Ranker) -> None:
+    lines: list[str] = []
+    model.summary(print_fn=lambda line, **_: lines.append(line))
+    assert any("target_attention" in line for line in lines)
+    again = type(model).from_config(model.get_config())
+    assert again.get_config() == model.get_config()
+    assert [weight.shape for weight in again.weights] == [weight.shape for weight in model.weights]
+
+
+def test_a_batch_without_candidates_of_a_task_trains_the_others(
+    make_model: Callable[..., Ranker], batch: dict[str, Any]
+) -> None:
+    from atrank_tf.training import Training, compile_model
+
+    model = make_model()
+    compile_model(model, Training(), steps=10)
+    inputs = {
+        name: value[:, :0] if name.startswith("next_redemption_") else value for name, value in batch.items()
+    }
+    rows, candidates = batch["next_purchase_candidates"].shape
+    labels = {"next_purchase": np.eye(rows, candidates), "next_redemption": np.zeros((rows, 0))}
+    weights = {task: np.ones_like(label) for task, label in labels.items()}
+    logs = model.train_on_batch(inputs, labels, weights, return_dict=True)
+    assert np.isfinite(logs["loss"]) and logs["loss"] > 0

@@ -1,0 +1,151 @@
+"""Small logs with everything in them: two groups, shared tables, several values, impressions, profile and context."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+SCHEMA = """
+[tables]
+product = { dim = 8, min_count = 2 }
+category = { dim = 4 }
+coupon = { dim = 8 }
+age = { dim = 2 }
+channel = { dim = 2 }
+
+[entities.product]
+id = { column = "product_id", table = "product" }
+features = { category = "category" }
+dense = ["price"]
+
+[entities.coupon]
+id = { column = "coupon_id", table = "coupon" }
+features = { category = { table = "category", max_values = 3 } }
+
+[groups.purchase]
+entity = "product"
+actions = ["regular", "discounted"]
+max_length = 10
+
+[groups.redemption]
+entity = "coupon"
+actions = ["redeem"]
+max_length = 5
+width = 6
+
+[tasks.next_purchase]
+group = "purchase"
+negatives = { uniform = 3, popularity = 1 }
+
+[tasks.next_redemption]
+group = "redemption"
+candidates = "impressions"
+[tasks.next_redemption.context]
+features = { channel = "channel" }
+dense = ["position"]
+
+[user]
+features = { age = "age" }
+dense = ["income"]
+
+[split]
+kind = "by_time"
+validation_from = 1970-03-01
+test_from = 1970-03-15
+"""
+
+DAY = 86_400
+USERS, PRODUCTS, COUPONS, CATEGORIES = 60, 40, 12, 5
+
+
+def write_logs(folder: Path, seed: int = 0) -> None:
+    """Writes logs in which every user keeps to one or two categories, so that there is something to learn."""
+    rng = np.random.default_rng(seed)
+    for part in ("behaviors", "catalog", "impressions"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    category = rng.integers(0, CATEGORIES, PRODUCTS)
+    taste = rng.integers(0, CATEGORIES, USERS)
+    purchases = []
+    for user in range(USERS):
+        liked = np.flatnonzero(category == taste[user])
+        for _ in range(int(rng.integers(4, 25))):
+            product = rng.choice(liked) if len(liked) and rng.random() < 0.8 else rng.integers(0, PRODUCTS)
+            moment = int(rng.integers(1, 90)) * DAY + int(rng.integers(0, 3)) * 3600
+            action = "discounted" if rng.random() < 0.3 else "regular"
+            purchases.append((f"u{user}", f"p{product}", action, moment))
+    names = ["user_id", "product_id", "action", "timestamp"]
+    pl.DataFrame(purchases, schema=names, orient="row").write_csv(folder / "behaviors/purchase.csv")
+    requests, redemptions = [], []
+    for user in range(USERS):
+        for number in range(3):
+            moment = int(rng.integers(5, 90)) * DAY
+            for position, coupon in enumerate(rng.choice(COUPONS, size=int(rng.integers(2, 7)), replace=False)):
+                used = int(coupon % CATEGORIES == taste[user] and rng.random() < 0.8)
+                channel = ["mail", "app"][number % 2]
+                requests.append((f"r{user}-{number}", f"u{user}", moment, int(coupon), used, channel, float(position)))
+                if used:
+                    redemptions.append((f"u{user}", int(coupon), "redeem", moment + 3600))
+    columns = ["request_id", "user_id", "timestamp", "coupon_id", "label", "channel", "position"]
+    pl.DataFrame(requests, schema=columns, orient="row").write_parquet(folder / "impressions/next_redemption.parquet")
+    names = ["user_id", "coupon_id", "action", "timestamp"]
+    pl.DataFrame(redemptions, schema=names, orient="row").write_parquet(folder / "behaviors/redemption.parquet")
+    pl.DataFrame(
+        {
+            "product_id": [f"p{product}" for product in range(PRODUCTS)],
+            "category": [f"c{c}" for c in category],
+            "price": rng.gamma(2.0, 3.0, PRODUCTS),
+        }
+    ).write_csv(folder / "catalog/product.csv")
+    pl.DataFrame(
+        {
+            "coupon_id": list(range(COUPONS)),
+            "category": [[f"c{coupon % CATEGORIES}", "c0"][: 1 + coupon % 2] for coupon in range(COUPONS)],
+        }
+    ).write_parquet(folder / "catalog/coupon.parquet")
+    pl.DataFrame(
+        {
+            "user_id": [f"u{user}" for user in range(USERS)],
+            "age": [["young", "old", None][user % 3] for user in range(USERS)],
+            "income": [None if user % 4 == 0 else 10.0 * user for user in range(USERS)],
+        }
+    ).write_parquet(folder / "catalog/user.parquet")
+
+
+@pytest.fixture(scope="session")
+def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A logs folder."""
+    folder = tmp_path_factory.mktemp("logs")
+    write_logs(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def schema_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The schema of `logs`."""
+    path = tmp_path_factory.mktemp("schema") / "schema.toml"
+    path.write_text(SCHEMA)
+    return path
+
+
+@pytest.fixture(scope="session")
+def records(logs: Path, schema_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Records of `logs`."""
+    from atrank_tf.data import prepare
+    from atrank_tf.schema import load_schema
+
+    return prepare(str(logs), load_schema(str(schema_file)), str(tmp_path_factory.mktemp("records") / "records"))
+
+
+@pytest.fixture(scope="session")
+def make_model(records: Any) -> Callable[..., Any]:
+    """Builds a small model of `records`; keyword arguments change its config."""
+    from atrank_tf.models import ATRank
+
+    def make(**changes: Any) -> Any:
+        config = {"width": 12, "spaces": 3, "feed_forward": 10, "hidden": [9], **changes}
+        return ATRank(records.schema, config, records.catalogs)
+
+    return make

@@ -1,0 +1,153 @@
+"""Targets -> batches."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from atrank_tf.data.batching import batch_order, candidate_inputs, history_inputs, input_signature, no_candidates
+from atrank_tf.data.chunk import parse
+from atrank_tf.data.targets import Part, Targets, find_targets
+from atrank_tf.schema import schema_from_dict
+
+
+def _targets(lengths: list[int]) -> Targets:
+    count = tf.range(len(lengths), dtype=tf.int64)
+    return Targets(count, count, count, {"g": tf.zeros_like(count)}, {"g": tf.constant(lengths, tf.int64)})
+
+
+@pytest.mark.parametrize("count", [0, 1, 4, 11])
+def test_the_order_has_each_target_once(count: int) -> None:
+    order = batch_order(_targets(list(range(count))), 4, tf.constant([1, 2], tf.int64)).numpy()
+    assert sorted(order.tolist()) == list(range(count))
+
+
+def test_batches_hold_neighbors_in_length_and_come_in_random_order() -> None:
+    lengths = np.random.default_rng(0).permutation(np.repeat(np.arange(10), 4)).tolist()
+    first_lengths = []
+    for seed in range(20):
+        order = batch_order(_targets(lengths), 4, tf.constant([seed, 2], tf.int64)).numpy()
+        batches = np.array(lengths)[order].reshape(10, 4)
+        assert (batches.max(axis=1) - batches.min(axis=1) == 0).all()
+        first_lengths.append(int(batches[0, 0]))
+    assert len(set(first_lengths)) > 3
+
+
+def test_targets_of_one_length_meet_others_each_time() -> None:
+    orders = [batch_order(_targets([5] * 12), 4, tf.constant([seed, 0], tf.int64)).numpy() for seed in range(2)]
+    assert {frozenset(o) for o in orders[0].reshape(3, 4)} != {frozenset(o) for o in orders[1].reshape(3, 4)}
+
+
+def _example(features: dict[str, Any]) -> bytes:
+    def feature(value: Any) -> Any:
+        if isinstance(value, bytes):
+            return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+        if any(isinstance(v, float) for v in value):
+            return tf.train.Feature(float_list=tf.train.FloatList(value=value))
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=value))
+
+    wrapped = {name: feature(value) for name, value in features.items()}
+    return bytes(tf.train.Example(features=tf.train.Features(feature=wrapped)).SerializeToString())
+
+
+SCHEMA = schema_from_dict(
+    {
+        "tables": {"item": {"dim": 2}, "tag": {"dim": 2}},
+        "entities": {"item": {"id": {"column": "item_id", "table": "item"}}},
+        "groups": {"buy": {"entity": "item", "actions": ["buy"], "max_length": 3}},
+        "tasks": {
+            "shown": {
+                "group": "buy",
+                "candidates": "impressions",
+                "context": {"features": {"tag": {"table": "tag", "max_values": 2}, "slot": "tag"}, "dense": ["price"]},
+            },
+            "next": {"group": "buy", "negatives": {"uniform": 1}},
+        },
+        "user": {"features": {"age": "tag", "likes": {"table": "tag", "max_values": 3}}, "dense": ["income"]},
+        "split": {"kind": "by_time", "validation_from": 1000, "test_from": 2000},
+    }
+)
+USERS = [
+    {
+        "user_id": b"x",
+        "buy/id": [4, 5, 6, 7],
+        "buy/action": [2, 2, 2, 2],
+        "buy/timestamp": [10, 20, 30, 40],
+        "shown/timestamp": [25, 60],
+        "shown/row_lengths": [3, 1],
+        "shown/candidates": [8, 9, 10, 11],
+        "shown/label": [0, 1, 0, 1],
+        "shown/tag": [2, 3, 4, 0, 5, 0, 6, 7],
+        "shown/slot": [2, 3, 4, 5],
+        "shown/price": [0.5, 1.5, 2.5, 3.5],
+        "user/age": [2],
+        "user/likes": [3, 4],
+        "user/income": [12.5],
+    },
+    {
+        "user_id": b"y",
+        "buy/id": [],
+        "buy/action": [],
+        "buy/timestamp": [],
+        "shown/timestamp": [50],
+        "shown/row_lengths": [2],
+        "shown/candidates": [12, 13],
+        "shown/label": [1, 0],
+        "shown/tag": [2, 0, 3, 0],
+        "shown/slot": [6, 7],
+        "shown/price": [4.5, 5.5],
+        "user/age": [1],
+        "user/likes": [1],
+        "user/income": [float("nan")],
+    },
+]
+
+
+def test_a_batch_holds_windows_candidates_context_and_profile_by_hand() -> None:
+    chunk = parse(tf.constant([_example(user) for user in USERS]), SCHEMA)
+    targets = find_targets(chunk, SCHEMA, "shown", Part.TRAINING)
+    history = {name: value.numpy().tolist() for name, value in history_inputs(chunk, targets).items()}
+    income = history.pop("user_income")
+    assert history == {
+        "now": [25, 60, 50],
+        "buy_id": [[4, 5, 0], [5, 6, 7], [0, 0, 0]],
+        "buy_action": [[2, 2, 0], [2, 2, 2], [0, 0, 0]],
+        "buy_timestamp": [[10, 20, 0], [20, 30, 40], [0, 0, 0]],
+        "user_age": [[2], [2], [1]],
+        "user_likes": [[3, 4, 0], [3, 4, 0], [1, 0, 0]],
+    }
+    assert income[:2] == [12.5, 12.5] and np.isnan(income[2])
+    inputs, labels, weights = candidate_inputs(chunk, targets, SCHEMA, "shown", None)
+    assert {name: value.numpy().tolist() for name, value in inputs.items()} == {
+        "shown_candidates": [[8, 9, 10], [11, 0, 0], [12, 13, 0]],
+        "shown_tag": [[[2, 3], [4, 0], [5, 0]], [[6, 7], [0, 0], [0, 0]], [[2, 0], [3, 0], [0, 0]]],
+        "shown_slot": [[2, 3, 4], [5, 0, 0], [6, 7, 0]],
+        "shown_price": [[0.5, 1.5, 2.5], [3.5, 0.0, 0.0], [4.5, 5.5, 0.0]],
+    }
+    assert labels.numpy().tolist() == [[0, 1, 0], [1, 0, 0], [1, 0, 0]]
+    assert weights.numpy().tolist() == [[1, 1, 1], [1, 0, 0], [1, 1, 0]]
+
+
+def test_a_sampled_request_has_its_positive_first_and_no_weight_where_nothing_was_drawn() -> None:
+    chunk = parse(tf.constant([_example(user) for user in USERS]), SCHEMA)
+    targets = find_targets(chunk, SCHEMA, "next", Part.TRAINING)
+    negatives = tf.constant([[9, 0]] * 4, tf.int64)
+    inputs, labels, weights = candidate_inputs(chunk, targets, SCHEMA, "next", negatives)
+    assert inputs["next_candidates"].numpy().tolist() == [[4, 9, 0], [5, 9, 0], [6, 9, 0], [7, 9, 0]]
+    assert labels.numpy().tolist() == [[1, 0, 0]] * 4
+    assert weights.numpy().tolist() == [[1, 1, 0]] * 4
+
+
+def test_inputs_are_as_the_signature_says_with_and_without_candidates() -> None:
+    chunk = parse(tf.constant([_example(user) for user in USERS]), SCHEMA)
+    targets = find_targets(chunk, SCHEMA, "shown", Part.TRAINING)
+    with_candidates, _, _ = candidate_inputs(chunk, targets, SCHEMA, "shown", None)
+    without, labels, weights = no_candidates(SCHEMA, "shown", 3)
+    assert labels.shape == weights.shape == (3, 0)
+    signature = input_signature(SCHEMA, ("shown",))
+    history = history_inputs(chunk, targets)
+    for inputs in (history | with_candidates, history | without):
+        assert set(inputs) == set(signature)
+        for name, spec in signature.items():
+            assert spec.is_compatible_with(inputs[name]), name

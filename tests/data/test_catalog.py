@@ -1,0 +1,104 @@
+"""Catalogs: what is known of each object, by entity row."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from atrank_tf.data import Catalog
+from atrank_tf.data.catalog import build_catalog, order_objects
+from atrank_tf.data.vocabulary import Vocabulary
+from atrank_tf.schema import DenseFeature, Entity, EntityId, IdFeature
+
+ENTITY = Entity(
+    id=EntityId(column="item_id", table="item"),
+    features={"brand": IdFeature(table="brand"), "tags": IdFeature(table="tag", max_values=4)},
+    dense={"price": DenseFeature()},
+)
+VOCABULARIES = {
+    "item": Vocabulary(pl.Series(["10", "9"])),
+    "brand": Vocabulary(pl.Series(["x"])),
+    "tag": Vocabulary(pl.Series(["s", "t"])),
+}
+OBJECTS = pl.DataFrame({"id": ["10", "9", "100", "7"], "count": [4, 4, 0, 0]})
+SIDES = pl.DataFrame(
+    {
+        "id": ["7", "9", "10"],
+        "feature/brand": [["x"], ["rare"], []],
+        "feature/tags": [["t"], ["s", "t", "rare"], []],
+        "dense/price": [1.5, None, -2.0],
+    }
+)
+
+
+@pytest.fixture
+def catalog():
+    return build_catalog(OBJECTS, SIDES, ENTITY, VOCABULARIES, integers=True)
+
+
+def test_rows_go_by_count_then_by_id():
+    counts = pl.DataFrame({"id": ["10", "9", "b", "100"], "count": [1, 1, 5, 0]})
+    assert order_objects(counts, integers=False)["id"].to_list() == ["b", "10", "9", "100"]
+    numbers = pl.DataFrame({"id": ["10", "9", "-1"], "count": [1, 1, 1]})
+    assert order_objects(numbers, integers=True)["id"].to_list() == ["-1", "9", "10"]
+
+
+def test_every_column_stands_by_row(catalog):
+    assert len(catalog) == 6
+    assert catalog.ids.tolist() == [10, 9, 100, 7]
+    assert catalog.counts.tolist() == [0, 0, 4, 4, 0, 0]
+    # 100 and 7 were never acted on: they share the table's unknown row, and keep a row of their own here.
+    assert catalog.table_rows.tolist() == [0, 1, 2, 3, 1, 1]
+    # A missing value, a rare value and an object without a catalog row are all unknown.
+    assert catalog.features["brand"].tolist() == [[0], [1], [1], [1], [1], [2]]
+    assert catalog.features["tags"].tolist() == [[0, 0, 0], [1, 0, 0], [1, 0, 0], [2, 3, 1], [1, 0, 0], [3, 0, 0]]
+    np.testing.assert_array_equal(catalog.dense["price"], np.float32([np.nan, np.nan, -2.0, np.nan, np.nan, 1.5]))
+
+
+def test_types(catalog):
+    assert (catalog.ids.dtype, catalog.counts.dtype, catalog.table_rows.dtype) == (np.int64, np.int64, np.int32)
+    assert {values.dtype for values in catalog.features.values()} == {np.dtype(np.int32)}
+    assert catalog.dense["price"].dtype == np.float32
+
+
+def test_ids_that_are_text_stay_text():
+    catalog = build_catalog(OBJECTS, SIDES, ENTITY, VOCABULARIES, integers=False)
+    assert catalog.ids.dtype.kind == "U"
+    assert catalog.ids.tolist() == ["10", "9", "100", "7"]
+
+
+def test_the_width_is_what_the_longest_list_needs():
+    none = SIDES.with_columns(pl.Series("feature/tags", [[], [], []], dtype=pl.List(pl.String)))
+    assert build_catalog(OBJECTS, none, ENTITY, VOCABULARIES, integers=True).features["tags"].shape == (6, 1)
+
+
+def test_an_entity_without_a_catalog_file():
+    entity = Entity(id=ENTITY.id)
+    catalog = build_catalog(OBJECTS, None, entity, VOCABULARIES, integers=True)
+    assert (catalog.features, catalog.dense) == ({}, {})
+
+
+@pytest.mark.parametrize("integers", [True, False])
+def test_save_and_load(tmp_path, integers):
+    catalog = build_catalog(OBJECTS, SIDES, ENTITY, VOCABULARIES, integers=integers)
+    path = str(tmp_path / "catalog.npz")
+    catalog.save(path)
+    again = Catalog.load(path)
+    for name in ("ids", "counts", "table_rows"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(catalog, name))
+        assert getattr(again, name).dtype == getattr(catalog, name).dtype
+    for name in ("features", "dense"):
+        assert list(getattr(again, name)) == list(getattr(catalog, name))
+        for column, values in getattr(catalog, name).items():
+            np.testing.assert_array_equal(getattr(again, name)[column], values)
+
+
+def test_no_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"Expected a catalog at .*x\.npz\. Found none\."):
+        Catalog.load(str(tmp_path / "x.npz"))
+
+
+def test_another_file(tmp_path):
+    path = str(tmp_path / "x.npz")
+    np.savez(path, ids=np.zeros(1))
+    with pytest.raises(ValueError, match=r"Expected the arrays of a catalog in .*Missing: \['counts', 'table_rows'\]"):
+        Catalog.load(path)

@@ -1,0 +1,206 @@
+"""Records -> batches: the laws of leakage, freshness and determinism."""
+
+from collections import defaultdict
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from atrank_tf.data import (
+    Batching,
+    Part,
+    Records,
+    count_targets,
+    evaluation_batches,
+    input_signature,
+    requests,
+    training_batches,
+)
+
+SETTINGS = Batching(batch_size=16, evaluation_batch_size=13)
+
+
+def _epoch(records: Records, *, seed: int = 1, first_epoch: int = 0, epochs: int = 1, **options: Any) -> list[Any]:
+    batches = training_batches(records, settings=options.pop("settings", SETTINGS), seed=seed, first_epoch=first_epoch)
+    return list(islice(batches.dataset.as_numpy_iterator(), batches.steps * epochs))
+
+
+def _equal(first: Any, second: Any) -> bool:
+    pairs = zip(tf.nest.flatten(first), tf.nest.flatten(second), strict=True)
+    return len(first) == len(second) and all(a.shape == b.shape and np.array_equal(a, b) for a, b in pairs)
+
+
+@pytest.fixture(scope="module")
+def timelines(records: Records) -> dict[str, dict[str, list[int]]]:
+    found = {}
+    for serialized in tf.data.TFRecordDataset(records.files).as_numpy_iterator():
+        features = tf.train.Example.FromString(serialized).features.feature
+        user = features["user_id"].bytes_list.value[0].decode()
+        found[user] = {name: list(value.int64_list.value) for name, value in features.items() if "/" in name}
+    return found
+
+
+@pytest.mark.parametrize("part", list(Part))
+def test_4_no_history_holds_anything_at_or_after_the_targets_moment(
+    records: Records, timelines: dict[str, dict[str, list[int]]], part: Part
+) -> None:
+    split = records.schema.split
+    ranges = {
+        Part.TRAINING: (0, split.validation_from),
+        Part.VALIDATION: (split.validation_from, split.test_from),
+        Part.TEST: (split.test_from, 2**40),
+    }
+    seen = 0
+    for inputs, _, _, users in requests(records, part).as_numpy_iterator():
+        for row, user in enumerate(users.astype(str)):
+            now = inputs["now"][row]
+            assert ranges[part][0] <= now < ranges[part][1]
+            for name, group in records.schema.groups.items():
+                real = inputs[f"{name}_id"][row] > 0
+                expected = [
+                    (i, a, t)
+                    for i, a, t in zip(
+                        *(timelines[user][f"{name}/{column}"] for column in ("id", "action", "timestamp")), strict=True
+                    )
+                    if t < now
+                ][-group.max_length :]
+                columns = (inputs[f"{name}_{column}"][row][real] for column in ("id", "action", "timestamp"))
+                assert list(zip(*(column.tolist() for column in columns), strict=True)) == expected
+                seen += 1
+    assert seen > 50
+
+
+def test_negatives_are_none_of_the_users_positives_in_any_part(
+    records: Records, timelines: dict[str, dict[str, list[int]]]
+) -> None:
+    for part in Part:
+        for inputs, labels, weights, users in requests(records, part, tasks=["next_purchase"]).as_numpy_iterator():
+            candidates = inputs["next_purchase_candidates"]
+            for row, user in enumerate(users.astype(str)):
+                negative = (labels["next_purchase"][row] == 0) & (weights["next_purchase"][row] > 0)
+                assert not set(candidates[row][negative]) & set(timelines[user]["purchase/id"])
+                assert candidates[row][0] in timelines[user]["purchase/id"]
+
+
+def test_8_a_seed_and_an_epoch_determine_every_batch(records: Records) -> None:
+    two = _epoch(records, epochs=2)
+    assert _equal(two, _epoch(records, epochs=2))
+    half = len(two) // 2
+    assert _equal(two[half:], _epoch(records, first_epoch=1))
+    assert not _equal(two[:half], two[half:])
+    assert not _equal(two[:half], _epoch(records, seed=2))
+
+
+def test_each_epoch_draws_fresh_negatives_for_the_same_targets(records: Records) -> None:
+    def positives(batches: list[Any]) -> dict[Any, set[int]]:
+        found: dict[Any, set[int]] = defaultdict(set)
+        for inputs, _, _ in batches:
+            for now, row in zip(inputs["now"], inputs["next_purchase_candidates"], strict=True):
+                if len(row):
+                    found[(int(now), int(row[0]))].update(row[1:].tolist())
+        return found
+
+    settings = Batching(batch_size=1)
+    first, second = positives(_epoch(records, settings=settings)), positives(_epoch(records, seed=5, settings=settings))
+    assert set(first) == set(second)
+    assert first != second
+
+
+def test_a_batch_holds_one_task_and_an_epoch_holds_them_mixed(records: Records) -> None:
+    active = []
+    for inputs, labels, weights in _epoch(records):
+        tasks = [task for task in labels if labels[task].shape[1]]
+        assert len(tasks) == 1
+        assert {task: inputs[f"{task}_candidates"].shape for task in labels} == {t: v.shape for t, v in labels.items()}
+        assert {task: value.shape for task, value in weights.items()} == {t: v.shape for t, v in labels.items()}
+        active += tasks
+    changes = sum(a != b for a, b in zip(active, active[1:], strict=False))
+    assert set(active) == {"next_purchase", "next_redemption"}
+    assert changes > 4
+
+
+def test_the_dataset_has_the_models_input_signature(records: Records) -> None:
+    signature = input_signature(records.schema, tuple(records.schema.tasks))
+    for dataset in (training_batches(records, settings=SETTINGS).dataset, evaluation_batches(records, "test")):
+        inputs = dataset.element_spec[0]
+        assert set(inputs) == set(signature)
+        for name, spec in signature.items():
+            assert spec.dtype == inputs[name].dtype and spec.shape.rank == inputs[name].shape.rank, name
+
+
+def test_evaluation_drops_nothing_and_says_how_many_batches_there_are(records: Records) -> None:
+    for part in (Part.VALIDATION, Part.TEST):
+        batches = evaluation_batches(records, part, settings=SETTINGS)
+        found = list(batches.as_numpy_iterator())
+        assert len(found) == int(batches.cardinality())
+        for task in records.schema.tasks:
+            rows = sum(len(labels[task]) for _, labels, _ in found if labels[task].shape[1])
+            assert rows == count_targets(records, task, part) > 0
+
+
+def test_evaluation_scores_the_same_pairs_whatever_the_batch_size(records: Records) -> None:
+    def pairs(size: int) -> set[Any]:
+        settings = Batching(evaluation_batch_size=size, evaluation_targets_per_user=2)
+        batches = requests(records, "test", tasks=["next_purchase"], settings=settings)
+        return {
+            (user, int(now), *row.tolist())
+            for inputs, _, _, users in batches.as_numpy_iterator()
+            for user, now, row in zip(users, inputs["now"], inputs["next_purchase_candidates"], strict=True)
+        }
+
+    assert pairs(3) == pairs(64)
+    assert len(pairs(3)) > 20
+
+
+def test_targets_per_user_and_min_history_bound_training(records: Records) -> None:
+    counted = count_targets(records, "next_purchase", Part.TRAINING)
+    assert counted < count_targets(records, "next_purchase", Part.TRAINING, Batching(min_history=0))
+    users = len({user for *_, users in requests(records, Part.TRAINING, tasks=["next_purchase"]) for user in users.numpy()})
+    capped = Batching(batch_size=1, targets_per_user=1)
+    assert count_targets(records, "next_purchase", Part.TRAINING, capped) == users
+    for inputs, _, _ in _epoch(records, settings=Batching(batch_size=1, min_history=3)):
+        assert (inputs["purchase_id"] > 0).sum() + (inputs["redemption_id"] > 0).sum() >= 3
+
+
+def test_whole_history_is_not_cut_at_max_length(records: Records) -> None:
+    longest = {
+        whole: max(
+            inputs["purchase_id"].shape[1]
+            for inputs, *_ in requests(records, "test", tasks=["next_purchase"], whole_history=whole)
+        )
+        for whole in (False, True)
+    }
+    assert longest[False] == records.schema.groups["purchase"].max_length < longest[True]
+
+
+def test_training_takes_the_experiments_number_of_negatives_and_evaluation_the_schemas(records: Records) -> None:
+    settings = Batching(batch_size=16, negatives=9)
+    widths = {inputs["next_purchase_candidates"].shape[1] for inputs, *_ in _epoch(records, settings=settings)}
+    assert widths == {0, 10}
+    evaluated = evaluation_batches(records, "test", tasks=["next_purchase"], settings=settings)
+    assert {inputs["next_purchase_candidates"].shape[1] for inputs, *_ in evaluated} == {5}
+
+
+def test_an_unknown_task_is_refused_with_the_nearest(records: Records) -> None:
+    with pytest.raises(ValueError, match=r"Unknown task 'next_purchse'. Did you mean \"next_purchase\"?"):
+        training_batches(records, tasks=["next_purchse"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"batch_size": 0}, "batch_size must be positive. Received: batch_size=0"),
+        ({"evaluation_batch_size": -1}, "evaluation_batch_size must be positive"),
+        ({"negatives": -2}, "negatives must not be negative. Received: negatives=-2"),
+    ],
+)
+def test_impossible_sizes_are_refused(settings: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Batching(**settings)
+
+
+def test_a_task_without_a_training_target_is_refused(records: Records) -> None:
+    with pytest.raises(ValueError, match="Expected training targets of task 'next_purchase'"):
+        training_batches(records, tasks=["next_purchase"], settings=Batching(min_history=10_000))

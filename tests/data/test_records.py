@@ -1,0 +1,162 @@
+"""The records folder: complete or refused; replaced whole or not at all."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from atrank_tf.data import Catalog, Records
+from atrank_tf.data.records import is_current, replacing, shard_name, write_description
+from atrank_tf.schema import dump_schema, load_schema, schema_from_dict
+
+SCHEMA = schema_from_dict(
+    {
+        "tables": {"item": {"dim": 2, "rows": 4}},
+        "entities": {"item": {"id": {"column": "item_id", "table": "item"}, "rows": 5}},
+        "groups": {"click": {"entity": "item", "actions": ["view"]}},
+        "tasks": {"next": {"group": "click", "negatives": {"uniform": 1}}},
+    }
+)
+CATALOG = Catalog(np.array([7, 8, 9]), np.array([0, 0, 2, 1, 1]), np.array([0, 1, 2, 3, 1], np.int32), {}, {})
+
+
+def write(folder, fingerprint="abc"):
+    vocabulary = {"item": np.array(["7", "8"])}
+    write_description(folder, SCHEMA, {"item": CATALOG}, vocabulary, {"fingerprint": fingerprint, "shards": 2})
+    for shard in range(2):
+        tf.io.TFRecordWriter(str(folder / shard_name(shard, 2))).close()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    path = tmp_path / "records"
+    with replacing(str(path)) as partial:
+        write(partial)
+    return path
+
+
+def test_what_is_written_is_read(folder):
+    records = Records(str(folder))
+    assert records.path == str(folder)
+    assert records.schema == SCHEMA
+    assert records.manifest == {"format": 1, "fingerprint": "abc", "shards": 2}
+    assert records.vocabularies["item"].tolist() == ["7", "8"]
+    np.testing.assert_array_equal(records.catalogs["item"].counts, CATALOG.counts)
+    names = ["timelines-00000-of-00002.tfrecord", "timelines-00001-of-00002.tfrecord"]
+    assert [Path(file).name for file in records.files] == names
+
+
+def test_current_means_complete_and_of_the_same_inputs(folder):
+    assert is_current(str(folder), "abc")
+    assert not is_current(str(folder), "other")
+    assert not is_current(str(folder / "nowhere"), "abc")
+    (folder / "manifest.json").unlink()
+    assert not is_current(str(folder), "abc")
+
+
+def test_no_folder(tmp_path):
+    match = r"Expected a records folder at .*x\. Found none\. Make records with python -m atrank_tf\.prepare\."
+    with pytest.raises(FileNotFoundError, match=match):
+        Records(str(tmp_path / "x"))
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "schema.toml", "catalog/item.npz", "vocabulary/item.npz"])
+def test_an_incomplete_folder(folder, name):
+    (folder / name).unlink()
+    with pytest.raises(ValueError, match=rf"Expected {name} in .*: the records are incomplete, or no records\."):
+        Records(str(folder))
+
+
+def test_a_missing_shard(folder):
+    (folder / shard_name(0, 2)).unlink()
+    with pytest.raises(ValueError, match=r"Expected 2 TFRecord files in .*\. Found 1\."):
+        Records(str(folder))
+
+
+@pytest.mark.parametrize("version", [0, 2, None])
+def test_another_format(folder, version):
+    path = folder / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": version}))
+    with pytest.raises(ValueError, match=rf"Expected records of format 1 in .*\. Found format {version}\."):
+        Records(str(folder))
+
+
+def test_a_manifest_that_is_no_json(folder):
+    (folder / "manifest.json").write_text("{")
+    with pytest.raises(ValueError, match=r"manifest\.json is not valid JSON"):
+        Records(str(folder))
+
+
+def test_a_schema_without_sizes(folder):
+    (folder / "schema.toml").write_text(dump_schema(SCHEMA).replace("rows = 4", ""))
+    with pytest.raises(ValueError, match=r"Expected a prepared schema in .*schema\.toml\. Some sizes are missing\."):
+        Records(str(folder))
+
+
+def test_a_catalog_of_another_size(folder):
+    (folder / "schema.toml").write_text(dump_schema(SCHEMA).replace("rows = 5", "rows = 6"))
+    with pytest.raises(ValueError, match=r"Expected 6 rows in .*item\.npz\. Found 5\."):
+        Records(str(folder))
+
+
+def test_an_older_folder_is_replaced_only_when_the_new_one_is_complete(folder):
+    with replacing(str(folder)) as partial:
+        write(partial, "new")
+        assert Records(str(folder)).manifest["fingerprint"] == "abc"
+    assert Records(str(folder)).manifest["fingerprint"] == "new"
+    assert [path.name for path in folder.parent.iterdir()] == ["records"]
+
+
+def test_a_failure_leaves_everything_as_it_was(folder):
+    with pytest.raises(RuntimeError, match="stop"), replacing(str(folder)) as partial:
+        write(partial, "new")
+        raise RuntimeError("stop")
+    assert Records(str(folder)).manifest["fingerprint"] == "abc"
+    assert [path.name for path in folder.parent.iterdir()] == ["records"]
+
+
+def test_a_failure_while_the_folders_change_places_brings_the_old_one_back(folder):
+    with pytest.raises(FileNotFoundError), replacing(str(folder)) as partial:
+        shutil.rmtree(partial)
+    assert Records(str(folder)).manifest["fingerprint"] == "abc"
+
+
+def test_what_a_killed_run_left_blocks_nobody_and_is_removed(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    dead = process.pid
+    stem = f"records.partial-{socket.gethostname()}-"
+    left, mine = tmp_path / f"{stem}{dead}", tmp_path / f"{stem}{os.getpid()}"
+    alive, elsewhere = tmp_path / f"{stem}{os.getppid()}", tmp_path / "records.partial-another-machine-1"
+    for path in (left, mine, alive, elsewhere):
+        path.mkdir()
+        write(path)
+    with pytest.raises(FileNotFoundError, match="Found none"):
+        Records(str(tmp_path / "records"))
+    with replacing(str(tmp_path / "records")) as partial:
+        write(partial)
+    assert {path.name for path in tmp_path.iterdir()} == {"records", alive.name, elsewhere.name}
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
+    (tmp_path / "thesis.txt").write_text("x")
+    match = r"Expected a records folder, or nothing, at .*\. Found something else; it is left alone\."
+    with pytest.raises(ValueError, match=match), replacing(str(tmp_path)):
+        pass
+    with pytest.raises(ValueError, match=match), replacing(str(tmp_path / "thesis.txt")):
+        pass
+    assert (tmp_path / "thesis.txt").read_text() == "x"
+
+
+def test_an_empty_folder_may_be_replaced(tmp_path):
+    (tmp_path / "records").mkdir()
+    with replacing(str(tmp_path / "records")) as partial:
+        write(partial)
+    assert load_schema(str(tmp_path / "records/schema.toml")) == SCHEMA

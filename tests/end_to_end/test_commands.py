@@ -1,0 +1,135 @@
+"""The whole way by hand: logs -> records -> model -> metrics -> SavedModel -> REST, each by its command."""
+
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+EXPERIMENT = """
+[model]
+name = "atrank"
+width = 8
+spaces = 2
+feed_forward = 8
+hidden = [8]
+
+[batching]
+batch_size = 64
+
+[training]
+epochs = 2
+"""
+
+
+def _run(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], cwd=ROOT, check=check, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def folder(logs: Path, schema_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with records, a trained model and its export."""
+    folder = tmp_path_factory.mktemp("whole_way")
+    (folder / "experiment.toml").write_text(EXPERIMENT)
+    _run("-m", "atrank_tf.prepare", f"--logs={logs}", f"--schema={schema_file}", f"--records={folder}/records")
+    train = ("-m", "atrank_tf.train", f"--records={folder}/records", f"--config={folder}/experiment.toml")
+    first = _run(*train, f"--model_dir={folder}/model")
+    assert first.stdout.endswith("model trained\n")
+    second = _run(*train, f"--model_dir={folder}/model")
+    assert second.stdout.endswith("model is current: same records, same experiment\n")
+    export = _run("export/export_savedmodel.py", f"--model_dir={folder}/model", f"--export_dir={folder}/export")
+    assert export.stdout == f"{folder}/export/1\n"
+    return folder
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_evaluate_ends_with_one_json_object_of_all_tasks_and_metrics(folder: Path, split: str) -> None:
+    done = _run(
+        "-m", "atrank_tf.evaluate", f"--records={folder}/records", f"--model_dir={folder}/model", f"--split={split}"
+    )
+    *table, last = done.stdout.strip().split("\n")
+    metrics = json.loads(last)
+    assert set(metrics) == {"next_purchase", "next_redemption"}
+    for values in metrics.values():
+        assert set(values) == {"user_auc", "auc", "log_loss", "ndcg@10", "mrr", "hit_rate@10"}
+        assert all(isinstance(value, float) for value in values.values())
+    for name in ("atrank", "popularity", "repetition"):
+        assert sum(line.strip().startswith(name) for line in table) == 2
+
+
+def test_the_server_answers_rows_columns_status_and_metadata(folder: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}/v1/models/shop"
+    command = ("-m", "atrank_tf.serve", "--model_name=shop", f"--model_base_path={folder}/export")
+    server = subprocess.Popen([sys.executable, *command, f"--rest_api_port={port}"], cwd=ROOT, stdout=subprocess.PIPE)
+    try:
+        assert server.stdout is not None
+        server.stdout.readline()  # One line when it is ready.
+        user: dict[str, Any] = {
+            "now": 8_000_000,
+            "purchase_id": ["p1", "p2"],
+            "purchase_action": ["regular", "regular"],
+            "purchase_timestamp": [7_000_000, 7_500_000],
+            "redemption_id": [],
+            "redemption_action": [],
+            "redemption_timestamp": [],
+            "user_age": "young",
+            "user_income": 10.0,
+            "next_purchase_candidates": ["p1", "p3", "p9"],
+        }
+        rows = _post(f"{url}:predict", {"instances": [user]})["predictions"]
+        columns = _post(f"{url}:predict", {"inputs": {name: [value] for name, value in user.items()}})["outputs"]
+        assert rows == columns and len(rows[0]) == 3
+        status = json.loads(urllib.request.urlopen(url).read())["model_version_status"]
+        assert [(version["version"], version["state"]) for version in status] == [("1", "AVAILABLE")]
+        metadata = json.loads(urllib.request.urlopen(f"{url}/metadata").read())
+        signatures = metadata["metadata"]["signature_def"]["signature_def"]
+        assert {"serving_default", "next_purchase", "next_redemption"} <= set(signatures)
+    finally:
+        server.terminate()
+        server.communicate(timeout=30)
+
+
+def _post(url: str, body: Any) -> Any:
+    for _ in range(100):
+        try:
+            request = urllib.request.Request(url, json.dumps(body).encode())
+            return json.loads(urllib.request.urlopen(request).read())
+        except ConnectionRefusedError:
+            time.sleep(0.1)
+    raise ConnectionRefusedError(url)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-m", "atrank_tf.train", "--rcords=x"], "rcords"),
+        (["-m", "atrank_tf.train", "--records=x", "--config=nothing.toml", "--model_dir=y"], "nothing.toml"),
+        (["-m", "atrank_tf.train", "--records=x", "--config=y", "--model_dir=z", "--seed=-1"], "seed"),
+        (["-m", "atrank_tf.train", "--records=x", "--config=y"], "model_dir"),
+        (["-m", "atrank_tf.train", "records"], "records"),
+        (["-m", "atrank_tf.evaluate", "--records=x", "--model_dir=y", "--split=all"], "split"),
+        (["-m", "atrank_tf.evaluate", "--records=nowhere", "--model_dir=y"], "nowhere"),
+        (["export/export_savedmodel.py", "--model_dir=nowhere", "--export_dir=y"], "nowhere"),
+    ],
+)
+def test_a_wrong_flag_or_value_exits_with_1_and_one_clear_line(arguments: list[str], message: str) -> None:
+    done = _run(*arguments, check=False)
+    assert done.returncode == 1
+    lines = [line for line in done.stderr.strip().split("\n") if not line.startswith(("I0000", "WARNING: All log"))]
+    assert len(lines) == 1 and message in lines[0], done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("command", ["prepare", "train", "evaluate", "serve"])
+def test_help_lists_the_flags(command: str) -> None:
+    done = _run("-m", f"atrank_tf.{command}", "--help", check=False)
+    assert "--" in done.stdout + done.stderr and "Traceback" not in done.stderr

@@ -1,0 +1,94 @@
+"""The ranking network against a DNN on [e; h; e * h; context], written out."""
+
+import keras
+import numpy as np
+import pytest
+
+from atrank_tf.layers import DNNRanking
+
+B, N, D, CONTEXT = 3, 7, 11, 2
+RNG = np.random.default_rng(0)
+READ, CANDIDATES, SITUATION = (RNG.normal(size=(B, N, size)) for size in (D, D, CONTEXT))
+
+
+def _layer(hidden: tuple[int, ...], context: bool) -> DNNRanking:
+    layer = DNNRanking(hidden, dtype="float64", name="ranking")
+    layer.build((B, N, D), (B, N, D), (B, N, CONTEXT) if context else None)
+    rng = np.random.default_rng(1)
+    for weight in layer.trainable_weights:
+        weight.assign(rng.normal(size=weight.shape))
+    return layer
+
+
+@pytest.mark.parametrize("context", [True, False])
+@pytest.mark.parametrize("hidden", [(), (13,), (13, 5)])
+def test_logits_are_those_of_the_network(hidden: tuple[int, ...], context: bool) -> None:
+    layer = _layer(hidden, context)
+    weights = {weight.path.removeprefix("ranking/"): np.asarray(weight) for weight in layer.weights}
+    parts = [READ, CANDIDATES, READ * CANDIDATES, *([SITUATION] if context else [])]
+    state = np.concatenate(parts, axis=-1)
+    for place, size in enumerate((*hidden, 1)):
+        assert weights[f"dense_{place}/kernel"].shape == (state.shape[-1], size)
+        state = state @ weights[f"dense_{place}/kernel"] + weights[f"dense_{place}/bias"]
+        state = np.maximum(state, 0.0) if place < len(hidden) else state
+    assert len(weights) == 2 * len(hidden) + 2
+    found = layer(READ, CANDIDATES, SITUATION) if context else layer(READ, CANDIDATES)
+    assert found.shape == (B, N)
+    np.testing.assert_allclose(np.asarray(found), state[..., 0], rtol=1e-9, atol=1e-12)
+
+
+def test_a_logit_by_hand() -> None:
+    layer = DNNRanking(())
+    layer.build((1, 1, 1), (1, 1, 1), (1, 1, 1))
+    layer.set_weights([np.array([[1000.0], [100.0], [10.0], [1.0]]), np.array([-0.5])])
+    found = layer(*(np.array([[[value]]]) for value in (2.0, 3.0, 7.0)))
+    np.testing.assert_allclose(np.asarray(found), [[1000 * 2 + 100 * 3 + 10 * (2 * 3) + 1 * 7 - 0.5]])
+
+
+def test_logits_may_be_negative() -> None:
+    assert (np.asarray(_layer((13, 5), True)(READ, CANDIDATES, SITUATION)) < 0).any()
+
+
+def test_a_candidate_scores_the_same_whatever_stands_beside_it() -> None:
+    layer = _layer((13, 5), True)
+    whole = np.asarray(layer(READ, CANDIDATES, SITUATION))
+    alone = layer(READ[:, 4:5], CANDIDATES[:, 4:5], SITUATION[:, 4:5])
+    np.testing.assert_allclose(np.asarray(alone), whole[:, 4:5], rtol=1e-12)
+
+
+@pytest.mark.parametrize("context", [True, False])
+def test_no_candidates_give_no_logits(context: bool) -> None:
+    layer = _layer((13, 5), context)
+    inputs = [READ, CANDIDATES, SITUATION] if context else [READ, CANDIDATES]
+    assert layer(*(value[:, :0] for value in inputs)).shape == (B, 0)
+
+
+def test_dropout_drops_units_of_each_hidden_layer_in_training_only() -> None:
+    keras.utils.set_random_seed(3)
+    layer = DNNRanking((1, 1), dropout=0.5, dtype="float64")
+    layer.build((101, N, 1), (101, N, 1))
+    # Both hidden units and the logit pass on the read-out 1: what comes out is 1 * 2 * 2 or dropped on the way.
+    one, zero = np.ones((1, 1)), np.zeros(1)
+    for weight, value in zip(
+        layer.trainable_weights, [np.array([[1.0], [0.0], [0.0]]), zero, one, zero, one, zero], strict=True
+    ):
+        weight.assign(value)
+    ones = np.ones((101, N, 1))
+    np.testing.assert_array_equal(np.asarray(layer(ones, ones, training=False)), 1.0)
+    np.testing.assert_array_equal(np.asarray(layer(ones, ones)), 1.0)
+    found = np.asarray(layer(ones, ones, training=True))
+    assert set(found.ravel()) == {0.0, 4.0}
+    assert 0.15 < (found == 4.0).mean() < 0.35
+
+
+def test_dropout_is_drawn_from_the_seed_and_anew_in_each_call() -> None:
+    def draws(seed: int) -> tuple[np.ndarray, np.ndarray]:
+        keras.utils.set_random_seed(seed)
+        layer = DNNRanking((13, 5), dropout=0.3)
+        first = np.asarray(layer(READ, CANDIDATES, SITUATION, training=True))
+        return first, np.asarray(layer(READ, CANDIDATES, SITUATION, training=True))
+
+    first, second = draws(5)
+    np.testing.assert_array_equal(draws(5), (first, second))
+    assert (first != second).any()
+    assert (first != draws(6)[0]).any()

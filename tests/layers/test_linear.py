@@ -1,0 +1,54 @@
+"""A linear map as one matrix product: the same numbers as one product for each row."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from atrank_tf.layers.linear import flatten, linear
+
+D, WIDTH = 11, 13
+RNG = np.random.default_rng(0)
+KERNEL = RNG.normal(size=(D, WIDTH))
+SHAPES = [(D,), (7, D), (3, 5, D), (2, 3, 5, D), (3, 0, D), (0, 5, D)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_last_axis_is_multiplied_and_the_others_are_kept(shape: tuple[int, ...]) -> None:
+    inputs = RNG.normal(size=shape)
+    found = np.asarray(linear(tf.constant(inputs), tf.constant(KERNEL)))
+    assert found.shape == (*shape[:-1], WIDTH)
+    expected = np.zeros(found.shape)
+    for place in np.ndindex(shape[:-1]):
+        expected[place] = inputs[place] @ KERNEL
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_flattened_rows_are_in_order(shape: tuple[int, ...]) -> None:
+    inputs = RNG.normal(size=shape)
+    np.testing.assert_array_equal(
+        np.asarray(flatten(tf.constant(inputs))), inputs.reshape(np.prod(shape[:-1], dtype=int), D)
+    )
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_sizes_may_be_open_in_a_graph(compiled: bool) -> None:
+    signature = [tf.TensorSpec([None, None, D], tf.float64)]
+    traced: Any = tf.function(lambda x: linear(x, tf.constant(KERNEL)), input_signature=signature, jit_compile=compiled)
+    for shape in ((3, 5, D), (2, 0, D)):
+        inputs = RNG.normal(size=shape)
+        np.testing.assert_allclose(np.asarray(traced(tf.constant(inputs))), inputs @ KERNEL, rtol=1e-12, atol=1e-12)
+
+
+def test_gradients_are_those_of_the_matrix_product() -> None:
+    inputs, kernel = tf.constant(RNG.normal(size=(3, 5, D))), tf.constant(KERNEL)
+    target = RNG.normal(size=(3, 5, WIDTH))
+    with tf.GradientTape() as tape:
+        tape.watch([inputs, kernel])
+        total = tf.reduce_sum(linear(inputs, kernel) * target)
+    by_inputs, by_kernel = tape.gradient(total, [inputs, kernel])
+    np.testing.assert_allclose(np.asarray(by_inputs), target @ KERNEL.T, rtol=1e-12, atol=1e-12)
+    expected = np.einsum("btd,bte->de", np.asarray(inputs), target)
+    np.testing.assert_allclose(np.asarray(by_kernel), expected, rtol=1e-12, atol=1e-12)

@@ -1,0 +1,203 @@
+"""The attention in K spaces against its equations, written out space by space."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from atrank_tf.layers import SpaceAttention
+
+B, T, N, K, SIZE = 3, 5, 7, 2, 11
+D = K * SIZE
+MASK = np.arange(T) < np.array([[5], [2], [0]])
+RNG = np.random.default_rng(0)
+QUERY, MEMORY = RNG.normal(size=(B, N, D)), RNG.normal(size=(B, T, D))
+ACTIVATIONS: dict[str | None, Callable[[np.ndarray], np.ndarray]] = {
+    None: lambda x: x,
+    "linear": lambda x: x,
+    "relu": lambda x: np.maximum(x, 0.0),
+    "tanh": np.tanh,
+}
+FORMS = [(score, activation) for score in ("bilinear", "scaled_dot") for activation in ACTIVATIONS]
+
+
+def _layer(score: str = "bilinear", activation: str | None = None, **kwargs: Any) -> SpaceAttention:
+    layer = SpaceAttention(K, score, activation, dtype="float64", **kwargs)
+    layer.build((B, N, D), (B, T, D))
+    rng = np.random.default_rng(1)
+    for weight in layer.trainable_weights:
+        weight.assign(rng.normal(size=weight.shape) * 0.4)
+    return layer
+
+
+def _attend(layer: SpaceAttention, query: np.ndarray, memory: np.ndarray, mask: np.ndarray) -> tuple[Any, Any]:
+    """The sketch of the docstring, one user, space and query at a time."""
+    kernels = {weight.name: np.asarray(weight) for weight in layer.weights}
+    f = ACTIVATIONS[layer.get_config()["activation"]]
+    out = np.zeros((len(query), query.shape[1], D))
+    weights = np.zeros((len(query), K, query.shape[1], memory.shape[1]))
+    for user, space, place in np.ndindex(len(query), K, query.shape[1]):
+        columns = slice(space * SIZE, (space + 1) * SIZE)
+        asking = query[user, place] @ kernels["query_kernel"][:, columns]
+        if layer.score == "bilinear":
+            keys = memory[user] @ kernels["query_kernel"][:, columns]
+            scores = keys @ (kernels["score_kernel"][space].T @ asking)
+        else:
+            keys = f(memory[user] @ kernels["key_kernel"][:, columns])
+            scores = keys @ f(asking) / np.sqrt(SIZE)
+        real = mask[user]
+        if real.any():
+            powers = np.exp(scores[real] - scores[real].max())
+            weights[user, space, place, real] = powers / powers.sum()
+        values = f(memory[user] @ kernels["value_kernel"][:, columns])
+        out[user, place, columns] = weights[user, space, place] @ values
+    return out, weights
+
+
+@pytest.mark.parametrize(("score", "activation"), FORMS)
+def test_read_out_and_weights_are_those_of_the_equations(score: str, activation: str | None) -> None:
+    layer = _layer(score, activation)
+    out, weights = layer(QUERY, MEMORY, MASK, return_weights=True)
+    expected_out, expected_weights = _attend(layer, QUERY, MEMORY, MASK)
+    np.testing.assert_allclose(np.asarray(weights), expected_weights, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(np.asarray(out), expected_out, rtol=1e-9, atol=1e-12)
+    np.testing.assert_array_equal(np.asarray(layer(QUERY, MEMORY, MASK)), np.asarray(out))
+
+
+@pytest.mark.parametrize(("score", "activation"), FORMS)
+def test_a_memory_that_reads_itself_is_read_by_the_same_equations(score: str, activation: str | None) -> None:
+    layer = _layer(score, activation)
+    memory = tf.constant(MEMORY)
+    out, weights = layer(memory, memory, MASK, return_weights=True)
+    expected_out, expected_weights = _attend(layer, MEMORY, MEMORY, MASK)
+    np.testing.assert_allclose(np.asarray(weights), expected_weights, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(np.asarray(out), expected_out, rtol=1e-9, atol=1e-12)
+
+
+def test_one_space_of_width_one_by_hand() -> None:
+    layer = SpaceAttention(1)
+    layer.build((1, 1, 1), (1, 3, 1))
+    layer.set_weights([np.array([[1.0]]), np.array([[[np.log(2.0)]]]), np.array([[10.0]])])
+    # Scores 2 ln 2 * (0, 1, 9): weights 1 : 4 over the two that are real.
+    out, weights = layer(
+        np.array([[[2.0]]]), np.array([[[0.0], [1.0], [9.0]]]), np.array([[True, True, False]]), return_weights=True
+    )
+    np.testing.assert_allclose(np.asarray(weights), [[[[0.2, 0.8, 0.0]]]], rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(out), [[[8.0]]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("score", ["bilinear", "scaled_dot"])
+def test_weights_are_nonnegative_and_sum_to_one_over_what_is_real(score: str) -> None:
+    weights = np.asarray(_layer(score)(QUERY, MEMORY, MASK, return_weights=True)[1])
+    assert weights.shape == (B, K, N, T)
+    assert (weights >= 0).all()
+    np.testing.assert_allclose(weights[:2].sum(-1), 1.0, rtol=1e-12)
+    np.testing.assert_array_equal(weights * ~MASK[:, None, None, :], 0.0)
+
+
+@pytest.mark.parametrize("score", ["bilinear", "scaled_dot"])
+def test_an_empty_memory_is_read_as_exactly_zero(score: str) -> None:
+    out = np.asarray(_layer(score)(QUERY, MEMORY, MASK))
+    np.testing.assert_array_equal(out[2], 0.0)
+    assert (out[:2] != 0).all()
+    nothing, weights = _layer(score)(QUERY, MEMORY[:, :0], MASK[:, :0], return_weights=True)
+    np.testing.assert_array_equal(np.asarray(nothing), np.zeros((B, N, D)))
+    assert weights.shape == (B, K, N, 0)
+
+
+@pytest.mark.parametrize("score", ["bilinear", "scaled_dot"])
+def test_garbage_in_padding_and_more_padding_change_nothing(score: str) -> None:
+    layer = _layer(score)
+    expected = np.asarray(layer(QUERY, MEMORY, MASK))
+    dirty = np.where(MASK[:, :, None], MEMORY, 1e6)
+    np.testing.assert_array_equal(np.asarray(layer(QUERY, dirty, MASK)), expected)
+    longer = np.pad(dirty, ((0, 0), (0, 6), (0, 0)), constant_values=-1e6)
+    found = layer(QUERY, longer, np.pad(MASK, ((0, 0), (0, 6))))
+    np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_the_order_of_the_memory_does_not_matter() -> None:
+    layer, order = _layer(), RNG.permutation(T)
+    found = np.asarray(layer(QUERY, MEMORY[:, order], MASK[:, order]))
+    np.testing.assert_allclose(found, np.asarray(layer(QUERY, MEMORY, MASK)), rtol=1e-12, atol=1e-12)
+
+
+def test_queries_and_users_do_not_see_each_other() -> None:
+    layer = _layer()
+    whole = np.asarray(layer(QUERY, MEMORY, MASK))
+    for user, place in ((0, 3), (1, 6)):
+        alone = layer(QUERY[user : user + 1, place : place + 1], MEMORY[user : user + 1], MASK[user : user + 1])
+        np.testing.assert_allclose(np.asarray(alone)[0, 0], whole[user, place], rtol=1e-12)
+
+
+def test_no_queries_give_no_read_outs() -> None:
+    out, weights = _layer()(QUERY[:, :0], MEMORY, MASK, return_weights=True)
+    assert out.shape == (B, 0, D)
+    assert weights.shape == (B, K, 0, T)
+
+
+@pytest.mark.parametrize("score", ["bilinear", "scaled_dot"])
+def test_gradients_are_finite_with_an_empty_row_and_garbage_in_padding(score: str) -> None:
+    layer = _layer(score, "relu")
+    query, memory = tf.constant(QUERY), tf.constant(np.where(MASK[:, :, None], MEMORY, 1e6))
+    sources = [query, memory, *[weight.value for weight in layer.trainable_weights]]
+    with tf.GradientTape() as tape:
+        tape.watch([query, memory])
+        total = tf.reduce_sum(layer(query, memory, MASK) ** 2)
+    by_query, by_memory, *by_weights = tape.gradient(total, sources)
+    for gradient in (by_query, by_memory, *by_weights):
+        assert np.isfinite(np.asarray(gradient)).all()
+    np.testing.assert_array_equal(np.asarray(by_query)[2], 0.0)
+    np.testing.assert_array_equal(np.asarray(by_memory) * ~MASK[:, :, None], 0.0)
+
+
+def test_dropout_drops_whole_weights_of_the_read_out_in_training_only() -> None:
+    keras.utils.set_random_seed(3)
+    layer = _layer(dropout=0.5)
+    one = np.ones((B, 1), bool)
+    value, kept = _attend(layer, QUERY, MEMORY[:, :1], one)
+    np.testing.assert_allclose(np.asarray(layer(QUERY, MEMORY[:, :1], one, training=False)), value, rtol=1e-12)
+    out, weights = layer(QUERY, MEMORY[:, :1], one, return_weights=True, training=True)
+    np.testing.assert_array_equal(np.asarray(weights), kept)
+    # One behavior of weight 1: each query reads, in each space, nothing or twice its value.
+    ratio = (np.asarray(out) / value).reshape(B, N, K, SIZE)
+    np.testing.assert_allclose(ratio, np.broadcast_to(ratio[..., :1], ratio.shape), rtol=1e-9)
+    assert set(np.round(ratio[..., 0], 9).ravel()) == {0.0, 2.0}
+
+
+def test_dropout_is_drawn_from_the_seed_and_anew_in_each_call() -> None:
+    def draws(seed: int) -> tuple[np.ndarray, np.ndarray]:
+        keras.utils.set_random_seed(seed)
+        layer = _layer(dropout=0.3)
+        first = np.asarray(layer(QUERY, MEMORY, MASK, training=True))
+        return first, np.asarray(layer(QUERY, MEMORY, MASK, training=True))
+
+    first, second = draws(5)
+    np.testing.assert_array_equal(draws(5), (first, second))
+    assert (first != second).any()
+    assert (first != draws(6)[0]).any()
+
+
+@pytest.mark.parametrize("score", ["bilinear", "scaled_dot"])
+def test_each_form_has_only_the_weights_that_it_uses(score: str) -> None:
+    shapes = {weight.name: tuple(weight.shape) for weight in _layer(score).weights}
+    own = {"score_kernel": (K, SIZE, SIZE)} if score == "bilinear" else {"key_kernel": (D, D)}
+    assert shapes == {"query_kernel": (D, D), "value_kernel": (D, D)} | own
+
+
+def test_an_unknown_score_is_refused() -> None:
+    with pytest.raises(ValueError, match=r'Expected score="bilinear" or "scaled_dot"\. Received: score=\'cosine\'\.'):
+        SpaceAttention(K, score="cosine")
+
+
+def test_a_number_of_spaces_that_does_not_divide_the_width_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"num_spaces must divide the width 22\. Received: num_spaces=3\."):
+        SpaceAttention(3)(QUERY, MEMORY, MASK)
+
+
+def test_a_memory_of_another_width_than_the_query_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"Expected query and memory of one width\. Received: 22 and 21\."):
+        SpaceAttention(K)(QUERY, MEMORY[..., 1:], MASK)

@@ -1,0 +1,67 @@
+"""Numeric columns on a common scale; a missing value is the mean."""
+
+import numpy as np
+import pytest
+
+from atrank_tf.layers import Standardize
+
+B, N, F = 3, 5, 2
+MEANS, VARIANCES = (3.0, -7.0), (4.0, 0.25)
+RNG = np.random.default_rng(0)
+COLUMNS = [RNG.normal(size=(B, N)), RNG.normal(size=(B, N))]
+
+
+def _scaled(columns: list[np.ndarray], dtype: str = "float64") -> np.ndarray:
+    return np.asarray(Standardize(MEANS, VARIANCES, dtype=dtype)(columns))
+
+
+def test_values_by_hand() -> None:
+    found = _scaled([np.array([3.0, 7.0]), np.array([-6.0, -8.0])])
+    np.testing.assert_allclose(found, [[0.0, 2.0], [2.0, -2.0]])
+
+
+@pytest.mark.parametrize("shape", [(B,), (B, N), (2, 3, 5), (B, 0)])
+def test_each_column_loses_its_mean_and_its_scale(shape: tuple[int, ...]) -> None:
+    columns = [np.random.default_rng(seed).normal(size=shape) for seed in range(F)]
+    expected = np.stack([(c - m) / np.sqrt(v) for c, m, v in zip(columns, MEANS, VARIANCES, strict=True)], axis=-1)
+    found = _scaled(columns)
+    assert found.shape == (*shape, F)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_a_column_standardized_by_its_own_moments_has_mean_zero_and_variance_one() -> None:
+    layer = Standardize([c.mean() for c in COLUMNS], [c.var() for c in COLUMNS], dtype="float64")
+    found = np.asarray(layer(COLUMNS)).reshape(-1, F)
+    np.testing.assert_allclose(found.mean(axis=0), 0.0, atol=1e-6)
+    np.testing.assert_allclose(found.var(axis=0), 1.0, rtol=1e-6)
+
+
+def test_a_missing_value_becomes_exactly_zero_and_touches_no_other() -> None:
+    missing = RNG.random((B, N)) < 0.5
+    found = _scaled([np.where(missing, np.nan, COLUMNS[0]), COLUMNS[1]])
+    np.testing.assert_array_equal(found[..., 0][missing], 0.0)
+    whole = _scaled(COLUMNS)
+    np.testing.assert_array_equal(found[..., 0][~missing], whole[..., 0][~missing])
+    np.testing.assert_array_equal(found[..., 1], whole[..., 1])
+
+
+def test_a_column_of_one_value_only_is_shifted_not_scaled() -> None:
+    found = Standardize((2.0,), (0.0,))([np.array([2.0, 5.0], "float32")])
+    np.testing.assert_array_equal(np.asarray(found), [[0.0], [3.0]])
+
+
+@pytest.mark.xfail(strict=True, reason="columns are cast to the compute dtype before their mean is taken off")
+def test_half_precision_loses_nothing_before_the_mean_is_taken_off() -> None:
+    found = Standardize((1000.0,), (1.0,), dtype="mixed_bfloat16")([np.array([1001.0, 999.5], "float32")])
+    assert found.dtype == "bfloat16"
+    np.testing.assert_array_equal(np.asarray(found).astype("float32"), [[1.0], [-0.5]])
+
+
+def test_means_and_variances_may_come_from_a_file() -> None:
+    layer = Standardize.from_config({**Standardize([3], [4]).get_config(), "means": [3], "variances": [4]})
+    assert (layer.means, layer.variances) == ((3.0,), (4.0,))
+
+
+def test_another_number_of_variances_than_of_means_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"Expected as many variances as means\. Received: 1 and 2\."):
+        Standardize((1.0, 2.0), (1.0,))

@@ -1,0 +1,190 @@
+"""The candidates' read-out against c = attention(h_t, C), e_u = F_vanilla(c), 0 for an empty memory."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from atrank_tf.layers import TargetAttention
+
+B, T, N, K, SIZE, HIDDEN = 3, 5, 7, 2, 11, 13
+D = K * SIZE
+MASK = np.arange(T) < np.array([[5], [2], [0]])
+RNG = np.random.default_rng(0)
+CANDIDATES, MEMORY = RNG.normal(size=(B, N, D)), RNG.normal(size=(B, T, D))
+ACTIVATIONS: dict[str | None, Callable[[np.ndarray], np.ndarray]] = {
+    None: lambda x: x,
+    "relu": lambda x: np.maximum(x, 0.0),
+}
+FORMS = [(score, activation) for score in ("bilinear", "scaled_dot") for activation in ACTIVATIONS]
+
+
+def _layer(score: str = "bilinear", activation: str | None = None, dropout: float = 0.0) -> TargetAttention:
+    layer = TargetAttention(K, HIDDEN, score, activation, dropout, dtype="float64", name="reader")
+    layer.build((B, N, D), (B, T, D))
+    rng = np.random.default_rng(1)
+    for weight in layer.trainable_weights:
+        weight.assign(rng.normal(size=weight.shape) * 0.4)
+    return layer
+
+
+def _weights(layer: TargetAttention) -> dict[str, np.ndarray]:
+    return {weight.path.removeprefix("reader/"): np.asarray(weight) for weight in layer.weights}
+
+
+def _norm(x: np.ndarray, weights: dict[str, np.ndarray]) -> np.ndarray:
+    centered = x - x.mean(-1, keepdims=True)
+    scaled = centered / np.sqrt((centered**2).mean(-1, keepdims=True) + 1e-6)
+    return scaled * weights["feed_forward/norm/gamma"] + weights["feed_forward/norm/beta"]
+
+
+def _attend(layer: TargetAttention, candidate: np.ndarray, memory: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Attention of one candidate [D] over the real behaviors [T, D] of one user: [D], [K, T]."""
+    weights, f = _weights(layer), ACTIVATIONS[layer.activation]
+    parts, maps = [], []
+    for space in range(K):
+        columns = slice(space * SIZE, (space + 1) * SIZE)
+        query = candidate @ weights["attention/query_kernel"][:, columns]
+        if layer.score == "bilinear":
+            keys = memory @ weights["attention/query_kernel"][:, columns]
+            scores = query @ weights["attention/score_kernel"][space] @ keys.T
+        else:
+            scores = f(query) @ f(memory @ weights["attention/key_kernel"][:, columns]).T / np.sqrt(SIZE)
+        maps.append(np.exp(scores) / np.exp(scores).sum())
+        parts.append(maps[-1] @ f(memory @ weights["attention/value_kernel"][:, columns]))
+    return np.concatenate(parts), np.stack(maps)
+
+
+def _expected(layer: TargetAttention) -> tuple[np.ndarray, np.ndarray]:
+    weights = _weights(layer)
+    out, maps = np.zeros((B, N, D)), np.zeros((B, K, N, T))
+    for user, place in np.ndindex(B, N):
+        real = MASK[user]
+        if real.any():
+            read, maps[user, :, place, real] = _transposed(_attend(layer, CANDIDATES[user, place], MEMORY[user, real]))
+            inner = np.maximum(read @ weights["feed_forward/inner/kernel"] + weights["feed_forward/inner/bias"], 0.0)
+            added = inner @ weights["feed_forward/outer/kernel"] + weights["feed_forward/outer/bias"]
+            out[user, place] = _norm(read + added, weights)
+    return out, maps
+
+
+def _transposed(found: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    # NumPy puts the axis of a boolean index first.
+    return found[0], found[1].T
+
+
+@pytest.mark.parametrize(("score", "activation"), FORMS)
+def test_read_out_and_weights_are_those_of_the_equations(score: str, activation: str | None) -> None:
+    layer = _layer(score, activation)
+    out, weights = layer(CANDIDATES, MEMORY, MASK, return_weights=True)
+    expected, maps = _expected(layer)
+    np.testing.assert_allclose(np.asarray(weights), maps, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(np.asarray(out), expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_array_equal(np.asarray(layer(CANDIDATES, MEMORY, MASK)), np.asarray(out))
+
+
+def test_weights_sum_to_one_over_what_is_real() -> None:
+    weights = np.asarray(_layer()(CANDIDATES, MEMORY, MASK, return_weights=True)[1])
+    assert weights.shape == (B, K, N, T)
+    np.testing.assert_allclose(weights[:2].sum(-1), 1.0, rtol=1e-12)
+    np.testing.assert_array_equal(weights * ~MASK[:, None, None, :], 0.0)
+
+
+def test_an_empty_memory_is_read_as_exactly_zero_in_spite_of_biases() -> None:
+    out = np.asarray(_layer()(CANDIDATES, MEMORY, MASK))
+    np.testing.assert_array_equal(out[2], 0.0)
+    assert (out[:2] != 0).all()
+    np.testing.assert_array_equal(np.asarray(_layer()(CANDIDATES, MEMORY[:, :0], MASK[:, :0])), np.zeros((B, N, D)))
+
+
+def test_one_real_behavior_anywhere_makes_a_memory() -> None:
+    mask = np.zeros((B, T), bool)
+    mask[[0, 1, 2], [0, 2, 4]] = True
+    assert (np.asarray(_layer()(CANDIDATES, MEMORY, mask)) != 0).all()
+
+
+@pytest.mark.parametrize("score", ["bilinear", "scaled_dot"])
+def test_garbage_in_padding_and_more_padding_change_nothing(score: str) -> None:
+    layer = _layer(score)
+    expected = np.asarray(layer(CANDIDATES, MEMORY, MASK))
+    dirty = np.where(MASK[:, :, None], MEMORY, 1e6)
+    np.testing.assert_array_equal(np.asarray(layer(CANDIDATES, dirty, MASK)), expected)
+    longer = np.pad(dirty, ((0, 0), (0, 2), (0, 0)), constant_values=-1e6)
+    found = layer(CANDIDATES, longer, np.pad(MASK, ((0, 0), (0, 2))))
+    np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_a_candidate_reads_the_same_whatever_stands_beside_it() -> None:
+    layer = _layer()
+    whole = np.asarray(layer(CANDIDATES, MEMORY, MASK))
+    for place in (0, 4):
+        alone = layer(CANDIDATES[:, place : place + 1], MEMORY, MASK)
+        np.testing.assert_allclose(np.asarray(alone)[:, 0], whole[:, place], rtol=1e-9, atol=1e-12)
+
+
+def test_no_candidates_give_no_read_outs() -> None:
+    out, weights = _layer()(CANDIDATES[:, :0], MEMORY, MASK, return_weights=True)
+    assert out.shape == (B, 0, D)
+    assert weights.shape == (B, K, 0, T)
+
+
+@pytest.mark.parametrize("score", ["bilinear", "scaled_dot"])
+def test_gradients_are_finite_with_an_empty_row_and_garbage_in_padding(score: str) -> None:
+    layer = _layer(score, "relu")
+    candidates, memory = tf.constant(CANDIDATES), tf.constant(np.where(MASK[:, :, None], MEMORY, 1e6))
+    with tf.GradientTape() as tape:
+        tape.watch([candidates, memory])
+        total = tf.reduce_sum(layer(candidates, memory, MASK) ** 2)
+    sources = [candidates, memory, *[weight.value for weight in layer.trainable_weights]]
+    by_candidates, by_memory, *by_weights = tape.gradient(total, sources)
+    for gradient in (by_candidates, by_memory, *by_weights):
+        assert np.isfinite(np.asarray(gradient)).all()
+    np.testing.assert_array_equal(np.asarray(by_candidates)[2], 0.0)
+    np.testing.assert_array_equal(np.asarray(by_memory)[~MASK], 0.0)
+
+
+def test_an_empty_row_moves_no_weight() -> None:
+    layer = _layer()
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(layer(CANDIDATES[2:], MEMORY[2:], MASK[2:]) * 3.0)
+    for gradient in tape.gradient(total, [weight.value for weight in layer.trainable_weights]):
+        np.testing.assert_array_equal(np.asarray(gradient), 0.0)
+
+
+def test_dropout_drops_the_feed_forward_in_training_only() -> None:
+    keras.utils.set_random_seed(3)
+    layer, whole = _layer(dropout=1 - 1e-6), _layer()
+    np.testing.assert_array_equal(
+        np.asarray(layer(CANDIDATES, MEMORY, MASK)), np.asarray(whole(CANDIDATES, MEMORY, MASK))
+    )
+    found = np.asarray(layer(CANDIDATES, MEMORY, MASK, training=True))
+    # With everything dropped, the attention's read-out is left, normalized.
+    for user, place in np.ndindex(2, N):
+        read, _ = _attend(layer, CANDIDATES[user, place], MEMORY[user, MASK[user]])
+        np.testing.assert_allclose(found[user, place], _norm(read, _weights(layer)), rtol=1e-9, atol=1e-12)
+    np.testing.assert_array_equal(found[2], 0.0)
+
+
+def test_dropout_is_drawn_from_the_seed_and_anew_in_each_call() -> None:
+    def draws(seed: int) -> tuple[Any, Any]:
+        keras.utils.set_random_seed(seed)
+        layer = _layer(dropout=0.3)
+        first = np.asarray(layer(CANDIDATES, MEMORY, MASK, training=True))
+        return first, np.asarray(layer(CANDIDATES, MEMORY, MASK, training=True))
+
+    first, second = draws(5)
+    np.testing.assert_array_equal(draws(5), (first, second))
+    assert (first != second).any()
+    assert (first != draws(6)[0]).any()
+
+
+def test_an_unknown_score_and_sizes_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"Received: score='cosine'\."):
+        TargetAttention(K, HIDDEN, score="cosine")(CANDIDATES, MEMORY, MASK)
+    with pytest.raises(ValueError, match=r"num_spaces must divide the width 22\. Received: num_spaces=3\."):
+        TargetAttention(3, HIDDEN)(CANDIDATES, MEMORY, MASK)
+    with pytest.raises(ValueError, match=r"Expected query and memory of one width\. Received: 22 and 21\."):
+        TargetAttention(K, HIDDEN)(CANDIDATES, MEMORY[..., 1:], MASK)

@@ -1,0 +1,113 @@
+"""What a declaration must satisfy: each rule refused once, with its place."""
+
+import copy
+
+import pytest
+
+from atrank_tf.schema import schema_from_dict
+
+VALID = {
+    "tables": {"item": {"dim": 4}, "category": {"dim": 2}},
+    "entities": {"item": {"id": {"column": "item_id", "table": "item"}, "features": {"category": "category"}}},
+    "groups": {
+        "click": {"entity": "item", "actions": ["view", "buy"]},
+        "search": {"entity": "item", "actions": ["do"]},
+    },
+    "tasks": {
+        "next": {"group": "click", "negatives": {"uniform": 4}},
+        "shown": {"group": "click", "candidates": "impressions"},
+    },
+}
+
+
+def changed(path, value):
+    raw = copy.deepcopy(VALID)
+    *rooms, last = path.split("/")
+    place = raw
+    for room in rooms:
+        place = place.setdefault(room, {})
+    if value is None:
+        del place[last]
+    else:
+        place[last] = value
+    return raw
+
+
+def test_the_valid_schema_is_valid():
+    schema = schema_from_dict(VALID)
+    assert schema.groups["click"].actions == ("view", "buy")
+    assert not schema.prepared
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "match"),
+    [
+        ("tables/a b", {"dim": 1}, r"Expected a name without spaces, .* in \[tables\]\. Received: 'a b'\."),
+        ("groups/a:b", {"entity": "item", "actions": ["x"]}, r"in \[groups\]\. Received: 'a:b'\."),
+        ("entities/", {"id": {"column": "i", "table": "item"}}, r"in \[entities\]\. Received: ''\."),
+        ("tasks", {}, r"Expected at least one entry in \[tasks\]\. Received: none\."),
+        ("tables", {}, r"Expected at least one entry in \[tables\]\."),
+        ("tasks/click", {"group": "click", "candidates": "impressions", "context": {"dense": ["id"]}},
+         r"\[tasks\.click\] and \[groups\.click\] would both be the model input 'click_id'\. Rename one\."),
+        ("tables/item/dim", 0, r"dim must be positive\. Received: dim=0 in \[tables\.item\]\."),
+        ("tables/item/min_count", -1, r"min_count must be positive\. Received: min_count=-1 in \[tables\.item\]\."),
+        ("tables/item/rows", -1, r"rows must not be negative\. Received: rows=-1 in \[tables\.item\]\."),
+        ("tables/brand", {"dim": 1}, r"\[tables\.brand\] is used by no entity, user or context feature\."),
+        ("entities/item/id/table", "itme", r'Unknown table "itme" in \[entities\.item\.id\]\. Did you mean "item"\?'),
+        ("entities/item/id/dtype", "int32",
+         r"Expected \"string\" or \"int64\" for entities\.item\.id\.dtype\. Received: 'int32'\."),
+        ("entities/item/features", {"item_id": "category"},
+         r'Column "item_id" of \[entities\.item\] is both the id and a feature\. Keep one\.'),
+        ("entities/item/features/category", "categories",
+         r'Unknown table "categories" in \[entities\.item\.features\.category\]\. Did you mean "category"\?'),
+        ("entities/item/features/category", {"table": "category", "max_values": 0},
+         r"max_values must be positive\. Received: max_values=0 in \[entities\.item\.features\.category\]\."),
+        ("entities/item/features/category", {"table": "category", "separator": ""},
+         r"Expected a separator in \[entities\.item\.features\.category\]\. Received: ''\."),
+        ("entities/item/dense", ["category"],
+         r'Column "category" of \[entities\.item\] is both in features and in dense\. Keep one\.'),
+        ("entities/item/dense", {"price": {"variance": -1.0}},
+         r"variance must not be negative\. Received: variance=-1\.0 in \[entities\.item\.dense\.price\]\."),
+        ("user/features", {"age": "ages"}, r'Unknown table "ages" in \[user\.features\.age\]\.'),
+        ("groups/click/entity", "items", r'Unknown entity "items" in \[groups\.click\]\. Did you mean "item"\?'),
+        ("groups/click/actions", [], r"Expected at least one action in \[groups\.click\]\. Received: actions=\[\]\."),
+        ("groups/click/actions", ["a", "a"], r"Expected each name once for groups\.click\.actions\. Received:"),
+        ("groups/click/max_length", -3, r"max_length must be positive\. Received: max_length=-3 in \[groups"),
+        ("groups/click/width", -1, r"width must not be negative\. Received: width=-1 in \[groups\.click\]\."),
+        ("groups/click/columns", {"time": "t"}, r'Unknown column "time" in \[groups\.click\.columns\]\.'),
+        ("tasks/next/group", "clik", r'Unknown group "clik" in \[tasks\.next\]\. Did you mean "click"\?'),
+        ("tasks/next/actions", ["bay"], r'Unknown action "bay" in \[tasks\.next\]\. Did you mean "buy"\?'),
+        ("tasks/next/actions", ["buy", "buy"], r"Expected each name once for tasks\.next\.actions\."),
+        ("tasks/next/negatives", {"uniform": -1}, r"uniform must not be negative\. Received: uniform=-1"),
+        ("tasks/next/negatives", {"popularity": -1}, r"popularity must not be negative\. Received: popularity=-1"),
+        ("tasks/next/negatives", None, r"Expected negatives in \[tasks\.next\], as \{ uniform = 4 \}, or candidates"),
+        ("tasks/shown/negatives", {"uniform": 4}, r'\[tasks\.shown\] has candidates = "impressions" and negatives\.'),
+        ("tasks/next/context", {"dense": ["price"]}, r'\[tasks\.next\.context\] needs candidates = "impressions"'),
+        ("tasks/shown/ties", "ordered", r'\[tasks\.shown\] has impressions, .* use ties = "strict"\.'),
+        ("tasks/shown/columns", {"lable": "l"}, r'Unknown column "lable" in \[tasks\.shown\.columns\]\. Did you'),
+        ("tasks/shown/context", {"features": {"slot": "slots"}},
+         r'Unknown table "slots" in \[tasks\.shown\.context\.features\.slot\]\.'),
+        ("time", {"unit": "days"}, r'Unknown unit "days" in \[time\]\. Did you mean "day"\?'),
+        ("time", {"buckets": 1}, r"buckets must be between 2 and 32\. Received: buckets=1 in \[time\]\."),
+        ("split", {"kind": "by_time"}, r"Expected 0 < validation_from < test_from in \[split\]"),
+        ("split", {"kind": "by_time", "validation_from": 5, "test_from": 5}, r"validation_from=5, test_from=5\."),
+        ("split", {"validation_from": 5}, r'\[split\] has validation_from or test_from, which need kind = "by_time"\.'),
+    ],
+)  # fmt: skip
+def test_refusals(path, value, match):
+    with pytest.raises(ValueError, match=match):
+        schema_from_dict(changed(path, value))
+
+
+def test_prepared_means_that_every_size_is_there():
+    raw = changed("tables/item/rows", 5)
+    assert not schema_from_dict(raw).prepared
+    raw["tables"]["category"]["rows"] = 3
+    assert not schema_from_dict(raw).prepared
+    raw["entities"]["item"]["rows"] = 5
+    assert schema_from_dict(raw).prepared
+
+
+def test_time_boundaries_double():
+    schema = schema_from_dict(changed("time", {"unit": "hour", "buckets": 4}))
+    assert schema.time.boundaries == (3_600, 7_200, 14_400)

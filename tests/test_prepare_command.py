@@ -1,0 +1,74 @@
+"""`python -m atrank_tf.prepare` as a person runs it: what it prints, and one line for each mistake."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SCHEMA = """
+[tables]
+item = { dim = 2 }
+[entities.item]
+id = { column = "item_id", table = "item" }
+[groups.click]
+entity = "item"
+actions = ["view"]
+[tasks.next]
+group = "click"
+negatives = { uniform = 1 }
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("command")
+    (folder / "logs/behaviors").mkdir(parents=True)
+    (folder / "logs/behaviors/click.csv").write_text("user_id,item_id,action,timestamp\nu,1,view,5\nu,,view,5\n")
+    (folder / "schema.toml").write_text(SCHEMA)
+    return folder
+
+
+def run(folder, **flags):
+    names = {"logs": f"{folder}/logs", "schema": f"{folder}/schema.toml", "records": f"{folder}/records"} | flags
+    command = [sys.executable, "-m", "atrank_tf.prepare", *(f"--{k}={v}" for k, v in names.items() if v is not None)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_records_are_made_once(folder):
+    first = run(folder)
+    assert first.returncode == 0, first.stderr
+    assert f"{folder}/records: 1 users in 1 files" in first.stdout
+    assert "1 dropped: missing object id (first: row 2 of click.csv)" in first.stdout
+    assert (folder / "records/manifest.json").exists()
+    second = run(folder)
+    assert (second.returncode, second.stdout) == (0, f"{folder}/records is current: same logs, same schema\n")
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ({"recods": "x"}, "Unknown command line flag 'recods'. Did you mean: records"),
+        ({"records": None}, "Flag --records must have a value other than None."),
+        ({"shards": "-1"}, "flag --shards=-1:"),
+        ({"schema": "nowhere.toml"}, "Expected a TOML file at nowhere.toml. Found none."),
+        ({"logs": "complete_jurney"}, "for --logs. Received: 'complete_jurney'. Did you mean \"complete_journey\"?"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_1(folder, flags, expected):
+    done = run(folder, **flags)
+    assert done.returncode == 1
+    assert expected in done.stderr
+    assert done.stderr.startswith("prepare: ")
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
+def test_ready_logs_that_are_there_are_not_fetched_again(folder, tmp_path):
+    ready = tmp_path / "cache/complete_journey/behaviors"
+    ready.mkdir(parents=True)
+    (ready / "click.csv").write_text("user_id,item_id,action,timestamp\nu,1,view,5\nv,1,view,5\n")
+    done = run(folder, logs="complete_journey", records=f"{tmp_path}/records", logs_cache=f"{tmp_path}/cache")
+    assert done.returncode == 0, done.stderr
+    assert "2 users in 2 files" in done.stdout

@@ -1,0 +1,259 @@
+"""What is kept after each epoch, and that a training goes on from it as if nothing had happened."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from atrank_tf.training import Backup, BestCheckpoint, PointwiseCrossentropy, request_auc_by_task
+
+ROWS, WIDTH, HIDDEN, N = 11, 3, 5, 7
+RNG = np.random.default_rng(0)
+INPUTS = RNG.normal(size=(ROWS, WIDTH)).astype("float32")
+LABELS = (RNG.random((ROWS, N)) < 0.4).astype("float32")
+
+
+def _model(tasks: tuple[str, ...] = ("next",), hidden: int = HIDDEN, name: str = "hidden") -> Any:
+    """A compiled model with dropout, named as in a process of its own."""
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(1)
+    return _another_model(tasks, hidden, name)
+
+
+def _another_model(tasks: tuple[str, ...] = ("next",), hidden: int = HIDDEN, name: str = "hidden") -> Any:
+    inputs = keras.Input((WIDTH,), name="inputs")
+    state = keras.layers.Dense(hidden, name=name)(inputs)
+    state = keras.layers.Dropout(0.5, name="dropout")(state)
+    model = keras.Model(inputs, {task: keras.layers.Dense(N, name=f"logits_{task}")(state) for task in tasks})
+    model.compile(
+        keras.optimizers.Adam(0.05),
+        PointwiseCrossentropy(),
+        weighted_metrics=request_auc_by_task(tasks),
+        run_eagerly=True,
+    )
+    return model
+
+
+def _fit(model: Any, callbacks: list[Any], epochs: int, done: int = 0) -> Any:
+    labels = {task: LABELS if place == 0 else 1 - LABELS for place, task in enumerate(model.output)}
+    data = (INPUTS, labels, {task: np.ones_like(LABELS) for task in labels})
+    return model.fit(
+        *data[:2],
+        sample_weight=data[2],
+        validation_data=data,
+        batch_size=4,
+        shuffle=False,
+        epochs=epochs,
+        initial_epoch=done,
+        callbacks=callbacks,
+        verbose=0,
+    )
+
+
+def _run(checkpoint: BestCheckpoint, aucs: list[float], first: int = 0) -> int:
+    """Ends epochs with these validation AUCs, epoch `e` with all weights equal to `e`; returns how many it took."""
+    model = _model()
+    model.optimizer.build(model.trainable_variables)
+    checkpoint.set_model(model)
+    for epoch, auc in enumerate(aucs, first):
+        for weight in model.weights:
+            weight.assign(np.full(weight.shape, epoch))
+        checkpoint.on_epoch_end(epoch, {"loss": 1.0, "auc": 1.0 - auc, "val_auc": auc})
+        if model.stop_training:
+            return epoch + 1
+    return first + len(aucs)
+
+
+def _kept_epoch(path: Path) -> float:
+    values = {float(value) for weight in keras.saving.load_model(path).weights for value in np.ravel(weight)}
+    assert len(values) == 1
+    return values.pop()
+
+
+# --- BestCheckpoint
+
+
+@pytest.mark.parametrize(
+    ("aucs", "best"), [([0.5, 0.7, 0.6], 1), ([0.9, 0.2, 0.3], 0), ([0.1, 0.2, 0.3], 2), ([0.4, 0.4, 0.4], 0)]
+)
+def test_the_model_of_the_first_best_epoch_is_kept(aucs: list[float], best: int, tmp_path: Path) -> None:
+    checkpoint = BestCheckpoint(str(tmp_path / "model.keras"), ["next"])
+    assert _run(checkpoint, aucs) == 3
+    assert (checkpoint.best_epoch, checkpoint.best) == (best, aucs[best])
+    assert _kept_epoch(tmp_path / "model.keras") == best
+
+
+def test_nothing_but_the_whole_model_is_left_in_the_folder(tmp_path: Path) -> None:
+    _run(BestCheckpoint(str(tmp_path / "model.keras"), ["next"]), [0.5, 0.7])
+    assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]
+
+
+@pytest.mark.parametrize(
+    ("patience", "aucs", "epochs"),
+    [
+        (0, [0.9, 0.1, 0.1, 0.1, 0.1], 5),
+        (1, [0.9, 0.1, 0.1, 0.1, 0.1], 2),
+        (2, [0.9, 0.1, 0.1, 0.1, 0.1], 3),
+        (2, [0.5, 0.4, 0.6, 0.6, 0.6], 5),
+        (3, [0.5, 0.4, 0.4, 0.6, 0.1], 5),
+    ],
+)
+def test_training_stops_after_so_many_epochs_without_a_better_one(
+    patience: int, aucs: list[float], epochs: int, tmp_path: Path
+) -> None:
+    assert _run(BestCheckpoint(str(tmp_path / "model.keras"), ["next"], patience), aucs) == epochs
+
+
+def test_the_history_has_the_logs_of_each_epoch_as_plain_numbers(tmp_path: Path) -> None:
+    checkpoint = BestCheckpoint(str(tmp_path / "model.keras"), ["next"])
+    checkpoint.set_model(_model())
+    checkpoint.on_epoch_end(3, {"loss": np.float32(0.5), "val_auc": tf.constant(0.25)})
+    assert checkpoint.history == [{"epoch": 3, "loss": 0.5, "val_auc": 0.25}]
+    assert {type(value) for value in checkpoint.history[0].values()} == {int, float}
+
+
+def test_a_restored_checkpoint_goes_on_as_if_it_had_never_stopped(tmp_path: Path) -> None:
+    aucs = [0.5, 0.7, 0.6, 0.65, 0.1]
+    whole = BestCheckpoint(str(tmp_path / "whole.keras"), ["next"], patience=2)
+    first = BestCheckpoint(str(tmp_path / "parts.keras"), ["next"], patience=2)
+    second = BestCheckpoint(str(tmp_path / "parts.keras"), ["next"], patience=2)
+    assert _run(whole, aucs) == 4
+    _run(first, aucs[:3])
+    second.restore(json.loads(json.dumps(first.state())))
+    assert _run(second, aucs[3:], first=3) == 4
+    assert second.state() == whole.state()
+    assert _kept_epoch(tmp_path / "parts.keras") == _kept_epoch(tmp_path / "whole.keras") == 1
+
+
+@pytest.mark.parametrize(
+    ("tasks", "logs", "auc"),
+    [
+        (["next"], {"val_auc": 0.25, "auc": 0.9}, 0.25),
+        (["next"], {"val_next_auc": 0.25, "next_auc": 0.9}, 0.25),
+        (["a", "b"], {"val_a_auc": 0.25, "val_b_auc": 0.75, "a_auc": 0.9, "b_auc": 0.9}, 0.5),
+        (["a", "b", "c"], {"val_a_auc": 0.0, "val_b_auc": 0.0, "val_c_auc": 0.75, "val_loss": 9.0}, 0.25),
+    ],
+)
+def test_the_validation_auc_is_the_mean_over_the_tasks(tasks: list[str], logs: dict[str, float], auc: float) -> None:
+    assert BestCheckpoint("model.keras", tasks).validation_auc(logs) == auc
+
+
+@pytest.mark.parametrize("tasks", [("next",), ("next", "other")])
+def test_the_names_in_the_logs_are_those_that_fit_writes(tasks: tuple[str, ...], tmp_path: Path) -> None:
+    model = _model(tasks)
+    checkpoint = BestCheckpoint(str(tmp_path / "model.keras"), tasks)
+    history = _fit(model, [checkpoint], epochs=2).history
+    names = [name for name in history if name.startswith("val_") and name.endswith("auc")]
+    assert len(names) == len(tasks)
+    aucs = np.mean([history[name] for name in names], axis=0)
+    assert checkpoint.best == pytest.approx(max(aucs))
+    assert checkpoint.best_epoch == int(np.argmax(aucs))
+
+
+# --- Backup
+
+
+def _trained(folder: Path, epochs: int, model: Any = None, done: int = 0) -> tuple[Any, Backup]:
+    model = model or _model()
+    backup = Backup(str(folder / "backup.npz"), BestCheckpoint(str(folder / "model.keras"), ["next"]))
+    if done:
+        assert backup.restore(model) == done
+    _fit(model, [backup.checkpoint, backup], epochs, done)
+    return model, backup
+
+
+def _all_state(model: Any) -> list[np.ndarray]:
+    metrics = {id(variable) for variable in model.metrics_variables}
+    own = [variable for variable in model.variables if id(variable) not in metrics]
+    return [np.asarray(variable) for variable in (*own, *model.optimizer.variables)]
+
+
+def _assert_same_state(first: Any, second: Any) -> None:
+    assert len(_all_state(first)) == len(_all_state(second))
+    for a, b in zip(_all_state(first), _all_state(second), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_backup_is_one_file(tmp_path: Path) -> None:
+    _trained(tmp_path, epochs=2)
+    assert {path.name for path in tmp_path.iterdir()} == {"backup.npz", "model.keras"}
+
+
+def test_a_backup_restores_weights_optimizer_and_the_state_of_the_dropout_exactly(tmp_path: Path) -> None:
+    trained, backup = _trained(tmp_path, epochs=2)
+    fresh = _model()
+    for weight in fresh.weights:
+        weight.assign(np.full(weight.shape, 9.0))
+    again = Backup(backup.path, BestCheckpoint(str(tmp_path / "model.keras"), ["next"]))
+    assert again.restore(fresh) == 2
+    _assert_same_state(fresh, trained)
+    assert again.checkpoint.state() == backup.checkpoint.state()
+    # Weights and biases of two layers, the dropout's state, Adam's step, rate and two slots for each weight.
+    assert len(_all_state(fresh)) == 4 + 1 + 2 + 8
+    assert int(fresh.optimizer.iterations) == 2 * 3
+    dropped = [np.asarray(model(INPUTS, training=True)["next"]) for model in (fresh, trained)]
+    np.testing.assert_array_equal(*dropped)
+
+
+def test_killed_and_resumed_gives_the_same_state_as_never_killed(tmp_path: Path) -> None:
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "parts").mkdir()
+    whole, whole_backup = _trained(tmp_path / "whole", epochs=4)
+    _trained(tmp_path / "parts", epochs=1)
+    _trained(tmp_path / "parts", epochs=3, done=1)
+    parts, parts_backup = _trained(tmp_path / "parts", epochs=4, done=3)
+    _assert_same_state(parts, whole)
+    assert parts_backup.checkpoint.state() == whole_backup.checkpoint.state()
+    assert [entry["epoch"] for entry in parts_backup.checkpoint.history] == [0, 1, 2, 3]
+
+
+def test_a_backup_is_of_the_last_epoch_not_of_the_best(tmp_path: Path) -> None:
+    backup = Backup(str(tmp_path / "backup.npz"), BestCheckpoint(str(tmp_path / "model.keras"), ["next"]))
+    model = _model()
+    for epoch, auc in enumerate([0.9, 0.1, 0.2]):
+        for callback in (backup.checkpoint, backup):
+            callback.set_model(model)
+            callback.on_epoch_end(epoch, {"val_auc": auc})
+    again = Backup(backup.path, BestCheckpoint(str(tmp_path / "model.keras"), ["next"]))
+    assert again.restore(_model()) == 3
+    assert (again.checkpoint.best_epoch, again.checkpoint.best) == (0, 0.9)
+
+
+def test_without_a_file_there_is_nothing_to_go_on_from(tmp_path: Path) -> None:
+    model = _model()
+    before = _all_state(model)
+    backup = Backup(str(tmp_path / "backup.npz"), BestCheckpoint(str(tmp_path / "model.keras"), ["next"]))
+    assert backup.restore(model) == 0
+    assert backup.checkpoint.history == []
+    for a, b in zip(before, _all_state(model), strict=False):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": "inner"},
+        {"tasks": ("next", "other")},
+        {"hidden": HIDDEN + 2},
+    ],
+    ids=["names", "tasks", "shapes"],
+)
+def test_the_backup_of_another_model_is_refused_and_changes_nothing(changes: dict[str, Any], tmp_path: Path) -> None:
+    _, backup = _trained(tmp_path, epochs=1)
+    other = _model(**changes)
+    before = [np.asarray(weight) for weight in other.weights]
+    with pytest.raises(ValueError, match=r"backup\.npz is the backup of another model\. Name another folder"):
+        Backup(backup.path, BestCheckpoint("model.keras", ["next"])).restore(other)
+    for a, b in zip(before, other.weights, strict=True):
+        np.testing.assert_array_equal(a, np.asarray(b))
+
+
+def test_a_backup_may_be_restored_in_a_process_that_built_models_before(tmp_path: Path) -> None:
+    trained, backup = _trained(tmp_path, epochs=1)
+    fresh = _another_model()
+    assert Backup(backup.path, BestCheckpoint("model.keras", ["next"])).restore(fresh) == 1
+    _assert_same_state(fresh, trained)

@@ -1,0 +1,133 @@
+"""Training in a folder: what it leaves, how it resumes, when it does nothing."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from atrank_tf.data import RawValues, Records
+from atrank_tf.training import (
+    MODEL_FILE,
+    VALUES_FILE,
+    Experiment,
+    experiment_from_dict,
+    load_model,
+    load_trained_experiment,
+    train,
+)
+
+EXPERIMENT = experiment_from_dict(
+    {
+        "model": {"name": "atrank", "width": 8, "spaces": 2, "feed_forward": 8, "hidden": [8], "dropout": 0.3},
+        "batching": {"batch_size": 32},
+        "training": {"epochs": 4, "learning_rate": 0.01, "decay_at": [0.6], "clip_norm": 1.0},
+    }
+)
+
+
+class Stop(keras.callbacks.Callback):  # type: ignore[misc]
+    """Ends the training within an epoch, as a kill would."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__()
+        self.epoch = epoch
+        self.now = -1
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.now = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if self.now == self.epoch and batch == 2:
+            raise InterruptedError
+
+
+class LastWeights(keras.callbacks.Callback):  # type: ignore[misc]
+    """Keeps the weights as they are when training ends."""
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self.weights = [weight.numpy() for weight in self.model.weights]
+        self.optimizer = [variable.numpy() for variable in self.model.optimizer.variables]
+
+
+def _train(records: Records, folder: Path, experiment: Experiment = EXPERIMENT) -> LastWeights:
+    last = LastWeights()
+    assert train(records, experiment, str(folder), callbacks=[last])
+    return last
+
+
+def _assert_equal(first: LastWeights, second: LastWeights) -> None:
+    for a, b in zip(first.weights + first.optimizer, second.weights + second.optimizer, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.fixture(scope="module")
+def whole(records: Records, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, LastWeights]:
+    folder = tmp_path_factory.mktemp("whole")
+    return folder, _train(records, folder)
+
+
+def test_8_the_same_seed_gives_the_same_weights(records: Records, whole: Any, tmp_path: Path) -> None:
+    _assert_equal(_train(records, tmp_path), whole[1])
+
+
+def test_8_killed_and_resumed_gives_the_same_weights_as_never_killed(
+    records: Records, whole: Any, tmp_path: Path
+) -> None:
+    for epoch in (1, 3):  # Killed twice, resumed twice.
+        with pytest.raises(InterruptedError):
+            train(records, EXPERIMENT, str(tmp_path), callbacks=[Stop(epoch)])
+    _assert_equal(_train(records, tmp_path), whole[1])
+    found, expected = (json.loads((folder / "training.json").read_text()) for folder in (tmp_path, whole[0]))
+    assert [entry["epoch"] for entry in found["history"]] == [0, 1, 2, 3]
+    assert found == expected
+
+
+def test_another_seed_gives_other_weights(records: Records, whole: Any, tmp_path: Path) -> None:
+    other = replace(EXPERIMENT, training=replace(EXPERIMENT.training, seed=2))
+    last = _train(records, tmp_path, other)
+    assert any((a != b).any() for a, b in zip(last.weights, whole[1].weights, strict=True))
+
+
+def test_the_folder_holds_the_best_model_and_all_that_an_export_needs(records: Records, whole: Any) -> None:
+    folder, _ = whole
+    assert {path.name for path in folder.iterdir()} == {MODEL_FILE, VALUES_FILE, "training.json", "tensorboard"}
+    state = json.loads((folder / "training.json").read_text())
+    aucs = [np.mean([epoch["val_next_purchase_auc"], epoch["val_next_redemption_auc"]]) for epoch in state["history"]]
+    assert state["best_epoch"] == int(np.argmax(aucs))
+    assert state["best"] == pytest.approx(max(aucs))
+    assert load_model(str(folder)).get_config()["config"]["width"] == 8
+    assert load_trained_experiment(str(folder)) == EXPERIMENT
+    values = RawValues.load(str(folder / VALUES_FILE))
+    np.testing.assert_array_equal(values.ids["product"], records.catalogs["product"].ids)
+    assert set(values.tables) == {"age", "channel"}
+
+
+def test_it_learns(whole: Any) -> None:
+    history = json.loads((whole[0] / "training.json").read_text())["history"]
+    assert history[-1]["loss"] < 0.9 * history[0]["loss"]
+
+
+def test_a_finished_training_is_current_and_another_one_is_refused(records: Records, whole: Any) -> None:
+    folder, _ = whole
+    assert not train(records, EXPERIMENT, str(folder))
+    other = replace(EXPERIMENT, training=replace(EXPERIMENT.training, epochs=5))
+    with pytest.raises(ValueError, match="holds another experiment"):
+        train(records, other, str(folder))
+
+
+def test_patience_ends_the_training(records: Records, tmp_path: Path) -> None:
+    impatient = replace(EXPERIMENT, training=replace(EXPERIMENT.training, epochs=30, patience=1, learning_rate=1e-9))
+    train(records, impatient, str(tmp_path))
+    state = json.loads((tmp_path / "training.json").read_text())
+    assert len(state["history"]) == state["best_epoch"] + 2 < 30
+
+
+def test_an_empty_folder_has_no_model_to_load(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="Expected a trained model at"):
+        load_model(str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="Expected a training at"):
+        load_trained_experiment(str(tmp_path))
