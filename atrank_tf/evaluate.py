@@ -13,7 +13,9 @@ from atrank_tf import command
 if TYPE_CHECKING:
     from atrank_tf.evaluation import Estimate
 
-_RECORDS = flags.DEFINE_string("records", None, "Records folder, as `python -m atrank_tf.prepare` wrote it.", required=True)
+_RECORDS = flags.DEFINE_string(
+    "records", None, "Records folder, as `python -m atrank_tf.prepare` wrote it.", required=True
+)
 _MODEL_DIR = flags.DEFINE_string("model_dir", None, "Folder of the trained model.", required=True)
 _SPLIT = flags.DEFINE_enum("split", "validation", ["validation", "test"], "Part of the data to score.")
 

@@ -7,7 +7,9 @@ from absl import flags
 
 from atrank_tf import command
 
-_RECORDS = flags.DEFINE_string("records", None, "Records folder, as `python -m atrank_tf.prepare` wrote it.", required=True)
+_RECORDS = flags.DEFINE_string(
+    "records", None, "Records folder, as `python -m atrank_tf.prepare` wrote it.", required=True
+)
 _CONFIG = flags.DEFINE_string("config", None, "Experiment file (TOML).", required=True)
 _MODEL_DIR = flags.DEFINE_string("model_dir", None, "Folder of the trained model; holds one training.", required=True)
 _SEED = flags.DEFINE_integer("seed", None, "Seed, instead of the experiment file's.", lower_bound=0)

@@ -1,5 +1,6 @@
 """Logs -> records -> tf.data."""
 
+from atrank_tf.data.arrays import load_arrays, save_arrays
 from atrank_tf.data.batching import input_signature
 from atrank_tf.data.catalog import Catalog
 from atrank_tf.data.dataset import (
@@ -25,7 +26,9 @@ __all__ = [
     "count_targets",
     "evaluation_batches",
     "input_signature",
+    "load_arrays",
     "prepare",
     "requests",
+    "save_arrays",
     "training_batches",
 ]

@@ -1,14 +1,13 @@
 """What the model knows of the objects of one entity."""
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
-import tensorflow as tf
 
+from atrank_tf.data.arrays import load_arrays, save_arrays
 from atrank_tf.data.vocabulary import Vocabulary
 from atrank_tf.schema import FIRST_ROW, UNKNOWN, Entity
 
@@ -42,11 +41,7 @@ class Catalog:
         arrays: dict[str, Any] = {"ids": self.ids, "counts": self.counts, "table_rows": self.table_rows}
         arrays |= {f"features/{column}": values for column, values in self.features.items()}
         arrays |= {f"dense/{column}": values for column, values in self.dense.items()}
-        # A zip archive is written back and forth, which a GFile does not allow.
-        archive = io.BytesIO()
-        np.savez(archive, **arrays)
-        with tf.io.gfile.GFile(path, "wb") as file:
-            file.write(archive.getvalue())
+        save_arrays(path, arrays)
 
     @classmethod
     def load(cls, path: str) -> "Catalog":
@@ -56,18 +51,16 @@ class Catalog:
             FileNotFoundError: there is no such file.
             ValueError: the file is no catalog.
         """
-        if not tf.io.gfile.exists(path):
-            raise FileNotFoundError(f"Expected a catalog at {path}. Found none.")
-        with tf.io.gfile.GFile(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            missing = {"ids", "counts", "table_rows"} - set(arrays.files)
-            if missing:
-                raise ValueError(f"Expected the arrays of a catalog in {path}. Missing: {sorted(missing)}.")
-            sides: dict[str, dict[str, np.ndarray]] = {"features": {}, "dense": {}}
-            for key in arrays.files:
-                kind, _, column = key.partition("/")
-                if kind in sides:
-                    sides[kind][column] = arrays[key]
-            return cls(arrays["ids"], arrays["counts"], arrays["table_rows"], sides["features"], sides["dense"])
+        arrays = load_arrays(path)
+        missing = {"ids", "counts", "table_rows"} - set(arrays)
+        if missing:
+            raise ValueError(f"Expected the arrays of a catalog in {path}. Missing: {sorted(missing)}.")
+        sides: dict[str, dict[str, np.ndarray]] = {"features": {}, "dense": {}}
+        for key, values in arrays.items():
+            kind, _, column = key.partition("/")
+            if kind in sides:
+                sides[kind][column] = values
+        return cls(arrays["ids"], arrays["counts"], arrays["table_rows"], sides["features"], sides["dense"])
 
 
 def order_objects(counts: pl.DataFrame, *, integers: bool) -> pl.DataFrame:

@@ -45,7 +45,7 @@ class Requests(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """Timelines of U users. `user_id`: string [U]; `profile`: column -> int64 or float32 [U, width]."""
+    """Timelines of U users. `user_id`: string [U]; `profile`: column -> int64 [U, max_values] or float32 [U]."""
 
     user_id: Any
     profile: Mapping[str, Any]

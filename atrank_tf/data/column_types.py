@@ -93,9 +93,9 @@ def number(name: str, dtype: pl.DataType) -> pl.Expr:
 
 def is_missing(name: str, dtype: pl.DataType) -> pl.Expr:
     """Returns whether a value is missing, bool."""
-    if isinstance(dtype, pl.String | pl.Float32 | pl.Float64):
-        return text(name, dtype).is_null()
-    return pl.col(name).is_null()
+    if dtype.is_integer() or dtype.is_temporal() or dtype.is_nested():
+        return pl.col(name).is_null()
+    return text(name, dtype).is_null()
 
 
 def inspect_ids(frame: pl.LazyFrame, name: str, *, typed: bool) -> IdColumn:

@@ -41,10 +41,10 @@ class Batching:
     def __post_init__(self) -> None:
         for name, least in (("batch_size", 1), ("evaluation_batch_size", 1)):
             if getattr(self, name) < least:
-                raise ValueError(f"{name} must be positive. Received: {name}={getattr(self, name)}.")
+                raise ValueError(f"{name} must be positive. Received: {name}={getattr(self, name)} in [batching].")
         for name in ("targets_per_user", "negatives", "min_history", "evaluation_targets_per_user"):
             if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative. Received: {name}={getattr(self, name)}.")
+                raise ValueError(f"{name} must not be negative. Received: {name}={getattr(self, name)} in [batching].")
 
 
 class TrainingBatches(NamedTuple):

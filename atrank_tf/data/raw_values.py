@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import tensorflow as tf
 
+from atrank_tf.data.arrays import load_arrays, save_arrays
 from atrank_tf.data.records import Records
 
 
@@ -38,9 +38,7 @@ class RawValues:
         """Writes one `.npz` file, aside first and then renamed."""
         arrays = {f"ids/{name}": values for name, values in self.ids.items()}
         arrays |= {f"tables/{name}": values for name, values in self.tables.items()}
-        with tf.io.gfile.GFile(f"{path}.partial", "wb") as file:
-            np.savez(file, **arrays)
-        tf.io.gfile.rename(f"{path}.partial", path, overwrite=True)
+        save_arrays(path, arrays)
 
     @classmethod
     def load(cls, path: str) -> "RawValues":
@@ -49,11 +47,8 @@ class RawValues:
         Raises:
             FileNotFoundError: there is no such file.
         """
-        if not tf.io.gfile.exists(path):
-            raise FileNotFoundError(f"Expected the raw values of a trained model at {path}. Found none.")
-        with tf.io.gfile.GFile(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            parts: dict[str, dict[str, np.ndarray]] = {"ids": {}, "tables": {}}
-            for key in arrays.files:
-                part, name = key.split("/", 1)
-                parts[part][name] = arrays[key]
+        parts: dict[str, dict[str, np.ndarray]] = {"ids": {}, "tables": {}}
+        for key, values in load_arrays(path).items():
+            part, name = key.split("/", 1)
+            parts[part][name] = values
         return cls(ids=parts["ids"], tables=parts["tables"])

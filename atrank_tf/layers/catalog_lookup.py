@@ -39,13 +39,11 @@ class CatalogLookup(keras.layers.Layer):
         self.columns = dict(columns)
         self.dense = tuple(dense)
         self._by_name = {
-            name: self.add_weight(
-                name=name, shape=(rows, values), dtype="int32", initializer="zeros", trainable=False
-            )
+            name: self.add_weight(name=name, shape=(rows, values), dtype="int32", initializer="zeros", trainable=False)
             for name, values in self.columns.items()
         } | {
             name: self.add_weight(
-                name=name, shape=(rows,), dtype="float32", initializer="zeros", trainable=False
+                name=name, shape=(rows,), dtype="float32", initializer="zeros", trainable=False, autocast=False
             )
             for name in self.dense
         }

@@ -64,7 +64,9 @@ class SelfAttention(keras.layers.Layer):
         self.norm.build(behaviors_shape)
         self.feed_forward.build(behaviors_shape)
 
-    def call(self, behaviors: Any, behavior_mask: Any, return_weights: bool = False, training: bool | None = None) -> Any:
+    def call(
+        self, behaviors: Any, behavior_mask: Any, return_weights: bool = False, training: bool | None = None
+    ) -> Any:
         related, weights = self.attention(behaviors, behaviors, behavior_mask, return_weights=True, training=training)
         memory = self.norm(behaviors + self.drop(related, training=training))
         memory = self.feed_forward(memory, training=training)

@@ -24,7 +24,8 @@ class Standardize(keras.layers.Layer):
     """
 
     def __init__(self, means: Sequence[float], variances: Sequence[float], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        # Half precision has no room for the mean: a price of 1001 would be 1000.
+        super().__init__(autocast=False, **kwargs)
         if len(means) != len(variances):
             raise ValueError(f"Expected as many variances as means. Received: {len(variances)} and {len(means)}.")
         self.means = tuple(float(mean) for mean in means)
@@ -34,7 +35,7 @@ class Standardize(keras.layers.Layer):
         values = ops.stack(columns, axis=-1)
         scale = np.sqrt([variance or 1.0 for variance in self.variances])
         scaled = (values - ops.cast(self.means, values.dtype)) / ops.cast(scale, values.dtype)
-        return ops.where(ops.isnan(scaled), ops.zeros_like(scaled), scaled)
+        return ops.cast(ops.where(ops.isnan(scaled), ops.zeros_like(scaled), scaled), self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"means": self.means, "variances": self.variances}

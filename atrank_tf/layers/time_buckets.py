@@ -31,11 +31,11 @@ class TimeBuckets(keras.layers.Layer):
     def __init__(self, boundaries: Sequence[int], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.boundaries = tuple(int(boundary) for boundary in boundaries)
-        if list(self.boundaries) != sorted(set(self.boundaries)):
-            raise ValueError(f"Expected ascending boundaries. Received: boundaries={self.boundaries}.")
+        if list(self.boundaries) != sorted(set(self.boundaries)) or any(edge <= 0 for edge in self.boundaries):
+            raise ValueError(f"Expected ascending boundaries above 0. Received: boundaries={self.boundaries}.")
 
     def call(self, now: Any, timestamp: Any) -> Any:
-        gap = ops.expand_dims(now, -1) - timestamp
+        gap = ops.cast(ops.expand_dims(now, -1) - timestamp, "int64")
         # Whole numbers throughout: seconds since 1970 do not fit a float32.
         reached = ops.expand_dims(gap, -1) >= ops.convert_to_tensor(self.boundaries, dtype="int64")
         return ops.sum(ops.cast(reached, "int32"), axis=-1)

@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 import keras
 
 from atrank_tf.layers import SelfAttention, TargetAttention
-from atrank_tf.models.ranker import Ranker, RankerConfig
+from atrank_tf.models.ranker import ACTIVATIONS, Ranker, RankerConfig
+from atrank_tf.schema import suggestion
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,12 @@ class ATRankConfig(RankerConfig):
                 raise ValueError(f"{name} must be positive. Received: {name}={getattr(self, name)} in [model].")
         if self.blocks < 0:
             raise ValueError(f"blocks must not be negative. Received: blocks={self.blocks} in [model].")
+        choices = (("score", ("bilinear", "scaled_dot")), ("attention_activation", ACTIVATIONS))
+        for name, valid in choices:
+            if getattr(self, name) not in valid:
+                raise ValueError(
+                    f"Unknown {name} {getattr(self, name)!r} in [model]. {suggestion(getattr(self, name), valid)}"
+                )
         if self.width % self.spaces:
             raise ValueError(
                 f"spaces must divide width. Received: spaces={self.spaces}, width={self.width} in [model]."

@@ -13,6 +13,9 @@ from atrank_tf.models.inputs import candidate_inputs, history_inputs, model_inpu
 from atrank_tf.models.object_encoder import ObjectEncoder
 from atrank_tf.schema import FIRST_ROW, PADDING, Schema, plain, read, schema_from_dict, suggestion
 
+ACTIVATIONS = ("linear", "relu", "gelu", "silu", "tanh")
+"""Activations that an experiment may name."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RankerConfig:
@@ -45,6 +48,13 @@ class RankerConfig:
             raise ValueError(f"width must be positive. Received: width={self.width} in [model].")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1. Received: dropout={self.dropout} in [model].")
+        for name, valid in (("combine", ("sum", "concat")), ("activation", ACTIVATIONS)):
+            if getattr(self, name) not in valid:
+                raise ValueError(
+                    f"Unknown {name} {getattr(self, name)!r} in [model]. {suggestion(getattr(self, name), valid)}"
+                )
+        if any(size <= 0 for size in self.hidden):
+            raise ValueError(f"hidden widths must be positive. Received: hidden={list(self.hidden)} in [model].")
         if self.l2 < 0:
             raise ValueError(f"l2 must not be negative. Received: l2={self.l2} in [model].")
         if not self.ranking:
@@ -57,8 +67,8 @@ class RankerConfig:
 class Ranker(keras.Model):
     """A functional model that ranks candidates by what a user did: encode -> project -> relate -> read -> rank.
 
-    A subclass names its config and builds `encoder` and `reader`. The instance is an ordinary Keras functional model:
-    dict in (`inputs` says what), dict out: task -> logits, float32 [B, N].
+    A subclass names its config and gives `make_encoder` and `make_reader`. The instance is an ordinary Keras functional
+    model: dict in (`inputs` says what), dict out: task -> logits, float32 [B, N].
 
     Args:
         schema: a prepared schema, as `Records.schema`.
@@ -80,9 +90,7 @@ class Ranker(keras.Model):
         **kwargs: Any,
     ) -> None:
         if not schema.prepared:
-            raise ValueError(
-                "Expected a prepared schema, with its sizes filled in: take `Records(...).schema`."
-            )
+            raise ValueError("Expected a prepared schema, with its sizes filled in: take `Records(...).schema`.")
         if not isinstance(config, RankerConfig):
             config = read(self.Config, config, "model")
         for task in config.tasks:
@@ -170,8 +178,7 @@ class _Network:
             for name, group in schema.groups.items()
         }
         self._projections = {
-            name: GroupProjection(config.width, config.activation, name=f"projection_{name}")
-            for name in schema.groups
+            name: GroupProjection(config.width, config.activation, name=f"projection_{name}") for name in schema.groups
         }
         self._drop = keras.layers.Dropout(config.dropout, name="dropout")
         self._encoder = model.make_encoder(config)
@@ -201,7 +208,8 @@ class _Network:
             masks.append(ops.not_equal(ids, PADDING))
         mask = ops.concatenate(masks, axis=1) if len(masks) > 1 else masks[0]
         together = ops.concatenate(behaviors, axis=1) if len(behaviors) > 1 else behaviors[0]
-        return self._encoder(together, mask), mask
+        memory = self._encoder(together, mask)
+        return memory * ops.cast(ops.expand_dims(mask, -1), memory.dtype), mask
 
     def score(self, task: str, memory: Any, mask: Any, profile: Any | None, inputs: Mapping[str, Any]) -> Any:
         group = self._schema.tasks[task].group

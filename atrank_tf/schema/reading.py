@@ -26,7 +26,7 @@ def read(kind: type[T], raw: Any, place: str = "") -> T:
     Raises:
         ValueError: an unknown or missing key or a wrong type or value; says what was expected, what came and where.
     """
-    return _read(kind, raw, place)  # type: ignore[no-any-return]
+    return _read(kind, raw, place)
 
 
 def plain(value: Any) -> Any:

@@ -148,8 +148,8 @@ class Negatives:
     """How many sampled negatives stand beside a positive; an experiment may have other numbers for its training.
 
     Args:
-        uniform: drawn evenly from the objects seen in training.
-        popularity: drawn in proportion to how often an object was seen in training.
+        uniform: drawn evenly from the objects that `Split` counts (any action, any group of the entity).
+        popularity: drawn in proportion to those counts.
     """
 
     uniform: int = 0

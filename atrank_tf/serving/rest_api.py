@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from absl import logging
-from google.protobuf import json_format  # type: ignore[import-untyped]
+from google.protobuf import json_format
 
 from atrank_tf.serving.errors import Code, ServingError
 from atrank_tf.serving.json_request import read_request, read_tensors

@@ -22,8 +22,8 @@ def export_savedmodel(model: Ranker, values: RawValues, export_dir: str) -> str:
 
     Signatures: one for each task, named after it, and `serving_default`, the first task's. Inputs are what a log
     holds: `<group>_id` string or int64 [B, T_g], `<group>_action` string [B, T_g], `<group>_timestamp` int64 [B, T_g]
-    (0 = padding), `now` int64 [B], `<task>_candidates` string or int64 [B, N], and user and context features as
-    strings or floats. Output: `scores` float32 [B, N], the logits; sigmoid gives the probability of a positive among
+    (0 = padding; of more than `max_length` the newest count), `now` int64 [B], `<task>_candidates` string or int64
+    [B, N], and user and context features as strings or floats. Output: `scores` float32 [B, N], the logits; sigmoid gives the probability of a positive among
     the candidates that the training showed.
 
     Args:
@@ -42,8 +42,8 @@ def export_savedmodel(model: Ranker, values: RawValues, export_dir: str) -> str:
         archive = keras.export.ExportArchive()
         lookups = _Lookups(model.schema, values)
         archive.track(model)
-        for number, table in enumerate(lookups.tables):
-            setattr(archive, f"lookup_{number}", table)
+        for table in lookups.tables:
+            archive.track(table)
         for task in model.tasks:
             function, signature = _task_function(model, lookups, task)
             archive.add_endpoint(task, function, input_signature=[signature])
@@ -95,11 +95,14 @@ def _task_function(
     def scores(raw: Mapping[str, Any]) -> dict[str, Any]:
         history: dict[str, Any] = {"now": raw["now"]}
         for name, group in schema.groups.items():
-            timestamp = raw[f"{name}_timestamp"]
+            newest = _newest(raw[f"{name}_timestamp"], group.max_length)
+            ids, actions, timestamp = (
+                tf.gather(raw[f"{name}_{column}"], newest, batch_dims=1) for column in ("id", "action", "timestamp")
+            )
             # Any id may be real, 0 too; no behavior is of 1970-01-01 00:00:00.
             real = timestamp > 0
-            rows = lookups.ids[group.entity].lookup(raw[f"{name}_id"])
-            actions = lookups.actions[name].lookup(raw[f"{name}_action"])
+            rows = lookups.ids[group.entity].lookup(ids)
+            actions = lookups.actions[name].lookup(actions)
             history[f"{name}_id"] = tf.where(real, rows, tf.constant(PADDING, tf.int64))
             history[f"{name}_action"] = tf.where(real, actions, tf.constant(PADDING, tf.int64))
             history[f"{name}_timestamp"] = timestamp
@@ -120,10 +123,31 @@ def _feature_rows(raw: Mapping[str, Any], prefix: str, features: Features, looku
         rows = lookups.features[feature.table].lookup(raw[name])
         if feature.max_values > 1:
             rows = tf.where(raw[name] == "", tf.constant(PADDING, tf.int64), rows)
+            rows = _value_rows(rows, feature.max_values)
         elif prefix == "user":
             rows = rows[:, tf.newaxis]
         found[name] = rows
     return found | {f"{prefix}_{column}": raw[f"{prefix}_{column}"] for column in features.dense}
+
+
+def _newest(timestamp: Any, most: int) -> Any:
+    """Returns where the newest `most` behaviors of each user stand, int32 [B, min(T, most)]; later ones win ties."""
+    width = tf.shape(timestamp)[1]
+    _, from_the_end = tf.math.top_k(tf.reverse(timestamp, [1]), tf.minimum(width, most))
+    return width - 1 - from_the_end
+
+
+def _value_rows(rows: Any, most: int) -> Any:
+    """Brings multi-valued features to the width of training: [..., W] -> [..., most].
+
+    Where there is no value at all, `UNKNOWN` stands first, as prepare writes it.
+    """
+    width = tf.shape(rows)[-1]
+    ends = [[0, 0]] * (rows.shape.rank - 1)
+    rows = tf.pad(rows, [*ends, [0, tf.maximum(most - width, 0)]])[..., :most]
+    none = tf.logical_not(tf.reduce_any(rows != PADDING, axis=-1, keepdims=True))
+    first = tf.one_hot(0, most, on_value=True, off_value=False, dtype=tf.bool)
+    return tf.where(none & first, tf.constant(UNKNOWN, tf.int64), rows)
 
 
 def _sides(schema: Schema, task: str) -> list[tuple[str, Features, list[None]]]:

@@ -1,6 +1,7 @@
 """What happens after each epoch: the best model is kept, and all that is needed to go on is written down."""
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,8 +9,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from atrank_tf.data import load_arrays, save_arrays
 
-class BestCheckpoint(keras.callbacks.Callback):  # type: ignore[misc]
+_COUNTER = re.compile(r"_\d+(?=/)")
+
+
+class BestCheckpoint(keras.callbacks.Callback):
     """Keeps the model of the best validation AUC (mean over the tasks), and stops when it no longer improves.
 
     The file is written aside and renamed: whoever reads it finds a whole model.
@@ -55,7 +60,7 @@ class BestCheckpoint(keras.callbacks.Callback):  # type: ignore[misc]
         self.best, self.best_epoch, self.history = state["best"], state["best_epoch"], state["history"]
 
 
-class Backup(keras.callbacks.Callback):  # type: ignore[misc]
+class Backup(keras.callbacks.Callback):
     """Writes down, after each epoch, everything that the rest of the training depends on, in one file.
 
     `keras.callbacks.BackupAndRestore` keeps weights and optimizer; a resumed training gives the same weights only if
@@ -75,10 +80,7 @@ class Backup(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         state = json.dumps({"epoch": epoch + 1, "paths": self._paths(), "checkpoint": self.checkpoint.state()})
         values = {str(number): variable.numpy() for number, variable in enumerate(self._variables())}
-        aside = f"{self.path}.partial"
-        with tf.io.gfile.GFile(aside, "wb") as file:
-            np.savez(file, state=np.array(state), **values)
-        tf.io.gfile.rename(aside, self.path, overwrite=True)
+        save_arrays(self.path, {"state": np.array(state), **values})
 
     def restore(self, model: Any) -> int:
         """Puts a compiled model and the checkpoint callback where an interrupted training stopped.
@@ -92,14 +94,12 @@ class Backup(keras.callbacks.Callback):  # type: ignore[misc]
         if not tf.io.gfile.exists(self.path):
             return 0
         self.set_model(model)
-        with tf.io.gfile.GFile(self.path, "rb") as file, np.load(file, allow_pickle=False) as values:
-            state = json.loads(str(values["state"]))
-            if state["paths"] != self._paths():
-                raise ValueError(
-                    f"{self.path} is the backup of another model. Name another folder, or remove it."
-                )
-            for number, variable in enumerate(self._variables()):
-                variable.assign(values[str(number)])
+        values = load_arrays(self.path)
+        state = json.loads(str(values["state"]))
+        if state["paths"] != self._paths():
+            raise ValueError(f"{self.path} is the backup of another model. Name another folder, or remove it.")
+        for number, variable in enumerate(self._variables()):
+            variable.assign(values[str(number)])
         self.checkpoint.restore(state["checkpoint"])
         return int(state["epoch"])
 
@@ -112,4 +112,5 @@ class Backup(keras.callbacks.Callback):  # type: ignore[misc]
         return [*own, *self.model.optimizer.variables]
 
     def _paths(self) -> list[str]:
-        return [variable.path for variable in self._variables()]
+        # Keras numbers random generators and optimizers through the process: "adam_1", where another model was before.
+        return [f"{_COUNTER.sub('', v.path)} {tuple(v.shape)}" for v in self._variables()]

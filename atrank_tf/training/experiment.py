@@ -1,5 +1,6 @@
 """The experiment file: which model, fed how, trained how."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,10 +36,10 @@ class Training:
         if self.epochs <= 0:
             raise ValueError(f"epochs must be positive. Received: epochs={self.epochs} in [training].")
         for name in ("learning_rate", "decay"):
-            if getattr(self, name) <= 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be positive. Received: {name}={getattr(self, name)} in [training].")
         for name in ("clip_norm", "patience", "seed"):
-            if getattr(self, name) < 0:
+            if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must not be negative. Received: {name}={getattr(self, name)} in [training].")
         if list(self.decay_at) != sorted(set(self.decay_at)) or any(not 0 < at < 1 for at in self.decay_at):
             raise ValueError(
@@ -87,7 +88,7 @@ def experiment_from_dict(raw: Mapping[str, Any]) -> Experiment:
     if not isinstance(model, Mapping) or "name" not in model:
         raise ValueError(f'Expected [model] with name = "...". {suggestion("", MODELS)}')
     name = model["name"]
-    if name not in MODELS:
+    if not isinstance(name, str) or name not in MODELS:
         raise ValueError(f"Unknown model {name!r} in [model]. {suggestion(str(name), MODELS)}")
     rest = {key: value for key, value in model.items() if key != "name"}
     return Experiment(

@@ -43,14 +43,17 @@ def train(records: Records, experiment: Experiment, model_dir: str, *, callbacks
     """
     tf.io.gfile.makedirs(model_dir)
     identity = {"experiment": experiment_to_dict(experiment), "records": records.manifest["fingerprint"]}
+    backup_file = f"{model_dir}/backup.npz"
     if _is_current(model_dir, identity):
+        if tf.io.gfile.exists(backup_file):  # Killed between the last two lines below.
+            tf.io.gfile.remove(backup_file)
         return False
     settings = experiment.training
     keras.utils.set_random_seed(settings.seed)
     RawValues.of(records).save(f"{model_dir}/{VALUES_FILE}")
     model = MODELS[experiment.name](records.schema, experiment.model, records.catalogs, name=experiment.name)
     checkpoint = BestCheckpoint(f"{model_dir}/{MODEL_FILE}", model.tasks, settings.patience)
-    backup = Backup(f"{model_dir}/backup.npz", checkpoint)
+    backup = Backup(backup_file, checkpoint)
     batches = _batches(records, experiment, model, 0)
     compile_model(model, settings, steps=settings.epochs * batches.steps)
     done = backup.restore(model)

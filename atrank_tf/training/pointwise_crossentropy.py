@@ -30,8 +30,10 @@ class PointwiseCrossentropy(keras.losses.Loss):
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         losses = self.call(ops.cast(y_true, "float32"), ops.cast(y_pred, "float32"))
         weights = ops.ones_like(losses) if sample_weight is None else ops.cast(sample_weight, "float32")
-        return ops.sum(losses * weights) / ops.maximum(ops.sum(weights), 1.0)
+        total = ops.sum(weights)
+        return ops.sum(losses * weights) / ops.where(total > 0, total, 1.0)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        # max(x, 0) - x z + log(1 + exp(-|x|)) overflows nowhere.
-        return ops.relu(y_pred) - y_pred * y_true + ops.softplus(-ops.abs(y_pred))
+        # -z log p - (1 - z) log(1 - p), which overflows nowhere. relu(x) - x z + softplus(-|x|) is the same number, but
+        # its gradient is wrong at exactly 0, and 0 is what an empty history gives.
+        return y_true * ops.softplus(-y_pred) + (1.0 - y_true) * ops.softplus(y_pred)

@@ -120,9 +120,7 @@ def test_eager_symbolic_graph_and_xla_agree(case: Case) -> None:
 
 def test_symbolic_shapes_are_the_eager_ones(case: Case) -> None:
     model = _symbolic(case)
-    for symbolic, eager in zip(
-        tf.nest.flatten(model.output), _arrays(_called(case.layer, case.inputs)), strict=True
-    ):
+    for symbolic, eager in zip(tf.nest.flatten(model.output), _arrays(_called(case.layer, case.inputs)), strict=True):
         assert tuple(symbolic.shape[1:]) == eager.shape[1:]
         assert symbolic.dtype == str(eager.dtype)
 

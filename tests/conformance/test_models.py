@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,12 @@ def batch(records: Any) -> dict[str, Any]:
 
 
 def _scores(model: Any, inputs: dict[str, Any]) -> dict[str, np.ndarray]:
-    return {task: np.asarray(logits) for task, logits in model(inputs, training=False).items()}
+    return {task: np.asarray(logits) for task, logits in model(_of(model, inputs), training=False).items()}
+
+
+def _of(model: Any, inputs: dict[str, Any]) -> dict[str, Any]:
+    """The inputs that a model has."""
+    return {tensor.name: inputs[tensor.name] for tensor in model.inputs}
 
 
 def _assert_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray], tolerance: float = 1e-5) -> None:
@@ -118,11 +124,9 @@ def test_3_the_order_of_groups_and_of_rows_within_a_group_does_not_matter(
         for column in ("id", "action", "timestamp"):
             shuffled[f"{group}_{column}"] = batch[f"{group}_{column}"][:, ::-1]
     _assert_same(_scores(model, shuffled), expected)
-    from dataclasses import replace
-
     turned = replace(model.schema, groups=dict(reversed(model.schema.groups.items())))
     other = type(model)(turned, model.config, records.catalogs)
-    weights = {weight.path.split("/", 1)[-1] if False else weight.path: weight for weight in model.weights}
+    weights = {weight.path: weight for weight in model.weights}
     assert {weight.path for weight in other.weights} == set(weights)
     for weight in other.weights:
         weight.assign(weights[weight.path])
@@ -132,16 +136,15 @@ def test_3_the_order_of_groups_and_of_rows_within_a_group_does_not_matter(
 def test_5_encoder_and_scorer_agree_with_the_whole(model: Ranker, batch: dict[str, Any]) -> None:
     expected = _scores(model, batch)
     encoder = model.encoder()
-    memory = encoder({tensor.name: batch[tensor.name] for tensor in encoder.inputs})
+    memory = {name: value.numpy() for name, value in encoder(_of(encoder, batch), training=False).items()}
     for task in model.tasks:
         scorer = model.scorer(task)
-        wanted = {tensor.name: batch.get(tensor.name) for tensor in scorer.inputs}
-        _assert_same(_scores(scorer, {**wanted, **memory}), {task: expected[task]})
+        _assert_same(_scores(scorer, {**batch, **memory}), {task: expected[task]})
 
 
 def test_5_eager_graph_and_xla_agree(model: Ranker, batch: dict[str, Any]) -> None:
     expected = _scores(model, batch)
-    inputs = {name: tf.constant(value) for name, value in batch.items()}
+    inputs = {name: tf.constant(value) for name, value in _of(model, batch).items()}
     for options in ({}, {"jit_compile": True}):
         found = tf.function(lambda: model(inputs, training=False), **options)()
         _assert_same({task: scores.numpy() for task, scores in found.items()}, expected)
@@ -149,7 +152,7 @@ def test_5_eager_graph_and_xla_agree(model: Ranker, batch: dict[str, Any]) -> No
 
 def test_5_a_fresh_process_loads_the_model_and_agrees(model: Ranker, batch: dict[str, Any], tmp_path: Path) -> None:
     model.save(tmp_path / "model.keras")
-    np.savez(tmp_path / "batch.npz", **batch)
+    np.savez(tmp_path / "batch.npz", **_of(model, batch))
     program = (
         "import sys, keras, numpy as np\n"
         "model = keras.saving.load_model(sys.argv[1] + '/model.keras')\n"
@@ -162,7 +165,7 @@ def test_5_a_fresh_process_loads_the_model_and_agrees(model: Ranker, batch: dict
 
 def test_6_no_history_is_read_as_exactly_nothing(model: Ranker, batch: dict[str, Any]) -> None:
     encoder = model.encoder()
-    memory = encoder({tensor.name: batch[tensor.name][3:4] for tensor in encoder.inputs})
+    memory = encoder({name: value[3:4] for name, value in _of(encoder, batch).items()})
     assert not np.asarray(memory["mask"]).any()
     np.testing.assert_array_equal(np.asarray(memory["memory"]), 0.0)
     none = dict(batch)
@@ -200,9 +203,7 @@ def test_a_batch_without_candidates_of_a_task_trains_the_others(
 
     model = make_model()
     compile_model(model, Training(), steps=10)
-    inputs = {
-        name: value[:, :0] if name.startswith("next_redemption_") else value for name, value in batch.items()
-    }
+    inputs = {name: value[:, :0] if name.startswith("next_redemption_") else value for name, value in batch.items()}
     rows, candidates = batch["next_purchase_candidates"].shape
     labels = {"next_purchase": np.eye(rows, candidates), "next_redemption": np.zeros((rows, 0))}
     weights = {task: np.ones_like(label) for task, label in labels.items()}

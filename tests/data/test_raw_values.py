@@ -25,5 +25,5 @@ def test_it_takes_ids_of_all_entities_and_values_of_the_tables_that_requests_nam
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"raw values of a trained model at .*nothing\.npz"):
+    with pytest.raises(FileNotFoundError, match=r"Expected a file of arrays at .*nothing\.npz"):
         RawValues.load(str(tmp_path / "nothing.npz"))

@@ -71,9 +71,9 @@ def windows(schema: Schema, task: str, part: Part) -> list[tuple[str, int, dict[
     found = []
     for place, (user, now) in enumerate(zip(targets.user.numpy(), targets.now.numpy(), strict=True)):
         history = {
-            group: chunk.groups[group].timestamp.numpy()[
-                targets.starts[group].numpy()[place] : targets.ends[group].numpy()[place]
-            ].tolist()
+            group: chunk.groups[group]
+            .timestamp.numpy()[targets.starts[group].numpy()[place] : targets.ends[group].numpy()[place]]
+            .tolist()
             for group in schema.groups
         }
         found.append((users[user], int(now), history))

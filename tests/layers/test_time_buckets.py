@@ -76,5 +76,5 @@ def test_no_boundaries_put_everything_in_bucket_zero() -> None:
 
 @pytest.mark.parametrize("boundaries", [(2, 1), (1, 3, 2), (1, 1)])
 def test_boundaries_that_do_not_ascend_are_refused(boundaries: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"Expected ascending boundaries\. Received: boundaries=\("):
+    with pytest.raises(ValueError, match=r"Expected ascending boundaries above 0\. Received: boundaries=\("):
         TimeBuckets(boundaries)

@@ -74,7 +74,8 @@ def test_5_the_savedmodel_scores_raw_ids_as_keras_scores_rows(
     raw = raw_request(records, task, inputs)
     found = loaded.run(task, raw)
     assert set(found) == {"scores"} and found["scores"].dtype == np.float32
-    np.testing.assert_allclose(found["scores"], expected, rtol=1e-5, atol=1e-5)
+    real = inputs[f"{task}_candidates"] > 0
+    np.testing.assert_allclose(found["scores"][real], expected[real], rtol=1e-5, atol=1e-5)
     if task == "next_purchase":
         np.testing.assert_array_equal(loaded.run("serving_default", raw)["scores"], found["scores"])
 

@@ -1,0 +1,50 @@
+"""Imports run downward only, floor by floor; rooms of one floor do not import each other."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "atrank_tf"
+FLOORS = [
+    {"schema", "layers"},
+    {"data", "models"},
+    {"training", "evaluation", "datasets", "serving"},
+    {"command", "prepare", "train", "evaluate", "serve"},
+]
+ALLOWED_BESIDE = {("models", "data")}
+"""Models take the catalogs that the data room reads."""
+
+
+def _floor(room: str) -> int:
+    return next(number for number, rooms in enumerate(FLOORS) if room in rooms)
+
+
+def _rooms() -> list[str]:
+    return sorted(p.stem for p in PACKAGE.iterdir() if p.stem not in ("__init__", "__pycache__", "py"))
+
+
+def _imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("atrank_tf"):
+            rest = node.module.split(".")[1:]
+            names |= {rest[0]} if rest else {alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("atrank_tf.")}
+    return names
+
+
+def test_every_room_stands_on_a_floor() -> None:
+    assert set(_rooms()) - {"py.typed"} <= {room for rooms in FLOORS for room in rooms}
+
+
+@pytest.mark.parametrize("room", _rooms())
+def test_imports_run_downward(room: str) -> None:
+    place = PACKAGE / room
+    files = place.rglob("*.py") if place.is_dir() else [PACKAGE / f"{room}.py"]
+    for path in files:
+        for other in _imported(path) - {room}:
+            downward = _floor(other) < _floor(room) or (room, other) in ALLOWED_BESIDE
+            command = _floor(room) == 3 and other == "command"
+            assert downward or command, f"{path.relative_to(PACKAGE)} imports {other}"
