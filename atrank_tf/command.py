@@ -1,11 +1,12 @@
 """How every `python -m atrank_tf.<command>` starts: flags in, one clear line out when they are wrong."""
 
-import os
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 
+import tensorflow as tf
 from absl import app, flags, logging
+
+from atrank_tf.quiet import quiet_start
 
 
 def run(main: Callable[[], None]) -> None:
@@ -30,7 +31,8 @@ def _parse(argv: Sequence[str]) -> list[str]:
 
 def _guarded(main: Callable[[], None], argv: Sequence[str]) -> None:
     try:
-        _start_tensorflow()
+        with quiet_start():
+            tf.config.list_logical_devices()
         main()
     except (ValueError, OSError, ImportError) as error:
         if logging.get_verbosity() >= logging.DEBUG:
@@ -38,30 +40,6 @@ def _guarded(main: Callable[[], None], argv: Sequence[str]) -> None:
         _fail(argv[0], error)
     except KeyboardInterrupt:
         sys.exit(130)
-
-
-def _start_tensorflow() -> None:
-    """Imports TensorFlow and finds its devices without the page of notes that both print.
-
-    They come from C++, before any log level is read, so the file descriptor itself is turned away meanwhile. What was
-    written is shown if TensorFlow fails to start.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    sys.stderr.flush()
-    original = os.dup(2)
-    with tempfile.TemporaryFile() as notes:
-        os.dup2(notes.fileno(), 2)
-        try:
-            import tensorflow as tf
-
-            tf.config.list_logical_devices()
-        except BaseException:
-            notes.seek(0)
-            os.write(original, notes.read())
-            raise
-        finally:
-            os.dup2(original, 2)
-            os.close(original)
 
 
 def _fail(program: str, error: Exception) -> None:

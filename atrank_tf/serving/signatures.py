@@ -23,8 +23,8 @@ def export_savedmodel(model: Ranker, values: RawValues, export_dir: str) -> str:
     Signatures: one for each task, named after it, and `serving_default`, the first task's. Inputs are what a log
     holds: `<group>_id` string or int64 [B, T_g], `<group>_action` string [B, T_g], `<group>_timestamp` int64 [B, T_g]
     (0 = padding; of more than `max_length` the newest count), `now` int64 [B], `<task>_candidates` string or int64
-    [B, N], and user and context features as strings or floats. Output: `scores` float32 [B, N], the logits; sigmoid gives the probability of a positive among
-    the candidates that the training showed.
+    [B, N], and user and context features as strings or floats. Output: `scores` float32 [B, N], the logits; sigmoid
+    gives the probability of a positive among the candidates that the training showed.
 
     Args:
         model: a trained model.

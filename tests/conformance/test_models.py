@@ -154,7 +154,7 @@ def test_5_a_fresh_process_loads_the_model_and_agrees(model: Ranker, batch: dict
     model.save(tmp_path / "model.keras")
     np.savez(tmp_path / "batch.npz", **_of(model, batch))
     program = (
-        "import sys, keras, numpy as np\n"
+        "import sys, keras, numpy as np, atrank_tf\n"
         "model = keras.saving.load_model(sys.argv[1] + '/model.keras')\n"
         "scores = model(dict(np.load(sys.argv[1] + '/batch.npz')), training=False)\n"
         "np.savez(sys.argv[1] + '/scores.npz', **{task: np.asarray(s) for task, s in scores.items()})\n"
