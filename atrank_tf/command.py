@@ -16,6 +16,8 @@ def run(main: Callable[[], None]) -> None:
     (`ImportError`) prints `<command>: <what was wrong>` to stderr. `--verbosity=1` shows the
     traceback as well. Anything else is a bug of this package and keeps its traceback.
     """
+    with quiet_start():
+        tf.config.list_logical_devices()  # Otherwise `app.run` finds the devices, and TensorFlow tells of each.
     app.run(lambda argv: _guarded(main, argv), flags_parser=_parse)
 
 
@@ -31,8 +33,6 @@ def _parse(argv: Sequence[str]) -> list[str]:
 
 def _guarded(main: Callable[[], None], argv: Sequence[str]) -> None:
     try:
-        with quiet_start():
-            tf.config.list_logical_devices()
         main()
     except (ValueError, OSError, ImportError) as error:
         if logging.get_verbosity() >= logging.DEBUG:

@@ -8,6 +8,7 @@ from atrank_tf.data.dataset import (
     TrainingBatches,
     count_targets,
     evaluation_batches,
+    positive_counts,
     requests,
     training_batches,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "evaluation_batches",
     "input_signature",
     "load_arrays",
+    "positive_counts",
     "prepare",
     "requests",
     "save_arrays",

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from atrank_tf.data import batching
@@ -147,6 +148,34 @@ def requests(
 def count_targets(records: Records, task: str, part: Part | str, settings: Batching | None = None) -> int:
     """Returns how many targets one pass over a part of the data has."""
     return _per_chunk(records, task, Part(part), settings or Batching(), lambda targets: targets)
+
+
+def positive_counts(records: Records, task: str) -> np.ndarray:
+    """Returns how often each object was a positive of a task's training targets, int64 [rows of the entity's catalog].
+
+    Unlike `Catalog.counts` it holds nothing of validation or test, whatever the split.
+    """
+    schema = records.schema
+    spec = schema.tasks[task]
+    rows = schema.entities[schema.groups[spec.group].entity].rows
+    nothing = tf.constant([EVALUATION_SEED, 0], tf.int64)
+
+    def one(_: Any, serialized: Any) -> Any:
+        chunk = parse(serialized, schema)
+        targets = find_targets(chunk, schema, task, Part.TRAINING)
+        if spec.candidates is Candidates.SAMPLED:
+            ids = tf.gather(chunk.groups[spec.group].id, targets.index)
+        else:
+            shown = chunk.requests[task]
+            places = tf.ragged.range(
+                tf.gather(shown.starts, targets.index), tf.gather(shown.ends, targets.index)
+            ).values
+            ids = tf.gather(shown.id, tf.boolean_mask(places, tf.gather(shown.label, places) > 0))
+        return tf.math.bincount(tf.cast(ids, tf.int32), minlength=rows, maxlength=rows, dtype=tf.int64)
+
+    counts = _chunks(records, Part.TRAINING, nothing).map(one, num_parallel_calls=tf.data.AUTOTUNE)
+    total = counts.reduce(tf.zeros([rows], tf.int64), lambda sums, chunk_counts: sums + chunk_counts)
+    return np.asarray(total)
 
 
 def _per_chunk(records: Records, task: str, part: Part, settings: Batching, count: Callable[[Any], Any]) -> int:

@@ -7,10 +7,9 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from atrank_tf.data import Batching, Part, Records, count_targets, requests
+from atrank_tf.data import Batching, Part, Records, count_targets, positive_counts, requests
 from atrank_tf.evaluation.scored_requests import ScoredRequests
 from atrank_tf.models import Ranker
-from atrank_tf.schema import Schema
 
 Score = Callable[[str, dict[str, Any]], np.ndarray]
 """(task, inputs) -> scores [B, N]."""
@@ -45,7 +44,7 @@ def score_popularity(
     records: Records, part: Part | str, tasks: Sequence[str], settings: Batching | None = None
 ) -> dict[str, ScoredRequests]:
     """Scores a candidate by how often it was a positive of the task in training, over all users."""
-    counts = {task: training_counts(records, task) for task in tasks}
+    counts = {task: positive_counts(records, task) for task in tasks}
 
     def score(task: str, inputs: dict[str, Any]) -> np.ndarray:
         return np.log1p(counts[task][inputs[f"{task}_candidates"].numpy()])
@@ -69,17 +68,6 @@ def score_repetition(
 
 BASELINES = {"popularity": score_popularity, "repetition": score_repetition}
 """Baselines by name: (records, part, tasks, settings) -> task -> scored requests."""
-
-
-def training_counts(records: Records, task: str) -> np.ndarray:
-    """Returns how often each object was a positive of a task in training, float64 [rows]."""
-    schema: Schema = records.schema
-    rows = schema.entities[schema.groups[schema.tasks[task].group].entity].rows
-    counts = np.zeros(rows)
-    for inputs, labels, _, _ in requests(records, Part.TRAINING, tasks=[task], settings=Batching(min_history=0)):
-        candidates = inputs[f"{task}_candidates"].numpy()
-        np.add.at(counts, candidates[labels[task].numpy() > 0], 1.0)
-    return counts
 
 
 def _score(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import keras
+import numpy as np
 from keras import ops
 
 from atrank_tf.data import Catalog
@@ -130,6 +131,18 @@ class Ranker(keras.Model):
                     f"the model has {mine.get(room)}, the records have {other.get(room)}."
                 )
 
+    def start_at_popularity(self, task: str, positive_counts: np.ndarray) -> None:
+        """Starts the task's item bias at the log popularity of each object, which training would otherwise spend its
+        first epochs on; without an item bias it does nothing.
+
+        Objects that share the row of unknown ids start at their mean.
+
+        Args:
+            task: a task of the model.
+            positive_counts: how often each object was a positive in training, [rows of the entity's catalog].
+        """
+        self._network.start_at_popularity(task, positive_counts)
+
     def encoder(self) -> Any:
         """Returns the part of the model that encodes a user, sharing its weights.
 
@@ -195,6 +208,7 @@ class _Network:
             entity = schema.entities[schema.groups[schema.tasks[task].group].entity]
             rows = schema.tables[entity.id.table].rows
             self._bias[task] = keras.layers.Embedding(rows, 1, "zeros", name=f"item_bias_{task}")
+            self._bias[task].build((None, None))
         self._to_float32 = keras.layers.Activation("linear", dtype="float32", name="logits")
 
     def encode(self, inputs: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -229,6 +243,18 @@ class _Network:
         for part in parts[1:]:
             total = total + part
         return self._to_float32(total)
+
+    def start_at_popularity(self, task: str, positive_counts: np.ndarray) -> None:
+        if task not in self._bias:
+            return
+        entity = self._schema.groups[self._schema.tasks[task].group].entity
+        rows = np.asarray(self.objects.id_rows(entity, np.arange(len(positive_counts))))
+        table_rows = self._bias[task].input_dim
+        objects = np.bincount(rows, minlength=table_rows)
+        mean = np.bincount(rows, weights=positive_counts, minlength=table_rows) / np.maximum(objects, 1)
+        bias = np.log((mean + 1) / (mean[FIRST_ROW:].mean() + 1))
+        bias[PADDING] = 0.0
+        self._bias[task].embeddings.assign(bias[:, np.newaxis])
 
     def _context(self, task: str, profile: Any | None, candidates: Any, inputs: Mapping[str, Any]) -> Any | None:
         context = self.objects.context(task, inputs)

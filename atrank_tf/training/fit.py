@@ -8,8 +8,17 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from atrank_tf.data import Part, RawValues, Records, TrainingBatches, evaluation_batches, training_batches
+from atrank_tf.data import (
+    Part,
+    RawValues,
+    Records,
+    TrainingBatches,
+    evaluation_batches,
+    positive_counts,
+    training_batches,
+)
 from atrank_tf.models import MODELS, Ranker
+from atrank_tf.schema import Candidates
 from atrank_tf.training.callbacks import Backup, BestCheckpoint
 from atrank_tf.training.experiment import Experiment, Training, experiment_from_dict, experiment_to_dict
 from atrank_tf.training.pointwise_crossentropy import PointwiseCrossentropy
@@ -52,6 +61,9 @@ def train(records: Records, experiment: Experiment, model_dir: str, *, callbacks
     keras.utils.set_random_seed(settings.seed)
     RawValues.of(records).save(f"{model_dir}/{VALUES_FILE}")
     model = MODELS[experiment.name](records.schema, experiment.model, records.catalogs, name=experiment.name)
+    for task in model.tasks:
+        if records.schema.tasks[task].candidates is Candidates.SAMPLED:
+            model.start_at_popularity(task, positive_counts(records, task))
     checkpoint = BestCheckpoint(f"{model_dir}/{MODEL_FILE}", model.tasks, settings.patience)
     backup = Backup(backup_file, checkpoint)
     batches = _batches(records, experiment, model, 0)
