@@ -2,19 +2,13 @@
 
 from atrank_tf.data.arrays import load_arrays, save_arrays
 from atrank_tf.data.batching import input_signature
+from atrank_tf.data.batching_settings import Batching
 from atrank_tf.data.catalog import Catalog
-from atrank_tf.data.dataset import (
-    Batching,
-    TrainingBatches,
-    count_targets,
-    evaluation_batches,
-    positive_counts,
-    requests,
-    training_batches,
-)
+from atrank_tf.data.dataset import TrainingBatches, evaluation_batches, requests, training_batches
 from atrank_tf.data.prepare import prepare
 from atrank_tf.data.raw_values import RawValues
 from atrank_tf.data.records import Records
+from atrank_tf.data.target_counts import count_targets, positive_counts
 from atrank_tf.data.targets import Part
 
 __all__ = [

@@ -1,51 +1,19 @@
 """Records -> tf.data: the batches that `fit`, `evaluate` and `predict` take."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
 from atrank_tf.data import batching
+from atrank_tf.data.batching_settings import Batching
 from atrank_tf.data.chunk import parse
 from atrank_tf.data.negatives import NegativeSampler
 from atrank_tf.data.records import Records
-from atrank_tf.data.targets import Part, Targets, choose_per_user, find_targets, history_lengths
+from atrank_tf.data.target_counts import EVALUATION_SEED, chunk_targets, count_targets, read_chunks, sum_over_chunks
+from atrank_tf.data.targets import Part
 from atrank_tf.schema import Candidates, Negatives, Schema, suggestion
-
-USERS_PER_CHUNK = 2048
-"""Users whose timelines are in memory at a time. A constant, so that evaluation draws the same negatives everywhere."""
-EVALUATION_SEED = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Batching:
-    """How batches are made of records.
-
-    Args:
-        batch_size: requests in a batch.
-        targets_per_user: most targets of a user and task in one pass, drawn anew each epoch; 0 means all.
-        negatives: sampled negatives per positive in training; 0 means as many as the schema says.
-        min_history: fewest behaviors that a training target must have before it.
-        evaluation_batch_size: requests in a batch of evaluation.
-        evaluation_targets_per_user: as `targets_per_user`, for validation and test; always the same ones.
-    """
-
-    batch_size: int = 256
-    targets_per_user: int = 0
-    negatives: int = 0
-    min_history: int = 1
-    evaluation_batch_size: int = 512
-    evaluation_targets_per_user: int = 0
-
-    def __post_init__(self) -> None:
-        for name, least in (("batch_size", 1), ("evaluation_batch_size", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be positive. Received: {name}={getattr(self, name)} in [batching].")
-        for name in ("targets_per_user", "negatives", "min_history", "evaluation_targets_per_user"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative. Received: {name}={getattr(self, name)} in [batching].")
 
 
 class TrainingBatches(NamedTuple):
@@ -117,7 +85,9 @@ def evaluation_batches(
     settings = settings or Batching()
     size = settings.evaluation_batch_size
     names = _task_names(records.schema, tasks)
-    steps = sum(_per_chunk(records, name, Part(part), settings, lambda n: (n + size - 1) // size) for name in names)
+    steps = sum(
+        sum_over_chunks(records, name, Part(part), settings, lambda n: (n + size - 1) // size) for name in names
+    )
     batches = requests(records, part, tasks=names, settings=settings).map(lambda *batch: batch[:3])
     return batches.apply(tf.data.experimental.assert_cardinality(steps))
 
@@ -143,51 +113,6 @@ def requests(
     for stream in streams[1:]:
         dataset = dataset.concatenate(stream)
     return dataset.prefetch(tf.data.AUTOTUNE)
-
-
-def count_targets(records: Records, task: str, part: Part | str, settings: Batching | None = None) -> int:
-    """Returns how many targets one pass over a part of the data has."""
-    return _per_chunk(records, task, Part(part), settings or Batching(), lambda targets: targets)
-
-
-def positive_counts(records: Records, task: str) -> np.ndarray:
-    """Returns how often each object was a positive of a task's training targets, int64 [rows of the entity's catalog].
-
-    Unlike `Catalog.counts` it holds nothing of validation or test, whatever the split.
-    """
-    schema = records.schema
-    spec = schema.tasks[task]
-    rows = schema.entities[schema.groups[spec.group].entity].rows
-    nothing = tf.constant([EVALUATION_SEED, 0], tf.int64)
-
-    def one(_: Any, serialized: Any) -> Any:
-        chunk = parse(serialized, schema)
-        targets = find_targets(chunk, schema, task, Part.TRAINING)
-        if spec.candidates is Candidates.SAMPLED:
-            ids = tf.gather(chunk.groups[spec.group].id, targets.index)
-        else:
-            shown = chunk.requests[task]
-            places = tf.ragged.range(
-                tf.gather(shown.starts, targets.index), tf.gather(shown.ends, targets.index)
-            ).values
-            ids = tf.gather(shown.id, tf.boolean_mask(places, tf.gather(shown.label, places) > 0))
-        return tf.math.bincount(tf.cast(ids, tf.int32), minlength=rows, maxlength=rows, dtype=tf.int64)
-
-    counts = _chunks(records, Part.TRAINING, nothing).map(one, num_parallel_calls=tf.data.AUTOTUNE)
-    total = counts.reduce(tf.zeros([rows], tf.int64), lambda sums, chunk_counts: sums + chunk_counts)
-    return np.asarray(total)
-
-
-def _per_chunk(records: Records, task: str, part: Part, settings: Batching, count: Callable[[Any], Any]) -> int:
-    """Returns the sum over the chunks of `count(number of targets)`."""
-    seeds = tf.constant([EVALUATION_SEED, 0], tf.int64)
-
-    def one(_: Any, serialized: Any) -> Any:
-        chunk = parse(serialized, records.schema)
-        return count(tf.size(_targets(chunk, records.schema, task, part, settings, seeds).user, tf.int64))
-
-    counts = _chunks(records, part, seeds).map(one, num_parallel_calls=tf.data.AUTOTUNE)
-    return int(counts.reduce(tf.constant(0, tf.int64), lambda total, number: total + number))
 
 
 def _training_steps(records: Records, task: str, settings: Batching) -> int:
@@ -216,9 +141,11 @@ def _batches(
     def chunk_batches(chunk_number: Any, serialized: Any) -> Any:
         seed = tf.random.stateless_uniform([2], seeds + tf.stack([chunk_number, 0]), None, None, tf.int64)
         chunk = parse(serialized, schema)
-        targets = _targets(chunk, schema, task, part, settings, seed)
+        targets = chunk_targets(chunk, records.schema, task, part, settings, seed)
         negatives = sampler.draw(chunk, schema, task, targets.user, seed) if sampler else None
         order = batching.batch_order(targets, batch_size, seed)
+        if schema is not records.schema:  # The same requests in the same order, with longer windows.
+            targets = chunk_targets(chunk, schema, task, part, settings, seed)
 
         def batch(number: Any) -> Any:
             chosen = order[number * batch_size : (number + 1) * batch_size]
@@ -236,32 +163,7 @@ def _batches(
         count = (tf.size(order, tf.int64) + batch_size - 1) // batch_size
         return tf.data.Dataset.range(count).map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
-    return _chunks(records, part, seeds).flat_map(chunk_batches)
-
-
-def _targets(chunk: Any, schema: Schema, task: str, part: Part, settings: Batching, seed: Any) -> Targets:
-    targets = find_targets(chunk, schema, task, part)
-    if part is not Part.TRAINING:
-        return choose_per_user(targets, settings.evaluation_targets_per_user, seed)
-    long_enough = tf.where(history_lengths(targets) >= settings.min_history)[:, 0]
-    return choose_per_user(targets.take(long_enough), settings.targets_per_user, seed)
-
-
-def _chunks(records: Records, part: Part, seeds: Any) -> Any:
-    """Yields (number of the chunk, serialized Examples of its users); users are shuffled in training."""
-    files = tf.data.Dataset.from_tensor_slices(records.files)
-    if part is Part.TRAINING:
-        mixed = tf.random.stateless_uniform([], seeds, None, None, tf.int64)
-        files = files.shuffle(len(records.files), seed=mixed)
-    users = files.interleave(
-        tf.data.TFRecordDataset,
-        cycle_length=min(8, len(records.files)),
-        num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True,
-    )
-    if part is Part.TRAINING:
-        users = users.shuffle(2 * USERS_PER_CHUNK, seed=mixed)
-    return users.batch(USERS_PER_CHUNK).prefetch(1).enumerate()
+    return read_chunks(records, part, seeds).flat_map(chunk_batches)
 
 
 def _uncut(schema: Schema) -> Schema:

@@ -1,0 +1,32 @@
+"""How batches are made of records."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batching:
+    """How batches are made of records.
+
+    Args:
+        batch_size: requests in a batch.
+        targets_per_user: most targets of a user and task in one pass, drawn anew each epoch; 0 means all.
+        negatives: sampled negatives per positive in training; 0 means as many as the schema says.
+        min_history: fewest behaviors that a training target must have before it.
+        evaluation_batch_size: requests in a batch of evaluation.
+        evaluation_targets_per_user: as `targets_per_user`, for validation and test; always the same ones.
+    """
+
+    batch_size: int = 256
+    targets_per_user: int = 0
+    negatives: int = 0
+    min_history: int = 1
+    evaluation_batch_size: int = 512
+    evaluation_targets_per_user: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("batch_size", 1), ("evaluation_batch_size", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be positive. Received: {name}={getattr(self, name)} in [batching].")
+        for name in ("targets_per_user", "negatives", "min_history", "evaluation_targets_per_user"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative. Received: {name}={getattr(self, name)} in [batching].")

@@ -1,0 +1,88 @@
+"""One pass over the records: which users are read together, how many targets there are, what was positive."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from atrank_tf.data.batching_settings import Batching
+from atrank_tf.data.chunk import Chunk, parse
+from atrank_tf.data.records import Records
+from atrank_tf.data.targets import Part, Targets, choose_per_user, find_targets, history_lengths
+from atrank_tf.schema import Candidates, Schema
+
+USERS_PER_CHUNK = 2048
+"""Users whose timelines are in memory at a time. A constant, so that evaluation draws the same negatives everywhere."""
+EVALUATION_SEED = 0
+
+
+def read_chunks(records: Records, part: Part, seeds: Any) -> Any:
+    """Yields (number of the chunk, serialized Examples of its users); users are shuffled in training."""
+    files = tf.data.Dataset.from_tensor_slices(records.files)
+    if part is Part.TRAINING:
+        mixed = tf.random.stateless_uniform([], seeds, None, None, tf.int64)
+        files = files.shuffle(len(records.files), seed=mixed)
+    users = files.interleave(
+        tf.data.TFRecordDataset,
+        cycle_length=min(8, len(records.files)),
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+    if part is Part.TRAINING:
+        users = users.shuffle(2 * USERS_PER_CHUNK, seed=mixed)
+    return users.batch(USERS_PER_CHUNK).prefetch(1).enumerate()
+
+
+def chunk_targets(chunk: Chunk, schema: Schema, task: str, part: Part, settings: Batching, seed: Any) -> Targets:
+    """Returns the targets of a chunk that one pass takes: those with enough history, at most so many of each user."""
+    targets = find_targets(chunk, schema, task, part)
+    if part is not Part.TRAINING:
+        return choose_per_user(targets, settings.evaluation_targets_per_user, seed)
+    long_enough = tf.where(history_lengths(targets) >= settings.min_history)[:, 0]
+    return choose_per_user(targets.take(long_enough), settings.targets_per_user, seed)
+
+
+def count_targets(records: Records, task: str, part: Part | str, settings: Batching | None = None) -> int:
+    """Returns how many targets one pass over a part of the data has."""
+    return sum_over_chunks(records, task, Part(part), settings or Batching(), lambda targets: targets)
+
+
+def positive_counts(records: Records, task: str) -> np.ndarray:
+    """Returns how often each object was a positive of a task's training targets, int64 [rows of the entity's catalog].
+
+    Unlike `Catalog.counts` it holds nothing of validation or test, whatever the split.
+    """
+    schema = records.schema
+    spec = schema.tasks[task]
+    rows = schema.entities[schema.groups[spec.group].entity].rows
+    nothing = tf.constant([EVALUATION_SEED, 0], tf.int64)
+
+    def one(_: Any, serialized: Any) -> Any:
+        chunk = parse(serialized, schema)
+        targets = find_targets(chunk, schema, task, Part.TRAINING)
+        if spec.candidates is Candidates.SAMPLED:
+            ids = tf.gather(chunk.groups[spec.group].id, targets.index)
+        else:
+            shown = chunk.requests[task]
+            places = tf.ragged.range(
+                tf.gather(shown.starts, targets.index), tf.gather(shown.ends, targets.index)
+            ).values
+            ids = tf.gather(shown.id, tf.boolean_mask(places, tf.gather(shown.label, places) > 0))
+        return tf.math.bincount(tf.cast(ids, tf.int32), minlength=rows, maxlength=rows, dtype=tf.int64)
+
+    counts = read_chunks(records, Part.TRAINING, nothing).map(one, num_parallel_calls=tf.data.AUTOTUNE)
+    total = counts.reduce(tf.zeros([rows], tf.int64), lambda sums, chunk_counts: sums + chunk_counts)
+    return np.asarray(total)
+
+
+def sum_over_chunks(records: Records, task: str, part: Part, settings: Batching, count: Callable[[Any], Any]) -> int:
+    """Returns the sum over the chunks of `count(number of targets)`."""
+    seeds = tf.constant([EVALUATION_SEED, 0], tf.int64)
+
+    def one(_: Any, serialized: Any) -> Any:
+        chunk = parse(serialized, records.schema)
+        return count(tf.size(chunk_targets(chunk, records.schema, task, part, settings, seeds).user, tf.int64))
+
+    counts = read_chunks(records, part, seeds).map(one, num_parallel_calls=tf.data.AUTOTUNE)
+    return int(counts.reduce(tf.constant(0, tf.int64), lambda total, number: total + number))

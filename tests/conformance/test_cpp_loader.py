@@ -1,0 +1,207 @@
+"""Law 5 on the server's side: `LoadSavedModel` in C++, as TensorFlow Serving calls it, scores as Keras does.
+
+The tensorflow wheel exports that loader through its C API. Run as a script, this file is the server: nothing can switch
+XLA on again in a process, so no test shares the process in which it is off, as it is in TensorFlow Serving by default.
+"""
+
+import ctypes
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from atrank_tf.data import RawValues, Records, requests
+from atrank_tf.models import Ranker
+from atrank_tf.serving import LoadedModel, export_savedmodel
+from atrank_tf.serving.loader import read_meta_graph
+
+ROOT = Path(__file__).parents[2]
+DISABLE_XLA = "_ZN10tensorflow21DisableXlaCompilationEv"  # void tensorflow::DisableXlaCompilation()
+TSTRING_BYTES = 24  # sizeof(TF_TString)
+
+
+class Output(ctypes.Structure):
+    """`TF_Output`: one result of one op."""
+
+    _fields_ = (("operation", ctypes.c_void_p), ("index", ctypes.c_int))
+
+
+_int, _pointer, _size, _text = ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p
+_pointers = ctypes.POINTER(_pointer)
+_tensors = [ctypes.POINTER(Output), _pointers, _int]
+FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
+    DISABLE_XLA: (None, []),
+    "TF_NewStatus": (_pointer, []),
+    "TF_GetCode": (_int, [_pointer]),
+    "TF_Message": (_text, [_pointer]),
+    "TF_NewGraph": (_pointer, []),
+    "TF_GraphOperationByName": (_pointer, [_pointer, _text]),
+    "TF_NewSessionOptions": (_pointer, []),
+    "TF_LoadSessionFromSavedModel": (
+        _pointer,
+        [_pointer, _pointer, _text, ctypes.POINTER(_text), _int, _pointer, _pointer, _pointer],
+    ),
+    "TF_SessionRun": (None, [_pointer, _pointer, *_tensors, *_tensors, _pointers, _int, _pointer, _pointer]),
+    "TF_AllocateTensor": (_pointer, [_int, ctypes.POINTER(ctypes.c_int64), _int, _size]),
+    "TF_TensorData": (_pointer, [_pointer]),
+    "TF_TensorByteSize": (_size, [_pointer]),
+    "TF_TensorType": (_int, [_pointer]),
+    "TF_NumDims": (_int, [_pointer]),
+    "TF_Dim": (ctypes.c_int64, [_pointer, _int]),
+    "TF_StringInit": (None, [_pointer]),
+    "TF_StringCopy": (None, [_pointer, _text, _size]),
+}
+
+
+def c_library() -> Any:
+    """Returns TensorFlow's C API; raises OSError or AttributeError where the wheel lacks it or one of `FUNCTIONS`."""
+    folder = Path(tf.sysconfig.get_lib())
+    paths = sorted(folder.glob("libtensorflow_cc*"))
+    if not paths:
+        raise FileNotFoundError(f"No libtensorflow_cc in {folder}.")
+    library = ctypes.CDLL(str(paths[0]))
+    for name, (result, arguments) in FUNCTIONS.items():
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+    return library
+
+
+class CppSession:
+    """A SavedModel behind the C API. Nothing is freed: the process ends with it."""
+
+    def __init__(self, library: Any, saved_model_dir: str) -> None:
+        self._library = library
+        self._status = library.TF_NewStatus()
+        self._graph = library.TF_NewGraph()
+        options, folder, tags = library.TF_NewSessionOptions(), saved_model_dir.encode(), (_text * 1)(b"serve")
+        load = library.TF_LoadSessionFromSavedModel
+        self._session = load(options, None, folder, tags, 1, self._graph, None, self._status)
+        self._check()
+
+    def run(self, feeds: Mapping[str, NDArray[Any]], fetch: str) -> NDArray[Any]:
+        """Runs the graph, everything by tensor name; strings as arrays of kind `S`."""
+        places = (Output * len(feeds))(*map(self._place, feeds))
+        values = (_pointer * len(feeds))(*map(self._to_tensor, feeds.values()))
+        results = (_pointer * 1)()
+        fed, fetched = (places, values, len(feeds)), ((Output * 1)(self._place(fetch)), results, 1)
+        self._library.TF_SessionRun(self._session, None, *fed, *fetched, None, 0, None, self._status)
+        self._check()
+        return self._to_array(results[0])
+
+    def _place(self, tensor_name: str) -> Output:
+        operation, index = tensor_name.split(":")
+        found = self._library.TF_GraphOperationByName(self._graph, operation.encode())
+        if not found:
+            raise KeyError(tensor_name)
+        return Output(found, int(index))
+
+    def _to_tensor(self, value: NDArray[Any]) -> Any:
+        is_text = value.dtype.kind == "S"
+        size = TSTRING_BYTES * value.size if is_text else value.nbytes
+        shape = (ctypes.c_int64 * value.ndim)(*value.shape)
+        dtype = tf.dtypes.as_dtype(value.dtype).as_datatype_enum
+        tensor = self._library.TF_AllocateTensor(dtype, shape, value.ndim, size)
+        data = self._library.TF_TensorData(tensor)
+        if is_text:
+            for number, text in enumerate(value.ravel().tolist()):
+                place = data + number * TSTRING_BYTES
+                self._library.TF_StringInit(place)
+                self._library.TF_StringCopy(place, text, len(text))
+        else:
+            ctypes.memmove(data, value.tobytes(), size)
+        return tensor
+
+    def _to_array(self, tensor: Any) -> NDArray[Any]:
+        dtype = tf.dtypes.as_dtype(self._library.TF_TensorType(tensor)).as_numpy_dtype
+        shape = [self._library.TF_Dim(tensor, axis) for axis in range(self._library.TF_NumDims(tensor))]
+        data = ctypes.string_at(self._library.TF_TensorData(tensor), self._library.TF_TensorByteSize(tensor))
+        return np.frombuffer(data, dtype).reshape(shape)
+
+    def _check(self) -> None:
+        if self._library.TF_GetCode(self._status):
+            raise RuntimeError(self._library.TF_Message(self._status).decode())
+
+
+def answer(saved_model_dir: str, asked: str, answered: str) -> None:
+    """Runs every signature without XLA: `<signature>/<input>` of one .npz file -> `<signature>` of another."""
+    library = c_library()
+    library[DISABLE_XLA]()
+    session = CppSession(library, saved_model_dir)
+    found = {}
+    with np.load(asked) as given:
+        for name, signature in read_meta_graph(saved_model_dir).signature_def.items():
+            if signature.inputs:  # The init op, listed as a signature too, has none.
+                feeds = {info.name: given[f"{name}/{key}"] for key, info in signature.inputs.items()}
+                found[name] = session.run(feeds, signature.outputs["scores"].name)
+    np.savez(answered, **found)
+
+
+def _ask(saved_model_dir: str, asked: Mapping[str, Mapping[str, NDArray[Any]]], folder: Path) -> dict[str, Any]:
+    """`answer` in a process of its own; raises RuntimeError with what it wrote to stderr."""
+    try:
+        c_library()
+    except (OSError, AttributeError) as error:
+        pytest.skip(f"this tensorflow has no C API to load a SavedModel with: {error}")
+    arrays = {f"{name}/{key}": value for name, inputs in asked.items() for key, value in inputs.items()}
+    bytes_for_objects = {key: value.astype("S") if value.dtype == object else value for key, value in arrays.items()}
+    np.savez(folder / "asked.npz", **bytes_for_objects)
+    command = [sys.executable, __file__, saved_model_dir, *(f"{folder}/{name}.npz" for name in ("asked", "answered"))]
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    with np.load(folder / "answered.npz") as answered:
+        return dict(answered)
+
+
+def _raw_request() -> Callable[..., dict[str, NDArray[Any]]]:
+    spec = importlib.util.spec_from_file_location("test_signatures", ROOT / "tests/serving/test_signatures.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.raw_request
+
+
+def test_5_tensorflow_servings_loader_scores_as_keras_without_xla(
+    make_model: Callable[..., Ranker], records: Records, tmp_path: Path
+) -> None:
+    keras.utils.set_random_seed(5)
+    model, rng, raw_request = make_model(), np.random.default_rng(5), _raw_request()
+    for weight in model.trainable_weights:
+        weight.assign(weight + rng.normal(scale=0.2, size=weight.shape))
+    export = export_savedmodel(model, RawValues.of(records), str(tmp_path / "export"))
+    tasks = {"serving_default": "next_purchase", "next_purchase": "next_purchase", "next_redemption": "next_redemption"}
+    batches = [inputs for inputs, *_ in requests(records, "test").as_numpy_iterator()]
+    rows = {name: next(b for b in batches if b[f"{task}_candidates"].shape[1]) for name, task in tasks.items()}
+    asked = {name: raw_request(records, tasks[name], inputs) for name, inputs in rows.items()}
+    assert {value.dtype.kind for raw in asked.values() for value in raw.values()} == set("Oif")
+    answered = _ask(export, asked, tmp_path)
+    assert set(answered) == set(tasks)
+    for name, inputs in rows.items():
+        expected, real = np.asarray(model(inputs, training=False)[tasks[name]]), inputs[f"{tasks[name]}_candidates"] > 0
+        assert np.ptp(expected[real]) > 0.1 and answered[name].dtype == np.float32
+        np.testing.assert_allclose(answered[name][real], expected[real], rtol=1e-5, atol=1e-5)
+
+
+def test_what_asks_for_xla_loads_there_and_then_fails(tmp_path: Path) -> None:
+    module, export, three = tf.Module(), str(tmp_path / "export"), np.array([3.0], np.float32)
+    module.double = tf.function(lambda x: {"scores": 2.0 * x}, jit_compile=True)
+    tf.saved_model.save(module, export, module.double.get_concrete_function(tf.TensorSpec([None], tf.float32, "x")))
+    here = LoadedModel(export)
+    np.testing.assert_array_equal(here.run("serving_default", {"x": three})["scores"], [6.0])
+    here.close()
+    with pytest.raises(RuntimeError, match=r"in run\n(.*\n)*.*XLA compilation disabled"):
+        _ask(export, {"serving_default": {"x": three}}, tmp_path)
+
+
+if __name__ == "__main__":
+    answer(*sys.argv[1:])

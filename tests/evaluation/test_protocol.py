@@ -1,0 +1,66 @@
+"""Scoring a part of the data by a model and by the baselines."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from atrank_tf.data import Batching, Part, Records, positive_counts, requests
+from atrank_tf.evaluation import BASELINES, evaluate, score_model, score_popularity, score_repetition
+from atrank_tf.models import Ranker
+
+SETTINGS = Batching(evaluation_batch_size=17)
+
+
+def test_model_scores_are_those_of_the_whole_model_in_order(
+    records: Records, make_model: Callable[..., Ranker]
+) -> None:
+    model = make_model()
+    scored = score_model(model, records, "test", SETTINGS)
+    assert set(scored) == {"next_purchase", "next_redemption"}
+    place = dict.fromkeys(scored, 0)
+    for inputs, labels, weights, users in requests(records, "test", settings=SETTINGS).as_numpy_iterator():
+        task = next(task for task in labels if labels[task].shape[1])
+        rows = slice(place[task], place[task] + len(users))
+        place[task] += len(users)
+        width = labels[task].shape[1]
+        expected = np.asarray(model(inputs, training=False)[task])
+        mask = weights[task] > 0
+        np.testing.assert_allclose(scored[task].scores[rows, :width][mask], expected[mask], rtol=1e-5, atol=1e-5)
+        np.testing.assert_array_equal(scored[task].mask[rows, :width], mask)
+        np.testing.assert_array_equal(scored[task].labels[rows, :width], labels[task])
+        assert scored[task].users[rows].tolist() == users.astype(str).tolist()
+    assert {task: len(requests_.users) for task, requests_ in scored.items()} == place
+
+
+def test_popularity_counts_training_positives_only(records: Records) -> None:
+    scored = score_popularity(records, Part.TEST, ["next_purchase"], SETTINGS)["next_purchase"]
+    counts = positive_counts(records, "next_purchase")
+    inputs, *_ = next(requests(records, "test", tasks=["next_purchase"], settings=SETTINGS).as_numpy_iterator())
+    expected = np.log1p(counts[inputs["next_purchase_candidates"]])
+    np.testing.assert_allclose(scored.scores[: len(expected)], expected)
+
+
+def test_repetition_counts_this_users_whole_history_of_the_group(records: Records) -> None:
+    scored = score_repetition(records, Part.TEST, ["next_purchase"], SETTINGS)["next_purchase"]
+    batches: Any = requests(records, "test", tasks=["next_purchase"], settings=SETTINGS, whole_history=True)
+    place = 0
+    for inputs, *_ in batches.as_numpy_iterator():
+        for history, candidates in zip(inputs["purchase_id"], inputs["next_purchase_candidates"], strict=True):
+            expected = [np.log1p((history == candidate).sum()) for candidate in candidates]
+            np.testing.assert_allclose(scored.scores[place], expected)
+            place += 1
+    assert place == len(scored.users)
+
+
+@pytest.mark.parametrize("name", sorted(BASELINES))
+def test_every_baseline_scores_every_task_on_the_models_requests(
+    records: Records, make_model: Callable[..., Ranker], name: str
+) -> None:
+    model = score_model(make_model(), records, "validation", SETTINGS)
+    baseline = BASELINES[name](records, "validation", list(model), SETTINGS)
+    for task, scored in model.items():
+        np.testing.assert_array_equal(baseline[task].users, scored.users)
+        np.testing.assert_array_equal(baseline[task].labels, scored.labels)
+        assert set(evaluate(baseline[task])) == set(evaluate(scored))

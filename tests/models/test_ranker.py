@@ -1,0 +1,101 @@
+"""What all rankers share: checks, catalogs, the start of the item bias."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from atrank_tf.data import Records, positive_counts
+from atrank_tf.models import ATRank, ATRankConfig, Ranker, RankerConfig
+from atrank_tf.schema import load_schema
+
+
+def _rank(counts: np.ndarray) -> np.ndarray:
+    return np.argsort(np.argsort(counts))
+
+
+def test_an_untrained_model_that_starts_at_popularity_ranks_by_it(
+    records: Records, make_model: Callable[..., Ranker]
+) -> None:
+    model = make_model(ranking=["dot"])
+    counts = positive_counts(records, "next_purchase")
+    model.start_at_popularity("next_purchase", counts)
+    bias = model.get_layer("item_bias_next_purchase").embeddings.numpy()[:, 0]
+    rows = records.catalogs["product"].table_rows
+    assert bias[0] == 0
+    known = rows > 1
+    expected = np.log((counts + 1) / (counts[known].mean() + 1))
+    np.testing.assert_allclose(bias[rows[known]], expected[known], rtol=1e-5, atol=1e-5)
+    rare = (rows == 1) & (np.arange(len(rows)) > 1)
+    shared = counts[(rows == 1)].mean()
+    assert bias[1] == pytest.approx(np.log((shared + 1) / (counts[known].mean() + 1)), abs=1e-5)
+    assert not rare.any() or counts[rare].max() < counts[known].max()
+
+
+def test_without_an_item_bias_it_does_nothing(records: Records, make_model: Callable[..., Ranker]) -> None:
+    model = make_model(item_bias=False)
+    before = [weight.numpy() for weight in model.weights]
+    model.start_at_popularity("next_purchase", positive_counts(records, "next_purchase"))
+    for old, new in zip(before, model.weights, strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_catalogs_are_inside_the_model(records: Records, make_model: Callable[..., Ranker]) -> None:
+    model = make_model()
+    found = model.get_layer("catalog_coupon")(np.array([2, 5]))
+    expected = records.catalogs["coupon"]
+    np.testing.assert_array_equal(found["coupon_id"], expected.table_rows[[2, 5]])
+    width = expected.features["category"].shape[1]
+    np.testing.assert_array_equal(np.asarray(found["category"])[:, :width], expected.features["category"][[2, 5]])
+
+
+def test_a_schema_without_sizes_is_refused(schema_file: Any) -> None:
+    with pytest.raises(ValueError, match="Expected a prepared schema"):
+        ATRank(load_schema(str(schema_file)), ATRankConfig(), None)
+
+
+def test_a_missing_catalog_is_named(records: Records) -> None:
+    with pytest.raises(ValueError, match="Expected a catalog of entity 'coupon'"):
+        ATRank(records.schema, ATRankConfig(width=8, spaces=2), {"product": records.catalogs["product"]})
+
+
+def test_records_of_another_schema_are_refused_with_the_difference(
+    records: Records, make_model: Callable[..., Ranker]
+) -> None:
+    model = make_model()
+    model.check_schema(records.schema)
+    groups = {**records.schema.groups, "purchase": replace(records.schema.groups["purchase"], max_length=7)}
+    with pytest.raises(ValueError, match=r"\[groups\] differs: .*'max_length': 7"):
+        model.check_schema(replace(records.schema, groups=groups))
+
+
+def test_an_unknown_task_is_refused(records: Records) -> None:
+    with pytest.raises(ValueError, match=r"Unknown task 'next_purchas' in \[model\]\. Did you mean"):
+        ATRank(records.schema, {"tasks": ["next_purchas"]}, None)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"width": 0}, "width must be positive. Received: width=0"),
+        ({"dropout": 1.0}, "dropout must be at least 0 and below 1. Received: dropout=1.0"),
+        ({"l2": -0.1}, "l2 must not be negative"),
+        ({"ranking": ()}, "Expected at least one ranking network"),
+        ({"ranking": ("dnm",)}, "Unknown ranking network 'dnm' in \\[model\\]. Did you mean \"dnn\""),
+        ({"combine": "summ"}, "Unknown combine 'summ' in \\[model\\]. Did you mean \"sum\""),
+        ({"activation": "rellu"}, "Unknown activation 'rellu' in \\[model\\]. Did you mean \"relu\""),
+        ({"hidden": (4, 0)}, "hidden widths must be positive. Received: hidden=\\[4, 0\\]"),
+    ],
+)
+def test_choices_of_every_ranker_are_checked(config: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        RankerConfig(**config)
+
+
+def test_a_ranker_needs_a_subclass() -> None:
+    with pytest.raises(TypeError, match="Ranker has no encoder of its own"):
+        Ranker.make_encoder(RankerConfig())
+    with pytest.raises(TypeError, match="Ranker has no reader of its own"):
+        Ranker.make_reader(RankerConfig())
