@@ -134,7 +134,7 @@ class CppSession:
 def answer(saved_model_dir: str, asked: str, answered: str) -> None:
     """Runs every signature without XLA: `<signature>/<input>` of one .npz file -> `<signature>` of another."""
     library = c_library()
-    library[DISABLE_XLA]()
+    getattr(library, DISABLE_XLA)()
     session = CppSession(library, saved_model_dir)
     found = {}
     with np.load(asked) as given:
