@@ -18,6 +18,8 @@ def run(main: Callable[[], None]) -> None:
     """
     with quiet_start():
         tf.config.list_logical_devices()  # Otherwise `app.run` finds the devices, and TensorFlow tells of each.
+    flags.FLAGS.set_default("verbosity", logging.WARNING)  # Not a line for every file that TensorFlow writes.
+    tf.get_logger().setLevel("ERROR")
     app.run(lambda argv: _guarded(main, argv), flags_parser=_parse)
 
 

@@ -23,21 +23,21 @@ def score_model(
     Returns:
         task -> scored requests; a task without a request in this part is left out.
     """
-    tasks = {task: tf.function(model.scorer(task), reduce_retracing=True) for task in model.tasks}
-    encode = tf.function(model.encoder(), reduce_retracing=True)
+    encode = _traced_once(model.encoder())
+    scorers = {task: _traced_once(model.scorer(task)) for task in model.tasks}
 
     def score(task: str, inputs: dict[str, Any]) -> np.ndarray:
-        history = {name: inputs[name] for name in encoder_names}
-        wanted = {name: inputs[name] for name in scorer_names[task]}
-        scores: np.ndarray = tasks[task]({**wanted, **encode(history)})[task].numpy()
-        return scores
+        logits: np.ndarray = scorers[task]({**inputs, **encode(inputs)})[task].numpy()
+        return logits
 
-    encoder_names = [tensor.name for tensor in model.encoder().inputs]
-    scorer_names = {
-        task: [tensor.name for tensor in model.scorer(task).inputs if tensor.name not in ("memory", "mask")]
-        for task in model.tasks
-    }
     return _score(score, model.tasks, records, part, settings, "model", whole_history=False)
+
+
+def _traced_once(model: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Returns a graph function of a Keras model that takes batches of any size, and picks its inputs from more."""
+    specs = {tensor.name: tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in model.inputs}
+    function = tf.function(lambda inputs: model(inputs, training=False), input_signature=[specs])
+    return lambda inputs: function({name: inputs[name] for name in specs})
 
 
 def score_popularity(

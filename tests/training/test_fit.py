@@ -24,7 +24,7 @@ EXPERIMENT = experiment_from_dict(
     {
         "model": {"name": "atrank", "width": 8, "spaces": 2, "feed_forward": 8, "hidden": [8], "dropout": 0.3},
         "batching": {"batch_size": 32},
-        "training": {"epochs": 4, "learning_rate": 0.01, "decay_at": [0.6], "clip_norm": 1.0},
+        "training": {"epochs": 3, "learning_rate": 0.01, "decay_at": [0.6], "clip_norm": 1.0},
     }
 )
 
@@ -77,12 +77,12 @@ def test_8_the_same_seed_gives_the_same_weights(records: Records, whole: Any, tm
 def test_8_killed_and_resumed_gives_the_same_weights_as_never_killed(
     records: Records, whole: Any, tmp_path: Path
 ) -> None:
-    for epoch in (1, 3):  # Killed twice, resumed twice.
+    for epoch in (1, 2):  # Killed twice, resumed twice.
         with pytest.raises(InterruptedError):
             train(records, EXPERIMENT, str(tmp_path), callbacks=[Stop(epoch)])
     _assert_equal(_train(records, tmp_path), whole[1])
     found, expected = (json.loads((folder / "training.json").read_text()) for folder in (tmp_path, whole[0]))
-    assert [entry["epoch"] for entry in found["history"]] == [0, 1, 2, 3]
+    assert [entry["epoch"] for entry in found["history"]] == [0, 1, 2]
     assert found == expected
 
 
