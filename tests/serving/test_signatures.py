@@ -11,7 +11,7 @@ import tensorflow as tf
 from atrank_tf.data import RawValues, Records, requests
 from atrank_tf.models import Ranker
 from atrank_tf.serving import LoadedModel, export_savedmodel, lint
-from atrank_tf.serving.signatures import request_signature
+from atrank_tf.serving.signatures import _newest, _value_rows, request_signature
 
 
 @pytest.fixture(scope="module")
@@ -139,3 +139,35 @@ def test_what_tensorflow_serving_cannot_run_is_not_published(
     with pytest.raises(ValueError, match="Found: an op that it does not know"):
         export_savedmodel(model, RawValues.of(records), str(tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_of_more_behaviors_than_max_length_the_newest_count_and_later_ones_win_ties() -> None:
+    timestamp = tf.constant([[30, 10, 20, 30, 0], [0, 0, 5, 0, 0]], tf.int64)
+    picked = [set(row) for row in _newest(timestamp, 2).numpy().tolist()]
+    assert picked[0] == {0, 3}
+    assert 2 in picked[1]
+    assert [set(row) for row in _newest(timestamp[:1], 1).numpy().tolist()] == [{3}]
+    assert sorted(_newest(timestamp, 9).numpy()[0].tolist()) == [0, 1, 2, 3, 4]
+    assert _newest(timestamp[:, :0], 3).shape == (2, 0)
+
+
+def test_a_longer_history_scores_as_its_newest_part(loaded: Any, records: Records) -> None:
+    inputs, *_ = next(requests(records, "test", tasks=["next_purchase", "next_redemption"]).as_numpy_iterator())
+    full = int(np.argmax((inputs["purchase_id"] > 0).sum(axis=1)))
+    assert (inputs["purchase_id"][full] > 0).sum() == records.schema.groups["purchase"].max_length
+    raw = {name: value[full : full + 1] for name, value in raw_request(records, "next_purchase", inputs).items()}
+    longer = dict(raw)
+    for column, older in (("id", "p1"), ("action", "regular"), ("timestamp", 1)):
+        name = f"purchase_{column}"
+        longer[name] = np.concatenate([np.full((1, 3), older, raw[name].dtype), raw[name]], axis=1)
+    np.testing.assert_allclose(
+        loaded.run("next_purchase", longer)["scores"], loaded.run("next_purchase", raw)["scores"], rtol=1e-5, atol=1e-5
+    )
+
+
+def test_several_values_come_in_the_width_of_training_and_none_at_all_is_unknown() -> None:
+    rows = tf.constant([[5, 0, 6, 7], [0, 0, 0, 0]], tf.int64)
+    assert _value_rows(rows, 3).numpy().tolist() == [[5, 0, 6], [1, 0, 0]]
+    assert _value_rows(rows[:, :1], 3).numpy().tolist() == [[5, 0, 0], [1, 0, 0]]
+    assert _value_rows(rows[:, :0], 2).numpy().tolist() == [[1, 0], [1, 0]]
+    assert _value_rows(rows[:, tf.newaxis, :2], 2).numpy().tolist() == [[[5, 0]], [[1, 0]]]
