@@ -69,6 +69,7 @@ def train(records: Records, experiment: Experiment, model_dir: str, *, callbacks
     batches = _batches(records, experiment, model, 0)
     compile_model(model, settings, steps=settings.epochs * batches.steps)
     done = backup.restore(model)
+    _write_json(f"{model_dir}/{TRAINING_FILE}", {**identity, "finished": False})  # From here on the folder is taken.
     finished = done >= settings.epochs or (settings.patience and done - 1 - checkpoint.best_epoch >= settings.patience)
     if not (done and finished):
         model.fit(
@@ -152,10 +153,9 @@ def _batches(records: Records, experiment: Experiment, model: Ranker, first_epoc
 
 
 def _is_current(model_dir: str, identity: dict[str, Any]) -> bool:
-    """Whether the folder holds this training, finished. Claims an empty folder for it."""
+    """Whether the folder holds this training, finished; another training is refused."""
     path = f"{model_dir}/{TRAINING_FILE}"
     if not tf.io.gfile.exists(path):
-        _write_json(path, {**identity, "finished": False})
         return False
     with tf.io.gfile.GFile(path) as file:
         found = json.load(file)

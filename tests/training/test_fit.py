@@ -119,6 +119,13 @@ def test_a_finished_training_is_current_and_another_one_is_refused(records: Reco
         train(records, other, str(folder))
 
 
+def test_an_experiment_that_cannot_start_does_not_take_the_folder(records: Records, tmp_path: Path) -> None:
+    wrong = replace(EXPERIMENT, model=replace(EXPERIMENT.model, tasks=("next_purchas",)))
+    with pytest.raises(ValueError, match="Unknown task 'next_purchas'"):
+        train(records, wrong, str(tmp_path))
+    assert not (tmp_path / "training.json").exists()
+
+
 def test_patience_ends_the_training(records: Records, tmp_path: Path) -> None:
     impatient = replace(EXPERIMENT, training=replace(EXPERIMENT.training, epochs=30, patience=1, learning_rate=1e-9))
     train(records, impatient, str(tmp_path))
