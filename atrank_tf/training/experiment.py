@@ -21,6 +21,9 @@ class Training:
         decay: factor of one decay.
         clip_norm: largest global norm of the gradient; 0 for no clipping.
         patience: epochs without a better validation AUC after which training stops; 0 for never.
+        start_at_popularity: whether the item bias of tasks with sampled negatives starts at the log of how often each
+            object was a training positive. Saves epochs where objects are counted often; where most are counted a few
+            times it overfits, since each training positive is in its own count.
         seed: of weights, order, dropout and negatives.
     """
 
@@ -30,6 +33,7 @@ class Training:
     decay: float = 0.1
     clip_norm: float = 0.0
     patience: int = 0
+    start_at_popularity: bool = False
     seed: int = 1
 
     def __post_init__(self) -> None:

@@ -62,7 +62,7 @@ def train(records: Records, experiment: Experiment, model_dir: str, *, callbacks
     RawValues.of(records).save(f"{model_dir}/{VALUES_FILE}")
     model = MODELS[experiment.name](records.schema, experiment.model, records.catalogs, name=experiment.name)
     for task in model.tasks:
-        if records.schema.tasks[task].candidates is Candidates.SAMPLED:
+        if settings.start_at_popularity and records.schema.tasks[task].candidates is Candidates.SAMPLED:
             model.start_at_popularity(task, positive_counts(records, task))
     checkpoint = BestCheckpoint(f"{model_dir}/{MODEL_FILE}", model.tasks, settings.patience)
     backup = Backup(backup_file, checkpoint)

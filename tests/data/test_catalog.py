@@ -93,7 +93,7 @@ def test_save_and_load(tmp_path, integers):
 
 
 def test_no_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"Expected a catalog at .*x\.npz\. Found none\."):
+    with pytest.raises(FileNotFoundError, match=r"Expected a file of arrays at .*x\.npz\. Found none\."):
         Catalog.load(str(tmp_path / "x.npz"))
 
 

@@ -24,7 +24,13 @@ EXPERIMENT = experiment_from_dict(
     {
         "model": {"name": "atrank", "width": 8, "spaces": 2, "feed_forward": 8, "hidden": [8], "dropout": 0.3},
         "batching": {"batch_size": 32},
-        "training": {"epochs": 3, "learning_rate": 0.01, "decay_at": [0.6], "clip_norm": 1.0},
+        "training": {
+            "epochs": 3,
+            "learning_rate": 0.01,
+            "decay_at": [0.6],
+            "clip_norm": 1.0,
+            "start_at_popularity": True,
+        },
     }
 )
 
