@@ -21,7 +21,7 @@ help:  ## list the targets
 
 $(VENV)/.installed: setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.11 ...")'
-	@echo "== installing into $(VENV) (about 1 minute, 2 GB)"
+	@echo "== installing into $(VENV) (about 1 minute, 3 GB)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[demo,serving,dev]'
 	@touch $@

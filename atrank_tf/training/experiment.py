@@ -22,8 +22,8 @@ class Training:
         clip_norm: largest global norm of the gradient; 0 for no clipping.
         patience: epochs without a better validation AUC after which training stops; 0 for never.
         start_at_popularity: whether the item bias of tasks with sampled negatives starts at the log of how often each
-            object was a training positive. Saves epochs where objects are counted often; where most are counted a few
-            times it overfits, since each training positive is in its own count.
+            object was a training positive. Meant for objects that are counted often: each training positive is in its
+            own count, which may overfit where most are counted a few times.
         seed: of weights, order, dropout and negatives.
     """
 
