@@ -4,12 +4,14 @@ from atrank_tf.data.arrays import load_arrays, save_arrays
 from atrank_tf.data.batching import input_signature
 from atrank_tf.data.batching_settings import Batching
 from atrank_tf.data.catalog import Catalog
-from atrank_tf.data.dataset import TrainingBatches, evaluation_batches, requests, training_batches
+from atrank_tf.data.dataset import evaluation_batches, requests, training_batches
+from atrank_tf.data.epochs import TrainingBatches
 from atrank_tf.data.prepare import prepare
 from atrank_tf.data.raw_values import RawValues
 from atrank_tf.data.records import Records
 from atrank_tf.data.target_counts import count_targets, positive_counts
 from atrank_tf.data.targets import Part
+from atrank_tf.data.timeline_dataset import timeline_batches
 
 __all__ = [
     "Batching",
@@ -26,5 +28,6 @@ __all__ = [
     "prepare",
     "requests",
     "save_arrays",
+    "timeline_batches",
     "training_batches",
 ]

@@ -39,7 +39,7 @@ def history_inputs(chunk: Chunk, targets: Targets) -> dict[str, Any]:
     inputs: dict[str, Any] = {"now": targets.now}
     for name, rows in chunk.groups.items():
         start, end = targets.starts[name], targets.ends[name]
-        gather, mask = _windows(start, end)
+        gather, mask = windows(start, end)
         for column in ("id", "action", "timestamp"):
             inputs[f"{name}_{column}"] = _pick(getattr(rows, column), gather, mask)
     for column, values in chunk.profile.items():
@@ -68,21 +68,25 @@ def candidate_inputs(chunk: Chunk, targets: Targets, schema: Schema, task_name: 
         labels = tf.concat([tf.ones_like(positive, tf.float32), tf.zeros_like(negatives, tf.float32)], axis=1)
         return {f"{task_name}_candidates": candidates}, labels, tf.cast(candidates > 0, tf.float32)
     requests = chunk.requests[task_name]
-    gather, mask = _windows(tf.gather(requests.starts, targets.index), tf.gather(requests.ends, targets.index))
+    gather, mask = windows(tf.gather(requests.starts, targets.index), tf.gather(requests.ends, targets.index))
     inputs = {f"{task_name}_candidates": _pick(requests.id, gather, mask)}
     for column, values in requests.context.items():
         inputs[f"{task_name}_{column}"] = _pick(values, gather, mask)
     return inputs, _pick(tf.cast(requests.label, tf.float32), gather, mask), tf.cast(mask, tf.float32)
 
 
-def no_candidates(schema: Schema, task_name: str, rows: Any) -> tuple[dict[str, Any], Any, Any]:
-    """Returns `candidate_inputs` of a task that has no candidates in this batch of `rows` requests: N = 0."""
+def no_candidates(schema: Schema, task_name: str, shape: Any) -> tuple[dict[str, Any], Any, Any]:
+    """Returns `candidate_inputs` of a task that has no candidates in this batch: N = 0.
+
+    `shape` is what stands before N: [B], or [B, P].
+    """
     task = schema.tasks[task_name]
-    empty = tf.zeros([rows, 0], tf.float32)
-    inputs: dict[str, Any] = {f"{task_name}_candidates": tf.zeros([rows, 0], tf.int64)}
+    none = tf.concat([shape, [0]], axis=0)
+    empty = tf.zeros(none, tf.float32)
+    inputs: dict[str, Any] = {f"{task_name}_candidates": tf.zeros(none, tf.int64)}
     for column, feature in task.context.features.items():
-        shape = [rows, 0] if feature.max_values == 1 else [rows, 0, feature.max_values]
-        inputs[f"{task_name}_{column}"] = tf.zeros(shape, tf.int64)
+        values = none if feature.max_values == 1 else tf.concat([none, [feature.max_values]], axis=0)
+        inputs[f"{task_name}_{column}"] = tf.zeros(values, tf.int64)
     inputs |= {f"{task_name}_{column}": empty for column in task.context.dense}
     return inputs, empty, empty
 
@@ -106,7 +110,7 @@ def input_signature(schema: Schema, tasks: Mapping[str, Any] | tuple[str, ...]) 
     return signature
 
 
-def _windows(start: Any, end: Any) -> tuple[Any, Any]:
+def windows(start: Any, end: Any) -> tuple[Any, Any]:
     """Returns flat positions [B, longest] of each window and which of them are real, bool [B, longest]."""
     width = tf.reduce_max(tf.concat([end - start, tf.zeros([1], tf.int64)], axis=0))
     positions = start[:, tf.newaxis] + tf.range(width)[tf.newaxis, :]

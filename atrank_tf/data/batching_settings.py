@@ -8,7 +8,8 @@ class Batching:
     """How batches are made of records.
 
     Args:
-        batch_size: requests in a batch.
+        batch_size: requests in a batch, of models that encode each request's history.
+        batch_tokens: places of behaviors in a batch, padding included, of models that encode whole timelines.
         targets_per_user: most targets of a user and task in one pass, drawn anew each epoch; 0 means all.
         negatives: sampled negatives per positive in training; 0 means as many as the schema says.
         min_history: fewest behaviors that a training target must have before it.
@@ -17,6 +18,7 @@ class Batching:
     """
 
     batch_size: int = 256
+    batch_tokens: int = 4096
     targets_per_user: int = 0
     negatives: int = 0
     min_history: int = 1
@@ -24,8 +26,8 @@ class Batching:
     evaluation_targets_per_user: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("batch_size", 1), ("evaluation_batch_size", 1)):
-            if getattr(self, name) < least:
+        for name in ("batch_size", "batch_tokens", "evaluation_batch_size"):
+            if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive. Received: {name}={getattr(self, name)} in [batching].")
         for name in ("targets_per_user", "negatives", "min_history", "evaluation_targets_per_user"):
             if getattr(self, name) < 0:

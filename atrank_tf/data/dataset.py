@@ -2,25 +2,26 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import tensorflow as tf
 
 from atrank_tf.data import batching
 from atrank_tf.data.batching_settings import Batching
 from atrank_tf.data.chunk import parse
-from atrank_tf.data.negatives import NegativeSampler
+from atrank_tf.data.epochs import TrainingBatches, epochs
+from atrank_tf.data.negatives import NegativeSampler, training_negatives
 from atrank_tf.data.records import Records
-from atrank_tf.data.target_counts import EVALUATION_SEED, chunk_targets, count_targets, read_chunks, sum_over_chunks
+from atrank_tf.data.target_counts import (
+    EVALUATION_SEED,
+    chunk_targets,
+    count_targets,
+    read_chunks,
+    sum_over_chunks,
+    task_names,
+)
 from atrank_tf.data.targets import Part
-from atrank_tf.schema import Candidates, Negatives, Schema, suggestion
-
-
-class TrainingBatches(NamedTuple):
-    """An endless `tf.data.Dataset` of training batches, and how many of them make an epoch."""
-
-    dataset: Any
-    steps: int
+from atrank_tf.schema import Candidates, Schema
 
 
 def training_batches(
@@ -52,27 +53,13 @@ def training_batches(
         ValueError: an unknown task, or a task without a single training target.
     """
     settings = settings or Batching()
-    names = _task_names(records.schema, tasks)
+    names = task_names(records.schema, tasks)
     steps = {name: _training_steps(records, name, settings) for name in names}
-    schedule = tf.constant([place for place, name in enumerate(names) for _ in range(steps[name])], tf.int64)
 
-    def one_epoch(epoch: Any) -> Any:
-        seeds = tf.stack([tf.constant(seed, tf.int64), epoch])
-        streams = [
-            _batches(records, name, names, Part.TRAINING, settings, seeds, records.schema).take(steps[name])
-            for name in names
-        ]
-        if len(streams) == 1:
-            return streams[0]
-        turns = tf.gather(schedule, tf.argsort(tf.random.stateless_uniform([len(schedule)], seeds, dtype=tf.float64)))
-        return tf.data.Dataset.choose_from_datasets(
-            streams, tf.data.Dataset.from_tensor_slices(turns), stop_on_empty_dataset=False
-        )
+    def one_epoch(name: str, seeds: Any) -> Any:
+        return _batches(records, name, names, Part.TRAINING, settings, seeds, records.schema).map(_unnamed)
 
-    # One endless dataset, not one that starts a new epoch whenever it is iterated: Keras opens iterators that it does
-    # not use, and their prefetching would take epochs away at random.
-    dataset = tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(one_epoch)
-    return TrainingBatches(dataset.map(lambda *batch: batch[:3]).prefetch(tf.data.AUTOTUNE), sum(steps.values()))
+    return epochs(one_epoch, steps, seed=seed, first_epoch=first_epoch)
 
 
 def evaluation_batches(
@@ -84,11 +71,11 @@ def evaluation_batches(
     """
     settings = settings or Batching()
     size = settings.evaluation_batch_size
-    names = _task_names(records.schema, tasks)
+    names = task_names(records.schema, tasks)
     steps = sum(
         sum_over_chunks(records, name, Part(part), settings, lambda n: (n + size - 1) // size) for name in names
     )
-    batches = requests(records, part, tasks=names, settings=settings).map(lambda *batch: batch[:3])
+    batches = requests(records, part, tasks=names, settings=settings).map(_unnamed)
     return batches.apply(tf.data.experimental.assert_cardinality(steps))
 
 
@@ -105,7 +92,7 @@ def requests(
     `whole_history` leaves histories uncut by `max_length`, for a baseline that reads all of them.
     """
     settings = settings or Batching()
-    names = _task_names(records.schema, tasks)
+    names = task_names(records.schema, tasks)
     seeds = tf.constant([EVALUATION_SEED, 0], tf.int64)
     schema = _uncut(records.schema) if whole_history else records.schema
     streams = [_batches(records, name, names, Part(part), settings, seeds, schema) for name in names]
@@ -135,7 +122,9 @@ def _batches(
     sampler = None
     if spec.candidates is Candidates.SAMPLED:
         catalog = records.catalogs[schema.groups[spec.group].entity]
-        sampler = NegativeSampler(catalog, _negatives(spec.negatives, part, settings))
+        training = part is Part.TRAINING
+        negatives = training_negatives(spec.negatives, settings) if training else spec.negatives
+        sampler = NegativeSampler(catalog, negatives)
     batch_size = settings.batch_size if part is Part.TRAINING else settings.evaluation_batch_size
 
     def chunk_batches(chunk_number: Any, serialized: Any) -> Any:
@@ -156,7 +145,9 @@ def _batches(
             all_labels, all_weights = {task: labels}, {task: weights}
             for other in tasks:
                 if other != task:
-                    more, all_labels[other], all_weights[other] = batching.no_candidates(schema, other, tf.size(chosen))
+                    more, all_labels[other], all_weights[other] = batching.no_candidates(
+                        schema, other, [tf.size(chosen)]
+                    )
                     inputs |= more
             return inputs, all_labels, all_weights, tf.gather(chunk.user_id, picked.user)
 
@@ -170,16 +161,6 @@ def _uncut(schema: Schema) -> Schema:
     return replace(schema, groups={name: replace(g, max_length=2**40) for name, g in schema.groups.items()})
 
 
-def _negatives(declared: Negatives, part: Part, settings: Batching) -> Negatives:
-    if part is not Part.TRAINING or not settings.negatives:
-        return declared
-    total = declared.uniform + declared.popularity
-    uniform = round(settings.negatives * declared.uniform / total)
-    return replace(declared, uniform=uniform, popularity=settings.negatives - uniform)
-
-
-def _task_names(schema: Schema, tasks: Sequence[str] | None) -> list[str]:
-    for name in tasks or ():
-        if name not in schema.tasks:
-            raise ValueError(f"Unknown task {name!r}. {suggestion(name, schema.tasks)}")
-    return list(tasks or schema.tasks)
+def _unnamed(inputs: Any, labels: Any, weights: Any, _: Any) -> Any:
+    """Leaves the user ids out."""
+    return inputs, labels, weights

@@ -1,10 +1,12 @@
 """Sampled negatives: fresh ones for each epoch, never one of the user's positives."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from atrank_tf.data.batching_settings import Batching
 from atrank_tf.data.catalog import Catalog
 from atrank_tf.data.chunk import SPAN, Chunk, first_at_least
 from atrank_tf.data.targets import positive_behaviors
@@ -72,3 +74,11 @@ class NegativeSampler:
         by_count = first_at_least(self._cumulative, tf.reshape(weight, [-1]) + 1)
         places = tf.concat([evenly, tf.reshape(by_count, tf.shape(weight))], axis=1)
         return tf.gather(self._rows, tf.minimum(places, tf.size(self._rows, tf.int64) - 1))
+
+
+def training_negatives(declared: Negatives, settings: Batching) -> Negatives:
+    """Returns the negatives of training: as many as the settings say, divided between the kinds as declared."""
+    if not settings.negatives:
+        return declared
+    uniform = round(settings.negatives * declared.uniform / (declared.uniform + declared.popularity))
+    return replace(declared, uniform=uniform, popularity=settings.negatives - uniform)

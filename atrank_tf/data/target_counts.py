@@ -1,6 +1,6 @@
 """One pass over the records: which users are read together, how many targets there are, what was positive."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,8 +9,8 @@ import tensorflow as tf
 from atrank_tf.data.batching_settings import Batching
 from atrank_tf.data.chunk import Chunk, parse
 from atrank_tf.data.records import Records
-from atrank_tf.data.targets import Part, Targets, choose_per_user, find_targets, history_lengths
-from atrank_tf.schema import Candidates, Schema
+from atrank_tf.data.targets import Part, Targets, choose_per_user, choose_run, find_targets, history_lengths
+from atrank_tf.schema import Candidates, Schema, suggestion
 
 USERS_PER_CHUNK = 2048
 """Users whose timelines are in memory at a time. A constant, so that evaluation draws the same negatives everywhere."""
@@ -41,6 +41,25 @@ def chunk_targets(chunk: Chunk, schema: Schema, task: str, part: Part, settings:
         return choose_per_user(targets, settings.evaluation_targets_per_user, seed)
     long_enough = tf.where(history_lengths(targets) >= settings.min_history)[:, 0]
     return choose_per_user(targets.take(long_enough), settings.targets_per_user, seed)
+
+
+def chunk_timelines(chunk: Chunk, schema: Schema, task: str, settings: Batching, seed: Any) -> Targets:
+    """Returns the training targets of a chunk that one pass takes, of each user neighbors in time."""
+    targets = find_targets(chunk, schema, task, Part.TRAINING)
+    long_enough = tf.where(history_lengths(targets) >= settings.min_history)[:, 0]
+    return choose_run(targets.take(long_enough), settings.targets_per_user, seed)
+
+
+def task_names(schema: Schema, tasks: Sequence[str] | None) -> list[str]:
+    """Returns the tasks asked for, all of the schema for None.
+
+    Raises:
+        ValueError: the schema has no such task.
+    """
+    for name in tasks or ():
+        if name not in schema.tasks:
+            raise ValueError(f"Unknown task {name!r}. {suggestion(name, schema.tasks)}")
+    return list(tasks or schema.tasks)
 
 
 def count_targets(records: Records, task: str, part: Part | str, settings: Batching | None = None) -> int:

@@ -77,6 +77,13 @@ def history_lengths(targets: Targets) -> Any:
     return tf.add_n([targets.ends[name] - targets.starts[name] for name in targets.ends])
 
 
+def place_in_user(user: Any) -> Any:
+    """Returns 0, 1, 2, ... within each run of equal values of `user`, int64 [M]."""
+    begins = tf.concat([tf.ones([1], tf.bool), user[1:] != user[:-1]], axis=0)[: tf.size(user)]
+    run = tf.cumsum(tf.cast(begins, tf.int64)) - 1
+    return tf.range(tf.size(user, tf.int64), dtype=tf.int64) - tf.gather(tf.where(begins)[:, 0], run)
+
+
 def choose_per_user(targets: Targets, most: int, seed: Any) -> Targets:
     """Returns at most `most` targets of each user, drawn evenly; all of them if `most` is 0.
 
@@ -86,22 +93,30 @@ def choose_per_user(targets: Targets, most: int, seed: Any) -> Targets:
         return targets
     draw = tf.random.stateless_uniform([tf.size(targets.user)], seed, dtype=tf.float64)
     order = tf.argsort(tf.cast(targets.user, tf.float64) + draw)
-    chosen = tf.where(_place_in_user(tf.gather(targets.user, order)) < most)[:, 0]
+    chosen = tf.where(place_in_user(tf.gather(targets.user, order)) < most)[:, 0]
     return targets.take(tf.sort(tf.gather(order, chosen)))
+
+
+def choose_run(targets: Targets, most: int, seed: Any) -> Targets:
+    """As `choose_per_user`, but what is drawn of a user are neighbors in time."""
+    if not most:
+        return targets
+    place = place_in_user(targets.user)
+    from_the_end = tf.reverse(place_in_user(tf.reverse(targets.user, [0])), [0])
+    count = place + from_the_end + 1
+    begins = tf.where(place == 0)[:, 0]
+    spare = tf.maximum(tf.gather(count, begins) - most, 0) + 1  # How many runs there are to choose from.
+    draw = tf.random.stateless_uniform(tf.shape(begins), seed, dtype=tf.float64)
+    start = tf.cast(draw * tf.cast(spare, tf.float64), tf.int64)
+    start = tf.repeat(start, tf.gather(count, begins))
+    return targets.take(tf.where((place >= start) & (place < start + most))[:, 0])
 
 
 def _inside(user: Any, now: Any, split: Split, part: Part) -> Any:
     if split.kind is SplitKind.BY_TIME:
         validation, test = now >= split.validation_from, now >= split.test_from
         return {Part.TRAINING: ~validation, Part.VALIDATION: validation & ~test, Part.TEST: test}[part]
-    from_the_end = tf.reverse(_place_in_user(tf.reverse(user, [0])), [0])
+    from_the_end = tf.reverse(place_in_user(tf.reverse(user, [0])), [0])
     if part is Part.TRAINING:
         return from_the_end >= 2
     return from_the_end == (1 if part is Part.VALIDATION else 0)
-
-
-def _place_in_user(user: Any) -> Any:
-    """Returns 0, 1, 2, ... within each run of equal values of `user`, int64 [M]."""
-    begins = tf.concat([tf.ones([1], tf.bool), user[1:] != user[:-1]], axis=0)[: tf.size(user)]
-    run = tf.cumsum(tf.cast(begins, tf.int64)) - 1
-    return tf.range(tf.size(user, tf.int64), dtype=tf.int64) - tf.gather(tf.where(begins)[:, 0], run)

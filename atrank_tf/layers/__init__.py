@@ -2,6 +2,7 @@
 
 from atrank_tf.layers.behavior_embedding import BehaviorEmbedding
 from atrank_tf.layers.catalog_lookup import CatalogLookup
+from atrank_tf.layers.causal_mask import CausalMask
 from atrank_tf.layers.dnn_ranking import DNNRanking
 from atrank_tf.layers.dot_ranking import DotRanking
 from atrank_tf.layers.feed_forward import FeedForward
@@ -12,11 +13,13 @@ from atrank_tf.layers.self_attention import SelfAttention
 from atrank_tf.layers.space_attention import SpaceAttention
 from atrank_tf.layers.standardize import Standardize
 from atrank_tf.layers.target_attention import TargetAttention
+from atrank_tf.layers.time_bias import TimeBias
 from atrank_tf.layers.time_buckets import TimeBuckets
 
 __all__ = [
     "BehaviorEmbedding",
     "CatalogLookup",
+    "CausalMask",
     "DNNRanking",
     "DotRanking",
     "FeedForward",
@@ -26,6 +29,7 @@ __all__ = [
     "SpaceAttention",
     "Standardize",
     "TargetAttention",
+    "TimeBias",
     "TimeBuckets",
     "masked_softmax",
 ]

@@ -23,13 +23,13 @@ class BehaviorEmbedding(keras.layers.Layer):
     Args:
         width: D_g; None means D_o.
         actions: rows of the action table, padding and unknown included.
-        buckets: number of time buckets.
+        buckets: number of time buckets; None for a code that knows no time.
         combine: "sum" (the paper's equation) or "concat" (the authors' code).
 
     Call arguments:
         objects: float [B, T, D_o].
         actions: int [B, T]; None for candidates.
-        buckets: int [B, T]; None for candidates.
+        buckets: int [B, T]; None for candidates, and for a code that knows no time.
 
     Returns:
         float [B, T, D_g].
@@ -38,7 +38,9 @@ class BehaviorEmbedding(keras.layers.Layer):
         ATRank (arXiv 1711.06632), section "Raw feature spaces": u_ij = emb_i(o_j) + lookup_i^t(..) + lookup_i^a(..).
     """
 
-    def __init__(self, width: int | None, actions: int, buckets: int, combine: str = "sum", **kwargs: Any) -> None:
+    def __init__(
+        self, width: int | None, actions: int, buckets: int | None, combine: str = "sum", **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         if combine not in ("sum", "concat"):
             raise ValueError(f'Expected combine="sum" or "concat". Received: combine={combine!r}.')
@@ -52,21 +54,27 @@ class BehaviorEmbedding(keras.layers.Layer):
         width = self.width or self._coded
         side = width if self.combine == "sum" else max(1, width // 4)
         self.action_table = self.add_weight(name="action_table", shape=(self.actions, side), initializer="uniform")
-        self.time_table = self.add_weight(name="time_table", shape=(self.buckets, side), initializer="uniform")
+        self.time_table = None
+        if self.buckets is not None:
+            self.time_table = self.add_weight(name="time_table", shape=(self.buckets, side), initializer="uniform")
         self.kernel = None
         if self.combine == "concat" or width != self._coded:
-            rows = self._coded + (2 * side if self.combine == "concat" else 0)
+            sides = 0 if self.combine == "sum" else 1 if self.buckets is None else 2
+            rows = self._coded + sides * side
             self.kernel = self.add_weight(name="kernel", shape=(rows, width), initializer="glorot_uniform")
 
     def call(self, objects: Any, actions: Any = None, buckets: Any = None) -> Any:
         code = objects if self.kernel is None else linear(objects, self.kernel[: self._coded])
         if actions is None:
             return code
-        action, time = ops.take(self.action_table, actions, axis=0), ops.take(self.time_table, buckets, axis=0)
+        action = ops.take(self.action_table, actions, axis=0)
         if self.combine == "concat":
-            side = action.shape[-1]
-            action = linear(action, self.kernel[self._coded : self._coded + side])  # type: ignore[index]
-            time = linear(time, self.kernel[self._coded + side :])  # type: ignore[index]
+            action = linear(action, self.kernel[self._coded : self._coded + action.shape[-1]])  # type: ignore[index]
+        if self.time_table is None:
+            return code + action
+        time = ops.take(self.time_table, buckets, axis=0)
+        if self.combine == "concat":
+            time = linear(time, self.kernel[self._coded + time.shape[-1] :])  # type: ignore[index]
         return code + action + time
 
     def compute_output_shape(self, objects_shape: tuple[int | None, ...], *_: Any) -> tuple[int | None, ...]:

@@ -28,6 +28,8 @@ class SelfAttention(keras.layers.Layer):
     Call arguments:
         behaviors: float [B, T, D].
         behavior_mask: bool [B, T], True = real.
+        visible: bool [B, T, T], which behaviors (last axis) each behavior sees; None for all that are real.
+        bias: float [B, K, T, T], added to the scores; None for none.
         return_weights: also return the attention weights.
 
     Returns:
@@ -65,9 +67,16 @@ class SelfAttention(keras.layers.Layer):
         self.feed_forward.build(behaviors_shape)
 
     def call(
-        self, behaviors: Any, behavior_mask: Any, return_weights: bool = False, training: bool | None = None
+        self,
+        behaviors: Any,
+        behavior_mask: Any,
+        visible: Any = None,
+        bias: Any = None,
+        return_weights: bool = False,
+        training: bool | None = None,
     ) -> Any:
-        related, weights = self.attention(behaviors, behaviors, behavior_mask, return_weights=True, training=training)
+        seen = behavior_mask if visible is None else ops.logical_and(visible, behavior_mask[:, None])
+        related, weights = self.attention(behaviors, behaviors, seen, bias, return_weights=True, training=training)
         memory = self.norm(behaviors + self.drop(related, training=training))
         memory = self.feed_forward(memory, training=training)
         memory = memory * ops.cast(ops.expand_dims(behavior_mask, -1), memory.dtype)

@@ -18,9 +18,10 @@ class SpaceAttention(keras.layers.Layer):
         scaled_dot:  a_k = f(query P_k) f(memory R_k)^T / sqrt(d)              the authors' code, with f = relu
         out_k = softmax(a_k) f(memory Q_k),   out = [out_1; ...; out_K]
 
-    Glossary: B users, Q queries, T behaviors in the memory, D width, K spaces, d = D / K.
+    Glossary: B users, Q queries, T behaviors in the memory, D width, K spaces, d = D / K; R views: queries that see the
+    same part of the memory share a view, Q / R consecutive ones each.
 
-    Masking: padding of the memory gets weight 0; a memory with nothing real in it gives exactly 0.
+    Masking: what a query does not see gets weight 0; a query that sees nothing gives exactly 0.
 
     Args:
         num_spaces: K; must divide the query's width.
@@ -31,7 +32,9 @@ class SpaceAttention(keras.layers.Layer):
     Call arguments:
         query: float [B, Q, D].
         memory: float [B, T, D].
-        memory_mask: bool [B, T], True = real. (Keras keeps the name `mask` for masks that it passes on by itself.)
+        memory_mask: bool [B, T], True = seen, the same for all queries, or [B, R, T], one for each view. (Keras keeps
+            the name `mask` for masks that it passes on by itself.)
+        bias: float [B, K, R, T], added to the scores; None for none.
         return_weights: also return the weights.
 
     Returns:
@@ -78,7 +81,13 @@ class SpaceAttention(keras.layers.Layer):
         self.drop = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
 
     def call(
-        self, query: Any, memory: Any, memory_mask: Any, return_weights: bool = False, training: bool | None = None
+        self,
+        query: Any,
+        memory: Any,
+        memory_mask: Any,
+        bias: Any = None,
+        return_weights: bool = False,
+        training: bool | None = None,
     ) -> Any:
         if self.score == "bilinear":
             queries = self._spaces(linear(query, self._scored_kernel()))  # [B, K, Q, d]
@@ -89,11 +98,19 @@ class SpaceAttention(keras.layers.Layer):
             keys = self._spaces(self.activation(linear(memory, self.key_kernel)))
         values = self._spaces(self.activation(linear(memory, self.value_kernel)))
         scores = ops.matmul(queries, ops.transpose(keys, (0, 1, 3, 2)))  # [B, K, Q, T]
-        weights = masked_softmax(scores, memory_mask[:, None, None, :])
+        weights = self._weights(scores, memory_mask if len(memory_mask.shape) == 3 else memory_mask[:, None], bias)
         read = ops.matmul(self.drop(weights, training=training), values)  # [B, K, Q, d]
         read = ops.transpose(read, (0, 2, 1, 3))
         out = ops.reshape(read, (*ops.shape(read)[:2], query.shape[-1]))  # [B, Q, D]
         return (out, weights) if return_weights else out
+
+    def _weights(self, scores: Any, mask: Any, bias: Any) -> Any:
+        """Softmax of scores [B, K, Q, T] under a mask [B, R, T] and a bias [B, K, R, T]."""
+        shape = ops.shape(scores)
+        views = ops.reshape(scores, (*shape[:2], ops.shape(mask)[1], -1, shape[-1]))  # [B, K, R, Q / R, T]
+        if bias is not None:
+            views = views + bias[:, :, :, None]
+        return ops.reshape(masked_softmax(views, mask[:, None, :, None]), shape)
 
     def _scored_kernel(self) -> Any:
         """P_k W_k of all spaces side by side, [D, D]: cheaper than applying W_k to every query."""

@@ -30,7 +30,9 @@ class TargetAttention(keras.layers.Layer):
     Call arguments:
         candidates: float [B, N, D].
         memory: float [B, T, D].
-        memory_mask: bool [B, T], True = real.
+        memory_mask: bool [B, T], True = seen, or [B, R, T]: the candidates are those of R moments, N / R consecutive
+            ones each, and each moment sees its own part of the memory.
+        bias: float [B, K, R, T] (R = 1 with a mask [B, T]), added to the scores; None for none.
         return_weights: also return the attention weights.
 
     Returns:
@@ -65,12 +67,21 @@ class TargetAttention(keras.layers.Layer):
         self.feed_forward.build(candidates_shape)
 
     def call(
-        self, candidates: Any, memory: Any, memory_mask: Any, return_weights: bool = False, training: bool | None = None
+        self,
+        candidates: Any,
+        memory: Any,
+        memory_mask: Any,
+        bias: Any = None,
+        return_weights: bool = False,
+        training: bool | None = None,
     ) -> Any:
-        read, weights = self.attention(candidates, memory, memory_mask, return_weights=True, training=training)
+        mask = memory_mask if len(memory_mask.shape) == 3 else memory_mask[:, None]
+        read, weights = self.attention(candidates, memory, mask, bias, return_weights=True, training=training)
         read = self.feed_forward(read, training=training)
         # F_vanilla has biases: without this, a user without a history would be read as something.
-        read = read * ops.cast(ops.any(memory_mask, axis=1)[:, None, None], read.dtype)
+        shape, seen = ops.shape(read), ops.cast(ops.any(mask, axis=-1), read.dtype)
+        views = ops.reshape(read, (shape[0], ops.shape(seen)[1], -1, shape[-1]))  # [B, R, N / R, D]
+        read = ops.reshape(views * seen[:, :, None, None], shape)
         return (read, weights) if return_weights else read
 
     def get_config(self) -> dict[str, Any]:

@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 import keras
 
 from atrank_tf.layers import SelfAttention, TargetAttention
-from atrank_tf.models.ranker import ACTIVATIONS, Ranker, RankerConfig
-from atrank_tf.schema import suggestion
+from atrank_tf.models.ranker import Ranker
+from atrank_tf.models.ranker_config import ACTIVATIONS, RankerConfig
+from atrank_tf.schema import Schema, suggestion
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,18 +73,8 @@ class ATRank(Ranker):
     Config: ClassVar[type[RankerConfig]] = ATRankConfig
 
     @staticmethod
-    def make_encoder(config: ATRankConfig) -> Any:
-        blocks = [
-            SelfAttention(
-                config.spaces,
-                config.feed_forward,
-                config.score,
-                config.attention_activation,
-                config.dropout,
-                name=f"self_attention_{number}",
-            )
-            for number in range(config.blocks)
-        ]
+    def make_encoder(config: ATRankConfig, schema: Schema) -> Any:
+        blocks = self_attention_blocks(config)
 
         def encode(behaviors: Any, mask: Any) -> Any:
             for block in blocks:
@@ -94,11 +85,31 @@ class ATRank(Ranker):
 
     @staticmethod
     def make_reader(config: ATRankConfig) -> Any:
-        return TargetAttention(
+        return target_attention(config)
+
+
+def self_attention_blocks(config: ATRankConfig) -> list[SelfAttention]:
+    """Returns the blocks of self-attention that a config asks for."""
+    return [
+        SelfAttention(
             config.spaces,
             config.feed_forward,
             config.score,
             config.attention_activation,
             config.dropout,
-            name="target_attention",
+            name=f"self_attention_{number}",
         )
+        for number in range(config.blocks)
+    ]
+
+
+def target_attention(config: ATRankConfig) -> TargetAttention:
+    """Returns the vanilla attention that a config asks for."""
+    return TargetAttention(
+        config.spaces,
+        config.feed_forward,
+        config.score,
+        config.attention_activation,
+        config.dropout,
+        name="target_attention",
+    )

@@ -28,6 +28,12 @@ def profile_inputs(schema: Schema) -> dict[str, Any]:
     return inputs
 
 
+def candidate_names(schema: Schema, task: str) -> list[str]:
+    """Returns the names of the inputs of one task."""
+    context = schema.tasks[task].context
+    return [f"{task}_{name}" for name in ("candidates", *context.features, *context.dense)]
+
+
 def candidate_inputs(schema: Schema, task: str) -> dict[str, Any]:
     """Returns the inputs of one task: `<task>_candidates` int64 [B, N] and `<task>_<column>` of its context.
 

@@ -110,7 +110,8 @@ def _task_function(
         wanted = {f"{task}_candidates": lookups.ids[entity].lookup(raw[f"{task}_candidates"])}
         for prefix, features, _ in _sides(schema, task):
             wanted |= _feature_rows(raw, prefix, features, lookups)
-        logits = scorer({**wanted, **encoder(history, training=False)}, training=False)[task]
+        known = {**history, **wanted, **encoder(history, training=False)}
+        logits = scorer({tensor.name: known[tensor.name] for tensor in scorer.inputs}, training=False)[task]
         return {"scores": tf.cast(logits, tf.float32)}
 
     return scores, request_signature(schema, task)
@@ -131,10 +132,13 @@ def _feature_rows(raw: Mapping[str, Any], prefix: str, features: Features, looku
 
 
 def _newest(timestamp: Any, most: int) -> Any:
-    """Returns where the newest `most` behaviors of each user stand, int32 [B, min(T, most)]; later ones win ties."""
+    """Returns where the newest `most` behaviors of each user stand, in time order, int32 [B, min(T, most)].
+
+    Of one moment the later ones are newer.
+    """
     width = tf.shape(timestamp)[1]
     _, from_the_end = tf.math.top_k(tf.reverse(timestamp, [1]), tf.minimum(width, most))
-    return width - 1 - from_the_end
+    return tf.reverse(width - 1 - from_the_end, [1])
 
 
 def _value_rows(rows: Any, most: int) -> Any:

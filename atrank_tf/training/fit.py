@@ -15,7 +15,6 @@ from atrank_tf.data import (
     TrainingBatches,
     evaluation_batches,
     positive_counts,
-    training_batches,
 )
 from atrank_tf.models import MODELS, Ranker
 from atrank_tf.schema import Candidates
@@ -143,7 +142,7 @@ def load_trained_experiment(model_dir: str) -> Experiment:
 
 
 def _batches(records: Records, experiment: Experiment, model: Ranker, first_epoch: int) -> TrainingBatches:
-    return training_batches(
+    return model.training_batches(
         records,
         tasks=model.tasks,
         settings=experiment.batching,

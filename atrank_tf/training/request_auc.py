@@ -15,9 +15,9 @@ class RequestAUC(keras.metrics.Metric):
     request, it is the average user AUC of the literature; `atrank_tf.evaluation` has that metric for the general case.
 
     `update_state` arguments:
-        y_true: labels in {0, 1}, float [B, N].
-        y_pred: scores, float [B, N].
-        sample_weight: float [B, N], 0 on padding; other weights count as 1.
+        y_true: labels in {0, 1}, float [..., N], N candidates of one request.
+        y_pred: scores, float [..., N].
+        sample_weight: float [..., N], 0 on padding; other weights count as 1.
     """
 
     def __init__(self, name: str = "auc", **kwargs: Any) -> None:
@@ -29,10 +29,10 @@ class RequestAUC(keras.metrics.Metric):
         y_true, y_pred = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
         real = ops.ones_like(y_true) if sample_weight is None else ops.cast(ops.not_equal(sample_weight, 0), "float32")
         positive, negative = y_true * real, (1.0 - y_true) * real
-        gap = y_pred[:, :, None] - y_pred[:, None, :]
-        won = 0.5 * (ops.sign(gap) + 1.0)  # [B, N, N]: 1, one half or 0
-        won = ops.einsum("bn,bnm,bm->b", positive, won, negative)
-        pairs = ops.sum(positive, axis=1) * ops.sum(negative, axis=1)
+        gap = y_pred[..., :, None] - y_pred[..., None, :]
+        won = 0.5 * (ops.sign(gap) + 1.0)  # [..., N, N]: 1, one half or 0
+        won = ops.einsum("...n,...nm,...m->...", positive, won, negative)
+        pairs = ops.sum(positive, axis=-1) * ops.sum(negative, axis=-1)
         counted = ops.cast(pairs > 0, "float32")
         self.total.assign_add(ops.sum(counted * won / ops.maximum(pairs, 1.0)))
         self.requests.assign_add(ops.sum(counted))

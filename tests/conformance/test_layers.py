@@ -26,6 +26,10 @@ def _ints(high: int, *shape: int) -> np.ndarray:
 MASK = np.arange(T) < np.array([[5], [2], [0]])
 
 
+LISTS = ("columns", "timestamps")
+"""Call arguments that are lists; a case has a list of one."""
+
+
 class Case(NamedTuple):
     layer: Any
     inputs: dict[str, np.ndarray]
@@ -39,6 +43,7 @@ CASES = {
     "CatalogLookup": Case(
         layers.CatalogLookup(rows=9, columns={"category": 1, "words": 3}, dense=("price",)), {"ids": _ints(9, B, T)}
     ),
+    "CausalMask": Case(layers.CausalMask((True,)), {"timestamps": _ints(3, 1, B, T)}),
     "DNNRanking": Case(
         layers.DNNRanking(hidden=(13, 5)),
         {"read": _floats(B, N, D), "candidates": _floats(B, N, D), "context": _floats(B, N, 2)},
@@ -56,6 +61,10 @@ CASES = {
     "TargetAttention": Case(
         layers.TargetAttention(K, hidden=13),
         {"candidates": _floats(B, N, D), "memory": _floats(B, T, D), "memory_mask": MASK},
+    ),
+    "TimeBias": Case(
+        layers.TimeBias((1, 2, 4), num_spaces=K),
+        {"now": np.full((B, N), 1_700_000_000), "timestamp": 1_700_000_000 - _ints(9, B, T)},
     ),
     "TimeBuckets": Case(
         layers.TimeBuckets((1, 2, 4)), {"now": np.full(B, 1_700_000_000), "timestamp": 1_700_000_000 - _ints(9, B, T)}
@@ -86,20 +95,20 @@ def _assert_close(found: Any, expected: Any, tolerance: float = 1e-5) -> None:
 
 def _called(layer: Any, inputs: dict[str, Any]) -> Any:
     """Calls the layer as functional models do: a list where the layer takes one."""
-    return layer(**{name: [value[0]] if name == "columns" else value for name, value in inputs.items()})
+    return layer(**{name: [value[0]] if name in LISTS else value for name, value in inputs.items()})
 
 
 def _symbolic(case: Case) -> keras.Model:
     inputs = {}
     for name, value in case.inputs.items():
-        shape = value.shape[2:] if name == "columns" else value.shape[1:]
+        shape = value.shape[2:] if name in LISTS else value.shape[1:]
         inputs[name] = keras.Input(shape, dtype=str(value.dtype), name=name)
-    call = {name: [tensor] if name == "columns" else tensor for name, tensor in inputs.items()}
+    call = {name: [tensor] if name in LISTS else tensor for name, tensor in inputs.items()}
     return keras.Model(inputs, case.layer(**call))
 
 
 def _fed(case: Case) -> dict[str, np.ndarray]:
-    return {name: value[0] if name == "columns" else value for name, value in case.inputs.items()}
+    return {name: value[0] if name in LISTS else value for name, value in case.inputs.items()}
 
 
 def test_config_holds_every_argument(case: Case) -> None:

@@ -26,6 +26,8 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "atrank with two blocks": ("atrank", {"blocks": 2, "item_bias": False, "activation": "relu"}),
     "atrank without self-attention": ("atrank", {"blocks": 0, "ranking": ["dnn"]}),
     "atrank of one task": ("atrank", {"tasks": ["next_redemption"]}),
+    "timeline atrank": ("timeline_atrank", {}),
+    "timeline atrank of codes side by side": ("timeline_atrank", {"combine": "concat", "ranking": ["dot"]}),
 }
 
 

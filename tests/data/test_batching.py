@@ -143,7 +143,7 @@ def test_inputs_are_as_the_signature_says_with_and_without_candidates() -> None:
     chunk = parse(tf.constant([_example(user) for user in USERS]), SCHEMA)
     targets = find_targets(chunk, SCHEMA, "shown", Part.TRAINING)
     with_candidates, _, _ = candidate_inputs(chunk, targets, SCHEMA, "shown", None)
-    without, labels, weights = no_candidates(SCHEMA, "shown", 3)
+    without, labels, weights = no_candidates(SCHEMA, "shown", [3])
     assert labels.shape == weights.shape == (3, 0)
     signature = input_signature(SCHEMA, ("shown",))
     history = history_inputs(chunk, targets)

@@ -96,6 +96,6 @@ def test_choices_of_every_ranker_are_checked(config: dict[str, Any], message: st
 
 def test_a_ranker_needs_a_subclass() -> None:
     with pytest.raises(TypeError, match="Ranker has no encoder of its own"):
-        Ranker.make_encoder(RankerConfig())
+        Ranker.make_encoder(RankerConfig(), None)
     with pytest.raises(TypeError, match="Ranker has no reader of its own"):
         Ranker.make_reader(RankerConfig())

@@ -1,0 +1,42 @@
+"""Batches of several tasks -> one stream without end, epoch after epoch."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+
+class TrainingBatches(NamedTuple):
+    """An endless `tf.data.Dataset` of training batches, and how many of them make an epoch."""
+
+    dataset: Any
+    steps: int
+
+
+def epochs(
+    batches: Callable[[str, Any], Any], steps: Mapping[str, int], *, seed: int, first_epoch: int
+) -> TrainingBatches:
+    """Shuffles the batches of all tasks together, epoch after epoch.
+
+    Args:
+        batches: a function (task, seeds int64 [2]) -> a dataset of the task's batches in one epoch.
+        steps: task -> batches in an epoch; if an epoch has fewer, its first ones come again.
+        seed: every draw depends on it and on the number of the epoch alone.
+        first_epoch: number of the first epoch.
+    """
+    schedule = tf.constant([place for place, name in enumerate(steps) for _ in range(steps[name])], tf.int64)
+
+    def one_epoch(epoch: Any) -> Any:
+        seeds = tf.stack([tf.constant(seed, tf.int64), epoch])
+        streams = [batches(name, seeds).repeat().take(count) for name, count in steps.items()]
+        if len(streams) == 1:
+            return streams[0]
+        turns = tf.gather(schedule, tf.argsort(tf.random.stateless_uniform([len(schedule)], seeds, dtype=tf.float64)))
+        return tf.data.Dataset.choose_from_datasets(
+            streams, tf.data.Dataset.from_tensor_slices(turns), stop_on_empty_dataset=False
+        )
+
+    # One endless dataset, not one that starts a new epoch whenever it is iterated: Keras opens iterators that it does
+    # not use, and their prefetching would take epochs away at random.
+    dataset = tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(one_epoch)
+    return TrainingBatches(dataset.prefetch(tf.data.AUTOTUNE), sum(steps.values()))

@@ -1,0 +1,118 @@
+"""Targets -> batches of timelines: the targets of one user share one history."""
+
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from atrank_tf.data import batching
+from atrank_tf.data.chunk import Chunk
+from atrank_tf.data.targets import Targets, place_in_user
+from atrank_tf.schema import Schema
+
+TARGETS_PER_ROW = 128
+"""Most targets of a row: what a longer timeline has is divided into several rows, each with its own history."""
+
+
+class Rows(NamedTuple):
+    """S rows of targets that stand together in M targets of a chunk.
+
+    `first`, `count`: int64 [S], the place of a row's first target, and how many there are.
+    `history`: Targets [S], one for each row: its history is all that any target of the row sees.
+    """
+
+    first: Any
+    count: Any
+    history: Targets
+
+
+def timeline_rows(targets: Targets, seed: Any) -> Rows:
+    """Divides the targets of each user, in time order, into rows; where a long timeline is cut is drawn anew.
+
+    `seed`: int64 [2].
+    """
+    count = tf.size(targets.user, tf.int64)
+    place = place_in_user(targets.user)
+    shift = tf.random.stateless_uniform([], seed, 0, TARGETS_PER_ROW, tf.int64)
+    first = tf.where((place == 0) | ((place + shift) % TARGETS_PER_ROW == 0))[:, 0]
+    ends = tf.concat([first[1:], count[tf.newaxis]], axis=0)[: tf.size(first)]
+    begin, last = targets.take(first), targets.take(ends - 1)
+    return Rows(first, ends - first, last._replace(starts=begin.starts))
+
+
+def row_lengths(rows: Rows) -> Any:
+    """Returns the places that a row takes in a batch, int64 [S]: its behaviors, or its targets if they are more."""
+    behaviors = tf.add_n([rows.history.ends[name] - rows.history.starts[name] for name in rows.history.ends])
+    return tf.maximum(behaviors, rows.count)
+
+
+def batch_limits(rows: Rows, tokens: int, seed: Any) -> tuple[Any, Any]:
+    """Divides rows into batches of at most `tokens` places, padding included; rows of about one length share a batch.
+
+    Which of them meet, and the order of the batches, is random. A row longer than `tokens` is a batch by itself.
+
+    Args:
+        rows: S rows.
+        tokens: most places of a batch.
+        seed: int64 [2].
+
+    Returns:
+        order: int64 [S], the rows, longest first.
+        limits: int64 [number of batches, 2], where in `order` each batch begins and ends.
+    """
+    lengths = row_lengths(rows)
+    noise = tf.random.stateless_uniform(tf.shape(lengths), seed, dtype=tf.float64)
+    order = tf.argsort(tf.cast(lengths, tf.float64) + noise, direction="DESCENDING")
+    size = tf.size(lengths, tf.int64)
+    # The first row of a batch is its longest, and says how many fit.
+    fit = tf.maximum(tokens // tf.maximum(tf.gather(lengths, order), 1), 1)
+    _, begins = tf.while_loop(
+        lambda begin, _: begin < size,
+        lambda begin, found: (begin + fit[begin], found.write(found.size(), begin)),
+        (tf.constant(0, tf.int64), tf.TensorArray(tf.int64, 0, dynamic_size=True, element_shape=[])),
+    )
+    begins = begins.stack()
+    limits = tf.stack([begins, tf.concat([begins[1:], size[tf.newaxis]], axis=0)[: tf.size(begins)]], axis=1)
+    turns = tf.argsort(tf.random.stateless_uniform(tf.shape(begins), seed + 1, dtype=tf.float64))
+    return tf.cast(order, tf.int64), tf.gather(limits, turns)
+
+
+def timeline_batch(
+    chunk: Chunk, schema: Schema, task: str, targets: Targets, negatives: Any, rows: Rows, chosen: Any
+) -> tuple[dict[str, Any], Any, Any]:
+    """Returns the rows `chosen` (int64 [B]) as a batch.
+
+    Args:
+        chunk: the chunk.
+        schema: the schema.
+        task: the task.
+        targets: the M targets that the rows are of.
+        negatives: entity rows, int64 [M, n]; None for impressions.
+        rows: all rows.
+        chosen: which of them.
+
+    Returns:
+        inputs (histories as ever, but `now` int64 [B, P]; `<group>_seen` int64 [B, P]; `<task>_candidates` int64
+        [B, P, N] and its context), labels float32 [B, P, N], weights float32 [B, P, N]: 0 on padding.
+    """
+    first, count = tf.gather(rows.first, chosen), tf.gather(rows.count, chosen)
+    history = rows.history.take(chosen)
+    places, mask = batching.windows(first, first + count)  # [B, P]
+    flat = tf.reshape(tf.where(mask, places, tf.zeros_like(places)), [-1])
+    picked = targets.take(flat)
+    drawn = None if negatives is None else tf.gather(negatives, flat)
+    inputs, labels, weights = batching.candidate_inputs(chunk, picked, schema, task, drawn)
+    real = tf.reshape(mask, [-1])
+    shape = tf.shape(mask)
+
+    def unfold(values: Any) -> Any:
+        """[B * P, ...] -> [B, P, ...], 0 where there is no target."""
+        kept = tf.where(tf.reshape(real, [-1, *[1] * (values.shape.rank - 1)]), values, tf.zeros_like(values))
+        return tf.reshape(kept, tf.concat([shape, tf.shape(values)[1:]], axis=0))
+
+    inputs = {name: unfold(values) for name, values in inputs.items()}
+    inputs |= batching.history_inputs(chunk, history)
+    inputs["now"] = unfold(picked.now)
+    for name in schema.groups:
+        seen = picked.ends[name] - tf.repeat(history.starts[name], shape[1])
+        inputs[f"{name}_seen"] = unfold(seen)
+    return inputs, unfold(labels), unfold(weights)

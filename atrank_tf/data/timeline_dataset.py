@@ -1,0 +1,96 @@
+"""Records -> tf.data: batches of whole timelines."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from atrank_tf.data import batching
+from atrank_tf.data.batching_settings import Batching
+from atrank_tf.data.chunk import parse
+from atrank_tf.data.epochs import TrainingBatches, epochs
+from atrank_tf.data.negatives import NegativeSampler, training_negatives
+from atrank_tf.data.records import Records
+from atrank_tf.data.target_counts import chunk_timelines, read_chunks, task_names
+from atrank_tf.data.targets import Part
+from atrank_tf.data.timeline_batching import batch_limits, timeline_batch, timeline_rows
+from atrank_tf.schema import Candidates
+
+
+def timeline_batches(
+    records: Records,
+    *,
+    tasks: Sequence[str] | None = None,
+    settings: Batching | None = None,
+    seed: int = 0,
+    first_epoch: int = 0,
+) -> TrainingBatches:
+    """Returns training batches of whole timelines, for a model that trains on all their moments at once.
+
+    As `training_batches`, but a row of a batch is one user's timeline with P of its targets: `now` int64 [B, P],
+    `<group>_seen` int64 [B, P] (how many of a group's behaviors each moment sees), candidates, labels and weights
+    [B, P, N]. Batches have about `settings.batch_tokens` places for behaviors, so that their number of rows varies.
+    Under `targets_per_user` a user's targets of an epoch are neighbors in time.
+    """
+    settings = settings or Batching()
+    names = task_names(records.schema, tasks)
+    steps = {name: _steps(records, name, settings, seed) for name in names}
+
+    def one_epoch(name: str, seeds: Any) -> Any:
+        return _batches(records, name, names, settings, seeds)
+
+    return epochs(one_epoch, steps, seed=seed, first_epoch=first_epoch)
+
+
+def _steps(records: Records, task: str, settings: Batching, seed: int) -> int:
+    """Counts the batches of epoch 0."""
+    seeds = tf.constant([seed, 0], tf.int64)
+
+    def count(chunk_number: Any, serialized: Any) -> Any:
+        drawn = _chunk_seed(seeds, chunk_number)
+        targets = chunk_timelines(parse(serialized, records.schema), records.schema, task, settings, drawn)
+        _, limits = batch_limits(timeline_rows(targets, drawn), settings.batch_tokens, drawn)
+        return tf.shape(limits, tf.int64)[0]
+
+    counts = read_chunks(records, Part.TRAINING, seeds).map(count, num_parallel_calls=tf.data.AUTOTUNE)
+    total = int(counts.reduce(tf.constant(0, tf.int64), lambda before, number: before + number))
+    if not total:
+        raise ValueError(f"Expected training targets of task {task!r} in {records.path}. Found none: see [split].")
+    return total
+
+
+def _batches(records: Records, task: str, tasks: Sequence[str], settings: Batching, seeds: Any) -> Any:
+    schema = records.schema
+    spec = schema.tasks[task]
+    sampler = None
+    if spec.candidates is Candidates.SAMPLED:
+        catalog = records.catalogs[schema.groups[spec.group].entity]
+        sampler = NegativeSampler(catalog, training_negatives(spec.negatives, settings))
+
+    def chunk_batches(chunk_number: Any, serialized: Any) -> Any:
+        drawn = _chunk_seed(seeds, chunk_number)
+        chunk = parse(serialized, schema)
+        targets = chunk_timelines(chunk, schema, task, settings, drawn)
+        negatives = sampler.draw(chunk, schema, task, targets.user, drawn) if sampler else None
+        rows = timeline_rows(targets, drawn)
+        order, limits = batch_limits(rows, settings.batch_tokens, drawn)
+
+        def batch(limit: Any) -> Any:
+            chosen = order[limit[0] : limit[1]]
+            inputs, labels, weights = timeline_batch(chunk, schema, task, targets, negatives, rows, chosen)
+            all_labels, all_weights = {task: labels}, {task: weights}
+            shape = tf.shape(inputs["now"])
+            for other in tasks:
+                if other != task:
+                    more, all_labels[other], all_weights[other] = batching.no_candidates(schema, other, shape)
+                    inputs |= more
+            return inputs, all_labels, all_weights
+
+        limits = tf.data.Dataset.from_tensor_slices(limits)
+        return limits.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+    return read_chunks(records, Part.TRAINING, seeds).flat_map(chunk_batches)
+
+
+def _chunk_seed(seeds: Any, chunk_number: Any) -> Any:
+    return tf.random.stateless_uniform([2], seeds + tf.stack([chunk_number, 0]), None, None, tf.int64)

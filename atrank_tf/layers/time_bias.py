@@ -1,0 +1,57 @@
+"""Time gaps as a bias on attention scores."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from atrank_tf.layers.linear import linear
+
+
+@keras.saving.register_keras_serializable(package="atrank_tf")
+class TimeBias(keras.layers.Layer):
+    """Learns how much the time between two moments counts in each semantic space.
+
+    Rough sketch:
+        bias_k(gap) = sum of b_k[i] over the boundaries i that the gap has reached
+
+    The buckets are those of `TimeBuckets`: [0, 1) [1, 2) [2, 4) [4, 8) ... units, the last one open. Bucket 0 has bias
+    0, which loses nothing: a softmax sees differences only. A gap below 0 counts as 0.
+
+    Glossary: B users, R moments, T behaviors, K spaces.
+
+    Args:
+        boundaries: lower ends of the buckets 1, 2, ... in seconds, ascending whole numbers.
+        num_spaces: K.
+
+    Call arguments:
+        now: int64 [B, R], Unix seconds.
+        timestamp: int64 [B, T], Unix seconds.
+
+    Returns:
+        float [B, K, R, T].
+
+    Reference:
+        TiSASRec (Li et al., WSDM 2020) and HSTU (arXiv 2402.17152), section 3.2: relative time in the attention scores.
+    """
+
+    def __init__(self, boundaries: Sequence[int], num_spaces: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.boundaries = tuple(int(boundary) for boundary in boundaries)
+        self.num_spaces = num_spaces
+        if list(self.boundaries) != sorted(set(self.boundaries)) or any(edge <= 0 for edge in self.boundaries):
+            raise ValueError(f"Expected ascending boundaries above 0. Received: boundaries={self.boundaries}.")
+
+    def build(self, *_: Any) -> None:
+        self.steps = self.add_weight(name="steps", shape=(len(self.boundaries), self.num_spaces), initializer="zeros")
+
+    def call(self, now: Any, timestamp: Any) -> Any:
+        gap = ops.expand_dims(now, 2) - ops.expand_dims(timestamp, 1)  # [B, R, T]
+        # Whole numbers throughout: seconds since 1970 do not fit a float32.
+        reached = ops.expand_dims(gap, -1) >= ops.convert_to_tensor(self.boundaries, dtype="int64")
+        bias = linear(ops.cast(reached, self.steps.dtype), self.steps)
+        return ops.transpose(bias, (0, 3, 1, 2))
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"boundaries": self.boundaries, "num_spaces": self.num_spaces}

@@ -1,0 +1,143 @@
+"""The layers of a ranker whose behaviors are coded relative to the request, and how they are called."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from atrank_tf.layers import BehaviorEmbedding, DNNRanking, DotRanking, GroupProjection, TimeBuckets
+from atrank_tf.models.object_encoder import ObjectEncoder
+from atrank_tf.models.ranker_config import RankerConfig
+from atrank_tf.schema import FIRST_ROW, PADDING, Schema
+
+
+class Network:
+    """Makes the layers once, and calls them for the whole model and again for its parts.
+
+    A memory is a dict of what the network reads: `memory` float [B, T, D] and `mask` bool [B, T].
+
+    Args:
+        schema: a prepared schema.
+        config: the model's config.
+        encoder: a function (behaviors [B, T, D], mask [B, T]) -> memory [B, T, D].
+        reader: a function (candidates [B, N, D], memory [B, T, D], mask [B, T]) -> read-out [B, N, D].
+    """
+
+    def __init__(self, schema: Schema, config: RankerConfig, encoder: Any, reader: Any) -> None:
+        self.schema = schema
+        self.config = config
+        self.tasks = config.tasks or tuple(schema.tasks)
+        self.objects = ObjectEncoder(schema, config.l2)
+        self._encoder, self._reader = encoder, reader
+        self._embeddings = {
+            name: BehaviorEmbedding(
+                group.width or None,
+                FIRST_ROW + len(group.actions),
+                self._time_buckets(),
+                config.combine,
+                name=f"behavior_{name}",
+            )
+            for name, group in schema.groups.items()
+        }
+        self._projections = {
+            name: GroupProjection(config.width, config.activation, name=f"projection_{name}") for name in schema.groups
+        }
+        self._buckets = TimeBuckets(schema.time.boundaries, name="time_buckets")
+        self._drop = keras.layers.Dropout(config.dropout, name="dropout")
+        self._dot = DotRanking(name="dot_ranking") if "dot" in config.ranking else None
+        self._dnn = {
+            task: DNNRanking(config.hidden, config.dropout, name=f"dnn_ranking_{task}")
+            for task in self.tasks
+            if "dnn" in config.ranking
+        }
+        self._bias = {}
+        for task in self.tasks if config.item_bias else ():
+            entity = schema.entities[schema.groups[schema.tasks[task].group].entity]
+            rows = schema.tables[entity.id.table].rows
+            self._bias[task] = keras.layers.Embedding(rows, 1, "zeros", name=f"item_bias_{task}")
+            self._bias[task].build((None, None))
+        self._to_float32 = keras.layers.Activation("linear", dtype="float32", name="logits")
+
+    def memory_inputs(self) -> dict[str, Any]:
+        """Returns the inputs through which a memory comes back."""
+        return {
+            "memory": keras.Input((None, self.config.width), name="memory"),
+            "mask": keras.Input((None,), dtype="bool", name="mask"),
+        }
+
+    def encode(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the memory of the histories in the model's inputs."""
+        behaviors, mask = self._behaviors(inputs)
+        return {"memory": _real(self._encoder(behaviors, mask), mask), "mask": mask}
+
+    def score(self, task: str, memory: Mapping[str, Any], profile: Any | None, inputs: Mapping[str, Any]) -> Any:
+        """Returns the logits of a task's candidates, float32 [B, N]."""
+        group = self.schema.tasks[task].group
+        entity = self.schema.groups[group].entity
+        rows = inputs[f"{task}_candidates"]
+        code = self._embeddings[group](self.objects.objects(entity, rows))
+        candidates = self._drop(self._projections[group](code))
+        read = self._read(candidates, memory, inputs)
+        parts = []
+        if self._dot is not None:
+            parts.append(self._dot(read, candidates))
+        if task in self._dnn:
+            parts.append(self._dnn[task](read, candidates, self._context(task, profile, candidates, inputs)))
+        if task in self._bias:
+            parts.append(ops.squeeze(self._bias[task](self.objects.id_rows(entity, rows)), axis=-1))
+        total = parts[0]
+        for part in parts[1:]:
+            total = total + part
+        return self._to_float32(total)
+
+    def start_at_popularity(self, task: str, positive_counts: np.ndarray) -> None:
+        """See `Ranker.start_at_popularity`."""
+        if task not in self._bias:
+            return
+        entity = self.schema.groups[self.schema.tasks[task].group].entity
+        rows = np.asarray(self.objects.id_rows(entity, np.arange(len(positive_counts))))
+        table_rows = self._bias[task].input_dim
+        objects = np.bincount(rows, minlength=table_rows)
+        mean = np.bincount(rows, weights=positive_counts, minlength=table_rows) / np.maximum(objects, 1)
+        bias = np.log((mean + 1) / (mean[FIRST_ROW:].mean() + 1))
+        bias[PADDING] = 0.0
+        self._bias[task].embeddings.assign(bias[:, np.newaxis])
+
+    def _time_buckets(self) -> int | None:
+        """How many time buckets a behavior's code tells apart; None if it knows no time."""
+        return self.schema.time.buckets
+
+    def _bucket(self, inputs: Mapping[str, Any], group: str) -> Any:
+        return self._buckets(inputs["now"], inputs[f"{group}_timestamp"])
+
+    def _read(self, candidates: Any, memory: Mapping[str, Any], inputs: Mapping[str, Any]) -> Any:
+        return self._reader(candidates, memory["memory"], memory["mask"])
+
+    def _behaviors(self, inputs: Mapping[str, Any]) -> tuple[Any, Any]:
+        """Returns the behaviors of all groups in the common width, [B, T, D], and which are real, [B, T]."""
+        behaviors, masks = [], []
+        for name, group in self.schema.groups.items():
+            ids = inputs[f"{name}_id"]
+            code = self.objects.objects(group.entity, ids)
+            code = self._embeddings[name](code, inputs[f"{name}_action"], self._bucket(inputs, name))
+            behaviors.append(self._drop(self._projections[name](code)))
+            masks.append(ops.not_equal(ids, PADDING))
+        return join(behaviors), join(masks)
+
+    def _context(self, task: str, profile: Any | None, candidates: Any, inputs: Mapping[str, Any]) -> Any | None:
+        context = self.objects.context(task, inputs)
+        if profile is None:
+            return context
+        everyone = ops.expand_dims(profile, 1) * ops.ones_like(candidates[..., :1])
+        return everyone if context is None else ops.concatenate([everyone, context], axis=-1)
+
+
+def join(parts: list[Any]) -> Any:
+    """Joins the tensors of the groups over time."""
+    return ops.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
+
+
+def _real(memory: Any, mask: Any) -> Any:
+    return memory * ops.cast(ops.expand_dims(mask, -1), memory.dtype)

@@ -1,0 +1,55 @@
+"""What every ranking model lets one choose."""
+
+from dataclasses import dataclass
+
+from atrank_tf.schema import suggestion
+
+ACTIVATIONS = ("linear", "relu", "gelu", "silu", "tanh")
+"""Activations that an experiment may name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankerConfig:
+    """What every ranking model lets one choose.
+
+    Args:
+        tasks: the tasks that the model predicts; empty means all of the schema.
+        width: D, the common width of behaviors and candidates.
+        combine: how object, action and time make a behavior's code: "sum" or "concat".
+        activation: of the projection of a group to the common width; "linear" for none.
+        dropout: share of units that training drops, throughout the model.
+        l2: weight of the squared entries of the embedding tables in the loss.
+        ranking: ranking networks whose logits are added: "dot", "dnn" or both.
+        hidden: hidden widths of the "dnn" ranking network.
+        item_bias: whether each object has a logit of its own.
+    """
+
+    tasks: tuple[str, ...] = ()
+    width: int = 128
+    combine: str = "sum"
+    activation: str = "linear"
+    dropout: float = 0.0
+    l2: float = 0.0
+    ranking: tuple[str, ...] = ("dot", "dnn")
+    hidden: tuple[int, ...] = (128, 64)
+    item_bias: bool = True
+
+    def __post_init__(self) -> None:
+        if self.width <= 0:
+            raise ValueError(f"width must be positive. Received: width={self.width} in [model].")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be at least 0 and below 1. Received: dropout={self.dropout} in [model].")
+        for name, valid in (("combine", ("sum", "concat")), ("activation", ACTIVATIONS)):
+            if getattr(self, name) not in valid:
+                raise ValueError(
+                    f"Unknown {name} {getattr(self, name)!r} in [model]. {suggestion(getattr(self, name), valid)}"
+                )
+        if any(size <= 0 for size in self.hidden):
+            raise ValueError(f"hidden widths must be positive. Received: hidden={list(self.hidden)} in [model].")
+        if self.l2 < 0:
+            raise ValueError(f"l2 must not be negative. Received: l2={self.l2} in [model].")
+        if not self.ranking:
+            raise ValueError('Expected at least one ranking network in [model], as ranking = ["dot"]. Received: none.')
+        for name in self.ranking:
+            if name not in ("dot", "dnn"):
+                raise ValueError(f"Unknown ranking network {name!r} in [model]. {suggestion(name, ('dot', 'dnn'))}")

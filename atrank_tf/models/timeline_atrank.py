@@ -1,0 +1,63 @@
+"""ATRank that is trained on all moments of a timeline at once."""
+
+from typing import Any, ClassVar
+
+import keras
+
+from atrank_tf.data import timeline_batches
+from atrank_tf.layers import TimeBias
+from atrank_tf.models.atrank import ATRankConfig, self_attention_blocks, target_attention
+from atrank_tf.models.ranker import Ranker
+from atrank_tf.models.ranker_config import RankerConfig
+from atrank_tf.models.timeline_network import TimelineNetwork
+from atrank_tf.schema import Schema
+
+
+@keras.saving.register_keras_serializable(package="atrank_tf")
+class TimelineATRank(Ranker):
+    """ATRank whose encoding of a history does not depend on the request.
+
+    Self-attention is causal by moment, and time gaps are learned biases on the scores of both attentions, in place of
+    the time bucket in a behavior's code. One pass over a timeline therefore trains on every moment of it, where
+    `ATRank` encodes each moment's history anew; and a memory may be cached while the user does nothing new.
+
+    Arguments, inputs, outputs and saved forms are those of `ATRank`. Called with batches of `timeline_batches`
+    (`now` int64 [B, P], candidates int64 [B, P, N], as `fit` does) it returns task -> logits, float32 [B, P, N].
+
+    Reference:
+        ATRank (arXiv 1711.06632); SASRec (arXiv 1808.09781) for training on every position; HSTU (arXiv 2402.17152) for
+        time in the scores.
+    """
+
+    Config: ClassVar[type[RankerConfig]] = ATRankConfig
+    Network: ClassVar[type[TimelineNetwork]] = TimelineNetwork
+    training_batches: ClassVar[Any] = staticmethod(timeline_batches)
+
+    @staticmethod
+    def make_encoder(config: ATRankConfig, schema: Schema) -> Any:
+        blocks = self_attention_blocks(config)
+        biases = [
+            TimeBias(schema.time.boundaries, config.spaces, name=f"time_bias_{number}")
+            for number in range(config.blocks)
+        ]
+
+        def encode(behaviors: Any, mask: Any, visible: Any, timestamp: Any) -> Any:
+            for block, bias in zip(blocks, biases, strict=True):
+                behaviors = block(behaviors, mask, visible, bias(timestamp, timestamp))
+            return behaviors
+
+        return encode
+
+    @staticmethod
+    def make_reader(config: ATRankConfig) -> Any:
+        return target_attention(config)
+
+    @property
+    def input_spec(self) -> None:
+        """None: both forms of batches are taken."""
+        return
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        if len(inputs["now"].shape) == 1:
+            return super().call(inputs, training=training, mask=mask)
+        return self._network.timeline(inputs)

@@ -1,0 +1,94 @@
+"""The layers of a ranker that encodes a timeline once for all moments, and how they are called."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+from keras import ops
+
+from atrank_tf.layers import CausalMask, TimeBias
+from atrank_tf.models.inputs import candidate_names
+from atrank_tf.models.network import Network, join
+from atrank_tf.models.ranker_config import RankerConfig
+from atrank_tf.schema import Schema, Ties
+
+
+class TimelineNetwork(Network):
+    """As `Network`, but a behavior's code knows no time, and each behavior sees only what came before it.
+
+    Time stands in the scores of the attentions instead, as a bias by the gap between two behaviors and between a
+    request and a behavior. So a memory does not depend on the request, and one memory serves all moments of a timeline.
+    A memory also holds `timestamp`, int64 [B, T].
+
+    Args:
+        schema: a prepared schema.
+        config: the model's config, with `spaces`.
+        encoder: a function (behaviors [B, T, D], mask [B, T], visible [B, T, T], timestamp [B, T]) -> [B, T, D].
+        reader: a function (candidates [B, N, D], memory [B, T, D], mask [B, R, T], bias [B, K, R, T]) -> [B, N, D].
+    """
+
+    def __init__(self, schema: Schema, config: RankerConfig, encoder: Any, reader: Any) -> None:
+        super().__init__(schema, config, encoder, reader)
+        ordered = {task.group for task in schema.tasks.values() if task.ties is Ties.ORDERED}
+        self._causal = CausalMask([name in ordered for name in schema.groups], name="causal_mask")
+        self._time_bias = TimeBias(schema.time.boundaries, config.spaces, name="target_time_bias")  # type: ignore[attr-defined]
+
+    def memory_inputs(self) -> dict[str, Any]:
+        # The gap to the request is part of reading.
+        moments = {
+            "timestamp": keras.Input((None,), dtype="int64", name="timestamp"),
+            "now": keras.Input((), dtype="int64", name="now"),
+        }
+        return super().memory_inputs() | moments
+
+    def encode(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        behaviors, mask = self._behaviors(inputs)
+        timestamps = [inputs[f"{name}_timestamp"] for name in self.schema.groups]
+        timestamp = join(timestamps)
+        memory = self._encoder(behaviors, mask, self._causal(timestamps), timestamp)
+        memory = memory * ops.cast(ops.expand_dims(mask, -1), memory.dtype)
+        return {"memory": memory, "mask": mask, "timestamp": timestamp}
+
+    def timeline(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the logits of P moments of each timeline, task -> float32 [B, P, N].
+
+        Args:
+            inputs: tensors of a batch of `timeline_batches`.
+        """
+        memory = self.encode(inputs)
+        memory["mask"] = self._seen(inputs)
+        profile = self.objects.profile(inputs)
+        logits = {}
+        for task in self.tasks:
+            own = {name: _fold_moments(inputs[name]) for name in candidate_names(self.schema, task)}
+            folded = self.score(task, memory, profile, {**inputs, **own})
+            logits[task] = ops.reshape(folded, ops.shape(inputs[f"{task}_candidates"]))
+        return logits
+
+    def _time_buckets(self) -> None:
+        return None
+
+    def _bucket(self, inputs: Mapping[str, Any], group: str) -> None:
+        return None
+
+    def _read(self, candidates: Any, memory: Mapping[str, Any], inputs: Mapping[str, Any]) -> Any:
+        now, mask = inputs["now"], memory["mask"]
+        if len(now.shape) == 1:  # One moment.
+            now, mask = now[:, None], mask[:, None]
+        bias = self._time_bias(now, memory["timestamp"])
+        return self._reader(candidates, memory["memory"], mask, bias)
+
+    def _seen(self, inputs: Mapping[str, Any]) -> Any:
+        """Returns which behaviors each moment sees, bool [B, P, T]: the first `<group>_seen` of each group."""
+        seen = []
+        for name in self.schema.groups:
+            ids = inputs[f"{name}_id"]
+            place = ops.cumsum(ops.ones_like(ids), axis=1)  # 1, 2, ...
+            seen.append(ops.expand_dims(inputs[f"{name}_seen"], 2) >= ops.expand_dims(place, 1))
+        return ops.concatenate(seen, axis=2) if len(seen) > 1 else seen[0]
+
+
+def _fold_moments(value: Any) -> Any:
+    """[B, P, N, ...] -> [B, P * N, ...]."""
+    shape = ops.shape(value)
+    return ops.reshape(value, (shape[0], shape[1] * shape[2], *shape[3:]))

@@ -1,0 +1,135 @@
+"""Records -> batches of timelines: the same targets, candidates and windows as the requests one by one."""
+
+from collections import Counter
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from atrank_tf.data import Batching, Records, count_targets, timeline_batches, training_batches
+from atrank_tf.data.targets import Targets, choose_run
+from atrank_tf.schema import Ties
+
+SETTINGS = Batching(batch_tokens=150, batch_size=1)
+
+
+def _epoch(records: Records, settings: Batching = SETTINGS, seed: int = 1, **options: Any) -> list[Any]:
+    batches = timeline_batches(records, settings=settings, seed=seed, **options)
+    return list(islice(batches.dataset.as_numpy_iterator(), batches.steps))
+
+
+def _active(labels: dict[str, Any]) -> str:
+    return next(task for task in labels if labels[task].shape[-1])
+
+
+@pytest.fixture(params=["strict", "ordered"])
+def tied(request: pytest.FixtureRequest, records: Records) -> Records:
+    found = Records(records.path)
+    purchase = replace(found.schema.tasks["next_purchase"], ties=Ties(request.param))
+    found.schema = replace(found.schema, tasks={**found.schema.tasks, "next_purchase": purchase})
+    return found
+
+
+def test_4_every_target_sees_what_its_request_would(tied: Records) -> None:
+    """The leakage law of `training_batches` is tested against the logs; here both are compared, target by target."""
+    requests: Counter[Any] = Counter()
+    single = training_batches(tied, settings=SETTINGS, seed=1)
+    for inputs, labels, _ in islice(single.dataset.as_numpy_iterator(), single.steps):
+        task = _active(labels)
+        positive = tuple(inputs[f"{task}_candidates"][0][labels[task][0] > 0].tolist())
+        histories = tuple(
+            tuple(
+                tuple(inputs[f"{group}_{column}"][0][inputs[f"{group}_id"][0] > 0].tolist())
+                for column in ("id", "action", "timestamp")
+            )
+            for group in tied.schema.groups
+        )
+        requests[task, int(inputs["now"][0]), positive, histories] += 1
+    found: Counter[Any] = Counter()
+    for inputs, labels, weights in _epoch(tied):
+        task = _active(labels)
+        for row, moment in zip(*np.nonzero(weights[task].any(axis=2)), strict=True):
+            positive = tuple(inputs[f"{task}_candidates"][row, moment][labels[task][row, moment] > 0].tolist())
+            histories = []
+            for name, group in tied.schema.groups.items():
+                seen = int(inputs[f"{name}_seen"][row, moment])
+                first = max(0, seen - group.max_length)
+                histories.append(
+                    tuple(
+                        tuple(inputs[f"{name}_{column}"][row][first:seen].tolist())
+                        for column in ("id", "action", "timestamp")
+                    )
+                )
+            found[task, int(inputs["now"][row, moment]), positive, tuple(histories)] += 1
+    assert found == requests
+    assert sum(found.values()) > 300
+
+
+def test_an_epoch_holds_every_target_once_and_as_many_batches_as_said(records: Records) -> None:
+    batches = _epoch(records)
+    for task in records.schema.tasks:
+        real = sum(int(weights[task].any(axis=2).sum()) for _, _, weights in batches if weights[task].shape[2])
+        assert real == count_targets(records, task, "training", SETTINGS)
+
+
+def test_negatives_are_fresh_and_none_of_the_users_positives(records: Records) -> None:
+    for first, second in zip(_epoch(records), _epoch(records, seed=2), strict=False):
+        assert not np.array_equal(first[0]["now"], second[0]["now"]) or not np.array_equal(
+            first[0]["next_purchase_candidates"], second[0]["next_purchase_candidates"]
+        )
+    for inputs, labels, weights in _epoch(records):
+        if _active(labels) == "next_purchase":
+            for row in range(len(inputs["now"])):
+                own = set(inputs["purchase_id"][row][inputs["purchase_id"][row] > 0].tolist())
+                negative = (labels["next_purchase"][row] == 0) & (weights["next_purchase"][row] > 0)
+                assert not set(inputs["next_purchase_candidates"][row][negative].tolist()) & own
+
+
+def test_8_a_seed_and_an_epoch_determine_every_batch(records: Records) -> None:
+    def equal(first: Any, second: Any) -> bool:
+        pairs = zip(tf.nest.flatten(first), tf.nest.flatten(second), strict=True)
+        return all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in pairs)
+
+    made = timeline_batches(records, settings=SETTINGS, seed=1)
+    two = list(islice(made.dataset.as_numpy_iterator(), 2 * made.steps))
+    assert equal(two[: made.steps], _epoch(records))
+    assert equal(two[made.steps :], _epoch(records, first_epoch=1))
+
+
+@pytest.mark.parametrize("tokens", [30, 100, 400])
+def test_a_batch_has_at_most_so_many_places(records: Records, tokens: int) -> None:
+    batches = _epoch(records, Batching(batch_tokens=tokens), tasks=["next_purchase"])
+    for inputs, labels, _ in batches:
+        rows, targets = labels["next_purchase"].shape[:2]
+        behaviors = (inputs["purchase_id"] > 0).sum(axis=1) + (inputs["redemption_id"] > 0).sum(axis=1)
+        assert rows == 1 or rows * max(behaviors.max(), targets) <= tokens
+
+
+def test_targets_per_user_keeps_neighbors_in_time() -> None:
+    user = tf.constant([0] * 9 + [1] * 2 + [2] * 5, tf.int64)
+    index = tf.range(16, dtype=tf.int64)
+    drawn = set()
+    for seed in range(100):
+        kept = choose_run(Targets(index, user, index, {}, {}), 3, tf.constant([seed, 1], tf.int64))
+        by_user = [kept.index.numpy()[kept.user.numpy() == number].tolist() for number in range(3)]
+        assert by_user[1] == [9, 10]
+        for found, places in ((by_user[0], range(9)), (by_user[2], range(11, 16))):
+            assert found == list(range(found[0], found[0] + 3)) and set(found) <= set(places)
+        drawn.add(by_user[0][0])
+    assert drawn == set(range(7))
+
+
+def test_a_long_timeline_is_divided_and_loses_no_target(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("atrank_tf.data.timeline_batching.TARGETS_PER_ROW", 4)
+    batches = _epoch(records, tasks=["next_purchase"])
+    assert max(labels["next_purchase"].shape[1] for _, labels, _ in batches) == 4
+    real = sum(int(weights["next_purchase"].any(axis=2).sum()) for _, _, weights in batches)
+    assert real == count_targets(records, "next_purchase", "training", SETTINGS)
+
+
+def test_no_target_at_all_is_said(records: Records) -> None:
+    with pytest.raises(ValueError, match="Expected training targets of task 'next_purchase'"):
+        timeline_batches(records, tasks=["next_purchase"], settings=Batching(min_history=1000))

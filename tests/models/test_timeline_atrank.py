@@ -1,0 +1,136 @@
+"""One pass over a timeline is as many requests; a memory does not depend on what comes later."""
+
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from atrank_tf.data import Batching, timeline_batches
+from atrank_tf.models import ATRankConfig, TimelineATRank
+from atrank_tf.schema import Schema, Ties
+
+
+def _model(schema: Schema, catalogs: Any) -> TimelineATRank:
+    keras.utils.set_random_seed(5)
+    config = ATRankConfig(width=12, spaces=3, blocks=2, feed_forward=10, hidden=(9,), dropout=0.3)
+    model = TimelineATRank(schema, config, catalogs)
+    rng = np.random.default_rng(3)
+    for weight in model.trainable_weights:  # Time biases start at 0, which would hide what they do.
+        weight.assign(weight + rng.normal(scale=0.2, size=weight.shape))
+    return model
+
+
+@pytest.fixture(scope="module", params=["strict", "ordered"])
+def model(request: pytest.FixtureRequest, records: Any) -> TimelineATRank:
+    purchase = replace(records.schema.tasks["next_purchase"], ties=Ties(request.param))
+    schema = replace(records.schema, tasks={**records.schema.tasks, "next_purchase": purchase})
+    return _model(schema, records.catalogs)
+
+
+@pytest.fixture(scope="module")
+def batches(model: TimelineATRank, records: Any) -> list[Any]:
+    """Timelines, several targets each; some of a moment that holds several behaviors."""
+    other = records.__class__(records.path)
+    other.schema = model.schema
+    made = timeline_batches(other, settings=Batching(batch_tokens=120), seed=1)
+    return list(islice(made.dataset.as_numpy_iterator(), made.steps))
+
+
+def _request(inputs: dict[str, Any], schema: Schema, row: int, moment: int) -> dict[str, Any]:
+    """What a server would be asked at one moment of one timeline."""
+    found = {name: value[row : row + 1] for name, value in inputs.items() if not name.endswith("_seen")}
+    found["now"] = inputs["now"][row, moment : moment + 1]
+    for group in schema.groups:
+        for column in ("id", "action", "timestamp"):
+            name = f"{group}_{column}"
+            found[name] = inputs[name][row : row + 1, : inputs[f"{group}_seen"][row, moment]]
+    for task in schema.tasks:
+        for name in inputs:
+            if name.startswith(f"{task}_"):
+                found[name] = inputs[name][row : row + 1, moment]
+    return found
+
+
+def test_a_timeline_is_scored_as_its_moments_one_by_one(model: TimelineATRank, batches: list[Any]) -> None:
+    compared = dict.fromkeys(model.tasks, 0)
+    for inputs, _, weights in batches:
+        task = next(task for task in weights if weights[task].shape[2])
+        if compared[task] > 10:
+            continue
+        together = model(inputs, training=False)[task].numpy()
+        assert together.shape == inputs[f"{task}_candidates"].shape
+        for row, moment in zip(*np.nonzero(weights[task].any(axis=2)), strict=True):
+            alone = model(_request(inputs, model.schema, row, moment), training=False)[task].numpy()[0]
+            real = weights[task][row, moment] > 0
+            np.testing.assert_allclose(together[row, moment][real], alone[real], rtol=1e-5, atol=1e-5)
+            compared[task] += 1
+    assert min(compared.values()) >= 10
+
+
+def test_4_nothing_from_a_targets_moment_on_reaches_its_scores(model: TimelineATRank, batches: list[Any]) -> None:
+    """Not even through the behaviors that the target does see."""
+    changed = 0
+    for inputs, _, weights in batches[:6]:
+        task = next(task for task in weights if weights[task].shape[2])
+        ordered = model.schema.tasks[task].ties is Ties.ORDERED
+        group = model.schema.tasks[task].group
+        before = model(inputs, training=False)[task].numpy()
+        moments = np.nonzero(weights[task].any(axis=2).any(axis=0))[0]
+        for moment in moments[:: max(1, len(moments) // 3)]:
+            now = inputs["now"][:, moment : moment + 1]
+            other = dict(inputs)
+            for name in model.schema.groups:
+                hidden = inputs[f"{name}_timestamp"] >= now
+                if ordered and name == group:
+                    place = np.arange(hidden.shape[1])
+                    hidden = place >= inputs[f"{name}_seen"][:, moment : moment + 1]
+                hidden &= inputs[f"{name}_id"] > 0
+                other[f"{name}_id"] = np.where(hidden, 2 + (inputs[f"{name}_id"] - 1) % 5, inputs[f"{name}_id"])
+                other[f"{name}_action"] = np.where(hidden, 1, inputs[f"{name}_action"])
+                changed += int(hidden.sum())
+            after = model(other, training=False)[task].numpy()
+            np.testing.assert_allclose(after[:, moment], before[:, moment], rtol=1e-5, atol=1e-5)
+    assert changed > 50
+
+
+def test_appending_behaviors_changes_no_earlier_position_of_the_memory(
+    model: TimelineATRank, batches: list[Any]
+) -> None:
+    encoder = model.encoder()
+    inputs = {name: value for name, value in batches[0][0].items() if name in {i.name for i in encoder.inputs}}
+    inputs["now"] = inputs["now"][:, 0]
+    whole = {name: value.numpy() for name, value in encoder(inputs, training=False).items()}
+    widths = [inputs[f"{group}_id"].shape[1] for group in model.schema.groups]
+    for cut in (10 * 86_400, 40 * 86_400):
+        early = dict(inputs)
+        for group in model.schema.groups:
+            late = inputs[f"{group}_timestamp"] >= cut
+            for column in ("id", "action", "timestamp"):
+                early[f"{group}_{column}"] = np.where(late, 0, inputs[f"{group}_{column}"])
+        part = {name: value.numpy() for name, value in encoder(early, training=False).items()}
+        assert part["mask"].shape == (len(inputs["now"]), sum(widths))
+        kept = part["mask"]
+        assert 0 < kept.sum() < whole["mask"].sum()
+        np.testing.assert_allclose(part["memory"][kept], whole["memory"][kept], rtol=1e-5, atol=1e-5)
+
+
+def test_fit_takes_timelines_and_evaluates_requests(records: Any) -> None:
+    from atrank_tf.data import evaluation_batches
+    from atrank_tf.training import Training, compile_model
+
+    model = _model(records.schema, records.catalogs)
+    batches = model.training_batches(records, settings=Batching(batch_tokens=200), seed=1)
+    compile_model(model, Training(learning_rate=1e-2), steps=10)
+    logs = model.fit(
+        batches.dataset,
+        steps_per_epoch=batches.steps,
+        epochs=2,
+        shuffle=False,
+        validation_data=evaluation_batches(records, "validation"),
+        verbose=0,
+    ).history
+    assert logs["loss"][1] < logs["loss"][0]
+    assert 0 < logs["val_next_purchase_auc"][-1] <= 1
