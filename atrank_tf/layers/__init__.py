@@ -11,6 +11,7 @@ from atrank_tf.layers.masks import masked_softmax
 from atrank_tf.layers.mean_pooling import MeanPooling
 from atrank_tf.layers.self_attention import SelfAttention
 from atrank_tf.layers.space_attention import SpaceAttention
+from atrank_tf.layers.sparse_embedding import SparseEmbedding
 from atrank_tf.layers.standardize import Standardize
 from atrank_tf.layers.target_attention import TargetAttention
 from atrank_tf.layers.time_bias import TimeBias
@@ -27,6 +28,7 @@ __all__ = [
     "MeanPooling",
     "SelfAttention",
     "SpaceAttention",
+    "SparseEmbedding",
     "Standardize",
     "TargetAttention",
     "TimeBias",

@@ -18,6 +18,9 @@ from atrank_tf.training.fit import (
 )
 from atrank_tf.training.pointwise_crossentropy import PointwiseCrossentropy
 from atrank_tf.training.request_auc import RequestAUC, request_auc_by_task
+from atrank_tf.training.settle_tables import SettleTables
+from atrank_tf.training.sparse_adagrad import SparseAdagrad
+from atrank_tf.training.sparse_adam import SparseAdam
 
 __all__ = [
     "MODEL_FILE",
@@ -27,6 +30,9 @@ __all__ = [
     "Experiment",
     "PointwiseCrossentropy",
     "RequestAUC",
+    "SettleTables",
+    "SparseAdagrad",
+    "SparseAdam",
     "Training",
     "compile_model",
     "experiment_from_dict",

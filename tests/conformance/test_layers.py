@@ -57,6 +57,7 @@ CASES = {
         layers.SpaceAttention(K, score="scaled_dot", activation="relu"),
         {"query": _floats(B, N, D), "memory": _floats(B, T, D), "memory_mask": MASK},
     ),
+    "SparseEmbedding": Case(layers.SparseEmbedding(9, 13), {"inputs": _ints(9, B, T)}),
     "Standardize": Case(layers.Standardize((0.5,), (4.0,)), {"columns": _floats(1, B, N)}),
     "TargetAttention": Case(
         layers.TargetAttention(K, hidden=13),

@@ -1,0 +1,78 @@
+"""An embedding table that costs what is read of it."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable(package="atrank_tf")
+class SparseEmbedding(keras.layers.Layer):
+    """Looks rows up in a table: `keras.layers.Embedding` at a cost that does not depend on the table's size.
+
+    `keras.layers.Embedding` reads the whole variable and then gathers from the copy. This layer gathers from the
+    variable itself, and its gradient is of the rows that were read. The weight has the same name and shape, so
+    `get_weights` of either layer fits `set_weights` of the other.
+
+    With `SparseAdam` or `SparseAdagrad` and decay, rows that no batch reads are behind: what decay would have done to
+    them is made up for when they are read. The optimizer leaves the function that does so on the variable
+    (`embeddings.settle`), and a call asks it before it gathers, unless `training` is False. Saving settles all rows
+    first, so a file never holds rows that are behind.
+
+    Glossary: R rows, D width.
+
+    Args:
+        input_dim: R.
+        output_dim: D.
+        embeddings_initializer: of the table.
+
+    Call arguments:
+        inputs: whole numbers in 0..R-1, of any shape, also an empty one.
+
+    Returns:
+        float [..., D] in the compute dtype; the table itself stays in the variable dtype.
+    """
+
+    def __init__(self, input_dim: int, output_dim: int, embeddings_initializer: Any = "uniform", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        for name, size in (("input_dim", input_dim), ("output_dim", output_dim)):
+            if size <= 0:
+                raise ValueError(f"{name} must be positive. Received: {name}={size}.")
+        self.input_dim = input_dim
+        self.output_dim = output_dim
+        self.embeddings_initializer = keras.initializers.get(embeddings_initializer)
+
+    def build(self, input_shape: Any = None) -> None:
+        # autocast would cast the whole table before the lookup.
+        self.embeddings = self.add_weight(
+            name="embeddings",
+            shape=(self.input_dim, self.output_dim),
+            initializer=self.embeddings_initializer,
+            autocast=False,
+        )
+        self.embeddings.settle = None  # The mark of a table, and the place for an optimizer's function.
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        ids = inputs if inputs.dtype in (tf.int32, tf.int64) else tf.cast(inputs, tf.int32)
+        # None counts as training: a model whose `call` has no `training` argument is trained without it.
+        if training is not False and self.embeddings.settle is not None:
+            self.embeddings.settle(ids)
+        return tf.cast(tf.gather(self.embeddings.value, ids), self.compute_dtype)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (*input_shape, self.output_dim)
+
+    def compute_output_spec(self, inputs: Any, training: bool | None = None) -> Any:
+        return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)
+
+    def save_own_variables(self, store: Any) -> None:
+        if self.built and self.embeddings.settle is not None:
+            self.embeddings.settle()
+        super().save_own_variables(store)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {
+            "input_dim": self.input_dim,
+            "output_dim": self.output_dim,
+            "embeddings_initializer": keras.initializers.serialize(self.embeddings_initializer),
+        }
