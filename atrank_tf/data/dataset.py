@@ -10,7 +10,7 @@ from atrank_tf.data import batching
 from atrank_tf.data.batching_settings import Batching
 from atrank_tf.data.chunk import parse
 from atrank_tf.data.epochs import TrainingBatches, epochs
-from atrank_tf.data.negatives import NegativeSampler, training_negatives
+from atrank_tf.data.negatives import NegativeSampler, positives_of_users, training_negatives
 from atrank_tf.data.records import Records
 from atrank_tf.data.target_counts import (
     EVALUATION_SEED,
@@ -131,7 +131,9 @@ def _batches(
         seed = tf.random.stateless_uniform([2], seeds + tf.stack([chunk_number, 0]), None, None, tf.int64)
         chunk = parse(serialized, schema)
         targets = chunk_targets(chunk, records.schema, task, part, settings, seed)
-        negatives = sampler.draw(chunk, schema, task, targets.user, seed) if sampler else None
+        negatives = None
+        if sampler is not None:
+            negatives = sampler.draw(positives_of_users(chunk, schema, task), targets.user, seed)
         order = batching.batch_order(targets, batch_size, seed)
         if schema is not records.schema:  # The same requests in the same order, with longer windows.
             targets = chunk_targets(chunk, schema, task, part, settings, seed)

@@ -32,30 +32,34 @@ class NegativeSampler:
         self._cumulative = tf.constant(np.cumsum(catalog.counts[seen]), tf.int64)
         self._uniform, self._popularity = negatives.uniform, negatives.popularity
 
-    def draw(self, chunk: Chunk, schema: Schema, task_name: str, user: Any, seed: Any) -> Any:
+    def draw(self, positives: Any, user: Any, seed: Any, pool: int = 0) -> Any:
         """Draws negatives for the targets of `user`.
 
         Args:
-            chunk: the chunk that the targets are of.
-            schema: the schema.
-            task_name: the task.
+            positives: what `positives_of_users` gives.
             user: int64 [M], index in the chunk.
             seed: int64 [2].
+            pool: how many draws all negatives are picked from, so that they are few different objects; 0 for a draw
+                of its own for each.
 
         Returns:
             Entity rows, int64 [M, negatives]; `PADDING` where a user's positives leave nothing to draw.
         """
-        positive = positive_behaviors(chunk, schema, task_name)
-        group = chunk.groups[schema.tasks[task_name].group]
-        own = tf.sort(tf.boolean_mask(group.user * SPAN + group.id, positive))
         shape = tf.stack([tf.size(user), self._uniform + self._popularity])
+        pooled = self._propose([max(1, pool // (self._uniform + self._popularity)), shape[1]], seed) if pool else None
+
+        def propose(seed: Any) -> Any:
+            if pooled is None:
+                return self._propose(shape, seed)
+            places = tf.random.stateless_uniform(shape, seed + 1, 0, tf.shape(pooled, tf.int64)[0], tf.int64)
+            return _pick_in_columns(pooled, places)
 
         def rejected(rows: Any) -> Any:
             keys = tf.reshape(user[:, tf.newaxis] * SPAN + rows, [-1])
-            return tf.reshape(first_at_least(own, keys) < first_at_least(own, keys + 1), shape)
+            return tf.reshape(first_at_least(positives, keys) < first_at_least(positives, keys + 1), shape)
 
         def redraw(turn: Any, rows: Any, bad: Any) -> tuple[Any, Any, Any]:
-            rows = tf.where(bad, self._propose(shape, seed + tf.stack([tf.constant(0, tf.int64), turn])), rows)
+            rows = tf.where(bad, propose(seed + tf.stack([tf.constant(0, tf.int64), turn])), rows)
             return turn + 1, rows, rejected(rows)
 
         empty = tf.zeros(shape, tf.int64)
@@ -74,6 +78,18 @@ class NegativeSampler:
         by_count = first_at_least(self._cumulative, tf.reshape(weight, [-1]) + 1)
         places = tf.concat([evenly, tf.reshape(by_count, tf.shape(weight))], axis=1)
         return tf.gather(self._rows, tf.minimum(places, tf.size(self._rows, tf.int64) - 1))
+
+
+def positives_of_users(chunk: Chunk, schema: Schema, task_name: str) -> Any:
+    """Returns the positives of each user of a chunk, as ascending keys user * SPAN + row, int64."""
+    group = chunk.groups[schema.tasks[task_name].group]
+    return tf.sort(tf.boolean_mask(group.user * SPAN + group.id, positive_behaviors(chunk, schema, task_name)))
+
+
+def _pick_in_columns(rows: Any, places: Any) -> Any:
+    """Returns `rows[places[m, c], c]`: rows [S, C], places [M, C]."""
+    columns = tf.shape(rows, tf.int64)[1]
+    return tf.gather(tf.reshape(rows, [-1]), places * columns + tf.range(columns))
 
 
 def training_negatives(declared: Negatives, settings: Batching) -> Negatives:

@@ -1,5 +1,6 @@
 """Targets -> batches of timelines: the targets of one user share one history."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -77,7 +78,7 @@ def batch_limits(rows: Rows, tokens: int, seed: Any) -> tuple[Any, Any]:
 
 
 def timeline_batch(
-    chunk: Chunk, schema: Schema, task: str, targets: Targets, negatives: Any, rows: Rows, chosen: Any
+    chunk: Chunk, schema: Schema, task: str, targets: Targets, negatives: Callable[[Any], Any], rows: Rows, chosen: Any
 ) -> tuple[dict[str, Any], Any, Any]:
     """Returns the rows `chosen` (int64 [B]) as a batch.
 
@@ -86,7 +87,7 @@ def timeline_batch(
         schema: the schema.
         task: the task.
         targets: the M targets that the rows are of.
-        negatives: entity rows, int64 [M, n]; None for impressions.
+        negatives: a function (user int64 [M]) -> entity rows int64 [M, n]; of impressions, -> None.
         rows: all rows.
         chosen: which of them.
 
@@ -99,8 +100,7 @@ def timeline_batch(
     places, mask = batching.windows(first, first + count)  # [B, P]
     flat = tf.reshape(tf.where(mask, places, tf.zeros_like(places)), [-1])
     picked = targets.take(flat)
-    drawn = None if negatives is None else tf.gather(negatives, flat)
-    inputs, labels, weights = batching.candidate_inputs(chunk, picked, schema, task, drawn)
+    inputs, labels, weights = batching.candidate_inputs(chunk, picked, schema, task, negatives(picked.user))
     real = tf.reshape(mask, [-1])
     shape = tf.shape(mask)
 

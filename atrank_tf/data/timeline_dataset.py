@@ -9,7 +9,7 @@ from atrank_tf.data import batching
 from atrank_tf.data.batching_settings import Batching
 from atrank_tf.data.chunk import parse
 from atrank_tf.data.epochs import TrainingBatches, epochs
-from atrank_tf.data.negatives import NegativeSampler, training_negatives
+from atrank_tf.data.negatives import NegativeSampler, positives_of_users, training_negatives
 from atrank_tf.data.records import Records
 from atrank_tf.data.target_counts import chunk_timelines, read_chunks, task_names
 from atrank_tf.data.targets import Part
@@ -71,12 +71,16 @@ def _batches(records: Records, task: str, tasks: Sequence[str], settings: Batchi
         drawn = _chunk_seed(seeds, chunk_number)
         chunk = parse(serialized, schema)
         targets = chunk_timelines(chunk, schema, task, settings, drawn)
-        negatives = sampler.draw(chunk, schema, task, targets.user, drawn) if sampler else None
+        positives = positives_of_users(chunk, schema, task) if sampler else None
         rows = timeline_rows(targets, drawn)
         order, limits = batch_limits(rows, settings.batch_tokens, drawn)
 
         def batch(limit: Any) -> Any:
             chosen = order[limit[0] : limit[1]]
+
+            def negatives(user: Any) -> Any:
+                return sampler.draw(positives, user, drawn + limit, settings.batch_tokens) if sampler else None
+
             inputs, labels, weights = timeline_batch(chunk, schema, task, targets, negatives, rows, chosen)
             all_labels, all_weights = {task: labels}, {task: weights}
             shape = tf.shape(inputs["now"])

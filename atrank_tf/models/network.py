@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from atrank_tf.layers import BehaviorEmbedding, DNNRanking, DotRanking, GroupProjection, TimeBuckets
+from atrank_tf.layers import BehaviorEmbedding, DNNRanking, DotRanking, GroupProjection, SparseEmbedding, TimeBuckets
 from atrank_tf.models.object_encoder import ObjectEncoder
 from atrank_tf.models.ranker_config import RankerConfig
 from atrank_tf.schema import FIRST_ROW, PADDING, Schema
@@ -29,7 +29,7 @@ class Network:
         self.schema = schema
         self.config = config
         self.tasks = config.tasks or tuple(schema.tasks)
-        self.objects = ObjectEncoder(schema, config.l2)
+        self.objects = ObjectEncoder(schema)
         self._encoder, self._reader = encoder, reader
         self._embeddings = {
             name: BehaviorEmbedding(
@@ -56,7 +56,7 @@ class Network:
         for task in self.tasks if config.item_bias else ():
             entity = schema.entities[schema.groups[schema.tasks[task].group].entity]
             rows = schema.tables[entity.id.table].rows
-            self._bias[task] = keras.layers.Embedding(rows, 1, "zeros", name=f"item_bias_{task}")
+            self._bias[task] = SparseEmbedding(rows, 1, "zeros", name=f"item_bias_{task}")
             self._bias[task].build((None, None))
         self._to_float32 = keras.layers.Activation("linear", dtype="float32", name="logits")
 
@@ -74,23 +74,7 @@ class Network:
 
     def score(self, task: str, memory: Mapping[str, Any], profile: Any | None, inputs: Mapping[str, Any]) -> Any:
         """Returns the logits of a task's candidates, float32 [B, N]."""
-        group = self.schema.tasks[task].group
-        entity = self.schema.groups[group].entity
-        rows = inputs[f"{task}_candidates"]
-        code = self._embeddings[group](self.objects.objects(entity, rows))
-        candidates = self._drop(self._projections[group](code))
-        read = self._read(candidates, memory, inputs)
-        parts = []
-        if self._dot is not None:
-            parts.append(self._dot(read, candidates))
-        if task in self._dnn:
-            parts.append(self._dnn[task](read, candidates, self._context(task, profile, candidates, inputs)))
-        if task in self._bias:
-            parts.append(ops.squeeze(self._bias[task](self.objects.id_rows(entity, rows)), axis=-1))
-        total = parts[0]
-        for part in parts[1:]:
-            total = total + part
-        return self._to_float32(total)
+        return self._rank(task, self._candidates(task, inputs[f"{task}_candidates"]), memory, profile, inputs)
 
     def start_at_popularity(self, task: str, positive_counts: np.ndarray) -> None:
         """See `Ranker.start_at_popularity`."""
@@ -111,6 +95,36 @@ class Network:
 
     def _bucket(self, inputs: Mapping[str, Any], group: str) -> Any:
         return self._buckets(inputs["now"], inputs[f"{group}_timestamp"])
+
+    def _candidates(self, task: str, rows: Any) -> tuple[Any, Any | None]:
+        """Returns what candidates are by themselves: codes [..., D], and biases [...] if the model has them."""
+        group = self.schema.tasks[task].group
+        entity = self.schema.groups[group].entity
+        code = self._embeddings[group](self.objects.objects(entity, rows))
+        code = self._drop(self._projections[group](code))
+        if task not in self._bias:
+            return code, None
+        return code, ops.squeeze(self._bias[task](self.objects.id_rows(entity, rows)), axis=-1)
+
+    def _rank(
+        self,
+        task: str,
+        candidates: tuple[Any, Any | None],
+        memory: Mapping[str, Any],
+        profile: Any | None,
+        inputs: Mapping[str, Any],
+    ) -> Any:
+        code, bias = candidates
+        read = self._read(code, memory, inputs)
+        parts = [] if bias is None else [bias]
+        if self._dot is not None:
+            parts.append(self._dot(read, code))
+        if task in self._dnn:
+            parts.append(self._dnn[task](read, code, self._context(task, profile, code, inputs)))
+        total = parts[0]
+        for part in parts[1:]:
+            total = total + part
+        return self._to_float32(total)
 
     def _read(self, candidates: Any, memory: Mapping[str, Any], inputs: Mapping[str, Any]) -> Any:
         return self._reader(candidates, memory["memory"], memory["mask"])

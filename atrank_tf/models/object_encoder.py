@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 
 from atrank_tf.data import Catalog
-from atrank_tf.layers import CatalogLookup, MeanPooling, Standardize
+from atrank_tf.layers import CatalogLookup, MeanPooling, SparseEmbedding, Standardize
 from atrank_tf.schema import PADDING, Features, Schema
 
 
@@ -17,20 +16,13 @@ class ObjectEncoder:
 
     Args:
         schema: a prepared schema.
-        l2: weight of the squared entries of each table in the loss.
     """
 
-    def __init__(self, schema: Schema, l2: float) -> None:
+    def __init__(self, schema: Schema) -> None:
         self._schema = schema
         self._pool = MeanPooling(name="mean_pooling")
         self.tables = {
-            name: keras.layers.Embedding(
-                table.rows,
-                table.dim,
-                embeddings_regularizer=keras.regularizers.L2(l2) if l2 else None,
-                name=f"table_{name}",
-            )
-            for name, table in schema.tables.items()
+            name: SparseEmbedding(table.rows, table.dim, name=f"table_{name}") for name, table in schema.tables.items()
         }
         self.catalogs = {
             name: CatalogLookup(

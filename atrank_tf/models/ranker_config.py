@@ -18,7 +18,6 @@ class RankerConfig:
         combine: how object, action and time make a behavior's code: "sum" or "concat".
         activation: of the projection of a group to the common width; "linear" for none.
         dropout: share of units that training drops, throughout the model.
-        l2: weight of the squared entries of the embedding tables in the loss.
         ranking: ranking networks whose logits are added: "dot", "dnn" or both.
         hidden: hidden widths of the "dnn" ranking network.
         item_bias: whether each object has a logit of its own.
@@ -29,7 +28,6 @@ class RankerConfig:
     combine: str = "sum"
     activation: str = "linear"
     dropout: float = 0.0
-    l2: float = 0.0
     ranking: tuple[str, ...] = ("dot", "dnn")
     hidden: tuple[int, ...] = (128, 64)
     item_bias: bool = True
@@ -46,8 +44,6 @@ class RankerConfig:
                 )
         if any(size <= 0 for size in self.hidden):
             raise ValueError(f"hidden widths must be positive. Received: hidden={list(self.hidden)} in [model].")
-        if self.l2 < 0:
-            raise ValueError(f"l2 must not be negative. Received: l2={self.l2} in [model].")
         if not self.ranking:
             raise ValueError('Expected at least one ranking network in [model], as ranking = ["dot"]. Received: none.')
         for name in self.ranking:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from atrank_tf.layers import CausalMask, TimeBias
@@ -61,7 +62,8 @@ class TimelineNetwork(Network):
         logits = {}
         for task in self.tasks:
             own = {name: _fold_moments(inputs[name]) for name in candidate_names(self.schema, task)}
-            folded = self.score(task, memory, profile, {**inputs, **own})
+            candidates = self._candidates_once(task, own[f"{task}_candidates"])
+            folded = self._rank(task, candidates, memory, profile, {**inputs, **own})
             logits[task] = ops.reshape(folded, ops.shape(inputs[f"{task}_candidates"]))
         return logits
 
@@ -70,6 +72,13 @@ class TimelineNetwork(Network):
 
     def _bucket(self, inputs: Mapping[str, Any], group: str) -> None:
         return None
+
+    def _candidates_once(self, task: str, rows: Any) -> tuple[Any, Any | None]:
+        """As `_candidates`, but an object that stands many times in the batch is coded once."""
+        objects, places = tf.unique(tf.reshape(rows, [-1]))
+        code, bias = self._candidates(task, objects[tf.newaxis])
+        places = tf.reshape(places, tf.shape(rows))
+        return tf.gather(code[0], places), None if bias is None else tf.gather(bias[0], places)
 
     def _read(self, candidates: Any, memory: Mapping[str, Any], inputs: Mapping[str, Any]) -> Any:
         now, mask = inputs["now"], memory["mask"]

@@ -17,6 +17,8 @@ class Training:
     Args:
         epochs: most epochs.
         learning_rate: of Adam, at the start.
+        l2: weight of the squared entries of the embedding tables (item biases left out) in the loss; reaches rows that
+            no batch reads, too.
         decay_at: shares of the training, ascending in 0..1, at which the learning rate is multiplied by `decay`.
         decay: factor of one decay.
         clip_norm: largest global norm of the gradient; 0 for no clipping.
@@ -29,6 +31,7 @@ class Training:
 
     epochs: int = 10
     learning_rate: float = 1e-3
+    l2: float = 0.0
     decay_at: tuple[float, ...] = ()
     decay: float = 0.1
     clip_norm: float = 0.0
@@ -42,7 +45,7 @@ class Training:
         for name in ("learning_rate", "decay"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be positive. Received: {name}={getattr(self, name)} in [training].")
-        for name in ("clip_norm", "patience", "seed"):
+        for name in ("l2", "clip_norm", "patience", "seed"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must not be negative. Received: {name}={getattr(self, name)} in [training].")
         if list(self.decay_at) != sorted(set(self.decay_at)) or any(not 0 < at < 1 for at in self.decay_at):

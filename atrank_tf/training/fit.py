@@ -22,6 +22,8 @@ from atrank_tf.training.callbacks import Backup, BestCheckpoint
 from atrank_tf.training.experiment import Experiment, Training, experiment_from_dict, experiment_to_dict
 from atrank_tf.training.pointwise_crossentropy import PointwiseCrossentropy
 from atrank_tf.training.request_auc import request_auc_by_task
+from atrank_tf.training.settle_tables import SettleTables
+from atrank_tf.training.sparse_adam import SparseAdam
 
 MODEL_FILE = "model.keras"
 """The model of the best validation AUC, in a model folder."""
@@ -81,6 +83,7 @@ def train(records: Records, experiment: Experiment, model_dir: str, *, callbacks
             epochs=settings.epochs,
             initial_epoch=done,
             callbacks=[
+                SettleTables(),
                 checkpoint,
                 backup,
                 keras.callbacks.TensorBoard(f"{model_dir}/tensorboard"),
@@ -95,7 +98,9 @@ def train(records: Records, experiment: Experiment, model_dir: str, *, callbacks
 
 
 def compile_model(model: Ranker, settings: Training, steps: int) -> None:
-    """Compiles a model for `fit`: Adam with the experiment's learning rates, point-wise loss, AUC for each task.
+    """Compiles a model for `fit`: `SparseAdam` as the experiment says, point-wise loss, AUC for each task.
+
+    `fit` then needs the callback `SettleTables`.
 
     Args:
         model: the model.
@@ -108,8 +113,11 @@ def compile_model(model: Ranker, settings: Training, steps: int) -> None:
             [int(share * steps) for share in settings.decay_at],
             [settings.learning_rate * settings.decay**times for times in range(len(settings.decay_at) + 1)],
         )
+    optimizer = SparseAdam(rate, moments="dense", l2=settings.l2, global_clipnorm=settings.clip_norm or None)
+    optimizer.exclude_from_weight_decay([v for v in model.trainable_variables if v.path.startswith("item_bias_")])
+    optimizer.build(model.trainable_variables)
     model.compile(
-        optimizer=keras.optimizers.Adam(rate, global_clipnorm=settings.clip_norm or None),
+        optimizer=optimizer,
         loss=PointwiseCrossentropy(),
         weighted_metrics=request_auc_by_task(model.tasks),
     )

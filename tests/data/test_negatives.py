@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from atrank_tf.data.catalog import Catalog
 from atrank_tf.data.chunk import Chunk, GroupRows
-from atrank_tf.data.negatives import NegativeSampler
+from atrank_tf.data.negatives import NegativeSampler, positives_of_users
 from atrank_tf.schema import Negatives, schema_from_dict
 
 ROWS = 9
@@ -39,10 +39,11 @@ def _chunk(own: list[list[tuple[int, int]]]) -> Chunk:
     return Chunk(tf.constant([]), {}, {"buy": GroupRows(ids, actions, tf.zeros_like(ids), user, splits)}, {})
 
 
-def _draw(negatives: Negatives, chunk: Chunk, users: list[int], seed: int = 0) -> np.ndarray:
+def _draw(negatives: Negatives, chunk: Chunk, users: list[int], seed: int = 0, pool: int = 0) -> np.ndarray:
     sampler = NegativeSampler(_catalog(), negatives)
     seeds = tf.constant([seed, 5], tf.int64)
-    rows: np.ndarray = sampler.draw(chunk, _schema(), "next_buy", tf.constant(users, tf.int64), seeds).numpy()
+    positives = positives_of_users(chunk, _schema(), "next_buy")
+    rows: np.ndarray = sampler.draw(positives, tf.constant(users, tf.int64), seeds, pool).numpy()
     return rows
 
 
@@ -80,3 +81,15 @@ def test_no_target_draws_nothing() -> None:
 def test_a_catalog_that_nobody_touched_is_refused() -> None:
     with pytest.raises(ValueError, match="Expected objects seen in training to draw negatives from"):
         NegativeSampler(_catalog(np.zeros(ROWS, np.int64)), Negatives(uniform=1))
+
+
+def test_a_pool_gives_few_different_objects_and_still_none_of_the_users_positives() -> None:
+    chunk = _chunk([[(2, 3), (3, 3)], [(4, 3)]])
+    for seed in range(20):
+        rows = _draw(Negatives(uniform=2, popularity=1), chunk, [0] * 50 + [1] * 50, seed, pool=6)
+        assert all(len(set(column)) <= 2 + 1 for column in rows.T)  # Two draws, and padding.
+        assert not {2, 3} & set(rows[:50].ravel())
+        assert 4 not in rows[50:]
+    pooled = np.concatenate([_draw(Negatives(uniform=1), chunk, [1] * 3, seed, pool=2) for seed in range(2000)])
+    share = np.bincount(pooled.ravel(), minlength=ROWS) / pooled.size
+    np.testing.assert_allclose(share[[2, 3, 5, 6]], 0.25, atol=0.05)

@@ -39,7 +39,7 @@ def test_the_table_is_never_read_whole(policy: str) -> None:
     embed = tf.function(lambda: layer(ids))
     assert "ResourceGather" in _ops(embed)
     assert "ReadVariableOp" not in _ops(embed)
-    reads = [op for op in tf.function(lambda: model(ids)).get_concrete_function().graph.get_operations()]
+    reads = list(tf.function(lambda: model(ids)).get_concrete_function().graph.get_operations())
     handles = [op.inputs[0] for op in reads if op.type == "ReadVariableOp"]
     assert len(handles) == 2  # Kernel and bias.
 
