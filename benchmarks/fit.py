@@ -110,7 +110,7 @@ def _measure(name: str) -> None:
             "steps": steps,
             "rows": sum(count_rows(batch) for batch in counted),
             "targets": sum(count_targets(batch) for batch in counted),
-            "pipeline_rows_per_second": _pipeline(batches, 2 * FIRST if name == YARDSTICK else PIPELINE_BATCHES),
+            "pipeline_rows_per_second": _pipeline(batches, PIPELINE_BATCHES),
         }
 
     def one_round() -> dict[str, float]:

@@ -6,7 +6,8 @@ shapes, a history repeated for each of its candidates and padded to the longest 
 the whole of every table updated by Adam.
 """
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
@@ -16,12 +17,11 @@ from keras import layers, ops
 
 from atrank_tf.data import Records, TrainingBatches, training_batches
 from atrank_tf.models import ATRankConfig
-from atrank_tf.schema import FIRST_ROW
+from atrank_tf.schema import FIRST_ROW, PADDING
 from atrank_tf.training import Experiment
 
 BATCH_SIZE = 128
-"""Rows in a batch; 32 and 512 were not faster."""
-_SHUFFLED_TARGETS = 16_384
+"""Rows in a batch."""
 
 
 def yardstick_model(records: Records, experiment: Experiment) -> Any:
@@ -103,37 +103,68 @@ def yardstick_model(records: Records, experiment: Experiment) -> Any:
 
 
 def yardstick_batches(records: Records, experiment: Experiment, batch_size: int = BATCH_SIZE) -> TrainingBatches:
-    """Returns endless (inputs, labels [B, 1]): the targets and negatives of `training_batches`, candidate by candidate.
+    """Returns endless (inputs, labels [B, 1]): one epoch's targets and negatives of `training_batches`, candidate by
+    candidate in random order.
 
-    The features of objects are joined here, as logs of impressions would have them.
+    The epoch is in memory, and the features of objects are joined here, so that the yardstick never waits for its data.
     """
-    schema = records.schema
-    (name, group), *_ = schema.groups.items()
-    (task, _), *_ = schema.tasks.items()
-    entity, catalog = schema.entities[group.entity], records.catalogs[group.entity]
+    group, *_ = records.schema.groups.values()
+    entity, catalog = records.schema.entities[group.entity], records.catalogs[group.entity]
     columns = {"id": catalog.table_rows}
     for column, feature in entity.features.items():
         values = catalog.features[column]
         values = np.pad(values, ((0, 0), (0, feature.max_values - values.shape[1])))
         columns[column] = values if feature.max_values > 1 else values[:, 0]
-    tensors = {column: tf.constant(values, tf.int64) for column, values in columns.items()}
-    boundaries = tf.constant(schema.time.boundaries, tf.int64)
+    epoch = _read_epoch(records, experiment)
+    ends = np.cumsum(epoch["lengths"])
+    boundaries = np.array(records.schema.time.boundaries)
+    candidates = epoch["candidates"].shape[1]
+    order = np.random.default_rng(experiment.training.seed).permutation(epoch["candidates"].size)
 
-    def objects(prefix: str, rows: Any) -> dict[str, Any]:
-        return {f"{prefix}_{column}": tf.gather(values, rows) for column, values in tensors.items()}
+    def objects(prefix: str, rows: np.ndarray) -> dict[str, np.ndarray]:
+        return {f"{prefix}_{column}": values[rows].astype(np.int64) for column, values in columns.items()}
 
-    def one_target(inputs: Any, labels: Any, _: Any) -> Any:
-        real = tf.where(inputs[f"{name}_id"] > 0)[:, 0]
-        ids, actions, moments = (tf.gather(inputs[f"{name}_{key}"], real) for key in ("id", "action", "timestamp"))
-        history = objects("history", ids) | {
-            "action": actions,
-            "bucket": tf.searchsorted(boundaries, inputs["now"] - moments, side="right", out_type=tf.int64),
+    def batch(rows: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        targets, places = np.divmod(rows, candidates)
+        lengths = epoch["lengths"][targets]
+        positions = np.arange(lengths.max())
+        real = positions < lengths[:, None]
+        flat = np.where(real, (ends[targets] - lengths)[:, None] + positions, 0)
+        gap = epoch["now"][targets][:, None] - epoch["timestamp"][flat]
+        inputs = objects("history", np.where(real, epoch["id"][flat], PADDING))
+        inputs |= {
+            "action": np.where(real, epoch["action"][flat], PADDING),
+            "bucket": np.searchsorted(boundaries, gap, side="right"),
+            **objects("candidate", epoch["candidates"][targets, places][:, None]),
         }
-        candidates = tf.data.Dataset.from_tensor_slices((inputs[f"{task}_candidates"], labels[task]))
-        return candidates.map(lambda row, label: (history | objects("candidate", row[None]), label[None]))
+        return inputs, epoch["labels"][targets, places][:, None]
 
+    def every_batch() -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
+        while True:
+            for start in range(0, order.size - batch_size + 1, batch_size):
+                yield batch(order[start : start + batch_size])
+
+    inputs, labels = next(every_batch())
+    signature = (
+        {key: tf.TensorSpec([None] * 2 + list(value.shape[2:]), tf.int64) for key, value in inputs.items()},
+        tf.TensorSpec([None, *labels.shape[1:]], tf.float32),
+    )
+    dataset = tf.data.Dataset.from_generator(every_batch, output_signature=signature)
+    return TrainingBatches(dataset.prefetch(tf.data.AUTOTUNE), order.size // batch_size)
+
+
+def _read_epoch(records: Records, experiment: Experiment) -> dict[str, np.ndarray]:
+    """Returns an epoch: candidates and labels [M, N], now and lengths [M], and the histories one after another."""
+    (name, _), *_ = records.schema.groups.items()
+    (task, _), *_ = records.schema.tasks.items()
     batches = training_batches(records, settings=experiment.batching, seed=experiment.training.seed)
-    targets = batches.dataset.unbatch().shuffle(_SHUFFLED_TARGETS, seed=experiment.training.seed)
-    rows = targets.interleave(one_target, cycle_length=64, num_parallel_calls=1).padded_batch(batch_size)
-    candidates_per_epoch = batches.steps * experiment.batching.batch_size * (1 + experiment.batching.negatives)
-    return TrainingBatches(rows.prefetch(tf.data.AUTOTUNE), candidates_per_epoch // batch_size)
+    found: dict[str, list[np.ndarray]] = defaultdict(list)
+    for inputs, labels, _ in batches.dataset.take(batches.steps).as_numpy_iterator():
+        real = inputs[f"{name}_id"] > PADDING
+        for column in ("id", "action", "timestamp"):
+            found[column].append(inputs[f"{name}_{column}"][real])
+        found["lengths"].append(real.sum(axis=1))
+        found["now"].append(inputs["now"])
+        found["candidates"].append(inputs[f"{task}_candidates"])
+        found["labels"].append(labels[task])
+    return {column: np.concatenate(parts) for column, parts in found.items()}
