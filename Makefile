@@ -65,8 +65,8 @@ lint: $(VENV)/.installed  ## ruff (lint and format) and mypy --strict
 docs-check: $(VENV)/.installed  ## run the code blocks of the README and docs
 	@$(RUN) -m pytest tests/test_docs.py
 
-bench: $(VENV)/.installed  ## measure the speed of fit, of the input pipeline and of prepare
-	@$(RUN) benchmarks/fit.py
+bench: $(VENV)/.installed  ## measure speed and memory beside a plain Keras model (about 10 minutes)
+	@$(RUN) benchmarks/report.py
 
 clean:  ## remove everything that make has made
 	rm -rf $(VENV) build export/models *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -1,87 +1,148 @@
-"""`make bench`: how fast prepare, the input pipeline and `fit` are, on Amazon Sports.
+"""How fast `fit` and the input pipeline are on Amazon Sports, each model beside the yardstick.
 
-Prints a table and writes build/bench.json. A row is one (history, candidate) pair; every figure stands beside the share
-that it is of another one of the same run, since the machine's speed drifts.
+Every model has a process of its own, so that its peak memory is its own; they take turns, round after round, so that
+the machine's drift meets all of them. Writes build/bench_fit.json.
+
+A row is one (history, candidate) pair that counts in the loss; a target is one positive among its candidates.
 """
 
 import json
-import resource
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from absl import flags
 
 from atrank_tf import command
+from atrank_tf.data import training_batches
+from atrank_tf.models import MODELS
+from atrank_tf.training import compile_model
+from measure import (
+    Worker,
+    answer_questions,
+    count_rows,
+    count_targets,
+    fit_seconds,
+    matmul_flops,
+    matmul_peak,
+    peak_memory,
+    shapes,
+)
+from workload import LOGS, experiments, sports_records
+from yardstick import BATCH_SIZE, yardstick_batches, yardstick_model
 
-_LOGS = flags.DEFINE_string("logs", "../shared/data/amazon_sports", "Logs folder of Amazon Sports.")
-_EXPERIMENT = flags.DEFINE_string("config", "experiments/amazon_sports.toml", "Experiment file.")
-_STEPS = flags.DEFINE_integer("steps", 100, "Training steps that are measured.", lower_bound=1)
-_OUT = flags.DEFINE_string("out", "build/bench.json", "Where the figures are written.")
+_LOGS = flags.DEFINE_string("logs", LOGS, "Logs folder of Amazon Sports; generated logs are taken where it is none.")
+_STEPS = flags.DEFINE_integer("steps", 60, "Steps of a round that are measured, of each model.", lower_bound=1)
+_ROUNDS = flags.DEFINE_integer("rounds", 3, "Rounds; what is reported is their median.", lower_bound=1)
+_YARDSTICK_STEPS = flags.DEFINE_integer("yardstick_steps", 20, "As --steps, of the yardstick.", lower_bound=1)
+_YARDSTICK_BATCH = flags.DEFINE_integer(
+    "yardstick_batch", BATCH_SIZE, "Rows in a batch of the yardstick.", lower_bound=1
+)
+_MODEL = flags.DEFINE_string("model", "", "Used by the benchmark itself: the model that this process measures.")
+_OUT = flags.DEFINE_string("out", "build/bench_fit.json", "Where the figures are written.")
 
-SCHEMA = "experiments/amazon_sports.schema.toml"
-RECORDS = "build/bench/records"
+YARDSTICK = "yardstick"
+FIRST = 5
+"""Steps of a round before the counted ones."""
+PIPELINE_BATCHES = 200
 
 
 def main() -> None:
-    if not Path(_LOGS.value).is_dir():
-        raise FileNotFoundError(f"Expected the Amazon Sports logs at {_LOGS.value}. Found none: name them with --logs.")
-    figures: dict[str, Any] = _prepare() | _train()
+    if _MODEL.value:
+        _measure(_MODEL.value)
+        return
+    sports_records(_LOGS.value)
+    common = ("--logs", "--steps", "--rounds", "--yardstick_steps", "--yardstick_batch")
+    arguments = [f"{name}={flags.FLAGS[name[2:]].value}" for name in common]
+    workers = {name: Worker(__file__, f"--model={name}", *arguments) for name in (YARDSTICK, *experiments())}
+    figures = {name: worker.ask("prepare") for name, worker in workers.items()}
+    rounds = [{name: worker.ask("round") for name, worker in workers.items()} for _ in range(_ROUNDS.value)]
+    for name, worker in workers.items():
+        figures[name] |= worker.ask("finish")
+        worker.close()
+        figures[name] |= _summary(figures[name], [one[name] for one in rounds])
+        ratios = [one[YARDSTICK]["seconds"] / one[name]["seconds"] for one in rounds]
+        figures[name]["times_yardstick"] = float(np.median(ratios)) * figures[name]["rows"] / figures[YARDSTICK]["rows"]
+        print(f"{name}: " + ", ".join(f"{key} {value:,.3f}" for key, value in figures[name].items()))
     out = Path(_OUT.value)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(figures, indent=1))
-    for name, value in figures.items():
-        print(f"{name:44}{value:>14,.2f}")
 
 
-def _prepare() -> dict[str, float]:
-    """Seconds and peak memory of prepare, in a process of its own."""
-    command_line = [sys.executable, "-m", "atrank_tf.prepare", "--overwrite"]
-    started = time.perf_counter()
-    subprocess.run(
-        [*command_line, f"--logs={_LOGS.value}", f"--schema={SCHEMA}", f"--records={RECORDS}"],
-        check=True,
-        capture_output=True,
-    )
-    seconds = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    return {"prepare: seconds": seconds, "prepare: peak memory, MiB": peak}
-
-
-def _train() -> dict[str, float]:
-    from atrank_tf.data import Records, training_batches
-    from atrank_tf.models import MODELS
-    from atrank_tf.training import compile_model, load_experiment
-
-    records, experiment = Records(RECORDS), load_experiment(_EXPERIMENT.value)
-    model = MODELS[experiment.name](records.schema, experiment.model, records.catalogs)
-    batches = training_batches(records, tasks=model.tasks, settings=experiment.batching)
-    compile_model(model, experiment.training, steps=batches.steps)
-
-    started = time.perf_counter()
-    rows = padded = behaviors = 0
-    for inputs, labels, _ in batches.dataset.take(batches.steps).as_numpy_iterator():
-        rows += sum(label.size for label in labels.values())
-        for group in records.schema.groups:
-            behaviors += int((inputs[f"{group}_id"] > 0).sum())
-            padded += inputs[f"{group}_id"].size
-    pipeline = rows / (time.perf_counter() - started)
-
-    model.fit(batches.dataset, steps_per_epoch=10, shuffle=False, verbose=0)  # Traces the step.
-    measured = list(batches.dataset.take(_STEPS.value))
-    rows = sum(int(label.shape[0] * label.shape[1]) for _, labels, _ in measured for label in labels.values())
-    started = time.perf_counter()
-    model.fit(batches.dataset, steps_per_epoch=_STEPS.value, shuffle=False, verbose=0)
-    seconds = time.perf_counter() - started
+def _summary(counted: dict[str, float], rounds: list[dict[str, float]]) -> dict[str, float]:
+    """Medians over rounds. A round is compared with the peak just before and after it, since the machine drifts."""
+    seconds = [one["seconds"] for one in rounds]
+    median = float(np.median(seconds))
     return {
-        "tf.data alone: rows per second": pipeline,
-        "fit: rows per second": rows / seconds,
-        "fit: milliseconds per step": 1000 * seconds / _STEPS.value,
-        "tf.data alone / fit": pipeline * seconds / rows,
-        "padding, share of history places": 1 - behaviors / padded,
+        "rows_per_second": counted["rows"] / median,
+        "targets_per_second": counted["targets"] / median,
+        "milliseconds_per_step": 1000 * median / counted["steps"],
+        "slowest_round_over_fastest": max(seconds) / min(seconds),
+        "matmul_peak_gflops": float(np.median([one["peak"] for one in rounds])) / 1e9,
+        "share_of_matmul_peak": float(np.median([counted["flops"] / one["seconds"] / one["peak"] for one in rounds])),
+        "pipeline_over_fit": counted["pipeline_rows_per_second"] * median / counted["rows"],
     }
+
+
+def _measure(name: str) -> None:
+    """The process of one model: what it answers is said by the keys of `answers`."""
+    records = sports_records(_LOGS.value)
+    if name == YARDSTICK:
+        experiment = experiments()["atrank"]
+        model = yardstick_model(records, experiment)
+        batches = yardstick_batches(records, experiment, _YARDSTICK_BATCH.value)
+        steps = _YARDSTICK_STEPS.value
+    else:
+        experiment = experiments()[name]
+        model = MODELS[name](records.schema, experiment.model, records.catalogs)
+        batches = training_batches(records, tasks=model.tasks, settings=experiment.batching)
+        compile_model(model, experiment.training, steps=batches.steps)
+        steps = _STEPS.value
+    counted: list[Any] = []
+
+    def prepare() -> dict[str, float]:
+        counted.extend(batches.dataset.skip(FIRST).take(steps))
+        # Every shape that the rounds will meet is traced and compiled here: a dataset starts at the same batch again.
+        fit_seconds(model, batches.dataset, FIRST, steps)
+        return {
+            "steps": steps,
+            "rows": sum(count_rows(batch) for batch in counted),
+            "targets": sum(count_targets(batch) for batch in counted),
+            "pipeline_rows_per_second": _pipeline(batches, PIPELINE_BATCHES),
+        }
+
+    def one_round() -> dict[str, float]:
+        before = matmul_peak()
+        seconds = float(fit_seconds(model, batches.dataset, FIRST, steps).sum())
+        return {"peak": max(before, matmul_peak()), "seconds": seconds}
+
+    def finish() -> dict[str, float]:
+        memory = peak_memory()
+        return {"peak_memory_mib": memory, "flops": _total_flops(model, counted)}
+
+    answers: dict[str, Callable[[], Any]] = {"prepare": prepare, "round": one_round, "finish": finish}
+    answer_questions(answers)
+
+
+def _pipeline(batches: Any, count: int) -> float:
+    """Rows per second of tf.data alone."""
+    rows, started = 0, 0.0
+    for number, batch in enumerate(batches.dataset.take(FIRST + count)):
+        if number == FIRST:
+            started = time.perf_counter()
+        if number >= FIRST:
+            rows += count_rows(batch)
+    return rows / (time.perf_counter() - started)
+
+
+def _total_flops(model: Any, measured: list[Any]) -> float:
+    by_shape: dict[str, int] = {}
+    for batch in measured:
+        if shapes(batch) not in by_shape:
+            by_shape[shapes(batch)] = matmul_flops(model, batch)
+    return float(sum(by_shape[shapes(batch)] for batch in measured))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,142 @@
+"""What is measured: steps of `fit` in the steady state, the matrix products in a step, the machine's peak."""
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+PEAK_SIZE = 2048
+"""Rows and columns of the matrices whose product is the machine's peak."""
+
+
+class StepClock(keras.callbacks.Callback):
+    """Notes the moment at which each step of `fit` ends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ends: list[float] = []
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.ends.append(time.perf_counter())
+
+
+def fit_seconds(model: Any, dataset: Any, first: int, steps: int) -> np.ndarray:
+    """Returns the seconds of each of `steps` steps of `fit`, after `first` steps that are not counted."""
+    clock = StepClock()
+    model.fit(dataset, steps_per_epoch=first + steps, shuffle=False, verbose=0, callbacks=[clock])
+    return np.diff(clock.ends[first - 1 :])
+
+
+def matmul_peak(repeats: int = 5) -> float:
+    """Returns the most float32 operations per second of a product of two square matrices, a few times over."""
+    matrix = tf.random.normal([PEAK_SIZE, PEAK_SIZE])
+    tf.matmul(matrix, matrix)
+    best = np.inf
+    for _ in range(repeats):
+        started = time.perf_counter()
+        tf.matmul(matrix, matrix).numpy()
+        best = min(best, time.perf_counter() - started)
+    return 2 * PEAK_SIZE**3 / best
+
+
+def matmul_flops(model: Any, batch: Any) -> int:
+    """Returns the operations of all matrix products in a training step on a batch, two for each multiply-add.
+
+    Counted in the graph of the step, forward and backward, traced for the batch's shapes; Einsum counts as the matrix
+    product that it is. Nothing else counts: no lookups, activations, norms, softmax, optimizer.
+    """
+    specs = tf.nest.map_structure(tf.type_spec_from_value, batch)
+    return _flops(tf.function(model.train_step).get_concrete_function(specs).graph)
+
+
+def _flops(graph: Any) -> int:
+    total = 0
+    for operation in graph.get_operations():
+        if operation.type in ("PartitionedCall", "StatefulPartitionedCall"):
+            total += _flops(graph._get_function(operation.get_attr("f").name).graph)
+        elif operation.type == "MatMul":
+            rows = operation.inputs[0].shape[0 if operation.get_attr("transpose_a") else 1]
+            total += 2 * rows * operation.outputs[0].shape.num_elements()
+        elif operation.type.startswith("BatchMatMul"):
+            rows = operation.inputs[0].shape[-2 if operation.get_attr("adj_x") else -1]
+            total += 2 * rows * operation.outputs[0].shape.num_elements()
+        elif operation.type == "Einsum":
+            total += 2 * _einsum_products(operation)
+    return total
+
+
+def _einsum_products(operation: Any) -> int:
+    sizes: dict[str, int] = {}
+    letters = operation.get_attr("equation").decode().split("->")[0].split(",")
+    for names, tensor in zip(letters, operation.inputs, strict=True):
+        before, dots, after = names.partition("...")
+        shape = tensor.shape.as_list()
+        hidden = len(shape) - len(before) - len(after) if dots else 0
+        labels = [*before, *(f"...{hidden - place}" for place in range(hidden)), *after]
+        sizes |= dict(zip(labels, shape, strict=True))
+    return int(np.prod(list(sizes.values()), dtype=np.int64))
+
+
+def peak_memory() -> float:
+    """Returns the most memory that this process has had, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def count_rows(batch: Any) -> int:
+    """Returns the (history, candidate) pairs of a batch that count in the loss: labels whose weight is not 0."""
+    return sum(int(tf.math.count_nonzero(weight)) for _, weight in _labels(batch))
+
+
+def count_targets(batch: Any) -> int:
+    """Returns the positives among the rows of a batch."""
+    return sum(int(tf.math.count_nonzero(label * weight)) for label, weight in _labels(batch))
+
+
+def _labels(batch: Any) -> list[tuple[Any, Any]]:
+    labels = tf.nest.flatten(batch[1], expand_composites=True)
+    weights = tf.nest.flatten(batch[2], expand_composites=True) if len(batch) > 2 else map(tf.ones_like, labels)
+    return list(zip(labels, weights, strict=True))
+
+
+def shapes(batch: Any) -> str:
+    """Returns the shapes of everything in a batch, as one word."""
+    return str([tuple(value.shape) for value in tf.nest.flatten(batch, expand_composites=True)])
+
+
+class Worker:
+    """A process of its own that measures: it answers each line on its stdin by a line of JSON on its stdout."""
+
+    def __init__(self, *arguments: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def ask(self, question: str) -> Any:
+        """Sends a line and returns the answer.
+
+        Raises:
+            ValueError: the process ended; it has said on stderr why.
+        """
+        self._process.stdin.write(f"{question}\n")  # type: ignore[union-attr]
+        self._process.stdin.flush()  # type: ignore[union-attr]
+        answer = self._process.stdout.readline()  # type: ignore[union-attr]
+        if not answer:
+            raise ValueError(f"A measurement ended without an answer to {question!r}.")
+        return json.loads(answer)
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._process.communicate()
+
+
+def answer_questions(answers: dict[str, Any]) -> None:
+    """The other side of `Worker`: calls `answers[question]()` for every line on stdin."""
+    for line in sys.stdin:
+        sys.stdout.write(json.dumps(answers[line.strip()]()) + "\n")
+        sys.stdout.flush()

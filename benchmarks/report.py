@@ -1,0 +1,126 @@
+"""`make bench`: runs the benchmarks, prints one table beside the targets, and writes build/bench.json.
+
+Each benchmark is a program of its own that writes its figures; this one puts them together.
+"""
+
+import datetime
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+from atrank_tf import command
+from workload import LOGS
+
+_LOGS = flags.DEFINE_string("logs", LOGS, "Logs folder of Amazon Sports; generated logs are taken where it is none.")
+_OUT = flags.DEFINE_string("out", "build/bench.json", "Where all figures are written.")
+
+PARTS = ("fit", "scaling", "memory", "tables")
+"""Programs of this folder; each writes build/bench_<part>.json."""
+NEED_LOGS = ("fit", "memory")
+TARGETS = {"atrank": 35.0, "atrank_timeline": 200.0}
+"""Rows per second of a model, as times the yardstick's."""
+SHARE_OF_PEAK = 0.5
+PIPELINE_OVER_FIT = 5.0
+
+Line = tuple[str, str, str, str]
+"""What is measured, the figure, what it is beside the yardstick or the smallest of its series, the target."""
+
+
+def main() -> None:
+    figures: dict[str, Any] = {"about": _about()}
+    for part in PARTS:
+        program = Path(__file__).with_name(f"{part}.py")
+        if not program.exists():
+            continue
+        sys.stderr.write(f"== {program.name}\n")
+        arguments = [f"--logs={_LOGS.value}"] if part in NEED_LOGS else []
+        subprocess.run([sys.executable, str(program), *arguments], check=True, stdout=subprocess.DEVNULL)
+        figures[part] = json.loads(Path(f"build/bench_{part}.json").read_text())
+    out = Path(_OUT.value)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(figures, indent=1) + "\n")
+    print("\n".join(f"{key}: {value}" for key, value in figures["about"].items()))
+    header: Line = ("measured", "figure", "beside", "target")
+    for line in (header, *_fit(figures["fit"]), *_scaling(figures["scaling"]), *_memory(figures["memory"])):
+        print("{:62}{:>12}{:>20}  {}".format(*line).rstrip())
+    if "tables" in figures:
+        print(json.dumps(figures["tables"], indent=1))
+
+
+def _about() -> dict[str, Any]:
+    import tensorflow as tf
+
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "date": datetime.date.today().isoformat(),
+        "machine": f"{len(os.sched_getaffinity(0))} CPU cores, {memory:.0f} GB",
+        "tensorflow": tf.__version__,
+        "data": "Amazon Sports" if Path(_LOGS.value).is_dir() else "generated logs of the shape of Amazon Sports",
+    }
+
+
+def _fit(figures: dict[str, Any]) -> Iterator[Line]:
+    yardstick = figures["yardstick"]
+    peaks = [found["matmul_peak_gflops"] for found in figures.values()]
+    yield "float32 matrix product, 2048 x 2048: GFLOP/s", f"{np.median(peaks):,.0f}", "", ""
+    for name, found in figures.items():
+        is_model = name != "yardstick"
+        yield (
+            f"{name}: rows per second",
+            f"{found['rows_per_second']:,.0f}",
+            f"{found['times_yardstick']:,.1f} x",
+            f"at least {TARGETS[name]:.0f} x" if name in TARGETS else "",
+        )
+        of_yardstick = found["targets_per_second"] / yardstick["targets_per_second"]
+        yield f"{name}: targets per second", f"{found['targets_per_second']:,.0f}", f"{of_yardstick:,.1f} x", ""
+        yield f"{name}: milliseconds per step", f"{found['milliseconds_per_step']:,.1f}", "", ""
+        yield (
+            f"{name}: share of the matrix-product peak",
+            f"{found['share_of_matmul_peak']:.0%}",
+            "",
+            f"at least {SHARE_OF_PEAK:.0%}" if is_model else "",
+        )
+        memory = found["peak_memory_mib"]
+        yield f"{name}: peak memory, MiB", f"{memory:,.0f}", f"{memory / yardstick['peak_memory_mib']:.2f} x", ""
+        yield (
+            f"{name}: tf.data alone, rows per second",
+            f"{found['pipeline_rows_per_second']:,.0f}",
+            f"{found['pipeline_over_fit']:,.1f} x its fit",
+            f"at least {PIPELINE_OVER_FIT:.0f} x" if is_model else "",
+        )
+
+
+def _scaling(figures: dict[str, Any]) -> Iterator[Line]:
+    for name, series in figures.items():
+        for along, points in series.items():
+            for point in points:
+                growth = point["milliseconds_per_request"] / points[0]["milliseconds_per_request"]
+                what = f"{name}: {along} {point[along]:,}, {point['requests']} requests a step: ms per step"
+                yield what, f"{point['milliseconds_per_step']:,.1f}", f"{growth:,.1f} x a request", ""
+
+
+def _memory(figures: dict[str, Any]) -> Iterator[Line]:
+    start = figures["start"]["peak_memory_mib"]
+    yield "TensorFlow started: peak memory, MiB", f"{start:,.0f}", "", ""
+    smallest = {step: figures["5000_users"][step]["peak_memory_mib"] for step in ("prepare", "read")}
+    for name, found in figures.items():
+        for step in ("prepare", "read") if name != "start" else ():
+            what = f"{name.replace('_', ' ')}: {step}: peak memory, MiB"
+            memory = found[step]["peak_memory_mib"]
+            beside, target = "", ""
+            if name == "50000_users":
+                beside, target = f"{memory / smallest[step]:.2f} x 5000 users", "about 1 x" if step == "read" else ""
+            yield what, f"{memory:,.0f}", beside, target
+        if name == "amazon_sports":
+            yield "amazon sports: prepare: seconds", f"{found['prepare']['seconds']:,.1f}", "", ""
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,93 @@
+"""How the time of a training step grows with the length of the history and with the number of candidates.
+
+Users of exactly one length are generated and prepared; of each user the one target that has the whole length before it
+is trained (`min_history`). Each figure is the median of a few steps; a series runs upward in one process, so that its
+peak memory is that of the point. Writes build/bench_scaling.json.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+from atrank_tf import command
+from atrank_tf.data import training_batches
+from atrank_tf.models import MODELS
+from atrank_tf.training import compile_model
+from measure import Worker, answer_questions, fit_seconds, peak_memory
+from workload import BUILD, experiments, generated_logs, prepared
+
+_MODEL = flags.DEFINE_string("model", "", "Used by the benchmark itself: the model that this process measures.")
+_OUT = flags.DEFINE_string("out", "build/bench_scaling.json", "Where the figures are written.")
+
+LENGTHS = {64: 64, 256: 16, 1024: 4, 4096: 1}
+"""Length of the history -> requests in a batch: the same number of behaviors in every step."""
+STEPS = {4096: 3}
+CANDIDATES = (2, 10, 100, 1000)
+"""A request has a positive and at least one negative."""
+REQUESTS = 16
+"""In a batch of the measurements over candidates; their histories are of the shortest length."""
+FIRST = 2
+HELD_OUT = 2
+"""Targets that leave-last-out takes from the end of each user."""
+
+
+def main() -> None:
+    if _MODEL.value:
+        _measure(_MODEL.value)
+        return
+    figures: dict[str, Any] = {}
+    for name in experiments():
+        figures[name] = {}
+        for series in ("length", "candidates"):
+            worker = Worker(__file__, f"--model={name}")
+            figures[name][series] = worker.ask(series)
+            worker.close()
+            for found in figures[name][series]:
+                print(f"{name}: " + ", ".join(f"{key} {value:,.2f}" for key, value in found.items()))
+    out = Path(_OUT.value)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(figures, indent=1))
+
+
+def _measure(name: str) -> None:
+    answers: dict[str, Callable[[], Any]] = {
+        "length": lambda: [_step(name, length, requests, 2) for length, requests in LENGTHS.items()],
+        "candidates": lambda: [_step(name, min(LENGTHS), REQUESTS, candidates) for candidates in CANDIDATES],
+    }
+    answer_questions(answers)
+
+
+def _step(name: str, length: int, requests: int, candidates: int) -> dict[str, float]:
+    steps = STEPS.get(length, 10)
+    users = 16 * LENGTHS[length]  # One target each, so 16 steps to the epoch.
+    logs = generated_logs(f"length_{length}", np.full(users, length + 1 + HELD_OUT))
+    records = prepared(logs, BUILD / "records" / f"length_{length}", max_length=length)
+    experiment = experiments()[name]
+    batching = replace(
+        experiment.batching,
+        batch_size=requests,
+        negatives=candidates - 1,
+        min_history=length,
+        targets_per_user=0,
+    )
+    model = MODELS[name](records.schema, experiment.model, records.catalogs)
+    batches = training_batches(records, tasks=model.tasks, settings=batching)
+    compile_model(model, experiment.training, steps=batches.steps)
+    seconds = fit_seconds(model, batches.dataset, FIRST, steps)
+    return {
+        "length": length,
+        "requests": requests,
+        "candidates": candidates,
+        "milliseconds_per_step": 1000 * float(np.median(seconds)),
+        "milliseconds_per_request": 1000 * float(np.median(seconds)) / requests,
+        "peak_memory_mib": peak_memory(),
+    }
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,82 @@
+"""What the benchmarks read: Amazon Sports where its logs are, else logs generated in its shape."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from atrank_tf.data import Records, prepare
+from atrank_tf.schema import load_schema
+from atrank_tf.training import Experiment, load_experiment
+
+LOGS = "../shared/data/amazon_sports"
+BUILD = Path("build/bench")
+USERS, ITEMS, CATEGORIES, ATTRIBUTES = 35_598, 18_357, 959, 2_235
+"""The sizes of Amazon Sports."""
+_TEN_YEARS = 315_000_000
+
+
+def sports_logs(logs: str = LOGS) -> str:
+    """Returns the folder of Amazon Sports, or of generated logs of its shape where `logs` is no folder."""
+    if Path(logs).is_dir():
+        return logs
+    return generated_logs("sports", sports_lengths(USERS))
+
+
+def sports_records(logs: str = LOGS) -> Records:
+    """Returns the records of `sports_logs`, prepared unless they are current."""
+    logs = sports_logs(logs)
+    return prepared(logs, BUILD / "records" / Path(logs).name)
+
+
+def prepared(logs: str, records: Path, *, max_length: int | None = None, overwrite: bool = False) -> Records:
+    """Returns records of logs under Amazon Sports' schema; `max_length` replaces the schema's."""
+    text = Path("experiments/amazon_sports.schema.toml").read_text()
+    if max_length is not None:
+        text = text.replace("max_length = 100", f"max_length = {max_length}")
+    schema_file = records.with_suffix(".schema.toml")
+    schema_file.parent.mkdir(parents=True, exist_ok=True)
+    schema_file.write_text(text)
+    return prepare(logs, load_schema(str(schema_file)), str(records), overwrite=overwrite)
+
+
+def experiments() -> dict[str, Experiment]:
+    """Returns the experiments on Amazon Sports, by the name of their model."""
+    files = sorted(Path("experiments").glob("amazon_sports*.toml"))
+    found = [load_experiment(str(file)) for file in files if not file.name.endswith(".schema.toml")]
+    return {experiment.name: experiment for experiment in found}
+
+
+def sports_lengths(users: int) -> np.ndarray:
+    """Returns numbers of behaviors per user: 5 at least, mean 8.3, 1 of 100 above 32, as in Amazon Sports."""
+    return 5 + np.random.default_rng(0).lognormal(0.4, 1.25, users).astype(int)
+
+
+def generated_logs(name: str, lengths: np.ndarray) -> str:
+    """Returns a logs folder of one user for each of `lengths`, with random items at random moments of ten years."""
+    folder = BUILD / "logs" / name
+    if folder.is_dir():
+        return str(folder)
+    partial = folder.with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    for part in ("behaviors", "catalog"):
+        (partial / part).mkdir(parents=True)
+    random = np.random.default_rng(0)
+    popularity = random.lognormal(0.0, 1.0, ITEMS)
+    total = int(lengths.sum())
+    rows = {
+        "user_id": np.repeat(np.arange(lengths.size), lengths),
+        "item_id": random.choice(ITEMS, total, p=popularity / popularity.sum()),
+        "action": ["review"] * total,
+        "timestamp": 1_050_000_000 + random.integers(0, _TEN_YEARS, total),
+    }
+    pl.DataFrame(rows).write_parquet(partial / "behaviors/review.parquet")
+    objects = {
+        "item_id": np.arange(ITEMS),
+        "category_id": random.integers(0, CATEGORIES, ITEMS),
+        "attribute_ids": [random.integers(0, ATTRIBUTES, 6).tolist() for _ in range(ITEMS)],
+    }
+    pl.DataFrame(objects).write_parquet(partial / "catalog/item.parquet")
+    partial.rename(folder)
+    return str(folder)
