@@ -4,8 +4,9 @@ from typing import Any
 
 import tensorflow as tf
 
-SHARES = (1 / 13, 3 / 13, 9 / 13)
-"""The idle steps are taken in three strides, short ones first: momentum is gone after some ten steps."""
+SHARES = (1 / 4, 3 / 4)
+"""The idle steps are taken in strides, a short one first: momentum is gone after some ten steps. One stride errs by up
+to 4%, two by up to 2%, three by up to 1.5%; each costs the same."""
 
 
 def idle_adam(
@@ -79,7 +80,7 @@ def _power(weight: Any, momentum: Any, scale: Any, stride: Any, penalty: float, 
     slow_power = tf.exp(stride * tf.math.log1p(-c / fast))
     fast_power = tf.exp(stride * tf.math.log1p(-tf.minimum(fast, 0.999)))
     size = tf.pow(beta_1, stride / 2)
-    angle = stride * tf.atan2(root, 1 - half)
+    angle = stride * tf.atan(root / tf.maximum(1 - half, 1e-6))
     even = tf.where(real, (slow_power + fast_power) / 2, size * tf.cos(angle))
     odd = tf.where(real, (slow_power - fast_power) / 2, size * tf.sin(angle)) / root
     # The map minus the mean of its eigenvalues, 1 - half.

@@ -7,8 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-_SETTLED_AT_ONCE = 1 << 17
-"""Rows per piece when a whole table is settled: bounds the memory it takes."""
+_SETTLED_AT_ONCE = 1 << 14
+"""Rows per piece when a whole table is settled: bounds the memory it takes, and keeps a piece in the cache."""
 
 
 class SparseOptimizer(keras.optimizers.Optimizer):
@@ -65,6 +65,12 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         for number, variable in enumerate(variables):
             if self._stamps[number] is not None:
                 variable.settle = _Settle(self, number)
+
+    def add_variable(self, *args: Any, **kwargs: Any) -> Any:
+        variable = super().add_variable(*args, **kwargs)
+        # Lookups settle within a layer's call, where mixed precision would cast every slot whole when it is read.
+        variable._autocast = False
+        return variable
 
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
         if not grads:

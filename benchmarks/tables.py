@@ -1,0 +1,110 @@
+"""`python benchmarks/tables.py`: what a step of `fit` costs, by the rows of the table.
+
+256 x 20 ids, uniform over the table (the worst case for sparse steps: no row is read twice soon), width 64. Prints a
+table and writes build/bench_tables.json: the median time of a step in milliseconds, what it is relative to the smallest
+table and to Keras' Embedding with Adam in the same run, and the seconds that settling the whole table takes.
+"""
+
+import gc
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import flags
+
+from atrank_tf import command
+from atrank_tf.layers import SparseEmbedding
+from atrank_tf.training import SparseAdagrad, SparseAdam
+
+_ROWS = flags.DEFINE_list("rows", ["60000", "1000000", "4000000", "10000000"], "Sizes of the table.")
+_STEPS = flags.DEFINE_integer("steps", 60, "Training steps that are measured.", lower_bound=1)
+_ONLY = flags.DEFINE_string("only", "", "Measure the rows of the table whose name has this in it.")
+_OUT = flags.DEFINE_string("out", "build/bench_tables.json", "Where the figures are written.")
+
+BATCH, IDS, WIDTH = 256, 20, 64
+DENSE_UP_TO = 4_000_000
+
+CASES: dict[str, tuple[type[keras.layers.Layer], Callable[[], Any]]] = {
+    "Embedding, Adam": (keras.layers.Embedding, lambda: keras.optimizers.Adam()),
+    "SparseEmbedding, SparseAdam": (SparseEmbedding, lambda: SparseAdam()),
+    "SparseEmbedding, SparseAdagrad": (SparseEmbedding, lambda: SparseAdagrad()),
+    "SparseEmbedding, SparseAdagrad, by row": (SparseEmbedding, lambda: SparseAdagrad(accumulators="row")),
+    "SparseEmbedding, SparseAdam, weight_decay": (SparseEmbedding, lambda: SparseAdam(weight_decay=0.01)),
+    "SparseEmbedding, SparseAdagrad, weight_decay": (SparseEmbedding, lambda: SparseAdagrad(weight_decay=0.01)),
+    "SparseEmbedding, SparseAdam, l2": (SparseEmbedding, lambda: SparseAdam(l2=3e-4)),
+}
+
+
+class StepTimes(keras.callbacks.Callback):
+    """Milliseconds from the end of a step to the end of the next."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ends: list[float] = []
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        self.ends.append(time.perf_counter())
+
+
+def main() -> None:
+    figures: list[dict[str, Any]] = []
+    names = [name for name in CASES if _ONLY.value in name]
+    sizes = [int(rows) for rows in _ROWS.value]
+    print(f"{'milliseconds per step, rows:':46}" + "".join(f"{rows:>12,}" for rows in sizes))
+    for name in names:
+        print(f"{name:46}", end="", flush=True)
+        for rows in sizes:
+            if name.startswith("Embedding") and rows > DENSE_UP_TO:
+                print(f"{'':>12}", end="")
+                continue
+            figures.append({"case": name, "rows": rows, **measure(*CASES[name], rows)})
+            print(f"{figures[-1]['milliseconds']:>12.2f}", end="", flush=True)
+            gc.collect()
+        print()
+    _relate(figures)
+    out = Path(_OUT.value)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(figures, indent=1))
+
+
+def measure(layer: type[keras.layers.Layer], optimizer: Callable[[], Any], rows: int) -> dict[str, float]:
+    """Trains a small model on one table."""
+    inputs = keras.Input((IDS,), dtype="int64")
+    pooled = keras.ops.mean(layer(rows, WIDTH)(inputs), axis=1)
+    model = keras.Model(inputs, keras.layers.Dense(1)(pooled))
+    model.compile(optimizer(), keras.losses.BinaryCrossentropy(from_logits=True), jit_compile=False)
+    model.optimizer.build(model.trainable_variables)
+    rng = np.random.default_rng(0)
+    steps = _STEPS.value + 10
+    ids = rng.integers(0, rows, (steps * BATCH, IDS))
+    labels = rng.integers(0, 2, (steps * BATCH, 1)).astype("float32")
+    times = StepTimes()
+    data = tf.data.Dataset.from_tensor_slices((ids, labels)).batch(BATCH)
+    model.fit(data, shuffle=False, callbacks=[times], verbose=0)
+    result = {"milliseconds": 1000 * float(np.median(np.diff(times.ends)[9:]))}
+    if getattr(model.layers[1].weights[0], "settle", None) is not None:
+        result["seconds to settle all rows"] = time.perf_counter() - times.ends[-1]  # What `fit` does last.
+    return result
+
+
+def _relate(figures: list[dict[str, Any]]) -> None:
+    """Adds what each figure is relative to others of the run, and prints the largest tables' ones."""
+    by = {(figure["case"], figure["rows"]): figure["milliseconds"] for figure in figures}
+    for figure in figures:
+        smallest = min(rows for case, rows in by if case == figure["case"])
+        figure["relative to the smallest table"] = figure["milliseconds"] / by[figure["case"], smallest]
+        dense = by.get(("Embedding, Adam", figure["rows"]))
+        if dense:
+            figure["times faster than Embedding with Adam"] = dense / figure["milliseconds"]
+    for figure in figures:
+        parts = [f"{key} {value:.2f}" for key, value in figure.items() if key not in ("case", "rows", "milliseconds")]
+        print(f"{figure['case']}, {figure['rows']:,} rows: {'; '.join(parts)}")
+
+
+if __name__ == "__main__":
+    command.run(main)
