@@ -26,7 +26,10 @@ def main() -> None:
     from atrank_tf.training import load_model, load_trained_experiment
 
     records, part = Records(_RECORDS.value), Part(_SPLIT.value)
-    model, settings = load_model(_MODEL_DIR.value), load_trained_experiment(_MODEL_DIR.value).batching
+    experiment = load_trained_experiment(_MODEL_DIR.value)
+    if part is Part.VALIDATION and experiment.training.include_validation:
+        raise ValueError(f"{_MODEL_DIR.value} was trained on the targets of validation: only --split=test is left.")
+    model, settings = load_model(_MODEL_DIR.value), experiment.batching
     model.check_schema(records.schema)
     scored = {model.name: score_model(model, records, part, settings)}
     for name, baseline in BASELINES.items():

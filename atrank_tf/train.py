@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+from typing import Any
 
 from absl import flags
 
@@ -12,6 +13,9 @@ _RECORDS = flags.DEFINE_string(
 )
 _CONFIG = flags.DEFINE_string("config", None, "Experiment file (TOML).", required=True)
 _MODEL_DIR = flags.DEFINE_string("model_dir", None, "Folder of the trained model; holds one training.", required=True)
+_INCLUDE_VALIDATION = flags.DEFINE_bool(
+    "include_validation", False, "Train on the targets of validation too, for the epochs of the experiment file."
+)
 _SEED = flags.DEFINE_integer("seed", None, "Seed, instead of the experiment file's.", lower_bound=0)
 
 
@@ -20,9 +24,11 @@ def main() -> None:
     from atrank_tf.training import load_experiment, train
 
     experiment = load_experiment(_CONFIG.value)
-    if _SEED.value is not None:
-        training = dataclasses.replace(experiment.training, seed=_SEED.value)
-        experiment = dataclasses.replace(experiment, training=training)
+    changes: dict[str, Any] = {} if _SEED.value is None else {"seed": _SEED.value}
+    if _INCLUDE_VALIDATION.value:
+        changes |= {"include_validation": True, "patience": 0}
+    training = dataclasses.replace(experiment.training, **changes)
+    experiment = dataclasses.replace(experiment, training=training)
     trained = train(Records(_RECORDS.value), experiment, _MODEL_DIR.value)
     state = "trained" if trained else "is current: same records, same experiment"
     sys.stdout.write(f"{_MODEL_DIR.value} {state}\n")

@@ -16,7 +16,6 @@ import numpy as np
 from absl import flags
 
 from atrank_tf import command
-from atrank_tf.data import training_batches
 from atrank_tf.models import MODELS
 from atrank_tf.training import compile_model
 from measure import (
@@ -97,7 +96,7 @@ def _measure(name: str) -> None:
     else:
         experiment = experiments()[name]
         model = MODELS[name](records.schema, experiment.model, records.catalogs)
-        batches = training_batches(records, tasks=model.tasks, settings=experiment.batching)
+        batches = model.training_batches(records, tasks=model.tasks, settings=experiment.batching)
         compile_model(model, experiment.training, steps=batches.steps)
         steps = _STEPS.value
     counted: list[Any] = []

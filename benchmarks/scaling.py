@@ -15,7 +15,6 @@ import numpy as np
 from absl import flags
 
 from atrank_tf import command
-from atrank_tf.data import training_batches
 from atrank_tf.models import MODELS
 from atrank_tf.training import compile_model
 from measure import Worker, answer_questions, fit_seconds, peak_memory
@@ -71,12 +70,13 @@ def _step(name: str, length: int, requests: int, candidates: int) -> dict[str, f
     batching = replace(
         experiment.batching,
         batch_size=requests,
+        batch_tokens=requests * length,
         negatives=candidates - 1,
         min_history=length,
         targets_per_user=0,
     )
     model = MODELS[name](records.schema, experiment.model, records.catalogs)
-    batches = training_batches(records, tasks=model.tasks, settings=batching)
+    batches = model.training_batches(records, tasks=model.tasks, settings=batching)
     compile_model(model, experiment.training, steps=batches.steps)
     seconds = fit_seconds(model, batches.dataset, FIRST, steps)
     return {

@@ -31,6 +31,7 @@ def training_batches(
     settings: Batching | None = None,
     seed: int = 0,
     first_epoch: int = 0,
+    part: Part = Part.TRAINING,
 ) -> TrainingBatches:
     """Returns the batches of training, epoch after epoch without end, and how many make an epoch.
 
@@ -44,6 +45,7 @@ def training_batches(
         settings: sizes.
         seed: every draw depends on it.
         first_epoch: number of the first epoch, to go on where an interrupted training stopped.
+        part: `Part.TRAINING`, or `Part.TRAINING_AND_VALIDATION` for a last training, when all has been chosen.
 
     Returns:
         `dataset`, which yields (inputs, labels, weights) as `fit` takes them: `inputs` as `input_signature` says;
@@ -54,10 +56,10 @@ def training_batches(
     """
     settings = settings or Batching()
     names = task_names(records.schema, tasks)
-    steps = {name: _training_steps(records, name, settings) for name in names}
+    steps = {name: _training_steps(records, name, settings, part) for name in names}
 
     def one_epoch(name: str, seeds: Any) -> Any:
-        return _batches(records, name, names, Part.TRAINING, settings, seeds, records.schema).map(_unnamed)
+        return _batches(records, name, names, part, settings, seeds, records.schema).map(_unnamed)
 
     return epochs(one_epoch, steps, seed=seed, first_epoch=first_epoch)
 
@@ -102,8 +104,8 @@ def requests(
     return dataset.prefetch(tf.data.AUTOTUNE)
 
 
-def _training_steps(records: Records, task: str, settings: Batching) -> int:
-    targets = count_targets(records, task, Part.TRAINING, settings)
+def _training_steps(records: Records, task: str, settings: Batching, part: Part) -> int:
+    targets = count_targets(records, task, part, settings)
     if not targets:
         raise ValueError(f"Expected training targets of task {task!r} in {records.path}. Found none: see [split].")
     return max(1, targets // settings.batch_size)
@@ -122,10 +124,9 @@ def _batches(
     sampler = None
     if spec.candidates is Candidates.SAMPLED:
         catalog = records.catalogs[schema.groups[spec.group].entity]
-        training = part is Part.TRAINING
-        negatives = training_negatives(spec.negatives, settings) if training else spec.negatives
+        negatives = training_negatives(spec.negatives, settings) if part.trains else spec.negatives
         sampler = NegativeSampler(catalog, negatives)
-    batch_size = settings.batch_size if part is Part.TRAINING else settings.evaluation_batch_size
+    batch_size = settings.batch_size if part.trains else settings.evaluation_batch_size
 
     def chunk_batches(chunk_number: Any, serialized: Any) -> Any:
         seed = tf.random.stateless_uniform([2], seeds + tf.stack([chunk_number, 0]), None, None, tf.int64)

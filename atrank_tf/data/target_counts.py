@@ -20,7 +20,7 @@ EVALUATION_SEED = 0
 def read_chunks(records: Records, part: Part, seeds: Any) -> Any:
     """Yields (number of the chunk, serialized Examples of its users); users are shuffled in training."""
     files = tf.data.Dataset.from_tensor_slices(records.files)
-    if part is Part.TRAINING:
+    if part.trains:
         mixed = tf.random.stateless_uniform([], seeds, None, None, tf.int64)
         files = files.shuffle(len(records.files), seed=mixed)
     users = files.interleave(
@@ -29,7 +29,7 @@ def read_chunks(records: Records, part: Part, seeds: Any) -> Any:
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )
-    if part is Part.TRAINING:
+    if part.trains:
         users = users.shuffle(2 * USERS_PER_CHUNK, seed=mixed)
     return users.batch(USERS_PER_CHUNK).prefetch(1).enumerate()
 
@@ -37,15 +37,15 @@ def read_chunks(records: Records, part: Part, seeds: Any) -> Any:
 def chunk_targets(chunk: Chunk, schema: Schema, task: str, part: Part, settings: Batching, seed: Any) -> Targets:
     """Returns the targets of a chunk that one pass takes: those with enough history, at most so many of each user."""
     targets = find_targets(chunk, schema, task, part)
-    if part is not Part.TRAINING:
+    if not part.trains:
         return choose_per_user(targets, settings.evaluation_targets_per_user, seed)
     long_enough = tf.where(history_lengths(targets) >= settings.min_history)[:, 0]
     return choose_per_user(targets.take(long_enough), settings.targets_per_user, seed)
 
 
-def chunk_timelines(chunk: Chunk, schema: Schema, task: str, settings: Batching, seed: Any) -> Targets:
+def chunk_timelines(chunk: Chunk, schema: Schema, task: str, part: Part, settings: Batching, seed: Any) -> Targets:
     """Returns the training targets of a chunk that one pass takes, of each user neighbors in time."""
-    targets = find_targets(chunk, schema, task, Part.TRAINING)
+    targets = find_targets(chunk, schema, task, part)
     long_enough = tf.where(history_lengths(targets) >= settings.min_history)[:, 0]
     return choose_run(targets.take(long_enough), settings.targets_per_user, seed)
 
@@ -67,7 +67,7 @@ def count_targets(records: Records, task: str, part: Part | str, settings: Batch
     return sum_over_chunks(records, task, Part(part), settings or Batching(), lambda targets: targets)
 
 
-def positive_counts(records: Records, task: str) -> np.ndarray:
+def positive_counts(records: Records, task: str, part: Part = Part.TRAINING) -> np.ndarray:
     """Returns how often each object was a positive of a task's training targets, int64 [rows of the entity's catalog].
 
     Unlike `Catalog.counts` it holds nothing of validation or test, whatever the split.
@@ -79,7 +79,7 @@ def positive_counts(records: Records, task: str) -> np.ndarray:
 
     def one(_: Any, serialized: Any) -> Any:
         chunk = parse(serialized, schema)
-        targets = find_targets(chunk, schema, task, Part.TRAINING)
+        targets = find_targets(chunk, schema, task, part)
         if spec.candidates is Candidates.SAMPLED:
             ids = tf.gather(chunk.groups[spec.group].id, targets.index)
         else:
@@ -90,7 +90,7 @@ def positive_counts(records: Records, task: str) -> np.ndarray:
             ids = tf.gather(shown.id, tf.boolean_mask(places, tf.gather(shown.label, places) > 0))
         return tf.math.bincount(tf.cast(ids, tf.int32), minlength=rows, maxlength=rows, dtype=tf.int64)
 
-    counts = read_chunks(records, Part.TRAINING, nothing).map(one, num_parallel_calls=tf.data.AUTOTUNE)
+    counts = read_chunks(records, part, nothing).map(one, num_parallel_calls=tf.data.AUTOTUNE)
     total = counts.reduce(tf.zeros([rows], tf.int64), lambda sums, chunk_counts: sums + chunk_counts)
     return np.asarray(total)
 

@@ -11,11 +11,17 @@ from atrank_tf.schema import FIRST_ROW, Candidates, Schema, Split, SplitKind, Ti
 
 
 class Part(StrEnum):
-    """A part of the data, as the schema's split divides it."""
+    """A part of the data, as the schema's split divides it; or all that is before the test, for a last training."""
 
     TRAINING = "training"
     VALIDATION = "validation"
     TEST = "test"
+    TRAINING_AND_VALIDATION = "training_and_validation"
+
+    @property
+    def trains(self) -> bool:
+        """Whether a model may learn from it."""
+        return self in (Part.TRAINING, Part.TRAINING_AND_VALIDATION)
 
 
 class Targets(NamedTuple):
@@ -115,8 +121,16 @@ def choose_run(targets: Targets, most: int, seed: Any) -> Targets:
 def _inside(user: Any, now: Any, split: Split, part: Part) -> Any:
     if split.kind is SplitKind.BY_TIME:
         validation, test = now >= split.validation_from, now >= split.test_from
-        return {Part.TRAINING: ~validation, Part.VALIDATION: validation & ~test, Part.TEST: test}[part]
+        return {
+            Part.TRAINING: ~validation,
+            Part.VALIDATION: validation & ~test,
+            Part.TEST: test,
+            Part.TRAINING_AND_VALIDATION: ~test,
+        }[part]
     from_the_end = tf.reverse(place_in_user(tf.reverse(user, [0])), [0])
-    if part is Part.TRAINING:
-        return from_the_end >= 2
-    return from_the_end == (1 if part is Part.VALIDATION else 0)
+    return {
+        Part.TRAINING: from_the_end >= 2,
+        Part.VALIDATION: from_the_end == 1,
+        Part.TEST: from_the_end == 0,
+        Part.TRAINING_AND_VALIDATION: from_the_end >= 1,
+    }[part]

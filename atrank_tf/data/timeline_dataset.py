@@ -24,6 +24,7 @@ def timeline_batches(
     settings: Batching | None = None,
     seed: int = 0,
     first_epoch: int = 0,
+    part: Part = Part.TRAINING,
 ) -> TrainingBatches:
     """Returns training batches of whole timelines, for a model that trains on all their moments at once.
 
@@ -34,32 +35,32 @@ def timeline_batches(
     """
     settings = settings or Batching()
     names = task_names(records.schema, tasks)
-    steps = {name: _steps(records, name, settings, seed) for name in names}
+    steps = {name: _steps(records, name, settings, seed, part) for name in names}
 
     def one_epoch(name: str, seeds: Any) -> Any:
-        return _batches(records, name, names, settings, seeds)
+        return _batches(records, name, names, part, settings, seeds)
 
     return epochs(one_epoch, steps, seed=seed, first_epoch=first_epoch)
 
 
-def _steps(records: Records, task: str, settings: Batching, seed: int) -> int:
+def _steps(records: Records, task: str, settings: Batching, seed: int, part: Part) -> int:
     """Counts the batches of epoch 0."""
     seeds = tf.constant([seed, 0], tf.int64)
 
     def count(chunk_number: Any, serialized: Any) -> Any:
         drawn = _chunk_seed(seeds, chunk_number)
-        targets = chunk_timelines(parse(serialized, records.schema), records.schema, task, settings, drawn)
+        targets = chunk_timelines(parse(serialized, records.schema), records.schema, task, part, settings, drawn)
         _, limits = batch_limits(timeline_rows(targets, drawn), settings.batch_tokens, drawn)
         return tf.shape(limits, tf.int64)[0]
 
-    counts = read_chunks(records, Part.TRAINING, seeds).map(count, num_parallel_calls=tf.data.AUTOTUNE)
+    counts = read_chunks(records, part, seeds).map(count, num_parallel_calls=tf.data.AUTOTUNE)
     total = int(counts.reduce(tf.constant(0, tf.int64), lambda before, number: before + number))
     if not total:
         raise ValueError(f"Expected training targets of task {task!r} in {records.path}. Found none: see [split].")
     return total
 
 
-def _batches(records: Records, task: str, tasks: Sequence[str], settings: Batching, seeds: Any) -> Any:
+def _batches(records: Records, task: str, tasks: Sequence[str], part: Part, settings: Batching, seeds: Any) -> Any:
     schema = records.schema
     spec = schema.tasks[task]
     sampler = None
@@ -70,7 +71,7 @@ def _batches(records: Records, task: str, tasks: Sequence[str], settings: Batchi
     def chunk_batches(chunk_number: Any, serialized: Any) -> Any:
         drawn = _chunk_seed(seeds, chunk_number)
         chunk = parse(serialized, schema)
-        targets = chunk_timelines(chunk, schema, task, settings, drawn)
+        targets = chunk_timelines(chunk, schema, task, part, settings, drawn)
         positives = positives_of_users(chunk, schema, task) if sampler else None
         rows = timeline_rows(targets, drawn)
         order, limits = batch_limits(rows, settings.batch_tokens, drawn)
@@ -93,7 +94,7 @@ def _batches(records: Records, task: str, tasks: Sequence[str], settings: Batchi
         limits = tf.data.Dataset.from_tensor_slices(limits)
         return limits.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
-    return read_chunks(records, Part.TRAINING, seeds).flat_map(chunk_batches)
+    return read_chunks(records, part, seeds).flat_map(chunk_batches)
 
 
 def _chunk_seed(seeds: Any, chunk_number: Any) -> Any:

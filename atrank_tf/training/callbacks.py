@@ -17,6 +17,8 @@ _COUNTER = re.compile(r"_\d+(?=/)")
 class BestCheckpoint(keras.callbacks.Callback):
     """Keeps the model of the best validation AUC (mean over the tasks), and stops when it no longer improves.
 
+    Without validation it keeps the model of the last epoch.
+
     The file is written aside and renamed: whoever reads it finds a whole model.
 
     Args:
@@ -30,12 +32,14 @@ class BestCheckpoint(keras.callbacks.Callback):
         self.path = path
         self.tasks = tuple(tasks)
         self.patience = patience
-        self.best = float("-inf")
+        self.best: float | None = None
         self.best_epoch = -1
         self.history: list[dict[str, float]] = []
 
-    def validation_auc(self, logs: dict[str, float]) -> float:
-        """Returns the mean over the tasks of the validation AUC in the logs of an epoch."""
+    def validation_auc(self, logs: dict[str, float]) -> float | None:
+        """Returns the mean over the tasks of the validation AUC in the logs of an epoch; None without any."""
+        if not any(name.startswith("val_") for name in logs):
+            return None
         names = ["val_auc"] if len(self.tasks) == 1 and "val_auc" in logs else [f"val_{t}_auc" for t in self.tasks]
         return float(np.mean([logs[name] for name in names]))
 
@@ -43,7 +47,7 @@ class BestCheckpoint(keras.callbacks.Callback):
         logs = {name: float(value) for name, value in (logs or {}).items()}
         self.history.append({"epoch": epoch, **logs})
         auc = self.validation_auc(logs)
-        if auc > self.best:
+        if auc is None or self.best is None or auc > self.best:
             self.best, self.best_epoch = auc, epoch
             aside = f"{self.path}.partial.keras"
             self.model.save(aside)

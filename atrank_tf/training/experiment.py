@@ -26,6 +26,8 @@ class Training:
         start_at_popularity: whether the item bias of tasks with sampled negatives starts at the log of how often each
             object was a training positive. Meant for objects that are counted often: each training positive is in its
             own count, which may overfit where most are counted a few times.
+        include_validation: whether the targets of validation are trained on too: a last training, when everything has
+            been chosen. Nothing is validated then, and the model of the last epoch is kept.
         seed: of weights, order, dropout and negatives.
     """
 
@@ -37,6 +39,7 @@ class Training:
     clip_norm: float = 0.0
     patience: int = 0
     start_at_popularity: bool = False
+    include_validation: bool = False
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -48,6 +51,11 @@ class Training:
         for name in ("l2", "clip_norm", "patience", "seed"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must not be negative. Received: {name}={getattr(self, name)} in [training].")
+        if self.patience and self.include_validation:
+            raise ValueError(
+                "patience needs a validation: it does not go with include_validation. Received: "
+                f"patience={self.patience} in [training]."
+            )
         if list(self.decay_at) != sorted(set(self.decay_at)) or any(not 0 < at < 1 for at in self.decay_at):
             raise ValueError(
                 f"Expected ascending shares between 0 and 1. Received: decay_at={list(self.decay_at)} in [training]."

@@ -26,7 +26,7 @@ from atrank_tf.training.settle_tables import SettleTables
 from atrank_tf.training.sparse_adam import SparseAdam
 
 MODEL_FILE = "model.keras"
-"""The model of the best validation AUC, in a model folder."""
+"""The model that a training keeps, in a model folder."""
 TRAINING_FILE = "training.json"
 """What was trained, on what, and how it went, in a model folder."""
 VALUES_FILE = "values.npz"
@@ -36,8 +36,9 @@ VALUES_FILE = "values.npz"
 def train(records: Records, experiment: Experiment, model_dir: str, *, callbacks: Sequence[Any] = ()) -> bool:
     """Trains a model, going on where an interrupted training of the same experiment stopped.
 
-    The folder then holds `model.keras` (best validation AUC), `values.npz` (raw ids, for the export), `training.json`
-    (experiment, records, history, best epoch) and `tensorboard/`.
+    The folder then holds `model.keras` (of the best validation AUC; under `include_validation`, of the last epoch),
+    `values.npz` (raw ids, for the export), `training.json` (experiment, records, history, best epoch) and
+    `tensorboard/`.
 
     Args:
         records: a records folder.
@@ -64,7 +65,7 @@ def train(records: Records, experiment: Experiment, model_dir: str, *, callbacks
     model = MODELS[experiment.name](records.schema, experiment.model, records.catalogs, name=experiment.name)
     for task in model.tasks:
         if settings.start_at_popularity and records.schema.tasks[task].candidates is Candidates.SAMPLED:
-            model.start_at_popularity(task, positive_counts(records, task))
+            model.start_at_popularity(task, positive_counts(records, task, _part(experiment)))
     checkpoint = BestCheckpoint(f"{model_dir}/{MODEL_FILE}", model.tasks, settings.patience)
     backup = Backup(backup_file, checkpoint)
     batches = _batches(records, experiment, model, 0)
@@ -77,9 +78,9 @@ def train(records: Records, experiment: Experiment, model_dir: str, *, callbacks
             (_batches(records, experiment, model, done) if done else batches).dataset,
             steps_per_epoch=batches.steps,
             shuffle=False,
-            validation_data=evaluation_batches(
-                records, Part.VALIDATION, tasks=model.tasks, settings=experiment.batching
-            ),
+            validation_data=None
+            if settings.include_validation
+            else evaluation_batches(records, Part.VALIDATION, tasks=model.tasks, settings=experiment.batching),
             epochs=settings.epochs,
             initial_epoch=done,
             callbacks=[
@@ -156,7 +157,12 @@ def _batches(records: Records, experiment: Experiment, model: Ranker, first_epoc
         settings=experiment.batching,
         seed=experiment.training.seed,
         first_epoch=first_epoch,
+        part=_part(experiment),
     )
+
+
+def _part(experiment: Experiment) -> Part:
+    return Part.TRAINING_AND_VALIDATION if experiment.training.include_validation else Part.TRAINING
 
 
 def _is_current(model_dir: str, identity: dict[str, Any]) -> bool:

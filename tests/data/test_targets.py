@@ -11,6 +11,8 @@ from atrank_tf.data.chunk import parse
 from atrank_tf.data.targets import Part, choose_per_user, find_targets, history_lengths, positive_behaviors
 from atrank_tf.schema import Schema, schema_from_dict
 
+SPLIT = (Part.TRAINING, Part.VALIDATION, Part.TEST)
+
 DECLARED: dict[str, Any] = {
     "tables": {"item": {"dim": 2, "rows": 30}, "word": {"dim": 2, "rows": 30}},
     "entities": {
@@ -94,10 +96,18 @@ def test_4_a_strict_history_is_all_before_the_moment_and_nothing_else(part: Part
                 assert seen == before[-schema.groups[group].max_length :]
 
 
+@pytest.mark.parametrize("split", [{}, BY_TIME], ids=["leave last out", "by time"])
+def test_the_last_training_has_the_targets_of_training_and_of_validation(split: dict[str, Any]) -> None:
+    schema = declared(**split)
+    for task in ("next_buy", "next_search"):
+        both = [window for part in SPLIT[:2] for window in windows(schema, task, part)]
+        assert sorted(windows(schema, task, Part.TRAINING_AND_VALIDATION), key=str) == sorted(both, key=str)
+
+
 def test_4_an_ordered_history_ends_at_the_position_in_its_own_group_and_before_the_moment_in_others() -> None:
     tasks = {**DECLARED["tasks"], "next_buy": {**DECLARED["tasks"]["next_buy"], "ties": "ordered"}}
     schema = schema_from_dict({**DECLARED, "tasks": tasks})
-    found = [window for part in Part for window in windows(schema, "next_buy", part)]
+    found = [window for part in SPLIT for window in windows(schema, "next_buy", part)]
     ids = [(user, now, history["buy"], history["search"]) for user, now, history in sorted(found, key=str)]
     assert ids == sorted(
         [
@@ -115,7 +125,7 @@ def test_4_an_ordered_history_ends_at_the_position_in_its_own_group_and_before_t
 
 
 def test_leave_last_out_keeps_the_last_for_test_and_the_one_before_for_validation() -> None:
-    moments = {part: [(user, now) for user, now, _ in windows(declared(), "next_buy", part)] for part in Part}
+    moments = {part: [(user, now) for user, now, _ in windows(declared(), "next_buy", part)] for part in SPLIT}
     assert moments == {
         Part.TRAINING: [("a", 10), ("a", 10), ("a", 20), ("a", 30)],
         Part.VALIDATION: [("a", 30), ("c", 30)],
@@ -125,9 +135,9 @@ def test_leave_last_out_keeps_the_last_for_test_and_the_one_before_for_validatio
 
 def test_by_time_divides_requests_and_positives_at_the_two_moments() -> None:
     schema = declared(**BY_TIME)
-    moments = {part: [now for _, now, _ in windows(schema, "next_buy", part)] for part in Part}
+    moments = {part: [now for _, now, _ in windows(schema, "next_buy", part)] for part in SPLIT}
     assert moments == {Part.TRAINING: [10, 10, 20], Part.VALIDATION: [30, 30, 30], Part.TEST: [40, 50]}
-    moments = {part: [now for _, now, _ in windows(schema, "next_search", part)] for part in Part}
+    moments = {part: [now for _, now, _ in windows(schema, "next_search", part)] for part in SPLIT}
     assert moments == {Part.TRAINING: [10, 16], Part.VALIDATION: [30], Part.TEST: []}
 
 
@@ -164,5 +174,5 @@ def test_no_user_gives_no_target() -> None:
     schema = declared()
     chunk = parse(tf.zeros([0], tf.string), schema)
     for task in schema.tasks:
-        for part in Part:
+        for part in SPLIT:
             assert find_targets(chunk, schema, task, part).user.numpy().tolist() == []
