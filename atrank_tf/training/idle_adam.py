@@ -6,7 +6,7 @@ import tensorflow as tf
 
 SHARES = (1 / 4, 3 / 4)
 """The idle steps are taken in strides, a short one first: momentum is gone after some ten steps. One stride errs by up
-to 4%, two by up to 2%, three by up to 1.5%; each costs the same."""
+to 4%, two by up to 2.3%, three by up to 1.5%; each costs the same."""
 
 
 def idle_adam(

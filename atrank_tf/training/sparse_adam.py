@@ -33,8 +33,9 @@ class SparseAdam(SparseOptimizer):
       is strong on rare rows, whose v is small. Tables only; other variables have regularizers. It is added after
       clipping. Needs moments="dense".
 
-    Against dense Adam with the same penalty (Zipf-distributed ids, 2,000 steps, several noise levels, penalties and
-    rates), idle rows differ by about 1% of the tables' norm: `tests/training/test_sparse_adam.py` holds it.
+    Against dense Adam with the same penalty (Zipf-distributed ids, 2,000 steps, gradients of 1e-4 to 1e-2, rates 1e-3
+    and 1e-2, l2 4e-4), the rows that lookups read differ by 0.5% to 2.3% of their norm, the final table by 0.2% to
+    1.5%: `tests/training/test_sparse_adam.py` holds it.
 
     With decay or moments="dense", build the optimizer before the first step, and settle the tables before anybody else
     reads them: `fit(callbacks=[SettleTables()])` does both. `exclude_from_weight_decay` excludes from both decays.
