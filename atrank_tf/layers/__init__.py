@@ -5,6 +5,7 @@ from atrank_tf.layers.catalog_lookup import CatalogLookup
 from atrank_tf.layers.causal_mask import CausalMask
 from atrank_tf.layers.dnn_ranking import DNNRanking
 from atrank_tf.layers.dot_ranking import DotRanking
+from atrank_tf.layers.dropout import Dropout
 from atrank_tf.layers.feed_forward import FeedForward
 from atrank_tf.layers.group_projection import GroupProjection
 from atrank_tf.layers.masks import masked_softmax
@@ -23,6 +24,7 @@ __all__ = [
     "CausalMask",
     "DNNRanking",
     "DotRanking",
+    "Dropout",
     "FeedForward",
     "GroupProjection",
     "MeanPooling",

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from atrank_tf.layers.dropout import Dropout
 from atrank_tf.layers.linear import flatten
 
 
@@ -34,7 +35,7 @@ class FeedForward(keras.layers.Layer):
     def build(self, inputs_shape: tuple[int | None, ...]) -> None:
         self.inner = keras.layers.Dense(self.hidden, activation="relu", dtype=self.dtype_policy, name="inner")
         self.outer = keras.layers.Dense(inputs_shape[-1], dtype=self.dtype_policy, name="outer")
-        self.drop = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
+        self.drop = Dropout(self.dropout, dtype=self.dtype_policy)
         self.norm = keras.layers.LayerNormalization(epsilon=1e-6, dtype=self.dtype_policy, name="norm")
         self.inner.build((None, inputs_shape[-1]))
         self.outer.build((None, self.hidden))

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import tensorflow as tf
 from keras import ops
 
 
@@ -16,10 +17,7 @@ def masked_softmax(scores: Any, mask: Any) -> Any:
         Weights of the shape of `scores`: 0 where `mask` is False, summing to 1 over the rest; all 0 where nothing is
         real, T = 0 included.
     """
-    real = ops.cast(mask, scores.dtype)
-    lowest = -1e30 if scores.dtype != "float16" else -6e4
-    scores = ops.where(mask, scores, ops.cast(lowest, scores.dtype))
-    highest = ops.max(scores, axis=-1, keepdims=True, initial=lowest)
-    weights = ops.exp(scores - ops.stop_gradient(highest)) * real
-    total = ops.sum(weights, axis=-1, keepdims=True)
-    return weights / ops.where(total > 0, total, ops.ones_like(total))
+    lowest = ops.cast(-1e30 if scores.dtype != "float16" else -6e4, scores.dtype)
+    weights = tf.nn.softmax(ops.where(mask, scores, lowest))  # Keras' warns where T = 1.
+    # Padding has exactly 0 already, unless nothing is real.
+    return weights * ops.cast(ops.any(mask, axis=-1, keepdims=True), scores.dtype)

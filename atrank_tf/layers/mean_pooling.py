@@ -20,5 +20,5 @@ class MeanPooling(keras.layers.Layer):
 
     def call(self, embeddings: Any, value_mask: Any) -> Any:
         real = ops.cast(value_mask, embeddings.dtype)
-        total = ops.einsum("...vd,...v->...d", embeddings, real)
+        total = ops.sum(embeddings * real[..., None], axis=-2)
         return total / ops.maximum(ops.sum(real, axis=-1, keepdims=True), 1.0)

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from atrank_tf.layers.dropout import Dropout
 from atrank_tf.layers.feed_forward import FeedForward
 from atrank_tf.layers.space_attention import SpaceAttention
 
@@ -59,7 +60,7 @@ class SelfAttention(keras.layers.Layer):
         self.attention = SpaceAttention(
             self.num_spaces, self.score, self.activation, dtype=self.dtype_policy, name="attention"
         )
-        self.drop = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
+        self.drop = Dropout(self.dropout, dtype=self.dtype_policy)
         self.norm = keras.layers.LayerNormalization(epsilon=1e-6, dtype=self.dtype_policy, name="norm")
         self.feed_forward = FeedForward(self.hidden, self.dropout, dtype=self.dtype_policy, name="feed_forward")
         self.attention.build(behaviors_shape, behaviors_shape)

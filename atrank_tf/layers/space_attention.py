@@ -5,7 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from atrank_tf.layers.linear import linear
+from atrank_tf.layers.dropout import Dropout
+from atrank_tf.layers.linear import linear, take
 from atrank_tf.layers.masks import masked_softmax
 
 
@@ -30,11 +31,13 @@ class SpaceAttention(keras.layers.Layer):
         dropout: share of the attention weights that training drops.
 
     Call arguments:
-        query: float [B, Q, D].
+        query: float [B, Q, D]; with `places`, [U, D].
         memory: float [B, T, D].
         memory_mask: bool [B, T], True = seen, the same for all queries, or [B, R, T], one for each view. (Keras keeps
             the name `mask` for masks that it passes on by itself.)
         bias: float [B, K, R, T], added to the scores; None for none.
+        places: int [B, Q], which row of `query` each query is, so that equal ones are projected once; None for
+            queries as they stand.
         return_weights: also return the weights.
 
     Returns:
@@ -78,7 +81,7 @@ class SpaceAttention(keras.layers.Layer):
         else:
             self.key_kernel = self.add_weight(name="key_kernel", shape=(width, width), initializer="glorot_uniform")
         self.value_kernel = self.add_weight(name="value_kernel", shape=(width, width), initializer="glorot_uniform")
-        self.drop = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
+        self.drop = Dropout(self.dropout, dtype=self.dtype_policy)
 
     def call(
         self,
@@ -86,16 +89,18 @@ class SpaceAttention(keras.layers.Layer):
         memory: Any,
         memory_mask: Any,
         bias: Any = None,
+        places: Any = None,
         return_weights: bool = False,
         training: bool | None = None,
     ) -> Any:
         if self.score == "bilinear":
-            queries = self._spaces(linear(query, self._scored_kernel()))  # [B, K, Q, d]
+            queries = linear(query, self._scored_kernel())
             keys = self._spaces(linear(memory, self.query_kernel))  # [B, K, T, d]
         else:
-            queries = self._spaces(self.activation(linear(query, self.query_kernel)))
-            queries = queries / (queries.shape[-1] ** 0.5)
+            queries = self.activation(linear(query, self.query_kernel))
+            queries = queries / ((queries.shape[-1] // self.num_spaces) ** 0.5)
             keys = self._spaces(self.activation(linear(memory, self.key_kernel)))
+        queries = self._spaces(take(queries, places))  # [B, K, Q, d]
         values = self._spaces(self.activation(linear(memory, self.value_kernel)))
         scores = ops.matmul(queries, ops.transpose(keys, (0, 1, 3, 2)))  # [B, K, Q, T]
         weights = self._weights(scores, memory_mask if len(memory_mask.shape) == 3 else memory_mask[:, None], bias)

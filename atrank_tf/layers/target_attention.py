@@ -28,11 +28,12 @@ class TargetAttention(keras.layers.Layer):
         dropout: share of the feed-forward's output that training drops.
 
     Call arguments:
-        candidates: float [B, N, D].
+        candidates: float [B, N, D]; with `places`, [U, D].
         memory: float [B, T, D].
         memory_mask: bool [B, T], True = seen, or [B, R, T]: the candidates are those of R moments, N / R consecutive
             ones each, and each moment sees its own part of the memory.
         bias: float [B, K, R, T] (R = 1 with a mask [B, T]), added to the scores; None for none.
+        places: int [B, N], which row of `candidates` each candidate is; None for candidates as they stand.
         return_weights: also return the attention weights.
 
     Returns:
@@ -72,11 +73,12 @@ class TargetAttention(keras.layers.Layer):
         memory: Any,
         memory_mask: Any,
         bias: Any = None,
+        places: Any = None,
         return_weights: bool = False,
         training: bool | None = None,
     ) -> Any:
         mask = memory_mask if len(memory_mask.shape) == 3 else memory_mask[:, None]
-        read, weights = self.attention(candidates, memory, mask, bias, return_weights=True, training=training)
+        read, weights = self.attention(candidates, memory, mask, bias, places, return_weights=True, training=training)
         read = self.feed_forward(read, training=training)
         # F_vanilla has biases: without this, a user without a history would be read as something.
         shape, seen = ops.shape(read), ops.cast(ops.any(mask, axis=-1), read.dtype)

@@ -1,16 +1,36 @@
 """The layers of a ranker whose behaviors are coded relative to the request, and how they are called."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
 
-from atrank_tf.layers import BehaviorEmbedding, DNNRanking, DotRanking, GroupProjection, SparseEmbedding, TimeBuckets
+from atrank_tf.layers import (
+    BehaviorEmbedding,
+    DNNRanking,
+    DotRanking,
+    Dropout,
+    GroupProjection,
+    SparseEmbedding,
+    TimeBuckets,
+)
 from atrank_tf.models.object_encoder import ObjectEncoder
 from atrank_tf.models.ranker_config import RankerConfig
 from atrank_tf.schema import FIRST_ROW, PADDING, Schema
+
+
+class Coded(NamedTuple):
+    """What candidates are by themselves.
+
+    `code`: float [B, N, D], or [U, D] with `places`, int [B, N], which says where each stands. `bias`: float [B, N], or
+    None without.
+    """
+
+    code: Any
+    bias: Any | None
+    places: Any | None = None
 
 
 class Network:
@@ -22,7 +42,8 @@ class Network:
         schema: a prepared schema.
         config: the model's config.
         encoder: a function (behaviors [B, T, D], mask [B, T]) -> memory [B, T, D].
-        reader: a function (candidates [B, N, D], memory [B, T, D], mask [B, T]) -> read-out [B, N, D].
+        reader: a function (codes of candidates, memory [B, T, D], mask [B, T], places) -> read-out [B, N, D]; codes and
+            places as in `Coded`.
     """
 
     def __init__(self, schema: Schema, config: RankerConfig, encoder: Any, reader: Any) -> None:
@@ -45,7 +66,7 @@ class Network:
             name: GroupProjection(config.width, config.activation, name=f"projection_{name}") for name in schema.groups
         }
         self._buckets = TimeBuckets(schema.time.boundaries, name="time_buckets")
-        self._drop = keras.layers.Dropout(config.dropout, name="dropout")
+        self._drop = Dropout(config.dropout, name="dropout")
         self._dot = DotRanking(name="dot_ranking") if "dot" in config.ranking else None
         self._dnn = {
             task: DNNRanking(config.hidden, config.dropout, name=f"dnn_ranking_{task}")
@@ -96,38 +117,37 @@ class Network:
     def _bucket(self, inputs: Mapping[str, Any], group: str) -> Any:
         return self._buckets(inputs["now"], inputs[f"{group}_timestamp"])
 
-    def _candidates(self, task: str, rows: Any) -> tuple[Any, Any | None]:
-        """Returns what candidates are by themselves: codes [..., D], and biases [...] if the model has them."""
+    def _candidates(self, task: str, rows: Any) -> Coded:
         group = self.schema.tasks[task].group
         entity = self.schema.groups[group].entity
         code = self._embeddings[group](self.objects.objects(entity, rows))
         code = self._drop(self._projections[group](code))
         if task not in self._bias:
-            return code, None
-        return code, ops.squeeze(self._bias[task](self.objects.id_rows(entity, rows)), axis=-1)
+            return Coded(code, None)
+        return Coded(code, ops.squeeze(self._bias[task](self.objects.id_rows(entity, rows)), axis=-1))
 
     def _rank(
         self,
         task: str,
-        candidates: tuple[Any, Any | None],
+        candidates: Coded,
         memory: Mapping[str, Any],
         profile: Any | None,
         inputs: Mapping[str, Any],
     ) -> Any:
-        code, bias = candidates
-        read = self._read(code, memory, inputs)
+        code, bias, places = candidates
+        read = self._read(code, memory, inputs, places)
         parts = [] if bias is None else [bias]
         if self._dot is not None:
-            parts.append(self._dot(read, code))
+            parts.append(self._dot(read, code, places))
         if task in self._dnn:
-            parts.append(self._dnn[task](read, code, self._context(task, profile, code, inputs)))
+            parts.append(self._dnn[task](read, code, self._context(task, profile, read, inputs), places))
         total = parts[0]
         for part in parts[1:]:
             total = total + part
         return self._to_float32(total)
 
-    def _read(self, candidates: Any, memory: Mapping[str, Any], inputs: Mapping[str, Any]) -> Any:
-        return self._reader(candidates, memory["memory"], memory["mask"])
+    def _read(self, candidates: Any, memory: Mapping[str, Any], inputs: Mapping[str, Any], places: Any) -> Any:
+        return self._reader(candidates, memory["memory"], memory["mask"], places=places)
 
     def _behaviors(self, inputs: Mapping[str, Any]) -> tuple[Any, Any]:
         """Returns the behaviors of all groups in the common width, [B, T, D], and which are real, [B, T]."""
@@ -140,11 +160,11 @@ class Network:
             masks.append(ops.not_equal(ids, PADDING))
         return join(behaviors), join(masks)
 
-    def _context(self, task: str, profile: Any | None, candidates: Any, inputs: Mapping[str, Any]) -> Any | None:
+    def _context(self, task: str, profile: Any | None, read: Any, inputs: Mapping[str, Any]) -> Any | None:
         context = self.objects.context(task, inputs)
         if profile is None:
             return context
-        everyone = ops.expand_dims(profile, 1) * ops.ones_like(candidates[..., :1])
+        everyone = ops.expand_dims(profile, 1) * ops.ones_like(read[..., :1])
         return everyone if context is None else ops.concatenate([everyone, context], axis=-1)
 
 

@@ -9,7 +9,7 @@ from keras import ops
 
 from atrank_tf.layers import CausalMask, TimeBias
 from atrank_tf.models.inputs import candidate_names
-from atrank_tf.models.network import Network, join
+from atrank_tf.models.network import Coded, Network, join
 from atrank_tf.models.ranker_config import RankerConfig
 from atrank_tf.schema import Schema, Ties
 
@@ -25,7 +25,8 @@ class TimelineNetwork(Network):
         schema: a prepared schema.
         config: the model's config, with `spaces`.
         encoder: a function (behaviors [B, T, D], mask [B, T], visible [B, T, T], timestamp [B, T]) -> [B, T, D].
-        reader: a function (candidates [B, N, D], memory [B, T, D], mask [B, R, T], bias [B, K, R, T]) -> [B, N, D].
+        reader: a function (codes of candidates, memory [B, T, D], mask [B, R, T], bias [B, K, R, T], places)
+            -> read-out [B, N, D]; codes and places as in `Coded`.
     """
 
     def __init__(self, schema: Schema, config: RankerConfig, encoder: Any, reader: Any) -> None:
@@ -73,19 +74,19 @@ class TimelineNetwork(Network):
     def _bucket(self, inputs: Mapping[str, Any], group: str) -> None:
         return None
 
-    def _candidates_once(self, task: str, rows: Any) -> tuple[Any, Any | None]:
-        """As `_candidates`, but an object that stands many times in the batch is coded once."""
+    def _candidates_once(self, task: str, rows: Any) -> Coded:
+        """As `_candidates`, but an object that stands many times in the batch is coded once: with places."""
         objects, places = tf.unique(tf.reshape(rows, [-1]))
-        code, bias = self._candidates(task, objects[tf.newaxis])
+        code, bias, _ = self._candidates(task, objects[tf.newaxis])
         places = tf.reshape(places, tf.shape(rows))
-        return tf.gather(code[0], places), None if bias is None else tf.gather(bias[0], places)
+        return Coded(code[0], None if bias is None else tf.gather(bias[0], places), places)
 
-    def _read(self, candidates: Any, memory: Mapping[str, Any], inputs: Mapping[str, Any]) -> Any:
+    def _read(self, candidates: Any, memory: Mapping[str, Any], inputs: Mapping[str, Any], places: Any) -> Any:
         now, mask = inputs["now"], memory["mask"]
         if len(now.shape) == 1:  # One moment.
             now, mask = now[:, None], mask[:, None]
         bias = self._time_bias(now, memory["timestamp"])
-        return self._reader(candidates, memory["memory"], mask, bias)
+        return self._reader(candidates, memory["memory"], mask, bias, places)
 
     def _seen(self, inputs: Mapping[str, Any]) -> Any:
         """Returns which behaviors each moment sees, bool [B, P, T]: the first `<group>_seen` of each group."""

@@ -188,3 +188,12 @@ def test_an_unknown_score_and_sizes_that_do_not_fit_are_refused() -> None:
         TargetAttention(3, HIDDEN)(CANDIDATES, MEMORY, MASK)
     with pytest.raises(ValueError, match=r"Expected query and memory of one width\. Received: 22 and 21\."):
         TargetAttention(K, HIDDEN)(CANDIDATES, MEMORY[..., 1:], MASK)
+
+
+@pytest.mark.parametrize(("score", "activation"), FORMS)
+def test_candidates_projected_once_read_as_they_would_in_each_place(score: str, activation: str | None) -> None:
+    places = np.array([[0, 4, 4, 1, 0, 2, 4], [3, 3, 3, 3, 3, 3, 3], [0, 1, 2, 3, 4, 0, 1]])
+    codes = RNG.normal(size=(5, D))
+    layer = _layer(score, activation)
+    found = layer(codes, MEMORY, MASK, places=places)
+    np.testing.assert_allclose(np.asarray(found), layer(codes[places], MEMORY, MASK), rtol=1e-9, atol=1e-12)

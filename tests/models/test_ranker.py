@@ -81,7 +81,6 @@ def test_an_unknown_task_is_refused(records: Records) -> None:
     [
         ({"width": 0}, "width must be positive. Received: width=0"),
         ({"dropout": 1.0}, "dropout must be at least 0 and below 1. Received: dropout=1.0"),
-        ({"l2": -0.1}, "l2 must not be negative"),
         ({"ranking": ()}, "Expected at least one ranking network"),
         ({"ranking": ("dnm",)}, "Unknown ranking network 'dnm' in \\[model\\]. Did you mean \"dnn\""),
         ({"combine": "summ"}, "Unknown combine 'summ' in \\[model\\]. Did you mean \"sum\""),
