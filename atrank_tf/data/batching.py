@@ -1,4 +1,4 @@
-"""Targets -> batches: neighbors in length share a batch, windows become padded rows only here."""
+"""Targets -> batches: windows become padded rows only here."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,29 +6,8 @@ from typing import Any
 import tensorflow as tf
 
 from atrank_tf.data.chunk import Chunk
-from atrank_tf.data.targets import Targets, history_lengths
+from atrank_tf.data.targets import Targets
 from atrank_tf.schema import Candidates, Schema
-
-
-def batch_order(targets: Targets, batch_size: int, seed: Any) -> Any:
-    """Returns the positions of the targets, batch after batch, int64 [M].
-
-    Targets of about one length stand in one batch, so that little is padded; which of them meet, and the order of the
-    batches, is random. The last batch of the order may be smaller.
-
-    Args:
-        targets: M targets.
-        batch_size: targets in a batch.
-        seed: int64 [2].
-    """
-    count = tf.size(targets.user, tf.int64)
-    noise = tf.random.stateless_uniform([count], seed, dtype=tf.float64)
-    by_length = tf.argsort(tf.cast(history_lengths(targets), tf.float64) + noise)
-    full = count // batch_size
-    blocks = tf.reshape(tf.gather(tf.range(count), by_length[: full * batch_size]), [full, batch_size])
-    turns = tf.argsort(tf.random.stateless_uniform([full], seed + 1, dtype=tf.float64))
-    rest = tf.cast(by_length[full * batch_size :], tf.int64)
-    return tf.concat([tf.reshape(tf.gather(blocks, turns), [-1]), rest], axis=0)
 
 
 def history_inputs(chunk: Chunk, targets: Targets) -> dict[str, Any]:

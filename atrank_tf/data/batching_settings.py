@@ -8,8 +8,8 @@ class Batching:
     """How batches are made of records.
 
     Args:
-        batch_size: requests in a batch, of models that encode each request's history.
-        batch_tokens: places of behaviors in a batch, padding included, of models that encode whole timelines.
+        batch_size: most requests in a batch, of models that encode each request's history.
+        batch_tokens: most places for behaviors in a batch, padding included: long histories come in smaller batches.
         targets_per_user: most targets of a user and task in one pass, drawn anew each epoch; 0 means all.
         negatives: sampled negatives per positive in training; 0 means as many as the schema says.
         min_history: fewest behaviors that a training target must have before it.
@@ -18,7 +18,7 @@ class Batching:
     """
 
     batch_size: int = 256
-    batch_tokens: int = 4096
+    batch_tokens: int = 8192
     targets_per_user: int = 0
     negatives: int = 0
     min_history: int = 1

@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from atrank_tf.data import batching
+from atrank_tf.data.batch_limits import batch_limits
 from atrank_tf.data.batching_settings import Batching
 from atrank_tf.data.chunk import parse
 from atrank_tf.data.epochs import TrainingBatches, epochs
@@ -14,14 +15,18 @@ from atrank_tf.data.negatives import NegativeSampler, positives_of_users, traini
 from atrank_tf.data.records import Records
 from atrank_tf.data.target_counts import (
     EVALUATION_SEED,
+    chunk_seed,
     chunk_targets,
-    count_targets,
+    count_batches,
     read_chunks,
     sum_over_chunks,
     task_names,
 )
-from atrank_tf.data.targets import Part
+from atrank_tf.data.targets import Part, Targets, history_lengths
 from atrank_tf.schema import Candidates, Schema
+
+_ANY = 2**40
+"""Longer than any history."""
 
 
 def training_batches(
@@ -56,7 +61,16 @@ def training_batches(
     """
     settings = settings or Batching()
     names = task_names(records.schema, tasks)
-    steps = {name: _training_steps(records, name, settings, part) for name in names}
+
+    def limits(name: str) -> Any:
+        def of_chunk(serialized: Any, drawn: Any) -> Any:
+            chunk = parse(serialized, records.schema)
+            targets = chunk_targets(chunk, records.schema, name, part, settings, drawn)
+            return _divided(targets, part, settings, drawn)[1]
+
+        return of_chunk
+
+    steps = {name: count_batches(records, name, part, seed, limits(name)) for name in names}
 
     def one_epoch(name: str, seeds: Any) -> Any:
         return _batches(records, name, names, part, settings, seeds, records.schema).map(_unnamed)
@@ -104,13 +118,6 @@ def requests(
     return dataset.prefetch(tf.data.AUTOTUNE)
 
 
-def _training_steps(records: Records, task: str, settings: Batching, part: Part) -> int:
-    targets = count_targets(records, task, part, settings)
-    if not targets:
-        raise ValueError(f"Expected training targets of task {task!r} in {records.path}. Found none: see [split].")
-    return max(1, targets // settings.batch_size)
-
-
 def _batches(
     records: Records,
     task: str,
@@ -126,21 +133,20 @@ def _batches(
         catalog = records.catalogs[schema.groups[spec.group].entity]
         negatives = training_negatives(spec.negatives, settings) if part.trains else spec.negatives
         sampler = NegativeSampler(catalog, negatives)
-    batch_size = settings.batch_size if part.trains else settings.evaluation_batch_size
 
     def chunk_batches(chunk_number: Any, serialized: Any) -> Any:
-        seed = tf.random.stateless_uniform([2], seeds + tf.stack([chunk_number, 0]), None, None, tf.int64)
+        seed = chunk_seed(seeds, chunk_number)
         chunk = parse(serialized, schema)
         targets = chunk_targets(chunk, records.schema, task, part, settings, seed)
         negatives = None
         if sampler is not None:
             negatives = sampler.draw(positives_of_users(chunk, schema, task), targets.user, seed)
-        order = batching.batch_order(targets, batch_size, seed)
+        order, limits = _divided(targets, part, settings, seed)
         if schema is not records.schema:  # The same requests in the same order, with longer windows.
             targets = chunk_targets(chunk, schema, task, part, settings, seed)
 
-        def batch(number: Any) -> Any:
-            chosen = order[number * batch_size : (number + 1) * batch_size]
+        def batch(limit: Any) -> Any:
+            chosen = order[limit[0] : limit[1]]
             picked = targets.take(chosen)
             drawn = tf.gather(negatives, chosen) if sampler else None
             inputs, labels, weights = batching.candidate_inputs(chunk, picked, schema, task, drawn)
@@ -154,14 +160,21 @@ def _batches(
                     inputs |= more
             return inputs, all_labels, all_weights, tf.gather(chunk.user_id, picked.user)
 
-        count = (tf.size(order, tf.int64) + batch_size - 1) // batch_size
-        return tf.data.Dataset.range(count).map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        limits = tf.data.Dataset.from_tensor_slices(limits)
+        return limits.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
     return read_chunks(records, part, seeds).flat_map(chunk_batches)
 
 
+def _divided(targets: Targets, part: Part, settings: Batching, seed: Any) -> tuple[Any, Any]:
+    lengths = history_lengths(targets)
+    if part.trains:
+        return batch_limits(lengths, tokens=settings.batch_tokens, rows=settings.batch_size, seed=seed)
+    return batch_limits(lengths, tokens=_ANY, rows=settings.evaluation_batch_size, seed=seed)
+
+
 def _uncut(schema: Schema) -> Schema:
-    return replace(schema, groups={name: replace(g, max_length=2**40) for name, g in schema.groups.items()})
+    return replace(schema, groups={name: replace(g, max_length=_ANY) for name, g in schema.groups.items()})
 
 
 def _unnamed(inputs: Any, labels: Any, weights: Any, _: Any) -> Any:

@@ -95,6 +95,35 @@ def positive_counts(records: Records, task: str, part: Part = Part.TRAINING) -> 
     return np.asarray(total)
 
 
+def chunk_seed(seeds: Any, chunk_number: Any) -> Any:
+    """Returns the seed of a chunk, int64 [2], from the seeds of the epoch, int64 [2]."""
+    return tf.random.stateless_uniform([2], seeds + tf.stack([chunk_number, 0]), None, None, tf.int64)
+
+
+def count_batches(records: Records, task: str, part: Part, seed: int, limits: Callable[[Any, Any], Any]) -> int:
+    """Returns how many training batches epoch 0 has.
+
+    Args:
+        records: a records folder.
+        task: the task, for the error.
+        part: a part that trains.
+        seed: the seed of the training.
+        limits: a function (serialized Examples of a chunk, its seed) -> the limits of its batches, [number, 2].
+
+    Raises:
+        ValueError: there is none.
+    """
+    seeds = tf.constant([seed, 0], tf.int64)
+    counts = read_chunks(records, part, seeds).map(
+        lambda number, serialized: tf.shape(limits(serialized, chunk_seed(seeds, number)), tf.int64)[0],
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+    total = int(counts.reduce(tf.constant(0, tf.int64), lambda before, number: before + number))
+    if not total:
+        raise ValueError(f"Expected training targets of task {task!r} in {records.path}. Found none: see [split].")
+    return total
+
+
 def sum_over_chunks(records: Records, task: str, part: Part, settings: Batching, count: Callable[[Any], Any]) -> int:
     """Returns the sum over the chunks of `count(number of targets)`."""
     seeds = tf.constant([EVALUATION_SEED, 0], tf.int64)

@@ -6,14 +6,15 @@ from typing import Any
 import tensorflow as tf
 
 from atrank_tf.data import batching
+from atrank_tf.data.batch_limits import batch_limits
 from atrank_tf.data.batching_settings import Batching
 from atrank_tf.data.chunk import parse
 from atrank_tf.data.epochs import TrainingBatches, epochs
 from atrank_tf.data.negatives import NegativeSampler, positives_of_users, training_negatives
 from atrank_tf.data.records import Records
-from atrank_tf.data.target_counts import chunk_timelines, read_chunks, task_names
+from atrank_tf.data.target_counts import chunk_seed, chunk_timelines, count_batches, read_chunks, task_names
 from atrank_tf.data.targets import Part
-from atrank_tf.data.timeline_batching import batch_limits, timeline_batch, timeline_rows
+from atrank_tf.data.timeline_batching import Rows, row_lengths, timeline_batch, timeline_rows
 from atrank_tf.schema import Candidates
 
 
@@ -35,29 +36,21 @@ def timeline_batches(
     """
     settings = settings or Batching()
     names = task_names(records.schema, tasks)
-    steps = {name: _steps(records, name, settings, seed, part) for name in names}
+
+    def limits(name: str) -> Any:
+        def of_chunk(serialized: Any, drawn: Any) -> Any:
+            chunk = parse(serialized, records.schema)
+            targets = chunk_timelines(chunk, records.schema, name, part, settings, drawn)
+            return _divided(timeline_rows(targets, drawn), settings, drawn)[1]
+
+        return of_chunk
+
+    steps = {name: count_batches(records, name, part, seed, limits(name)) for name in names}
 
     def one_epoch(name: str, seeds: Any) -> Any:
         return _batches(records, name, names, part, settings, seeds)
 
     return epochs(one_epoch, steps, seed=seed, first_epoch=first_epoch)
-
-
-def _steps(records: Records, task: str, settings: Batching, seed: int, part: Part) -> int:
-    """Counts the batches of epoch 0."""
-    seeds = tf.constant([seed, 0], tf.int64)
-
-    def count(chunk_number: Any, serialized: Any) -> Any:
-        drawn = _chunk_seed(seeds, chunk_number)
-        targets = chunk_timelines(parse(serialized, records.schema), records.schema, task, part, settings, drawn)
-        _, limits = batch_limits(timeline_rows(targets, drawn), settings.batch_tokens, drawn)
-        return tf.shape(limits, tf.int64)[0]
-
-    counts = read_chunks(records, part, seeds).map(count, num_parallel_calls=tf.data.AUTOTUNE)
-    total = int(counts.reduce(tf.constant(0, tf.int64), lambda before, number: before + number))
-    if not total:
-        raise ValueError(f"Expected training targets of task {task!r} in {records.path}. Found none: see [split].")
-    return total
 
 
 def _batches(records: Records, task: str, tasks: Sequence[str], part: Part, settings: Batching, seeds: Any) -> Any:
@@ -69,12 +62,12 @@ def _batches(records: Records, task: str, tasks: Sequence[str], part: Part, sett
         sampler = NegativeSampler(catalog, training_negatives(spec.negatives, settings))
 
     def chunk_batches(chunk_number: Any, serialized: Any) -> Any:
-        drawn = _chunk_seed(seeds, chunk_number)
+        drawn = chunk_seed(seeds, chunk_number)
         chunk = parse(serialized, schema)
         targets = chunk_timelines(chunk, schema, task, part, settings, drawn)
         positives = positives_of_users(chunk, schema, task) if sampler else None
         rows = timeline_rows(targets, drawn)
-        order, limits = batch_limits(rows, settings.batch_tokens, drawn)
+        order, limits = _divided(rows, settings, drawn)
 
         def batch(limit: Any) -> Any:
             chosen = order[limit[0] : limit[1]]
@@ -97,5 +90,6 @@ def _batches(records: Records, task: str, tasks: Sequence[str], part: Part, sett
     return read_chunks(records, part, seeds).flat_map(chunk_batches)
 
 
-def _chunk_seed(seeds: Any, chunk_number: Any) -> Any:
-    return tf.random.stateless_uniform([2], seeds + tf.stack([chunk_number, 0]), None, None, tf.int64)
+def _divided(rows: Rows, settings: Batching, seed: Any) -> tuple[Any, Any]:
+    tokens = settings.batch_tokens
+    return batch_limits(row_lengths(rows), tokens=tokens, rows=tokens, seed=seed)

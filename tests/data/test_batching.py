@@ -3,40 +3,12 @@
 from typing import Any
 
 import numpy as np
-import pytest
 import tensorflow as tf
 
-from atrank_tf.data.batching import batch_order, candidate_inputs, history_inputs, input_signature, no_candidates
+from atrank_tf.data.batching import candidate_inputs, history_inputs, input_signature, no_candidates
 from atrank_tf.data.chunk import parse
-from atrank_tf.data.targets import Part, Targets, find_targets
+from atrank_tf.data.targets import Part, find_targets
 from atrank_tf.schema import schema_from_dict
-
-
-def _targets(lengths: list[int]) -> Targets:
-    count = tf.range(len(lengths), dtype=tf.int64)
-    return Targets(count, count, count, {"g": tf.zeros_like(count)}, {"g": tf.constant(lengths, tf.int64)})
-
-
-@pytest.mark.parametrize("count", [0, 1, 4, 11])
-def test_the_order_has_each_target_once(count: int) -> None:
-    order = batch_order(_targets(list(range(count))), 4, tf.constant([1, 2], tf.int64)).numpy()
-    assert sorted(order.tolist()) == list(range(count))
-
-
-def test_batches_hold_neighbors_in_length_and_come_in_random_order() -> None:
-    lengths = np.random.default_rng(0).permutation(np.repeat(np.arange(10), 4)).tolist()
-    first_lengths = []
-    for seed in range(20):
-        order = batch_order(_targets(lengths), 4, tf.constant([seed, 2], tf.int64)).numpy()
-        batches = np.array(lengths)[order].reshape(10, 4)
-        assert (batches.max(axis=1) - batches.min(axis=1) == 0).all()
-        first_lengths.append(int(batches[0, 0]))
-    assert len(set(first_lengths)) > 3
-
-
-def test_targets_of_one_length_meet_others_each_time() -> None:
-    orders = [batch_order(_targets([5] * 12), 4, tf.constant([seed, 0], tf.int64)).numpy() for seed in range(2)]
-    assert {frozenset(o) for o in orders[0].reshape(3, 4)} != {frozenset(o) for o in orders[1].reshape(3, 4)}
 
 
 def _example(features: dict[str, Any]) -> bytes:

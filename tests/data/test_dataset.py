@@ -25,7 +25,8 @@ SETTINGS = Batching(batch_size=16, evaluation_batch_size=13)
 
 
 def _epoch(records: Records, *, seed: int = 1, first_epoch: int = 0, epochs: int = 1, **options: Any) -> list[Any]:
-    batches = training_batches(records, settings=options.pop("settings", SETTINGS), seed=seed, first_epoch=first_epoch)
+    options = {"settings": SETTINGS} | options
+    batches = training_batches(records, seed=seed, first_epoch=first_epoch, **options)
     return list(islice(batches.dataset.as_numpy_iterator(), batches.steps * epochs))
 
 
@@ -133,6 +134,17 @@ def test_the_dataset_has_the_models_input_signature(records: Records) -> None:
             assert spec.dtype == inputs[name].dtype and spec.shape.rank == inputs[name].shape.rank, name
 
 
+def test_training_drops_nothing_and_long_histories_come_in_smaller_batches(records: Records) -> None:
+    settings = Batching(batch_size=16, batch_tokens=100)
+    for task in records.schema.tasks:
+        batches = _epoch(records, settings=settings, tasks=[task])
+        assert sum(len(labels[task]) for _, labels, _ in batches) == count_targets(records, task, Part.TRAINING)
+        for inputs, labels, _ in batches:
+            lengths = (inputs["purchase_id"] > 0).sum(axis=1) + (inputs["redemption_id"] > 0).sum(axis=1)
+            assert len(labels[task]) <= 16
+            assert len(labels[task]) == 1 or len(labels[task]) * lengths.max() <= 100
+
+
 def test_evaluation_drops_nothing_and_says_how_many_batches_there_are(records: Records) -> None:
     for part in (Part.VALIDATION, Part.TEST):
         batches = evaluation_batches(records, part, settings=SETTINGS)
@@ -197,6 +209,7 @@ def test_an_unknown_task_is_refused_with_the_nearest(records: Records) -> None:
     ("settings", "message"),
     [
         ({"batch_size": 0}, "batch_size must be positive. Received: batch_size=0"),
+        ({"batch_tokens": 0}, "batch_tokens must be positive. Received: batch_tokens=0"),
         ({"evaluation_batch_size": -1}, "evaluation_batch_size must be positive"),
         ({"negatives": -2}, "negatives must not be negative. Received: negatives=-2"),
     ],
