@@ -31,7 +31,7 @@ def yardstick_model(records: Records, experiment: Experiment) -> Any:
         raise ValueError(f"Expected an experiment of the model atrank. Received: {experiment.name}.")
     (name, group), *_ = schema.groups.items()
     entity = schema.entities[group.entity]
-    penalty = keras.regularizers.L2(config.l2)
+    penalty = keras.regularizers.L2(experiment.training.l2)
     tables = {
         table: layers.Embedding(spec.rows, spec.dim, embeddings_regularizer=penalty)
         for table, spec in schema.tables.items()

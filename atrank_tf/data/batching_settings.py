@@ -13,7 +13,7 @@ class Batching:
         targets_per_user: most targets of a user and task in one pass, drawn anew each epoch; 0 means all.
         negatives: sampled negatives per positive in training; 0 means as many as the schema says.
         min_history: fewest behaviors that a training target must have before it.
-        evaluation_batch_size: requests in a batch of evaluation.
+        evaluation_batch_size: most requests in a batch of evaluation.
         evaluation_targets_per_user: as `targets_per_user`, for validation and test; always the same ones.
     """
 

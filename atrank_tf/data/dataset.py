@@ -19,7 +19,6 @@ from atrank_tf.data.target_counts import (
     chunk_targets,
     count_batches,
     read_chunks,
-    sum_over_chunks,
     task_names,
 )
 from atrank_tf.data.targets import Part, Targets, history_lengths
@@ -27,6 +26,8 @@ from atrank_tf.schema import Candidates, Schema
 
 _ANY = 2**40
 """Longer than any history."""
+_EVALUATION_TOKENS = 8192
+"""Most places for behaviors in a batch of evaluation: attention over more of them would leave the caches."""
 
 
 def training_batches(
@@ -61,16 +62,7 @@ def training_batches(
     """
     settings = settings or Batching()
     names = task_names(records.schema, tasks)
-
-    def limits(name: str) -> Any:
-        def of_chunk(serialized: Any, drawn: Any) -> Any:
-            chunk = parse(serialized, records.schema)
-            targets = chunk_targets(chunk, records.schema, name, part, settings, drawn)
-            return _divided(targets, part, settings, drawn)[1]
-
-        return of_chunk
-
-    steps = {name: count_batches(records, name, part, seed, limits(name)) for name in names}
+    steps = {name: _count(records, name, part, settings, seed) for name in names}
 
     def one_epoch(name: str, seeds: Any) -> Any:
         return _batches(records, name, names, part, settings, seeds, records.schema).map(_unnamed)
@@ -86,11 +78,8 @@ def evaluation_batches(
     Yields (inputs, labels, weights) as `training_batches` does, task after task. Nothing is dropped.
     """
     settings = settings or Batching()
-    size = settings.evaluation_batch_size
     names = task_names(records.schema, tasks)
-    steps = sum(
-        sum_over_chunks(records, name, Part(part), settings, lambda n: (n + size - 1) // size) for name in names
-    )
+    steps = sum(_count(records, name, Part(part), settings, EVALUATION_SEED) for name in names)
     batches = requests(records, part, tasks=names, settings=settings).map(_unnamed)
     return batches.apply(tf.data.experimental.assert_cardinality(steps))
 
@@ -166,11 +155,19 @@ def _batches(
     return read_chunks(records, part, seeds).flat_map(chunk_batches)
 
 
+def _count(records: Records, task: str, part: Part, settings: Batching, seed: int) -> int:
+    def limits(serialized: Any, drawn: Any) -> Any:
+        targets = chunk_targets(parse(serialized, records.schema), records.schema, task, part, settings, drawn)
+        return _divided(targets, part, settings, drawn)[1]
+
+    return count_batches(records, part, seed, limits)
+
+
 def _divided(targets: Targets, part: Part, settings: Batching, seed: Any) -> tuple[Any, Any]:
     lengths = history_lengths(targets)
     if part.trains:
         return batch_limits(lengths, tokens=settings.batch_tokens, rows=settings.batch_size, seed=seed)
-    return batch_limits(lengths, tokens=_ANY, rows=settings.evaluation_batch_size, seed=seed)
+    return batch_limits(lengths, tokens=_EVALUATION_TOKENS, rows=settings.evaluation_batch_size, seed=seed)
 
 
 def _uncut(schema: Schema) -> Schema:

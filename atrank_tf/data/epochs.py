@@ -23,7 +23,13 @@ def epochs(
         steps: task -> batches in an epoch; if an epoch has fewer, its first ones come again.
         seed: every draw depends on it and on the number of the epoch alone.
         first_epoch: number of the first epoch.
+
+    Raises:
+        ValueError: a task has no batch.
     """
+    for name, count in steps.items():
+        if not count:
+            raise ValueError(f"Expected training targets of task {name!r} in the records. Found none: see [split].")
     schedule = tf.constant([place for place, name in enumerate(steps) for _ in range(steps[name])], tf.int64)
 
     def one_epoch(epoch: Any) -> Any:

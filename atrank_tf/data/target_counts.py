@@ -64,7 +64,15 @@ def task_names(schema: Schema, tasks: Sequence[str] | None) -> list[str]:
 
 def count_targets(records: Records, task: str, part: Part | str, settings: Batching | None = None) -> int:
     """Returns how many targets one pass over a part of the data has."""
-    return sum_over_chunks(records, task, Part(part), settings or Batching(), lambda targets: targets)
+    part, seeds = Part(part), tf.constant([EVALUATION_SEED, 0], tf.int64)
+
+    def one(_: Any, serialized: Any) -> Any:
+        chunk = parse(serialized, records.schema)
+        found = chunk_targets(chunk, records.schema, task, part, settings or Batching(), seeds)
+        return tf.size(found.user, tf.int64)
+
+    counts = read_chunks(records, part, seeds).map(one, num_parallel_calls=tf.data.AUTOTUNE)
+    return _sum(counts)
 
 
 def positive_counts(records: Records, task: str, part: Part = Part.TRAINING) -> np.ndarray:
@@ -100,37 +108,22 @@ def chunk_seed(seeds: Any, chunk_number: Any) -> Any:
     return tf.random.stateless_uniform([2], seeds + tf.stack([chunk_number, 0]), None, None, tf.int64)
 
 
-def count_batches(records: Records, task: str, part: Part, seed: int, limits: Callable[[Any, Any], Any]) -> int:
-    """Returns how many training batches epoch 0 has.
+def count_batches(records: Records, part: Part, seed: int, limits: Callable[[Any, Any], Any]) -> int:
+    """Returns how many batches the first pass over a part of the data has.
 
     Args:
         records: a records folder.
-        task: the task, for the error.
-        part: a part that trains.
-        seed: the seed of the training.
+        part: the part.
+        seed: of all draws.
         limits: a function (serialized Examples of a chunk, its seed) -> the limits of its batches, [number, 2].
-
-    Raises:
-        ValueError: there is none.
     """
     seeds = tf.constant([seed, 0], tf.int64)
     counts = read_chunks(records, part, seeds).map(
         lambda number, serialized: tf.shape(limits(serialized, chunk_seed(seeds, number)), tf.int64)[0],
         num_parallel_calls=tf.data.AUTOTUNE,
     )
-    total = int(counts.reduce(tf.constant(0, tf.int64), lambda before, number: before + number))
-    if not total:
-        raise ValueError(f"Expected training targets of task {task!r} in {records.path}. Found none: see [split].")
-    return total
+    return _sum(counts)
 
 
-def sum_over_chunks(records: Records, task: str, part: Part, settings: Batching, count: Callable[[Any], Any]) -> int:
-    """Returns the sum over the chunks of `count(number of targets)`."""
-    seeds = tf.constant([EVALUATION_SEED, 0], tf.int64)
-
-    def one(_: Any, serialized: Any) -> Any:
-        chunk = parse(serialized, records.schema)
-        return count(tf.size(chunk_targets(chunk, records.schema, task, part, settings, seeds).user, tf.int64))
-
-    counts = read_chunks(records, part, seeds).map(one, num_parallel_calls=tf.data.AUTOTUNE)
-    return int(counts.reduce(tf.constant(0, tf.int64), lambda total, number: total + number))
+def _sum(numbers: Any) -> int:
+    return int(numbers.reduce(tf.constant(0, tf.int64), lambda total, number: total + number))

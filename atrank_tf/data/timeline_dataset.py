@@ -36,16 +36,7 @@ def timeline_batches(
     """
     settings = settings or Batching()
     names = task_names(records.schema, tasks)
-
-    def limits(name: str) -> Any:
-        def of_chunk(serialized: Any, drawn: Any) -> Any:
-            chunk = parse(serialized, records.schema)
-            targets = chunk_timelines(chunk, records.schema, name, part, settings, drawn)
-            return _divided(timeline_rows(targets, drawn), settings, drawn)[1]
-
-        return of_chunk
-
-    steps = {name: count_batches(records, name, part, seed, limits(name)) for name in names}
+    steps = {name: _count(records, name, part, settings, seed) for name in names}
 
     def one_epoch(name: str, seeds: Any) -> Any:
         return _batches(records, name, names, part, settings, seeds)
@@ -88,6 +79,14 @@ def _batches(records: Records, task: str, tasks: Sequence[str], part: Part, sett
         return limits.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
     return read_chunks(records, part, seeds).flat_map(chunk_batches)
+
+
+def _count(records: Records, task: str, part: Part, settings: Batching, seed: int) -> int:
+    def limits(serialized: Any, drawn: Any) -> Any:
+        targets = chunk_timelines(parse(serialized, records.schema), records.schema, task, part, settings, drawn)
+        return _divided(timeline_rows(targets, drawn), settings, drawn)[1]
+
+    return count_batches(records, part, seed, limits)
 
 
 def _divided(rows: Rows, settings: Batching, seed: Any) -> tuple[Any, Any]:

@@ -8,6 +8,7 @@ from atrank_tf.layers.dot_ranking import DotRanking
 from atrank_tf.layers.dropout import Dropout
 from atrank_tf.layers.feed_forward import FeedForward
 from atrank_tf.layers.group_projection import GroupProjection
+from atrank_tf.layers.linear import take
 from atrank_tf.layers.masks import masked_softmax
 from atrank_tf.layers.mean_pooling import MeanPooling
 from atrank_tf.layers.self_attention import SelfAttention
@@ -36,4 +37,5 @@ __all__ = [
     "TimeBias",
     "TimeBuckets",
     "masked_softmax",
+    "take",
 ]

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import ops
 
-from atrank_tf.layers.linear import linear
+from atrank_tf.layers.linear import take
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
@@ -49,9 +50,10 @@ class TimeBias(keras.layers.Layer):
     def call(self, now: Any, timestamp: Any) -> Any:
         gap = ops.expand_dims(now, 2) - ops.expand_dims(timestamp, 1)  # [B, R, T]
         # Whole numbers throughout: seconds since 1970 do not fit a float32.
-        reached = ops.expand_dims(gap, -1) >= ops.convert_to_tensor(self.boundaries, dtype="int64")
-        bias = linear(ops.cast(reached, self.steps.dtype), self.steps)
-        return ops.transpose(bias, (0, 3, 1, 2))
+        boundaries = tf.constant([self.boundaries], tf.int64)
+        bucket = tf.raw_ops.UpperBound(sorted_inputs=boundaries, values=tf.reshape(gap, (1, -1)))
+        bias = ops.pad(ops.cumsum(ops.convert_to_tensor(self.steps), axis=0), ((1, 0), (0, 0)))  # [buckets, K]
+        return ops.transpose(take(bias, tf.reshape(bucket, tf.shape(gap))), (0, 3, 1, 2))
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"boundaries": self.boundaries, "num_spaces": self.num_spaces}

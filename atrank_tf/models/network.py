@@ -75,7 +75,7 @@ class Network:
         }
         self._bias = {}
         for task in self.tasks if config.item_bias else ():
-            entity = schema.entities[schema.groups[schema.tasks[task].group].entity]
+            entity = schema.entities[self._entity(task)]
             rows = schema.tables[entity.id.table].rows
             self._bias[task] = SparseEmbedding(rows, 1, "zeros", name=f"item_bias_{task}")
             self._bias[task].build((None, None))
@@ -90,7 +90,7 @@ class Network:
 
     def encode(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the memory of the histories in the model's inputs."""
-        behaviors, mask = self._behaviors(inputs)
+        behaviors, mask = self._behaviors(inputs, self._histories(inputs))
         return {"memory": _real(self._encoder(behaviors, mask), mask), "mask": mask}
 
     def score(self, task: str, memory: Mapping[str, Any], profile: Any | None, inputs: Mapping[str, Any]) -> Any:
@@ -101,7 +101,7 @@ class Network:
         """See `Ranker.start_at_popularity`."""
         if task not in self._bias:
             return
-        entity = self.schema.groups[self.schema.tasks[task].group].entity
+        entity = self._entity(task)
         rows = np.asarray(self.objects.id_rows(entity, np.arange(len(positive_counts))))
         table_rows = self._bias[task].input_dim
         objects = np.bincount(rows, minlength=table_rows)
@@ -109,6 +109,9 @@ class Network:
         bias = np.log((mean + 1) / (mean[FIRST_ROW:].mean() + 1))
         bias[PADDING] = 0.0
         self._bias[task].embeddings.assign(bias[:, np.newaxis])
+
+    def _entity(self, task: str) -> str:
+        return self.schema.groups[self.schema.tasks[task].group].entity
 
     def _time_buckets(self) -> int | None:
         """How many time buckets a behavior's code tells apart; None if it knows no time."""
@@ -118,13 +121,15 @@ class Network:
         return self._buckets(inputs["now"], inputs[f"{group}_timestamp"])
 
     def _candidates(self, task: str, rows: Any) -> Coded:
+        return self._coded(task, self.objects.objects(self._entity(task), rows), rows)
+
+    def _coded(self, task: str, objects: Any, rows: Any) -> Coded:
+        """Returns candidates, given the codes of their objects."""
         group = self.schema.tasks[task].group
-        entity = self.schema.groups[group].entity
-        code = self._embeddings[group](self.objects.objects(entity, rows))
-        code = self._drop(self._projections[group](code))
+        code = self._drop(self._projections[group](self._embeddings[group](objects)))
         if task not in self._bias:
             return Coded(code, None)
-        return Coded(code, ops.squeeze(self._bias[task](self.objects.id_rows(entity, rows)), axis=-1))
+        return Coded(code, ops.squeeze(self._bias[task](self.objects.id_rows(self._entity(task), rows)), axis=-1))
 
     def _rank(
         self,
@@ -149,15 +154,18 @@ class Network:
     def _read(self, candidates: Any, memory: Mapping[str, Any], inputs: Mapping[str, Any], places: Any) -> Any:
         return self._reader(candidates, memory["memory"], memory["mask"], places=places)
 
-    def _behaviors(self, inputs: Mapping[str, Any]) -> tuple[Any, Any]:
+    def _histories(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the codes of the objects of the histories, group -> [B, T_g, D_o]."""
+        groups = self.schema.groups.items()
+        return {name: self.objects.objects(group.entity, inputs[f"{name}_id"]) for name, group in groups}
+
+    def _behaviors(self, inputs: Mapping[str, Any], objects: Mapping[str, Any]) -> tuple[Any, Any]:
         """Returns the behaviors of all groups in the common width, [B, T, D], and which are real, [B, T]."""
         behaviors, masks = [], []
-        for name, group in self.schema.groups.items():
-            ids = inputs[f"{name}_id"]
-            code = self.objects.objects(group.entity, ids)
+        for name, code in objects.items():
             code = self._embeddings[name](code, inputs[f"{name}_action"], self._bucket(inputs, name))
             behaviors.append(self._drop(self._projections[name](code)))
-            masks.append(ops.not_equal(ids, PADDING))
+            masks.append(ops.not_equal(inputs[f"{name}_id"], PADDING))
         return join(behaviors), join(masks)
 
     def _context(self, task: str, profile: Any | None, read: Any, inputs: Mapping[str, Any]) -> Any | None:

@@ -1,13 +1,14 @@
 """Objects, users and contexts -> codes, by the schema's tables and the catalogs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 from atrank_tf.data import Catalog
-from atrank_tf.layers import CatalogLookup, MeanPooling, SparseEmbedding, Standardize
+from atrank_tf.layers import CatalogLookup, MeanPooling, SparseEmbedding, Standardize, take
 from atrank_tf.schema import PADDING, Features, Schema
 
 
@@ -62,6 +63,14 @@ class ObjectEncoder:
         parts = [self.tables[spec.id.table](found[spec.id.column])]
         parts += self._features(spec, found, f"standardize_{entity}")
         return _concatenate(parts)
+
+    def objects_once(self, entity: str, rows: Sequence[Any]) -> list[Any]:
+        """As `objects` for each of several tensors of rows, but an object that stands in many places is coded once."""
+        flat = [ops.reshape(each, (-1,)) for each in rows]
+        different, places = tf.unique(ops.concatenate(flat, axis=0))
+        codes = self.objects(entity, different)
+        parts = tf.split(places, [tf.size(each) for each in flat], num=len(flat))
+        return [take(codes, ops.reshape(part, ops.shape(each))) for part, each in zip(parts, rows, strict=True)]
 
     def profile(self, inputs: Mapping[str, Any]) -> Any | None:
         """Returns the code of who the users are, float [B, D], or None where the schema says nothing of them."""

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from atrank_tf.layers import CausalMask, TimeBias
+from atrank_tf.layers import CausalMask, TimeBias, take
 from atrank_tf.models.inputs import candidate_names
 from atrank_tf.models.network import Coded, Network, join
 from atrank_tf.models.ranker_config import RankerConfig
@@ -44,7 +44,10 @@ class TimelineNetwork(Network):
         return super().memory_inputs() | moments
 
     def encode(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        behaviors, mask = self._behaviors(inputs)
+        return self._encode(inputs, self._histories(inputs))
+
+    def _encode(self, inputs: Mapping[str, Any], histories: Mapping[str, Any]) -> dict[str, Any]:
+        behaviors, mask = self._behaviors(inputs, histories)
         timestamps = [inputs[f"{name}_timestamp"] for name in self.schema.groups]
         timestamp = join(timestamps)
         memory = self._encoder(behaviors, mask, self._causal(timestamps), timestamp)
@@ -57,14 +60,14 @@ class TimelineNetwork(Network):
         Args:
             inputs: tensors of a batch of `timeline_batches`.
         """
-        memory = self.encode(inputs)
+        histories, candidates = self._coded_once(inputs)
+        memory = self._encode(inputs, histories)
         memory["mask"] = self._seen(inputs)
         profile = self.objects.profile(inputs)
         logits = {}
         for task in self.tasks:
             own = {name: _fold_moments(inputs[name]) for name in candidate_names(self.schema, task)}
-            candidates = self._candidates_once(task, own[f"{task}_candidates"])
-            folded = self._rank(task, candidates, memory, profile, {**inputs, **own})
+            folded = self._rank(task, candidates[task], memory, profile, {**inputs, **own})
             logits[task] = ops.reshape(folded, ops.shape(inputs[f"{task}_candidates"]))
         return logits
 
@@ -74,12 +77,27 @@ class TimelineNetwork(Network):
     def _bucket(self, inputs: Mapping[str, Any], group: str) -> None:
         return None
 
-    def _candidates_once(self, task: str, rows: Any) -> Coded:
-        """As `_candidates`, but an object that stands many times in the batch is coded once: with places."""
-        objects, places = tf.unique(tf.reshape(rows, [-1]))
-        code, bias, _ = self._candidates(task, objects[tf.newaxis])
-        places = tf.reshape(places, tf.shape(rows))
-        return Coded(code[0], None if bias is None else tf.gather(bias[0], places), places)
+    def _coded_once(self, inputs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Coded]]:
+        """As `_histories`, and `_candidates` of each task, but each object of the batch is looked up once."""
+        rows = {f"{name}_id": inputs[f"{name}_id"] for name in self.schema.groups}
+        entities = {f"{name}_id": group.entity for name, group in self.schema.groups.items()}
+        places = {}
+        for task in self.tasks:
+            name = f"{task}_candidates"
+            rows[name], places[task] = tf.unique(tf.reshape(inputs[name], [-1]))
+            places[task] = tf.reshape(places[task], ops.shape(_fold_moments(inputs[name])))
+            entities[name] = self._entity(task)
+        objects: dict[str, Any] = {}
+        for entity in {entities[name]: None for name in rows}:
+            names = [name for name in rows if entities[name] == entity]
+            found = self.objects.objects_once(entity, [rows[name] for name in names])
+            objects |= dict(zip(names, found, strict=True))
+        candidates = {}
+        for task, where in places.items():
+            name = f"{task}_candidates"
+            code, bias, _ = self._coded(task, objects[name], rows[name])
+            candidates[task] = Coded(code, bias if bias is None else take(bias, where), where)
+        return {name: objects[f"{name}_id"] for name in self.schema.groups}, candidates
 
     def _read(self, candidates: Any, memory: Mapping[str, Any], inputs: Mapping[str, Any], places: Any) -> Any:
         now, mask = inputs["now"], memory["mask"]
