@@ -1,0 +1,54 @@
+"""The compiled models: what a training step touches."""
+
+from itertools import islice
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from atrank_tf.data import Batching, Records
+from atrank_tf.models import MODELS, Ranker
+from atrank_tf.schema import PADDING
+from atrank_tf.training import Training, compile_model
+
+SMALL = {"width": 8, "spaces": 2, "feed_forward": 8, "hidden": [8], "dropout": 0.3}
+
+
+@pytest.fixture(params=sorted(MODELS))
+def model(request: pytest.FixtureRequest, records: Records) -> Ranker:
+    keras.utils.set_random_seed(1)
+    return MODELS[request.param](records.schema, MODELS[request.param].Config(**SMALL), records.catalogs)
+
+
+def _objects(inputs: dict[str, Any], records: Records, entity: str) -> set[int]:
+    """The rows of an entity's catalog that a batch names."""
+    schema = records.schema
+    names = [f"{name}_id" for name, group in schema.groups.items() if group.entity == entity]
+    names += [f"{n}_candidates" for n, task in schema.tasks.items() if schema.groups[task.group].entity == entity]
+    return {PADDING}.union(*(inputs[name].ravel().tolist() for name in names))
+
+
+def test_7_a_step_touches_the_rows_of_its_batch_only(model: Ranker, records: Records) -> None:
+    """The product's own table, item biases and the optimizer's slots of both; decay and dense moments included."""
+    batches = model.training_batches(records, settings=Batching(batch_size=1, batch_tokens=10, negatives=1), seed=1)
+    compile_model(model, Training(l2=1e-3, clip_norm=1.0), steps=batches.steps)
+    rows = records.schema.tables["product"].rows
+    watched = [
+        variable
+        for variable in [*model.variables, *model.optimizer.variables]
+        if tuple(variable.shape)[:1] == (rows,) and len(variable.shape) > 1
+    ]
+    assert len(watched) == 8  # The table and the item bias, two moments of each, a clock of each.
+    touched = 0
+    for inputs, labels, weights in islice(batches.dataset.as_numpy_iterator(), 6):
+        before = [variable.numpy() for variable in watched]
+        model.train_on_batch(inputs, labels, weights)
+        objects = sorted(_objects(inputs, records, "product"))
+        own = set(records.catalogs["product"].table_rows[objects].tolist())
+        for variable, old in zip(watched, before, strict=True):
+            changed = set(np.flatnonzero((variable.numpy() != old).any(axis=1)).tolist())
+            assert changed <= own, variable.path
+            touched += len(changed)
+        assert len(own) < rows / 2
+    assert touched > 0
