@@ -45,8 +45,9 @@ class NegativeSampler:
         Returns:
             Entity rows, int64 [M, negatives]; `PADDING` where a user's positives leave nothing to draw.
         """
-        shape = tf.stack([tf.size(user), self._uniform + self._popularity])
-        pooled = self._propose([max(1, pool // (self._uniform + self._popularity)), shape[1]], seed) if pool else None
+        width = self._uniform + self._popularity
+        shape = tf.stack([tf.size(user), width])
+        pooled = self._propose([max(1, pool // width), width], seed) if pool else None
 
         def propose(seed: Any) -> Any:
             if pooled is None:
@@ -88,8 +89,8 @@ def positives_of_users(chunk: Chunk, schema: Schema, task_name: str) -> Any:
 
 def _pick_in_columns(rows: Any, places: Any) -> Any:
     """Returns `rows[places[m, c], c]`: rows [S, C], places [M, C]."""
-    columns = tf.shape(rows, tf.int64)[1]
-    return tf.gather(tf.reshape(rows, [-1]), places * columns + tf.range(columns))
+    columns = rows.shape[1]
+    return tf.gather(tf.reshape(rows, [-1]), places * columns + tf.range(columns, dtype=tf.int64))
 
 
 def training_negatives(declared: Negatives, settings: Batching) -> Negatives:

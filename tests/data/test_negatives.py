@@ -93,3 +93,13 @@ def test_a_pool_gives_few_different_objects_and_still_none_of_the_users_positive
     pooled = np.concatenate([_draw(Negatives(uniform=1), chunk, [1] * 3, seed, pool=2) for seed in range(2000)])
     share = np.bincount(pooled.ravel(), minlength=ROWS) / pooled.size
     np.testing.assert_allclose(share[[2, 3, 5, 6]], 0.25, atol=0.05)
+
+
+def test_one_negative_is_drawn_in_a_graph_too() -> None:
+    """The widths of a draw must be known when the loop of redraws is traced."""
+    chunk = _chunk([[(4, 3), (5, 3)], [(6, 3)]])
+    positives = positives_of_users(chunk, _schema(), "next_buy")
+    sampler = NegativeSampler(_catalog(), Negatives(uniform=1))
+    traced = tf.function(lambda user: sampler.draw(positives, user, tf.constant([1, 2], tf.int64), 4))
+    found = traced(tf.constant([0, 1, 1], tf.int64)).numpy()
+    assert found.shape == (3, 1) and (found > 1).all()

@@ -36,7 +36,7 @@ def test_7_a_step_touches_the_rows_of_its_batch_only(model: Ranker, records: Rec
     rows = records.schema.tables["product"].rows
     watched = [
         variable
-        for variable in [*model.variables, *model.optimizer.variables]
+        for variable in [*model.trainable_variables, *model.optimizer.variables]
         if tuple(variable.shape)[:1] == (rows,) and len(variable.shape) > 1
     ]
     assert len(watched) == 8  # The table and the item bias, two moments of each, a clock of each.
