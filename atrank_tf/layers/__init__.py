@@ -8,13 +8,13 @@ from atrank_tf.layers.dot_ranking import DotRanking
 from atrank_tf.layers.dropout import Dropout
 from atrank_tf.layers.feed_forward import FeedForward
 from atrank_tf.layers.group_projection import GroupProjection
-from atrank_tf.layers.linear import take
 from atrank_tf.layers.masks import masked_softmax
 from atrank_tf.layers.mean_pooling import MeanPooling
 from atrank_tf.layers.self_attention import SelfAttention
 from atrank_tf.layers.space_attention import SpaceAttention
 from atrank_tf.layers.sparse_embedding import SparseEmbedding
 from atrank_tf.layers.standardize import Standardize
+from atrank_tf.layers.take import take
 from atrank_tf.layers.target_attention import TargetAttention
 from atrank_tf.layers.time_bias import TimeBias
 from atrank_tf.layers.time_buckets import TimeBuckets

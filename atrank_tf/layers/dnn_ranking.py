@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from atrank_tf.layers.dropout import Dropout
-from atrank_tf.layers.linear import flatten, linear, take
+from atrank_tf.layers.linear import flatten, linear
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
@@ -20,9 +20,8 @@ class DNNRanking(keras.layers.Layer):
 
     Call arguments:
         read: float [B, N, D].
-        candidates: float [B, N, D]; with `places`, [U, D].
+        candidates: float [B, N, D].
         context: float [B, N, D_c], or None.
-        places: int [B, N], which row of `candidates` each candidate is; None for candidates as they stand.
 
     Returns:
         Logits, float [B, N].
@@ -55,21 +54,18 @@ class DNNRanking(keras.layers.Layer):
             width = size
         self.drop = Dropout(self.dropout, dtype=self.dtype_policy)
 
-    def call(
-        self, read: Any, candidates: Any, context: Any = None, places: Any = None, training: bool | None = None
-    ) -> Any:
+    def call(self, read: Any, candidates: Any, context: Any = None, training: bool | None = None) -> Any:
         first, *rest = self.dense
-        state = first.activation(flatten(self._first(read, candidates, context, places)) + first.bias)
+        state = first.activation(flatten(self._first(read, candidates, context)) + first.bias)
         for layer in rest:
             state = layer(self.drop(state, training=training))
         return ops.reshape(state, ops.shape(read)[:2])
 
-    def _first(self, read: Any, candidates: Any, context: Any, places: Any) -> Any:
-        """[e_u; h_t; e_u * h_t; context] times the first kernel, part by part: nothing is laid side by side, and a
-        candidate that stands in many places is multiplied once."""
+    def _first(self, read: Any, candidates: Any, context: Any) -> Any:
+        """[e_u; h_t; e_u * h_t; context] times the first kernel, part by part: nothing is laid side by side."""
         kernel, width = ops.convert_to_tensor(self.dense[0].kernel), read.shape[-1]
-        state = linear(read, kernel[:width]) + take(linear(candidates, kernel[width : 2 * width]), places)
-        state = state + linear(read * take(candidates, places), kernel[2 * width : 3 * width])
+        state = linear(read, kernel[:width]) + linear(candidates, kernel[width : 2 * width])
+        state = state + linear(read * candidates, kernel[2 * width : 3 * width])
         return state if context is None else state + linear(context, kernel[3 * width :])
 
     def get_config(self) -> dict[str, Any]:

@@ -5,8 +5,6 @@ from typing import Any
 import keras
 from keras import ops
 
-from atrank_tf.layers.linear import take
-
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
 class DotRanking(keras.layers.Layer):
@@ -14,8 +12,7 @@ class DotRanking(keras.layers.Layer):
 
     Call arguments:
         read: float [B, N, D].
-        candidates: float [B, N, D]; with `places`, [U, D].
-        places: int [B, N], which row of `candidates` each candidate is; None for candidates as they stand.
+        candidates: float [B, N, D].
 
     Returns:
         Logits, float [B, N].
@@ -24,5 +21,5 @@ class DotRanking(keras.layers.Layer):
         The authors' code of ATRank, without the scale.
     """
 
-    def call(self, read: Any, candidates: Any, places: Any = None) -> Any:
-        return ops.sum(read * take(candidates, places), axis=-1) / (candidates.shape[-1] ** 0.5)
+    def call(self, read: Any, candidates: Any) -> Any:
+        return ops.sum(read * candidates, axis=-1) / (candidates.shape[-1] ** 0.5)

@@ -16,11 +16,6 @@ def linear(inputs: Any, kernel: Any) -> Any:
     return ops.reshape(ops.matmul(flatten(inputs), kernel), (*shape[:-1], kernel.shape[-1]))
 
 
-def take(rows: Any, places: Any | None) -> Any:
-    """Returns `rows` [U, D] at `places` [...], float [..., D]; without places, the rows as they are."""
-    return rows if places is None else ops.take(rows, places, axis=0)
-
-
 def flatten(inputs: Any) -> Any:
     """Folds all axes but the last into one: [..., D] -> [M, D]."""
     return ops.reshape(inputs, (-1, inputs.shape[-1]))

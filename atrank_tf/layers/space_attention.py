@@ -6,8 +6,9 @@ import keras
 from keras import ops
 
 from atrank_tf.layers.dropout import Dropout
-from atrank_tf.layers.linear import linear, take
+from atrank_tf.layers.linear import linear
 from atrank_tf.layers.masks import masked_softmax
+from atrank_tf.layers.take import take
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from atrank_tf.layers.linear import take
+from atrank_tf.layers.take import take
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")

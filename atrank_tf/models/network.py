@@ -15,6 +15,7 @@ from atrank_tf.layers import (
     GroupProjection,
     SparseEmbedding,
     TimeBuckets,
+    take,
 )
 from atrank_tf.models.object_encoder import ObjectEncoder
 from atrank_tf.models.ranker_config import RankerConfig
@@ -141,11 +142,12 @@ class Network:
     ) -> Any:
         code, bias, places = candidates
         read = self._read(code, memory, inputs, places)
+        code = take(code, places)
         parts = [] if bias is None else [bias]
         if self._dot is not None:
-            parts.append(self._dot(read, code, places))
+            parts.append(self._dot(read, code))
         if task in self._dnn:
-            parts.append(self._dnn[task](read, code, self._context(task, profile, read, inputs), places))
+            parts.append(self._dnn[task](read, code, self._context(task, profile, read, inputs)))
         total = parts[0]
         for part in parts[1:]:
             total = total + part

@@ -92,11 +92,3 @@ def test_dropout_is_drawn_from_the_seed_and_anew_in_each_call() -> None:
     np.testing.assert_array_equal(draws(5), (first, second))
     assert (first != second).any()
     assert (first != draws(6)[0]).any()
-
-
-def test_candidates_coded_once_score_as_they_would_in_each_place() -> None:
-    places = np.array([[0, 4, 4, 1, 0, 2, 4], [3, 3, 3, 3, 3, 3, 3], [0, 1, 2, 3, 4, 0, 1]])
-    codes = RNG.normal(size=(5, D))
-    layer = _layer((13, 5), True)
-    found = layer(READ, codes, SITUATION, places)
-    np.testing.assert_allclose(np.asarray(found), layer(READ, codes[places], SITUATION), rtol=1e-9)

@@ -31,10 +31,3 @@ def test_there_is_nothing_to_train() -> None:
     layer = DotRanking()
     layer(READ, CANDIDATES)
     assert layer.weights == []
-
-
-def test_candidates_coded_once_score_as_they_would_in_each_place() -> None:
-    places = np.array([[0, 4, 4, 1, 0, 2, 4], [3, 3, 3, 3, 3, 3, 3], [0, 1, 2, 3, 4, 0, 1]])
-    codes = RNG.normal(size=(5, D))
-    found = DotRanking(dtype="float64")(READ, codes, places)
-    np.testing.assert_allclose(np.asarray(found), DotRanking(dtype="float64")(READ, codes[places]), rtol=1e-12)

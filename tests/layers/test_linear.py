@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atrank_tf.layers.linear import flatten, linear, take
+from atrank_tf.layers.linear import flatten, linear
 
 D, WIDTH = 11, 13
 RNG = np.random.default_rng(0)
@@ -52,9 +52,3 @@ def test_gradients_are_those_of_the_matrix_product() -> None:
     np.testing.assert_allclose(np.asarray(by_inputs), target @ KERNEL.T, rtol=1e-12, atol=1e-12)
     expected = np.einsum("btd,bte->de", np.asarray(inputs), target)
     np.testing.assert_allclose(np.asarray(by_kernel), expected, rtol=1e-12, atol=1e-12)
-
-
-def test_rows_are_taken_at_their_places_or_stay_as_they_are() -> None:
-    rows = tf.constant(RNG.normal(size=(3, D)))
-    np.testing.assert_array_equal(np.asarray(take(rows, np.array([[2, 0], [2, 1]]))), rows.numpy()[[[2, 0], [2, 1]]])
-    assert take(rows, None) is rows
