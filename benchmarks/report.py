@@ -28,6 +28,10 @@ TARGETS = {"atrank": 35.0, "timeline_atrank": 200.0}
 """Rows per second of a model, as times the yardstick's."""
 SHARE_OF_PEAK = 0.5
 PIPELINE_OVER_FIT = 5.0
+TABLE_GROWTH = 1.3
+"""Most milliseconds per step with the largest table, as times those with the smallest."""
+OVER_DENSE = 20.0
+"""Steps per second with 4 million rows, as times those of Keras' Embedding with Adam."""
 
 Line = tuple[str, str, str, str]
 """What is measured, the figure, what it is beside the yardstick or the smallest of its series, the target."""
@@ -37,8 +41,6 @@ def main() -> None:
     figures: dict[str, Any] = {"about": _about()}
     for part in PARTS:
         program = Path(__file__).with_name(f"{part}.py")
-        if not program.exists():
-            continue
         sys.stderr.write(f"== {program.name}\n")
         arguments = [f"--logs={_LOGS.value}"] if part in NEED_LOGS else []
         subprocess.run([sys.executable, str(program), *arguments], check=True, stdout=subprocess.DEVNULL)
@@ -48,10 +50,9 @@ def main() -> None:
     out.write_text(json.dumps(figures, indent=1) + "\n")
     print("\n".join(f"{key}: {value}" for key, value in figures["about"].items()))
     header: Line = ("measured", "figure", "beside", "target")
-    for line in (header, *_fit(figures["fit"]), *_scaling(figures["scaling"]), *_memory(figures["memory"])):
-        print("{:62}{:>12}{:>20}  {}".format(*line).rstrip())
-    if "tables" in figures:
-        print(json.dumps(figures["tables"], indent=1))
+    lines = {"fit": _fit, "scaling": _scaling, "memory": _memory, "tables": _tables}
+    for line in (header, *(line for part in PARTS for line in lines[part](figures[part]))):
+        print("{:69}{:>12}{:>20}  {}".format(*line).rstrip())
 
 
 def _about() -> dict[str, Any]:
@@ -120,6 +121,21 @@ def _memory(figures: dict[str, Any]) -> Iterator[Line]:
             yield what, f"{memory:,.0f}", beside, target
         if name == "amazon_sports":
             yield "amazon sports: prepare: seconds", f"{found['prepare']['seconds']:,.1f}", "", ""
+
+
+def _tables(figures: list[dict[str, Any]]) -> Iterator[Line]:
+    largest = max(found["rows"] for found in figures)
+    for found in figures:
+        what = f"{found['case']}: {found['rows']:,} rows: ms per step"
+        growth, faster = found["relative to the smallest table"], found.get("times faster than Embedding with Adam")
+        sparse = not found["case"].startswith("Embedding")
+        target = ""
+        if sparse and found["rows"] == largest:
+            target = f"at most {TABLE_GROWTH} x"
+        yield what, f"{found['milliseconds']:,.1f}", f"{growth:,.2f} x smallest", target
+        if sparse and faster is not None:
+            target = f"at least {OVER_DENSE:.0f} x" if found["rows"] == 4_000_000 else ""
+            yield f"{found['case']}: {found['rows']:,} rows: steps per second", "", f"{faster:,.1f} x dense", target
 
 
 if __name__ == "__main__":
