@@ -7,8 +7,6 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from atrank_tf.layers.take import take
-
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
 class TimeBias(keras.layers.Layer):
@@ -53,7 +51,7 @@ class TimeBias(keras.layers.Layer):
         boundaries = tf.constant([self.boundaries], tf.int64)
         bucket = tf.raw_ops.UpperBound(sorted_inputs=boundaries, values=tf.reshape(gap, (1, -1)))
         bias = ops.pad(ops.cumsum(ops.convert_to_tensor(self.steps), axis=0), ((1, 0), (0, 0)))  # [buckets, K]
-        return ops.transpose(take(bias, tf.reshape(bucket, tf.shape(gap))), (0, 3, 1, 2))
+        return ops.transpose(tf.gather(bias, tf.reshape(bucket, tf.shape(gap))), (0, 3, 1, 2))
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"boundaries": self.boundaries, "num_spaces": self.num_spaces}
