@@ -175,12 +175,19 @@ class _Settle:
     def __init__(self, optimizer: SparseOptimizer, number: int) -> None:
         self.optimizer = optimizer
         self.number = number
+        # A function of its own is traced and optimized once, not for each lookup of the table.
+        self._rows = tf.function(
+            lambda ids: optimizer.settle_rows(number, ids),
+            input_signature=[tf.TensorSpec([None], tf.int64)],
+            autograph=False,
+            experimental_attributes={"_noinline": True},
+        )
 
     def __call__(self, ids: Any = None) -> None:
         if ids is None:
             self.optimizer.settle_table(self.number)
         else:
-            self.optimizer.settle_rows(self.number, ids)
+            self._rows(tf.cast(tf.reshape(ids, (-1,)), tf.int64))
 
 
 def _of_rows(gradient: Any, table: Any) -> Any:
