@@ -18,7 +18,6 @@ def run(main: Callable[[], None]) -> None:
     """
     with quiet_start():
         tf.config.list_logical_devices()  # Otherwise `app.run` finds the devices, and TensorFlow tells of each.
-    flags.FLAGS.set_default("verbosity", logging.WARNING)  # Not a line for every file that TensorFlow writes.
     tf.get_logger().setLevel("ERROR")
     app.run(lambda argv: _guarded(main, argv), flags_parser=_parse)
 
@@ -28,6 +27,9 @@ def _parse(argv: Sequence[str]) -> list[str]:
         rest = list(flags.FLAGS(list(argv)))
     except flags.Error as error:
         _fail(argv[0], error)
+    if flags.FLAGS["verbosity"].using_default_value:  # Else `app.run` takes INFO: a line for every file written.
+        flags.FLAGS["verbosity"].value = logging.WARNING
+        flags.FLAGS["verbosity"].using_default_value = False
     if len(rest) > 1:
         _fail(argv[0], ValueError(f"Expected flags only (--name=value). Received: {rest[1]!r}."))
     return rest

@@ -6,7 +6,7 @@ curl -d '{"inputs": {...}}' http://127.0.0.1:8501/v1/models/market:predict
 
 import sys
 
-from absl import flags
+from absl import flags, logging
 
 from atrank_tf import command
 
@@ -30,6 +30,7 @@ def main() -> None:
     # Imported late: TensorFlow takes seconds, which --help and a wrong flag need not wait for.
     from atrank_tf.serving import ServedModel, serve
 
+    logging.set_verbosity(max(logging.get_verbosity(), logging.INFO))  # Which version is served, and since when.
     serve(
         ServedModel(_MODEL_NAME.value, _MODEL_BASE_PATH.value),
         host=_REST_API_HOST.value,

@@ -1,6 +1,7 @@
 """The whole way by hand: logs -> records -> model -> metrics -> SavedModel -> REST, each by its command."""
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -45,6 +46,7 @@ def folder(logs: Path, schema_file: Path, tmp_path_factory: pytest.TempPathFacto
     assert second.stdout.endswith("model is current: same records, same experiment\n")
     export = _run("export/export_savedmodel.py", f"--model_dir={folder}/model", f"--export_dir={folder}/export")
     assert export.stdout == f"{folder}/export/1\n"
+    assert not re.search(r"^I\d{4} .*\.py:", export.stderr, re.MULTILINE), export.stderr
     return folder
 
 
