@@ -144,10 +144,12 @@ def _pipeline(batches: Any, count: int) -> float:
 
 
 def _total_flops(model: Any, measured: list[Any]) -> float:
-    by_shape: dict[str, int] = {}
+    by_shape: dict[str, float] = {}
     for batch in measured:
         if shapes(batch) not in by_shape:
             by_shape[shapes(batch)] = matmul_flops(model, batch)
+            if np.isnan(by_shape[shapes(batch)]):
+                return float("nan")  # So it will be for every other shape.
     return float(sum(by_shape[shapes(batch)] for batch in measured))
 
 

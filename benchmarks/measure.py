@@ -45,30 +45,36 @@ def matmul_peak(repeats: int = 5) -> float:
     return 2 * PEAK_SIZE**3 / best
 
 
-def matmul_flops(model: Any, batch: Any) -> int:
+def matmul_flops(model: Any, batch: Any) -> float:
     """Returns the operations of all matrix products in a training step on a batch, two for each multiply-add.
 
     Counted in the graph of the step, forward and backward, traced for the batch's shapes; Einsum counts as the matrix
-    product that it is. Nothing else counts: no lookups, activations, norms, softmax, optimizer.
+    product that it is. Nothing else counts: no lookups, activations, norms, softmax, optimizer. NaN where a size is
+    known only when the step runs, as in models that code each candidate of a batch once.
     """
     specs = tf.nest.map_structure(tf.type_spec_from_value, batch)
     return _flops(tf.function(model.train_step).get_concrete_function(specs).graph)
 
 
-def _flops(graph: Any) -> int:
-    total = 0
+def _flops(graph: Any) -> float:
+    total = 0.0
     for operation in graph.get_operations():
         if operation.type in ("PartitionedCall", "StatefulPartitionedCall"):
             total += _flops(graph._get_function(operation.get_attr("f").name).graph)
         elif operation.type == "MatMul":
             rows = operation.inputs[0].shape[0 if operation.get_attr("transpose_a") else 1]
-            total += 2 * rows * operation.outputs[0].shape.num_elements()
+            total += _products(rows, operation.outputs[0].shape)
         elif operation.type.startswith("BatchMatMul"):
             rows = operation.inputs[0].shape[-2 if operation.get_attr("adj_x") else -1]
-            total += 2 * rows * operation.outputs[0].shape.num_elements()
+            total += _products(rows, operation.outputs[0].shape)
         elif operation.type == "Einsum":
             total += 2 * _einsum_products(operation)
     return total
+
+
+def _products(summed: int | None, shape: Any) -> float:
+    elements = shape.num_elements()
+    return float("nan") if summed is None or elements is None else 2.0 * summed * elements
 
 
 def _einsum_products(operation: Any) -> int:
