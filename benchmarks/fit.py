@@ -67,6 +67,7 @@ def main() -> None:
         figures[name] |= _summary(figures[name], [one[name] for one in rounds])
         ratios = [one[YARDSTICK]["seconds"] / one[name]["seconds"] for one in rounds]
         figures[name]["times_yardstick"] = float(np.median(ratios)) * figures[name]["rows"] / figures[YARDSTICK]["rows"]
+        figures[name] = {key: value for key, value in figures[name].items() if not np.isnan(value)}
         print(f"{name}: " + ", ".join(f"{key} {value:,.3f}" for key, value in figures[name].items()))
     out = Path(_OUT.value)
     out.parent.mkdir(parents=True, exist_ok=True)

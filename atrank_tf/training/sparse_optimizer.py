@@ -21,7 +21,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
     Time: `clock` counts steps and sums what decay needs (learning rates, logarithms of decay factors); each row of a
     table carries the clock's reading at its last settlement. What is between the two is what the row is behind.
 
-    A subclass has `update_step`, and the methods below that raise NotImplementedError.
+    A subclass has `update_step`.
     """
 
     def __init__(self, *, settles: bool, **kwargs: Any) -> None:
