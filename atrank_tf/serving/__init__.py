@@ -5,6 +5,7 @@ The HTTP server needs aiohttp (`pip install 'atrank-tf[serving]'`); everything e
 
 from typing import Any
 
+from atrank_tf.serving.client import Client, ClientError
 from atrank_tf.serving.errors import Code, ServingError
 from atrank_tf.serving.export import export_savedmodel
 from atrank_tf.serving.lint import lint
@@ -17,6 +18,8 @@ from atrank_tf.serving.versions import Version, latest_version, publish, version
 _NEED_AIOHTTP = ("make_app", "serve")
 
 __all__ = [
+    "Client",
+    "ClientError",
     "Code",
     "LoadedModel",
     "RestApi",

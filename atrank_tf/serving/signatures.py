@@ -28,11 +28,9 @@ class Signatures:
         values: the raw values behind its rows.
 
     Attributes:
-        functions: name -> (function, name of each input -> `tf.TensorSpec`).
+        functions: name -> traced `tf.function` of a dict of raw tensors.
         resources: the hash tables that the functions use.
     """
-
-    functions: dict[str, tuple[Function, dict[str, Any]]]
 
     def __init__(self, model: Ranker, values: RawValues) -> None:
         self._model = model
@@ -42,14 +40,14 @@ class Signatures:
         self._scorers = {task: model.scorer(task) for task in model.tasks}
         self._weights = _fingerprint(model)
         self.resources = self._raw.tables
-        first = model.tasks[0]
-        self.functions = {DEFAULT: self._score(first), "encode_user": self._encode_user()}
+        self.functions = {"encode_user": _traced(*self._encode_user())}
         for task in model.tasks:
-            self.functions[task] = self._score(task)
-            self.functions[f"rank_{task}"] = self._rank(task)
-            self.functions[f"score_candidates_{task}"] = self._score_candidates(task)
-        self.functions["rank"] = self._rank(first)
-        self.functions["score_candidates"] = self._score_candidates(first)
+            self.functions[task] = _traced(*self._score(task))
+            self.functions[f"rank_{task}"] = _traced(*self._rank(task))
+            self.functions[f"score_candidates_{task}"] = _traced(*self._score_candidates(task))
+        first = model.tasks[0]
+        for name, kind in ((DEFAULT, ""), ("rank", "rank_"), ("score_candidates", "score_candidates_")):
+            self.functions[name] = self.functions[f"{kind}{first}"]
 
     def _score(self, task: str) -> tuple[Function, dict[str, Any]]:
         def score(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,6 +115,12 @@ class Signatures:
                 tf.debugging.Assert(tf.reduce_all(age < most), [f"{message} Received now - encoded_at:", age])
             )
         return checks
+
+
+def _traced(function: Function, inputs: dict[str, Any]) -> Any:
+    traced = tf.function(function, input_signature=[inputs])
+    traced.get_concrete_function()
+    return traced
 
 
 def _fingerprint(model: Ranker) -> int:
