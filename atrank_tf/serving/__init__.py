@@ -5,17 +5,21 @@ The HTTP server needs aiohttp (`pip install 'atrank-tf[serving]'`); everything e
 
 from typing import Any
 
+from atrank_tf.serving.client import Client, ClientError
 from atrank_tf.serving.errors import Code, ServingError
+from atrank_tf.serving.export import export_savedmodel
 from atrank_tf.serving.lint import lint
 from atrank_tf.serving.loader import LoadedModel, Signature, TensorInfo, load
+from atrank_tf.serving.raw_inputs import request_signature
 from atrank_tf.serving.rest_api import RestApi, RestResponse
 from atrank_tf.serving.served_model import ServedModel, VersionStatus
-from atrank_tf.serving.signatures import export_savedmodel, request_signature
 from atrank_tf.serving.versions import Version, latest_version, publish, versions
 
 _NEED_AIOHTTP = ("make_app", "serve")
 
 __all__ = [
+    "Client",
+    "ClientError",
     "Code",
     "LoadedModel",
     "RestApi",
