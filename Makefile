@@ -28,7 +28,7 @@ $(VENV)/.installed: setup.cfg pyproject.toml
 
 export: $(VENV)/.installed  ## install, prepare real data, train, evaluate, export a SavedModel
 	@echo "== preparing $(RECORDS)"
-	@$(RUN) -m atrank_tf.prepare --logs=$(NAME) --schema=experiments/$(NAME).schema.toml --records=$(RECORDS)
+	@$(RUN) -m atrank_tf.prepare --logs=$(NAME) --records=$(RECORDS)
 	@echo "== training $(MODEL)"
 	@$(RUN) -m atrank_tf.train --records=$(RECORDS) --config=experiments/$(NAME).toml --model_dir=$(MODEL)
 	@echo "== evaluating"

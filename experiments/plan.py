@@ -40,7 +40,7 @@ class Comparison:
     Args:
         title: what is compared.
         logs: a logs folder, from the top of the repository, or the name of ready logs.
-        schema: schema file of this folder.
+        schema: schema file, from the top of the repository.
         seeds: one run for each.
         against: the model that all others are compared with.
         models: by the name that the results show.

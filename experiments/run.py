@@ -61,7 +61,7 @@ def _prepare(build: Path, name: str, comparison: Comparison) -> bool:
     if "/" in comparison.logs and not Path(comparison.logs).is_dir():
         _say(f"{name}: left out, there are no logs at {comparison.logs}")
         return False
-    arguments = {"logs": comparison.logs, "schema": FOLDER / comparison.schema, "records": build / name / "records"}
+    arguments = {"logs": comparison.logs, "schema": comparison.schema, "records": build / name / "records"}
     command_line = [
         sys.executable,
         "-m",
