@@ -20,6 +20,7 @@ from plan import FOLDER, Comparison, Run, load_plan, runs
 
 import report
 from atrank_tf import command
+from atrank_tf.datasets import SOURCES
 
 _BUILD = flags.DEFINE_string("build", "build/experiments", "Folder of all runs.")
 _ONLY = flags.DEFINE_string("only", "", "Runs whose line holds this regular expression, as 'amazon_sports: din'.")
@@ -58,7 +59,7 @@ def main() -> None:
 
 def _prepare(build: Path, name: str, comparison: Comparison) -> bool:
     """Makes the records of a comparison; False where its logs are not there."""
-    if "/" in comparison.logs and not Path(comparison.logs).is_dir():
+    if comparison.logs not in SOURCES and not Path(comparison.logs).is_dir():
         _say(f"{name}: left out, there are no logs at {comparison.logs}")
         return False
     arguments = {"logs": comparison.logs, "schema": comparison.schema, "records": build / name / "records"}
