@@ -92,7 +92,7 @@ class Network:
     def encode(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the memory of the histories in the model's inputs."""
         behaviors, mask = self._behaviors(inputs, self._histories(inputs))
-        return {"memory": _real(self._encoder(behaviors, mask), mask), "mask": mask}
+        return {"memory": real(self._encoder(behaviors, mask), mask), "mask": mask}
 
     def score(self, task: str, memory: Mapping[str, Any], profile: Any | None, inputs: Mapping[str, Any]) -> Any:
         """Returns the logits of a task's candidates, float32 [B, N]."""
@@ -183,5 +183,5 @@ def join(parts: list[Any]) -> Any:
     return ops.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
 
 
-def _real(memory: Any, mask: Any) -> Any:
+def real(memory: Any, mask: Any) -> Any:
     return memory * ops.cast(ops.expand_dims(mask, -1), memory.dtype)
