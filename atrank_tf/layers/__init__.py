@@ -6,6 +6,8 @@ from atrank_tf.layers.causal_mask import CausalMask
 from atrank_tf.layers.dnn_ranking import DNNRanking
 from atrank_tf.layers.dot_ranking import DotRanking
 from atrank_tf.layers.dropout import Dropout
+from atrank_tf.layers.expert_gate import ExpertGate
+from atrank_tf.layers.experts import Experts
 from atrank_tf.layers.feed_forward import FeedForward
 from atrank_tf.layers.group_projection import GroupProjection
 from atrank_tf.layers.masks import masked_softmax
@@ -16,6 +18,7 @@ from atrank_tf.layers.sparse_embedding import SparseEmbedding
 from atrank_tf.layers.standardize import Standardize
 from atrank_tf.layers.take import take
 from atrank_tf.layers.target_attention import TargetAttention
+from atrank_tf.layers.task_uncertainty import TaskUncertainty
 from atrank_tf.layers.time_bias import TimeBias
 from atrank_tf.layers.time_buckets import TimeBuckets
 
@@ -26,6 +29,8 @@ __all__ = [
     "DNNRanking",
     "DotRanking",
     "Dropout",
+    "ExpertGate",
+    "Experts",
     "FeedForward",
     "GroupProjection",
     "MeanPooling",
@@ -34,6 +39,7 @@ __all__ = [
     "SparseEmbedding",
     "Standardize",
     "TargetAttention",
+    "TaskUncertainty",
     "TimeBias",
     "TimeBuckets",
     "masked_softmax",
