@@ -22,6 +22,11 @@ class RankerConfig:
         ranking: ranking networks whose logits are added: "dot", "dnn" or both.
         hidden: hidden widths of the "dnn" ranking network.
         item_bias: whether each object has a logit of its own.
+        experts: what stands between the read-out and the ranking networks of a task: "none", "mmoe" (experts that all
+            tasks share, and a gate for each task) or "ple" (experts of its own besides).
+        num_experts: shared experts, and as many of each task's own.
+        task_tables: whether each task has a table of its own that is added to the codes of its candidates.
+        task_uncertainty: whether the losses of the tasks are weighed by their uncertainty, which is learned.
     """
 
     tasks: tuple[str, ...] = ()
@@ -33,13 +38,20 @@ class RankerConfig:
     ranking: tuple[str, ...] = ("dot", "dnn")
     hidden: tuple[int, ...] = (128, 64)
     item_bias: bool = True
+    experts: str = "none"
+    num_experts: int = 4
+    task_tables: bool = False
+    task_uncertainty: bool = False
 
     def __post_init__(self) -> None:
         if self.width <= 0:
             raise ValueError(f"width must be positive. Received: width={self.width} in [model].")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1. Received: dropout={self.dropout} in [model].")
-        for name, valid in (("combine", ("sum", "concat")), ("activation", ACTIVATIONS)):
+        if self.num_experts <= 0:
+            raise ValueError(f"num_experts must be positive. Received: num_experts={self.num_experts} in [model].")
+        choices = (("combine", ("sum", "concat")), ("activation", ACTIVATIONS), ("experts", ("none", "mmoe", "ple")))
+        for name, valid in choices:
             if getattr(self, name) not in valid:
                 raise ValueError(
                     f"Unknown {name} {getattr(self, name)!r} in [model]. {suggestion(getattr(self, name), valid)}"
