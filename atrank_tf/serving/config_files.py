@@ -8,7 +8,7 @@ from typing import Any
 from google.protobuf import text_format
 
 from atrank_tf.serving.serving_protos import new_message
-from atrank_tf.serving.version_policy import All, Latest, Specific, VersionPolicy
+from atrank_tf.serving.version_policy import NEWEST, All, Latest, Specific, VersionPolicy
 
 _PLATFORM = "tensorflow"
 _METRICS_PATH = "/monitoring/prometheus/metrics"
@@ -27,7 +27,7 @@ class ModelConfig:
 
     name: str
     base_path: str
-    policy: VersionPolicy = Latest()
+    policy: VersionPolicy = NEWEST
     labels: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 

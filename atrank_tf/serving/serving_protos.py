@@ -53,7 +53,11 @@ _MESSAGES: dict[str, list[tuple[str, int, str]]] = {
     "PredictLog": [("request", 1, "PredictRequest")],
     "MultiInferenceLog": [("request", 1, "MultiInferenceRequest")],
     "SessionRunLog": [],
-    "PredictRequest": [("model_spec", 1, "ModelSpec"), ("inputs", 2, f"{{{_TENSOR}}}"), ("output_filter", 3, "*string")],
+    "PredictRequest": [
+        ("model_spec", 1, "ModelSpec"),
+        ("inputs", 2, f"{{{_TENSOR}}}"),
+        ("output_filter", 3, "*string"),
+    ],
     # ClassificationRequest and RegressionRequest, which have the same fields.
     "ExampleRequest": [("model_spec", 1, "ModelSpec"), ("input", 2, "Input")],
     "MultiInferenceRequest": [("tasks", 1, "*InferenceTask"), ("input", 2, "Input")],

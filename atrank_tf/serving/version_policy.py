@@ -46,3 +46,5 @@ class Specific:
 
 
 VersionPolicy = Latest | All | Specific
+
+NEWEST = Latest()

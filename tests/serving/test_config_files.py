@@ -68,7 +68,10 @@ MODEL = 'config { name: "m" base_path: "/b" model_platform: "tensorflow" }'
             "model_config_list { config { name: 'm' base_path: 'b' model_platform: 'jax' } }",
             "model 'm' .*Received: 'jax'",
         ),
-        ("model_config_list { config { model_version_policy { all {}\n latest {} } } }", "line 2:2 : .*member of oneof"),
+        (
+            "model_config_list { config { model_version_policy { all {}\n latest {} } } }",
+            "line 2:2 : .*member of oneof",
+        ),
     ],
 )
 def test_a_model_config_file_that_is_wrong(file, text, message):
@@ -78,9 +81,9 @@ def test_a_model_config_file_that_is_wrong(file, text, message):
 
 def test_a_file_that_is_no_text_or_not_there(tmp_path):
     (tmp_path / "binary").write_bytes(b"\xff")
-    with pytest.raises(ValueError, match="Expected a ModelServerConfig in text format in .*binary"):
+    with pytest.raises(ValueError, match=r"Expected a ModelServerConfig in text format in .*binary"):
         read_model_config(str(tmp_path / "binary"))
-    with pytest.raises(FileNotFoundError, match="Expected a MonitoringConfig in text format. Received: .*nowhere"):
+    with pytest.raises(FileNotFoundError, match=r"Expected a MonitoringConfig in text format\. Received: .*nowhere"):
         read_metrics_path(str(tmp_path / "nowhere"))
 
 

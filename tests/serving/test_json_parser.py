@@ -16,6 +16,18 @@ def test_numbers_that_strict_json_lacks():
     assert parsed[1:] == [math.inf, -math.inf]
 
 
+def test_the_short_form_of_infinity():
+    body = b'{"a": [Inf, -Inf, Infinity, "Inf", "\\"Inf"], "Inf": {"b": -Inf}}'
+    inf = math.inf
+    assert parse_object(body) == {"a": [inf, -inf, inf, "Inf", '"Inf'], "Inf": {"b": -inf}}
+
+
+@pytest.mark.parametrize("body", [b'{"a": Info}', b'{"a": -Inf', b'{"a": [Inf, no]}', b'{"a": xInf}', b'{"a": "Inf}'])
+def test_what_only_looks_like_infinity(body):
+    with pytest.raises(ServingError, match=r"^JSON Parse error: "):
+        parse_object(body)
+
+
 def test_byte_order_mark_is_skipped():
     assert parse_object(b'\xef\xbb\xbf{"a": 1}') == {"a": 1}
 

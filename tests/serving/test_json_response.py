@@ -9,7 +9,7 @@ from tensorflow.core.framework import tensor_pb2
 
 from atrank_tf.serving.errors import Code, ServingError
 from atrank_tf.serving.json_request import Format
-from atrank_tf.serving.json_response import write_predict_response
+from atrank_tf.serving.json_response import write_classifications, write_predict_response, write_regressions
 
 
 def row(**outputs):
@@ -86,3 +86,43 @@ def test_empty_dimensions(shape):
 def test_errors(outputs, message):
     with pytest.raises(ServingError, match=message):
         write_predict_response(outputs, Format.ROW)
+
+
+def classify_body(found):
+    labels = np.array([[pair["label"].encode() for pair in row] for row in found], object)
+    scores = np.array([[pair["score"] for pair in row] for row in found], np.float32)
+    rows, classes = len(found), len(found[0]) if found else 0
+    return write_classifications(labels.reshape(rows, classes), scores.reshape(rows, classes))
+
+
+@pytest.mark.contract("classify_resp")
+def test_contract_of_classify(case):
+    rows = re.findall(r"classifications \{(.*?\})\s*\}", case["signature"])
+    pair = re.compile(r'label: "(\w*)" score: ([\w.-]+)')
+    found = [[{"label": label, "score": float(score)} for label, score in pair.findall(row)] for row in rows]
+    check_results(case, lambda: classify_body(found))
+
+
+@pytest.mark.contract("regress_resp")
+def test_contract_of_regress(case):
+    values = [float(value) for value in re.findall(r"value: ([\w.-]+)", case["signature"])]
+    check_results(case, lambda: write_regressions(np.array(values, np.float32)))
+
+
+def check_results(case, write):
+    expected = case["expected"]
+    if expected["status"] == "OK":
+        assert re.sub(r"\s", "", write().decode()) == re.sub(r"\s", "", expected["body_text"])
+        return
+    with pytest.raises(ServingError, match=f"^{re.escape(expected['error_message'])}$") as caught:
+        write()
+    assert caught.value.code is Code.INVALID_ARGUMENT
+
+
+def test_labels_are_escaped_and_scores_keep_their_digits():
+    found = [[{"label": 'a"b', "score": 1 / 3}, {"label": "", "score": np.inf}]]
+    assert classify_body(found) == b'{"results": [[["a\\"b", 0.333333343], ["", Infinity]]]}'
+
+
+def test_an_example_may_have_no_class():
+    assert write_classifications(np.empty((2, 0), object), np.empty((2, 0), np.float32)) == b'{"results": [[], []]}'
