@@ -27,6 +27,7 @@ def main() -> None:
 
     records, part = Records(_RECORDS.value), Part(_SPLIT.value)
     experiment = load_trained_experiment(_MODEL_DIR.value)
+    records = records.select(experiment.model.groups)
     if part is Part.VALIDATION and experiment.training.include_validation:
         raise ValueError(f"{_MODEL_DIR.value} was trained on the targets of validation: only --split=test is left.")
     model, settings = load_model(_MODEL_DIR.value), experiment.batching

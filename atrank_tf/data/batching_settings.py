@@ -1,5 +1,6 @@
 """How batches are made of records."""
 
+import math
 from dataclasses import dataclass
 
 
@@ -12,6 +13,8 @@ class Batching:
         batch_tokens: most places for behaviors in a batch, padding included: long histories come in smaller batches.
         targets_per_user: most targets of a user and task in one pass, drawn anew each epoch; 0 means all.
         negatives: sampled negatives per positive in training; 0 means as many as the schema says.
+        temperature: how the tasks share an epoch. At 1 each has as many batches as its targets fill; above, those with
+            few have more of them (some twice) and those with many fewer, in proportion to batches ** (1 / temperature).
         min_history: fewest behaviors that a training target must have before it.
         evaluation_batch_size: most requests in a batch of evaluation.
         evaluation_targets_per_user: as `targets_per_user`, for validation and test; always the same ones.
@@ -21,6 +24,7 @@ class Batching:
     batch_tokens: int = 8192
     targets_per_user: int = 0
     negatives: int = 0
+    temperature: float = 1.0
     min_history: int = 1
     evaluation_batch_size: int = 512
     evaluation_targets_per_user: int = 0
@@ -29,6 +33,8 @@ class Batching:
         for name in ("batch_size", "batch_tokens", "evaluation_batch_size"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive. Received: {name}={getattr(self, name)} in [batching].")
+        if not 1 <= self.temperature < math.inf:
+            raise ValueError(f"temperature must be at least 1. Received: temperature={self.temperature} in [batching].")
         for name in ("targets_per_user", "negatives", "min_history", "evaluation_targets_per_user"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative. Received: {name}={getattr(self, name)} in [batching].")

@@ -67,7 +67,7 @@ def training_batches(
     def one_epoch(name: str, seeds: Any) -> Any:
         return _batches(records, name, names, part, settings, seeds, records.schema).map(_unnamed)
 
-    return epochs(one_epoch, steps, seed=seed, first_epoch=first_epoch)
+    return epochs(one_epoch, steps, temperature=settings.temperature, seed=seed, first_epoch=first_epoch)
 
 
 def evaluation_batches(

@@ -7,20 +7,21 @@ vocabulary/<table>.npz                  `values`: unicode [rows - 2]
 timelines-00000-of-000NN.tfrecord       one `tf.train.Example` per user, as `atrank_tf.data.timelines` says
 """
 
+import copy
 import json
 import os
 import shutil
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import tensorflow as tf
 
 from atrank_tf.data.catalog import Catalog
-from atrank_tf.schema import Schema, dump_schema, load_schema
+from atrank_tf.schema import Schema, dump_schema, load_schema, select_groups
 
 FORMAT = 1
 """Version of the layout and of the Examples; other versions are refused."""
@@ -77,6 +78,21 @@ class Records:
             raise ValueError(
                 f"Expected {self.manifest['shards']} TFRecord files in {path}. Found {len(self.files)}. {_MAKE}"
             )
+
+    def select(self, groups: Sequence[str]) -> Self:
+        """Returns these records as one sees them who reads only some groups; nothing is copied or written.
+
+        Args:
+            groups: names of groups; empty for all.
+
+        Raises:
+            ValueError: the schema has no such group.
+        """
+        chosen = copy.copy(self)
+        chosen.schema = select_groups(self.schema, groups)
+        chosen.catalogs = {name: self.catalogs[name] for name in chosen.schema.entities}
+        chosen.vocabularies = {name: self.vocabularies[name] for name in chosen.schema.tables}
+        return chosen
 
 
 def read_manifest(path: str) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def timeline_batches(
     def one_epoch(name: str, seeds: Any) -> Any:
         return _batches(records, name, names, part, settings, seeds)
 
-    return epochs(one_epoch, steps, seed=seed, first_epoch=first_epoch)
+    return epochs(one_epoch, steps, temperature=settings.temperature, seed=seed, first_epoch=first_epoch)
 
 
 def _batches(records: Records, task: str, tasks: Sequence[str], part: Part, settings: Batching, seeds: Any) -> Any:

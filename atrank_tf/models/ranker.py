@@ -10,7 +10,7 @@ from atrank_tf.data import Catalog, training_batches
 from atrank_tf.models.inputs import candidate_inputs, history_inputs, model_inputs, profile_inputs
 from atrank_tf.models.network import Network
 from atrank_tf.models.ranker_config import RankerConfig
-from atrank_tf.schema import Schema, plain, read, schema_from_dict, suggestion
+from atrank_tf.schema import Schema, plain, read, schema_from_dict, select_groups, suggestion
 
 
 class Ranker(keras.Model):
@@ -48,6 +48,12 @@ class Ranker(keras.Model):
         for task in config.tasks:
             if task not in schema.tasks:
                 raise ValueError(f"Unknown task {task!r} in [model]. {suggestion(task, schema.tasks)}")
+            if config.groups and schema.tasks[task].group not in config.groups:
+                raise ValueError(
+                    f"Task {task!r} ranks what group {schema.tasks[task].group!r} is about, so the model must read it. "
+                    f"Received: groups={list(config.groups)} in [model]."
+                )
+        schema = select_groups(schema, config.groups)
         network = self.Network(schema, config, self.make_encoder(config, schema), self.make_reader(config))
         inputs = model_inputs(schema, network.tasks)
         memory = network.encode(inputs)
@@ -73,7 +79,7 @@ class Ranker(keras.Model):
 
     def check_schema(self, schema: Schema) -> None:
         """Raises ValueError unless a schema is the one that the model was built for; names the first difference."""
-        mine, other = plain(self.schema), plain(schema)
+        mine, other = plain(self.schema), plain(select_groups(schema, self.config.groups))
         for room in sorted({*mine, *other}):
             if mine.get(room) != other.get(room):
                 raise ValueError(

@@ -14,6 +14,7 @@ class RankerConfig:
 
     Args:
         tasks: the tasks that the model predicts; empty means all of the schema.
+        groups: the groups whose behaviors the model reads, the tasks' own among them; empty means all of the schema.
         width: D, the common width of behaviors and candidates.
         combine: how object, action and time make a behavior's code: "sum" or "concat".
         activation: of the projection of a group to the common width; "linear" for none.
@@ -24,6 +25,7 @@ class RankerConfig:
     """
 
     tasks: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
     width: int = 128
     combine: str = "sum"
     activation: str = "linear"

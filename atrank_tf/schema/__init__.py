@@ -1,6 +1,7 @@
 """The declaration of a person's logs: entities, tables, groups, tasks, time and split."""
 
 from atrank_tf.schema.reading import plain, read, suggestion
+from atrank_tf.schema.selection import select_groups
 from atrank_tf.schema.spec import (
     FIRST_ROW,
     PADDING,
@@ -50,5 +51,6 @@ __all__ = [
     "plain",
     "read",
     "schema_from_dict",
+    "select_groups",
     "suggestion",
 ]

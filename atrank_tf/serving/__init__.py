@@ -5,16 +5,18 @@ The HTTP server needs aiohttp (`pip install 'atrank-tf[serving]'`); everything e
 
 from typing import Any
 
+from atrank_tf.serving.client import Client, ClientError
 from atrank_tf.serving.config_files import ModelConfig, read_metrics_path, read_model_config
 from atrank_tf.serving.errors import Code, ServingError
+from atrank_tf.serving.export import export_savedmodel
 from atrank_tf.serving.lint import lint
 from atrank_tf.serving.loader import LoadedModel, Signature, TensorInfo, load
 from atrank_tf.serving.metrics import Metrics
+from atrank_tf.serving.raw_inputs import request_signature
 from atrank_tf.serving.rest_api import RestApi, RestResponse
 from atrank_tf.serving.served_model import ServedModel
 from atrank_tf.serving.served_models import ServedModels
 from atrank_tf.serving.server_settings import ServerSettings
-from atrank_tf.serving.signatures import export_savedmodel, request_signature
 from atrank_tf.serving.version_policy import All, Latest, Specific
 from atrank_tf.serving.version_status import VersionStatus
 from atrank_tf.serving.versions import Version, latest_version, publish, versions
@@ -25,6 +27,8 @@ _NEED_AIOHTTP = ("make_app", "serve")
 
 __all__ = [
     "All",
+    "Client",
+    "ClientError",
     "Code",
     "Latest",
     "LoadedModel",

@@ -51,7 +51,7 @@ class RestApi:
         metrics: Metrics | None = None,
         max_candidates: int = MAX_CANDIDATES,
     ) -> None:
-        self._models = ServedModels.only(models) if isinstance(models, ServedModel) else models
+        self._models = ServedModels.of(models)
         self._metrics = metrics or Metrics()
         self._max_candidates = max_candidates
 

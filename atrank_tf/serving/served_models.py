@@ -26,11 +26,13 @@ class ServedModels:
         self._models = {config.name: self._new(config) for config in configs}
 
     @classmethod
-    def only(cls, model: ServedModel) -> "ServedModels":
-        """A server's models when there is one."""
-        models = cls([])
-        models._models = {model.name: model}
-        return models
+    def of(cls, models: "ServedModels | ServedModel") -> "ServedModels":
+        """Several models as they are; one model as the only one."""
+        if isinstance(models, ServedModels):
+            return models
+        only = cls([])
+        only._models = {models.name: models}
+        return only
 
     @property
     def names(self) -> Collection[str]:

@@ -14,6 +14,7 @@ from absl import logging as absl_logging
 from atrank_tf.serving.config_files import ModelConfig
 from atrank_tf.serving.metrics import Metrics
 from atrank_tf.serving.rest_api import RestApi
+from atrank_tf.serving.served_model import ServedModel
 from atrank_tf.serving.served_models import ServedModels
 from atrank_tf.serving.server_settings import ServerSettings
 
@@ -34,8 +35,8 @@ _SHUTDOWN_SECONDS = 9.0
 
 
 def make_app(
-    models: ServedModels,
-    settings: ServerSettings,
+    models: ServedModels | ServedModel,
+    settings: ServerSettings | None = None,
     *,
     metrics: Metrics | None = None,
     read_config: ReadConfig | None = None,
@@ -44,11 +45,12 @@ def make_app(
 
     Args:
       models: started already, so that the port opens when they are ready.
-      settings: what a person may choose; host and port are the runner's business.
+      settings: what a person may choose; host and port are the runner's business. Defaults to the
+        defaults.
       metrics: counts the calls, and is what the metrics page shows. Defaults to new ones.
       read_config: reads the model config file, every `settings.config_poll_seconds`. Defaults to no such file.
     """
-    metrics = metrics or Metrics()
+    models, settings, metrics = ServedModels.of(models), settings or ServerSettings(), metrics or Metrics()
     api = RestApi(models, metrics=metrics, max_candidates=settings.max_candidates)
     app = web.Application(
         client_max_size=settings.max_body_bytes,
@@ -83,8 +85,8 @@ def make_app(
 
 
 def serve(
-    models: ServedModels,
-    settings: ServerSettings,
+    models: ServedModels | ServedModel,
+    settings: ServerSettings | None = None,
     *,
     metrics: Metrics | None = None,
     read_config: ReadConfig | None = None,
@@ -96,7 +98,7 @@ def serve(
 
     Args:
       models: not started yet; closed in the end.
-      settings: what a person may choose.
+      settings: what a person may choose. Defaults to the defaults.
       metrics: see `make_app`.
       read_config: see `make_app`.
       on_ready: called once with the URL of each model when requests are answered. Defaults to nothing.
@@ -106,6 +108,7 @@ def serve(
       ValueError: a model of which no version can be loaded.
       OSError: the port cannot be bound.
     """
+    models, settings = ServedModels.of(models), settings or ServerSettings()
     app = make_app(models, settings, metrics=metrics, read_config=read_config)
     models.start()
     asyncio.run(_serve(app, models, settings, on_ready))

@@ -22,6 +22,7 @@ class Training:
         decay_at: shares of the training, ascending in 0..1, at which the learning rate is multiplied by `decay`.
         decay: factor of one decay.
         clip_norm: largest global norm of the gradient; 0 for no clipping.
+        task_weights: task -> factor of its loss; 1 for a task that is not named.
         patience: epochs without a better validation AUC after which training stops; 0 for never.
         start_at_popularity: whether the item bias of tasks with sampled negatives starts at the log of how often each
             object was a training positive. Meant for objects that are counted often: each training positive is in its
@@ -37,6 +38,7 @@ class Training:
     decay_at: tuple[float, ...] = ()
     decay: float = 0.1
     clip_norm: float = 0.0
+    task_weights: Mapping[str, float] = field(default_factory=dict)
     patience: int = 0
     start_at_popularity: bool = False
     include_validation: bool = False
@@ -51,6 +53,11 @@ class Training:
         for name in ("l2", "clip_norm", "patience", "seed"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must not be negative. Received: {name}={getattr(self, name)} in [training].")
+        for task, weight in self.task_weights.items():
+            if not 0 <= weight < math.inf:
+                raise ValueError(
+                    f"A task's weight must not be negative. Received: {task}={weight} in [training.task_weights]."
+                )
         if self.patience and self.include_validation:
             raise ValueError(
                 "patience needs a validation: it does not go with include_validation. Received: "

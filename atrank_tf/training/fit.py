@@ -17,7 +17,7 @@ from atrank_tf.data import (
     positive_counts,
 )
 from atrank_tf.models import MODELS, Ranker
-from atrank_tf.schema import Candidates
+from atrank_tf.schema import Candidates, suggestion
 from atrank_tf.training.callbacks import Backup, BestCheckpoint
 from atrank_tf.training.experiment import Experiment, Training, experiment_from_dict, experiment_to_dict
 from atrank_tf.training.pointwise_crossentropy import PointwiseCrossentropy
@@ -52,6 +52,7 @@ def train(records: Records, experiment: Experiment, model_dir: str, *, callbacks
     Raises:
         ValueError: the folder holds another experiment, or one trained on other records.
     """
+    records = records.select(experiment.model.groups)
     tf.io.gfile.makedirs(model_dir)
     identity = {"experiment": experiment_to_dict(experiment), "records": records.manifest["fingerprint"]}
     backup_file = f"{model_dir}/backup.npz"
@@ -107,7 +108,13 @@ def compile_model(model: Ranker, settings: Training, steps: int) -> None:
         model: the model.
         settings: the experiment's [training].
         steps: steps of the whole training, of which `decay_at` names shares.
+
+    Raises:
+        ValueError: a weight is of a task that the model has not.
     """
+    for task in settings.task_weights:
+        if task not in model.tasks:
+            raise ValueError(f"Unknown task {task!r} in [training.task_weights]. {suggestion(task, model.tasks)}")
     rate: Any = settings.learning_rate
     if settings.decay_at:
         rate = keras.optimizers.schedules.PiecewiseConstantDecay(
@@ -119,7 +126,8 @@ def compile_model(model: Ranker, settings: Training, steps: int) -> None:
     optimizer.build(model.trainable_variables)
     model.compile(
         optimizer=optimizer,
-        loss=PointwiseCrossentropy(),
+        loss={task: PointwiseCrossentropy() for task in model.tasks},
+        loss_weights={task: settings.task_weights.get(task, 1.0) for task in model.tasks},
         weighted_metrics=request_auc_by_task(model.tasks),
     )
 

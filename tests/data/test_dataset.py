@@ -1,6 +1,7 @@
 """Records -> batches: the laws of leakage, freshness and determinism."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from dataclasses import replace
 from itertools import islice, pairwise
 from typing import Any
 
@@ -125,6 +126,44 @@ def test_a_batch_holds_one_task_and_an_epoch_holds_them_mixed(records: Records) 
     assert changes > 4
 
 
+def test_selected_groups_leave_the_same_requests_with_less_history(records: Records) -> None:
+    whole = list(requests(records, "test", tasks=["next_redemption"]).as_numpy_iterator())
+    part = list(requests(records.select(["redemption"]), "test").as_numpy_iterator())
+    shown = [
+        {
+            (user, now, tuple(row), tuple(seen[seen > 0]))
+            for inputs, _, _, users in batches
+            for user, now, row, seen in zip(
+                users, inputs["now"], inputs["next_redemption_candidates"], inputs["redemption_id"], strict=True
+            )
+        }
+        for batches in (_trimmed(whole), _trimmed(part))
+    ]
+    assert shown[0] == shown[1]
+    assert len(shown[0]) > 10
+    assert not [name for name in part[0][0] if "purchase" in name]
+
+
+def _trimmed(batches: list[Any]) -> list[Any]:
+    """Padded candidates differ between batches of other lengths."""
+    wide = max(inputs["next_redemption_candidates"].shape[1] for inputs, *_ in batches) + 9
+    for inputs, *_ in batches:
+        found = inputs["next_redemption_candidates"]
+        inputs["next_redemption_candidates"] = np.pad(found, ((0, 0), (0, wide - found.shape[1])))
+    return batches
+
+
+def test_a_temperature_gives_small_tasks_more_batches_in_an_epoch_of_the_same_length(records: Records) -> None:
+    def active(temperature: float) -> Counter[str]:
+        batches = _epoch(records, settings=replace(SETTINGS, temperature=temperature))
+        return Counter(task for _, labels, _ in batches for task in labels if labels[task].shape[1])
+
+    plain, even = active(1.0), active(1e9)
+    assert plain.total() == pytest.approx(even.total(), abs=1)
+    assert plain["next_purchase"] > 2 * plain["next_redemption"]
+    assert even["next_purchase"] == pytest.approx(even["next_redemption"], abs=1)
+
+
 def test_the_dataset_has_the_models_input_signature(records: Records) -> None:
     signature = input_signature(records.schema, tuple(records.schema.tasks))
     for dataset in (training_batches(records, settings=SETTINGS).dataset, evaluation_batches(records, "test")):
@@ -211,6 +250,7 @@ def test_an_unknown_task_is_refused_with_the_nearest(records: Records) -> None:
         ({"batch_size": 0}, "batch_size must be positive. Received: batch_size=0"),
         ({"batch_tokens": 0}, "batch_tokens must be positive. Received: batch_tokens=0"),
         ({"evaluation_batch_size": -1}, "evaluation_batch_size must be positive"),
+        ({"temperature": 0.5}, "temperature must be at least 1. Received: temperature=0.5"),
         ({"negatives": -2}, "negatives must not be negative. Received: negatives=-2"),
     ],
 )

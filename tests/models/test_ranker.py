@@ -51,6 +51,22 @@ def test_catalogs_are_inside_the_model(records: Records, make_model: Callable[..
     np.testing.assert_array_equal(np.asarray(found["category"])[:, :width], expected.features["category"][[2, 5]])
 
 
+def test_a_model_of_one_group_has_nothing_of_the_others(records: Records, make_model: Callable[..., Ranker]) -> None:
+    model = make_model(groups=["redemption"])
+    assert model.tasks == ("next_redemption",)
+    assert not [tensor.name for tensor in model.inputs if tensor.name.startswith(("purchase_", "next_purchase_"))]
+    assert not [variable.path for variable in model.variables if "product" in variable.path]
+    model.check_schema(records.schema)
+    model.check_schema(records.select(["redemption"]).schema)
+
+
+def test_the_group_of_a_task_must_be_read(make_model: Callable[..., Ranker]) -> None:
+    with pytest.raises(
+        ValueError, match=r"Task 'next_purchase' ranks what group 'purchase' is about.*\['redemption'\]"
+    ):
+        make_model(groups=["redemption"], tasks=["next_purchase"])
+
+
 def test_a_schema_without_sizes_is_refused(schema_file: Any) -> None:
     with pytest.raises(ValueError, match="Expected a prepared schema"):
         ATRank(load_schema(str(schema_file)), ATRankConfig(), None)

@@ -210,7 +210,7 @@ def start():
     servers = []
 
     def run(model, *, metrics=None, read_config=None, **settings):
-        models = ServedModels.only(model) if not isinstance(model, ServedModels) else model
+        models = ServedModels.of(model)
         models.start()
         settings = ServerSettings(**{"poll_seconds": 0.01, **settings})
         servers.append(RunningServer(make_app(models, settings, metrics=metrics, read_config=read_config)))

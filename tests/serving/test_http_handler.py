@@ -23,7 +23,7 @@ def servers(half_plus_two, run_app):
     running = {}
     for name in ("half_plus_two", "default", "all"):
         model = ServedModel("half_plus_two" if name == "all" else name, half_plus_two, labels={"some_label": 123})
-        models = ServedModels.only(model)
+        models = ServedModels.of(model)
         models.start()
         on = {"cors": True, "metrics_path": _METRICS_PATH} if name == "all" else {}
         running[name] = run_app(make_app(models, ServerSettings(**on)))
@@ -223,7 +223,7 @@ def slow(tmp_path, run_app):
     def run(**settings):
         (tmp_path / "1").mkdir()
         models.append(SlowModel())
-        served = ServedModels.only(ServedModel("m", str(tmp_path), load=lambda path: models[-1]))
+        served = ServedModels.of(ServedModel("m", str(tmp_path), load=lambda path: models[-1]))
         served.start()
         app = make_app(served, ServerSettings(**settings))
         servers.append(run_app(app))

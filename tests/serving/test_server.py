@@ -159,7 +159,7 @@ class HeldModel:
 def test_a_shutdown_answers_the_calls_that_are_on_their_way(tmp_path, run_app):
     (tmp_path / "1").mkdir()
     held = HeldModel()
-    models = ServedModels.only(ServedModel("m", str(tmp_path), load=lambda path: held))
+    models = ServedModels.of(ServedModel("m", str(tmp_path), load=lambda path: held))
     models.start()
     app = make_app(models, ServerSettings())
     shutting_down = threading.Event()

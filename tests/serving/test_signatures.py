@@ -1,5 +1,6 @@
 """The exported model: raw ids in, the scores of the Keras model out, through the loader that the server uses."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,9 @@ import pytest
 import tensorflow as tf
 
 from atrank_tf.data import RawValues, Records, requests
-from atrank_tf.models import Ranker
-from atrank_tf.serving import LoadedModel, export_savedmodel, lint
-from atrank_tf.serving.signatures import _newest, _value_rows, request_signature
+from atrank_tf.models import Ranker, TimelineATRank
+from atrank_tf.serving import LoadedModel, ServingError, export_savedmodel, lint
+from atrank_tf.serving.raw_inputs import newest_places, request_signature, value_rows
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +81,158 @@ def test_5_the_savedmodel_scores_raw_ids_as_keras_scores_rows(
         np.testing.assert_array_equal(loaded.run("serving_default", raw)["scores"], found["scores"])
 
 
+@pytest.mark.parametrize("task", ["next_purchase", "next_redemption"])
+def test_5_a_memory_that_is_encoded_once_scores_as_the_whole_request(loaded: Any, records: Records, task: str) -> None:
+    raw, _ = whole_request(records, task)
+    memory = loaded.run("encode_user", {name: raw[name] for name in loaded.signatures["encode_user"].inputs})
+    assert memory["memory"].dtype == np.float32
+    asked = loaded.signatures[f"score_candidates_{task}"].inputs
+    known = {**raw, **memory}
+    found = loaded.run(f"score_candidates_{task}", {name: known[name] for name in asked})["scores"]
+    np.testing.assert_allclose(found, loaded.run(task, raw)["scores"], rtol=1e-5, atol=1e-5)
+    assert not {name for name in asked if name.startswith(("purchase_", "redemption_"))}
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("weights", 1, "Expected a memory that encode_user of this version made"),
+        ("encoded_at", 1, "Expected now not before encoded_at"),
+        ("encoded_at", -86_400, "Expected a memory encoded less than 86400 seconds ago"),
+    ],
+)
+def test_a_memory_of_other_weights_or_another_time_is_refused(
+    loaded: Any, records: Records, name: str, change: int, message: str
+) -> None:
+    raw, _ = whole_request(records, "next_purchase")
+    memory = loaded.run("encode_user", {name: raw[name] for name in loaded.signatures["encode_user"].inputs})
+    known = {**raw, **memory, name: memory[name] + change}
+    with pytest.raises(ServingError, match=message):
+        loaded.run("score_candidates", {name: known[name] for name in loaded.signatures["score_candidates"].inputs})
+
+
+def test_the_timeline_models_memory_grows_no_older(records: Records, tmp_path: Path) -> None:
+    config = {"width": 12, "spaces": 3, "feed_forward": 10, "hidden": [9]}
+    model = TimelineATRank(records.schema, config, records.catalogs)
+    for weight in model.trainable_weights:
+        weight.assign(weight + np.random.default_rng(5).normal(scale=0.2, size=weight.shape))
+    loaded = LoadedModel(export_savedmodel(model, RawValues.of(records), str(tmp_path)))
+    raw, _ = whole_request(records, "next_purchase")
+    memory = loaded.run("encode_user", {name: raw[name] for name in loaded.signatures["encode_user"].inputs})
+    raw["now"] = raw["now"] + 40 * 86_400
+    known = {**raw, **memory}
+    later = {name: known[name] for name in loaded.signatures["score_candidates"].inputs}
+    expected = loaded.run("next_purchase", raw)["scores"]
+    np.testing.assert_allclose(loaded.run("score_candidates", later)["scores"], expected, rtol=1e-5, atol=1e-5)
+    loaded.close()
+
+
+@pytest.mark.parametrize("task", ["next_purchase", "next_redemption"])
+def test_5_examples_of_any_length_are_ranked_as_the_padded_request_scores_them(
+    loaded: Any, records: Records, task: str
+) -> None:
+    raw, real = whole_request(records, task)
+    scores = loaded.run(task, raw)["scores"]
+    found = loaded.run(f"rank_{task}", {"examples": examples(raw, real, task)})
+    assert found["count"].tolist() == real.sum(axis=1).tolist()
+    assert len(set(found["count"].tolist())) > 1 or task == "next_purchase"
+    ids = raw[f"{task}_candidates"]
+    for row, count in enumerate(found["count"].tolist()):
+        best = np.argsort(-scores[row][real[row]], kind="stable")
+        np.testing.assert_allclose(found["scores"][row, :count], scores[row][real[row]][best], rtol=1e-5, atol=1e-5)
+        ranked, expected = found["ids"][row, :count], ids[row][real[row]][best]
+        order = np.diff(scores[row][real[row]][best]) < -1e-4  # Near ties may stand the other way round.
+        if order.all():
+            assert [_text(value) for value in ranked] == [_text(value) for value in expected]
+        assert (found["scores"][row, count:] == np.finfo(np.float32).min).all()
+
+
+def test_an_example_may_leave_out_all_but_its_moment_and_candidates(loaded: Any) -> None:
+    example = _example({"now": [9_999_999], "next_purchase_candidates": ["p1", "p2", "p3"]})
+    found = loaded.run("rank", {"examples": np.array([example], object)})
+    raw = {
+        "now": np.array([9_999_999]),
+        "user_age": np.array([""], object),
+        "user_income": np.array([np.nan], np.float32),
+        "next_purchase_candidates": np.array([["p1", "p2", "p3"]], object),
+    }
+    for group, dtype in (("purchase", object), ("redemption", np.int64)):
+        raw[f"{group}_id"] = np.zeros((1, 0), dtype)
+        raw[f"{group}_action"] = np.zeros((1, 0), object)
+        raw[f"{group}_timestamp"] = np.zeros((1, 0), np.int64)
+    scores = loaded.run("next_purchase", raw)["scores"][0]
+    np.testing.assert_allclose(found["scores"][0], np.sort(scores)[::-1], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        ({"next_purchase_candidates": ["p1"]}, "now"),
+        (
+            {"now": [9], "purchase_id": ["p1"], "purchase_timestamp": [5, 6]},
+            "as many values of purchase_id, purchase_action, purchase_timestamp in each Example",
+        ),
+        (
+            {"now": [9], "next_redemption_candidates": [1, 2], "next_redemption_position": [0.5]},
+            "as many values of next_redemption_candidates, next_redemption_position in each Example",
+        ),
+    ],
+)
+def test_an_example_that_does_not_fit_together_is_refused(loaded: Any, features: dict[str, Any], message: str) -> None:
+    task = "next_redemption" if "next_redemption_candidates" in features else "next_purchase"
+    with pytest.raises(ServingError, match=message):
+        loaded.run(f"rank_{task}", {"examples": np.array([_example(features)], object)})
+
+
+def test_columns_of_one_group_that_differ_in_length_are_refused(loaded: Any, records: Records) -> None:
+    raw, _ = whole_request(records, "next_purchase")
+    raw["purchase_action"] = raw["purchase_action"][:, :-1]
+    with pytest.raises(ServingError, match="Expected purchase_id, purchase_action and purchase_timestamp of one shape"):
+        loaded.run("next_purchase", raw)
+
+
+def whole_request(records: Records, task: str) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """A raw request of some users, and which candidates are real."""
+    inputs, *_ = next(
+        batch for batch in requests(records, "test").as_numpy_iterator() if batch[0][f"{task}_candidates"].shape[1]
+    )
+    return raw_request(records, task, inputs), inputs[f"{task}_candidates"] > 0
+
+
+def examples(raw: dict[str, np.ndarray], real: np.ndarray, task: str) -> np.ndarray:
+    """The same requests without their padding, as serialized Examples."""
+    found = []
+    for row in range(len(raw["now"])):
+        features: dict[str, Any] = {}
+        for name, value in raw.items():
+            each = value[row]
+            group = name.rsplit("_", 1)[0]
+            if f"{group}_timestamp" in raw:
+                each = each[raw[f"{group}_timestamp"][row] > 0]
+            elif name.startswith(f"{task}_"):
+                each = each[real[row]]
+            features[name] = np.atleast_1d(each).tolist()
+        found.append(_example({name: values for name, values in features.items() if values}))
+    return np.array(found, object)
+
+
+def _example(features: dict[str, list[Any]]) -> bytes:
+    def feature(values: list[Any]) -> tf.train.Feature:
+        if isinstance(values[0], float):
+            return tf.train.Feature(float_list=tf.train.FloatList(value=values))
+        if isinstance(values[0], int):
+            return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+        texts = [value.encode() for value in values]
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=texts))
+
+    found = {name: feature(values) for name, values in features.items()}
+    return tf.train.Example(features=tf.train.Features(feature=found)).SerializeToString()
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
 def test_6_new_users_and_ids_never_seen_get_finite_scores(loaded: Any, records: Records) -> None:
     raw = {
         "now": np.array([9_999_999]),
@@ -111,7 +264,9 @@ def test_a_thousand_candidates_score_as_they_do_one_by_one(loaded: Any, records:
 
 def test_signatures_have_the_names_and_dtypes_that_the_schema_says(export: str, model: Ranker) -> None:
     saved = tf.saved_model.load(export)
-    assert set(saved.signatures) == {"serving_default", "next_purchase", "next_redemption"}
+    kinds = ("", "rank_", "score_candidates_")
+    tasks = {f"{kind}{task}" for kind in kinds for task in ("next_purchase", "next_redemption")}
+    assert set(saved.signatures) == {"serving_default", "rank", "score_candidates", "encode_user"} | tasks
     for task in model.tasks:
         _, found = saved.signatures[task].structured_input_signature
         expected = request_signature(model.schema, task)
@@ -126,16 +281,16 @@ def test_versions_count_up_and_the_lint_is_content(
     model: Ranker, records: Records, export: str, tmp_path: Path
 ) -> None:
     assert lint(export) == []
-    values = RawValues.of(records)
-    paths = [export_savedmodel(model, values, str(tmp_path)) for _ in range(2)]
-    assert [Path(path).name for path in paths] == ["1", "2"]
+    assert Path(export).name == "1"
+    shutil.copytree(export, tmp_path / "1")
+    assert Path(export_savedmodel(model, RawValues.of(records), str(tmp_path))).name == "2"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
 
 
 def test_what_tensorflow_serving_cannot_run_is_not_published(
     model: Ranker, records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("atrank_tf.serving.signatures.lint", lambda path: ["an op that it does not know"])
+    monkeypatch.setattr("atrank_tf.serving.export.lint", lambda path: ["an op that it does not know"])
     with pytest.raises(ValueError, match="Found: an op that it does not know"):
         export_savedmodel(model, RawValues.of(records), str(tmp_path))
     assert list(tmp_path.iterdir()) == []
@@ -143,12 +298,12 @@ def test_what_tensorflow_serving_cannot_run_is_not_published(
 
 def test_of_more_behaviors_than_max_length_the_newest_count_and_later_ones_win_ties() -> None:
     timestamp = tf.constant([[30, 10, 20, 30, 0], [0, 0, 5, 0, 0]], tf.int64)
-    picked = [set(row) for row in _newest(timestamp, 2).numpy().tolist()]
+    picked = [set(row) for row in newest_places(timestamp, 2).numpy().tolist()]
     assert picked[0] == {0, 3}
     assert 2 in picked[1]
-    assert [set(row) for row in _newest(timestamp[:1], 1).numpy().tolist()] == [{3}]
-    assert sorted(_newest(timestamp, 9).numpy()[0].tolist()) == [0, 1, 2, 3, 4]
-    assert _newest(timestamp[:, :0], 3).shape == (2, 0)
+    assert [set(row) for row in newest_places(timestamp[:1], 1).numpy().tolist()] == [{3}]
+    assert sorted(newest_places(timestamp, 9).numpy()[0].tolist()) == [0, 1, 2, 3, 4]
+    assert newest_places(timestamp[:, :0], 3).shape == (2, 0)
 
 
 def test_a_longer_history_scores_as_its_newest_part(loaded: Any, records: Records) -> None:
@@ -167,7 +322,7 @@ def test_a_longer_history_scores_as_its_newest_part(loaded: Any, records: Record
 
 def test_several_values_come_in_the_width_of_training_and_none_at_all_is_unknown() -> None:
     rows = tf.constant([[5, 0, 6, 7], [0, 0, 0, 0]], tf.int64)
-    assert _value_rows(rows, 3).numpy().tolist() == [[5, 0, 6], [1, 0, 0]]
-    assert _value_rows(rows[:, :1], 3).numpy().tolist() == [[5, 0, 0], [1, 0, 0]]
-    assert _value_rows(rows[:, :0], 2).numpy().tolist() == [[1, 0], [1, 0]]
-    assert _value_rows(rows[:, tf.newaxis, :2], 2).numpy().tolist() == [[[5, 0]], [[1, 0]]]
+    assert value_rows(rows, 3).numpy().tolist() == [[5, 0, 6], [1, 0, 0]]
+    assert value_rows(rows[:, :1], 3).numpy().tolist() == [[5, 0, 0], [1, 0, 0]]
+    assert value_rows(rows[:, :0], 2).numpy().tolist() == [[1, 0], [1, 0]]
+    assert value_rows(rows[:, tf.newaxis, :2], 2).numpy().tolist() == [[[5, 0]], [[1, 0]]]

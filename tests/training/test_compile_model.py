@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from atrank_tf.data import Batching, Records
-from atrank_tf.models import MODELS, Ranker
+from atrank_tf.models import MODELS, ATRank, Ranker
 from atrank_tf.schema import PADDING
 from atrank_tf.training import Training, compile_model
 
@@ -27,6 +27,25 @@ def _objects(inputs: dict[str, Any], records: Records, entity: str) -> set[int]:
     names = [f"{name}_id" for name, group in schema.groups.items() if group.entity == entity]
     names += [f"{n}_candidates" for n, task in schema.tasks.items() if schema.groups[task.group].entity == entity]
     return {PADDING}.union(*(inputs[name].ravel().tolist() for name in names if name in inputs))
+
+
+def test_the_loss_of_a_task_counts_by_its_weight(records: Records) -> None:
+    def losses(**weights: float) -> dict[str, float]:
+        keras.utils.set_random_seed(1)
+        model = ATRank(records.schema, {**SMALL, "tasks": (), "dropout": 0.0}, records.catalogs)
+        compile_model(model, Training(task_weights=weights), steps=1)
+        for batch in records_batches:
+            model.test_on_batch(*batch)
+        return model.get_metrics_result()
+
+    records_batches = list(islice(ATRank.training_batches(records, seed=1).dataset.as_numpy_iterator(), 1))
+    plain, weighted = losses(), losses(next_purchase=3.0, next_redemption=3.0)
+    assert float(weighted["loss"]) == pytest.approx(3 * float(plain["loss"]), rel=1e-5)
+
+
+def test_a_weight_of_no_task_is_refused(model: Ranker) -> None:
+    with pytest.raises(ValueError, match=r"Unknown task 'next_purchse'.*Did you mean \"next_purchase\""):
+        compile_model(model, Training(task_weights={"next_purchse": 1.0}), steps=1)
 
 
 def test_7_a_step_touches_the_rows_of_its_batch_only(model: Ranker, records: Records) -> None:

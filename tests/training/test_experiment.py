@@ -177,6 +177,10 @@ WRONG = {
         _with("training", "patience", -1),
         r"patience must not be negative\. Received: patience=-1 in \[training\]\.",
     ),
+    "negative task weight": (
+        _with("training", "task_weights", {"buy": -1.0}),
+        r"weight must not be negative\. Received: buy=-1\.0 in \[training\.task_weights\]\.",
+    ),
     "negative seed": (
         _with("training", "seed", -1),
         r"seed must not be negative\. Received: seed=-1 in \[training\]\.",

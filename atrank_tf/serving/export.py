@@ -1,0 +1,54 @@
+"""A trained model -> a SavedModel that takes raw ids."""
+
+import keras
+
+from atrank_tf.data import RawValues
+from atrank_tf.models import Ranker
+from atrank_tf.serving.lint import lint
+from atrank_tf.serving.signatures import Signatures
+from atrank_tf.serving.versions import publish
+
+
+def export_savedmodel(model: Ranker, values: RawValues, export_dir: str) -> str:
+    """Writes the next version of a model for TensorFlow Serving.
+
+    | signature | takes | gives |
+    |---|---|---|
+    | `<task>`; `serving_default` | histories, users, candidates | `scores` float32 [B, N] |
+    | `rank_<task>`; `rank` | the same as `tf.train.Example`s | `ids`, `scores` [B, N], best first; `count` int64 [B] |
+    | `encode_user` | histories | `memory` float32 [B, T, D], `mask` bool [B, T] and moments |
+    | `score_candidates_<task>`; `score_candidates` | that, users, candidates | `scores` float32 [B, N] |
+
+    Those without a task's name are of the first task.
+
+    Inputs are what a log holds: `<group>_id` string or int64 [B, T_g], `<group>_action` string [B, T_g],
+    `<group>_timestamp` int64 [B, T_g] (0 = padding; of more than `max_length` the newest count), `now` int64 [B],
+    `<task>_candidates` string or int64 [B, N], and user and context features as strings or floats. Scores are logits;
+    sigmoid gives the probability of a positive among the candidates that the training showed.
+
+    Args:
+        model: a trained model.
+        values: the raw values behind its rows.
+        export_dir: the folder of all versions; the new one is 1 above the newest.
+
+    Returns:
+        The version's folder.
+
+    Raises:
+        ValueError: TensorFlow Serving could not run the result; nothing is published.
+    """
+
+    def write(path: str) -> None:
+        archive = keras.export.ExportArchive()
+        signatures = Signatures(model, values)
+        archive.track(model)
+        for resource in signatures.resources:
+            archive.track(resource)
+        for name, function in signatures.functions.items():
+            archive.add_endpoint(name, function)
+        archive.write_out(path, verbose=False)
+        problems = lint(path)
+        if problems:
+            raise ValueError(f"Expected a SavedModel that TensorFlow Serving can run. Found: {'; '.join(problems)}.")
+
+    return publish(write, export_dir)
