@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atrank_tf.serving.errors import Code, ServingError
-from atrank_tf.serving.json_parser import debug_string, encode_text, format_error, type_name
+from atrank_tf.serving.json_parser import debug_string, encode_text, encode_texts, format_error, type_name
 
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 _DECIMALS = {"float": np.float32, "double": np.float64}
@@ -117,7 +117,7 @@ def _flatten(value: Any, level: int, shape: list[int], dtype: str, out: list[Any
             f"Encountered list at unexpected size: {len(value)} at level: {level} expected size: {shape[level]}"
         )
     if level == len(shape) - 1 and value and _all_fit(value, dtype):
-        out.extend(map(encode_text, value) if dtype == "string" else value)
+        out.extend(encode_texts(value) if dtype == "string" else value)
         return
     for item in value:
         _flatten(item, level + 1, shape, dtype, out)

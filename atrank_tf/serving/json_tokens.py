@@ -50,15 +50,28 @@ def contract_dtype(array: NDArray[Any]) -> str:
 
 
 def _decimals(flat: NDArray[Any], short: int, full: int) -> list[str]:
-    found = _formatted(flat, short)
+    found = np.empty(flat.size, dtype=object)
+    is_short = _may_be_short(flat, short)
+    tried = _formatted(flat[is_short], short)
     # Rounding up the short form of the largest numbers may overflow: it does not round-trip, and that is the answer.
     with np.errstate(over="ignore"):
-        read_back = np.array([float(token) for token in found], dtype=np.float64).astype(flat.dtype)
-    cut = (read_back != flat) & np.isfinite(flat)
-    if cut.any():
-        longer = iter(_formatted(flat[cut], full))
-        found = [next(longer) if is_cut else token for token, is_cut in zip(found, cut.tolist(), strict=True)]
-    return [_finish(token) for token in found]
+        read_back = np.array([float(token) for token in tried], dtype=np.float64).astype(flat.dtype)
+    found[is_short] = tried
+    is_short[is_short] = (read_back == flat[is_short]) | ~np.isfinite(flat[is_short])
+    found[~is_short] = _formatted(flat[~is_short], full)
+    return [_finish(token) for token in found.tolist()]
+
+
+def _may_be_short(flat: NDArray[Any], digits: int) -> NDArray[np.bool_]:
+    """False for numbers that surely need more digits; most scores do, and trying takes as long as writing them."""
+    if flat.dtype != np.float32:
+        return np.ones(flat.shape, dtype=bool)
+    magnitude = np.abs(flat.astype(np.float64))
+    with np.errstate(all="ignore"):  # 0, NaN and Infinity: the comparison is False, so they are tried
+        scale = 10.0 ** (digits - 1 - np.floor(np.log10(magnitude)))
+        error = np.abs(np.rint(magnitude * scale) / scale - magnitude)
+        far: NDArray[np.bool_] = error > np.spacing(np.abs(flat))
+    return ~far
 
 
 def _formatted(flat: NDArray[Any], digits: int) -> list[str]:

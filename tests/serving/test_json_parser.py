@@ -3,7 +3,7 @@ import math
 import pytest
 
 from atrank_tf.serving.errors import Code, ServingError
-from atrank_tf.serving.json_parser import debug_string, encode_text, parse_object, type_name
+from atrank_tf.serving.json_parser import debug_string, encode_text, encode_texts, parse_object, type_name
 
 
 def test_first_of_equal_keys_wins_and_text_after_the_object_is_not_read():
@@ -66,7 +66,14 @@ def test_nesting_does_not_crash(opening):
         parse_object(b'{"a":' + opening * 500_000)
 
 
+@pytest.mark.parametrize("texts", [[], [""], ["", ""], ["a", "\0", "b"], ["a\0b"], ["é", "x\udcff"], ["\0\0", ""]])
+def test_texts_are_encoded_together_as_they_are_one_by_one(texts):
+    assert encode_texts(texts) == [encode_text(text) for text in texts]
+
+
 def test_half_a_surrogate_pair_has_no_bytes():
+    with pytest.raises(ServingError, match="surrogate pair in string is invalid"):
+        encode_texts(["a", "\ud800"])
     with pytest.raises(ServingError, match="surrogate pair in string is invalid"):
         encode_text(parse_object(b'{"a": "\\ud800"}')["a"])
 

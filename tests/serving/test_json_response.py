@@ -10,6 +10,7 @@ from tensorflow.core.framework import tensor_pb2
 from atrank_tf.serving.errors import Code, ServingError
 from atrank_tf.serving.json_request import Format
 from atrank_tf.serving.json_response import write_classifications, write_predict_response, write_regressions
+from atrank_tf.serving.json_tokens import tokens
 
 
 def row(**outputs):
@@ -48,6 +49,19 @@ def test_every_number_reads_back_as_it_was(dtype):
     written = json.loads(row(o=values.astype(dtype)))["predictions"]
     np.testing.assert_array_equal(np.array(written).astype(dtype), values.astype(dtype))
     assert all(isinstance(value, float) for value in written)
+
+
+def test_six_digits_are_written_where_they_give_the_float_back():
+    rng = np.random.default_rng(5)
+    bits = rng.integers(0, 2**32, 20_000, dtype=np.uint32).view(np.float32)
+    short = np.array([float(f"{value:.4g}") for value in rng.normal(size=2000)], np.float32)
+    powers = np.concatenate([10.0 ** np.arange(-45, 39), 2.0 ** np.arange(-149, 128)]).astype(np.float32)
+    values = np.concatenate([bits[np.isfinite(bits)], short, powers, -powers, [0.1, 0.0, 16777216]]).astype(np.float32)
+    for value, token in zip(values.tolist(), tokens(values), strict=True):
+        with np.errstate(over="ignore"):
+            six_do = np.float32(float(f"{value:.6g}")) == np.float32(value)
+        expected = f"{value:.6g}" if six_do else f"{value:.9g}"
+        assert token == (expected if "." in expected or "e" in expected else f"{expected}.0")
 
 
 def test_strings_are_escaped_and_those_that_are_not_utf8_pass_through():
