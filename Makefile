@@ -14,7 +14,7 @@ PORT := 8501
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help export serve query test test-slow lint docs-check bench clean
+.PHONY: help export serve query test test-slow lint docs-check bench bench-serving experiments clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -28,7 +28,7 @@ $(VENV)/.installed: setup.cfg pyproject.toml
 
 export: $(VENV)/.installed  ## install, prepare real data, train, evaluate, export a SavedModel
 	@echo "== preparing $(RECORDS)"
-	@$(RUN) -m atrank_tf.prepare --logs=$(NAME) --schema=experiments/$(NAME).schema.toml --records=$(RECORDS)
+	@$(RUN) -m atrank_tf.prepare --logs=$(NAME) --records=$(RECORDS)
 	@echo "== training $(MODEL)"
 	@$(RUN) -m atrank_tf.train --records=$(RECORDS) --config=experiments/$(NAME).toml --model_dir=$(MODEL)
 	@echo "== evaluating"
@@ -67,6 +67,12 @@ docs-check: $(VENV)/.installed  ## run the code blocks of the README and docs
 
 bench: $(VENV)/.installed  ## measure speed and memory beside a plain Keras model (about 10 minutes)
 	@$(RUN) benchmarks/report.py
+
+bench-serving: $(VENV)/.installed  ## measure the embedded server beside the bare signature (about 3 minutes)
+	@$(RUN) benchmarks/serving.py
+
+experiments: $(VENV)/.installed  ## run what experiments/plan.toml says and is not done, write docs/results.md (hours)
+	@$(RUN) experiments/run.py
 
 clean:  ## remove everything that make has made
 	rm -rf $(VENV) build export/models *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -1,6 +1,8 @@
 """ATRank for TensorFlow and Keras: rank anything from logs of mixed user behavior."""
 
+import importlib
 import os
+from typing import Any
 
 from atrank_tf.quiet import quiet_start
 
@@ -8,7 +10,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # Somebody's own setting win
 with quiet_start():
     import tensorflow as _  # noqa: F401
 
-from atrank_tf import data, datasets, evaluation, layers, models, schema, serving, training
+from atrank_tf import data, evaluation, layers, models, schema, serving, training
 from atrank_tf.data import Batching, Records, evaluation_batches, training_batches
 from atrank_tf.models import ATRank, ATRankConfig
 from atrank_tf.schema import Schema, load_schema
@@ -37,3 +39,9 @@ __all__ = [
     "training",
     "training_batches",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "datasets":  # Only when asked for: it brings TensorFlow Datasets along.
+        return importlib.import_module("atrank_tf.datasets")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,17 +9,27 @@ from absl import app, flags, logging
 from atrank_tf.quiet import quiet_start
 
 
-def run(main: Callable[[], None]) -> None:
+def run(main: Callable[[], None], before_devices: Callable[[], None] = lambda: None) -> None:
     """Parses the absl flags, runs `main()` and turns a person's mistakes into one line and exit code 1.
 
     A wrong flag, a wrong value (`ValueError`), a missing file (`OSError`) or a missing extra
     (`ImportError`) prints `<command>: <what was wrong>` to stderr. `--verbosity=1` shows the
     traceback as well. Anything else is a bug of this package and keeps its traceback.
+
+    Args:
+        main: the command. It finds the flags parsed and TensorFlow's devices set up.
+        before_devices: what must happen between the two. Defaults to nothing.
     """
-    with quiet_start():
-        tf.config.list_logical_devices()  # Otherwise `app.run` finds the devices, and TensorFlow tells of each.
     tf.get_logger().setLevel("ERROR")
-    app.run(lambda argv: _guarded(main, argv), flags_parser=_parse)
+    app.run(lambda argv: _guarded(main, argv), flags_parser=lambda argv: _start(argv, before_devices))
+
+
+def _start(argv: Sequence[str], before_devices: Callable[[], None]) -> list[str]:
+    rest = _parse(argv)
+    before_devices()
+    with quiet_start():
+        tf.config.list_logical_devices()  # Otherwise `main` finds the devices, and TensorFlow tells of each.
+    return rest
 
 
 def _parse(argv: Sequence[str]) -> list[str]:

@@ -8,10 +8,13 @@ from absl import flags
 from atrank_tf import command
 
 _LOGS = flags.DEFINE_string("logs", None, "Logs folder, or the name of ready logs, as complete_journey.", required=True)
-_SCHEMA = flags.DEFINE_string("schema", None, "Schema file (TOML).", required=True)
+_SCHEMA = flags.DEFINE_string("schema", None, "Schema file (TOML). Ready logs have one.")
 _RECORDS = flags.DEFINE_string("records", None, "Records folder to write.", required=True)
 _LOGS_CACHE = flags.DEFINE_string(
     "logs_cache", None, "Where the folders of ready logs are kept. Default: `logs` beside the records folder."
+)
+_RAW = flags.DEFINE_string(
+    "raw", None, "Folder with raw files of ready logs. What is missing is downloaded, where a program may do that."
 )
 _SHARDS = flags.DEFINE_integer(
     "shards", 0, "Number of TFRecord files. Default: files of about 64 MB, and 8 at least.", lower_bound=0
@@ -24,31 +27,37 @@ def main() -> None:
     from atrank_tf.data.summary import summary
     from atrank_tf.schema import load_schema
 
-    schema, records = load_schema(_SCHEMA.value), _RECORDS.value
-    logs = _logs_folder(_LOGS.value)
+    records = _RECORDS.value
+    logs, schema_file = _logs_and_schema(_LOGS.value)
+    schema = load_schema(schema_file)
     if not _OVERWRITE.value and are_current(logs, schema, records, shards=_SHARDS.value):
         sys.stdout.write(f"{records} is current: same logs, same schema\n")
         return
     sys.stdout.write(summary(prepare(logs, schema, records, shards=_SHARDS.value, overwrite=True)))
 
 
-def _logs_folder(logs: str) -> str:
-    """Returns the logs folder; ready logs are written if they are not there yet."""
-    from atrank_tf.datasets import SOURCES
+def _logs_and_schema(logs: str) -> tuple[str, str]:
+    """Returns the logs folder and the schema file; ready logs are written if they are not there yet."""
+    if Path(logs).is_dir():
+        if not _SCHEMA.value:
+            raise ValueError(f"Expected a schema file for --schema, which says what is in {logs}. Received none.")
+        return logs, _SCHEMA.value
+
+    from atrank_tf.datasets import SOURCES, download, write_logs
     from atrank_tf.schema import suggestion
 
-    if Path(logs).is_dir():
-        return logs
     if logs not in SOURCES:
         raise FileNotFoundError(
             f"Expected a logs folder, or the name of ready logs, for --logs. Received: {logs!r}. "
             f"{suggestion(logs, SOURCES)}"
         )
+    source = SOURCES[logs]
     cache = Path(_LOGS_CACHE.value) if _LOGS_CACHE.value else Path(_RECORDS.value).parent / "logs"
-    folder = cache / logs
-    if not folder.is_dir():
-        SOURCES[logs](str(folder))
-    return str(folder)
+    if not (cache / logs).is_dir():
+        raw = Path(_RAW.value) if _RAW.value else None
+        files = source.raw_files(raw, lambda urls: download(urls, cache / "raw"))
+        write_logs(source.logs(files), str(cache / logs))
+    return str(cache / logs), _SCHEMA.value or source.schema
 
 
 if __name__ == "__main__":

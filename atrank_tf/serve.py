@@ -1,49 +1,139 @@
-"""Serves the newest version of a SavedModel under TensorFlow Serving's REST API.
+"""Serves SavedModels under TensorFlow Serving's REST API; flags that it has too have its names.
 
 python -m atrank_tf.serve --model_name=market --model_base_path=export/market
 curl -d '{"inputs": {...}}' http://127.0.0.1:8501/v1/models/market:predict
 """
 
+import functools
 import sys
 
+import tensorflow as tf
 from absl import flags, logging
 
-from atrank_tf import command
+from atrank_tf import command, serving
+from atrank_tf.serving import ServerSettings
 
 _MODEL_NAME = flags.DEFINE_string("model_name", "default", "Name of the model in URLs: /v1/models/NAME.")
 _MODEL_BASE_PATH = flags.DEFINE_string(
-    "model_base_path", None, "Folder of version folders (1, 2, ...); the largest number is served.", required=True
+    "model_base_path", None, "Folder of version folders (1, 2, ...); the largest number is served."
 )
-_REST_API_PORT = flags.DEFINE_integer(
-    "rest_api_port", 8501, "TCP port; 0 takes a free one.", lower_bound=0, upper_bound=65535
+_MODEL_CONFIG_FILE = flags.DEFINE_string(
+    "model_config_file",
+    None,
+    "ModelServerConfig in text format: models, version policies, labels. With it, the two flags above are not read.",
 )
-_REST_API_HOST = flags.DEFINE_string(
-    "rest_api_host", "127.0.0.1", "Address to bind. There is no access control: 0.0.0.0 lets anyone in."
+_CONFIG_POLL_SECONDS = flags.DEFINE_float(
+    "model_config_file_poll_wait_seconds",
+    ServerSettings.config_poll_seconds,
+    "Seconds between two readings of that file; 0 reads it once.",
+    lower_bound=0.0,
 )
 _POLL_SECONDS = flags.DEFINE_float(
-    "file_system_poll_wait_seconds", 1.0, "Seconds between two looks for a new version.", lower_bound=0.01
+    "file_system_poll_wait_seconds",
+    ServerSettings.poll_seconds,
+    "Seconds between two looks for new versions; 0 looks once.",
+    lower_bound=0.0,
+)
+_MAX_RETRIES = flags.DEFINE_integer(
+    "max_num_load_retries", 5, "How often a version that failed to load is tried again.", lower_bound=0
+)
+_RETRY_MICROS = flags.DEFINE_integer(
+    "load_retry_interval_micros", 60_000_000, "Microseconds before each of these.", lower_bound=0
+)
+_ANY_LABEL = flags.DEFINE_bool(
+    "allow_version_labels_for_unavailable_models", False, "A new label may point to a version that is not available."
+)
+_WARMUP = flags.DEFINE_bool(
+    "enable_model_warmup", True, "Run a version's assets.extra/tf_serving_warmup_requests before it is served."
+)
+_PORT = flags.DEFINE_integer(
+    "rest_api_port", ServerSettings.port, "TCP port; 0 takes a free one.", lower_bound=0, upper_bound=65535
+)
+_HOST = flags.DEFINE_string(
+    "rest_api_host", ServerSettings.host, "Address to bind. There is no access control: 0.0.0.0 lets anyone in."
+)
+_NUM_THREADS = flags.DEFINE_integer(
+    "rest_api_num_threads",
+    ServerSettings.num_threads,
+    "Requests that are worked on at once. Defaults to 4 for each CPU.",
+    lower_bound=1,
+)
+_TIMEOUT_MS = flags.DEFINE_integer(
+    "rest_api_timeout_in_ms", ServerSettings.timeout_ms, "Longest time for a request; then it gets 504.", lower_bound=1
+)
+_CORS = flags.DEFINE_bool("rest_api_enable_cors_support", ServerSettings.cors, "Let web pages of any origin call.")
+_MAX_BODY_BYTES = flags.DEFINE_integer(
+    "rest_api_max_body_bytes", ServerSettings.max_body_bytes, "Longest request body; longer get 413.", lower_bound=1
+)
+_MAX_CANDIDATES = flags.DEFINE_integer(
+    "rest_api_max_candidates",
+    ServerSettings.max_candidates,
+    "Most candidates in a request, of all its users together; more get 400.",
+    lower_bound=1,
+)
+_MONITORING_CONFIG_FILE = flags.DEFINE_string(
+    "monitoring_config_file", None, "MonitoringConfig in text format; may enable the page that Prometheus reads."
+)
+_INTRA_OP = flags.DEFINE_integer(
+    "tensorflow_intra_op_parallelism", 0, "Threads that share one operation; 0 is one for each CPU.", lower_bound=0
+)
+_INTER_OP = flags.DEFINE_integer(
+    "tensorflow_inter_op_parallelism", 0, "Operations that run at once; 0 is one for each CPU.", lower_bound=0
 )
 
 
 def main() -> None:
     """Serves until SIGINT or SIGTERM."""
-    # Imported late: TensorFlow takes seconds, which --help and a wrong flag need not wait for.
-    from atrank_tf.serving import ServedModel, serve
-
     logging.set_verbosity(max(logging.get_verbosity(), logging.INFO))  # Which version is served, and since when.
-    serve(
-        ServedModel(_MODEL_NAME.value, _MODEL_BASE_PATH.value),
-        host=_REST_API_HOST.value,
-        port=_REST_API_PORT.value,
+    monitoring = _MONITORING_CONFIG_FILE.value
+    settings = ServerSettings(
+        host=_HOST.value,
+        port=_PORT.value,
+        num_threads=_NUM_THREADS.value,
+        timeout_ms=_TIMEOUT_MS.value,
+        max_body_bytes=_MAX_BODY_BYTES.value,
+        max_candidates=_MAX_CANDIDATES.value,
         poll_seconds=_POLL_SECONDS.value,
+        config_poll_seconds=_CONFIG_POLL_SECONDS.value,
+        metrics_path=serving.read_metrics_path(monitoring) if monitoring else None,
+        cors=_CORS.value,
+    )
+    metrics = serving.Metrics()
+    load = functools.partial(serving.load_warm, metrics=metrics) if _WARMUP.value else serving.load
+    make = functools.partial(
+        serving.ServedModel,
+        load=functools.partial(load, timeout_ms=settings.timeout_ms),
+        max_retries=_MAX_RETRIES.value,
+        retry_seconds=_RETRY_MICROS.value / 1e6,
+        any_label=_ANY_LABEL.value,
+    )
+    serving.serve(
+        serving.ServedModels(_read_configs(), make),
+        settings,
+        metrics=metrics,
+        read_config=_read_configs if _MODEL_CONFIG_FILE.value else None,
         on_ready=_announce,
     )
 
 
-def _announce(url: str) -> None:
-    sys.stdout.write(f"Ready: {url}\n")
+def _read_configs() -> list[serving.ModelConfig]:
+    if _MODEL_CONFIG_FILE.value:
+        return serving.read_model_config(_MODEL_CONFIG_FILE.value)
+    if not _MODEL_BASE_PATH.value:
+        raise ValueError("Expected --model_base_path or --model_config_file. Received: neither.")
+    return [serving.ModelConfig(_MODEL_NAME.value, _MODEL_BASE_PATH.value)]
+
+
+def _announce(urls: list[str]) -> None:
+    sys.stdout.writelines(f"Ready: {url}\n" for url in urls)
     sys.stdout.flush()
 
 
+def _set_threads() -> None:
+    # TensorFlow takes these with its devices, once for the process.
+    tf.config.threading.set_intra_op_parallelism_threads(_INTRA_OP.value)
+    tf.config.threading.set_inter_op_parallelism_threads(_INTER_OP.value)
+
+
 if __name__ == "__main__":
-    command.run(main)
+    command.run(main, before_devices=_set_threads)

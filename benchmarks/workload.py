@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from atrank_tf.data import Records, prepare
+from atrank_tf.datasets import SOURCES
 from atrank_tf.schema import load_schema
 from atrank_tf.training import Experiment, load_experiment
 
@@ -32,7 +33,7 @@ def sports_records(logs: str = LOGS) -> Records:
 
 def prepared(logs: str, records: Path, *, max_length: int | None = None, overwrite: bool = False) -> Records:
     """Returns records of logs under Amazon Sports' schema; `max_length` replaces the schema's."""
-    text = Path("experiments/amazon_sports.schema.toml").read_text()
+    text = Path(SOURCES["amazon_reviews_2014/sports_and_outdoors"].schema).read_text()
     if max_length is not None:
         text = text.replace("max_length = 100", f"max_length = {max_length}")
     schema_file = records.with_suffix(".schema.toml")
@@ -43,8 +44,7 @@ def prepared(logs: str, records: Path, *, max_length: int | None = None, overwri
 
 def experiments() -> dict[str, Experiment]:
     """Returns the experiments on Amazon Sports, by the name of their model."""
-    files = sorted(Path("experiments").glob("amazon_sports*.toml"))
-    found = [load_experiment(str(file)) for file in files if not file.name.endswith(".schema.toml")]
+    found = [load_experiment(str(file)) for file in sorted(Path("experiments").glob("amazon_sports*.toml"))]
     return {experiment.name: experiment for experiment in found}
 
 

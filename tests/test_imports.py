@@ -1,9 +1,13 @@
 """Imports run downward only, floor by floor; rooms of one floor do not import each other."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+import atrank_tf
 
 PACKAGE = Path(__file__).parents[1] / "atrank_tf"
 FLOORS = [
@@ -48,3 +52,20 @@ def test_imports_run_downward(room: str) -> None:
             downward = _floor(other) < _floor(room) or (room, other) in ALLOWED_BESIDE
             command = _floor(room) == 3 and other in ("command", "quiet")
             assert downward or command, f"{path.relative_to(PACKAGE)} imports {other}"
+
+
+def test_tensorflow_datasets_is_imported_with_the_builders_only() -> None:
+    code = """
+import sys, atrank_tf
+assert "tensorflow_datasets" not in sys.modules
+assert "complete_journey" in atrank_tf.datasets.SOURCES
+import tensorflow_datasets as tfds
+assert tfds.builder_cls("complete_journey") is atrank_tf.datasets.CompleteJourney
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_name_that_is_not_there() -> None:
+    with pytest.raises(AttributeError, match="module 'atrank_tf' has no attribute 'dataset'"):
+        _ = atrank_tf.dataset

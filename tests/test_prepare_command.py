@@ -53,6 +53,7 @@ def test_records_are_made_once(folder):
         ({"records": None}, "Flag --records must have a value other than None."),
         ({"shards": "-1"}, "flag --shards=-1:"),
         ({"schema": "nowhere.toml"}, "Expected a TOML file at nowhere.toml. Found none."),
+        ({"schema": None}, "Expected a schema file for --schema, which says what is in"),
         ({"logs": "complete_jurney"}, "for --logs. Received: 'complete_jurney'. Did you mean \"complete_journey\"?"),
     ],
 )
@@ -72,3 +73,11 @@ def test_ready_logs_that_are_there_are_not_fetched_again(folder, tmp_path):
     done = run(folder, logs="complete_journey", records=f"{tmp_path}/records", logs_cache=f"{tmp_path}/cache")
     assert done.returncode == 0, done.stderr
     assert "2 users in 2 files" in done.stdout
+
+
+def test_ready_logs_from_raw_files_with_their_own_schema(tmp_path):
+    (tmp_path / "UserBehavior.csv").write_text("1,5,7,pv,1511540000\n1,6,7,buy,1511540001\n2,5,7,fav,1511540002\n")
+    done = run(tmp_path, logs="taobao_user_behavior", raw=tmp_path, schema=None, records=f"{tmp_path}/records")
+    assert done.returncode == 0, done.stderr
+    assert "group interaction: 3 behaviors" in done.stdout
+    assert (tmp_path / "logs/taobao_user_behavior/behaviors/interaction.parquet").exists()

@@ -1,10 +1,18 @@
-"""Ready logs: real data that `python -m atrank_tf.prepare --logs=NAME` can fetch by itself."""
+"""Ready data: public data that `python -m atrank_tf.prepare --logs=NAME` and TensorFlow Datasets make records of.
 
-from collections.abc import Callable, Mapping
+Importing this room registers the builders, so that `tfds.load` and `tfds build` know them.
+"""
 
-from atrank_tf.datasets.complete_journey import write_complete_journey
+from atrank_tf.datasets.builders import AmazonReviews2014, CompleteJourney, TaobaoUserBehavior
+from atrank_tf.datasets.source import Source, download, write_logs
+from atrank_tf.datasets.sources import SOURCES
 
-SOURCES: Mapping[str, Callable[[str], None]] = {"complete_journey": write_complete_journey}
-"""Name -> function that writes the logs folder, which must not exist yet."""
-
-__all__ = ["SOURCES", "write_complete_journey"]
+__all__ = [
+    "SOURCES",
+    "AmazonReviews2014",
+    "CompleteJourney",
+    "Source",
+    "TaobaoUserBehavior",
+    "download",
+    "write_logs",
+]

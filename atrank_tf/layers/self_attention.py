@@ -78,10 +78,29 @@ class SelfAttention(keras.layers.Layer):
     ) -> Any:
         seen = behavior_mask if visible is None else ops.logical_and(visible, behavior_mask[:, None])
         related, weights = self.attention(behaviors, behaviors, seen, bias, return_weights=True, training=training)
+        memory = self._fed_forward(behaviors, related, behavior_mask, training)
+        return (memory, weights) if return_weights else memory
+
+    def extend(self, behaviors: Any, behavior_mask: Any, keys: Any, values: Any, visible: Any, bias: Any = None) -> Any:
+        """Relates the last of the behaviors to all of them, given the keys and values of all.
+
+        Args:
+            behaviors: float [B, A, D], those that are new.
+            behavior_mask: bool [B, A], True = real.
+            keys, values: float [B, T, D], of old and new behaviors, as `attention.project` gives them.
+            visible: bool [B, A, T], which behaviors each new one sees.
+            bias: float [B, K, A, T], added to the scores.
+
+        Returns:
+            float [B, A, D]: what a call on all T behaviors gives for the new ones.
+        """
+        related = self.attention.read(behaviors, keys, values, visible, bias)
+        return self._fed_forward(behaviors, related, behavior_mask, training=False)
+
+    def _fed_forward(self, behaviors: Any, related: Any, behavior_mask: Any, training: bool | None) -> Any:
         memory = self.norm(behaviors + self.drop(related, training=training))
         memory = self.feed_forward(memory, training=training)
-        memory = memory * ops.cast(ops.expand_dims(behavior_mask, -1), memory.dtype)
-        return (memory, weights) if return_weights else memory
+        return memory * ops.cast(ops.expand_dims(behavior_mask, -1), memory.dtype)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {

@@ -94,15 +94,35 @@ class SpaceAttention(keras.layers.Layer):
         return_weights: bool = False,
         training: bool | None = None,
     ) -> Any:
+        keys, values = self.project(memory)
+        return self.read(query, keys, values, memory_mask, bias, places, return_weights, training)
+
+    def project(self, memory: Any) -> tuple[Any, Any]:
+        """Returns the keys and values of a memory, float [B, T, D] each: what `read` needs of it, space after space."""
+        values = self.activation(linear(memory, self.value_kernel))
+        if self.score == "bilinear":
+            return linear(memory, self.query_kernel), values
+        return self.activation(linear(memory, self.key_kernel)), values
+
+    def read(
+        self,
+        query: Any,
+        keys: Any,
+        values: Any,
+        memory_mask: Any,
+        bias: Any = None,
+        places: Any = None,
+        return_weights: bool = False,
+        training: bool | None = None,
+    ) -> Any:
+        """As a call, given the keys and values of the memory."""
         if self.score == "bilinear":
             queries = linear(query, self._scored_kernel())
-            keys = self._spaces(linear(memory, self.query_kernel))  # [B, K, T, d]
         else:
             queries = self.activation(linear(query, self.query_kernel))
             queries = queries / ((queries.shape[-1] // self.num_spaces) ** 0.5)
-            keys = self._spaces(self.activation(linear(memory, self.key_kernel)))
         queries = self._spaces(take(queries, places))  # [B, K, Q, d]
-        values = self._spaces(self.activation(linear(memory, self.value_kernel)))
+        keys, values = self._spaces(keys), self._spaces(values)  # [B, K, T, d]
         scores = ops.matmul(queries, ops.transpose(keys, (0, 1, 3, 2)))  # [B, K, Q, T]
         weights = self._weights(scores, memory_mask if len(memory_mask.shape) == 3 else memory_mask[:, None], bias)
         read = ops.matmul(self.drop(weights, training=training), values)  # [B, K, Q, d]

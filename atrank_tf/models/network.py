@@ -11,6 +11,7 @@ from atrank_tf.layers import BehaviorEmbedding, DotRanking, Dropout, GroupProjec
 from atrank_tf.models.object_encoder import ObjectEncoder
 from atrank_tf.models.ranker_config import RankerConfig
 from atrank_tf.models.ranking_networks import RANKING_NETWORKS
+from atrank_tf.models.task_experts import TaskExperts
 from atrank_tf.schema import FIRST_ROW, PADDING, Schema
 
 
@@ -70,6 +71,11 @@ class Network:
             rows = schema.tables[entity.id.table].rows
             self._bias[task] = SparseEmbedding(rows, 1, "zeros", name=f"item_bias_{task}")
             self._bias[task].build((None, None))
+        self._task_tables = {}
+        for task in self.tasks if config.task_tables else ():
+            rows = schema.tables[schema.entities[self._entity(task)].id.table].rows
+            self._task_tables[task] = SparseEmbedding(rows, config.width, "zeros", name=f"task_table_{task}")
+        self._experts = TaskExperts(config, self.tasks)
         self._to_float32 = keras.layers.Activation("linear", dtype="float32", name="logits")
 
     def memory_inputs(self) -> dict[str, Any]:
@@ -82,7 +88,7 @@ class Network:
     def encode(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the memory of the histories in the model's inputs."""
         behaviors, mask = self._behaviors(inputs, self._histories(inputs))
-        return {"memory": _real(self._encoder(behaviors, mask), mask), "mask": mask}
+        return {"memory": real(self._encoder(behaviors, mask), mask), "mask": mask}
 
     def score(self, task: str, memory: Mapping[str, Any], profile: Any | None, inputs: Mapping[str, Any]) -> Any:
         """Returns the logits of a task's candidates, float32 [B, N]."""
@@ -117,10 +123,14 @@ class Network:
     def _coded(self, task: str, objects: Any, rows: Any) -> Coded:
         """Returns candidates, given the codes of their objects."""
         group = self.schema.tasks[task].group
-        code = self._drop(self._projections[group](self._embeddings[group](objects)))
+        code = self._projections[group](self._embeddings[group](objects))
+        ids = self.objects.id_rows(self._entity(task), rows)
+        if task in self._task_tables:
+            code = code + self._task_tables[task](ids)
+        code = self._drop(code)
         if task not in self._bias:
             return Coded(code, None)
-        return Coded(code, ops.squeeze(self._bias[task](self.objects.id_rows(self._entity(task), rows)), axis=-1))
+        return Coded(code, ops.squeeze(self._bias[task](ids), axis=-1))
 
     def _rank(
         self,
@@ -131,7 +141,7 @@ class Network:
         inputs: Mapping[str, Any],
     ) -> Any:
         code, bias, places = candidates
-        read = self._read(code, memory, inputs, places)
+        read = self._experts.mixed(task, self._read(code, memory, inputs, places))
         code = take(code, places)
         parts = [] if bias is None else [bias]
         if self._dot is not None:
@@ -179,5 +189,5 @@ def for_each(read: Any, candidates: Any) -> Any:
     return ops.expand_dims(read, 1) * ops.ones_like(candidates[..., :1])
 
 
-def _real(memory: Any, mask: Any) -> Any:
+def real(memory: Any, mask: Any) -> Any:
     return memory * ops.cast(ops.expand_dims(mask, -1), memory.dtype)

@@ -5,8 +5,10 @@ from typing import Any, ClassVar, Self
 
 import keras
 import numpy as np
+from keras import ops
 
 from atrank_tf.data import Catalog, training_batches
+from atrank_tf.layers import TaskUncertainty
 from atrank_tf.models.inputs import candidate_inputs, history_inputs, model_inputs, profile_inputs
 from atrank_tf.models.network import Network
 from atrank_tf.models.ranker_config import RankerConfig
@@ -64,6 +66,11 @@ class Ranker(keras.Model):
         self.config = config
         self.tasks = network.tasks
         self._network: Any = network
+        self._uncertainty = (
+            TaskUncertainty(len(self.tasks), name="task_uncertainty") if config.task_uncertainty else None
+        )
+        if self._uncertainty is not None:
+            self._uncertainty.build()
         if catalogs is not None:
             network.objects.load_catalogs(catalogs)
 
@@ -98,6 +105,20 @@ class Ranker(keras.Model):
             positive_counts: how often each object was a positive in training, [rows of the entity's catalog].
         """
         self._network.start_at_popularity(task, positive_counts)
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """Returns the loss that training makes small; under `task_uncertainty` the losses by their learned weights.
+
+        Needs `compile(loss={task: loss})`.
+        """
+        total = super().compute_loss(x, y, y_pred, sample_weight, training)  # Logs the loss of each task.
+        if self._uncertainty is None:
+            return total
+        losses = [self.loss[task](y[task], y_pred[task], sample_weight[task]) for task in self.tasks]
+        present = [ops.any(sample_weight[task] > 0) for task in self.tasks]
+        return ops.sum(self._uncertainty(ops.stack(losses), ops.stack(present)))
 
     def encoder(self) -> Any:
         """Returns the part of the model that encodes a user, sharing its weights.

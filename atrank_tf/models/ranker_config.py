@@ -24,6 +24,11 @@ class RankerConfig:
         hidden: hidden widths of the ranking networks "dnn" and "pnn".
         cross_layers: cross layers of the ranking network "dcn".
         item_bias: whether each object has a logit of its own.
+        experts: what stands between the read-out and the ranking networks of a task: "none", "mmoe" (experts that all
+            tasks share, and a gate for each task) or "ple" (experts of its own besides).
+        num_experts: shared experts, and as many of each task's own.
+        task_tables: whether each task has a table of its own that is added to the codes of its candidates.
+        task_uncertainty: whether the losses of the tasks are weighed by their uncertainty, which is learned.
     """
 
     tasks: tuple[str, ...] = ()
@@ -36,6 +41,10 @@ class RankerConfig:
     hidden: tuple[int, ...] = (128, 64)
     cross_layers: int = 2
     item_bias: bool = True
+    experts: str = "none"
+    num_experts: int = 4
+    task_tables: bool = False
+    task_uncertainty: bool = False
 
     def __post_init__(self) -> None:
         for name in ("width", "cross_layers"):
@@ -43,7 +52,10 @@ class RankerConfig:
                 raise ValueError(f"{name} must be positive. Received: {name}={getattr(self, name)} in [model].")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1. Received: dropout={self.dropout} in [model].")
-        for name, valid in (("combine", ("sum", "concat")), ("activation", ACTIVATIONS)):
+        if self.num_experts <= 0:
+            raise ValueError(f"num_experts must be positive. Received: num_experts={self.num_experts} in [model].")
+        choices = (("combine", ("sum", "concat")), ("activation", ACTIVATIONS), ("experts", ("none", "mmoe", "ple")))
+        for name, valid in choices:
             if getattr(self, name) not in valid:
                 raise ValueError(
                     f"Unknown {name} {getattr(self, name)!r} in [model]. {suggestion(getattr(self, name), valid)}"

@@ -3,12 +3,14 @@
 from typing import Any, ClassVar
 
 import keras
+import tensorflow as tf
 
 from atrank_tf.data import timeline_batches
 from atrank_tf.layers import TimeBias
 from atrank_tf.models.atrank import ATRankConfig, self_attention_blocks, target_attention
 from atrank_tf.models.ranker import Ranker
 from atrank_tf.models.ranker_config import RankerConfig
+from atrank_tf.models.timeline_encoder import TimelineEncoder
 from atrank_tf.models.timeline_network import TimelineNetwork
 from atrank_tf.schema import Schema
 
@@ -41,16 +43,40 @@ class TimelineATRank(Ranker):
             for number in range(config.blocks)
         ]
 
-        def encode(behaviors: Any, mask: Any, visible: Any, timestamp: Any) -> Any:
-            for block, bias in zip(blocks, biases, strict=True):
-                behaviors = block(behaviors, mask, visible, bias(timestamp, timestamp))
-            return behaviors
-
-        return encode
+        return TimelineEncoder(blocks, biases)
 
     @staticmethod
     def make_reader(config: ATRankConfig) -> Any:
         return target_attention(config)
+
+    def append(self, memory: dict[str, Any], inputs: dict[str, Any]) -> dict[str, Any]:
+        """Adds new behaviors to memories without encoding the old ones again. Exact.
+
+        A behavior must not change what came before it, so it must be newer: `docs/serving.md` says what that means for
+        behaviors of one moment.
+
+        Args:
+            memory: `memory` float [B, T, D], `mask` bool [B, T], `timestamp` int64 [B, T], `keys` and `values` float
+                [B, blocks, T, D]; `empty_memory` to begin with.
+            inputs: the history inputs of the new behaviors alone, as tensors.
+
+        Returns:
+            The same of old and new behaviors.
+        """
+        appended: dict[str, Any] = self._network.append(memory, inputs)
+        return appended
+
+    def empty_memory(self, users: Any) -> dict[str, Any]:
+        """Returns the memories of B users who did nothing, for `append`; T = 0."""
+        width = self.config.width
+        blocks = self.config.blocks  # type: ignore[attr-defined]
+        return {
+            "memory": tf.zeros((users, 0, width)),
+            "mask": tf.zeros((users, 0), tf.bool),
+            "timestamp": tf.zeros((users, 0), tf.int64),
+            "keys": tf.zeros((users, blocks, 0, width)),
+            "values": tf.zeros((users, blocks, 0, width)),
+        }
 
     @property
     def input_spec(self) -> None:

@@ -9,7 +9,7 @@ from keras import ops
 
 from atrank_tf.layers import CausalMask, TimeBias, take
 from atrank_tf.models.inputs import candidate_names
-from atrank_tf.models.network import Coded, Network, join
+from atrank_tf.models.network import Coded, Network, join, real
 from atrank_tf.models.ranker_config import RankerConfig
 from atrank_tf.schema import Schema, Ties
 
@@ -24,7 +24,7 @@ class TimelineNetwork(Network):
     Args:
         schema: a prepared schema.
         config: the model's config, with `spaces`.
-        encoder: a function (behaviors [B, T, D], mask [B, T], visible [B, T, T], timestamp [B, T]) -> [B, T, D].
+        encoder: a `TimelineEncoder`.
         reader: a function (codes of candidates, memory [B, T, D], mask [B, R, T], bias [B, K, R, T], places)
             -> read-out [B, N, D]; codes and places as in `Coded`.
     """
@@ -51,8 +51,25 @@ class TimelineNetwork(Network):
         timestamps = [inputs[f"{name}_timestamp"] for name in self.schema.groups]
         timestamp = join(timestamps)
         memory = self._encoder(behaviors, mask, self._causal(timestamps), timestamp)
-        memory = memory * ops.cast(ops.expand_dims(mask, -1), memory.dtype)
-        return {"memory": memory, "mask": mask, "timestamp": timestamp}
+        return {"memory": real(memory, mask), "mask": mask, "timestamp": timestamp}
+
+    def append(self, memory: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """See `TimelineATRank.append`."""
+        behaviors, mask = self._behaviors(inputs, self._histories(inputs))
+        timestamps = [inputs[f"{name}_timestamp"] for name in self.schema.groups]
+        timestamp = ops.concatenate([memory["timestamp"], join(timestamps)], axis=1)
+        old = ops.broadcast_to(memory["mask"][:, None], (*ops.shape(mask), ops.shape(memory["mask"])[1]))
+        visible = ops.concatenate([old, ops.logical_and(self._causal(timestamps), mask[:, None])], axis=2)
+        encoded, keys, values = self._encoder.extend(
+            behaviors, mask, visible, timestamp, memory["keys"], memory["values"]
+        )
+        return {
+            "memory": ops.concatenate([memory["memory"], real(encoded, mask)], axis=1),
+            "mask": ops.concatenate([memory["mask"], mask], axis=1),
+            "timestamp": timestamp,
+            "keys": keys,
+            "values": values,
+        }
 
     def timeline(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the logits of P moments of each timeline, task -> float32 [B, P, N].

@@ -5,37 +5,61 @@ The HTTP server needs aiohttp (`pip install 'atrank-tf[serving]'`); everything e
 
 from typing import Any
 
+from atrank_tf.serving.client import Client, ClientError
+from atrank_tf.serving.config_files import ModelConfig, read_metrics_path, read_model_config
 from atrank_tf.serving.errors import Code, ServingError
 from atrank_tf.serving.export import export_savedmodel
 from atrank_tf.serving.lint import lint
 from atrank_tf.serving.loader import LoadedModel, Signature, TensorInfo, load
+from atrank_tf.serving.metrics import Metrics
 from atrank_tf.serving.raw_inputs import request_signature
 from atrank_tf.serving.rest_api import RestApi, RestResponse
-from atrank_tf.serving.served_model import ServedModel, VersionStatus
+from atrank_tf.serving.served_model import ServedModel
+from atrank_tf.serving.served_models import ServedModels
+from atrank_tf.serving.server_settings import ServerSettings
+from atrank_tf.serving.version_policy import All, Latest, Specific
+from atrank_tf.serving.version_status import VersionStatus
 from atrank_tf.serving.versions import Version, latest_version, publish, versions
+from atrank_tf.serving.warm_loader import load_warm
+from atrank_tf.serving.warmup import WarmupRequest, read_warmup, write_warmup
 
 _NEED_AIOHTTP = ("make_app", "serve")
 
 __all__ = [
+    "All",
+    "Client",
+    "ClientError",
     "Code",
+    "Latest",
     "LoadedModel",
+    "Metrics",
+    "ModelConfig",
     "RestApi",
     "RestResponse",
     "ServedModel",
+    "ServedModels",
+    "ServerSettings",
     "ServingError",
     "Signature",
+    "Specific",
     "TensorInfo",
     "Version",
     "VersionStatus",
+    "WarmupRequest",
     "export_savedmodel",
     "latest_version",
     "lint",
     "load",
+    "load_warm",
     "make_app",
     "publish",
+    "read_metrics_path",
+    "read_model_config",
+    "read_warmup",
     "request_signature",
     "serve",
     "versions",
+    "write_warmup",
 ]
 
 

@@ -44,8 +44,8 @@ def export_savedmodel(model: Ranker, values: RawValues, export_dir: str) -> str:
         archive.track(model)
         for resource in signatures.resources:
             archive.track(resource)
-        for name, (function, inputs) in signatures.functions.items():
-            archive.add_endpoint(name, function, input_signature=[inputs])
+        for name, function in signatures.functions.items():
+            archive.add_endpoint(name, function)
         archive.write_out(path, verbose=False)
         problems = lint(path)
         if problems:

@@ -2,8 +2,8 @@
 
 TensorFlow Serving parses with RapidJSON; these are the differences from the `json` module that a client can see: the
 first of two equal keys wins, text after the first object is not read, and bytes that are not UTF-8 pass through.
-Differences that stay: `Inf` (for `Infinity`) is refused, `1e400` reads as Infinity, nesting deeper than Python's
-recursion limit (about 1000) is refused, and the offset in a parse error may be a few bytes off.
+Differences that stay: `1e400` reads as Infinity, nesting deeper than Python's recursion limit (about 1000) is refused,
+and the offset in a parse error may be a few bytes off.
 """
 
 import json
@@ -17,6 +17,9 @@ from atrank_tf.serving.errors import Code, ServingError
 _DEBUG_LENGTH = 256
 
 _WHITESPACE = re.compile(r"[ \t\n\r]*")
+
+# A whole string, or the short form of Infinity.
+_STRING_OR_INF = re.compile(r'"(?:[^"\\]|\\.)*"|Inf(?!inity)', re.DOTALL)
 
 # Beginning of the text of a `json.JSONDecodeError` -> the contract's text.
 _PARSE_ERRORS = {
@@ -35,7 +38,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
     """Parses the JSON object that a request body begins with.
 
     Args:
-      body: bytes, UTF-8. `NaN`, `Infinity` and `-Infinity` are numbers here.
+      body: bytes, UTF-8. `NaN`, `Infinity`, `-Infinity`, `Inf` and `-Inf` are numbers here.
 
     Returns:
       dict. Strings may hold lone surrogates (`surrogateescape`) for bytes that are not UTF-8: `encode_text` undoes it.
@@ -51,7 +54,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
     if start == len(text):
         raise _parse_error(f"The document is empty. at offset: {len(body)}")
     try:
-        value, _ = _DECODER.raw_decode(text, start)
+        value = _decode(text, start)
     except json.JSONDecodeError as error:
         what = next((ours for theirs, ours in _PARSE_ERRORS.items() if error.msg.startswith(theirs)), "Invalid value.")
         raise _parse_error(f"{what} at offset: {len(encode_text(text[: error.pos]))}") from None
@@ -61,8 +64,13 @@ def parse_object(body: bytes) -> dict[str, Any]:
         # The interpreter's own limit on the digits of an integer, far above what a double can hold.
         raise _parse_error("Number too big to be stored in double.") from None
     if not isinstance(value, dict):
-        raise ServingError(Code.INVALID_ARGUMENT, f"JSON Value: {debug_string(value)} Is not object")
+        raise format_error(value, "Is not object")
     return value
+
+
+def format_error(value: Any, what: str) -> ServingError:
+    """The contract's error for JSON of the wrong form: `JSON Value: <dump of the value> <what>`."""
+    return ServingError(Code.INVALID_ARGUMENT, f"JSON Value: {debug_string(value)} {what}")
 
 
 def encode_text(text: str) -> bytes:
@@ -75,6 +83,16 @@ def encode_text(text: str) -> bytes:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         raise _parse_error("The surrogate pair in string is invalid.") from None
+
+
+def encode_texts(texts: list[str]) -> list[bytes]:
+    """`encode_text` of each. One call for all takes a third of the time."""
+    try:
+        encoded = "\0".join(texts).encode("utf-8", "surrogateescape").split(b"\0")
+    except UnicodeEncodeError:
+        encoded = []
+    # Texts that hold the separator, or that cannot be encoded, are taken one by one.
+    return encoded if len(encoded) == len(texts) else [encode_text(text) for text in texts]
 
 
 def type_name(value: Any) -> str:
@@ -114,6 +132,17 @@ def _pieces(value: Any, level: int) -> Iterator[str]:
         yield "]"
     else:
         yield json.dumps(value, ensure_ascii=False)
+
+
+def _decode(text: str, start: int) -> Any:
+    try:
+        return _DECODER.raw_decode(text, start)[0]
+    except json.JSONDecodeError as error:
+        if not text.startswith(("Inf", "-Inf"), error.pos):
+            raise
+    # The decoder knows the long form only. Few clients write the short one: this way it costs the others nothing.
+    long = _STRING_OR_INF.sub(lambda match: match[0] if match[0][0] == '"' else "Infinity", text)
+    return _DECODER.raw_decode(long, start)[0]
 
 
 def _first_wins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

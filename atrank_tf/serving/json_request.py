@@ -1,4 +1,6 @@
-"""JSON of a predict request -> tensors, in row (`instances`) and in columnar (`inputs`) form.
+"""JSON of a request: which signature it names, and the tensors of a predict request.
+
+A predict request has a row form (`instances`) and a columnar form (`inputs`).
 
 The contract is TensorFlow Serving's, error texts included. Lists must be rectangular; shapes are not compared with the
 signature, the graph decides.
@@ -12,7 +14,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from atrank_tf.serving.errors import Code, ServingError
-from atrank_tf.serving.json_parser import debug_string, parse_object
+from atrank_tf.serving.json_parser import debug_string, format_error, parse_object
 from atrank_tf.serving.json_tensor import Column, is_base64
 
 
@@ -24,8 +26,8 @@ class Format(enum.Enum):
 
 
 @dataclasses.dataclass(frozen=True)
-class PredictRequest:
-    """A parsed body whose tensors are not read yet: their dtypes come from the signature that it names.
+class Request:
+    """A parsed body of a predict, classify or regress call; what it carries is not read yet.
 
     Attributes:
       document: dict. The whole JSON object.
@@ -36,8 +38,8 @@ class PredictRequest:
     signature_name: str
 
 
-def read_request(body: bytes) -> PredictRequest:
-    """Parses a predict body as far as it can be read without a model.
+def read_request(body: bytes) -> Request:
+    """Parses a body as far as it can be read without a model and whatever the method.
 
     Raises:
       ServingError: INVALID_ARGUMENT, for a body that is not a JSON object and a `signature_name` that is not a string.
@@ -45,11 +47,11 @@ def read_request(body: bytes) -> PredictRequest:
     document = parse_object(body)
     name = document.get("signature_name", "")
     if not isinstance(name, str):
-        raise _format_error(document, "not formatted correctly. 'signature_name' key must be a string value.")
-    return PredictRequest(document, name or "serving_default")
+        raise format_error(document, "not formatted correctly. 'signature_name' key must be a string value.")
+    return Request(document, name or "serving_default")
 
 
-def read_tensors(request: PredictRequest, inputs: Mapping[str, str]) -> tuple[Format, dict[str, NDArray[Any]]]:
+def read_tensors(request: Request, inputs: Mapping[str, str]) -> tuple[Format, dict[str, NDArray[Any]]]:
     """Reads the tensors of a request.
 
     Args:
@@ -68,15 +70,15 @@ def read_tensors(request: PredictRequest, inputs: Mapping[str, str]) -> tuple[Fo
     if not inputs:
         raise _invalid(f"Failed to get input map for signature: {request.signature_name}")
     if "instances" in document and "inputs" in document:
-        raise _format_error(
+        raise format_error(
             document, "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist "
         )
     if "instances" in document:
         instances = document["instances"]
         if not isinstance(instances, list):
-            raise _format_error(document, "Expecting 'instances' to be an list/array")
+            raise format_error(document, "Expecting 'instances' to be an list/array")
         if not instances:
-            raise _format_error(document, "No values in 'instances' array")
+            raise format_error(document, "No values in 'instances' array")
         return Format.ROW, _read_rows(instances, inputs)
     if "inputs" in document:
         return Format.COLUMNAR, _read_columns(document["inputs"], inputs)
@@ -143,10 +145,6 @@ def _is_object(value: Any) -> bool:
 
 def _invalid(message: str) -> ServingError:
     return ServingError(Code.INVALID_ARGUMENT, message)
-
-
-def _format_error(document: Mapping[str, Any], what: str) -> ServingError:
-    return _invalid(f"JSON Value: {debug_string(document)} {what}")
 
 
 def _item_error(where: str, error: ServingError) -> ServingError:

@@ -1,29 +1,18 @@
-"""Tensors -> JSON of a predict response, number for number as TensorFlow Serving writes it.
+"""What a model gave -> JSON of a response, in TensorFlow Serving's forms.
 
 Only the blanks between tokens differ: one row of numbers is one line here too, but nothing is indented.
 """
 
-import base64
 import json
 import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from atrank_tf.serving.errors import Code, ServingError
 from atrank_tf.serving.json_request import Format
-
-_CONTRACT_NAMES = {"float16": "half", "float32": "float", "float64": "double", "object": "string"}
-
-# dtype -> digits that are tried first, and digits that always give the number back.
-_DIGITS = {"float": (6, 9), "double": (15, 17)}
-
-# Names of the dtypes that a REST client can be sent, as `tensorflow::DataTypeString` spells them.
-WRITABLE = frozenset(
-    {"bool", "string", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", *_DIGITS}
-)
+from atrank_tf.serving.json_tokens import tokens
 
 
 def write_predict_response(outputs: Mapping[str, NDArray[Any]], form: Format) -> bytes:
@@ -52,6 +41,42 @@ def write_predict_response(outputs: Mapping[str, NDArray[Any]], form: Format) ->
     return text.encode("utf-8", "surrogateescape")
 
 
+def write_classifications(labels: NDArray[Any], scores: NDArray[Any]) -> bytes:
+    """Writes the body of a classify response.
+
+    Args:
+      labels: object array of bytes [N, K].
+      scores: float32 [N, K].
+
+    Returns:
+      `{"results": [[["<label>", <score>], ...], ...]}`, UTF-8.
+
+    Raises:
+      ServingError: INVALID_ARGUMENT where N is 0.
+    """
+    if not scores.shape[0]:
+        raise ServingError(Code.INVALID_ARGUMENT, "Cannot convert empty ClassificationResults to JSON")
+    pairs = [f"[{label}, {score}]" for label, score in zip(tokens(labels), tokens(scores), strict=True)]
+    return f'{{"results": {_nest(pairs, scores.shape, 0)[0]}}}'.encode("utf-8", "surrogateescape")
+
+
+def write_regressions(values: NDArray[Any]) -> bytes:
+    """Writes the body of a regress response.
+
+    Args:
+      values: float32 [N].
+
+    Returns:
+      `{"results": [<value>, ...]}`, UTF-8.
+
+    Raises:
+      ServingError: INVALID_ARGUMENT where N is 0.
+    """
+    if not values.shape[0]:
+        raise ServingError(Code.INVALID_ARGUMENT, "Cannot convert empty RegressionResults to JSON")
+    return f'{{"results": [{", ".join(tokens(values))}]}}'.encode()
+
+
 def _rows(outputs: Mapping[str, NDArray[Any]]) -> list[str]:
     batch = None
     for name, array in outputs.items():
@@ -78,46 +103,7 @@ def _nest(tokens: list[str], shape: tuple[int, ...], outer: int) -> list[str]:
 
 
 def _tokens(name: str, array: NDArray[Any]) -> list[str]:
-    dtype = "string" if array.dtype.kind in "SU" else _CONTRACT_NAMES.get(array.dtype.name, array.dtype.name)
-    if dtype not in WRITABLE:
-        raise ServingError(Code.INVALID_ARGUMENT, f"Failed to write JSON value for tensor type: {dtype}")
-    flat = array.reshape(-1)
-    if dtype in _DIGITS:
-        return _decimals(flat, *_DIGITS[dtype])
-    values = flat.tolist()
-    if dtype == "bool":
-        return ["true" if value else "false" for value in values]
-    if dtype == "string":
-        return [_string(value, name.endswith("_bytes")) for value in values]
-    return [str(value) for value in values]
-
-
-def _decimals(flat: NDArray[Any], short: int, full: int) -> list[str]:
-    values = flat.tolist()
-    tokens = [f"{value:.{short}g}" for value in values]
-    # Rounding up the short form of the largest numbers may overflow: it does not round-trip, and that is the answer.
-    with np.errstate(over="ignore"):
-        read_back = np.array([float(token) for token in tokens], dtype=np.float64).astype(flat.dtype)
-    for index in np.flatnonzero(read_back != flat).tolist():
-        value = values[index]
-        if math.isfinite(value):
-            tokens[index] = f"{value:.{full}g}"
-    return [_finish(token) for token in tokens]
-
-
-def _finish(token: str) -> str:
-    if token.endswith(("inf", "nan")):
-        return {"inf": "Infinity", "-inf": "-Infinity"}.get(token, "NaN")
-    # A list of whole numbers must not read back as integers.
-    return token if "." in token or "e" in token else f"{token}.0"
-
-
-def _string(value: bytes | str, as_base64: bool) -> str:
-    data = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
-    if as_base64:
-        return f'{{"b64": "{base64.b64encode(data).decode("ascii")}"}}'
-    # A string that is not UTF-8 is sent as it is, as TensorFlow Serving does: `_bytes` is the form for those.
-    return json.dumps(data.decode("utf-8", "surrogateescape"), ensure_ascii=False)
+    return tokens(array, as_base64=name.endswith("_bytes"))
 
 
 def _object(members: Mapping[str, str]) -> str:

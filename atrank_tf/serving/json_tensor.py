@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atrank_tf.serving.errors import Code, ServingError
-from atrank_tf.serving.json_parser import debug_string, encode_text, type_name
+from atrank_tf.serving.json_parser import debug_string, encode_text, encode_texts, format_error, type_name
 
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 _DECIMALS = {"float": np.float32, "double": np.float64}
@@ -117,7 +117,7 @@ def _flatten(value: Any, level: int, shape: list[int], dtype: str, out: list[Any
             f"Encountered list at unexpected size: {len(value)} at level: {level} expected size: {shape[level]}"
         )
     if level == len(shape) - 1 and value and _all_fit(value, dtype):
-        out.extend(map(encode_text, value) if dtype == "string" else value)
+        out.extend(encode_texts(value) if dtype == "string" else value)
         return
     for item in value:
         _flatten(item, level + 1, shape, dtype, out)
@@ -134,7 +134,7 @@ def _all_fit(values: list[Any], dtype: str) -> bool:
 
 def _convert(value: Any, dtype: str) -> Any:
     if dtype == "string" and isinstance(value, dict):
-        return _decode_base64(value)
+        return decode_base64(value)
     if dtype not in READABLE and not isinstance(value, dict):
         raise ServingError(Code.UNIMPLEMENTED, f"Conversion of JSON Value: {debug_string(value)} to type: {dtype}")
     if not _all_fit([value], dtype):
@@ -142,9 +142,14 @@ def _convert(value: Any, dtype: str) -> Any:
     return encode_text(value) if dtype == "string" else value
 
 
-def _decode_base64(value: dict[str, Any]) -> bytes:
+def decode_base64(value: dict[str, Any]) -> bytes:
+    """The bytes of `{"b64": "<text>"}`; padding is optional.
+
+    Raises:
+      ServingError: INVALID_ARGUMENT for another object, or a text that is not in the standard alphabet.
+    """
     if not is_base64(value):
-        raise _invalid(f"JSON Value: {debug_string(value)} not formatted correctly for base64 data")
+        raise format_error(value, "not formatted correctly for base64 data")
     text = value["b64"].rstrip("=")
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)

@@ -6,8 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from atrank_tf.serving.json_response import WRITABLE
 from atrank_tf.serving.json_tensor import READABLE
+from atrank_tf.serving.json_tokens import WRITABLE
 from atrank_tf.serving.loader import TensorInfo, read_meta_graph, tensor_info
 
 _DEFAULT = "serving_default"

@@ -1,165 +1,176 @@
-"""The embedded HTTP server: the REST contract of TensorFlow Serving on aiohttp, for one model.
-
-Needs the extra `serving`. The event loop only moves bytes: JSON and the model run in a pool of threads.
-"""
+"""The embedded HTTP server: the REST contract of TensorFlow Serving on aiohttp. Needs the extra `serving`."""
 
 import asyncio
+import functools
+import logging
 import signal
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import quote
 
-from absl import logging
+from absl import logging as absl_logging
 
-from atrank_tf.serving.errors import Code, ServingError
-from atrank_tf.serving.rest_api import RestApi, RestResponse, error_response
+from atrank_tf.serving.config_files import ModelConfig
+from atrank_tf.serving.metrics import Metrics
+from atrank_tf.serving.rest_api import RestApi
 from atrank_tf.serving.served_model import ServedModel
+from atrank_tf.serving.served_models import ServedModels
+from atrank_tf.serving.server_settings import ServerSettings
 
 try:
     from aiohttp import web
+    from aiohttp.http_exceptions import HttpProcessingError
+
+    from atrank_tf.serving.http_handler import HttpHandler
 except ImportError as error:
     raise ImportError("The embedded server needs aiohttp. Install it with: pip install 'atrank-tf[serving]'") from error
 
-DEFAULT_PORT = 8501
-MAX_BODY_BYTES = 64 * 1024 * 1024
-NUM_THREADS = 8
+_HANDLER = web.AppKey("handler", HttpHandler)
+
+ReadConfig = Callable[[], Sequence[ModelConfig]]
 
 # A shutdown waits this long for calls on their way: less than container managers wait before they kill (30 s, 10 s).
 _SHUTDOWN_SECONDS = 9.0
 
-# Outside of /v1/ TensorFlow Serving's HTTP library answers, in HTML.
-_NOT_FOUND_PAGE = "<html><head><title>404 Not Found</title></head><body><h1>Not Found</h1></body></html>\n"
-
 
 def make_app(
-    model: ServedModel,
+    models: ServedModels | ServedModel,
+    settings: ServerSettings | None = None,
     *,
-    poll_seconds: float = 1.0,
-    max_body_bytes: int = MAX_BODY_BYTES,
-    num_threads: int = NUM_THREADS,
+    metrics: Metrics | None = None,
+    read_config: ReadConfig | None = None,
 ) -> web.Application:
-    """The aiohttp application that serves a model; it looks for new versions while it runs, and closes the model.
+    """The aiohttp application that serves models; it looks for new versions while it runs, and closes the models.
 
     Args:
-      model: started already, so that the port opens when the model is ready.
-      poll_seconds: seconds between two looks at the base path. Defaults to 1.
-      max_body_bytes: longest request body, after decompression; longer ones get 413. Defaults to 64 MiB.
-      num_threads: requests that are worked on at once; more wait. Defaults to 8.
-
-    Raises:
-      ValueError: for a number that is not positive.
+      models: started already, so that the port opens when they are ready.
+      settings: what a person may choose; host and port are the runner's business. Defaults to the
+        defaults.
+      metrics: counts the calls, and is what the metrics page shows. Defaults to new ones.
+      read_config: reads the model config file, every `settings.config_poll_seconds`. Defaults to no such file.
     """
-    for name, value in (
-        ("poll_seconds", poll_seconds),
-        ("max_body_bytes", max_body_bytes),
-        ("num_threads", num_threads),
-    ):
-        if not value > 0:
-            raise ValueError(f"{name} must be positive. Received: {name}={value}.")
-    api = RestApi(model)
-    workers = ThreadPoolExecutor(num_threads, thread_name_prefix="atrank-rest")
+    models, settings, metrics = ServedModels.of(models), settings or ServerSettings(), metrics or Metrics()
+    api = RestApi(models, metrics=metrics, max_candidates=settings.max_candidates)
+    app = web.Application(
+        client_max_size=settings.max_body_bytes,
+        handler_args={
+            "access_log": None,
+            "auto_decompress": False,  # the handler inflates by the contract's rules
+            "debug": False,  # else aiohttp tells clients of tracebacks
+            "handler_cancellation": True,  # nobody needs the answer to a client that is gone
+            "logger": _http_logger(),
+        },
+    )
+    app[_HANDLER] = HttpHandler(api, metrics, settings)
+    app.router.add_route("*", "/{path:.*}", app[_HANDLER].answer)
 
-    async def handle(request: web.Request) -> web.Response:
-        path = request.raw_path
-        if not path.lower().startswith("/v1/"):
-            return web.Response(status=404, text=_NOT_FOUND_PAGE, content_type="text/html")
-        try:
-            body = await _read_body(request)
-        except web.HTTPRequestEntityTooLarge:
-            message = f"Request body is longer than {max_body_bytes} bytes"
-            too_large = error_response(ServingError(Code.INVALID_ARGUMENT, message))
-            return _http(RestResponse(413, too_large.body))
-        loop = asyncio.get_running_loop()
-        return _http(await loop.run_in_executor(workers, api.answer, request.method, path, body))
-
-    async def run_model(_: web.Application) -> AsyncIterator[None]:
+    async def run_models(app: web.Application) -> AsyncIterator[None]:
         # A thread of its own: loading a version takes long, and must not wait for requests nor they for it.
-        poller = ThreadPoolExecutor(1, thread_name_prefix="atrank-versions")
-        polling = asyncio.create_task(_poll(model, poller, poll_seconds))
+        loader = ThreadPoolExecutor(1, thread_name_prefix="atrank-versions")
+        watching = [asyncio.create_task(_repeat(settings.poll_seconds, loader, models.refresh))]
+        if read_config:
+            reload = functools.partial(_reload, models, read_config)
+            watching.append(asyncio.create_task(_repeat(settings.config_poll_seconds, loader, reload)))
         yield
-        polling.cancel()
-        await asyncio.gather(polling, return_exceptions=True)
-        for pool in (poller, workers):
-            await asyncio.to_thread(pool.shutdown, cancel_futures=True)
-        await asyncio.to_thread(model.close)
+        for task in watching:
+            task.cancel()
+        await asyncio.gather(*watching, return_exceptions=True)
+        await asyncio.to_thread(loader.shutdown, cancel_futures=True)
+        await asyncio.to_thread(app[_HANDLER].close)
+        await asyncio.to_thread(models.close)
 
-    app = web.Application(client_max_size=max_body_bytes)
-    app.router.add_route("*", "/{path:.*}", handle)
-    app.cleanup_ctx.append(run_model)
+    app.cleanup_ctx.append(run_models)
     return app
 
 
 def serve(
-    model: ServedModel,
+    models: ServedModels | ServedModel,
+    settings: ServerSettings | None = None,
     *,
-    host: str = "127.0.0.1",
-    port: int = DEFAULT_PORT,
-    poll_seconds: float = 1.0,
-    max_body_bytes: int = MAX_BODY_BYTES,
-    num_threads: int = NUM_THREADS,
-    on_ready: Callable[[str], None] | None = None,
+    metrics: Metrics | None = None,
+    read_config: ReadConfig | None = None,
+    on_ready: Callable[[list[str]], None] | None = None,
 ) -> None:
-    """Loads a model and serves it until SIGINT or SIGTERM; calls on their way get 9 seconds to be answered first.
+    """Loads models and serves them until SIGINT or SIGTERM; calls on their way get 9 seconds to be answered first.
 
     Call it in the main thread.
 
     Args:
-      model: not started yet; closed in the end.
-      host: address to bind. Defaults to 127.0.0.1: there is no access control, so opening it up is a decision.
-      port: TCP port. Defaults to 8501; 0 takes a free one.
-      poll_seconds: see `make_app`.
-      max_body_bytes: see `make_app`.
-      num_threads: see `make_app`.
-      on_ready: called once with the URL of the model when requests are answered. Defaults to nothing.
+      models: not started yet; closed in the end.
+      settings: what a person may choose. Defaults to the defaults.
+      metrics: see `make_app`.
+      read_config: see `make_app`.
+      on_ready: called once with the URL of each model when requests are answered. Defaults to nothing.
 
     Raises:
-      FileNotFoundError: no version folder.
-      ValueError: the newest version cannot be loaded, or a number is not positive.
+      FileNotFoundError: a model without a version folder.
+      ValueError: a model of which no version can be loaded.
       OSError: the port cannot be bound.
     """
-    app = make_app(model, poll_seconds=poll_seconds, max_body_bytes=max_body_bytes, num_threads=num_threads)
-    model.start()
-    asyncio.run(_serve(app, model.name, host, port, on_ready))
+    models, settings = ServedModels.of(models), settings or ServerSettings()
+    app = make_app(models, settings, metrics=metrics, read_config=read_config)
+    models.start()
+    asyncio.run(_serve(app, models, settings, on_ready))
 
 
-async def _serve(app: web.Application, name: str, host: str, port: int, on_ready: Callable[[str], None] | None) -> None:
+async def _serve(
+    app: web.Application,
+    models: ServedModels,
+    settings: ServerSettings,
+    on_ready: Callable[[list[str]], None] | None,
+) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
+    runner = web.AppRunner(app, shutdown_timeout=_SHUTDOWN_SECONDS)
     await runner.setup()
+    site = web.TCPSite(runner, settings.host, settings.port)
     try:
-        await web.TCPSite(runner, host, port).start()
+        await site.start()
         if on_ready:
-            bound_host, bound_port = runner.addresses[0][:2]
-            shown = f"[{bound_host}]" if ":" in bound_host else bound_host
-            on_ready(f"http://{shown}:{bound_port}/v1/models/{name}")
+            host, port = runner.addresses[0][:2]
+            shown = f"[{host}]" if ":" in host else host
+            on_ready([f"http://{shown}:{port}/v1/models/{quote(name, safe='')}" for name in models.names])
         await stop.wait()
+        await site.stop()
+        await _drain(app[_HANDLER])
     finally:
         await runner.cleanup()
 
 
-async def _poll(model: ServedModel, thread: ThreadPoolExecutor, seconds: float) -> None:
+async def _drain(handler: HttpHandler) -> None:
+    """Waits for requests whose bodies are on their way: aiohttp's own shutdown stops reading them."""
+    handler.draining = True
+    give_up = time.monotonic() + _SHUTDOWN_SECONDS
+    while handler.in_flight and time.monotonic() < give_up:
+        await asyncio.sleep(0.01)
+
+
+async def _repeat(seconds: float, thread: ThreadPoolExecutor, work: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
-    while True:
+    while seconds:
         await asyncio.sleep(seconds)
-        await loop.run_in_executor(thread, _refresh, model)
+        await loop.run_in_executor(thread, work)
 
 
-def _refresh(model: ServedModel) -> None:
+def _reload(models: ServedModels, read_config: ReadConfig) -> None:
     try:
-        model.refresh()
-    except Exception:  # a base path that cannot be read now may be readable at the next look
-        logging.exception("Model %s: looking for new versions failed.", model.name)
+        configs = read_config()
+    except (OSError, ValueError) as error:
+        absl_logging.error("The models stay as they are: %s", error)
+    else:
+        models.configure(configs)
 
 
-async def _read_body(request: web.Request) -> bytes:
-    try:
-        return await request.read()
-    except web.RequestPayloadError:
-        # By contract a body that cannot be decompressed is an empty one.
-        return b""
+def _http_logger() -> logging.Logger:
+    """aiohttp's logger, without the tracebacks that it writes for requests that are no HTTP."""
+    logger = logging.getLogger("aiohttp.server")
+    if _is_no_client_fault not in logger.filters:
+        logger.addFilter(_is_no_client_fault)
+    return logger
 
 
-def _http(response: RestResponse) -> web.Response:
-    return web.Response(status=response.status, body=response.body, content_type="application/json")
+def _is_no_client_fault(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))

@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from atrank_tf.data import RawValues
-from atrank_tf.models import Ranker
-from atrank_tf.schema import SECONDS
+from atrank_tf.models import Ranker, TimelineATRank
+from atrank_tf.schema import SECONDS, Ties
 from atrank_tf.serving.example_request import parse_requests
 from atrank_tf.serving.raw_inputs import RawInputs, candidate_signature, history_signature, request_signature
 
@@ -28,11 +28,9 @@ class Signatures:
         values: the raw values behind its rows.
 
     Attributes:
-        functions: name -> (function, name of each input -> `tf.TensorSpec`).
+        functions: name -> traced `tf.function` of a dict of raw tensors.
         resources: the hash tables that the functions use.
     """
-
-    functions: dict[str, tuple[Function, dict[str, Any]]]
 
     def __init__(self, model: Ranker, values: RawValues) -> None:
         self._model = model
@@ -42,14 +40,17 @@ class Signatures:
         self._scorers = {task: model.scorer(task) for task in model.tasks}
         self._weights = _fingerprint(model)
         self.resources = self._raw.tables
-        first = model.tasks[0]
-        self.functions = {DEFAULT: self._score(first), "encode_user": self._encode_user()}
+        self.functions = {"encode_user": _traced(*self._encode_user())}
         for task in model.tasks:
-            self.functions[task] = self._score(task)
-            self.functions[f"rank_{task}"] = self._rank(task)
-            self.functions[f"score_candidates_{task}"] = self._score_candidates(task)
-        self.functions["rank"] = self._rank(first)
-        self.functions["score_candidates"] = self._score_candidates(first)
+            self.functions[task] = _traced(*self._score(task))
+            self.functions[f"rank_{task}"] = _traced(*self._rank(task))
+            self.functions[f"score_candidates_{task}"] = _traced(*self._score_candidates(task))
+        if isinstance(model, TimelineATRank):
+            self.functions["encode_timeline"] = _traced(*self._encode_timeline(model))
+            self.functions["append_behaviors"] = _traced(*self._append_behaviors(model))
+        first = model.tasks[0]
+        for name, kind in ((DEFAULT, ""), ("rank", "rank_"), ("score_candidates", "score_candidates_")):
+            self.functions[name] = self.functions[f"{kind}{first}"]
 
     def _score(self, task: str) -> tuple[Function, dict[str, Any]]:
         def score(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,9 +74,49 @@ class Signatures:
             now = raw["now"]
             memory = self._encoder(self._raw.history(raw), training=False)
             memory["memory"] = tf.cast(memory["memory"], tf.float32)
-            return memory | {"encoded_at": now, "weights": tf.fill(tf.shape(now), tf.constant(self._weights, tf.int64))}
+            return memory | self._stamps(now)
 
         return encode_user, history_signature(self._schema)
+
+    def _encode_timeline(self, model: TimelineATRank) -> tuple[Function, dict[str, Any]]:
+        def encode_timeline(raw: Mapping[str, Any]) -> dict[str, Any]:
+            now = raw["now"]
+            memory = model.append(model.empty_memory(tf.shape(now)[0]), self._raw.history(raw))
+            return memory | self._stamps(now)
+
+        return encode_timeline, history_signature(self._schema)
+
+    def _append_behaviors(self, model: TimelineATRank) -> tuple[Function, dict[str, Any]]:
+        empty = model.empty_memory(1)
+        shapes = {name: [None if size in (0, 1) else size for size in value.shape] for name, value in empty.items()}
+        memory = {name: tf.TensorSpec(shapes[name], value.dtype, name) for name, value in empty.items()}
+        moments = {name: tf.TensorSpec([None], tf.int64, name) for name in ("encoded_at", "weights")}
+
+        def append_behaviors(raw: Mapping[str, Any]) -> dict[str, Any]:
+            history = self._raw.history(raw)
+            checks = [*self._memory_checks(raw, reads_time=True), self._newer(raw, history)]
+            with tf.control_dependencies(checks):
+                known = {name: tf.identity(raw[name]) for name in memory}
+            return model.append(known, history) | self._stamps(raw["now"])
+
+        return append_behaviors, {**history_signature(self._schema), **memory, **moments}
+
+    def _newer(self, raw: Mapping[str, Any], history: Mapping[str, Any]) -> Any:
+        """A behavior changes those of its own moment too, unless the log's order counts and all are of one group."""
+        groups = self._schema.groups
+        new = tf.concat([history[f"{name}_timestamp"] for name in groups], axis=1)
+        first = tf.reduce_min(tf.where(new > 0, new, tf.int64.max), axis=1)
+        last = tf.reduce_max(tf.concat([raw["timestamp"], tf.zeros_like(raw["timestamp"][:, :1])], axis=1), axis=1)
+        ordered = len(groups) == 1 and any(task.ties is Ties.ORDERED for task in self._schema.tasks.values())
+        fits = first >= last if ordered else first > last
+        message = (
+            "Expected behaviors newer than those in the memory; else encode the whole. Received first new, last old:"
+        )
+        return tf.debugging.Assert(tf.reduce_all(fits), [message, first, last])
+
+    def _stamps(self, now: Any) -> dict[str, Any]:
+        """What tells a memory's moment and weights."""
+        return {"encoded_at": now, "weights": tf.fill(tf.shape(now), tf.constant(self._weights, tf.int64))}
 
     def _score_candidates(self, task: str) -> tuple[Function, dict[str, Any]]:
         scorer = self._scorers[task]
@@ -117,6 +158,12 @@ class Signatures:
                 tf.debugging.Assert(tf.reduce_all(age < most), [f"{message} Received now - encoded_at:", age])
             )
         return checks
+
+
+def _traced(function: Function, inputs: dict[str, Any]) -> Any:
+    traced = tf.function(function, input_signature=[inputs])
+    traced.get_concrete_function()
+    return traced
 
 
 def _fingerprint(model: Ranker) -> int:

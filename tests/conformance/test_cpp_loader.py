@@ -88,7 +88,7 @@ class CppSession:
         self._check()
 
     def run(self, feeds: Mapping[str, NDArray[Any]], fetch: str) -> NDArray[Any]:
-        """Runs the graph, everything by tensor name; strings as arrays of kind `S`."""
+        """Runs the graph, everything by tensor name; strings as arrays of kind `S` or of bytes."""
         places = (Output * len(feeds))(*map(self._place, feeds))
         values = (_pointer * len(feeds))(*map(self._to_tensor, feeds.values()))
         results = (_pointer * 1)()
@@ -105,7 +105,7 @@ class CppSession:
         return Output(found, int(index))
 
     def _to_tensor(self, value: NDArray[Any]) -> Any:
-        is_text = value.dtype.kind == "S"
+        is_text = value.dtype.kind in "SO"
         size = TSTRING_BYTES * value.size if is_text else value.nbytes
         shape = (ctypes.c_int64 * value.ndim)(*value.shape)
         dtype = tf.dtypes.as_dtype(value.dtype).as_datatype_enum
@@ -132,7 +132,7 @@ class CppSession:
 
 
 def answer(saved_model_dir: str, asked: str, answered: str) -> None:
-    """Runs every signature without XLA: `<signature>/<input>` of one .npz file -> `<signature>` of another."""
+    """Runs every signature without XLA: `<signature>/<input>` of one .npz file -> `<signature>/<output>` of another."""
     library = c_library()
     getattr(library, DISABLE_XLA)()
     session = CppSession(library, saved_model_dir)
@@ -140,9 +140,16 @@ def answer(saved_model_dir: str, asked: str, answered: str) -> None:
     with np.load(asked) as given:
         for name, signature in read_meta_graph(saved_model_dir).signature_def.items():
             if signature.inputs:  # The init op, listed as a signature too, has none.
-                feeds = {info.name: given[f"{name}/{key}"] for key, info in signature.inputs.items()}
-                found[name] = session.run(feeds, signature.outputs["scores"].name)
+                feeds = {info.name: _bytes(key, given[f"{name}/{key}"]) for key, info in signature.inputs.items()}
+                for key, info in signature.outputs.items():
+                    if info.dtype != tf.string.as_datatype_enum:
+                        found[f"{name}/{key}"] = session.run(feeds, info.name)
     np.savez(answered, **found)
+
+
+def _bytes(name: str, value: NDArray[Any]) -> NDArray[Any]:
+    """Examples travel as hexadecimal digits: arrays of kind `S` lose zeros at the end."""
+    return np.array([bytes.fromhex(each) for each in value.tolist()], object) if name == "examples" else value
 
 
 def _ask(saved_model_dir: str, asked: Mapping[str, Mapping[str, NDArray[Any]]], folder: Path) -> dict[str, Any]:
@@ -163,33 +170,47 @@ def _ask(saved_model_dir: str, asked: Mapping[str, Mapping[str, NDArray[Any]]], 
         return dict(answered)
 
 
-def _raw_request() -> Callable[..., dict[str, NDArray[Any]]]:
+def _signature_tests() -> Any:
     spec = importlib.util.spec_from_file_location("test_signatures", ROOT / "tests/serving/test_signatures.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.raw_request
+    return module
 
 
-def test_5_tensorflow_servings_loader_scores_as_keras_without_xla(
+def test_5_tensorflow_servings_loader_answers_every_signature_without_xla(
     make_model: Callable[..., Ranker], records: Records, tmp_path: Path
 ) -> None:
     keras.utils.set_random_seed(5)
-    model, rng, raw_request = make_model(), np.random.default_rng(5), _raw_request()
+    model, rng, signatures = make_model(), np.random.default_rng(5), _signature_tests()
     for weight in model.trainable_weights:
         weight.assign(weight + rng.normal(scale=0.2, size=weight.shape))
     export = export_savedmodel(model, RawValues.of(records), str(tmp_path / "export"))
-    tasks = {"serving_default": "next_purchase", "next_purchase": "next_purchase", "next_redemption": "next_redemption"}
-    batches = [inputs for inputs, *_ in requests(records, "test").as_numpy_iterator()]
-    rows = {name: next(b for b in batches if b[f"{task}_candidates"].shape[1]) for name, task in tasks.items()}
-    asked = {name: raw_request(records, tasks[name], inputs) for name, inputs in rows.items()}
-    assert {value.dtype.kind for raw in asked.values() for value in raw.values()} == set("Oif")
+    here = LoadedModel(export)
+    asked: dict[str, dict[str, NDArray[Any]]] = {}
+    for task in ("next_redemption", "next_purchase"):  # The first task of the model last: its requests are the default.
+        raw, real = signatures.whole_request(records, task)
+        known = raw | here.run("encode_user", {name: raw[name] for name in here.signatures["encode_user"].inputs})
+        known |= {"examples": signatures.examples(raw, real, task)}
+        for name in (task, f"rank_{task}", f"score_candidates_{task}"):
+            asked[name] = {key: known[key] for key in here.signatures[name].inputs}
+    for name in ("serving_default", "rank", "score_candidates", "encode_user"):
+        asked[name] = {key: known[key] for key in here.signatures[name].inputs}
+    expected = {name: here.run(name, inputs) for name, inputs in asked.items()}
+    for inputs in asked.values():
+        if "examples" in inputs:
+            inputs["examples"] = np.array([each.hex() for each in inputs["examples"]])
     answered = _ask(export, asked, tmp_path)
-    assert set(answered) == set(tasks)
-    for name, inputs in rows.items():
-        expected, real = np.asarray(model(inputs, training=False)[tasks[name]]), inputs[f"{tasks[name]}_candidates"] > 0
-        assert np.ptp(expected[real]) > 0.1 and answered[name].dtype == np.float32
-        np.testing.assert_allclose(answered[name][real], expected[real], rtol=1e-5, atol=1e-5)
+    assert {key.split("/")[0] for key in answered} == set(asked)
+    assert set(here.signatures) - set(asked) == {"__saved_model_init_op"}
+    for key, found in answered.items():
+        signature, output = key.split("/")
+        np.testing.assert_allclose(found, expected[signature][output], rtol=1e-5, atol=1e-5)
+    inputs, *_ = next(b for b in requests(records, "test").as_numpy_iterator() if b[0]["next_purchase_candidates"].size)
+    scores = np.asarray(model(inputs, training=False)["next_purchase"])
+    assert np.ptp(scores) > 0.1 and answered["serving_default/scores"].dtype == np.float32
+    np.testing.assert_allclose(answered["serving_default/scores"], scores, rtol=1e-5, atol=1e-5)
+    here.close()
 
 
 def test_what_asks_for_xla_loads_there_and_then_fails(tmp_path: Path) -> None:

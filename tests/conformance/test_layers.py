@@ -58,6 +58,8 @@ CASES = {
     ),
     "DotRanking": Case(layers.DotRanking(), {"read": _floats(B, N, D), "candidates": _floats(B, N, D)}),
     "Dropout": Case(layers.Dropout(0.5), {"inputs": _floats(B, T, D)}),
+    "ExpertGate": Case(layers.ExpertGate(), {"inputs": _floats(B, N, D), "experts": _floats(B, N, 3, D)}),
+    "Experts": Case(layers.Experts(3), {"inputs": _floats(B, N, D)}),
     "FeedForward": Case(layers.FeedForward(hidden=13), {"inputs": _floats(B, T, D)}),
     "FMRanking": Case(
         layers.FMRanking(),
@@ -83,6 +85,7 @@ CASES = {
         layers.TargetAttention(K, hidden=13),
         {"candidates": _floats(B, N, D), "memory": _floats(B, T, D), "memory_mask": MASK},
     ),
+    "TaskUncertainty": Case(layers.TaskUncertainty(B), {"losses": _floats(B), "present": MASK[:, 3]}),
     "TimeBias": Case(
         layers.TimeBias((1, 2, 4), num_spaces=K),
         {"now": np.full((B, N), 1_700_000_000), "timestamp": 1_700_000_000 - _ints(9, B, T)},

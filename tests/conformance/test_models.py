@@ -26,6 +26,11 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "atrank with two blocks": ("atrank", {"blocks": 2, "item_bias": False, "activation": "relu"}),
     "atrank without self-attention": ("atrank", {"blocks": 0, "ranking": ["dnn"]}),
     "atrank of one task": ("atrank", {"tasks": ["next_redemption"]}),
+    "atrank with shared experts, task tables and uncertainty": (
+        "atrank",
+        {"experts": "mmoe", "num_experts": 2, "task_tables": True, "task_uncertainty": True},
+    ),
+    "atrank with experts of its own": ("atrank", {"experts": "ple", "num_experts": 3}),
     "timeline atrank": ("timeline_atrank", {}),
     "timeline atrank of codes side by side": ("timeline_atrank", {"combine": "concat", "ranking": ["dot"]}),
     "bpr_mf": ("bpr_mf", {}),

@@ -11,6 +11,7 @@ import tensorflow as tf
 from atrank_tf.data import Records
 from atrank_tf.data.prepare import are_current, prepare
 from atrank_tf.data.summary import summary
+from atrank_tf.datasets import SOURCES
 from atrank_tf.schema import load_schema, schema_from_dict
 
 SPORTS = Path(__file__).parents[3] / "shared/data/amazon_sports"
@@ -360,8 +361,7 @@ def test_the_timelines_are_those_of_a_plain_computation(tmp_path, many_rows):
 def test_sports_records_agree_with_the_published_numbers(tmp_path):
     if not SPORTS.is_dir():
         pytest.skip(f"{SPORTS} is not here: it may not be distributed")
-    experiments = Path(__file__).parents[2] / "experiments"
-    schema = load_schema(str(experiments / "amazon_sports.schema.toml"))
+    schema = load_schema(SOURCES["amazon_reviews_2014/sports_and_outdoors"].schema)
     records = Records(prepare(str(SPORTS), schema, str(tmp_path / "records")).path)
     assert records.manifest["users"] == 35_598
     assert records.manifest["behaviors"] == {"review": 296_337}

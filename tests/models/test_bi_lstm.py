@@ -10,8 +10,8 @@ from atrank_tf.models.bi_lstm import bi_lstm
 
 def test_every_candidate_reads_the_final_states_of_both_directions() -> None:
     read = BiLSTM.make_reader(BiLSTMConfig(width=4))
-    memory = np.arange(1.0, 13.0).reshape(1, 3, 4)
-    found = read(np.zeros((1, 2, 4)), memory, np.array([[True, True, False]]))
+    memory = np.arange(1, 13, dtype=np.float32).reshape(1, 3, 4)
+    found = read(np.zeros((1, 2, 4), np.float32), memory, np.array([[True, True, False]]))
     # The forward half after the second behavior, the last; the backward half after the first.
     np.testing.assert_array_equal(np.asarray(found), [[[5.0, 6.0, 3.0, 4.0]] * 2])
 

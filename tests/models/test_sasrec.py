@@ -24,8 +24,8 @@ def test_a_behavior_sees_only_what_came_before_it(records: Any) -> None:
 
 def test_every_candidate_reads_the_state_of_the_newest_behavior() -> None:
     read = SASRec.make_reader(SASRecConfig())
-    memory = np.array([[[1.0, 8.0], [3.0, 2.0], [99.0, 99.0]]])
-    found = read(np.zeros((1, 2, 2)), memory, np.array([[True, True, False]]))
+    memory = np.array([[[1.0, 8.0], [3.0, 2.0], [99.0, 99.0]]], np.float32)
+    found = read(np.zeros((1, 2, 2), np.float32), memory, np.array([[True, True, False]]))
     np.testing.assert_array_equal(np.asarray(found), [[[3.0, 2.0], [3.0, 2.0]]])
 
 

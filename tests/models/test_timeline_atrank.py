@@ -7,8 +7,9 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from atrank_tf.data import Batching, timeline_batches
+from atrank_tf.data import Batching, requests, timeline_batches
 from atrank_tf.models import ATRankConfig, TimelineATRank
 from atrank_tf.schema import Schema, Ties
 
@@ -52,6 +53,50 @@ def _request(inputs: dict[str, Any], schema: Schema, row: int, moment: int) -> d
             if name.startswith(f"{task}_"):
                 found[name] = inputs[name][row : row + 1, moment]
     return found
+
+
+def _only(inputs: dict[str, Any], schema: Schema, chosen: dict[str, np.ndarray]) -> dict[str, Any]:
+    """The history inputs with only some behaviors left; padding where the others stood."""
+    names = {f"{group}_{column}": group for group in schema.groups for column in ("id", "action", "timestamp")}
+    found = {name: np.where(chosen[group], inputs[name], 0) for name, group in names.items()}
+    return {name: tf.constant(value) for name, value in {**found, "now": inputs["now"]}.items()}
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_5_behaviors_that_are_appended_to_a_memory_give_the_memory_of_the_whole_history(
+    model: TimelineATRank, records: Any, parts: int
+) -> None:
+    inputs, _, _, _ = next(requests(records, "test", tasks=["next_redemption"]).as_numpy_iterator())
+    groups = list(model.schema.groups)
+    moments = np.concatenate([inputs[f"{group}_timestamp"] for group in groups], axis=1)
+    ends = np.stack(
+        [
+            np.quantile(row[row > 0], np.linspace(0, 1, parts + 1)) if row.any() else np.zeros(parts + 1)
+            for row in moments
+        ]
+    )
+    ends[:, 0] = 0
+    memory = model.empty_memory(len(moments))
+    before = memory
+    for part in range(parts):
+        begin, end = ends[:, part, None], ends[:, part + 1, None]
+        times = {group: inputs[f"{group}_timestamp"] for group in groups}
+        chosen = {group: (time > begin) & (time <= end) for group, time in times.items()}
+        before, memory = memory, model.append(memory, _only(inputs, model.schema, chosen))
+    for name in ("memory", "keys", "values"):  # What was there stays as it was, to the bit.
+        old = before[name].numpy()
+        np.testing.assert_array_equal(memory[name].numpy()[..., : old.shape[-2], :], old)
+    everything = _only(inputs, model.schema, {group: inputs[f"{group}_timestamp"] > 0 for group in groups})
+    whole = model.encoder()(everything, training=False)
+    assert int(whole["mask"].numpy().sum()) == int(memory["mask"].numpy().sum()) > 100
+    scorer = model.scorer("next_redemption")
+    asked = [tensor.name for tensor in scorer.inputs]
+    expected, found = (
+        scorer({name: tf.constant({**inputs, **known}[name]) for name in asked}, training=False)["next_redemption"]
+        for known in (whole, memory)
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    assert expected.numpy().std() > 0.1
 
 
 def test_a_timeline_is_scored_as_its_moments_one_by_one(model: TimelineATRank, batches: list[Any]) -> None:

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from atrank_tf.serving.errors import Code, ServingError
-from atrank_tf.serving.json_parser import debug_string, encode_text, parse_object, type_name
+from atrank_tf.serving.json_parser import debug_string, encode_text, encode_texts, parse_object, type_name
 
 
 def test_first_of_equal_keys_wins_and_text_after_the_object_is_not_read():
@@ -14,6 +14,18 @@ def test_numbers_that_strict_json_lacks():
     parsed = parse_object(b'{"a": [NaN, Infinity, -Infinity]}')["a"]
     assert math.isnan(parsed[0])
     assert parsed[1:] == [math.inf, -math.inf]
+
+
+def test_the_short_form_of_infinity():
+    body = b'{"a": [Inf, -Inf, Infinity, "Inf", "\\"Inf"], "Inf": {"b": -Inf}}'
+    inf = math.inf
+    assert parse_object(body) == {"a": [inf, -inf, inf, "Inf", '"Inf'], "Inf": {"b": -inf}}
+
+
+@pytest.mark.parametrize("body", [b'{"a": Info}', b'{"a": -Inf', b'{"a": [Inf, no]}', b'{"a": xInf}', b'{"a": "Inf}'])
+def test_what_only_looks_like_infinity(body):
+    with pytest.raises(ServingError, match=r"^JSON Parse error: "):
+        parse_object(body)
 
 
 def test_byte_order_mark_is_skipped():
@@ -54,7 +66,14 @@ def test_nesting_does_not_crash(opening):
         parse_object(b'{"a":' + opening * 500_000)
 
 
+@pytest.mark.parametrize("texts", [[], [""], ["", ""], ["a", "\0", "b"], ["a\0b"], ["é", "x\udcff"], ["\0\0", ""]])
+def test_texts_are_encoded_together_as_they_are_one_by_one(texts):
+    assert encode_texts(texts) == [encode_text(text) for text in texts]
+
+
 def test_half_a_surrogate_pair_has_no_bytes():
+    with pytest.raises(ServingError, match="surrogate pair in string is invalid"):
+        encode_texts(["a", "\ud800"])
     with pytest.raises(ServingError, match="surrogate pair in string is invalid"):
         encode_text(parse_object(b'{"a": "\\ud800"}')["a"])
 

@@ -97,6 +97,22 @@ def test_calls_that_do_not_fit_the_signature(typed, signature, inputs, message):
     assert caught.value.code is Code.INVALID_ARGUMENT
 
 
+def test_a_run_ends_at_its_time_limit(tmp_path):
+    class Endless(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+        def count(self, x):
+            return {"y": tf.while_loop(lambda y: tf.reduce_all(y >= 0), lambda y: (y + 1,), (x,))[0]}
+
+    module = Endless()
+    tf.saved_model.save(module, str(tmp_path / "1"), signatures={"serving_default": module.count})
+    model = load(str(tmp_path / "1"), timeout_ms=100)
+    with pytest.raises(ServingError, match="Timed out") as caught:
+        model.run("serving_default", {"x": np.zeros(1, np.float32)})
+    assert caught.value.code is Code.DEADLINE_EXCEEDED
+    assert model.run("serving_default", {"x": np.full(1, -1, np.float32)})["y"].tolist() == [-1.0]
+    model.close()
+
+
 def test_many_threads_at_once(typed):
     def call(number):
         return typed.run("multiply", {"m": np.full((1, 2), number, np.float32)})["product"].tolist()

@@ -1,9 +1,10 @@
-import contextlib
 import json
+import time
 
 import pytest
 
 from atrank_tf.serving.errors import Code
+from atrank_tf.serving.loader import Signature, TensorInfo
 from atrank_tf.serving.rest_api import RestApi
 from atrank_tf.serving.served_model import ServedModel
 
@@ -46,8 +47,11 @@ def test_signature_and_version(api):
         ("typed:predict", {"inputs": {"word": ["a", "b"], "offset": [1, 2, 3]}}, 400, "Incompatible shapes"),
         ("other:predict", {"instances": [1]}, 404, "Servable not found for request: Latest(other)"),
         ("typed/versions/2:predict", {"instances": [1]}, 404, "Servable not found for request: Specific(typed, 2)"),
-        ("typed:classify", {"examples": [{}]}, 501, "classify is not implemented by this server"),
-        ("typed:regress", {"examples": [{}]}, 501, "regress is not implemented by this server"),
+        ("typed:classify", {"examples": [{}]}, 400, "Expected one input Tensor."),
+        ("typed:regress", {"signature_name": "multiply", "examples": [{}]}, 400, "No regression inputs found"),
+        ("other:classify", {"examples": [{}]}, 404, "Servable not found for request: Latest(other)"),
+        ("other:classify", {"examples": []}, 400, "'examples' value is an empty array"),
+        ("other/labels/a:predict", {"instances": [1]}, 400, "Unrecognized servable version label: a"),
     ],
 )
 def test_errors(api, path, request_body, status, message):
@@ -98,16 +102,44 @@ def test_metadata_of_models_that_are_not_there(api, path):
 
 
 def test_a_bug_is_a_500_that_says_nothing_of_the_code():
-    class Buggy:
-        name = "m"
-
-        @contextlib.contextmanager
+    class Buggy(ServedModel):
         def lease(self, version, label):
             raise KeyError("secret")
-            yield
 
-    response = RestApi(Buggy()).answer("POST", "/v1/models/m:predict", b'{"instances": [1]}')
+    response = RestApi(Buggy("m", "")).answer("POST", "/v1/models/m:predict", b'{"instances": [1]}')
     assert (response.status, json.loads(response.body)) == (500, {"error": "Internal error"})
+
+
+def test_nothing_is_answered_after_its_deadline(api):
+    body = b'{"inputs": {"word": ["a"], "offset": [1]}}'
+    for deadline, status in ((time.monotonic() - 1, 504), (time.monotonic() + 60, 200)):
+        response = api.answer("POST", "/v1/models/typed:predict", body, deadline=deadline)
+        assert response.status == status
+
+
+def test_too_many_candidates_are_refused(tmp_path):
+    class Ranker:
+        def signature(self, name):
+            return Signature({"buy_candidates": TensorInfo("b:0", "int64", (None, None))}, {})
+
+        def run(self, name, inputs):
+            return {"scores": inputs["buy_candidates"]}
+
+        def close(self):
+            pass
+
+    (tmp_path / "1").mkdir()
+    served = ServedModel("m", str(tmp_path), load=lambda path: Ranker())
+    served.start()
+    for count, status in ((6, 200), (7, 400)):
+        body = json.dumps({"inputs": [list(range(count))]}).encode()
+        answer = RestApi(served, max_candidates=6).answer("POST", "/v1/models/m:predict", body)
+        assert answer.status == status
+
+
+def test_the_subresource_is_metadata_in_small_letters(api):
+    response = api.answer("GET", "/v1/models/typed/METADATA", b"")
+    assert b"model_version_status" in response.body
 
 
 def test_a_path_that_is_not_utf8_can_be_told(api):

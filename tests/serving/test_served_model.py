@@ -4,9 +4,12 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+from atrank_tf.serving.config_files import ModelConfig
 from atrank_tf.serving.errors import Code, ServingError
 from atrank_tf.serving.loader import LoadedModel
-from atrank_tf.serving.served_model import ServedModel, VersionStatus
+from atrank_tf.serving.served_model import ServedModel
+from atrank_tf.serving.version_policy import All, Latest, Specific
+from atrank_tf.serving.version_status import VersionStatus
 
 
 class FakeModel:
@@ -37,7 +40,7 @@ def served(tmp_path, loaded):
         return loaded[-1]
 
     clock = iter(range(0, 10**6, 30))  # 30 s pass with each look at it
-    model = ServedModel("m", str(tmp_path), labels={"stable": 1}, load=load, max_retries=2, clock=lambda: next(clock))
+    model = ServedModel("m", str(tmp_path), load=load, max_retries=2, clock=lambda: next(clock))
     yield model
     model.close()
 
@@ -114,6 +117,7 @@ def test_a_version_stays_open_for_the_calls_that_use_it(served, tmp_path, loaded
             (tmp_path / "2").mkdir()
             served.refresh()
         assert not outer.closed
+        assert served.statuses()[1] == VersionStatus(1, "UNLOADING")
     assert outer.closed
     with served.lease() as (_, last):
         served.close()
@@ -185,6 +189,7 @@ def test_deleting_the_newest_version_goes_back_to_the_one_before(served, tmp_pat
 def test_versions_and_labels(served, tmp_path):
     (tmp_path / "1").mkdir()
     served.start()
+    served.configure(ModelConfig("m", str(tmp_path), labels={"stable": 1}))
     with served.lease(version=1) as (number, _):
         assert number == 1
     with served.lease(label="stable") as (number, _):
@@ -193,6 +198,109 @@ def test_versions_and_labels(served, tmp_path):
         pass
     with pytest.raises(ServingError, match=r"^Unrecognized servable version label: nope$"), served.lease(label="nope"):
         pass
+
+
+def served_with(tmp_path, numbers, **arguments):
+    for number in numbers:
+        (tmp_path / str(number)).mkdir()
+    model = ServedModel("m", str(tmp_path), load=FakeModel, **arguments)
+    model.start()
+    return model
+
+
+def available(model):
+    return [status.version for status in model.statuses() if status.state == "AVAILABLE"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "numbers"), [(Latest(2), [5, 3]), (All(), [5, 3, 1]), (Specific(frozenset({1, 5})), [5, 1])]
+)
+def test_several_versions_at_once(tmp_path, policy, numbers):
+    model = served_with(tmp_path, (1, 3, 5), policy=policy)
+    assert available(model) == numbers
+    assert number_served(model) == 5
+    for number in numbers:
+        with model.lease(number) as (found, loaded):
+            assert (found, loaded.name) == (number, str(number))
+    model.close()
+    assert available(model) == []
+
+
+def test_policies_are_followed_as_versions_come(tmp_path):
+    model = served_with(tmp_path, (1, 2), policy=Latest(2))
+    (tmp_path / "3").mkdir()
+    assert model.refresh() is True
+    assert available(model) == [3, 2]
+    model.configure(ModelConfig("m", str(tmp_path), Specific(frozenset({1}))))
+    assert available(model) == [1]
+    model.configure(ModelConfig("m", str(tmp_path), Specific(frozenset({9}))))
+    assert available(model) == [1]  # what the policy asks for is not there
+
+
+def test_a_failing_version_does_not_keep_the_others_away(tmp_path, monkeypatch):
+    monkeypatch.setattr(FakeModel, "broken", {"3": OSError("no variables")})
+    model = served_with(tmp_path, (1, 3), policy=All())
+    assert model.statuses() == [
+        VersionStatus(3, "END", Code.NOT_FOUND, "no variables"),
+        VersionStatus(1, "AVAILABLE"),
+    ]
+    assert number_served(model) == 1
+
+
+def test_nothing_that_the_policy_asks_for(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"and Specific\(.*9.*\)\. Received: \[1, 2\] in "):
+        served_with(tmp_path, (1, 2), policy=Specific(frozenset({9})))
+
+
+def label_of(model, label):
+    with model.lease(label=label) as (number, _):
+        return number
+
+
+def test_labels_point_to_versions_that_are_available(tmp_path, caplog):
+    model = served_with(tmp_path, (1, 2), policy=All(), labels={"stable": 1})
+    assert label_of(model, "stable") == 1
+    model.configure(ModelConfig("m", str(tmp_path), All(), {"stable": 3, "canary": 2}))
+    assert "Request to assign label 'stable' to version 3 of model 'm', which is not available" in caplog.text
+    assert (label_of(model, "stable"), label_of(model, "canary")) == (1, 2)
+    (tmp_path / "3").mkdir()
+    model.configure(ModelConfig("m", str(tmp_path), All(), {"stable": 3}))
+    assert label_of(model, "stable") == 3
+    with pytest.raises(ServingError, match="Unrecognized servable version label: canary"):
+        label_of(model, "canary")
+
+
+def test_a_label_for_a_version_that_is_not_available_ends_the_start(tmp_path):
+    message = r"^Request to assign label 'stable' to version 9 of model 'm', .* Available: \[2\]\.$"
+    with pytest.raises(ValueError, match=message):
+        served_with(tmp_path, (1, 2), labels={"stable": 9})
+
+
+def test_new_labels_may_be_allowed_to_point_anywhere(tmp_path):
+    model = served_with(tmp_path, (1, 2), labels={"next": 3, "stable": 2}, any_label=True)
+    with pytest.raises(ServingError, match=r"^Servable not found for request: Specific\(m, 3\)$"):
+        label_of(model, "next")
+    (tmp_path / "3").mkdir()
+    model.refresh()
+    assert label_of(model, "next") == 3
+    model.configure(ModelConfig("m", str(tmp_path), labels={"stable": 4, "next": 3}))
+    with pytest.raises(ServingError, match=r"Specific\(m, 2\)$"):  # not new: it stays where it was
+        label_of(model, "stable")
+
+
+def test_why_a_version_failed_holds_no_stack(tmp_path, save_affine):
+    save_affine(tmp_path / "1")
+    model = ServedModel("m", str(tmp_path))
+    model.start()
+    save_affine(tmp_path / "2")
+    (tmp_path / "2" / "variables" / "variables.index").write_bytes(b"")
+    model.refresh()
+    status = model.statuses()[0]
+    assert (status.version, status.state) == (2, "END")
+    assert status.code is not Code.OK
+    assert "RestoreV2" in status.message
+    assert ".py" not in status.message
+    model.close()
 
 
 def test_calls_in_many_threads_survive_swaps(tmp_path):

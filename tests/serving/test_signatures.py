@@ -1,5 +1,6 @@
 """The exported model: raw ids in, the scores of the Keras model out, through the loader that the server uses."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -110,20 +111,50 @@ def test_a_memory_of_other_weights_or_another_time_is_refused(
         loaded.run("score_candidates", {name: known[name] for name in loaded.signatures["score_candidates"].inputs})
 
 
-def test_the_timeline_models_memory_grows_no_older(records: Records, tmp_path: Path) -> None:
-    config = {"width": 12, "spaces": 3, "feed_forward": 10, "hidden": [9]}
+@pytest.fixture(scope="module")
+def timeline(records: Records, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    config = {"width": 12, "spaces": 3, "blocks": 2, "feed_forward": 10, "hidden": [9]}
     model = TimelineATRank(records.schema, config, records.catalogs)
     for weight in model.trainable_weights:
         weight.assign(weight + np.random.default_rng(5).normal(scale=0.2, size=weight.shape))
-    loaded = LoadedModel(export_savedmodel(model, RawValues.of(records), str(tmp_path)))
+    loaded = LoadedModel(export_savedmodel(model, RawValues.of(records), str(tmp_path_factory.mktemp("timeline"))))
+    yield loaded
+    loaded.close()
+
+
+def test_the_timeline_models_memory_grows_no_older(timeline: LoadedModel, records: Records) -> None:
     raw, _ = whole_request(records, "next_purchase")
-    memory = loaded.run("encode_user", {name: raw[name] for name in loaded.signatures["encode_user"].inputs})
+    memory = timeline.run("encode_user", {name: raw[name] for name in timeline.signatures["encode_user"].inputs})
     raw["now"] = raw["now"] + 40 * 86_400
     known = {**raw, **memory}
-    later = {name: known[name] for name in loaded.signatures["score_candidates"].inputs}
-    expected = loaded.run("next_purchase", raw)["scores"]
-    np.testing.assert_allclose(loaded.run("score_candidates", later)["scores"], expected, rtol=1e-5, atol=1e-5)
-    loaded.close()
+    later = {name: known[name] for name in timeline.signatures["score_candidates"].inputs}
+    expected = timeline.run("next_purchase", raw)["scores"]
+    np.testing.assert_allclose(timeline.run("score_candidates", later)["scores"], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_5_behaviors_are_appended_to_a_memory_as_if_they_had_been_there(
+    timeline: LoadedModel, records: Records
+) -> None:
+    raw, _ = whole_request(records, "next_purchase")
+    median = np.median(np.concatenate([raw["purchase_timestamp"], raw["redemption_timestamp"]], axis=1), axis=1)
+    asked = timeline.signatures["encode_timeline"].inputs
+    parts = []
+    for keep in (np.less_equal, np.greater):
+        history = {name: raw[name] for name in asked}
+        for group in records.schema.groups:
+            time = raw[f"{group}_timestamp"]
+            history[f"{group}_timestamp"] = np.where(keep(time, median[:, None]), time, 0)
+        parts.append(history)
+    old = timeline.run("encode_timeline", parts[0])
+    memory = timeline.run("append_behaviors", {**parts[1], **old})
+    known = {**raw, **memory}
+    inputs = timeline.signatures["score_candidates"].inputs
+    found = timeline.run("score_candidates", {name: known[name] for name in inputs})["scores"]
+    np.testing.assert_allclose(found, timeline.run("next_purchase", raw)["scores"], rtol=1e-5, atol=1e-5)
+    with pytest.raises(ServingError, match="Expected behaviors newer than those in the memory"):
+        timeline.run("append_behaviors", {**parts[1], **memory})
+    with pytest.raises(ServingError, match="Expected a memory that encode_user of this version made"):
+        timeline.run("append_behaviors", {**parts[1], **old, "weights": old["weights"] + 1})
 
 
 @pytest.mark.parametrize("task", ["next_purchase", "next_redemption"])
@@ -280,9 +311,9 @@ def test_versions_count_up_and_the_lint_is_content(
     model: Ranker, records: Records, export: str, tmp_path: Path
 ) -> None:
     assert lint(export) == []
-    values = RawValues.of(records)
-    paths = [export_savedmodel(model, values, str(tmp_path)) for _ in range(2)]
-    assert [Path(path).name for path in paths] == ["1", "2"]
+    assert Path(export).name == "1"
+    shutil.copytree(export, tmp_path / "1")
+    assert Path(export_savedmodel(model, RawValues.of(records), str(tmp_path))).name == "2"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import fields
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -69,6 +70,24 @@ def test_the_loss_of_a_task_counts_by_its_weight(records: Records) -> None:
     records_batches = list(islice(ATRank.training_batches(records, seed=1).dataset.as_numpy_iterator(), 1))
     plain, weighted = losses(), losses(next_purchase=3.0, next_redemption=3.0)
     assert float(weighted["loss"]) == pytest.approx(3 * float(plain["loss"]), rel=1e-5)
+
+
+def test_learned_uncertainty_weighs_the_losses_and_is_trained(records: Records, tmp_path: Path) -> None:
+    keras.utils.set_random_seed(1)
+    model = ATRank(records.schema, {**SMALL, "tasks": (), "dropout": 0.0, "task_uncertainty": True}, records.catalogs)
+    compile_model(model, Training(learning_rate=0.1), steps=1)
+    batch = next(ATRank.training_batches(records, seed=1).dataset.as_numpy_iterator())
+    task = next(name for name, weights in batch[2].items() if weights.any())
+    log_variances = next(v for v in model.trainable_variables if v.path == "task_uncertainty/log_variances")
+    log_variances.assign([1.0, 1.0])
+    found = model.train_on_batch(*batch, return_dict=True)
+    assert float(found["loss"]) == pytest.approx(float(found[f"{task}_loss"]) * np.exp(-1.0) + 0.5, rel=1e-4)
+    moved = log_variances.numpy() != 1.0
+    assert moved.tolist() == [name == task for name in model.tasks]
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    kept = next(v for v in loaded.trainable_variables if v.path == "task_uncertainty/log_variances")
+    np.testing.assert_array_equal(kept, log_variances)
 
 
 def test_the_loss_is_the_one_that_is_named(records: Records) -> None:

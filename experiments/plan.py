@@ -1,0 +1,102 @@
+"""The plan of `make experiments`: comparisons, their models, and one run for each model and seed."""
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from atrank_tf.schema import read
+
+FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """An experiment file, and in what a run differs from it.
+
+    Args:
+        file: experiment file of this folder.
+        change: section -> key -> value, in place of the file's.
+    """
+
+    file: str
+    change: Mapping[str, Any] = field(default_factory=dict)
+
+    def experiment(self, seed: int) -> dict[str, Any]:
+        """Returns the experiment as nested dicts."""
+        raw = tomllib.loads((FOLDER / self.file).read_text())
+        for section, keys in self.change.items():
+            raw[section] = raw.get(section, {}) | keys
+        raw["training"] = raw.get("training", {}) | {"seed": seed}
+        return raw
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Models on the same records.
+
+    Args:
+        title: what is compared.
+        logs: a logs folder, from the top of the repository, or the name of ready logs.
+        schema: schema file, from the top of the repository.
+        seeds: one run for each.
+        against: the model that all others are compared with.
+        models: by the name that the results show.
+    """
+
+    title: str
+    logs: str
+    schema: str
+    seeds: tuple[int, ...]
+    against: str
+    models: Mapping[str, Model]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training. `folder` is its place under the folder of all runs."""
+
+    comparison: str
+    model: str
+    seed: int
+
+    @property
+    def folder(self) -> str:
+        return f"{self.comparison}/{re.sub(r'[^a-z0-9]+', '_', self.model.lower())}/{self.seed}"
+
+    def __str__(self) -> str:
+        return f"{self.comparison}: {self.model}, seed {self.seed}"
+
+
+def load_plan(path: Path = FOLDER / "plan.toml") -> dict[str, Comparison]:
+    """Reads the plan.
+
+    Raises:
+        ValueError: a key or value is wrong, or a comparison is against a model that it has not.
+    """
+    raw = tomllib.loads(path.read_text())
+    changes = {}
+    for name, comparison in raw["comparisons"].items():
+        for model, keys in comparison["models"].items():
+            changes[name, model] = keys.pop("change", {})
+    plan = {}
+    for name, keys in raw["comparisons"].items():
+        comparison = read(Comparison, keys, f"comparisons.{name}")
+        models = {
+            model: Model(file=each.file, change=changes[name, model]) for model, each in comparison.models.items()
+        }
+        if comparison.against not in models:
+            raise ValueError(f"Expected a model of [comparisons.{name}] for against. Received: {comparison.against!r}.")
+        plan[name] = Comparison(**{**vars(comparison), "models": models})
+    return plan
+
+
+def runs(plan: Mapping[str, Comparison]) -> Iterator[Run]:
+    """Yields all runs, the first seed of every model first: early results compare models, later ones make them sure."""
+    for turn in range(max(len(comparison.seeds) for comparison in plan.values())):
+        for name, comparison in plan.items():
+            if turn < len(comparison.seeds):
+                for model in comparison.models:
+                    yield Run(name, model, comparison.seeds[turn])

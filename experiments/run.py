@@ -1,0 +1,105 @@
+"""`make experiments`: every run of plan.toml that is not done yet, then docs/results.md.
+
+Stop it at any time: the next call goes on where it stopped, within a training too.
+"""
+
+import json
+import os
+import queue
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from absl import flags
+from plan import FOLDER, Comparison, Run, load_plan, runs
+
+import report
+from atrank_tf import command
+from atrank_tf.datasets import SOURCES
+
+_BUILD = flags.DEFINE_string("build", "build/experiments", "Folder of all runs.")
+_ONLY = flags.DEFINE_string("only", "", "Runs whose line holds this regular expression, as 'amazon_sports: din'.")
+_WORKERS = flags.DEFINE_integer(
+    "workers", 1, "Runs at a time, each on cores of its own; only times of the same number compare.", lower_bound=1
+)
+
+
+def main() -> None:
+    build, plan = Path(_BUILD.value), load_plan()
+    wanted = [run for run in runs(plan) if re.search(_ONLY.value, str(run))]
+    if not wanted:
+        raise ValueError(f"Expected --only to find a run. Received: {_ONLY.value!r}.")
+    left = [run for run in wanted if not report.is_done(build, run, plan)]
+    _say(f"{len(wanted)} runs, {len(wanted) - len(left)} done before")
+    there = {name for name in dict.fromkeys(run.comparison for run in left) if _prepare(build, name, plan[name])}
+    waiting: queue.SimpleQueue[Run] = queue.SimpleQueue()
+    for run in left:
+        if run.comparison in there:
+            waiting.put(run)
+    cores = sorted(os.sched_getaffinity(0))
+
+    def work(worker: int) -> None:
+        while True:
+            try:
+                run = waiting.get_nowait()
+            except queue.Empty:
+                return
+            _train(build, run, plan, cores[worker :: _WORKERS.value])
+            _say(f"  {waiting.qsize()} to go")
+
+    with ThreadPoolExecutor(_WORKERS.value) as pool:
+        list(pool.map(work, range(_WORKERS.value)))
+    report.write(build, plan)
+
+
+def _prepare(build: Path, name: str, comparison: Comparison) -> bool:
+    """Makes the records of a comparison; False where its logs are not there."""
+    if comparison.logs not in SOURCES and not Path(comparison.logs).is_dir():
+        _say(f"{name}: left out, there are no logs at {comparison.logs}")
+        return False
+    arguments = {"logs": comparison.logs, "schema": comparison.schema, "records": build / name / "records"}
+    command_line = [
+        sys.executable,
+        "-m",
+        "atrank_tf.prepare",
+        *(f"--{key}={value}" for key, value in arguments.items()),
+    ]
+    subprocess.run(command_line, check=True, stdout=sys.stderr)
+    return True
+
+
+def _train(build: Path, run: Run, plan: Mapping[str, Comparison], cores: Sequence[int]) -> None:
+    folder, experiment = build / run.folder, plan[run.comparison].models[run.model].experiment(run.seed)
+    if (folder / "run.json").exists() and json.loads((folder / "run.json").read_text())["experiment"] != experiment:
+        shutil.rmtree(folder)  # The plan has changed.
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = {"experiment": experiment, "records": str(build / run.comparison / "records")}
+    (folder / "run.json").write_text(json.dumps(settings, indent=1))
+    start = time.perf_counter()
+    with (folder / "log.txt").open("a") as log:
+        process = subprocess.Popen(
+            [sys.executable, str(FOLDER / "one_run.py"), str(folder)], stdout=log, stderr=subprocess.STDOUT
+        )
+        os.sched_setaffinity(process.pid, cores)
+        failed = process.wait()
+    minutes = (time.perf_counter() - start) / 60
+    if failed:
+        _say(f"{run}: FAILED after {minutes:.1f} min, see {folder}/log.txt")
+        return
+    result = json.loads((folder / "result.json").read_text())
+    aucs = ", ".join(f"{task} {metrics['user_auc'][0]:.4f}" for task, metrics in result["test"].items())
+    _say(f"{run}: test user AUC {aucs}, {minutes:.1f} min")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    command.run(main)
