@@ -1,4 +1,4 @@
-"""Several values of one feature -> one embedding."""
+"""Several vectors -> their mean."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
 class MeanPooling(keras.layers.Layer):
-    """Averages the embeddings of a multi-valued feature over its real values; no value gives zeros.
+    """Averages the embeddings of a multi-valued feature, or of a history, over the real ones; none gives zeros.
 
     Call arguments:
         embeddings: float [..., values, D].

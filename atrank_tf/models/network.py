@@ -7,18 +7,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from atrank_tf.layers import (
-    BehaviorEmbedding,
-    DNNRanking,
-    DotRanking,
-    Dropout,
-    GroupProjection,
-    SparseEmbedding,
-    TimeBuckets,
-    take,
-)
+from atrank_tf.layers import BehaviorEmbedding, DotRanking, Dropout, GroupProjection, SparseEmbedding, TimeBuckets, take
 from atrank_tf.models.object_encoder import ObjectEncoder
 from atrank_tf.models.ranker_config import RankerConfig
+from atrank_tf.models.ranking_networks import RANKING_NETWORKS
 from atrank_tf.models.task_experts import TaskExperts
 from atrank_tf.schema import FIRST_ROW, PADDING, Schema
 
@@ -44,8 +36,7 @@ class Network:
         schema: a prepared schema.
         config: the model's config.
         encoder: a function (behaviors [B, T, D], mask [B, T]) -> memory [B, T, D].
-        reader: a function (codes of candidates, memory [B, T, D], mask [B, T], places) -> read-out [B, N, D]; codes and
-            places as in `Coded`.
+        reader: a function (codes of candidates [B, N, D], memory [B, T, D], mask [B, T]) -> read-out [B, N, D].
     """
 
     def __init__(self, schema: Schema, config: RankerConfig, encoder: Any, reader: Any) -> None:
@@ -54,7 +45,7 @@ class Network:
         self.tasks = config.tasks or tuple(schema.tasks)
         self.objects = ObjectEncoder(schema)
         self._encoder, self._reader = encoder, reader
-        self._embeddings = {
+        self._embeddings: dict[str, Any] = {
             name: BehaviorEmbedding(
                 group.width or None,
                 FIRST_ROW + len(group.actions),
@@ -70,10 +61,9 @@ class Network:
         self._buckets = TimeBuckets(schema.time.boundaries, name="time_buckets")
         self._drop = Dropout(config.dropout, name="dropout")
         self._dot = DotRanking(name="dot_ranking") if "dot" in config.ranking else None
-        self._dnn = {
-            task: DNNRanking(config.hidden, config.dropout, name=f"dnn_ranking_{task}")
+        self._networks = {
+            task: [RANKING_NETWORKS[name](config, f"{name}_ranking_{task}") for name in config.ranking if name != "dot"]
             for task in self.tasks
-            if "dnn" in config.ranking
         }
         self._bias = {}
         for task in self.tasks if config.item_bias else ():
@@ -156,15 +146,16 @@ class Network:
         parts = [] if bias is None else [bias]
         if self._dot is not None:
             parts.append(self._dot(read, code))
-        if task in self._dnn:
-            parts.append(self._dnn[task](read, code, self._context(task, profile, read, inputs)))
+        if self._networks[task]:
+            context = self._context(task, profile, read, inputs)
+            parts += [network(read, code, context) for network in self._networks[task]]
         total = parts[0]
         for part in parts[1:]:
             total = total + part
         return self._to_float32(total)
 
     def _read(self, candidates: Any, memory: Mapping[str, Any], inputs: Mapping[str, Any], places: Any) -> Any:
-        return self._reader(candidates, memory["memory"], memory["mask"], places=places)
+        return self._reader(candidates, memory["memory"], memory["mask"])
 
     def _histories(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the codes of the objects of the histories, group -> [B, T_g, D_o]."""
@@ -184,13 +175,18 @@ class Network:
         context = self.objects.context(task, inputs)
         if profile is None:
             return context
-        everyone = ops.expand_dims(profile, 1) * ops.ones_like(read[..., :1])
+        everyone = for_each(profile, read)
         return everyone if context is None else ops.concatenate([everyone, context], axis=-1)
 
 
 def join(parts: list[Any]) -> Any:
     """Joins the tensors of the groups over time."""
     return ops.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
+
+
+def for_each(read: Any, candidates: Any) -> Any:
+    """Repeats what is the same for all candidates [B, N, ...] of a user: [B, D] -> [B, N, D]."""
+    return ops.expand_dims(read, 1) * ops.ones_like(candidates[..., :1])
 
 
 def real(memory: Any, mask: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from atrank_tf.models.ranking_networks import RANKING_NETWORKS
 from atrank_tf.schema import suggestion
 
 ACTIVATIONS = ("linear", "relu", "gelu", "silu", "tanh")
@@ -19,8 +20,9 @@ class RankerConfig:
         combine: how object, action and time make a behavior's code: "sum" or "concat".
         activation: of the projection of a group to the common width; "linear" for none.
         dropout: share of units that training drops, throughout the model.
-        ranking: ranking networks whose logits are added: "dot", "dnn" or both.
-        hidden: hidden widths of the "dnn" ranking network.
+        ranking: ranking networks whose logits are added: "dot", and names of `RANKING_NETWORKS`.
+        hidden: hidden widths of the ranking networks "dnn" and "pnn".
+        cross_layers: cross layers of the ranking network "dcn".
         item_bias: whether each object has a logit of its own.
         experts: what stands between the read-out and the ranking networks of a task: "none", "mmoe" (experts that all
             tasks share, and a gate for each task) or "ple" (experts of its own besides).
@@ -37,6 +39,7 @@ class RankerConfig:
     dropout: float = 0.0
     ranking: tuple[str, ...] = ("dot", "dnn")
     hidden: tuple[int, ...] = (128, 64)
+    cross_layers: int = 2
     item_bias: bool = True
     experts: str = "none"
     num_experts: int = 4
@@ -44,8 +47,9 @@ class RankerConfig:
     task_uncertainty: bool = False
 
     def __post_init__(self) -> None:
-        if self.width <= 0:
-            raise ValueError(f"width must be positive. Received: width={self.width} in [model].")
+        for name in ("width", "cross_layers"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive. Received: {name}={getattr(self, name)} in [model].")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1. Received: dropout={self.dropout} in [model].")
         if self.num_experts <= 0:
@@ -61,5 +65,8 @@ class RankerConfig:
         if not self.ranking:
             raise ValueError('Expected at least one ranking network in [model], as ranking = ["dot"]. Received: none.')
         for name in self.ranking:
-            if name not in ("dot", "dnn"):
-                raise ValueError(f"Unknown ranking network {name!r} in [model]. {suggestion(name, ('dot', 'dnn'))}")
+            if name != "dot" and name not in RANKING_NETWORKS:
+                known = ("dot", *RANKING_NETWORKS)
+                raise ValueError(f"Unknown ranking network {name!r} in [model]. {suggestion(name, known)}")
+        if len(set(self.ranking)) != len(self.ranking):
+            raise ValueError(f"Expected each ranking network once. Received: ranking={list(self.ranking)} in [model].")

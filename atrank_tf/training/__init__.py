@@ -16,6 +16,7 @@ from atrank_tf.training.fit import (
     load_trained_experiment,
     train,
 )
+from atrank_tf.training.pairwise_crossentropy import PairwiseCrossentropy
 from atrank_tf.training.pointwise_crossentropy import PointwiseCrossentropy
 from atrank_tf.training.request_auc import RequestAUC, request_auc_by_task
 from atrank_tf.training.settle_tables import SettleTables
@@ -28,6 +29,7 @@ __all__ = [
     "Backup",
     "BestCheckpoint",
     "Experiment",
+    "PairwiseCrossentropy",
     "PointwiseCrossentropy",
     "RequestAUC",
     "SettleTables",

@@ -8,6 +8,11 @@ from typing import Any
 from atrank_tf.data import Batching
 from atrank_tf.models import MODELS, RankerConfig
 from atrank_tf.schema import load_toml, plain, read, suggestion
+from atrank_tf.training.pairwise_crossentropy import PairwiseCrossentropy
+from atrank_tf.training.pointwise_crossentropy import PointwiseCrossentropy
+
+LOSSES = {"pointwise": PointwiseCrossentropy, "pairwise": PairwiseCrossentropy}
+"""Losses by the name that an experiment file gives: `[training] loss`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,6 +20,8 @@ class Training:
     """How a model is trained.
 
     Args:
+        loss: what is made small, a name of `LOSSES`: "pointwise" (each candidate by itself, the paper) or "pairwise"
+            (each positive beside each negative of its request, BPR).
         epochs: most epochs.
         learning_rate: of Adam, at the start.
         l2: weight of the squared entries of the embedding tables (item biases left out) in the loss; reaches rows that
@@ -32,6 +39,7 @@ class Training:
         seed: of weights, order, dropout and negatives.
     """
 
+    loss: str = "pointwise"
     epochs: int = 10
     learning_rate: float = 1e-3
     l2: float = 0.0
@@ -45,6 +53,8 @@ class Training:
     seed: int = 1
 
     def __post_init__(self) -> None:
+        if self.loss not in LOSSES:
+            raise ValueError(f"Unknown loss {self.loss!r} in [training]. {suggestion(self.loss, LOSSES)}")
         if self.epochs <= 0:
             raise ValueError(f"epochs must be positive. Received: epochs={self.epochs} in [training].")
         for name in ("learning_rate", "decay"):

@@ -19,8 +19,7 @@ from atrank_tf.data import (
 from atrank_tf.models import MODELS, Ranker
 from atrank_tf.schema import Candidates, suggestion
 from atrank_tf.training.callbacks import Backup, BestCheckpoint
-from atrank_tf.training.experiment import Experiment, Training, experiment_from_dict, experiment_to_dict
-from atrank_tf.training.pointwise_crossentropy import PointwiseCrossentropy
+from atrank_tf.training.experiment import LOSSES, Experiment, Training, experiment_from_dict, experiment_to_dict
 from atrank_tf.training.request_auc import request_auc_by_task
 from atrank_tf.training.settle_tables import SettleTables
 from atrank_tf.training.sparse_adam import SparseAdam
@@ -100,7 +99,7 @@ def train(records: Records, experiment: Experiment, model_dir: str, *, callbacks
 
 
 def compile_model(model: Ranker, settings: Training, steps: int) -> None:
-    """Compiles a model for `fit`: `SparseAdam` as the experiment says, point-wise loss, AUC for each task.
+    """Compiles a model for `fit`: `SparseAdam` and loss as the experiment says, AUC for each task.
 
     `fit` then needs the callback `SettleTables`.
 
@@ -126,7 +125,7 @@ def compile_model(model: Ranker, settings: Training, steps: int) -> None:
     optimizer.build(model.trainable_variables)
     model.compile(
         optimizer=optimizer,
-        loss={task: PointwiseCrossentropy() for task in model.tasks},
+        loss={task: LOSSES[settings.loss]() for task in model.tasks},
         loss_weights={task: settings.task_weights.get(task, 1.0) for task in model.tasks},
         weighted_metrics=request_auc_by_task(model.tasks),
     )

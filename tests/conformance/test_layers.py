@@ -36,6 +36,10 @@ class Case(NamedTuple):
 
 
 CASES = {
+    "ActivationUnit": Case(
+        layers.ActivationUnit(hidden=(13, 5)),
+        {"candidates": _floats(B, N, D), "memory": _floats(B, T, D), "memory_mask": MASK},
+    ),
     "BehaviorEmbedding": Case(
         layers.BehaviorEmbedding(width=13, actions=4, buckets=6, combine="concat"),
         {"objects": _floats(B, T, D), "actions": _ints(4, B, T), "buckets": _ints(6, B, T)},
@@ -44,6 +48,10 @@ CASES = {
         layers.CatalogLookup(rows=9, columns={"category": 1, "words": 3}, dense=("price",)), {"ids": _ints(9, B, T)}
     ),
     "CausalMask": Case(layers.CausalMask((True,)), {"timestamps": _ints(3, 1, B, T)}),
+    "DCNRanking": Case(
+        layers.DCNRanking(layers=2),
+        {"read": _floats(B, N, D), "candidates": _floats(B, N, D), "context": _floats(B, N, 2)},
+    ),
     "DNNRanking": Case(
         layers.DNNRanking(hidden=(13, 5)),
         {"read": _floats(B, N, D), "candidates": _floats(B, N, D), "context": _floats(B, N, 2)},
@@ -53,8 +61,19 @@ CASES = {
     "ExpertGate": Case(layers.ExpertGate(), {"inputs": _floats(B, N, D), "experts": _floats(B, N, 3, D)}),
     "Experts": Case(layers.Experts(3), {"inputs": _floats(B, N, D)}),
     "FeedForward": Case(layers.FeedForward(hidden=13), {"inputs": _floats(B, T, D)}),
+    "FMRanking": Case(
+        layers.FMRanking(),
+        {"read": _floats(B, N, D), "candidates": _floats(B, N, D), "context": _floats(B, N, 2)},
+    ),
     "GroupProjection": Case(layers.GroupProjection(13, activation="relu"), {"behaviors": _floats(B, T, D)}),
+    "LastState": Case(layers.LastState(), {"states": _floats(B, T, D), "state_mask": MASK}),
+    "MaxPooling": Case(layers.MaxPooling(), {"states": _floats(B, T, D), "state_mask": MASK}),
     "MeanPooling": Case(layers.MeanPooling(), {"embeddings": _floats(B, T, D), "value_mask": MASK}),
+    "PNNRanking": Case(
+        layers.PNNRanking(hidden=(13, 5)),
+        {"read": _floats(B, N, D), "candidates": _floats(B, N, D), "context": _floats(B, N, 2)},
+    ),
+    "PositionEmbedding": Case(layers.PositionEmbedding(4), {"behaviors": _floats(B, T, D), "behavior_mask": MASK}),
     "SelfAttention": Case(layers.SelfAttention(K, hidden=13), {"behaviors": _floats(B, T, D), "behavior_mask": MASK}),
     "SpaceAttention": Case(
         layers.SpaceAttention(K, score="scaled_dot", activation="relu"),
@@ -74,6 +93,20 @@ CASES = {
     "TimeBuckets": Case(
         layers.TimeBuckets((1, 2, 4)), {"now": np.full(B, 1_700_000_000), "timestamp": 1_700_000_000 - _ints(9, B, T)}
     ),
+    "TimeOrder": Case(
+        layers.TimeOrder(),
+        {
+            "behaviors": _floats(B, T, D),
+            "behavior_mask": MASK,
+            "timestamp": 1_700_000_000 - _ints(3, B, T),
+            "content": _ints(99, B, T),
+        },
+    ),
+    "WideRanking": Case(
+        layers.WideRanking(),
+        {"read": _floats(B, N, D), "candidates": _floats(B, N, D), "context": _floats(B, N, 2)},
+    ),
+    "WindowConvolution": Case(layers.WindowConvolution(2), {"behaviors": _floats(B, T, D), "behavior_mask": MASK}),
 }
 
 

@@ -1,5 +1,6 @@
 """The compiled models: what a training step touches."""
 
+from dataclasses import fields
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,41 @@ from atrank_tf.data import Batching, Records
 from atrank_tf.models import MODELS, ATRank, Ranker
 from atrank_tf.schema import PADDING
 from atrank_tf.training import Training, compile_model
+from atrank_tf.training.experiment import LOSSES
 
-SMALL = {"tasks": ("next_purchase",), "width": 8, "spaces": 2, "feed_forward": 8, "hidden": [8], "dropout": 0.3}
+SMALL = {"tasks": ("next_purchase",), "width": 8, "spaces": 2, "feed_forward": 8, "hidden": (8,), "dropout": 0.3}
+
+
+def small_model(name: str, records: Records, **changes: Any) -> Ranker:
+    keras.utils.set_random_seed(1)
+    keys = {field.name for field in fields(MODELS[name].Config)}
+    config = {key: value for key, value in SMALL.items() if key in keys} | changes
+    return MODELS[name](records.schema, config, records.catalogs)
 
 
 @pytest.fixture(params=sorted(MODELS))
 def model(request: pytest.FixtureRequest, records: Records) -> Ranker:
-    keras.utils.set_random_seed(1)
-    return MODELS[request.param](records.schema, MODELS[request.param].Config(**SMALL), records.catalogs)
+    return small_model(request.param, records)
+
+
+def batches_of_each_kind(records: Records, count: int, settings: Batching) -> dict[Any, list[Any]]:
+    """What makes training batches -> the first few of them."""
+    return {
+        kind: list(
+            islice(kind(records, tasks=SMALL["tasks"], settings=settings, seed=1).dataset.as_numpy_iterator(), count)
+        )
+        for kind in {model.training_batches for model in MODELS.values()}
+    }
+
+
+@pytest.fixture(scope="module")
+def large(records: Records) -> dict[Any, list[Any]]:
+    return batches_of_each_kind(records, 1, Batching())
+
+
+@pytest.fixture(scope="module")
+def tiny(records: Records) -> dict[Any, list[Any]]:
+    return batches_of_each_kind(records, 6, Batching(batch_size=1, batch_tokens=10, negatives=1))
 
 
 def _objects(inputs: dict[str, Any], records: Records, entity: str) -> set[int]:
@@ -62,17 +90,41 @@ def test_learned_uncertainty_weighs_the_losses_and_is_trained(records: Records, 
     np.testing.assert_array_equal(kept, log_variances)
 
 
-def test_a_weight_of_no_task_is_refused(model: Ranker) -> None:
+def test_the_loss_is_the_one_that_is_named(records: Records) -> None:
+    model = ATRank(records.schema, {**SMALL, "tasks": ()}, records.catalogs)
+    for name, kind in LOSSES.items():
+        compile_model(model, Training(loss=name), steps=1)
+        assert {task: type(loss) for task, loss in model.loss.items()} == dict.fromkeys(model.tasks, kind)
+
+
+@pytest.mark.parametrize(("name", "loss"), [*((name, "pointwise") for name in MODELS), ("bpr_mf", "pairwise")])
+def test_a_few_steps_make_the_loss_of_a_batch_smaller(
+    name: str, loss: str, records: Records, large: dict[Any, list[Any]]
+) -> None:
+    model = small_model(name, records, dropout=0.0, item_bias=False)  # What falls is not the bias alone.
+    compile_model(model, Training(loss=loss, learning_rate=0.03), steps=10)
+    model.run_eagerly = True
+    batch = large[model.training_batches][0]
+    losses = [float(model.train_on_batch(*batch, return_dict=True)["loss"])]
+    for _ in range(4):
+        model.train_on_batch(*batch)
+        model.reset_metrics()
+    losses.append(float(model.test_on_batch(*batch, return_dict=True)["loss"]))
+    assert losses[1] < 0.95 * losses[0]
+
+
+def test_a_weight_of_no_task_is_refused(records: Records) -> None:
+    model = small_model("average_pooling", records)
     with pytest.raises(ValueError, match=r"Unknown task 'next_purchse'.*Did you mean \"next_purchase\""):
         compile_model(model, Training(task_weights={"next_purchse": 1.0}), steps=1)
 
 
-def test_7_a_step_touches_the_rows_of_its_batch_only(model: Ranker, records: Records) -> None:
+def test_7_a_step_touches_the_rows_of_its_batch_only(
+    model: Ranker, records: Records, tiny: dict[Any, list[Any]]
+) -> None:
     """The product's own table, item biases and the optimizer's slots of both; decay and dense moments included."""
-    batches = model.training_batches(
-        records, tasks=model.tasks, settings=Batching(batch_size=1, batch_tokens=10, negatives=1), seed=1
-    )
-    compile_model(model, Training(l2=1e-3, clip_norm=1.0), steps=batches.steps)
+    compile_model(model, Training(l2=1e-3, clip_norm=1.0), steps=6)
+    model.run_eagerly = True  # Each batch has shapes of its own: tracing them takes a minute.
     rows = records.schema.tables["product"].rows
     watched = [
         variable
@@ -81,7 +133,7 @@ def test_7_a_step_touches_the_rows_of_its_batch_only(model: Ranker, records: Rec
     ]
     assert len(watched) == 8  # The table and the item bias, two moments of each, a clock of each.
     touched = 0
-    for inputs, labels, weights in islice(batches.dataset.as_numpy_iterator(), 6):
+    for inputs, labels, weights in tiny[model.training_batches]:
         before = [variable.numpy() for variable in watched]
         model.train_on_batch(inputs, labels, weights)
         objects = sorted(_objects(inputs, records, "product"))

@@ -34,6 +34,7 @@ batch_size = 17
 negatives = 3
 
 [training]
+loss = "pairwise"
 epochs = 7
 learning_rate = 0.01
 decay_at = [0.5, 0.75]
@@ -66,7 +67,14 @@ def test_every_key_of_a_file_is_read(tmp_path: Path) -> None:
         ),
         batching=Batching(batch_size=17, negatives=3),
         training=Training(
-            epochs=7, learning_rate=0.01, decay_at=(0.5, 0.75), decay=0.3, clip_norm=5.0, patience=2, seed=0
+            loss="pairwise",
+            epochs=7,
+            learning_rate=0.01,
+            decay_at=(0.5, 0.75),
+            decay=0.3,
+            clip_norm=5.0,
+            patience=2,
+            seed=0,
         ),
     )
 
@@ -162,6 +170,10 @@ WRONG = {
     "number for a list": (
         _with("training", "decay_at", 0.5),
         r"Expected a list for training\.decay_at\. Received: 0\.5\.",
+    ),
+    "unknown loss": (
+        _with("training", "loss", "pairwize"),
+        r"Unknown loss 'pairwize' in \[training\]\. Did you mean \"pairwise\"\?",
     ),
     "no epochs": (_with("training", "epochs", 0), r"epochs must be positive\. Received: epochs=0 in \[training\]\."),
     "no learning rate": (

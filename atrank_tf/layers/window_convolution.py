@@ -1,0 +1,64 @@
+"""What a few neighboring behaviors say together."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="atrank_tf")
+class WindowConvolution(keras.layers.Layer):
+    """Convolves a sequence in windows of 1, 2, ..., W behaviors, each with its own share of the units.
+
+    Rough sketch:
+        out_t = [relu(conv_1(x)_t); ...; relu(conv_W(x)_t)]
+
+    A window stands around its behavior, an even one reaching one further into the future; beyond either end of the
+    sequence, and at padding, it reads zeros.
+
+    Glossary: B users, T behaviors, D width.
+
+    Args:
+        windows: W, the widest window; must divide D.
+
+    Call arguments:
+        behaviors: float [B, T, D], in the order of time, T above 0.
+        behavior_mask: bool [B, T], True = real, padding last.
+
+    Returns:
+        float [B, T, D].
+
+    Reference:
+        ATRank (arXiv 1711.06632), baseline "CNN+Pooling", after Kim (arXiv 1408.5882).
+    """
+
+    def __init__(self, windows: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if windows <= 0:
+            raise ValueError(f"windows must be positive. Received: windows={windows}.")
+        self.windows = windows
+
+    def build(self, behaviors_shape: tuple[int | None, ...]) -> None:
+        width = int(behaviors_shape[-1])  # type: ignore[arg-type]
+        if width % self.windows:
+            raise ValueError(f"windows must divide the width {width}. Received: windows={self.windows}.")
+        self.convolutions = [
+            keras.layers.Conv1D(
+                width // self.windows,
+                size,
+                padding="same",
+                activation="relu",
+                dtype=self.dtype_policy,
+                name=f"window_{size}",
+            )
+            for size in range(1, self.windows + 1)
+        ]
+        for convolution in self.convolutions:
+            convolution.build((None, None, width))
+
+    def call(self, behaviors: Any, behavior_mask: Any) -> Any:
+        behaviors = behaviors * ops.cast(ops.expand_dims(behavior_mask, -1), behaviors.dtype)
+        return ops.concatenate([convolution(behaviors) for convolution in self.convolutions], axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"windows": self.windows}

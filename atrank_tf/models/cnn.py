@@ -1,0 +1,57 @@
+"""CNN and pooling: what windows of neighboring behaviors say."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import keras
+
+from atrank_tf.layers import MaxPooling, WindowConvolution
+from atrank_tf.models.network import Network, for_each
+from atrank_tf.models.ranker import Ranker
+from atrank_tf.models.ranker_config import RankerConfig
+from atrank_tf.models.time_ordered_network import TimeOrderedNetwork
+from atrank_tf.schema import Schema
+
+
+@dataclass(frozen=True, kw_only=True)
+class CNNConfig(RankerConfig):
+    """The choices of CNN and pooling beside those of every ranker.
+
+    Args:
+        windows: the widest window; windows of 1, 2, ... behaviors share the units evenly, so it must divide `width`.
+    """
+
+    windows: int = 8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.windows <= 0 or self.width % self.windows:
+            raise ValueError(
+                f"windows must be positive and divide width. Received: windows={self.windows}, width={self.width} "
+                "in [model]."
+            )
+
+
+@keras.saving.register_keras_serializable(package="atrank_tf")
+class CNN(Ranker):
+    """Convolutions over the behaviors in the order of time; a user is the maximum of each unit over time, the same for
+    all candidates.
+
+    Arguments, inputs, outputs and saved forms are those of `ATRank`.
+
+    Reference:
+        Baseline "CNN+Pooling" of ATRank (arXiv 1711.06632). The authors' code has windows of 1 to 10 with 32 units each
+        and a linear map behind the pooling.
+    """
+
+    Config: ClassVar[type[RankerConfig]] = CNNConfig
+    Network: ClassVar[type[Network]] = TimeOrderedNetwork
+
+    @staticmethod
+    def make_encoder(config: CNNConfig, schema: Schema) -> Any:
+        return WindowConvolution(config.windows, name="window_convolution")
+
+    @staticmethod
+    def make_reader(config: CNNConfig) -> Any:
+        pooling = MaxPooling(name="history_pooling")
+        return lambda candidates, memory, mask: for_each(pooling(memory, mask), candidates)

@@ -1,0 +1,49 @@
+"""DIN: each candidate activates the behaviors that are like it."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import keras
+
+from atrank_tf.layers import ActivationUnit
+from atrank_tf.models.ranker import Ranker
+from atrank_tf.models.ranker_config import RankerConfig
+from atrank_tf.schema import Schema
+
+
+@dataclass(frozen=True, kw_only=True)
+class DINConfig(RankerConfig):
+    """The choices of DIN beside those of every ranker.
+
+    Args:
+        unit: hidden widths of the activation unit.
+    """
+
+    unit: tuple[int, ...] = (80, 40)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.unit or any(size <= 0 for size in self.unit):
+            raise ValueError(f"Expected positive hidden widths. Received: unit={list(self.unit)} in [model].")
+
+
+@keras.saving.register_keras_serializable(package="atrank_tf")
+class DIN(Ranker):
+    """Deep interest network: behaviors as they are, summed by weights that an activation unit gives them for each
+    candidate.
+
+    Arguments, inputs, outputs and saved forms are those of `ATRank`.
+
+    Reference:
+        Zhou et al., KDD 2018 (arXiv 1706.06978), without batch normalization: see `ActivationUnit`. It ranks by "dnn".
+    """
+
+    Config: ClassVar[type[RankerConfig]] = DINConfig
+
+    @staticmethod
+    def make_encoder(config: DINConfig, schema: Schema) -> Any:
+        return lambda behaviors, mask: behaviors
+
+    @staticmethod
+    def make_reader(config: DINConfig) -> Any:
+        return ActivationUnit(config.unit, name="activation_unit")

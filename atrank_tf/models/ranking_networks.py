@@ -1,0 +1,16 @@
+"""The networks that `[model] ranking` may name beside "dot": they read the context, too."""
+
+from collections.abc import Callable
+from typing import Any
+
+from atrank_tf.layers import DCNRanking, DNNRanking, FMRanking, PNNRanking, WideRanking
+
+RANKING_NETWORKS: dict[str, Callable[[Any, str], Any]] = {
+    "dnn": lambda config, name: DNNRanking(config.hidden, config.dropout, name=name),
+    "wide": lambda config, name: WideRanking(name=name),
+    "fm": lambda config, name: FMRanking(name=name),
+    "pnn": lambda config, name: PNNRanking(config.hidden, config.dropout, name=name),
+    "dcn": lambda config, name: DCNRanking(config.cross_layers, name=name),
+}
+"""Name -> a function (a model's config, name of the layer) -> a layer (read-out [B, N, D], candidates [B, N, D],
+context [B, N, D_c] or None) -> logits [B, N]. A new network is a layer, and a line here."""

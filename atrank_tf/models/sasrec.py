@@ -1,0 +1,87 @@
+"""SASRec: a causal transformer over the behaviors in the order of time."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import keras
+from keras import ops
+
+from atrank_tf.layers import LastState, PositionEmbedding, SelfAttention
+from atrank_tf.models.network import Network, for_each
+from atrank_tf.models.ranker import Ranker
+from atrank_tf.models.ranker_config import RankerConfig
+from atrank_tf.models.time_ordered_network import TimeOrderedNetwork
+from atrank_tf.schema import Schema
+
+
+@dataclass(frozen=True, kw_only=True)
+class SASRecConfig(RankerConfig):
+    """The choices of SASRec beside those of every ranker.
+
+    Args:
+        heads: attention heads; must divide `width`.
+        blocks: blocks of self-attention.
+        feed_forward: width of the layer inside each block's feed-forward network.
+    """
+
+    heads: int = 1
+    blocks: int = 2
+    feed_forward: int = 128
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("blocks", "feed_forward"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive. Received: {name}={getattr(self, name)} in [model].")
+        if self.heads <= 0 or self.width % self.heads:
+            raise ValueError(
+                f"heads must be positive and divide width. Received: heads={self.heads}, width={self.width} in [model]."
+            )
+
+
+@keras.saving.register_keras_serializable(package="atrank_tf")
+class SASRec(Ranker):
+    """A causal transformer over the behaviors in the order of time, each with its place; a user is the state of the
+    newest behavior, the same for all candidates.
+
+    It is trained request by request, as `ATRank` is, so that all models meet the same batches; the paper's trains on
+    all positions of a sequence at once, as `TimelineATRank` does. Norms stand behind the sums, not before.
+
+    Arguments, inputs, outputs and saved forms are those of `ATRank`.
+
+    Reference:
+        Kang and McAuley, ICDM 2018 (arXiv 1808.09781).
+    """
+
+    Config: ClassVar[type[RankerConfig]] = SASRecConfig
+    Network: ClassVar[type[Network]] = TimeOrderedNetwork
+
+    @staticmethod
+    def make_encoder(config: SASRecConfig, schema: Schema) -> Any:
+        longest = sum(group.max_length for group in schema.groups.values())
+        position = PositionEmbedding(longest, name="position_embedding")
+        blocks = [
+            SelfAttention(
+                config.heads,
+                config.feed_forward,
+                score="scaled_dot",
+                dropout=config.dropout,
+                name=f"self_attention_{number}",
+            )
+            for number in range(config.blocks)
+        ]
+
+        def encode(behaviors: Any, mask: Any) -> Any:
+            place = ops.cumsum(ops.ones_like(mask, dtype="int32"), axis=1)
+            before = ops.expand_dims(place, 2) >= ops.expand_dims(place, 1)
+            states = position(behaviors, mask)
+            for block in blocks:
+                states = block(states, mask, before)
+            return states
+
+        return encode
+
+    @staticmethod
+    def make_reader(config: SASRecConfig) -> Any:
+        last = LastState(name="last_state")
+        return lambda candidates, memory, mask: for_each(last(memory, mask), candidates)

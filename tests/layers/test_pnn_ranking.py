@@ -1,0 +1,43 @@
+"""The product-based network, written out; its products are those of keras-rs."""
+
+import keras
+import keras_rs
+import numpy as np
+import pytest
+
+from atrank_tf.layers import PNNRanking
+
+B, N, D, CONTEXT = 3, 7, 11, 2
+RNG = np.random.default_rng(0)
+READ, CANDIDATES, SITUATION = (RNG.normal(size=(B, N, size)) for size in (D, D, CONTEXT))
+
+
+@pytest.mark.parametrize("context", [True, False])
+@pytest.mark.parametrize("hidden", [(), (13, 5)])
+def test_logits_are_those_of_a_network_on_fields_and_products(hidden: tuple[int, ...], context: bool) -> None:
+    inputs = [READ, CANDIDATES, SITUATION] if context else [READ, CANDIDATES]
+    layer = PNNRanking(hidden, dtype="float64")
+    layer.build(*(value.shape for value in inputs))
+    for weight in layer.trainable_weights:
+        weight.assign(RNG.normal(size=weight.shape))
+    fields = [READ, CANDIDATES, *([SITUATION @ np.asarray(layer.context_kernel)] if context else [])]
+    fields = [field.reshape(-1, D) for field in fields]
+    # keras-rs: (1, 0), (2, 0), (2, 1). Here: (0, 1), (0, 2), (1, 2), the same.
+    products = np.asarray(keras_rs.layers.DotInteraction(dtype="float64")(fields)) / np.sqrt(D)
+    state = np.concatenate([*fields, products], axis=-1)
+    for place, dense in enumerate(layer.dense):
+        state = state @ np.asarray(dense.kernel) + np.asarray(dense.bias)
+        state = np.maximum(state, 0.0) if place < len(hidden) else state
+    np.testing.assert_allclose(np.asarray(layer(*inputs)), state.reshape(B, N), rtol=1e-9, atol=1e-12)
+
+
+def test_dropout_drops_hidden_units_in_training_only() -> None:
+    keras.utils.set_random_seed(3)
+    layer = PNNRanking((13,), dropout=0.5)
+    still = np.asarray(layer(READ, CANDIDATES, SITUATION))
+    np.testing.assert_array_equal(np.asarray(layer(READ, CANDIDATES, SITUATION, training=False)), still)
+    assert (np.asarray(layer(READ, CANDIDATES, SITUATION, training=True)) != still).any()
+
+
+def test_no_candidates_give_no_logits() -> None:
+    assert PNNRanking((5,))(*(value[:, :0] for value in (READ, CANDIDATES, SITUATION))).shape == (B, 0)

@@ -1,0 +1,36 @@
+"""Bi-LSTM: what is read, what is refused."""
+
+import keras
+import numpy as np
+import pytest
+
+from atrank_tf.models import BiLSTM, BiLSTMConfig
+from atrank_tf.models.bi_lstm import bi_lstm
+
+
+def test_every_candidate_reads_the_final_states_of_both_directions() -> None:
+    read = BiLSTM.make_reader(BiLSTMConfig(width=4))
+    memory = np.arange(1, 13, dtype=np.float32).reshape(1, 3, 4)
+    found = read(np.zeros((1, 2, 4), np.float32), memory, np.array([[True, True, False]]))
+    # The forward half after the second behavior, the last; the backward half after the first.
+    np.testing.assert_array_equal(np.asarray(found), [[[5.0, 6.0, 3.0, 4.0]] * 2])
+
+
+def test_each_direction_reads_the_real_behaviors_from_its_end() -> None:
+    encode = bi_lstm(BiLSTMConfig(width=6))
+    behaviors = np.random.default_rng(0).normal(size=(1, 5, 6)).astype("float32")
+    mask = np.arange(5)[None] < 3
+    keras.utils.set_random_seed(0)
+    found = np.asarray(encode(behaviors, mask))[:, :3]
+    changed = behaviors.copy()
+    changed[:, 3:] = 1e3
+    np.testing.assert_array_equal(np.asarray(encode(changed, mask))[:, :3], found)
+    changed[:, 2] += 1.0
+    moved = np.asarray(encode(changed, mask))[:, :3] != found
+    assert not moved[:, :2, :3].any()
+    assert moved[:, :, 3:].all()
+
+
+def test_an_odd_width_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"width must be even.*Received: width=7 in \[model\]"):
+        BiLSTMConfig(width=7)

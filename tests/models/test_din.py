@@ -1,0 +1,11 @@
+"""DIN's own choices."""
+
+import pytest
+
+from atrank_tf.models import DINConfig
+
+
+@pytest.mark.parametrize("unit", [(), (4, 0)])
+def test_impossible_units_are_refused(unit: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"Expected positive hidden widths\. Received: unit=\[.*\] in \[model\]"):
+        DINConfig(unit=unit)

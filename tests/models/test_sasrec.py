@@ -1,0 +1,43 @@
+"""SASRec: what a behavior sees, what is read, what is refused."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from atrank_tf.models import SASRec, SASRecConfig
+
+
+def test_a_behavior_sees_only_what_came_before_it(records: Any) -> None:
+    keras.utils.set_random_seed(0)
+    encode = SASRec.make_encoder(SASRecConfig(width=6, heads=2, feed_forward=5), records.schema)
+    behaviors = np.random.default_rng(0).normal(size=(1, 5, 6)).astype("float32")
+    mask = np.ones((1, 5), bool)
+    before = np.asarray(encode(behaviors, mask))[0]
+    for changed in range(5):
+        other = behaviors.copy()
+        other[0, changed] += 1.0
+        moved = (np.abs(np.asarray(encode(other, mask))[0] - before) > 1e-6).any(axis=-1)
+        np.testing.assert_array_equal(moved, np.arange(5) >= changed)
+
+
+def test_every_candidate_reads_the_state_of_the_newest_behavior() -> None:
+    read = SASRec.make_reader(SASRecConfig())
+    memory = np.array([[[1.0, 8.0], [3.0, 2.0], [99.0, 99.0]]], np.float32)
+    found = read(np.zeros((1, 2, 2), np.float32), memory, np.array([[True, True, False]]))
+    np.testing.assert_array_equal(np.asarray(found), [[[3.0, 2.0], [3.0, 2.0]]])
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"heads": 0}, r"heads must be positive and divide width\. Received: heads=0, width=128"),
+        ({"heads": 3}, r"heads must be positive and divide width\. Received: heads=3, width=128"),
+        ({"blocks": 0}, r"blocks must be positive\. Received: blocks=0"),
+        ({"feed_forward": 0}, r"feed_forward must be positive\. Received: feed_forward=0"),
+    ],
+)
+def test_impossible_choices_are_refused(config: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SASRecConfig(**config)
