@@ -10,12 +10,11 @@
 | `catalog/user` | demographics, known of a third of the households |
 """
 
-import os
-import shutil
 from collections.abc import Mapping
-from pathlib import Path
 
 import polars as pl
+
+from atrank_tf.datasets.whole_folder import whole_folder
 
 _SOURCES = (
     "transactions",
@@ -41,20 +40,11 @@ def write_complete_journey(logs: str) -> None:
         ImportError: the package with the data is not installed.
         FileExistsError: the folder is there already.
     """
-    target = Path(logs)
-    if target.exists():
-        raise FileExistsError(f"Expected nothing at {logs}. Remove it, or choose another folder.")
-    frames = _load()
-    partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        for name, frame in complete_journey_logs(frames).items():
-            path = partial / f"{name}.parquet"
-            path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_folder(logs) as folder:
+        for name, frame in complete_journey_logs(_load()).items():
+            path = folder / f"{name}.parquet"
+            path.parent.mkdir(exist_ok=True)
             frame.write_parquet(path)
-        partial.rename(target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def complete_journey_logs(frames: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
