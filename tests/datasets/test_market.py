@@ -150,7 +150,7 @@ def test_a_click_comes_after_its_request(market, kind, action):
     done = pl.read_parquet(market / f"behaviors/{kind}.parquet").filter(pl.col("action") == action)
     clicked = shown.filter(pl.col("label") == 1).select("user_id", f"{kind}_id", pl.col("timestamp").alias("asked"))
     followed = clicked.join(done, on=["user_id", f"{kind}_id"]).filter(
-        pl.col("timestamp").is_between(pl.col("asked") + 1, pl.col("asked") + 80)
+        pl.col("timestamp").is_between(pl.col("asked") + 1, pl.col("asked") + 140)
     )
     assert len(clicked) > 1000
     assert followed.select("user_id", f"{kind}_id", "asked").n_unique() == len(clicked)
