@@ -1,4 +1,4 @@
-"""`python -m atrank_tf.evaluate`: how good a trained model is, beside two baselines."""
+"""`python -m atrank_tf.evaluate`: how good a trained model is, beside two baselines and, if it is known, the best."""
 
 import json
 import math
@@ -17,12 +17,15 @@ _RECORDS = flags.DEFINE_string(
     "records", None, "Records folder, as `python -m atrank_tf.prepare` wrote it.", required=True
 )
 _MODEL_DIR = flags.DEFINE_string("model_dir", None, "Folder of the trained model.", required=True)
+_TRUTH = flags.DEFINE_string(
+    "truth", None, "Folder with the true probabilities of simulated logs; adds the best that can be reached."
+)
 _SPLIT = flags.DEFINE_enum("split", "validation", ["validation", "test"], "Part of the data to score.")
 
 
 def main() -> None:
     from atrank_tf.data import Part, Records
-    from atrank_tf.evaluation import BASELINES, evaluate, score_model
+    from atrank_tf.evaluation import BASELINES, evaluate, score_model, score_truth
     from atrank_tf.training import load_model, load_trained_experiment
 
     records, part = Records(_RECORDS.value), Part(_SPLIT.value)
@@ -35,10 +38,13 @@ def main() -> None:
     scored = {model.name: score_model(model, records, part, settings)}
     for name, baseline in BASELINES.items():
         scored[name] = baseline(records, part, model.tasks, settings)
+    if _TRUTH.value:
+        scored["reachable"] = score_truth(records, part, model.tasks, settings, _TRUTH.value)
     results = {name: {task: evaluate(requests) for task, requests in tasks.items()} for name, tasks in scored.items()}
     for task in model.tasks:
         if task in results[model.name]:
-            sys.stdout.write(_table(f"{task}, {part}", {name: tasks[task] for name, tasks in results.items()}))
+            rows = {name: tasks[task] for name, tasks in results.items() if task in tasks}
+            sys.stdout.write(_table(f"{task}, {part}", rows))
     metrics = {
         task: {metric: None if math.isnan(e.value) else e.value for metric, e in estimates.items()}
         for task, estimates in results[model.name].items()

@@ -14,7 +14,7 @@ FLOORS = [
     {"schema", "layers"},
     {"data", "models"},
     {"training", "evaluation", "datasets", "serving"},
-    {"quiet", "command", "prepare", "train", "evaluate", "serve"},
+    {"quiet", "command", "simulate", "prepare", "train", "evaluate", "serve"},
 ]
 ALLOWED_BESIDE = {("models", "data")}
 """Models take the catalogs that the data room reads."""

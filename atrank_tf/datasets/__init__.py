@@ -1,9 +1,11 @@
-"""Ready data: public data that `python -m atrank_tf.prepare --logs=NAME` and TensorFlow Datasets make records of.
+"""Ready data: public data that `python -m atrank_tf.prepare --logs=NAME` and TensorFlow Datasets make records of; and a
+simulated market of any size.
 
 Importing this room registers the builders, so that `tfds.load` and `tfds build` know them.
 """
 
 from atrank_tf.datasets.builders import AmazonReviews2014, CompleteJourney, TaobaoUserBehavior
+from atrank_tf.datasets.market import MarketSettings, write_market
 from atrank_tf.datasets.source import Source, download, write_logs
 from atrank_tf.datasets.sources import SOURCES
 
@@ -11,8 +13,10 @@ __all__ = [
     "SOURCES",
     "AmazonReviews2014",
     "CompleteJourney",
+    "MarketSettings",
     "Source",
     "TaobaoUserBehavior",
     "download",
     "write_logs",
+    "write_market",
 ]

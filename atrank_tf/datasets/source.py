@@ -1,13 +1,13 @@
 """Public data, as `prepare --logs=NAME` and the TensorFlow Datasets builders know it: raw files -> logs folder."""
 
-import os
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 import tensorflow_datasets as tfds
+
+from atrank_tf.datasets.whole_folder import whole_folder
 
 RawFiles = Mapping[str, Path]
 """Name of a raw file -> where it is."""
@@ -83,21 +83,13 @@ def write_logs(logs: Mapping[str, pl.LazyFrame], folder: str) -> None:
         FileExistsError: there is something at `folder`.
         ValueError: a raw file is not what it should be.
     """
-    target = Path(folder)
-    if target.exists():
-        raise FileExistsError(f"Expected nothing at {folder}. Remove it, or choose another folder.")
-    partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
+    with whole_folder(folder) as partial:
         for name, frame in logs.items():
             path = partial / f"{name}.parquet"
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(exist_ok=True)
             try:
                 with path.open("wb") as file:  # A path polars may still create while the failed folder is removed.
                     frame.sink_parquet(file)
             except pl.exceptions.PolarsError as error:
                 reason = str(error).split("\n", 1)[0].rstrip(".")
                 raise ValueError(f"{name} cannot be made from the raw files: {reason}.") from error
-        partial.rename(target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

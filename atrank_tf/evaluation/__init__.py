@@ -4,6 +4,7 @@ from atrank_tf.evaluation.metrics import METRICS, Estimate, evaluate
 from atrank_tf.evaluation.protocol import BASELINES, score_model, score_popularity, score_repetition
 from atrank_tf.evaluation.scored_requests import ScoredRequests
 from atrank_tf.evaluation.significance import PairedDifference, paired_difference
+from atrank_tf.evaluation.truth import score_truth
 
 __all__ = [
     "BASELINES",
@@ -16,4 +17,5 @@ __all__ = [
     "score_model",
     "score_popularity",
     "score_repetition",
+    "score_truth",
 ]

@@ -11,8 +11,8 @@ from atrank_tf.data import Batching, Part, Records, count_targets, positive_coun
 from atrank_tf.evaluation.scored_requests import ScoredRequests
 from atrank_tf.models import Ranker
 
-Score = Callable[[str, dict[str, Any]], np.ndarray]
-"""(task, inputs) -> scores [B, N]."""
+Score = Callable[[str, dict[str, Any], np.ndarray], np.ndarray]
+"""(task, inputs, users: str [B]) -> scores [B, N]."""
 
 
 def score_model(
@@ -26,11 +26,11 @@ def score_model(
     encode = _traced_once(model.encoder())
     scorers = {task: _traced_once(model.scorer(task)) for task in model.tasks}
 
-    def score(task: str, inputs: dict[str, Any]) -> np.ndarray:
+    def score(task: str, inputs: dict[str, Any], users: np.ndarray) -> np.ndarray:
         logits: np.ndarray = scorers[task]({**inputs, **encode(inputs)})[task].numpy()
         return logits
 
-    return _score(score, model.tasks, records, part, settings, "model", whole_history=False)
+    return score_requests(score, model.tasks, records, part, settings, "model", whole_history=False)
 
 
 def _traced_once(model: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -46,10 +46,10 @@ def score_popularity(
     """Scores a candidate by how often it was a positive of the task in training, over all users."""
     counts = {task: positive_counts(records, task) for task in tasks}
 
-    def score(task: str, inputs: dict[str, Any]) -> np.ndarray:
+    def score(task: str, inputs: dict[str, Any], users: np.ndarray) -> np.ndarray:
         return np.log1p(counts[task][inputs[f"{task}_candidates"].numpy()])
 
-    return _score(score, tasks, records, part, settings, "popularity", whole_history=False)
+    return score_requests(score, tasks, records, part, settings, "popularity", whole_history=False)
 
 
 def score_repetition(
@@ -58,19 +58,19 @@ def score_repetition(
     """Scores a candidate by how often this user acted on it before, in the task's group, in the whole history."""
     groups = {task: records.schema.tasks[task].group for task in tasks}
 
-    def score(task: str, inputs: dict[str, Any]) -> np.ndarray:
+    def score(task: str, inputs: dict[str, Any], users: np.ndarray) -> np.ndarray:
         history, candidates = inputs[f"{groups[task]}_id"].numpy(), inputs[f"{task}_candidates"].numpy()
         counts = np.stack([(history == candidates[:, [n]]).sum(axis=1) for n in range(candidates.shape[1])], axis=1)
         return np.log1p(counts.astype(np.float64))
 
-    return _score(score, tasks, records, part, settings, "repetition", whole_history=True)
+    return score_requests(score, tasks, records, part, settings, "repetition", whole_history=True)
 
 
 BASELINES = {"popularity": score_popularity, "repetition": score_repetition}
 """Baselines by name: (records, part, tasks, settings) -> task -> scored requests."""
 
 
-def _score(
+def score_requests(
     score: Score,
     tasks: Sequence[str],
     records: Records,
@@ -86,9 +86,10 @@ def _score(
             records, part, tasks=tasks, settings=settings, whole_history=whole_history
         ):
             progress.update(len(users))
+            names = users.numpy().astype(str)
             for task in tasks:
                 if labels[task].shape[1]:
-                    scores = np.asarray(score(task, inputs), np.float64)
+                    scores = np.asarray(score(task, inputs, names), np.float64)
                     mask = weights[task].numpy() > 0
-                    found[task].append(ScoredRequests(users.numpy().astype(str), scores, labels[task].numpy(), mask))
+                    found[task].append(ScoredRequests(names, scores, labels[task].numpy(), mask))
     return {task: ScoredRequests.concatenate(parts) for task, parts in found.items() if parts}

@@ -1,12 +1,17 @@
 """A trained model -> a SavedModel that takes raw ids."""
 
+import contextlib
+
 import keras
 
 from atrank_tf.data import RawValues
 from atrank_tf.models import Ranker
 from atrank_tf.serving.lint import lint
+from atrank_tf.serving.loader import load
 from atrank_tf.serving.signatures import Signatures
 from atrank_tf.serving.versions import publish
+from atrank_tf.serving.warmup import write_warmup
+from atrank_tf.serving.warmup_requests import warmup_requests
 
 
 def export_savedmodel(model: Ranker, values: RawValues, export_dir: str) -> str:
@@ -19,7 +24,8 @@ def export_savedmodel(model: Ranker, values: RawValues, export_dir: str) -> str:
     | `encode_user` | histories | `memory` float32 [B, T, D], `mask` bool [B, T] and moments |
     | `score_candidates_<task>`; `score_candidates` | that, users, candidates | `scores` float32 [B, N] |
 
-    Those without a task's name are of the first task.
+    Those without a task's name are of the first task. One made-up request for each stands in `assets.extra`, which
+    servers run before they answer anybody; a signature that does not run is found here.
 
     Inputs are what a log holds: `<group>_id` string or int64 [B, T_g], `<group>_action` string [B, T_g],
     `<group>_timestamp` int64 [B, T_g] (0 = padding; of more than `max_length` the newest count), `now` int64 [B],
@@ -36,6 +42,7 @@ def export_savedmodel(model: Ranker, values: RawValues, export_dir: str) -> str:
 
     Raises:
         ValueError: TensorFlow Serving could not run the result; nothing is published.
+        ServingError: a signature fails; nothing is published.
     """
 
     def write(path: str) -> None:
@@ -50,5 +57,7 @@ def export_savedmodel(model: Ranker, values: RawValues, export_dir: str) -> str:
         problems = lint(path)
         if problems:
             raise ValueError(f"Expected a SavedModel that TensorFlow Serving can run. Found: {'; '.join(problems)}.")
+        with contextlib.closing(load(path)) as loaded:
+            write_warmup(path, warmup_requests(loaded, model.schema, model.tasks))
 
     return publish(write, export_dir)

@@ -10,6 +10,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -51,10 +52,12 @@ def folder(logs: Path, schema_file: Path, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])
-def test_evaluate_ends_with_one_json_object_of_all_tasks_and_metrics(folder: Path, split: str) -> None:
-    done = _run(
-        "-m", "atrank_tf.evaluate", f"--records={folder}/records", f"--model_dir={folder}/model", f"--split={split}"
-    )
+def test_evaluate_ends_with_one_json_object_of_all_tasks_and_metrics(logs: Path, folder: Path, split: str) -> None:
+    shown = pl.read_parquet(logs / "impressions/next_redemption.parquet")
+    (folder / "truth").mkdir(exist_ok=True)
+    shown.with_columns(probability=0.1 + 0.8 * pl.col("label")).write_parquet(folder / "truth/next_redemption.parquet")
+    given = (f"--records={folder}/records", f"--model_dir={folder}/model", f"--truth={folder}/truth")
+    done = _run("-m", "atrank_tf.evaluate", *given, f"--split={split}")
     *table, last = done.stdout.strip().split("\n")
     metrics = json.loads(last)
     assert set(metrics) == {"next_purchase", "next_redemption"}
@@ -63,6 +66,8 @@ def test_evaluate_ends_with_one_json_object_of_all_tasks_and_metrics(folder: Pat
         assert all(isinstance(value, float) for value in values.values())
     for name in ("atrank", "popularity", "repetition"):
         assert sum(line.strip().startswith(name) for line in table) == 2
+    (reachable,) = (line.split() for line in table if line.strip().startswith("reachable"))
+    assert reachable[1] == "1.0000"
 
 
 def test_the_server_answers_rows_columns_status_and_metadata(folder: Path) -> None:
@@ -113,6 +118,7 @@ def _post(url: str, body: Any) -> Any:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["-m", "atrank_tf.simulate", "--users=0", "--logs=x"], "users"),
         (["-m", "atrank_tf.train", "--rcords=x"], "rcords"),
         (["-m", "atrank_tf.train", "--records=x", "--config=nothing.toml", "--model_dir=y"], "nothing.toml"),
         (["-m", "atrank_tf.train", "--records=x", "--config=y", "--model_dir=z", "--seed=-1"], "seed"),
@@ -131,7 +137,7 @@ def test_a_wrong_flag_or_value_exits_with_1_and_one_clear_line(arguments: list[s
     assert done.stdout == ""
 
 
-@pytest.mark.parametrize("command", ["prepare", "train", "evaluate", "serve"])
+@pytest.mark.parametrize("command", ["simulate", "prepare", "train", "evaluate", "serve"])
 def test_help_lists_the_flags(command: str) -> None:
     done = _run("-m", f"atrank_tf.{command}", "--help", check=False)
     assert "--" in done.stdout + done.stderr and "Traceback" not in done.stderr

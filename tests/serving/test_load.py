@@ -138,7 +138,9 @@ class Server:
 
     def stop(self):
         self._process.terminate()
-        return self._process.wait(60)
+        code = self._process.wait(60)
+        self._process.stdout.close()
+        return code
 
 
 def run(tmp_path, save_affine, *, swaps, pause, growth):

@@ -1,3 +1,5 @@
+import gc
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -128,6 +130,18 @@ def test_a_closed_model_says_so(half_plus_two):
     with pytest.raises(ServingError, match="not loaded any more") as caught:
         model.run("serving_default", {"x": np.zeros(1, np.float32)})
     assert caught.value.code is Code.UNAVAILABLE
+
+
+def test_a_closed_model_gives_its_memory_back_without_the_garbage_collector(half_plus_two):
+    gc.disable()
+    try:
+        model = load(f"{half_plus_two}/00000123")
+        graph = weakref.ref(model._session.graph)
+        model.close()
+        del model
+        assert graph() is None
+    finally:
+        gc.enable()
 
 
 def test_two_models_do_not_share_anything(tmp_path, save_affine):

@@ -13,6 +13,7 @@ from atrank_tf.data import RawValues, Records, requests
 from atrank_tf.models import Ranker, TimelineATRank
 from atrank_tf.serving import LoadedModel, ServingError, export_savedmodel, lint
 from atrank_tf.serving.raw_inputs import newest_places, request_signature, value_rows
+from atrank_tf.serving.warmup import read_warmup
 
 
 @pytest.fixture(scope="module")
@@ -112,12 +113,17 @@ def test_a_memory_of_other_weights_or_another_time_is_refused(
 
 
 @pytest.fixture(scope="module")
-def timeline(records: Records, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def timeline_export(records: Records, tmp_path_factory: pytest.TempPathFactory) -> str:
     config = {"width": 12, "spaces": 3, "blocks": 2, "feed_forward": 10, "hidden": [9]}
     model = TimelineATRank(records.schema, config, records.catalogs)
     for weight in model.trainable_weights:
         weight.assign(weight + np.random.default_rng(5).normal(scale=0.2, size=weight.shape))
-    loaded = LoadedModel(export_savedmodel(model, RawValues.of(records), str(tmp_path_factory.mktemp("timeline"))))
+    return export_savedmodel(model, RawValues.of(records), str(tmp_path_factory.mktemp("timeline")))
+
+
+@pytest.fixture(scope="module")
+def timeline(timeline_export: str) -> Any:
+    loaded = LoadedModel(timeline_export)
     yield loaded
     loaded.close()
 
@@ -305,6 +311,16 @@ def test_signatures_have_the_names_and_dtypes_that_the_schema_says(export: str, 
         }
     assert request_signature(model.schema, "next_redemption")["next_redemption_candidates"].dtype == tf.int64
     assert request_signature(model.schema, "next_purchase")["purchase_id"].dtype == tf.string
+
+
+def test_an_export_has_a_warm_up_request_for_each_signature(
+    loaded: Any, timeline: Any, export: str, timeline_export: str
+) -> None:
+    for model, folder in ((loaded, export), (timeline, timeline_export)):
+        requests = read_warmup(folder)
+        assert {request.signature_name for request in requests} == set(model.signatures) - {"__saved_model_init_op"}
+        for request in requests:
+            assert set(model.run(request.signature_name, request.inputs))
 
 
 def test_versions_count_up_and_the_lint_is_content(

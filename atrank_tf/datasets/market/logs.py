@@ -1,0 +1,115 @@
+"""A simulated market -> a logs folder, with the truth beside the logs."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from tqdm import tqdm
+
+from atrank_tf.datasets.market.equations import EFFECTS
+from atrank_tf.datasets.market.objects import KINDS, Objects, draw_objects
+from atrank_tf.datasets.market.settings import MarketSettings
+from atrank_tf.datasets.market.visits import MOST_VISITS, Behaviors, Shown, Visits
+from atrank_tf.datasets.whole_folder import whole_folder
+
+START = 1_704_067_200
+"""2024-01-01, the moment 0 of a market, in Unix seconds."""
+USERS_PER_BLOCK = 1_024
+"""Users that are in memory at a time. A constant, so that the first users of many are the users of few."""
+
+
+def write_market(logs: str, *, users: int, seed: int, settings: MarketSettings | None = None) -> dict[str, int]:
+    """Simulates a market and writes its logs; memory does not grow with the number of users.
+
+    | file | content |
+    |---|---|
+    | `behaviors/<kind>` | what was done; kinds are "product", "query" and "coupon" |
+    | `catalog/<kind>` | category and brand |
+    | `impressions/next_<kind>` | what was shown, and whether it was clicked |
+    | `truth/next_<kind>` | the probability that it would be clicked; no part of the logs that `prepare` reads |
+
+    Args:
+        logs: the folder; it appears whole or not at all.
+        users: how many. Their ids are 1, 2, ...; the first users of many do what the users of few do.
+        seed: of everything that is drawn.
+        settings: how large the market is.
+
+    Returns:
+        File, without its ending -> rows.
+
+    Raises:
+        FileExistsError: the folder is there already.
+        ValueError: `users` or `seed` is out of range.
+    """
+    for name, value, least in (("users", users, 1), ("seed", seed, 0)):
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}. Received: {name}={value}.")
+    objects = draw_objects(settings or MarketSettings(), seed)
+    with whole_folder(logs) as folder:
+        for kind in KINDS:
+            _write(_catalog(objects, kind), folder / f"catalog/{kind}.parquet")
+        parts = folder / "parts"
+        with tqdm(total=users, desc="simulating", unit=" users", unit_scale=True, disable=None) as progress:
+            for block, first in enumerate(range(0, users, USERS_PER_BLOCK)):
+                # A last block that is not full is simulated in full, so that its users draw what they always do.
+                visits = Visits(objects, USERS_PER_BLOCK, np.random.default_rng([seed, 1 + block]))
+                count = min(users - first, USERS_PER_BLOCK)
+                for name, frame in _frames(visits, objects, first).items():
+                    own = frame.filter(pl.col("user_id") <= first + count)
+                    _write(own, parts / name / f"{block:08}.parquet")
+                progress.update(count)
+        names = [path.relative_to(parts).as_posix() for path in sorted(parts.glob("*/*"))]
+        rows = {name: _join(parts / name, folder / f"{name}.parquet") for name in names}
+        shutil.rmtree(parts)
+    return rows
+
+
+def _catalog(objects: Objects, kind: str) -> pl.DataFrame:
+    own = objects.of_kind(kind)
+    return pl.DataFrame(
+        {
+            f"{kind}_id": np.arange(1, own.stop - own.start + 1),
+            "category": [f"c{number}" for number in objects.category[own]],
+            "brand": [f"b{number}" for number in objects.brand[own]],
+        }
+    )
+
+
+def _frames(visits: Visits, objects: Objects, first_user: int) -> dict[str, pl.DataFrame]:
+    """Returns the rows of a block, file -> rows by user and moment. Ids count from 1."""
+    frames = {}
+    for kind in KINDS:
+        before = objects.of_kind(kind).start - 1
+        done = Behaviors(*map(np.concatenate, zip(*visits.behaviors[kind], strict=True)))
+        actions = np.array(list(EFFECTS[kind]))
+        behaviors = {
+            "user_id": done.user + first_user + 1,
+            f"{kind}_id": done.chosen - before,
+            "action": actions[done.action],
+            "timestamp": done.moment + START,
+        }
+        frames[f"behaviors/{kind}"] = pl.DataFrame(behaviors)
+        shown = Shown(*map(np.concatenate, zip(*visits.shown[kind], strict=True)))
+        user = shown.user + first_user + 1
+        candidates = {
+            "request_id": user * MOST_VISITS + shown.visit,
+            "user_id": user,
+            "timestamp": shown.moment + START,
+            f"{kind}_id": shown.shown - before,
+        }
+        frames[f"impressions/next_{kind}"] = pl.DataFrame({**candidates, "label": shown.label.astype(np.int8)})
+        frames[f"truth/next_{kind}"] = pl.DataFrame({**candidates, "probability": shown.probability})
+    return {name: frame.sort("user_id", "timestamp", maintain_order=True) for name, frame in frames.items()}
+
+
+def _write(frame: pl.DataFrame, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    frame.write_parquet(path)
+
+
+def _join(parts: Path, path: Path) -> int:
+    """Joins the files of a folder, in the order of their names, and returns the rows."""
+    rows = pl.scan_parquet(parts / "*.parquet")
+    rows.sink_parquet(path, mkdir=True)
+    return int(rows.select(pl.len()).collect().item())

@@ -1,0 +1,29 @@
+"""`python -m atrank_tf.simulate`: the logs of a simulated market."""
+
+import sys
+import time
+
+from absl import flags
+
+from atrank_tf import command
+
+_USERS = flags.DEFINE_integer("users", 100_000, "Number of users.", lower_bound=1)
+_SEED = flags.DEFINE_integer("seed", 1, "Seed: the same one gives the same logs.", lower_bound=0)
+_LOGS = flags.DEFINE_string("logs", None, "Logs folder to write.", required=True)
+
+
+def main() -> None:
+    from atrank_tf.datasets import write_market
+
+    started = time.monotonic()
+    rows = write_market(_LOGS.value, users=_USERS.value, seed=_SEED.value)
+    seconds = time.monotonic() - started
+    sys.stdout.write(
+        f"{_LOGS.value}: {_USERS.value:,} users in {seconds:.1f} s, {_USERS.value / seconds:,.0f} users per second\n"
+    )
+    for name, count in rows.items():
+        sys.stdout.write(f"  {name:28}{count:>14,} rows\n")
+
+
+if __name__ == "__main__":
+    command.run(main)
