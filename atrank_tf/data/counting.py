@@ -60,6 +60,15 @@ class Counts:
         staging.replace(source, shard, rows)
         self._add_side(rows, user, "user")
 
+    def users(self, staging: Staging, sources: list[str], shard: int, table: str) -> None:
+        """Counts everybody in a shard of these sources, once, as a value of the table of user ids."""
+        found = [
+            rows["user"].unique() for rows in (staging.read(source, shard) for source in sources) if rows is not None
+        ]
+        if found:
+            users = pl.concat(found).unique()
+            self._add_values(table, pl.DataFrame({"value": users}).with_columns(count=pl.lit(1, pl.Int64)))
+
     def of_objects(self, entity: str, sides: pl.DataFrame | None) -> pl.DataFrame:
         """Returns `id`, `count` and `uses` of every object in the logs or in the entity's catalog file."""
         known = [self.objects[entity]] if entity in self.objects else []
@@ -81,12 +90,14 @@ class Counts:
 
     def _add_side(self, rows: pl.DataFrame, features: Features, place: str) -> None:
         for column, feature in features.features.items():
-            found = value_counts(rows, f"feature/{column}", pl.lit(1))
-            if feature.table in self.values:
-                found = pl.concat([self.values[feature.table], found]).group_by("value").agg(pl.col("count").sum())
-            self.values[feature.table] = found
+            self._add_values(feature.table, value_counts(rows, f"feature/{column}", pl.lit(1)))
         for column in features.dense:
             self.moments[place][column] = self.moments[place][column].add(rows[f"dense/{column}"])
+
+    def _add_values(self, table: str, found: pl.DataFrame) -> None:
+        if table in self.values:
+            found = pl.concat([self.values[table], found]).group_by("value").agg(pl.col("count").sum())
+        self.values[table] = found
 
 
 def table_counts(

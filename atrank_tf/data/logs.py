@@ -30,16 +30,18 @@ of a second are cut off. Id 0 is an id like any other. A request's moment is the
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
 
-from atrank_tf.schema import Candidates, Schema, suggestion
+from atrank_tf.schema import Candidates, Features, Schema, suggestion
 
 BEHAVIORS, CATALOG, IMPRESSIONS = "behaviors", "catalog", "impressions"
 USER = "user"
 """Name of the catalog that holds what is known of the users."""
+USER_ID = "user_id"
+"""The feature of users that is who they are: nothing that a catalog has to say."""
 _ENDINGS = (".parquet", ".csv", ".csv.gz")
 
 
@@ -89,7 +91,8 @@ def find_logs(logs: str, schema: Schema) -> LogFiles:
         ValueError: there are two files for one name.
     """
     root = Path(logs)
-    if USER in schema.entities and (schema.user.features or schema.user.dense):
+    profile = catalog_profile(schema)
+    if USER in schema.entities and (profile.features or profile.dense):
         raise ValueError("[entities.user] and [user] would both read catalog/user. Rename the entity.")
     if not root.is_dir():
         raise FileNotFoundError(f"Expected a logs folder at {logs}. Found none.")
@@ -111,6 +114,12 @@ def find_logs(logs: str, schema: Schema) -> LogFiles:
     taken = {file.path for file in used.values()}
     ignored = tuple(path.relative_to(root).as_posix() for path in found if path not in taken)
     return LogFiles(used=used, ignored=ignored)
+
+
+def catalog_profile(schema: Schema) -> Features:
+    """Returns the features of users that `catalog/user` holds: all but `USER_ID`."""
+    features = {column: feature for column, feature in schema.user.features.items() if column != USER_ID}
+    return replace(schema.user, features=features)
 
 
 def open_log(file: LogFile, columns: Mapping[str, str], staging: Path) -> pl.LazyFrame:
@@ -162,7 +171,8 @@ def _wanted(schema: Schema) -> Iterator[tuple[str, str, bool]]:
     """Yields kind, name and whether the file must be there."""
     for name, entity in schema.entities.items():
         yield CATALOG, name, bool(entity.features or entity.dense)
-    if schema.user.features or schema.user.dense:
+    profile = catalog_profile(schema)
+    if profile.features or profile.dense:
         yield CATALOG, USER, True
     for name in schema.groups:
         yield BEHAVIORS, name, True

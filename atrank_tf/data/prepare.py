@@ -20,7 +20,17 @@ from tqdm import tqdm
 from atrank_tf.data.catalog import Catalog, build_catalog, order_objects
 from atrank_tf.data.cleaning import REPEATED_ID, CleanLog, clean_behaviors, clean_catalog, clean_impressions
 from atrank_tf.data.counting import Counts, keep_first, table_counts
-from atrank_tf.data.logs import BEHAVIORS, CATALOG, IMPRESSIONS, USER, LogFile, LogFiles, find_logs
+from atrank_tf.data.logs import (
+    BEHAVIORS,
+    CATALOG,
+    IMPRESSIONS,
+    USER,
+    USER_ID,
+    LogFile,
+    LogFiles,
+    catalog_profile,
+    find_logs,
+)
 from atrank_tf.data.moments import Moments, with_moments
 from atrank_tf.data.records import FORMAT, Records, is_current, replacing, shard_name, write_description
 from atrank_tf.data.shard_timelines import ShardTimelines
@@ -123,7 +133,7 @@ class _Engine:
             task = schema.tasks[file.name]
             return clean_impressions(file, task, schema.entities[schema.groups[task.group].entity], copies)
         if file.label == _USERS and file.name not in schema.entities:
-            return clean_catalog(file, schema.user, "user_id", copies)
+            return clean_catalog(file, catalog_profile(schema), USER_ID, copies)
         entity = schema.entities[file.name]
         return clean_catalog(file, entity, entity.id.column, copies)
 
@@ -152,7 +162,10 @@ class _Engine:
                     entity = schema.groups[task.group].entity
                     self._counts.impressions(staging, label, shard, entity, task.context, name, clean.report)
                 elif label == _USERS and name not in schema.entities:
-                    self._counts.profiles(staging, label, shard, schema.user, clean.report)
+                    self._counts.profiles(staging, label, shard, catalog_profile(schema), clean.report)
+            if USER_ID in schema.user.features:
+                sources = [label for label, clean in self._clean.items() if clean.file.kind != CATALOG]
+                self._counts.users(staging, sources, shard, schema.user.features[USER_ID].table)
 
     def _look_up(self) -> None:
         """Builds vocabularies and catalogs, and fills the sizes into the schema."""

@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import polars as pl
 
+from atrank_tf.data.logs import USER_ID, catalog_profile
 from atrank_tf.data.staging import Staging
 from atrank_tf.data.timelines import BehaviorRows, ImpressionRows, timeline_example
 from atrank_tf.data.vocabulary import Vocabulary
@@ -109,7 +110,11 @@ class ShardTimelines:
     def _profiles(self, rows: pl.DataFrame | None) -> dict[str, np.ndarray]:
         if rows is not None:
             rows = self.users.to_frame().join(rows, on="user", how="left", maintain_order="left")
-        sides = self._sides(self._schema.user, rows, len(self.users))
+        sides = self._sides(catalog_profile(self._schema), rows, len(self.users))
+        if USER_ID in self._schema.user.features:
+            feature = self._schema.user.features[USER_ID]
+            own = self.users.to_frame().select(pl.concat_list("user")).to_series()
+            sides[USER_ID] = self._vocabularies[feature.table].rows_of_lists(own, feature.max_values)
         return {column: values if values.ndim == 2 else values[:, np.newaxis] for column, values in sides.items()}
 
     def _sides(self, features: Features, rows: pl.DataFrame | None, count: int) -> dict[str, np.ndarray]:

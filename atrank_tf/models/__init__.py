@@ -7,9 +7,11 @@ from atrank_tf.models.bi_lstm_attention import BiLSTMAttention
 from atrank_tf.models.bpr_mf import BPRMF, BPRMFConfig
 from atrank_tf.models.cnn import CNN, CNNConfig
 from atrank_tf.models.din import DIN, DINConfig
+from atrank_tf.models.network import Network, for_each
 from atrank_tf.models.ranker import Ranker
 from atrank_tf.models.ranker_config import RankerConfig
 from atrank_tf.models.sasrec import SASRec, SASRecConfig
+from atrank_tf.models.time_ordered_network import TimeOrderedNetwork
 from atrank_tf.models.timeline_atrank import TimelineATRank
 
 MODELS: dict[str, type[Ranker]] = {
@@ -40,9 +42,12 @@ __all__ = [
     "BiLSTMConfig",
     "CNNConfig",
     "DINConfig",
+    "Network",
     "Ranker",
     "RankerConfig",
     "SASRec",
     "SASRecConfig",
+    "TimeOrderedNetwork",
     "TimelineATRank",
+    "for_each",
 ]

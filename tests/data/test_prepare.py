@@ -192,6 +192,23 @@ def test_users_of_impressions_alone_are_kept_and_those_of_the_catalog_alone_are_
     assert len({tuple(sorted(keys)) for keys in write_only.values()}) == 1
 
 
+@pytest.mark.parametrize("others", [{}, {"age": "age"}])
+def test_the_id_of_a_user_is_a_feature_that_stands_in_no_file(tmp_path, others):
+    raw = raw_schema(user={"features": {"user_id": "user", **others}})
+    raw["tables"] = {**raw["tables"], "user": {"dim": 2}}
+    files = {name: content for name, content in FILES.items() if others or name != "catalog/user.csv"}
+    if not others:
+        del raw["tables"]["age"]
+    records = prepare(write(tmp_path / "logs", files), schema_from_dict(raw), str(tmp_path / "records"), shards=8)
+    assert records.schema.tables["user"].rows == 2 + 4  # Everybody with a behavior or a request.
+    assert {user: found["user/user_id"] for user, found in timelines(records).items()} == {
+        "u1": [2],
+        "u2": [3],
+        "u3": [4],
+        "u4": [5],
+    }
+
+
 def test_the_manifest_counts_everything(small):
     manifest = small.manifest
     assert manifest["users"] == 4
