@@ -7,6 +7,7 @@ NAME := complete_journey
 RECORDS := build/records/$(NAME)
 MODEL := build/models/$(NAME)
 EXPORT := export/models/$(NAME)
+REPORT := build/report/$(NAME)
 HOST := 127.0.0.1
 PORT := 8501
 
@@ -14,7 +15,7 @@ PORT := 8501
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help export serve query test test-slow lint docs-check bench bench-serving experiments clean
+.PHONY: help export report serve query test test-slow lint docs-check bench bench-serving experiments clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -23,7 +24,7 @@ $(VENV)/.installed: setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.11 ...")'
 	@echo "== installing into $(VENV) (about 1 minute, 3 GB)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[demo,serving,dev]'
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[demo,explain,serving,dev]'
 	@touch $@
 
 export: $(VENV)/.installed  ## install, prepare real data, train, evaluate, export a SavedModel
@@ -39,6 +40,9 @@ export: $(VENV)/.installed  ## install, prepare real data, train, evaluate, expo
 	@echo
 	@echo "Serve it:  make serve      (http://$(HOST):$(PORT)/v1/models/$(NAME))"
 	@echo "Query it:  make query      (in another terminal)"
+
+report: $(VENV)/.installed  ## explain the trained model's scores: figures and a page (after make export)
+	@$(RUN) -m atrank_tf.explain --records=$(RECORDS) --model_dir=$(MODEL) --out=$(REPORT)
 
 serve: $(VENV)/.installed  ## serve the exported model: TensorFlow Serving if installed, else the embedded server
 	@if command -v tensorflow_model_server >/dev/null; then \

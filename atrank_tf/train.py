@@ -17,10 +17,14 @@ _INCLUDE_VALIDATION = flags.DEFINE_bool(
     "include_validation", False, "Train on the targets of validation too, for the epochs of the experiment file."
 )
 _SEED = flags.DEFINE_integer("seed", None, "Seed, instead of the experiment file's.", lower_bound=0)
+_EXPLAIN = flags.DEFINE_bool(
+    "explain", False, "Write attention images after each epoch, and tables for the projector, to MODEL_DIR/tensorboard."
+)
 
 
 def main() -> None:
     from atrank_tf.data import Records
+    from atrank_tf.explanation import AttentionImages
     from atrank_tf.training import load_experiment, train
 
     experiment = load_experiment(_CONFIG.value)
@@ -29,7 +33,9 @@ def main() -> None:
         changes |= {"include_validation": True, "patience": 0}
     training = dataclasses.replace(experiment.training, **changes)
     experiment = dataclasses.replace(experiment, training=training)
-    trained = train(Records(_RECORDS.value), experiment, _MODEL_DIR.value)
+    records = Records(_RECORDS.value)
+    callbacks = [AttentionImages(f"{_MODEL_DIR.value}/tensorboard", records)] if _EXPLAIN.value else []
+    trained = train(records, experiment, _MODEL_DIR.value, callbacks=callbacks)
     state = "trained" if trained else "is current: same records, same experiment"
     sys.stdout.write(f"{_MODEL_DIR.value} {state}\n")
 

@@ -13,8 +13,8 @@ PACKAGE = Path(__file__).parents[1] / "atrank_tf"
 FLOORS = [
     {"schema", "layers"},
     {"data", "models"},
-    {"training", "evaluation", "datasets", "serving"},
-    {"quiet", "command", "simulate", "prepare", "train", "evaluate", "serve"},
+    {"training", "evaluation", "explanation", "datasets", "serving"},
+    {"quiet", "command", "simulate", "prepare", "train", "evaluate", "explain", "serve"},
 ]
 ALLOWED_BESIDE = {("models", "data")}
 """Models take the catalogs that the data room reads."""

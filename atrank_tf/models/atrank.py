@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import keras
 
 from atrank_tf.layers import SelfAttention, TargetAttention
+from atrank_tf.models.probe import show_self_attention, show_target_attention
 from atrank_tf.models.ranker import Ranker
 from atrank_tf.models.ranker_config import ACTIVATIONS, RankerConfig
 from atrank_tf.schema import Schema, suggestion
@@ -78,7 +79,8 @@ class ATRank(Ranker):
 
         def encode(behaviors: Any, mask: Any) -> Any:
             for block in blocks:
-                behaviors = block(behaviors, mask)
+                behaviors, weights = block(behaviors, mask, return_weights=True)
+                show_self_attention(weights)
             return behaviors
 
         return encode
@@ -103,9 +105,9 @@ def self_attention_blocks(config: ATRankConfig) -> list[SelfAttention]:
     ]
 
 
-def target_attention(config: ATRankConfig) -> TargetAttention:
-    """Returns the vanilla attention that a config asks for."""
-    return TargetAttention(
+def target_attention(config: ATRankConfig) -> Any:
+    """Returns the vanilla attention that a config asks for, as a reader."""
+    layer = TargetAttention(
         config.spaces,
         config.feed_forward,
         config.score,
@@ -113,3 +115,10 @@ def target_attention(config: ATRankConfig) -> TargetAttention:
         config.dropout,
         name="target_attention",
     )
+
+    def read(*arguments: Any, **places: Any) -> Any:
+        found, weights = layer(*arguments, **places, return_weights=True)
+        show_target_attention(weights)
+        return found
+
+    return read

@@ -9,6 +9,7 @@ from keras import ops
 
 from atrank_tf.layers import BehaviorEmbedding, DotRanking, Dropout, GroupProjection, SparseEmbedding, TimeBuckets, take
 from atrank_tf.models.object_encoder import ObjectEncoder
+from atrank_tf.models.probe import show_parts
 from atrank_tf.models.ranker_config import RankerConfig
 from atrank_tf.models.ranking_networks import RANKING_NETWORKS
 from atrank_tf.models.task_experts import TaskExperts
@@ -62,7 +63,7 @@ class Network:
         self._drop = Dropout(config.dropout, name="dropout")
         self._dot = DotRanking(name="dot_ranking") if "dot" in config.ranking else None
         self._networks = {
-            task: [RANKING_NETWORKS[name](config, f"{name}_ranking_{task}") for name in config.ranking if name != "dot"]
+            task: {n: RANKING_NETWORKS[n](config, f"{n}_ranking_{task}") for n in config.ranking if n != "dot"}
             for task in self.tasks
         }
         self._bias = {}
@@ -143,14 +144,15 @@ class Network:
         code, bias, places = candidates
         read = self._experts.mixed(task, self._read(code, memory, inputs, places))
         code = take(code, places)
-        parts = [] if bias is None else [bias]
+        parts = {} if bias is None else {"item_bias": bias}
         if self._dot is not None:
-            parts.append(self._dot(read, code))
+            parts["dot"] = self._dot(read, code)
         if self._networks[task]:
             context = self._context(task, profile, read, inputs)
-            parts += [network(read, code, context) for network in self._networks[task]]
-        total = parts[0]
-        for part in parts[1:]:
+            parts |= {name: network(read, code, context) for name, network in self._networks[task].items()}
+        show_parts(parts)
+        total, *others = parts.values()
+        for part in others:
             total = total + part
         return self._to_float32(total)
 

@@ -9,6 +9,7 @@ from keras import ops
 
 from atrank_tf.data import Catalog, training_batches
 from atrank_tf.layers import TaskUncertainty
+from atrank_tf.models.explainer import explainer
 from atrank_tf.models.inputs import candidate_inputs, history_inputs, model_inputs, profile_inputs
 from atrank_tf.models.network import Network
 from atrank_tf.models.ranker_config import RankerConfig
@@ -139,6 +140,24 @@ class Ranker(keras.Model):
         inputs = memory | profile_inputs(self.schema) | candidate_inputs(self.schema, task)
         logits = self._network.score(task, memory, self._network.objects.profile(inputs), inputs)
         return keras.Model(inputs, {task: logits}, name=f"scorer_{task}")
+
+    def explainer(self, task: str) -> Any:
+        """Returns the model of one task with what its scores came from, sharing its weights: one pass gives both.
+
+        Inputs: the history and profile inputs and the task's candidate inputs. Outputs, a dict:
+
+        | name | | |
+        |---|---|---|
+        | `score` | float32 [B, N] | the logits |
+        | `score_<part>` | float32 [B, N] | `item_bias`, `dot`, `dnn`, ...: the parts that add up to the score |
+        | `target_attention` | float32 [B, K, N, T] | how a candidate reads the memory, in each space |
+        | `self_attention` | float32 [B, blocks, K, T, T] | how a behavior (first T) attends to the others |
+        | `behavior_id`, `behavior_action`, `behavior_timestamp` | int64 [B, T] | the behaviors, group by group |
+        | `behavior_group` | int64 [B, T] | which group of the schema, from 0; padding has `behavior_id` 0 |
+
+        A model without such an attention has no such output.
+        """
+        return explainer(self._network, task)
 
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name, "schema": plain(self.schema), "config": plain(self.config)}

@@ -6,6 +6,7 @@ from typing import Any
 from keras import ops
 
 from atrank_tf.layers import SelfAttention, TimeBias
+from atrank_tf.models.probe import show_self_attention
 
 
 class TimelineEncoder:
@@ -34,7 +35,8 @@ class TimelineEncoder:
             float [B, T, D].
         """
         for block, bias in self._layers:
-            behaviors = block(behaviors, mask, visible, bias(timestamp, timestamp))
+            behaviors, weights = block(behaviors, mask, visible, bias(timestamp, timestamp), return_weights=True)
+            show_self_attention(weights)
         return behaviors
 
     def extend(

@@ -158,6 +158,30 @@ def test_5_encoder_and_scorer_agree_with_the_whole(model: Ranker, batch: dict[st
         _assert_same(_scores(scorer, {**batch, **memory}), {task: expected[task]})
 
 
+def test_5_an_explainer_gives_the_scores_and_the_parts_that_add_up_to_them(
+    model: Ranker, batch: dict[str, Any]
+) -> None:
+    expected = _scores(model, batch)
+    for task in model.tasks:
+        explainer = model.explainer(task)
+        found = {name: np.asarray(value) for name, value in explainer(_of(explainer, batch), training=False).items()}
+        _assert_same({task: found["score"]}, {task: expected[task]})
+        parts = [value for name, value in found.items() if name.startswith("score_")]
+        assert parts
+        np.testing.assert_allclose(sum(parts), found["score"], rtol=1e-5, atol=1e-5)
+        real = found["behavior_id"] != PADDING
+        for name in {"self_attention", "target_attention"} & set(found):
+            seen = found[name].max(axis=-2) > 0  # By anyone.
+            assert not (seen & ~np.expand_dims(real, list(range(1, seen.ndim - 1)))).any()
+            total = found[name].sum(axis=-1)
+            of_someone = np.expand_dims(real.any(axis=1), list(range(1, total.ndim)))
+            rows = np.broadcast_to(of_someone, total.shape)
+            if name == "self_attention":
+                rows = rows & real[:, None, None]
+            np.testing.assert_allclose(total[rows], 1.0, rtol=1e-5)
+            assert rows.any()
+
+
 def test_5_eager_graph_and_xla_agree(model: Ranker, batch: dict[str, Any]) -> None:
     expected = _scores(model, batch)
     inputs = {name: tf.constant(value) for name, value in _of(model, batch).items()}

@@ -41,7 +41,7 @@ def folder(logs: Path, schema_file: Path, tmp_path_factory: pytest.TempPathFacto
     (folder / "experiment.toml").write_text(EXPERIMENT)
     _run("-m", "atrank_tf.prepare", f"--logs={logs}", f"--schema={schema_file}", f"--records={folder}/records")
     train = ("-m", "atrank_tf.train", f"--records={folder}/records", f"--config={folder}/experiment.toml")
-    first = _run(*train, f"--model_dir={folder}/model")
+    first = _run(*train, f"--model_dir={folder}/model", "--explain")
     assert first.stdout.endswith("model trained\n")
     second = _run(*train, f"--model_dir={folder}/model")
     assert second.stdout.endswith("model is current: same records, same experiment\n")
@@ -68,6 +68,27 @@ def test_evaluate_ends_with_one_json_object_of_all_tasks_and_metrics(logs: Path,
         assert sum(line.strip().startswith(name) for line in table) == 2
     (reachable,) = (line.split() for line in table if line.strip().startswith("reachable"))
     assert reachable[1] == "1.0000"
+
+
+def test_a_training_that_explains_leaves_images_and_tables_to_tensorboard(folder: Path) -> None:
+    names = {path.name.split(".")[0] for path in (folder / "model/tensorboard/explanation").iterdir()}
+    assert {"events", "projector_config", "product", "category"} <= names
+
+
+def test_explain_writes_a_report(folder: Path) -> None:
+    pytest.importorskip("matplotlib")
+    model = (f"--records={folder}/records", f"--model_dir={folder}/model")
+    done = _run("-m", "atrank_tf.explain", *model, f"--out={folder}/report", "--users=1", "--measured_users=8")
+    *table, about, path = done.stdout.strip().split("\n")
+    assert path == f"{folder}/report/index.html"
+    assert about.startswith("atrank, test: 2 requests. Mean rank agreement of attention and effect: ")
+    assert sum(line.startswith("self-attention 1") for line in table) == 3  # Two spaces, and equal weights.
+    assert {file.name for file in (folder / "report").iterdir()} == {
+        "index.html",
+        "spaces.csv",
+        "spaces.png",
+        *(f"0{n}_{name}.png" for n in (1, 2) for name in ("self_attention_1", "target_attention", "occlusion")),
+    }
 
 
 def test_the_server_answers_rows_columns_status_and_metadata(folder: Path) -> None:
@@ -137,7 +158,7 @@ def test_a_wrong_flag_or_value_exits_with_1_and_one_clear_line(arguments: list[s
     assert done.stdout == ""
 
 
-@pytest.mark.parametrize("command", ["simulate", "prepare", "train", "evaluate", "serve"])
+@pytest.mark.parametrize("command", ["simulate", "prepare", "train", "evaluate", "explain", "serve"])
 def test_help_lists_the_flags(command: str) -> None:
     done = _run("-m", f"atrank_tf.{command}", "--help", check=False)
     assert "--" in done.stdout + done.stderr and "Traceback" not in done.stderr

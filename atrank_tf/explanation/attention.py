@@ -1,0 +1,161 @@
+"""What the scores of a request came from: one pass of the model, padding taken away, names put in."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from atrank_tf.explanation.names import Names, Thing
+from atrank_tf.explanation.requests import Request
+from atrank_tf.models import Ranker
+from atrank_tf.models.explainer import PART
+from atrank_tf.schema import PADDING
+
+
+class Behavior(NamedTuple):
+    """Something that the user did; `place` is where it stands in the inputs of its group."""
+
+    group: str
+    action: str
+    timestamp: int
+    thing: Thing
+    place: int
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """A request, its scores, and what the model attended to.
+
+    Glossary: T behaviors of all groups, in time order; N candidates, in the order of the request; K semantic spaces.
+
+    Args:
+        user: the user's id.
+        task: the task.
+        group: the group whose objects the task ranks.
+        now: moment of the request, Unix seconds.
+        behaviors: T behaviors; of one moment, in the order of the schema's groups and of the log.
+        candidates: N candidates.
+        labels: float32 [N], 1 for what was chosen; None where that is not known.
+        score: float32 [N], logits.
+        parts: name -> float32 [N]; they add up to `score`.
+        self_attention: float32 [blocks, K, T, T]; row t says what behavior t attends to, and sums to 1. No blocks where
+            the model has none.
+        target_attention: float32 [K, N, T]; row n says how candidate n reads the memory, and sums to 1. K = 0 where the
+            model reads it without attention.
+        inputs: the request as the model took it, a batch of one.
+    """
+
+    user: str
+    task: str
+    group: str
+    now: int
+    behaviors: tuple[Behavior, ...]
+    candidates: tuple[Thing, ...]
+    labels: np.ndarray | None
+    score: np.ndarray
+    parts: Mapping[str, np.ndarray]
+    self_attention: np.ndarray
+    target_attention: np.ndarray
+    inputs: Mapping[str, np.ndarray]
+
+
+class Explainer:
+    """Explains requests by the model's own pass.
+
+    Args:
+        model: a trained model.
+        names: names of what its rows stand for.
+    """
+
+    def __init__(self, model: Ranker, names: Names) -> None:
+        self.model = model
+        self.names = names
+        self._functions: dict[str, Callable[..., Any]] = {}
+
+    def outputs(self, task: str, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Returns what `Ranker.explainer` gives of a batch; inputs that it has not are left out."""
+        if task not in self._functions:
+            self._functions[task] = traced(self.model.explainer(task))
+        return {name: value.numpy() for name, value in self._functions[task](inputs).items()}
+
+    def explain(
+        self, task: str, inputs: Mapping[str, Any], users: Sequence[str], labels: np.ndarray | None = None
+    ) -> list[Explanation]:
+        """Explains each request of a batch.
+
+        Args:
+            task: the task.
+            inputs: the model's inputs of B requests, as `atrank_tf.data.requests` gives them.
+            users: B ids.
+            labels: float [B, N], if known.
+        """
+        batch = {name: np.asarray(value) for name, value in inputs.items()}
+        found = self.outputs(task, batch)
+        return [
+            self._one(
+                task,
+                {name: value[row : row + 1] for name, value in batch.items()},
+                {name: value[row] for name, value in found.items()},
+                user,
+                None if labels is None else np.asarray(labels)[row],
+            )
+            for row, user in enumerate(users)
+        ]
+
+    def explain_one(self, request: Request) -> Explanation:
+        """Explains one request of one user."""
+        [found] = self.explain(request.task, request.inputs, [request.user], request.labels)
+        return found
+
+    def _one(
+        self, task: str, inputs: dict[str, np.ndarray], found: dict[str, np.ndarray], user: str, labels: Any
+    ) -> Explanation:
+        schema, groups = self.names.schema, list(self.names.schema.groups)
+        order = _behavior_order(found)
+        behaviors = []
+        first = np.searchsorted(found["behavior_group"], np.arange(len(groups)))
+        for place in order:
+            group = groups[found["behavior_group"][place]]
+            behaviors.append(
+                Behavior(
+                    group=group,
+                    action=self.names.action(group, int(found["behavior_action"][place])),
+                    timestamp=int(found["behavior_timestamp"][place]),
+                    thing=self.names.things(schema.groups[group].entity, found["behavior_id"][[place]])[0],
+                    place=int(place - first[found["behavior_group"][place]]),
+                )
+            )
+        rows = inputs[f"{task}_candidates"][0]
+        real = np.flatnonzero(rows != PADDING)
+        entity = schema.groups[schema.tasks[task].group].entity
+        nothing = np.zeros((0, 0, 0, 0), np.float32)
+        target = found.get("target_attention", np.zeros((0, len(rows), len(found["behavior_id"])), np.float32))
+        return Explanation(
+            user=user,
+            task=task,
+            group=schema.tasks[task].group,
+            now=int(inputs["now"][0]),
+            behaviors=tuple(behaviors),
+            candidates=tuple(self.names.things(entity, rows[real])),
+            labels=None if labels is None else labels[real],
+            score=found["score"][real],
+            parts={name.removeprefix(PART): v[real] for name, v in found.items() if name.startswith(PART)},
+            self_attention=found["self_attention"][..., order, :][..., order] if "self_attention" in found else nothing,
+            target_attention=target[:, real][..., order],
+            inputs=inputs,
+        )
+
+
+def _behavior_order(found: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Returns where the real behaviors stand among all, in time order, int [T], of one row of `Explainer.outputs`."""
+    real = np.flatnonzero(found["behavior_id"] != PADDING)
+    return real[np.argsort(found["behavior_timestamp"][real], kind="stable")]
+
+
+def traced(model: Any) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    """Returns a graph function of a Keras model that takes batches of any size, and picks its inputs from more."""
+    specs = {tensor.name: tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in model.inputs}
+    function = tf.function(lambda inputs: model(inputs, training=False), input_signature=[specs])
+    return lambda inputs: function({name: tf.cast(inputs[name], specs[name].dtype) for name in specs})

@@ -1,0 +1,95 @@
+"""Rows -> what a person calls them: raw ids, the values of side features, categories."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from atrank_tf.data import Records
+from atrank_tf.schema import FIRST_ROW, Schema, suggestion
+
+UNKNOWN_NAME = "(unknown)"
+"""How an object, value or action is called that the records have no name for."""
+
+
+class Thing(NamedTuple):
+    """An object by its names.
+
+    `id`: the raw id. `features`: column -> the values that are known. `categories`: those of the category's table.
+    """
+
+    id: str
+    features: Mapping[str, tuple[str, ...]]
+    categories: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """What to call it in one line."""
+        return f"{', '.join(self.categories[:2])} ({self.id})" if self.categories else self.id
+
+
+class Names:
+    """Looks up names in the catalogs and vocabularies of records.
+
+    Args:
+        records: the records of the model.
+        category: the table whose values count as categories. Groups share tables, so that a product and a coupon can
+            be of one category. "" takes the table `category` where there is one, else the table of the first side
+            feature.
+
+    Raises:
+        ValueError: no side feature is looked up in this table.
+    """
+
+    def __init__(self, records: Records, category: str = "") -> None:
+        self.schema = records.schema
+        self._records = records
+        self._things: dict[tuple[str, int], Thing] = {}
+        tables = _feature_tables(records.schema)
+        if category and category not in tables:
+            raise ValueError(f"Unknown category {category!r}. {suggestion(category, tables)}")
+        self.category = category or next((table for table in ("category", *tables) if table in tables), "")
+
+    def things(self, entity: str, rows: np.ndarray) -> list[Thing]:
+        """Returns the objects of catalog rows, int [M]."""
+        for row in {int(row) for row in rows}:
+            if (entity, row) not in self._things:
+                self._things[entity, row] = self._thing(entity, row)
+        return [self._things[entity, int(row)] for row in rows]
+
+    def action(self, group: str, row: int) -> str:
+        """Returns the action of a row."""
+        actions = self.schema.groups[group].actions
+        return actions[row - FIRST_ROW] if FIRST_ROW <= row < FIRST_ROW + len(actions) else UNKNOWN_NAME
+
+    def of_table(self, table: str, count: int) -> list[str]:
+        """Returns the names of the first rows of an embedding table; where they are ids of objects, their labels."""
+        values = [str(value) for value in self._records.vocabularies[table][: max(0, count - FIRST_ROW)]]
+        for name, entity in self.schema.entities.items():
+            if entity.id.table == table:
+                rows = {str(value): row for row, value in enumerate(self._records.catalogs[name].ids, FIRST_ROW)}
+                known = np.array([rows[value] for value in values if value in rows], np.int64)
+                labels = {thing.id: thing.label for thing in self.things(name, known)}
+                values = [labels.get(value, value) for value in values]
+        return ["(padding)", UNKNOWN_NAME, *values][:count]
+
+    def _thing(self, entity: str, row: int) -> Thing:
+        catalog = self._records.catalogs[entity]
+        spec = self.schema.entities[entity]
+        tables = {column: feature.table for column, feature in spec.features.items()}
+        features = {column: self._values(table, catalog.features[column][row]) for column, table in tables.items()}
+        of_category = [column for column, table in tables.items() if table == self.category]
+        return Thing(
+            id=str(catalog.ids[row - FIRST_ROW]) if row >= FIRST_ROW else UNKNOWN_NAME,
+            features={column: values for column, values in features.items() if values},
+            categories=tuple(dict.fromkeys(value for column in of_category for value in features[column])),
+        )
+
+    def _values(self, table: str, rows: Sequence[int]) -> tuple[str, ...]:
+        known = self._records.vocabularies[table]
+        return tuple(str(known[row - FIRST_ROW]) for row in rows if row >= FIRST_ROW)
+
+
+def _feature_tables(schema: Schema) -> list[str]:
+    """Returns the tables of side features, each once, in the order of the schema."""
+    return list(dict.fromkeys(f.table for entity in schema.entities.values() for f in entity.features.values()))

@@ -1,0 +1,115 @@
+"""How scores fall when something is taken away: what attention alone does not tell.
+
+A behavior can be attended to and change nothing, and the other way round: the weights say what was read, not what it
+did. Here the model scores the request again without a behavior, a group or a space.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from atrank_tf.explanation.attention import Explanation, traced
+from atrank_tf.layers import SelfAttention, SpaceAttention, TargetAttention
+from atrank_tf.models import Ranker
+from atrank_tf.schema import PADDING
+
+_WEIGHTS = 1 << 22
+"""Attention weights of a space that are computed together: as many copies of a request as fit."""
+
+
+@dataclass(frozen=True, eq=False)
+class Occlusion:
+    """The score minus the score without something: above 0 where it spoke for the candidate.
+
+    Glossary: T behaviors and N candidates in the order of the explanation; K semantic spaces.
+
+    Args:
+        behaviors: float32 [N, T].
+        groups: group -> float32 [N], without all behaviors of the group.
+        spaces: "self-attention 1", ... or "target attention" -> float32 [K, N], without what a space of it reads.
+    """
+
+    behaviors: np.ndarray
+    groups: Mapping[str, np.ndarray]
+    spaces: Mapping[str, np.ndarray]
+
+
+class Occluder:
+    """Scores requests again with something taken away.
+
+    Args:
+        model: the model that the explanations are of. While a space is taken away its weights are changed, so nobody
+            else may use it meanwhile.
+    """
+
+    def __init__(self, model: Ranker) -> None:
+        self._model = model
+        self._score: dict[str, Callable[..., Any]] = {}
+
+    def occlude(self, explanation: Explanation) -> Occlusion:
+        """Returns how the scores of an explained request fall."""
+        task, real = explanation.task, explanation.inputs[f"{explanation.task}_candidates"][0] != PADDING
+        whole = self._scores(task, explanation.inputs)
+        groups = list(self._model.schema.groups)
+        without: list[tuple[str, Any]] = [(behavior.group, behavior.place) for behavior in explanation.behaviors]
+        without += [(group, slice(None)) for group in groups]
+        drops = (whole - self._scores(task, _copies(explanation.inputs, without)))[:, real]
+        behaviors, of_groups = np.split(drops, [len(explanation.behaviors)])
+        spaces = {}
+        for name, attention in _attentions(self._model).items():
+            found = []
+            for space in range(attention.num_spaces):
+                with _without(attention, space):
+                    found.append(whole - self._scores(task, explanation.inputs))
+            spaces[name] = np.concatenate(found)[:, real]
+        return Occlusion(behaviors.T, dict(zip(groups, of_groups, strict=True)), spaces)
+
+    def _scores(self, task: str, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        if task not in self._score:
+            explainer = self._model.explainer(task)
+            self._score[task] = traced(keras.Model(explainer.inputs, {"score": explainer.output["score"]}))
+        behaviors = sum(inputs[f"{group}_id"].shape[1] for group in self._model.schema.groups)
+        weights = behaviors * max(behaviors, inputs[f"{task}_candidates"].shape[1])
+        rows, step = len(inputs["now"]), max(1, _WEIGHTS // max(1, weights))
+        parts = [
+            {name: value[start : start + step] for name, value in inputs.items()} for start in range(0, rows, step)
+        ]
+        return np.concatenate([self._score[task](part)["score"].numpy() for part in parts])
+
+
+def _copies(inputs: Mapping[str, np.ndarray], without: list[tuple[str, Any]]) -> dict[str, np.ndarray]:
+    """Returns a batch with a copy of a request for each (group, places) that the copy is without."""
+    copies = {name: np.repeat(value, len(without), axis=0) for name, value in inputs.items()}
+    for row, (group, places) in enumerate(without):
+        for column in ("id", "action", "timestamp"):
+            copies[f"{group}_{column}"][row, places] = PADDING
+    return copies
+
+
+def _attentions(model: Any) -> dict[str, SpaceAttention]:
+    """Returns the attentions of a model: "self-attention 1", ... and "target attention"."""
+    found: dict[str, SpaceAttention] = {}
+    for layer in model.layers:
+        if isinstance(layer, SelfAttention):
+            found[f"self-attention {len(found) + 1}"] = layer.attention
+        elif isinstance(layer, TargetAttention):
+            found["target attention"] = layer.attention
+    return found
+
+
+@contextmanager
+def _without(attention: SpaceAttention, space: int) -> Iterator[None]:
+    """Takes a space's values away: it then reads 0, since every activation that an experiment may name keeps 0."""
+    kernel, size = attention.value_kernel, attention.value_kernel.shape[1] // attention.num_spaces
+    whole = kernel.numpy()
+    cut = whole.copy()
+    cut[:, space * size : (space + 1) * size] = 0
+    kernel.assign(cut)
+    try:
+        yield
+    finally:
+        kernel.assign(whole)

@@ -1,0 +1,59 @@
+"""Explanations -> one HTML file that needs nothing else."""
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from importlib import resources
+from typing import Any
+
+import tensorflow as tf
+
+from atrank_tf.explanation.spaces import MEASURES, Focus, focus_table
+
+
+def write_page(path: str, explanations: Sequence[dict[str, Any]], focuses: Sequence[Focus], about: str) -> None:
+    """Writes a page on which a person picks a request and looks at what its scores came from.
+
+    It works offline, from a file, and asks nobody for anything: a content security policy lets nothing run or load but
+    what the page was written with, and ids and names get into it as text.
+
+    Args:
+        path: the HTML file.
+        explanations: what `explanation_to_json` gave.
+        focuses: what `measure_spaces` gave.
+        about: a line on what was explained.
+    """
+    data = {
+        "about": about,
+        "explanations": list(explanations),
+        "spaces": focus_table(focuses),
+        "measures": "; ".join(f"{name}: {meaning}" for name, meaning in MEASURES.items()) + ".",
+    }
+    with tf.io.gfile.GFile(f"{path}.partial", "w") as file:
+        file.write(page(data))
+    tf.io.gfile.rename(f"{path}.partial", path, overwrite=True)
+
+
+def page(data: Any) -> str:
+    """Returns the page with its data in it."""
+    style, script = _read("page.css"), _read("drawing.js") + _read("page.js")
+    policy = f"default-src 'none'; img-src data:; style-src {_allowed(style)}; script-src {_allowed(script)}"
+    parts = {"policy": policy, "style": style, "script": script, "data": embedded(data)}
+    # One pass: what a part says is not looked at again.
+    return re.sub(r"{{(\w+)}}", lambda place: parts[place[1]], _read("page.html"))
+
+
+def embedded(data: Any) -> str:
+    """Returns JSON that may stand in a script tag: no text in it ends the tag or begins a comment."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return re.sub(r"[<>&\u2028\u2029]", lambda character: f"\\u{ord(character[0]):04x}", text)
+
+
+def _read(name: str) -> str:
+    return resources.files("atrank_tf.explanation").joinpath(name).read_text("utf-8")
+
+
+def _allowed(content: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"

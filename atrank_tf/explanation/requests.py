@@ -1,0 +1,79 @@
+"""Which requests of a part of the data are explained."""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+
+from atrank_tf.data import Batching, Part, Records, count_targets, requests
+
+_ONE_EACH = Batching(evaluation_targets_per_user=1)
+_LOOKED_AT = 10_000
+"""Requests of a task among which users are found where none are named."""
+
+
+class Request(NamedTuple):
+    """One request of one user: a batch of one as the model takes it, and `labels` float32 [1, N]."""
+
+    task: str
+    user: str
+    inputs: dict[str, np.ndarray]
+    labels: np.ndarray
+
+
+def requests_of_users(
+    records: Records, part: Part | str, tasks: Sequence[str], users: Sequence[str], most: int
+) -> list[Request]:
+    """Returns a request of each task of some users, the same that an evaluation of one target per user takes.
+
+    Args:
+        records: the records of the model.
+        part: the part of the data.
+        tasks: tasks of the model.
+        users: ids; empty for `most` users, those first whose history holds the most groups, then those of the most
+            tasks, among the first 10,000 requests of each task.
+        most: how many users are taken where none are named.
+
+    Returns:
+        Requests by user in the order of `users`, then by task.
+
+    Raises:
+        ValueError: a user has no request in this part.
+    """
+    found: dict[str, list[Request]] = {user: [] for user in users}
+    for task in tasks:
+        for request in islice(_stream(records, part, task), None if users else _LOOKED_AT):
+            if not users or request.user in found:
+                found.setdefault(request.user, []).append(request)
+    for user, requests_of_one in found.items():
+        if not requests_of_one:
+            raise ValueError(
+                f"Expected a request of {' or '.join(tasks)} in {Part(part)} for each user. Found none of {user!r}: "
+                "name another part (validation or test) or another user."
+            )
+    chosen = users or sorted(found, key=lambda user: _richness(records, found[user]), reverse=True)[:most]
+    return [request for user in dict.fromkeys(chosen) for request in found[user]]
+
+
+def sampled_requests(records: Records, part: Part | str, task: str, most: int) -> Iterator[Request]:
+    """Yields up to `most` requests of a task, each of another user, drawn evenly and always the same ones."""
+    total = count_targets(records, task, part, _ONE_EACH)
+    chosen = set(np.random.default_rng(0).permutation(total)[:most].tolist())
+    for place, request in enumerate(_stream(records, part, task)):
+        if place in chosen:
+            yield request
+
+
+def _stream(records: Records, part: Part | str, task: str) -> Iterator[Request]:
+    for inputs, labels, _, users in requests(records, part, tasks=[task], settings=_ONE_EACH):
+        batch, chosen = {name: value.numpy() for name, value in inputs.items()}, labels[task].numpy()
+        for row, user in enumerate(users.numpy()):
+            one = {name: value[row : row + 1] for name, value in batch.items()}
+            yield Request(task, user.decode("utf-8", "replace"), one, chosen[row : row + 1])
+
+
+def _richness(records: Records, of_one: Sequence[Request]) -> tuple[int, int]:
+    """Returns how many groups a user's history holds, and the number of tasks."""
+    groups = [sum(bool(request.inputs[f"{group}_id"].any()) for group in records.schema.groups) for request in of_one]
+    return max(groups), len(of_one)
