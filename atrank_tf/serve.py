@@ -20,12 +20,12 @@ _MODEL_BASE_PATH = flags.DEFINE_string(
 _MODEL_CONFIG_FILE = flags.DEFINE_string(
     "model_config_file",
     None,
-    "ModelServerConfig in text format: models, version policies, labels. With it, the two flags above are not read.",
+    "ModelServerConfig in text format: models, policies, labels. Then --model_name and --model_base_path are not read.",
 )
 _CONFIG_POLL_SECONDS = flags.DEFINE_float(
     "model_config_file_poll_wait_seconds",
     ServerSettings.config_poll_seconds,
-    "Seconds between two readings of that file; 0 reads it once.",
+    "Seconds between two readings of --model_config_file; 0 reads it once.",
     lower_bound=0.0,
 )
 _POLL_SECONDS = flags.DEFINE_float(
@@ -35,10 +35,13 @@ _POLL_SECONDS = flags.DEFINE_float(
     lower_bound=0.0,
 )
 _MAX_RETRIES = flags.DEFINE_integer(
-    "max_num_load_retries", 5, "How often a version that failed to load is tried again.", lower_bound=0
+    "max_num_load_retries", 5, "How often a version that cannot be loaded is tried again.", lower_bound=0
 )
 _RETRY_MICROS = flags.DEFINE_integer(
-    "load_retry_interval_micros", 60_000_000, "Microseconds before each of these.", lower_bound=0
+    "load_retry_interval_micros",
+    60_000_000,
+    "Microseconds until such a version is tried again.",
+    lower_bound=0,
 )
 _ANY_LABEL = flags.DEFINE_bool(
     "allow_version_labels_for_unavailable_models", False, "A new label may point to a version that is not available."

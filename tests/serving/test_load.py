@@ -138,9 +138,8 @@ class Server:
 
     def stop(self):
         self._process.terminate()
-        code = self._process.wait(60)
-        self._process.stdout.close()
-        return code
+        self._process.communicate(timeout=60)
+        return self._process.returncode
 
 
 def run(tmp_path, save_affine, *, swaps, pause, growth):

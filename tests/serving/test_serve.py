@@ -1,15 +1,18 @@
 """The command, as a person starts it."""
 
-import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
 
-import pytest
+from absl import flags
+
+from atrank_tf import serve
 
 _ROOT = Path(__file__).parents[2]
 
@@ -31,20 +34,73 @@ def run(*flags):
     return process.returncode, out, err
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_serves_until_it_is_told_to_stop(half_plus_two, number):
-    with command("--model_name=m", f"--model_base_path={half_plus_two}", "--rest_api_port=0") as process:
-        ready = process.stdout.readline()
-        url = re.fullmatch(r"Ready: (http://127\.0\.0\.1:\d+/v1/models/m)\n", ready)
+def ready(process):
+    """The address of a server that has just said where its first model is."""
+    line = process.stdout.readline()
+    found = re.fullmatch(r"Ready: (http://127\.0\.0\.1:\d+)/v1/models/(\w+)\n", line)
+    assert found, (line, process.stderr.read() if not line else "")
+    return found[1], found[2]
+
+
+def listens(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=60).close()
+    except ConnectionRefusedError:
+        return False
+    except ConnectionResetError:  # it ended while we were waiting to be taken
+        pass
+    return True
+
+
+def ask(url, body=None):
+    with urllib.request.urlopen(url, body, timeout=60) as response:
+        return response.read()
+
+
+def test_serves_what_its_files_say_and_finishes_what_it_holds(half_plus_two, tmp_path):
+    model = f"base_path: '{half_plus_two}' model_platform: 'tensorflow'"
+    labels = "version_labels { key: 'stable' value: 123 }"
+    (tmp_path / "models").write_text(
+        f"model_config_list {{ config {{ name: 'a' {model} {labels} }} config {{ name: 'b' {model} }} }}"
+    )
+    (tmp_path / "monitoring").write_text("prometheus_config { enable: true path: '/metrics' }")
+    values = {
+        "model_config_file": tmp_path / "models",
+        "model_config_file_poll_wait_seconds": 1,
+        "monitoring_config_file": tmp_path / "monitoring",
+        "rest_api_port": 0,
+        "rest_api_num_threads": 2,
+        "rest_api_timeout_in_ms": 60_000,
+        "rest_api_enable_cors_support": "true",
+        "enable_model_warmup": "false",
+        "max_num_load_retries": 0,
+        "tensorflow_intra_op_parallelism": 1,
+        "tensorflow_inter_op_parallelism": 1,
+    }
+    with command(*(f"--{name}={value}" for name, value in values.items())) as process:
         try:
-            assert url, (ready, process.stderr.read() if not ready else "")
-            with urllib.request.urlopen(f"{url[1]}:predict", b'{"instances": [2]}', timeout=60) as response:
-                assert json.loads(response.read()) == {"predictions": [3.0]}
+            address, name = ready(process)
+            assert (name, ready(process)) == ("a", (address, "b"))
+            assert b"3.0" in ask(f"{address}/v1/models/a/labels/stable:predict", b'{"instances": [2]}')
+            assert b':request_count{model_name="a",status="OK"} 1\n' in ask(f"{address}/metrics")
+            body = b'{"instances": [2]}'
+            port = int(address.rpartition(":")[2])
+            with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+                head = b"POST /v1/models/b:predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
+                connection.sendall(head + body[:5])
+                assert b"AVAILABLE" in ask(f"{address}/v1/models/b")  # so the server has the half of it
+                process.send_signal(signal.SIGINT)  # test_load.py ends one by SIGTERM
+                while listens(port):
+                    time.sleep(0.01)
+                connection.sendall(body[5:])
+                answer = connection.recv(10_000)
         finally:
-            process.send_signal(number)
+            process.terminate()
         out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
-    assert out == ""
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"Connection: close\r\n" in answer
+    assert answer.endswith(b'{"predictions": [3.0]}')
+    assert (process.returncode, out) == (0, "")
     assert "Traceback" not in err
 
 
@@ -57,13 +113,27 @@ def test_nothing_to_serve_is_one_line_and_exit_code_1(tmp_path):
     assert "Traceback" not in err
 
 
-def test_help_names_every_flag():
-    _, out, err = run("--help")
-    for flag in ("model_name", "model_base_path", "rest_api_port", "rest_api_host", "file_system_poll_wait_seconds"):
-        assert flag in out + err
-
-
-def test_a_missing_flag_is_named():
+def test_a_model_or_a_config_file_must_be_named():
     code, _, err = run()
     assert code == 1
-    assert "model_base_path" in err
+    assert "serve: Expected --model_base_path or --model_config_file. Received: neither." in err
+
+
+def test_a_flag_of_tensorflow_serving_that_is_not_supported_is_refused(half_plus_two):
+    code, out, err = run(f"--model_base_path={half_plus_two}", "--enable_batching=true")
+    assert (code, out) == (1, "")
+    assert "serve: Unknown command line flag 'enable_batching'" in err
+
+
+def test_the_documentation_has_the_flags_of_the_command_with_their_defaults():
+    defaults = {flag.name: flag.default for flag in flags.FLAGS.flags_by_module_dict()[serve.__name__]}
+    rows = re.findall(r"^\| `--(\w+)` \| ([^|]*) \|", (_ROOT / "docs/server.md").read_text(), re.MULTILINE)
+    documented = dict(rows)
+    assert documented.keys() == defaults.keys()
+    assert documented.pop("rest_api_num_threads") == "4 for each CPU"
+    for name, text in documented.items():
+        default = defaults[name]
+        if isinstance(default, float | int) and not isinstance(default, bool):
+            assert float(text.replace(",", "")) == default, name
+        else:
+            assert text == ("none" if default is None else str(default).lower()), name
