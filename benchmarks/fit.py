@@ -44,6 +44,8 @@ _MODEL = flags.DEFINE_string("model", "", "Used by the benchmark itself: the mod
 _OUT = flags.DEFINE_string("out", "build/bench_fit.json", "Where the figures are written.")
 
 YARDSTICK = "yardstick"
+MODELS_MEASURED = ("atrank", "timeline_atrank", "cnn", "bi_lstm")
+"""ATRank, and of the baselines the convolutions and the recurrence; all by their experiments on Amazon Sports."""
 FIRST = 5
 """Steps of a round before the counted ones."""
 PIPELINE_BATCHES = 200
@@ -58,7 +60,7 @@ def main() -> None:
     sports_records(_LOGS.value)
     common = ("--logs", "--steps", "--rounds", "--yardstick_steps", "--yardstick_batch")
     arguments = [f"{name}={flags.FLAGS[name[2:]].value}" for name in common]
-    workers = {name: Worker(__file__, f"--model={name}", *arguments) for name in (YARDSTICK, *experiments())}
+    workers = {name: Worker(__file__, f"--model={name}", *arguments) for name in (YARDSTICK, *MODELS_MEASURED)}
     figures = {name: worker.ask("prepare") for name, worker in workers.items()}
     rounds = [{name: worker.ask("round") for name, worker in workers.items()} for _ in range(_ROUNDS.value)]
     for name, worker in workers.items():
@@ -93,12 +95,12 @@ def _measure(name: str) -> None:
     """The process of one model: what it answers is said by the keys of `answers`."""
     records = sports_records(_LOGS.value)
     if name == YARDSTICK:
-        experiment = _with_candidates(experiments()["atrank"])
+        experiment = _experiment("atrank")
         model = yardstick_model(records, experiment)
         batches = yardstick_batches(records, experiment, _YARDSTICK_BATCH.value)
         steps = _YARDSTICK_STEPS.value
     else:
-        experiment = _with_candidates(experiments()[name])
+        experiment = _experiment(name)
         model = MODELS[name](records.schema, experiment.model, records.catalogs)
         batches = model.training_batches(records, tasks=model.tasks, settings=experiment.batching)
         compile_model(model, experiment.training, steps=batches.steps)
@@ -129,7 +131,8 @@ def _measure(name: str) -> None:
     answer_questions(answers)
 
 
-def _with_candidates(experiment: Experiment) -> Experiment:
+def _experiment(name: str) -> Experiment:
+    experiment = experiments()[name]
     return replace(experiment, batching=replace(experiment.batching, negatives=CANDIDATES - 1))
 
 

@@ -50,7 +50,8 @@ def matmul_flops(model: Any, batch: Any) -> float:
 
     Counted in the graph of the step, forward and backward, traced for the batch's shapes; Einsum counts as the matrix
     product that it is. Nothing else counts: no lookups, activations, norms, softmax, optimizer. NaN where a size is
-    known only when the step runs, as in models that code each candidate of a batch once.
+    known only when the step runs, as in models that code each candidate of a batch once, and where products stand in
+    convolutions or loops.
     """
     specs = tf.nest.map_structure(tf.type_spec_from_value, batch)
     return _flops(tf.function(model.train_step).get_concrete_function(specs).graph)
@@ -67,6 +68,8 @@ def _flops(graph: Any) -> float:
         elif operation.type.startswith("BatchMatMul"):
             rows = operation.inputs[0].shape[-2 if operation.get_attr("adj_x") else -1]
             total += _products(rows, operation.outputs[0].shape)
+        elif operation.type.startswith("Conv2D") or operation.type in ("While", "StatelessWhile"):
+            total += float("nan")
         elif operation.type == "Einsum":
             total += 2 * _einsum_products(operation)
     return total
