@@ -15,7 +15,7 @@ PORT := 8501
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help export report serve query test test-slow lint docs-check bench bench-serving experiments clean
+.PHONY: help export report serve playground query test test-slow lint docs-check bench bench-serving experiments clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -36,7 +36,7 @@ export: $(VENV)/.installed  ## install, prepare real data, train, evaluate, expo
 	@$(RUN) -m atrank_tf.evaluate --records=$(RECORDS) --model_dir=$(MODEL) --split=validation
 	@$(RUN) -m atrank_tf.evaluate --records=$(RECORDS) --model_dir=$(MODEL) --split=test
 	@echo "== exporting"
-	@$(RUN) export/export_savedmodel.py --model_dir=$(MODEL) --export_dir=$(EXPORT)
+	@$(RUN) export/export_savedmodel.py --model_dir=$(MODEL) --export_dir=$(EXPORT) --explain
 	@echo
 	@echo "Serve it:  make serve      (http://$(HOST):$(PORT)/v1/models/$(NAME))"
 	@echo "Query it:  make query      (in another terminal)"
@@ -50,6 +50,10 @@ serve: $(VENV)/.installed  ## serve the exported model: TensorFlow Serving if in
 	else \
 	  exec $(RUN) -m atrank_tf.serve --rest_api_port=$(PORT) --model_name=$(NAME) --model_base_path=$(EXPORT); \
 	fi
+
+playground: $(VENV)/.installed  ## serve the exported model with a page to play with it (after make export)
+	@exec $(RUN) -m atrank_tf.serve --rest_api_port=$(PORT) --model_name=$(NAME) --model_base_path=$(EXPORT) \
+	  --playground=export/example_request.json
 
 query:  ## post export/example_request.json to the server and print the scores
 	@curl --silent --show-error --fail-with-body -d @export/example_request.json http://$(HOST):$(PORT)/v1/models/$(NAME):predict

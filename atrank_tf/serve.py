@@ -5,12 +5,15 @@ curl -d '{"inputs": {...}}' http://127.0.0.1:8501/v1/models/market:predict
 """
 
 import functools
+import json
 import sys
+from pathlib import Path
 
 import tensorflow as tf
 from absl import flags, logging
 
 from atrank_tf import command, serving
+from atrank_tf.explanation import playground_page
 from atrank_tf.serving import ServerSettings
 
 _MODEL_NAME = flags.DEFINE_string("model_name", "default", "Name of the model in URLs: /v1/models/NAME.")
@@ -77,6 +80,9 @@ _MAX_CANDIDATES = flags.DEFINE_integer(
 _MONITORING_CONFIG_FILE = flags.DEFINE_string(
     "monitoring_config_file", None, "MonitoringConfig in text format; may enable the page that Prometheus reads."
 )
+_PLAYGROUND = flags.DEFINE_string(
+    "playground", None, "Serve a page to play with the models at /, which begins with the predict request in this file."
+)
 _INTRA_OP = flags.DEFINE_integer(
     "tensorflow_intra_op_parallelism", 0, "Threads that share one operation; 0 is one for each CPU.", lower_bound=0
 )
@@ -101,6 +107,7 @@ def main() -> None:
         metrics_path=serving.read_metrics_path(monitoring) if monitoring else None,
         cors=_CORS.value,
     )
+    configs = _read_configs()
     metrics = serving.Metrics()
     load = functools.partial(serving.load_warm, metrics=metrics) if _WARMUP.value else serving.load
     make = functools.partial(
@@ -111,10 +118,11 @@ def main() -> None:
         any_label=_ANY_LABEL.value,
     )
     serving.serve(
-        serving.ServedModels(_read_configs(), make),
+        serving.ServedModels(configs, make),
         settings,
         metrics=metrics,
         read_config=_read_configs if _MODEL_CONFIG_FILE.value else None,
+        home_page=_playground(_PLAYGROUND.value, configs) if _PLAYGROUND.value else None,
         on_ready=_announce,
     )
 
@@ -127,8 +135,17 @@ def _read_configs() -> list[serving.ModelConfig]:
     return [serving.ModelConfig(_MODEL_NAME.value, _MODEL_BASE_PATH.value)]
 
 
+def _playground(path: str, configs: list[serving.ModelConfig]) -> str:
+    try:
+        return playground_page([config.name for config in configs], json.loads(Path(path).read_text("utf-8")))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
 def _announce(urls: list[str]) -> None:
     sys.stdout.writelines(f"Ready: {url}\n" for url in urls)
+    if _PLAYGROUND.value:
+        sys.stdout.write(f"Playground: {urls[0].partition('/v1/')[0]}/\n")
     sys.stdout.flush()
 
 

@@ -10,6 +10,7 @@ _MODEL_DIR = flags.DEFINE_string("model_dir", None, "Folder of the trained model
 _EXPORT_DIR = flags.DEFINE_string(
     "export_dir", None, "Folder of the model's versions, --model_base_path of the server.", required=True
 )
+_EXPLAIN = flags.DEFINE_bool("explain", False, "Add the signatures `explain`: attention and parts of the scores.")
 
 
 def main() -> None:
@@ -19,7 +20,7 @@ def main() -> None:
 
     model = load_model(_MODEL_DIR.value)
     values = RawValues.load(f"{_MODEL_DIR.value}/{VALUES_FILE}")
-    sys.stdout.write(f"{export_savedmodel(model, values, _EXPORT_DIR.value)}\n")
+    sys.stdout.write(f"{export_savedmodel(model, values, _EXPORT_DIR.value, explain=_EXPLAIN.value)}\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Small logs with everything in them: two groups, shared tables, several values, impressions, profile and context."""
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -149,3 +150,17 @@ def make_model(records: Any) -> Callable[..., Any]:
         return ATRank(records.schema, config, records.catalogs)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium, headless."""
+    api = pytest.importorskip("playwright.sync_api", reason="needs the package playwright (extra dev)")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    program = next((found for name in names if (found := shutil.which(name))), None)
+    if program is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()

@@ -6,7 +6,7 @@ const NUMERALS = ["I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "
 const numeral = (space) => NUMERALS[space] ?? String(space + 1);
 const percent = (share, digits = 1) => (100 * share).toFixed(digits);
 const number = (value, digits = 3) => value.toFixed(digits).replace("-", "−");
-const signed = (value) => (value === null ? "–" : (value < 0 ? "" : "+") + number(value));
+const signed = (value) => (!Number.isFinite(value) ? "–" : (value < 0 ? "" : "+") + number(value));
 const date = (seconds) => new Date(1000 * seconds).toISOString().slice(0, 10);
 const minute = (seconds) => new Date(1000 * seconds).toISOString().slice(0, 16).replace("T", " ");
 
@@ -19,14 +19,16 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** A packed array -> { shape, values }. */
+/** A packed array -> { shape, values }; what is that already stays so. */
 function unpack(packed) {
+  if (packed.values) return packed;
   const bytes = Uint8Array.from(atob(packed.data), (character) => character.charCodeAt(0));
   if (packed.type === "float32") return { shape: packed.shape, values: new Float32Array(bytes.buffer) };
   return { shape: packed.shape, values: Float32Array.from(new Uint16Array(bytes.buffer), (share) => share / 65535) };
 }
 
-/** Draws an explanation. `view` holds what a person chose (space, block, sort, query), and outlives one explanation. */
+/** Draws an explanation. `view` holds what a person chose (space, block, sort, query, candidate), and outlives one
+    explanation. */
 function drawExplanation(root, explanation, view = {}) {
   const own = unpack(explanation.self_attention), read = unpack(explanation.target_attention);
   const drops = unpack(explanation.without.behaviors);
@@ -39,7 +41,8 @@ function drawExplanation(root, explanation, view = {}) {
   view.stop?.abort();  // What was drawn before no longer listens.
   view.stop = new AbortController();
   if (view.space !== "all" && Number(view.space) >= spaces) view.space = "all";
-  let pinned = { kind: "candidate", place: ranked[0] ?? 0 }, asked = pinned;
+  let pinned = { kind: "candidate", place: ranked.includes(view.candidate) ? view.candidate : ranked[0] ?? 0 };
+  let asked = pinned;
 
   /** The weights of what is asked, in one space: a slice over the behaviors; null where it has no attention. */
   function weights({ kind, place }, space) {
@@ -283,6 +286,7 @@ function drawExplanation(root, explanation, view = {}) {
       list.addEventListener(type, (event) => {
         if (!target(event)) return;
         pinned = target(event);
+        if (kind === "candidate") view.candidate = pinned.place;
         for (const button of list.querySelectorAll('.ask[tabindex="0"]')) button.tabIndex = -1;
         const button = event.target.closest("[data-place]").querySelector(".ask");
         if (button) button.tabIndex = 0;

@@ -10,7 +10,7 @@
   const show = () => {
     drawExplanation(document.getElementById("explanation"), data.explanations[Number(picker.value)], view);
   };
-  picker.addEventListener("change", show);
+  picker.addEventListener("change", () => { delete view.candidate; show(); });
 
   const [head, ...rows] = data.spaces;
   const cell = (tag, attributes) => (text) => make(tag, attributes, text);

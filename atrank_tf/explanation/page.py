@@ -38,11 +38,28 @@ def write_page(path: str, explanations: Sequence[dict[str, Any]], focuses: Seque
 
 def page(data: Any) -> str:
     """Returns the page with its data in it."""
-    style, script = _read("page.css"), _read("drawing.js") + _read("page.js")
+    return fill("page.html", ["drawing.js", "page.js"], data)
+
+
+def fill(template: str, scripts: Sequence[str], data: Any, *, connect: str = "'none'") -> str:
+    """Returns a page of this folder with all that it needs in it, and a policy that lets nothing else run or load.
+
+    Args:
+        template: HTML file of this folder with the places `policy`, `style`, `script` and `data`.
+        scripts: JavaScript files of this folder.
+        data: JSON types.
+        connect: whom the scripts may ask, as a content security policy says it.
+    """
+    style, script = _read("page.css"), "".join(map(_read, scripts))
     policy = f"default-src 'none'; img-src data:; style-src {_allowed(style)}; script-src {_allowed(script)}"
-    parts = {"policy": policy, "style": style, "script": script, "data": embedded(data)}
+    parts = {
+        "policy": f"{policy}; connect-src {connect}; base-uri 'none'; form-action 'none'",
+        "style": style,
+        "script": script,
+        "data": embedded(data),
+    }
     # One pass: what a part says is not looked at again.
-    return re.sub(r"{{(\w+)}}", lambda place: parts[place[1]], _read("page.html"))
+    return re.sub(r"{{(\w+)}}", lambda place: parts[place[1]], _read(template))
 
 
 def embedded(data: Any) -> str:

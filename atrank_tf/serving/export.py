@@ -2,7 +2,7 @@
 
 import contextlib
 
-import keras
+import tensorflow as tf
 
 from atrank_tf.data import RawValues
 from atrank_tf.models import Ranker
@@ -14,7 +14,7 @@ from atrank_tf.serving.warmup import write_warmup
 from atrank_tf.serving.warmup_requests import warmup_requests
 
 
-def export_savedmodel(model: Ranker, values: RawValues, export_dir: str) -> str:
+def export_savedmodel(model: Ranker, values: RawValues, export_dir: str, *, explain: bool = False) -> str:
     """Writes the next version of a model for TensorFlow Serving.
 
     | signature | takes | gives |
@@ -23,6 +23,7 @@ def export_savedmodel(model: Ranker, values: RawValues, export_dir: str) -> str:
     | `rank_<task>`; `rank` | the same as `tf.train.Example`s | `ids`, `scores` [B, N], best first; `count` int64 [B] |
     | `encode_user` | histories | `memory` float32 [B, T, D], `mask` bool [B, T] and moments |
     | `score_candidates_<task>`; `score_candidates` | that, users, candidates | `scores` float32 [B, N] |
+    | `explain_<task>`; `explain`, if asked for | as `<task>` | `scores` and what they came from |
 
     Those without a task's name are of the first task. One made-up request for each stands in `assets.extra`, which
     servers run before they answer anybody; a signature that does not run is found here.
@@ -36,6 +37,7 @@ def export_savedmodel(model: Ranker, values: RawValues, export_dir: str) -> str:
         model: a trained model.
         values: the raw values behind its rows.
         export_dir: the folder of all versions; the new one is 1 above the newest.
+        explain: whether the export can say what its scores came from.
 
     Returns:
         The version's folder.
@@ -46,14 +48,12 @@ def export_savedmodel(model: Ranker, values: RawValues, export_dir: str) -> str:
     """
 
     def write(path: str) -> None:
-        archive = keras.export.ExportArchive()
-        signatures = Signatures(model, values)
-        archive.track(model)
-        for resource in signatures.resources:
-            archive.track(resource)
-        for name, function in signatures.functions.items():
-            archive.add_endpoint(name, function)
-        archive.write_out(path, verbose=False)
+        signatures = Signatures(model, values, explain=explain)
+        # Not `keras.export.ExportArchive`: it traces each function twice, and stores it twice.
+        served = tf.Module()
+        served.variables_read = [variable.value for variable in model.variables]
+        served.tables_read = signatures.resources
+        tf.saved_model.save(served, path, signatures.functions)
         problems = lint(path)
         if problems:
             raise ValueError(f"Expected a SavedModel that TensorFlow Serving can run. Found: {'; '.join(problems)}.")

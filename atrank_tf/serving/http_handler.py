@@ -26,7 +26,7 @@ _CORS = {
 
 
 class HttpHandler:
-    """Answers HTTP requests: the REST API under `/v1/`, the metrics page if there is one, 404 elsewhere.
+    """Answers HTTP requests: the REST API under `/v1/`, the metrics page and `/` if there are such, 404 elsewhere.
 
     Attributes:
       in_flight: int. Requests that have come and are not answered yet.
@@ -36,14 +36,18 @@ class HttpHandler:
       api: answers what is under `/v1/`.
       metrics: what the metrics page shows.
       settings: limits, the path of the metrics page, and CORS. aiohttp must leave compressed bodies as they are.
+      home_page: HTML of `/`. Defaults to none: `/` is not found.
     """
 
-    def __init__(self, api: RestApi, metrics: Metrics, settings: ServerSettings) -> None:
+    def __init__(
+        self, api: RestApi, metrics: Metrics, settings: ServerSettings, *, home_page: str | None = None
+    ) -> None:
         self.in_flight = 0
         self.draining = False
         self._api = api
         self._metrics = metrics
         self._settings = settings
+        self._home_page = home_page
         self._workers = ThreadPoolExecutor(settings.num_threads, thread_name_prefix="atrank-rest")
 
     async def answer(self, request: web.Request) -> web.Response:
@@ -70,6 +74,8 @@ class HttpHandler:
         path = request.raw_path
         if path.partition("?")[0] == self._settings.metrics_path:
             return self._metrics_page(path)
+        if self._home_page is not None and path.partition("?")[0] == "/" and request.method == "GET":
+            return web.Response(text=self._home_page, content_type="text/html")
         if not path.lower().startswith("/v1/"):
             return web.Response(status=404, body=_NOT_FOUND_PAGE, content_type="text/html")
         if request.method == "OPTIONS":

@@ -5,6 +5,7 @@ The graph is restored into a `Session`, and a signature is one `Session.run` on 
 """
 
 import dataclasses
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from tensorflow.core.protobuf import config_pb2, saved_model_pb2
 from atrank_tf.serving.errors import Code, ServingError
 
 SERVE_TAG = "serve"
+
+_CLOSED = "The model is not loaded any more."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,25 +73,24 @@ class LoadedModel:
         meta_graph = read_meta_graph(saved_model_dir)
         self.signature_defs: dict[str, Any] = dict(meta_graph.signature_def)
         self.signatures = {name: _signature(proto) for name, proto in sorted(self.signature_defs.items())}
+        self._timeout_ms = timeout_ms
         self._closed = False
+        self._callables: dict[str, Any] = {}
+        self._making = threading.Lock()
         graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=graph)
         try:
             with graph.as_default():
                 # `Session.run` compares what is fed with the placeholder's shape, C++ does not: by contract the graph
                 # decides. So each signature input is fed through a placeholder of its own that takes any shape.
-                fed = {
+                fed: dict[str, Any] = {
                     info.tensor: tf.compat.v1.placeholder(proto_dtype(info.dtype), shape=None)
                     for signature in self.signatures.values()
                     for info in signature.inputs.values()
                     if info.tensor
                 }
                 tf.compat.v1.saved_model.loader.load(self._session, [SERVE_TAG], saved_model_dir, input_map=fed)
-                self._run = {
-                    name: self._callable(signature, fed, timeout_ms)
-                    for name, signature in self.signatures.items()
-                    if _is_dense(signature)
-                }
+            self._feeds = {name: tensor.name for name, tensor in fed.items()}
             # The session has a graph of its own in C++. This one, a tangle of references that waits for the garbage
             # collector, would be most of the memory that a version takes: 27 MB of a ranker with 3 MB of weights.
             graph.Dismantle()
@@ -123,7 +125,7 @@ class LoadedModel:
             a run that takes longer than `timeout_ms`; UNAVAILABLE after `close`.
         """
         signature = self.signature(signature_name)
-        if signature_name not in self._run:
+        if not _is_dense(signature):
             raise ServingError(
                 Code.INVALID_ARGUMENT,
                 f"Signature {signature_name!r} has inputs or outputs that are not dense tensors, which a predict call "
@@ -138,10 +140,11 @@ class LoadedModel:
         for name, info in signature.inputs.items():
             _check_dtype(name, info.dtype, inputs[name])
         try:
-            results = self._run[signature_name](*(inputs[name] for name in signature.inputs))
+            run = self._callables.get(signature_name) or self._callable(signature_name)
+            results = run(*(inputs[name] for name in signature.inputs))
         except tf.errors.OpError as error:
             if self._closed:
-                raise ServingError(Code.UNAVAILABLE, "The model is not loaded any more.") from error
+                raise ServingError(Code.UNAVAILABLE, _CLOSED) from error
             raise ServingError(Code(error.error_code), kernel_text(error)) from error
         return dict(zip(signature.outputs, map(np.asarray, results), strict=True))
 
@@ -150,15 +153,24 @@ class LoadedModel:
         self._closed = True
         self._session.close()
 
-    def _callable(self, signature: Signature, fed: Mapping[str, Any], timeout_ms: int) -> Any:
-        options = config_pb2.CallableOptions(
-            feed=[fed[info.tensor].name for info in signature.inputs.values()],
-            fetch=[info.tensor for info in signature.outputs.values()],
-        )
-        options.run_options.timeout_in_ms = timeout_ms
-        # A handle on the C++ executor. `Session.run`, and what the public `make_callable` returns, look every feed and
-        # fetch up anew in each call: 0.4 ms for a ranker's ten inputs (2 cores, 2026-11-25).
-        return self._session._make_callable_from_options(options)
+    def _callable(self, signature_name: str) -> Any:
+        """Returns a handle on the C++ executor of a signature, made when it is first run.
+
+        `Session.run`, and what the public `make_callable` returns, look every feed and fetch up anew in each call: 0.4
+        ms for a ranker's ten inputs (2 cores, 2026-11-25).
+        """
+        with self._making:
+            if self._closed:
+                raise ServingError(Code.UNAVAILABLE, _CLOSED)
+            if signature_name not in self._callables:
+                signature = self.signatures[signature_name]
+                options = config_pb2.CallableOptions(
+                    feed=[self._feeds[info.tensor] for info in signature.inputs.values()],
+                    fetch=[info.tensor for info in signature.outputs.values()],
+                )
+                options.run_options.timeout_in_ms = self._timeout_ms
+                self._callables[signature_name] = self._session._make_callable_from_options(options)
+        return self._callables[signature_name]
 
 
 def load(saved_model_dir: str, *, timeout_ms: int = 0) -> LoadedModel:

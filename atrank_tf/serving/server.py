@@ -40,6 +40,7 @@ def make_app(
     *,
     metrics: Metrics | None = None,
     read_config: ReadConfig | None = None,
+    home_page: str | None = None,
 ) -> web.Application:
     """The aiohttp application that serves models; it looks for new versions while it runs, and closes the models.
 
@@ -49,6 +50,7 @@ def make_app(
         defaults.
       metrics: counts the calls, and is what the metrics page shows. Defaults to new ones.
       read_config: reads the model config file, every `settings.config_poll_seconds`. Defaults to no such file.
+      home_page: HTML of `/`. Defaults to none.
     """
     models, settings, metrics = ServedModels.of(models), settings or ServerSettings(), metrics or Metrics()
     api = RestApi(models, metrics=metrics, max_candidates=settings.max_candidates)
@@ -62,7 +64,7 @@ def make_app(
             "logger": _http_logger(),
         },
     )
-    app[_HANDLER] = HttpHandler(api, metrics, settings)
+    app[_HANDLER] = HttpHandler(api, metrics, settings, home_page=home_page)
     app.router.add_route("*", "/{path:.*}", app[_HANDLER].answer)
 
     async def run_models(app: web.Application) -> AsyncIterator[None]:
@@ -90,6 +92,7 @@ def serve(
     *,
     metrics: Metrics | None = None,
     read_config: ReadConfig | None = None,
+    home_page: str | None = None,
     on_ready: Callable[[list[str]], None] | None = None,
 ) -> None:
     """Loads models and serves them until SIGINT or SIGTERM; calls on their way get 9 seconds to be answered first.
@@ -101,6 +104,7 @@ def serve(
       settings: what a person may choose. Defaults to the defaults.
       metrics: see `make_app`.
       read_config: see `make_app`.
+      home_page: see `make_app`.
       on_ready: called once with the URL of each model when requests are answered. Defaults to nothing.
 
     Raises:
@@ -109,7 +113,7 @@ def serve(
       OSError: the port cannot be bound.
     """
     models, settings = ServedModels.of(models), settings or ServerSettings()
-    app = make_app(models, settings, metrics=metrics, read_config=read_config)
+    app = make_app(models, settings, metrics=metrics, read_config=read_config, home_page=home_page)
     models.start()
     asyncio.run(_serve(app, models, settings, on_ready))
 

@@ -9,12 +9,21 @@ import tensorflow as tf
 
 from atrank_tf.data import RawValues
 from atrank_tf.models import Ranker, TimelineATRank
-from atrank_tf.schema import SECONDS, Ties
+from atrank_tf.schema import PADDING, SECONDS, Ties
 from atrank_tf.serving.example_request import parse_requests
-from atrank_tf.serving.raw_inputs import RawInputs, candidate_signature, history_signature, request_signature
+from atrank_tf.serving.raw_inputs import (
+    RawInputs,
+    candidate_signature,
+    history_signature,
+    newest_places,
+    request_signature,
+)
 
 DEFAULT = "serving_default"
 """Name of the signature that TensorFlow Serving uses where a request names none; scores the first task."""
+
+OF_FIRST_TASK = {DEFAULT: "", "rank": "rank_", "score_candidates": "score_candidates_", "explain": "explain_"}
+"""Name of a signature without a task's name -> what stands before the task's name in that of the first task."""
 
 Function = Callable[[Mapping[str, Any]], dict[str, Any]]
 """Raw tensors by name -> tensors by name."""
@@ -26,13 +35,14 @@ class Signatures:
     Args:
         model: a trained model.
         values: the raw values behind its rows.
+        explain: whether scores may be asked what they came from.
 
     Attributes:
-        functions: name -> traced `tf.function` of a dict of raw tensors.
+        functions: name -> `ConcreteFunction` of a dict of raw tensors.
         resources: the hash tables that the functions use.
     """
 
-    def __init__(self, model: Ranker, values: RawValues) -> None:
+    def __init__(self, model: Ranker, values: RawValues, *, explain: bool = False) -> None:
         self._model = model
         self._schema = model.schema
         self._raw = RawInputs(model.schema, values)
@@ -48,9 +58,12 @@ class Signatures:
         if isinstance(model, TimelineATRank):
             self.functions["encode_timeline"] = _traced(*self._encode_timeline(model))
             self.functions["append_behaviors"] = _traced(*self._append_behaviors(model))
-        first = model.tasks[0]
-        for name, kind in ((DEFAULT, ""), ("rank", "rank_"), ("score_candidates", "score_candidates_")):
-            self.functions[name] = self.functions[f"{kind}{first}"]
+        if explain:
+            for task in model.tasks:
+                self.functions[f"explain_{task}"] = _traced(*self._explain(task))
+        for name, kind in OF_FIRST_TASK.items():
+            if f"{kind}{model.tasks[0]}" in self.functions:
+                self.functions[name] = self.functions[f"{kind}{model.tasks[0]}"]
 
     def _score(self, task: str) -> tuple[Function, dict[str, Any]]:
         def score(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,6 +145,27 @@ class Signatures:
 
         return score_candidates, {**moments, **memory, **candidate_signature(self._schema, task)}
 
+    def _explain(self, task: str) -> tuple[Function, dict[str, Any]]:
+        explainer, groups = self._model.explainer(task), self._schema.groups
+        asked = [tensor.name for tensor in explainer.inputs]
+
+        def explain(raw: Mapping[str, Any]) -> dict[str, Any]:
+            known = {**self._raw.history(raw), **self._raw.candidates(raw, task)}
+            found = explainer({name: known[name] for name in asked}, training=False)
+            # Of a behavior the request says which it is: where it stands there is all that need come back.
+            group, real = found.pop("behavior_group"), found.pop("behavior_id") != PADDING
+            del found["behavior_action"], found["behavior_timestamp"]
+            places = [newest_places(raw[f"{name}_timestamp"], of.max_length) for name, of in groups.items()]
+            place = tf.cast(tf.concat(places, axis=1), tf.int64)
+            return {
+                **found,
+                "scores": found.pop("score"),
+                "behavior_group": tf.where(real, tf.gather(tf.constant(list(groups)), group), ""),
+                "behavior_place": tf.where(real, place, tf.constant(-1, tf.int64)),
+            }
+
+        return explain, request_signature(self._schema, task)
+
     def _scores(self, task: str, raw: Mapping[str, Any]) -> Any:
         scorer = self._scorers[task]
         history = self._raw.history(raw)
@@ -161,9 +195,7 @@ class Signatures:
 
 
 def _traced(function: Function, inputs: dict[str, Any]) -> Any:
-    traced = tf.function(function, input_signature=[inputs])
-    traced.get_concrete_function()
-    return traced
+    return tf.function(function, input_signature=[inputs], autograph=False).get_concrete_function()
 
 
 def _fingerprint(model: Ranker) -> int:

@@ -9,6 +9,7 @@ import tensorflow as tf
 from atrank_tf.schema import Schema
 from atrank_tf.serving.loader import LoadedModel
 from atrank_tf.serving.raw_inputs import candidate_signature, history_signature, id_type
+from atrank_tf.serving.signatures import OF_FIRST_TASK
 from atrank_tf.serving.warmup import WarmupRequest
 
 _BEHAVIORS, _CANDIDATES = 8, 32
@@ -16,7 +17,7 @@ _MEMORY_MAKERS = ("encode_user", "encode_timeline")
 
 
 def warmup_requests(model: LoadedModel, schema: Schema, tasks: tuple[str, ...]) -> list[WarmupRequest]:
-    """Runs every signature once, on made-up users and candidates, and returns what it was asked.
+    """Runs every function behind the signatures once, on made-up users and candidates, and returns what it was asked.
 
     Args:
         model: the export.
@@ -28,8 +29,7 @@ def warmup_requests(model: LoadedModel, schema: Schema, tasks: tuple[str, ...]) 
     """
     asked: dict[str, Mapping[str, Any]] = {}
     known: dict[str, Any] = {}
-    names = {"serving_default": tasks[0], "rank": tasks[0], "score_candidates": tasks[0]}
-    names |= {f"{kind}{task}": task for task in tasks for kind in ("", "rank_", "score_candidates_")}
+    names = {f"{kind}{task}": task for task in tasks for kind in OF_FIRST_TASK.values()}
     for signature in (*_MEMORY_MAKERS, "append_behaviors", *names):
         if signature not in model.signatures:
             continue
@@ -41,6 +41,9 @@ def warmup_requests(model: LoadedModel, schema: Schema, tasks: tuple[str, ...]) 
         found = model.run(signature, asked[signature])
         if signature in _MEMORY_MAKERS:
             known |= found
+    for signature, kind in OF_FIRST_TASK.items():  # The same functions under another name.
+        if signature in model.signatures:
+            asked[signature] = asked[f"{kind}{tasks[0]}"]
     return [WarmupRequest(inputs, signature) for signature, inputs in asked.items()]
 
 

@@ -9,7 +9,7 @@ import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from atrank_tf.data import RawValues, Records, requests
-from atrank_tf.models import Ranker
+from atrank_tf.models import ATRank, Ranker, TimelineATRank
 from atrank_tf.serving import LoadedModel, export_savedmodel
 from atrank_tf.serving.loader import read_meta_graph
 
@@ -178,24 +178,36 @@ def _signature_tests() -> Any:
     return module
 
 
+@pytest.mark.parametrize("kind", [ATRank, TimelineATRank])
 def test_5_tensorflow_servings_loader_answers_every_signature_without_xla(
-    make_model: Callable[..., Ranker], records: Records, tmp_path: Path
+    kind: type[Ranker], records: Records, tmp_path: Path
 ) -> None:
     keras.utils.set_random_seed(5)
-    model, rng, signatures = make_model(), np.random.default_rng(5), _signature_tests()
+    config = {"width": 12, "spaces": 3, "feed_forward": 10, "hidden": [9]}
+    model, rng, signatures = (
+        kind(records.schema, config, records.catalogs),
+        np.random.default_rng(5),
+        _signature_tests(),
+    )
     for weight in model.trainable_weights:
         weight.assign(weight + rng.normal(scale=0.2, size=weight.shape))
-    export = export_savedmodel(model, RawValues.of(records), str(tmp_path / "export"))
+    export = export_savedmodel(model, RawValues.of(records), str(tmp_path / "export"), explain=True)
     here = LoadedModel(export)
     asked: dict[str, dict[str, NDArray[Any]]] = {}
     for task in ("next_redemption", "next_purchase"):  # The first task of the model last: its requests are the default.
         raw, real = signatures.whole_request(records, task)
         known = raw | here.run("encode_user", {name: raw[name] for name in here.signatures["encode_user"].inputs})
         known |= {"examples": signatures.examples(raw, real, task)}
-        for name in (task, f"rank_{task}", f"score_candidates_{task}"):
+        for name in (task, f"rank_{task}", f"score_candidates_{task}", f"explain_{task}"):
             asked[name] = {key: known[key] for key in here.signatures[name].inputs}
-    for name in ("serving_default", "rank", "score_candidates", "encode_user"):
+    for name in ("serving_default", "rank", "score_candidates", "explain", "encode_user"):
         asked[name] = {key: known[key] for key in here.signatures[name].inputs}
+    if kind is TimelineATRank:
+        asked["encode_timeline"], newer = asked["encode_user"], dict(asked["encode_user"])
+        for group in records.schema.groups:
+            time = raw[f"{group}_timestamp"]
+            newer[f"{group}_timestamp"] = np.where(time, raw["now"].max(), 0)
+        asked["append_behaviors"] = newer | here.run("encode_timeline", asked["encode_timeline"])
     expected = {name: here.run(name, inputs) for name, inputs in asked.items()}
     for inputs in asked.values():
         if "examples" in inputs:

@@ -1,6 +1,5 @@
 """The page in a real browser: what a person sees is what Python computed, by mouse, by keyboard and on a phone."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -70,19 +69,6 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     groups = ["purchase", "redemption"]
     write_page(str(path), [explanation_to_json(*case, groups) for case in CASES], [focus], HOSTILE)
     return path.as_uri()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api", reason="needs the package playwright (extra dev)")
-    names = ("chromium", "chromium-browser", "google-chrome")
-    program = next((found for name in names if (found := shutil.which(name))), None)
-    if program is None:
-        pytest.skip("needs Chromium: apt-get install chromium")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -336,3 +336,16 @@ def test_a_bug_is_a_500_that_says_nothing_of_the_code(half_plus_two, start, monk
     assert (status, json.loads(answer)) == (500, {"error": "Internal error"})
     assert headers["Content-Type"] == "application/json"
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_home_page_stands_at_the_root_and_nowhere_else(half_plus_two, run_app):
+    models = ServedModels.of(ServedModel("half_plus_two", half_plus_two))
+    models.start()
+    server = run_app(make_app(models, home_page="<p>\u00e9</p>"))
+    try:
+        status, headers, body = server.call("GET", "/")
+        assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+        assert body.decode() == "<p>\u00e9</p>"
+        assert [server.call("POST", "/")[0], server.call("GET", "/index.html")[0]] == [404, 404]
+    finally:
+        server.stop()

@@ -12,6 +12,7 @@ import tensorflow as tf
 from atrank_tf.data import RawValues, Records, requests
 from atrank_tf.models import Ranker, TimelineATRank
 from atrank_tf.serving import LoadedModel, ServingError, export_savedmodel, lint
+from atrank_tf.serving.loader import read_meta_graph
 from atrank_tf.serving.raw_inputs import newest_places, request_signature, value_rows
 from atrank_tf.serving.warmup import read_warmup
 
@@ -27,7 +28,7 @@ def model(make_model: Callable[..., Ranker]) -> Ranker:
 
 @pytest.fixture(scope="module")
 def export(model: Ranker, records: Records, tmp_path_factory: pytest.TempPathFactory) -> str:
-    return export_savedmodel(model, RawValues.of(records), str(tmp_path_factory.mktemp("export")))
+    return export_savedmodel(model, RawValues.of(records), str(tmp_path_factory.mktemp("export")), explain=True)
 
 
 @pytest.fixture(scope="module")
@@ -113,12 +114,18 @@ def test_a_memory_of_other_weights_or_another_time_is_refused(
 
 
 @pytest.fixture(scope="module")
-def timeline_export(records: Records, tmp_path_factory: pytest.TempPathFactory) -> str:
+def timeline_model(records: Records) -> Ranker:
     config = {"width": 12, "spaces": 3, "blocks": 2, "feed_forward": 10, "hidden": [9]}
     model = TimelineATRank(records.schema, config, records.catalogs)
     for weight in model.trainable_weights:
         weight.assign(weight + np.random.default_rng(5).normal(scale=0.2, size=weight.shape))
-    return export_savedmodel(model, RawValues.of(records), str(tmp_path_factory.mktemp("timeline")))
+    return model
+
+
+@pytest.fixture(scope="module")
+def timeline_export(timeline_model: Ranker, records: Records, tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = str(tmp_path_factory.mktemp("timeline"))
+    return export_savedmodel(timeline_model, RawValues.of(records), folder, explain=True)
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +168,48 @@ def test_5_behaviors_are_appended_to_a_memory_as_if_they_had_been_there(
         timeline.run("append_behaviors", {**parts[1], **memory})
     with pytest.raises(ServingError, match="Expected a memory that encode_user of this version made"):
         timeline.run("append_behaviors", {**parts[1], **old, "weights": old["weights"] + 1})
+
+
+@pytest.mark.parametrize(("kind", "served"), [("model", "loaded"), ("timeline_model", "timeline")])
+@pytest.mark.parametrize("task", ["next_purchase", "next_redemption"])
+def test_5_what_a_score_came_from_is_what_keras_says(
+    request: pytest.FixtureRequest, records: Records, kind: str, served: str, task: str
+) -> None:
+    model, loaded = request.getfixturevalue(kind), request.getfixturevalue(served)
+    inputs, *_ = next(
+        batch for batch in requests(records, "test").as_numpy_iterator() if batch[0][f"{task}_candidates"].shape[1]
+    )
+    explainer, raw = model.explainer(task), raw_request(records, task, inputs)
+    expected = {name: np.asarray(value) for name, value in explainer(_asked(explainer, inputs)).items()}
+    found = loaded.run(f"explain_{task}", raw)
+    starts = dict(zip(records.schema.groups, np.searchsorted(expected["behavior_group"][0], [0, 1]), strict=True))
+    assert found["target_attention"].dtype == np.float32
+    for row in range(len(raw["now"])):
+        here, there = np.flatnonzero(found["behavior_place"][row] >= 0), []
+        for group, place in zip(found["behavior_group"][row, here], found["behavior_place"][row, here], strict=True):
+            there.append(starts[_text(group)] + place)
+        assert sorted(there) == np.flatnonzero(expected["behavior_id"][row]).tolist()
+        real = inputs[f"{task}_candidates"][row] > 0
+        for name in ("score_dot", "score_dnn", "score_item_bias"):
+            np.testing.assert_allclose(found[name][row, real], expected[name][row, real], rtol=1e-5, atol=1e-5)
+        scores = expected["score"][row, real]
+        np.testing.assert_allclose(found["scores"][row, real], scores, rtol=1e-5, atol=1e-5)
+        for name in ("self_attention", "target_attention"):
+            one, other = found[name][row][..., here], expected[name][row][..., there]
+            if name == "self_attention":
+                one, other = one[..., here, :], other[..., there, :]
+            else:
+                one, other = one[:, real], other[:, real]
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+            if len(here):
+                np.testing.assert_allclose(one.sum(axis=-1), 1, rtol=1e-5)
+    assert len(here) > 1
+    if task == "next_purchase":
+        np.testing.assert_array_equal(loaded.run("explain", raw)["scores"], found["scores"])
+
+
+def _asked(model: Any, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {tensor.name: inputs[tensor.name] for tensor in model.inputs}
 
 
 @pytest.mark.parametrize("task", ["next_purchase", "next_redemption"])
@@ -300,9 +349,9 @@ def test_a_thousand_candidates_score_as_they_do_one_by_one(loaded: Any, records:
 
 def test_signatures_have_the_names_and_dtypes_that_the_schema_says(export: str, model: Ranker) -> None:
     saved = tf.saved_model.load(export)
-    kinds = ("", "rank_", "score_candidates_")
+    kinds = ("", "rank_", "score_candidates_", "explain_")
     tasks = {f"{kind}{task}" for kind in kinds for task in ("next_purchase", "next_redemption")}
-    assert set(saved.signatures) == {"serving_default", "rank", "score_candidates", "encode_user"} | tasks
+    assert set(saved.signatures) == {"serving_default", "rank", "score_candidates", "explain", "encode_user"} | tasks
     for task in model.tasks:
         _, found = saved.signatures[task].structured_input_signature
         expected = request_signature(model.schema, task)
@@ -323,13 +372,16 @@ def test_an_export_has_a_warm_up_request_for_each_signature(
             assert set(model.run(request.signature_name, request.inputs))
 
 
-def test_versions_count_up_and_the_lint_is_content(
+def test_versions_count_up_the_lint_is_content_and_explanations_must_be_asked_for(
     model: Ranker, records: Records, export: str, tmp_path: Path
 ) -> None:
     assert lint(export) == []
     assert Path(export).name == "1"
     shutil.copytree(export, tmp_path / "1")
-    assert Path(export_savedmodel(model, RawValues.of(records), str(tmp_path))).name == "2"
+    second = export_savedmodel(model, RawValues.of(records), str(tmp_path))
+    assert Path(second).name == "2"
+    first, plain = (set(read_meta_graph(path).signature_def) for path in (export, second))
+    assert first - plain == {"explain", "explain_next_purchase", "explain_next_redemption"}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
 
 
