@@ -19,9 +19,12 @@ class Model:
     Args:
         file: experiment file of this folder.
         change: section -> key -> value, in place of the file's.
+        schema: schema file; the comparison's if not said. Groups, tasks and split must be the same, so that the
+            requests of the evaluation are.
     """
 
     file: str
+    schema: str = ""
     change: Mapping[str, Any] = field(default_factory=dict)
 
     def experiment(self, seed: int) -> dict[str, Any]:
@@ -44,6 +47,7 @@ class Comparison:
         seeds: one run for each.
         against: the model that all others are compared with.
         models: by the name that the results show.
+        reach: a model to whose best validation AUC the seconds are told; none if empty.
     """
 
     title: str
@@ -52,6 +56,7 @@ class Comparison:
     seeds: tuple[int, ...]
     against: str
     models: Mapping[str, Model]
+    reach: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,10 @@ class Run:
     @property
     def folder(self) -> str:
         return f"{self.comparison}/{re.sub(r'[^a-z0-9]+', '_', self.model.lower())}/{self.seed}"
+
+    def records(self, plan: Mapping[str, Comparison]) -> str:
+        """The folder of its records, one for each schema of the comparison, under the folder of all runs."""
+        return f"{self.comparison}/records/{Path(plan[self.comparison].models[self.model].schema).name.split('.')[0]}"
 
     def __str__(self) -> str:
         return f"{self.comparison}: {self.model}, seed {self.seed}"
@@ -85,7 +94,8 @@ def load_plan(path: Path = FOLDER / "plan.toml") -> dict[str, Comparison]:
     for name, keys in raw["comparisons"].items():
         comparison = read(Comparison, keys, f"comparisons.{name}")
         models = {
-            model: Model(file=each.file, change=changes[name, model]) for model, each in comparison.models.items()
+            model: Model(file=each.file, schema=each.schema or comparison.schema, change=changes[name, model])
+            for model, each in comparison.models.items()
         }
         if comparison.against not in models:
             raise ValueError(f"Expected a model of [comparisons.{name}] for against. Received: {comparison.against!r}.")

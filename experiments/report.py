@@ -1,4 +1,8 @@
-"""Results of the runs -> docs/results.md, docs/figures/ and experiments/results.json."""
+"""Results of the runs -> docs/results.md, docs/figures/ and experiments/results.json.
+
+results.json keeps what the page shows of each run. A run of the plan that is not in the folder of runs is shown as it
+stands there, so that a comparison may be made in several places, and go on in another month.
+"""
 
 import datetime
 import json
@@ -29,10 +33,14 @@ def is_done(build: Path, run: Run, plan: Mapping[str, Comparison]) -> bool:
 
 def write(build: Path, plan: Mapping[str, Comparison]) -> None:
     """Writes the page, the figures and the data of all runs that are done."""
-    every = [Run(name, model, seed) for name, c in plan.items() for model in c.models for seed in c.seeds]
-    results = {
-        run: json.loads((build / run.folder / "result.json").read_text()) for run in every if is_done(build, run, plan)
-    }
+    results = _kept(plan)
+    for name, comparison in plan.items():
+        for model in comparison.models:
+            for seed in comparison.seeds:
+                run = Run(name, model, seed)
+                if is_done(build, run, plan):
+                    results[run] = json.loads((build / run.folder / "result.json").read_text())
+                    results[run]["against"] = _differences(build, run, plan, results[run])
     if not results:
         raise ValueError(f"Expected a finished run in {build}. Found none.")
     lines = [
@@ -47,35 +55,49 @@ def write(build: Path, plan: Mapping[str, Comparison]) -> None:
         "largest p of the seeds. `best on test` picks the epoch on test, as much of the literature does: only to "
         "compare with it.",
     ]
-    data = {}
+    data: dict[str, list[dict[str, Any]]] = {}
     for name, comparison in plan.items():
         found = {run: result for run, result in results.items() if run.comparison == name}
         if found:
-            lines += ["", f"## {comparison.title}", "", *_tables(build, comparison, found)]
+            lines += ["", f"## {comparison.title}", "", *_tables(comparison, found)]
             lines += ["", f"![AUC over seconds of training](figures/{_figure(name, comparison, found)})"]
             data[name] = [{"model": run.model, "seed": run.seed, **result} for run, result in found.items()]
     _replace(PAGE, "\n".join(lines) + "\n")
     _replace(DATA, json.dumps(data, indent=1) + "\n")
 
 
-def _tables(build: Path, comparison: Comparison, results: Results) -> Iterator[str]:
+def _tables(comparison: Comparison, results: Results) -> Iterator[str]:
     tasks = list(dict.fromkeys(task for result in results.values() for task in result["test"]))
     for task in tasks:
         yield f"### {task}"
         yield ""
+        reach = f"s to best of {comparison.reach} | " if comparison.reach else ""
         yield (
-            "| model | seeds | validation user AUC | test user AUC | against "
-            f"{comparison.against} | pooled AUC | NDCG@10 | parameters | s to best | targets/s | best on test |"
+            f"| model | seeds | validation user AUC | test user AUC | against {comparison.against} | pooled AUC "
+            f"| NDCG@10 | parameters | s to best | {reach}targets/s | best on test |"
         )
-        yield "|---|---|---|---|---|---|---|---|---|---|---|"
+        yield "|---|---|---|---|---|---|---|---|---|---|---|" + ("---|" if reach else "")
         for model in comparison.models:
             of_model = {run: r for run, r in results.items() if run.model == model and task in r["test"]}
             if of_model:
-                yield _row(build, comparison, task, model, of_model, results)
+                yield _row(task, model, of_model, _reached(of_model, comparison, results))
         yield ""
 
 
-def _row(build: Path, comparison: Comparison, task: str, model: str, own: Results, results: Results) -> str:
+def _reached(own: Results, comparison: Comparison, results: Results) -> list[str]:
+    """Returns a cell: seconds until the best validation AUC of `comparison.reach` with the same seed is reached."""
+    if not comparison.reach:
+        return []
+    found = []
+    for run, result in own.items():
+        other = results.get(Run(run.comparison, comparison.reach, run.seed))
+        if other:
+            aim = max(epoch["validation_auc"] for epoch in other["epochs"])
+            found.append(next((e["seconds"] for e in result["epochs"] if e["validation_auc"] >= aim), np.inf))
+    return [f"{np.mean(found):.0f}" if found and np.isfinite(found).all() else "never"]
+
+
+def _row(task: str, model: str, own: Results, reached: Sequence[str]) -> str:
     def metric(part: str, name: str) -> str:
         return _mean([result[part][task][name][0] for result in own.values()])
 
@@ -86,29 +108,50 @@ def _row(build: Path, comparison: Comparison, task: str, model: str, own: Result
         str(len(own)),
         metric("validation", "user_auc"),
         f"**{metric('test', 'user_auc')}**",
-        _difference(build, comparison, task, model, list(own), results),
+        _difference([row["against"][task] for row in rows if task in row["against"]]),
         metric("test", "auc"),
         metric("test", "ndcg@10"),
         f"{rows[0]['parameters']:,}",
         f"{np.mean([row['seconds_to_best'] for row in rows]):.0f}",
+        *reached,
         f"{np.mean([row['targets_per_second'] for row in rows]):,.0f}",
         _mean([row["best_on_test"] for row in rows]) if one_task else "",
     ]
     return f"| {' | '.join(cells)} |"
 
 
-def _difference(
-    build: Path, comparison: Comparison, task: str, model: str, own: Sequence[Run], results: Results
-) -> str:
-    found = []
-    for run in own:
-        other = Run(run.comparison, comparison.against, run.seed)
-        if model != comparison.against and other in results and task in results[other]["test"]:
-            found.append(paired_difference(_scores(build, run, task), _scores(build, other, task)))
+def _difference(found: Sequence[Mapping[str, float]]) -> str:
     if not found:
         return ""
-    mean = np.mean([each.difference for each in found])
-    return f"{mean:+.4f} ± {found[0].standard_error:.4f} ({max(each.p_value for each in found):.3f})"
+    mean, error = (np.mean([each[name] for each in found]) for name in ("difference", "standard_error"))
+    return f"{mean:+.4f} ± {error:.4f} ({max(each['p_value'] for each in found):.3f})"
+
+
+def _kept(plan: Mapping[str, Comparison]) -> Results:
+    """Returns the runs in results.json that the plan still has."""
+    kept = json.loads(DATA.read_text()) if DATA.exists() else {}
+    found = {}
+    for name, rows in kept.items():
+        for row in rows:
+            run = Run(name, row.pop("model"), row.pop("seed"))
+            model = plan[name].models.get(run.model) if name in plan else None
+            if model and run.seed in plan[name].seeds and row["experiment"] == model.experiment(run.seed):
+                found[run] = row
+    return found
+
+
+def _differences(build: Path, run: Run, plan: Mapping[str, Comparison], result: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns, by task, in what the run differs from the one of the same seed that it is compared with."""
+    other = Run(run.comparison, plan[run.comparison].against, run.seed)
+    if other == run or not is_done(build, other, plan):
+        return {}
+    tasks = result["test"].keys() & json.loads((build / other.folder / "result.json").read_text())["test"].keys()
+    found = {}
+    for task in sorted(tasks):
+        pair = paired_difference(_scores(build, run, task), _scores(build, other, task))
+        names = ("difference", "standard_error", "p_value")
+        found[task] = {name: float(getattr(pair, name)) for name in names}
+    return found
 
 
 def _scores(build: Path, run: Run, task: str) -> ScoredRequests:

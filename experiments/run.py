@@ -36,10 +36,11 @@ def main() -> None:
         raise ValueError(f"Expected --only to find a run. Received: {_ONLY.value!r}.")
     left = [run for run in wanted if not report.is_done(build, run, plan)]
     _say(f"{len(wanted)} runs, {len(wanted) - len(left)} done before")
-    there = {name for name in dict.fromkeys(run.comparison for run in left) if _prepare(build, name, plan[name])}
+    of_records = {run.records(plan): run for run in left}
+    there = {records for records, run in of_records.items() if _prepare(build, run, plan)}
     waiting: queue.SimpleQueue[Run] = queue.SimpleQueue()
     for run in left:
-        if run.comparison in there:
+        if run.records(plan) in there:
             waiting.put(run)
     cores = sorted(os.sched_getaffinity(0))
 
@@ -57,12 +58,14 @@ def main() -> None:
     report.write(build, plan)
 
 
-def _prepare(build: Path, name: str, comparison: Comparison) -> bool:
-    """Makes the records of a comparison; False where its logs are not there."""
-    if comparison.logs not in SOURCES and not Path(comparison.logs).is_dir():
-        _say(f"{name}: left out, there are no logs at {comparison.logs}")
+def _prepare(build: Path, run: Run, plan: Mapping[str, Comparison]) -> bool:
+    """Makes the records of a run; False where its logs are not there."""
+    logs = plan[run.comparison].logs
+    if logs not in SOURCES and not Path(logs).is_dir():
+        _say(f"{run.comparison}: left out, there are no logs at {logs}")
         return False
-    arguments = {"logs": comparison.logs, "schema": comparison.schema, "records": build / name / "records"}
+    schema = plan[run.comparison].models[run.model].schema
+    arguments = {"logs": logs, "schema": schema, "records": build / run.records(plan)}
     command_line = [
         sys.executable,
         "-m",
@@ -78,7 +81,7 @@ def _train(build: Path, run: Run, plan: Mapping[str, Comparison], cores: Sequenc
     if (folder / "run.json").exists() and json.loads((folder / "run.json").read_text())["experiment"] != experiment:
         shutil.rmtree(folder)  # The plan has changed.
     folder.mkdir(parents=True, exist_ok=True)
-    settings = {"experiment": experiment, "records": str(build / run.comparison / "records")}
+    settings = {"experiment": experiment, "records": str(build / run.records(plan))}
     (folder / "run.json").write_text(json.dumps(settings, indent=1))
     start = time.perf_counter()
     with (folder / "log.txt").open("a") as log:

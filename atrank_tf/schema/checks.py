@@ -122,8 +122,8 @@ def _tasks(schema: Schema) -> None:
 def _time_and_split(schema: Schema) -> None:
     if schema.time.unit not in SECONDS:
         raise ValueError(f'Unknown unit "{schema.time.unit}" in [time]. {suggestion(schema.time.unit, SECONDS)}')
-    if not 2 <= schema.time.buckets <= 32:
-        raise ValueError(f"buckets must be between 2 and 32. Received: buckets={schema.time.buckets} in [time].")
+    if not 1 <= schema.time.buckets <= 32:
+        raise ValueError(f"buckets must be between 1 and 32. Received: buckets={schema.time.buckets} in [time].")
     split = schema.split
     if split.kind is SplitKind.BY_TIME and not 0 < split.validation_from < split.test_from:
         raise ValueError(

@@ -78,3 +78,7 @@ def test_no_boundaries_put_everything_in_bucket_zero() -> None:
 def test_boundaries_that_do_not_ascend_are_refused(boundaries: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"Expected ascending boundaries above 0\. Received: boundaries=\("):
         TimeBuckets(boundaries)
+
+
+def test_one_bucket_knows_no_time() -> None:
+    assert _buckets((), [100], [[99, 5, 0]]).tolist() == [[0, 0, 0]]

@@ -88,7 +88,7 @@ def test_the_valid_schema_is_valid():
         ("tasks/shown/context", {"features": {"slot": "slots"}},
          r'Unknown table "slots" in \[tasks\.shown\.context\.features\.slot\]\.'),
         ("time", {"unit": "days"}, r'Unknown unit "days" in \[time\]\. Did you mean "day"\?'),
-        ("time", {"buckets": 1}, r"buckets must be between 2 and 32\. Received: buckets=1 in \[time\]\."),
+        ("time", {"buckets": 0}, r"buckets must be between 1 and 32\. Received: buckets=0 in \[time\]\."),
         ("split", {"kind": "by_time"}, r"Expected 0 < validation_from < test_from in \[split\]"),
         ("split", {"kind": "by_time", "validation_from": 5, "test_from": 5}, r"validation_from=5, test_from=5\."),
         ("split", {"validation_from": 5}, r'\[split\] has validation_from or test_from, which need kind = "by_time"\.'),

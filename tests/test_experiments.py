@@ -1,0 +1,93 @@
+"""`make experiments`: every run of the plan can begin, and what is done stays in the page."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from atrank_tf.schema import load_schema
+from atrank_tf.training import experiment_from_dict
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def plan(monkeypatch: pytest.MonkeyPatch) -> Any:
+    return _program("plan", monkeypatch)
+
+
+@pytest.fixture
+def report(plan: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    module = _program("report", monkeypatch)
+    for name, file in (("PAGE", "results.md"), ("DATA", "results.json"), ("FIGURES", "figures")):
+        monkeypatch.setattr(module, name, tmp_path / file)
+    return module
+
+
+def _program(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(ROOT / "experiments")
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    return importlib.import_module(name)
+
+
+def test_every_run_of_the_plan_has_a_valid_experiment_and_schema(plan: Any) -> None:
+    comparisons = plan.load_plan()
+    every = list(plan.runs(comparisons))
+    assert len({run.folder for run in every}) == len(every) > 20
+    for run in every:
+        model = comparisons[run.comparison].models[run.model]
+        assert experiment_from_dict(model.experiment(run.seed)).training.seed == run.seed
+        tasks = load_schema(str(ROOT / comparisons[run.comparison].schema)).tasks
+        assert load_schema(str(ROOT / model.schema)).tasks == tasks  # The same requests.
+
+
+def _result(plan: Any, comparisons: Any, run: Any, auc: float) -> dict[str, Any]:
+    metrics = {"next_review": {"user_auc": [auc, 0.001], "auc": [auc, 0.001], "ndcg@10": [0.5, 0.001]}}
+    return {
+        "experiment": comparisons[run.comparison].models[run.model].experiment(run.seed),
+        "parameters": 1234,
+        "seconds_to_best": 60.0,
+        "targets_per_second": 100.0,
+        "best_on_test": auc,
+        "epochs": [{"seconds": 60.0, "test_auc": auc, "validation_auc": auc}],
+        "validation": metrics,
+        "test": metrics,
+    }
+
+
+def test_the_page_keeps_what_was_done_elsewhere_as_long_as_the_plan_has_it(
+    plan: Any, report: Any, tmp_path: Path
+) -> None:
+    comparisons = plan.load_plan()
+    here, there = (plan.Run("amazon_sports", "din", seed) for seed in (1, 2))
+    kept = {"model": "din", "seed": 2, "against": {}, **_result(plan, comparisons, there, 0.75)}
+    other = {**kept, "seed": 3, "experiment": {"model": {"name": "din", "width": 3}}}
+    report.DATA.write_text(json.dumps({"amazon_sports": [kept, other], "no_more": [kept]}))
+    folder = tmp_path / "build" / here.folder
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text(json.dumps(_result(plan, comparisons, here, 0.85)))
+    assert report.is_done(tmp_path / "build", here, comparisons)
+    assert not report.is_done(tmp_path / "build", there, comparisons)
+    report.write(tmp_path / "build", comparisons)
+    [line] = [line for line in report.PAGE.read_text().splitlines() if line.startswith("| din")]
+    assert "| din | 2 | 0.8000 ± 0.0707 | **0.8000 ± 0.0707** |  |" in line
+    rows = json.loads(report.DATA.read_text())
+    assert [(row["model"], row["seed"]) for row in rows["amazon_sports"]] == [("din", 2), ("din", 1)]
+    assert set(rows) == {"amazon_sports"}
+    assert (report.FIGURES / "amazon_sports.png").exists()
+    report.write(tmp_path / "nowhere", comparisons)  # Nothing is lost where nothing was run.
+    assert json.loads(report.DATA.read_text()) == rows
+
+
+def test_a_comparison_against_a_model_that_it_has_not_is_refused(plan: Any, tmp_path: Path) -> None:
+    path = tmp_path / "plan.toml"
+    path.write_text(
+        '[comparisons.a]\ntitle = "t"\nlogs = "l"\nschema = "s"\nseeds = [1]\nagainst = "b"\n'
+        '[comparisons.a.models]\nc = { file = "market.toml" }\n'
+    )
+    with pytest.raises(ValueError, match=r"Expected a model of \[comparisons\.a\] for against\. Received: 'b'"):
+        plan.load_plan(path)
