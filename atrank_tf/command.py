@@ -26,8 +26,11 @@ def run(main: Callable[[], None], before_devices: Callable[[], None] = lambda: N
 
 def _start(argv: Sequence[str], before_devices: Callable[[], None]) -> list[str]:
     rest = _parse(argv)
-    before_devices()
     with quiet_start():
+        try:
+            before_devices()
+        except ValueError as error:
+            _fail(argv[0], error)
         tf.config.list_logical_devices()  # Otherwise `main` finds the devices, and TensorFlow tells of each.
     return rest
 

@@ -21,6 +21,16 @@ _EXPLAIN = flags.DEFINE_bool(
     "explain", False, "Write attention images after each epoch, and tables for the projector, to MODEL_DIR/tensorboard."
 )
 
+_workers: Any = None
+"""Who train together; they must have met before there are devices."""
+
+
+def _meet() -> None:
+    global _workers
+    from atrank_tf.training import Workers
+
+    _workers = Workers.join()
+
 
 def main() -> None:
     from atrank_tf.data import Records
@@ -35,10 +45,11 @@ def main() -> None:
     experiment = dataclasses.replace(experiment, training=training)
     records = Records(_RECORDS.value)
     callbacks = [AttentionImages(f"{_MODEL_DIR.value}/tensorboard", records)] if _EXPLAIN.value else []
-    trained = train(records, experiment, _MODEL_DIR.value, callbacks=callbacks)
+    trained = train(records, experiment, _MODEL_DIR.value, callbacks=callbacks, workers=_workers)
     state = "trained" if trained else "is current: same records, same experiment"
-    sys.stdout.write(f"{_MODEL_DIR.value} {state}\n")
+    if _workers.is_chief:
+        sys.stdout.write(f"{_MODEL_DIR.value} {state}\n")
 
 
 if __name__ == "__main__":
-    command.run(main)
+    command.run(main, before_devices=_meet)

@@ -1,6 +1,6 @@
 """Records -> tf.data: the batches that `fit`, `evaluate` and `predict` take."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -38,6 +38,7 @@ def training_batches(
     seed: int = 0,
     first_epoch: int = 0,
     part: Part = Part.TRAINING,
+    agree: Callable[[Sequence[int]], Sequence[int]] = list,
 ) -> TrainingBatches:
     """Returns the batches of training, epoch after epoch without end, and how many make an epoch.
 
@@ -52,6 +53,8 @@ def training_batches(
         seed: every draw depends on it.
         first_epoch: number of the first epoch, to go on where an interrupted training stopped.
         part: `Part.TRAINING`, or `Part.TRAINING_AND_VALIDATION` for a last training, when all has been chosen.
+        agree: for several workers: what turns the numbers of batches that this one has of each task into those that all
+            will take. A worker with fewer sees its first ones twice.
 
     Returns:
         `dataset`, which yields (inputs, labels, weights) as `fit` takes them: `inputs` as `input_signature` says;
@@ -62,7 +65,8 @@ def training_batches(
     """
     settings = settings or Batching()
     names = task_names(records.schema, tasks)
-    steps = {name: _count(records, name, part, settings, seed) for name in names}
+    counts = agree([_count(records, name, part, settings, seed) for name in names])
+    steps = dict(zip(names, counts, strict=True))
 
     def one_epoch(name: str, seeds: Any) -> Any:
         return _batches(records, name, names, part, settings, seeds, records.schema).map(_unnamed)

@@ -42,6 +42,7 @@ class Records:
         catalogs: entity -> `Catalog`.
         vocabularies: table -> unicode [rows - 2], the values of the rows from 2 on.
         files: paths of the TFRecord files, sorted.
+        share: (index, number): the share of the users that is read, of so many shares; all of them is (0, 1).
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -54,6 +55,7 @@ class Records:
     catalogs: Mapping[str, Catalog]
     vocabularies: Mapping[str, np.ndarray]
     files: list[str]
+    share: tuple[int, int] = (0, 1)
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -92,6 +94,28 @@ class Records:
         chosen.schema = select_groups(self.schema, groups)
         chosen.catalogs = {name: self.catalogs[name] for name in chosen.schema.entities}
         chosen.vocabularies = {name: self.vocabularies[name] for name in chosen.schema.tables}
+        return chosen
+
+    def of_worker(self, index: int, number: int) -> Self:
+        """Returns these records as one of several workers reads them; nothing is copied or written.
+
+        In training a worker reads its share of the files, the others theirs. In evaluation it reads all files and takes
+        its share of the chunks, so that the requests and negatives are those of one worker.
+
+        Args:
+            index: which worker, from 0.
+            number: how many there are.
+
+        Raises:
+            ValueError: there are fewer files than workers.
+        """
+        if number > len(self.files):
+            raise ValueError(
+                f"Expected a TFRecord file for each worker at least. Found {len(self.files)} in {self.path} for "
+                f"{number} workers: prepare with --shards={number}, or a multiple of it."
+            )
+        chosen = copy.copy(self)
+        chosen.share = (index, number)
         return chosen
 
 

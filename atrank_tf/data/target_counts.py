@@ -18,20 +18,26 @@ EVALUATION_SEED = 0
 
 
 def read_chunks(records: Records, part: Part, seeds: Any) -> Any:
-    """Yields (number of the chunk, serialized Examples of its users); users are shuffled in training."""
-    files = tf.data.Dataset.from_tensor_slices(records.files)
+    """Yields (number of the chunk, serialized Examples of its users) of the share that `records` are; users are shuffled
+    in training."""
+    index, shares = records.share
+    paths = records.files[index::shares] if part.trains else records.files
+    files = tf.data.Dataset.from_tensor_slices(paths)
     if part.trains:
         mixed = tf.random.stateless_uniform([], seeds, None, None, tf.int64)
-        files = files.shuffle(len(records.files), seed=mixed)
+        files = files.shuffle(len(paths), seed=mixed)
     users = files.interleave(
         tf.data.TFRecordDataset,
-        cycle_length=min(8, len(records.files)),
+        cycle_length=min(8, len(paths)),
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )
     if part.trains:
         users = users.shuffle(2 * USERS_PER_CHUNK, seed=mixed)
-    return users.batch(USERS_PER_CHUNK).prefetch(1).enumerate()
+    chunks = users.batch(USERS_PER_CHUNK).prefetch(1).enumerate()
+    if part.trains:  # No two workers have a chunk of the same number, which is what draws depend on.
+        return chunks.map(lambda number, serialized: (number * shares + index, serialized))
+    return chunks.shard(shares, index)
 
 
 def chunk_targets(chunk: Chunk, schema: Schema, task: str, part: Part, settings: Batching, seed: Any) -> Targets:

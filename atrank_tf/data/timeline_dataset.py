@@ -1,6 +1,6 @@
 """Records -> tf.data: batches of whole timelines."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -26,6 +26,7 @@ def timeline_batches(
     seed: int = 0,
     first_epoch: int = 0,
     part: Part = Part.TRAINING,
+    agree: Callable[[Sequence[int]], Sequence[int]] = list,
 ) -> TrainingBatches:
     """Returns training batches of whole timelines, for a model that trains on all their moments at once.
 
@@ -36,7 +37,8 @@ def timeline_batches(
     """
     settings = settings or Batching()
     names = task_names(records.schema, tasks)
-    steps = {name: _count(records, name, part, settings, seed) for name in names}
+    counts = agree([_count(records, name, part, settings, seed) for name in names])
+    steps = dict(zip(names, counts, strict=True))
 
     def one_epoch(name: str, seeds: Any) -> Any:
         return _batches(records, name, names, part, settings, seeds)

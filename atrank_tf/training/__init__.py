@@ -22,6 +22,7 @@ from atrank_tf.training.request_auc import RequestAUC, request_auc_by_task
 from atrank_tf.training.settle_tables import SettleTables
 from atrank_tf.training.sparse_adagrad import SparseAdagrad
 from atrank_tf.training.sparse_adam import SparseAdam
+from atrank_tf.training.workers import Workers
 
 __all__ = [
     "MODEL_FILE",
@@ -36,6 +37,7 @@ __all__ = [
     "SparseAdagrad",
     "SparseAdam",
     "Training",
+    "Workers",
     "compile_model",
     "experiment_from_dict",
     "experiment_to_dict",

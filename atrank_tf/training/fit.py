@@ -3,26 +3,24 @@
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
 import tensorflow as tf
+from absl import logging
 
-from atrank_tf.data import (
-    Part,
-    RawValues,
-    Records,
-    TrainingBatches,
-    evaluation_batches,
-    positive_counts,
-)
+from atrank_tf.data import Part, RawValues, Records, TrainingBatches, evaluation_batches, positive_counts
 from atrank_tf.models import MODELS, Ranker
 from atrank_tf.schema import Candidates, suggestion
 from atrank_tf.training.callbacks import Backup, BestCheckpoint
 from atrank_tf.training.experiment import LOSSES, Experiment, Training, experiment_from_dict, experiment_to_dict
+from atrank_tf.training.follow_chief import FollowChief
+from atrank_tf.training.global_metrics import GlobalMetrics
 from atrank_tf.training.request_auc import request_auc_by_task
 from atrank_tf.training.settle_tables import SettleTables
 from atrank_tf.training.sparse_adam import SparseAdam
+from atrank_tf.training.workers import ALONE, Workers
 
 MODEL_FILE = "model.keras"
 """The model that a training keeps, in a model folder."""
@@ -32,7 +30,14 @@ VALUES_FILE = "values.npz"
 """The raw ids and feature values behind the model's rows, in a model folder."""
 
 
-def train(records: Records, experiment: Experiment, model_dir: str, *, callbacks: Sequence[Any] = ()) -> bool:
+def train(
+    records: Records,
+    experiment: Experiment,
+    model_dir: str,
+    *,
+    callbacks: Sequence[Any] = (),
+    workers: Workers = ALONE,
+) -> bool:
     """Trains a model, going on where an interrupted training of the same experiment stopped.
 
     The folder then holds `model.keras` (of the best validation AUC; under `include_validation`, of the last epoch),
@@ -43,62 +48,62 @@ def train(records: Records, experiment: Experiment, model_dir: str, *, callbacks
         records: a records folder.
         experiment: what is trained.
         model_dir: the model folder.
-        callbacks: more Keras callbacks.
+        callbacks: more Keras callbacks, of the chief alone.
+        workers: who train together, each calling this function. Sizes of batches are shared out among them. Only the
+            chief reads and writes the folder.
 
     Returns:
         Whether anything was trained; False if the folder already holds this experiment, trained on these records.
 
     Raises:
-        ValueError: the folder holds another experiment, or one trained on other records.
+        ValueError: the folder holds another experiment, or one trained on other records; or there are not as many files
+            of records as workers.
     """
     records = records.select(experiment.model.groups)
-    tf.io.gfile.makedirs(model_dir)
+    share = records.of_worker(workers.index, workers.number)
     identity = {"experiment": experiment_to_dict(experiment), "records": records.manifest["fingerprint"]}
     backup_file = f"{model_dir}/backup.npz"
-    if _is_current(model_dir, identity):
-        if tf.io.gfile.exists(backup_file):  # Killed between the last two lines below.
+    if workers.chief_says(lambda: _is_current(model_dir, identity)):
+        if workers.is_chief and tf.io.gfile.exists(backup_file):  # Killed between the last two lines below.
             tf.io.gfile.remove(backup_file)
         return False
     settings = experiment.training
     keras.utils.set_random_seed(settings.seed)
-    RawValues.of(records).save(f"{model_dir}/{VALUES_FILE}")
     model = MODELS[experiment.name](records.schema, experiment.model, records.catalogs, name=experiment.name)
     for task in model.tasks:
         if settings.start_at_popularity and records.schema.tasks[task].candidates is Candidates.SAMPLED:
-            model.start_at_popularity(task, positive_counts(records, task, _part(experiment)))
+            (counts,) = workers.sum([tf.constant(positive_counts(share, task, _part(experiment)))])
+            model.start_at_popularity(task, counts.numpy())
     checkpoint = BestCheckpoint(f"{model_dir}/{MODEL_FILE}", model.tasks, settings.patience)
     backup = Backup(backup_file, checkpoint)
-    batches = _batches(records, experiment, model, 0)
-    compile_model(model, settings, steps=settings.epochs * batches.steps)
-    done = backup.restore(model)
-    _write_json(f"{model_dir}/{TRAINING_FILE}", {**identity, "finished": False})  # From here on the folder is taken.
-    finished = done >= settings.epochs or (settings.patience and done - 1 - checkpoint.best_epoch >= settings.patience)
-    if not (done and finished):
+    batches = _batches(share, experiment, model, workers)
+    compile_model(model, settings, steps=settings.epochs * batches.steps, workers=workers)
+    done = workers.chief_says(lambda: backup.restore(model))
+    if workers.is_chief:
+        tf.io.gfile.makedirs(model_dir)
+        RawValues.of(records).save(f"{model_dir}/{VALUES_FILE}")
+        _write_json(f"{model_dir}/{TRAINING_FILE}", {**identity, "finished": False})  # Now the folder is taken.
+    tensorboard = keras.callbacks.TensorBoard(f"{model_dir}/tensorboard")
+    writing = [checkpoint, backup, tensorboard, *callbacks] if workers.is_chief else []
+    impatient = settings.patience and done - 1 - checkpoint.best_epoch >= settings.patience
+    if not done or not workers.chief_says(lambda: bool(done >= settings.epochs or impatient)):
         model.fit(
-            (_batches(records, experiment, model, done) if done else batches).dataset,
+            (_batches(share, experiment, model, workers, first_epoch=done) if done else batches).dataset,
             steps_per_epoch=batches.steps,
             shuffle=False,
-            validation_data=None
-            if settings.include_validation
-            else evaluation_batches(records, Part.VALIDATION, tasks=model.tasks, settings=experiment.batching),
+            validation_data=None if settings.include_validation else _validation(share, experiment, model, workers),
             epochs=settings.epochs,
             initial_epoch=done,
-            callbacks=[
-                SettleTables(),
-                checkpoint,
-                backup,
-                keras.callbacks.TensorBoard(f"{model_dir}/tensorboard"),
-                *callbacks,
-            ],
-            verbose=1 if sys.stdout.isatty() else 2,
+            callbacks=[SettleTables(), GlobalMetrics(workers), *writing, FollowChief(workers)],
+            verbose=(1 if sys.stdout.isatty() else 2) if workers.is_chief else 0,
         )
-    result = {**identity, "finished": True, **checkpoint.state()}
-    _write_json(f"{model_dir}/{TRAINING_FILE}", result)
-    tf.io.gfile.remove(backup.path)
+    if workers.is_chief:
+        _write_json(f"{model_dir}/{TRAINING_FILE}", {**identity, "finished": True, **checkpoint.state()})
+        tf.io.gfile.remove(backup.path)
     return True
 
 
-def compile_model(model: Ranker, settings: Training, steps: int) -> None:
+def compile_model(model: Ranker, settings: Training, steps: int, workers: Workers = ALONE) -> None:
     """Compiles a model for `fit`: `SparseAdam` and loss as the experiment says, AUC for each task.
 
     `fit` then needs the callback `SettleTables`.
@@ -107,6 +112,7 @@ def compile_model(model: Ranker, settings: Training, steps: int) -> None:
         model: the model.
         settings: the experiment's [training].
         steps: steps of the whole training, of which `decay_at` names shares.
+        workers: who share each batch.
 
     Raises:
         ValueError: a weight is of a task that the model has not.
@@ -120,12 +126,12 @@ def compile_model(model: Ranker, settings: Training, steps: int) -> None:
             [int(share * steps) for share in settings.decay_at],
             [settings.learning_rate * settings.decay**times for times in range(len(settings.decay_at) + 1)],
         )
-    optimizer = SparseAdam(rate, moments="dense", l2=settings.l2, global_clipnorm=settings.clip_norm or None)
+    optimizer = SparseAdam(rate, moments="dense", l2=settings.l2, global_clipnorm=settings.clip_norm or None, workers=workers)
     optimizer.exclude_from_weight_decay([v for v in model.trainable_variables if v.path.startswith("item_bias_")])
     optimizer.build(model.trainable_variables)
     model.compile(
         optimizer=optimizer,
-        loss={task: LOSSES[settings.loss]() for task in model.tasks},
+        loss={task: LOSSES[settings.loss](workers=workers) for task in model.tasks},
         loss_weights={task: settings.task_weights.get(task, 1.0) for task in model.tasks},
         weighted_metrics=request_auc_by_task(model.tasks),
     )
@@ -157,14 +163,49 @@ def load_trained_experiment(model_dir: str) -> Experiment:
         return experiment_from_dict(json.load(file)["experiment"])
 
 
-def _batches(records: Records, experiment: Experiment, model: Ranker, first_epoch: int) -> TrainingBatches:
+def _batches(
+    share: Records, experiment: Experiment, model: Ranker, workers: Workers, *, first_epoch: int = 0
+) -> TrainingBatches:
+    sizes = {name: -(-getattr(experiment.batching, name) // workers.number) for name in ("batch_size", "batch_tokens")}
     return model.training_batches(
-        records,
+        share,
         tasks=model.tasks,
-        settings=experiment.batching,
+        settings=replace(experiment.batching, **sizes),
         seed=experiment.training.seed,
         first_epoch=first_epoch,
         part=_part(experiment),
+        agree=lambda counts: _agreed(counts, workers),
+    )
+
+
+def _agreed(counts: Sequence[int], workers: Workers) -> list[int]:
+    """How many batches of each task all workers take: as many as the one with the most."""
+    said = workers.all_say(counts)
+    steps = [int(most) for most in said.max(axis=0)]
+    if steps and said.any() and not said.all():
+        raise ValueError(
+            "Expected training targets of every task in the share of every worker. Received: batches of each worker and "
+            f"task {said.tolist()}. Take fewer workers."
+        )
+    twice = 1 - said.sum() / max(workers.number * sum(steps), 1)
+    if twice > 0.05 and workers.is_chief:
+        logging.warning("%.0f%% of the batches of an epoch are seen twice: the files are not shared evenly.", 100 * twice)
+    return steps
+
+
+def _validation(share: Records, experiment: Experiment, model: Ranker, workers: Workers) -> Any:
+    """The batches of validation that this worker takes; None if no worker has any."""
+    batches = evaluation_batches(share, Part.VALIDATION, tasks=model.tasks, settings=experiment.batching)
+    count = int(batches.cardinality())
+    if not workers.all_say([count]).any():
+        return None
+    if count:
+        return batches
+    # A batch without rows: Keras takes no dataset without batches.
+    return tf.data.Dataset.from_tensors(
+        tf.nest.map_structure(
+            lambda spec: tf.zeros([0, *(size or 1 for size in spec.shape[1:])], spec.dtype), batches.element_spec
+        )
     )
 
 

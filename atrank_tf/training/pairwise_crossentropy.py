@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from atrank_tf.training.workers import ALONE, Workers
+
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
 class PairwiseCrossentropy(keras.losses.Loss):
@@ -15,6 +17,9 @@ class PairwiseCrossentropy(keras.losses.Loss):
         loss = sum over pairs w_i w_j y_i (1 - y_j) (-log sigmoid(s_i - s_j)) / sum over pairs w_i w_j y_i (1 - y_j)
 
     A batch without pairs has loss 0. What is the same for all candidates of a request cancels out.
+
+    Args:
+        workers: who share each batch.
 
     Call arguments:
         y_true: labels in 0..1, float [..., N], N candidates of one request.
@@ -28,8 +33,9 @@ class PairwiseCrossentropy(keras.losses.Loss):
         BPR (Rendle et al., UAI 2009, arXiv 1205.2618), BPR-OPT.
     """
 
-    def __init__(self, name: str = "pairwise_crossentropy", **kwargs: Any) -> None:
+    def __init__(self, name: str = "pairwise_crossentropy", *, workers: Workers = ALONE, **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
+        self.workers = workers
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         y_true, y_pred = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
@@ -37,4 +43,4 @@ class PairwiseCrossentropy(keras.losses.Loss):
         losses = ops.softplus(y_pred[..., None, :] - y_pred[..., :, None])  # [..., N, N]: the second above the first
         pairs = (weights * y_true)[..., :, None] * (weights * (1.0 - y_true))[..., None, :]
         total = ops.sum(pairs)
-        return ops.sum(losses * pairs) / ops.where(total > 0, total, 1.0)
+        return self.workers.weigh(ops.sum(losses * pairs) / ops.where(total > 0, total, 1.0), total)

@@ -7,6 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from atrank_tf.training.workers import ALONE, Workers
+
 _SETTLED_AT_ONCE = 1 << 14
 """Rows per piece when a whole table is settled: bounds the memory it takes, and keeps a piece in the cache."""
 
@@ -21,10 +23,13 @@ class SparseOptimizer(keras.optimizers.Optimizer):
     Time: `clock` counts steps and sums what decay needs (learning rates, logarithms of decay factors); each row of a
     table carries the clock's reading at its last settlement. What is between the two is what the row is behind.
 
+    Several workers: each gives the gradient of its own batch; the step takes the mean of all. A row that any of them
+    read is in it, so all settle the same rows by the end of the step.
+
     A subclass has `update_step`.
     """
 
-    def __init__(self, *, settles: bool, **kwargs: Any) -> None:
+    def __init__(self, *, settles: bool, workers: Workers = ALONE, **kwargs: Any) -> None:
         for name in ("use_ema", "gradient_accumulation_steps", "loss_scale_factor"):
             if kwargs.get(name):
                 raise ValueError(
@@ -33,6 +38,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
                 )
         super().__init__(**kwargs)
         self.settles = settles
+        self.workers = workers
 
     def build(self, variables: Sequence[Any]) -> None:
         """Creates the optimizer's variables, and leaves the function that settles rows on each table.
@@ -80,12 +86,13 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             with keras.name_scope(self.name):
                 self.build(variables)
         self._check_variables_are_known(variables)
-        prepared = []
-        for gradient, variable in zip(grads, variables, strict=True):
-            number = self._get_variable_index(variable)
-            prepared.append(_of_rows(gradient, variable) if self._is_table[number] else _dense(gradient))
+        numbers = [self._get_variable_index(variable) for variable in variables]
+        prepared = self._by_rows(grads, variables, numbers)
+        if self.workers.number > 1:
+            prepared = self._by_rows(self.workers.mean_gradients(prepared), variables, numbers)
+        for gradient, number in zip(prepared, numbers, strict=True):
             if self._stamps[number] is not None and gradient is not None:
-                self.settle_rows(number, prepared[-1].indices)
+                self.settle_rows(number, gradient.indices)
         if self.settles:
             self._clock.assign_add(self._tick())
         super().apply(prepared, variables)
@@ -153,6 +160,12 @@ class SparseOptimizer(keras.optimizers.Optimizer):
     def save_own_variables(self, store: Any) -> None:
         self.settle()  # Tables settle when saved, and a file must hold the clock that goes with them.
         super().save_own_variables(store)
+
+    def _by_rows(self, grads: Sequence[Any], variables: Sequence[Any], numbers: Sequence[int]) -> list[Any]:
+        return [
+            _of_rows(gradient, variable) if self._is_table[number] else _dense(gradient)
+            for gradient, variable, number in zip(grads, variables, numbers, strict=True)
+        ]
 
     def _tick(self) -> Any:
         rate = tf.cast(self.learning_rate, tf.float64)

@@ -1,0 +1,36 @@
+"""All workers as the chief is."""
+
+import keras
+
+from atrank_tf.training.workers import Workers
+
+
+class FollowChief(keras.callbacks.Callback):
+    """Sets all that the training depends on to what it is on the chief, before the first epoch and after each one.
+
+    So only the chief has to read a backup. And what the chief holds at the end of an epoch is what all go on from:
+    within an epoch, rows are settled by one worker when it reads them and by another at the end of the step, which may
+    differ in the last bit. Each worker has its own numbers for dropout. Training ends when the chief's does.
+
+    The last of the callbacks.
+
+    Args:
+        workers: all of them.
+    """
+
+    def __init__(self, workers: Workers) -> None:
+        super().__init__()
+        self.workers = workers
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        self._follow()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._follow()
+        self.model.stop_training = bool(self.workers.chief_says(lambda: self.model.stop_training))
+
+    def _follow(self) -> None:
+        self.workers.follow_chief([*self.model.variables, *self.model.optimizer.variables])
+        for variable in self.model.variables:
+            if variable.name == "seed_generator_state":  # Of the seed, `layers.Dropout` takes no notice of the last bit.
+                variable.assign(variable.value + [2 * self.workers.index, 0])

@@ -1,0 +1,212 @@
+"""The processes that train one model together, and what they tell each other."""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+import numpy as np
+import tensorflow as tf
+
+_GROUP = 1_000_000  # Far from the numbers that the strategy gives.
+_KINDS = ("sum float32", "sum float64", "sum int32", "sum int64", "gather float32", "gather int32")
+_LARGEST = 2**28
+"""Most numbers in one message."""
+_ROOMS = np.array([eighths << exponent for exponent in range(25) for eighths in range(8, 16)], np.int32)
+"""8, 9, ..., 15, 16, 18, ..., 30, 32, 36, ...: the lengths of messages whose length varies. Few, so that few instances
+are left in memory; none is more than an eighth longer than what it holds."""
+_ROWS_AT_ONCE = 1 << 14
+"""Rows of a table in one message, when a whole table is sent: bounds the memory it takes."""
+
+
+class Workers:
+    """The processes that train one model together, on a device each, and the collective operations between them.
+
+    Each holds the whole model, as ordinary variables; TensorFlow's `MultiWorkerMirroredStrategy` only connects them.
+    Every method is called by all of them, in the same order, or they wait for each other for ever. They work eagerly
+    and in a `tf.function`. A worker by itself, the default, tells itself everything and costs nothing.
+
+    Attributes:
+        number: how many there are.
+        index: which one this is, from 0.
+    """
+
+    def __init__(self) -> None:
+        self.number = 1
+        self.index = 0
+
+    @classmethod
+    def join(cls) -> Self:
+        """Meets the other workers that the environment variable TF_CONFIG names; call it before anything computes.
+
+        Raises:
+            ValueError: TF_CONFIG is not what TensorFlow defines, or this process has several devices.
+        """
+        workers = cls()
+        workers.number, workers.index = _place(os.environ.get("TF_CONFIG", ""))
+        if workers.number > 1:
+            workers._strategy = tf.distribute.MultiWorkerMirroredStrategy()  # Connected for as long as it lives.
+            devices = workers._strategy.num_replicas_in_sync
+            if devices != workers.number:
+                raise ValueError(
+                    f"Expected one device for each of {workers.number} workers. Found {devices} in all. For several "
+                    "GPUs, start a worker for each, with CUDA_VISIBLE_DEVICES."
+                )
+            # What holds the same resource runs in the order of the program, so on all workers in the same.
+            workers._order = tf.Variable(0.0, trainable=False)
+        return workers
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this is the worker that writes."""
+        return self.index == 0
+
+    def sum(self, tensors: Sequence[Any]) -> list[Any]:
+        """Returns the sum of each tensor over the workers; shapes and dtypes are the same on all of them."""
+        if self.number == 1:
+            return list(tensors)
+        result: list[Any] = [None] * len(tensors)
+        for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
+            places = [place for place, tensor in enumerate(tensors) if tensor.dtype == dtype]
+            flat = [tf.reshape(tensors[place], [-1]) for place in places]
+            total = self._collective(tf.raw_ops.CollectiveReduceV2, tf.concat(flat, 0), merge_op="Add", final_op="Id")
+            for place, part in zip(places, tf.split(total, [tf.size(part) for part in flat]), strict=True):
+                result[place] = tf.reshape(part, tf.shape(tensors[place]))
+        return result
+
+    def mean_gradients(self, gradients: Sequence[Any]) -> list[Any]:
+        """Returns the mean of each gradient over the workers; None stays None.
+
+        IndexedSlices have each row once; those that are returned may have a row once for each worker.
+        """
+        if self.number == 1:
+            return list(gradients)
+        result = list(gradients)
+        rows = [place for place, gradient in enumerate(gradients) if isinstance(gradient, tf.IndexedSlices)]
+        rest = [place for place, gradient in enumerate(gradients) if gradient is not None and place not in rows]
+        for place, total in zip(rest, self.sum([gradients[place] for place in rest]), strict=True):
+            result[place] = total / self.number
+        for place, total in zip(rows, self._gather_rows([gradients[place] for place in rows]), strict=True):
+            result[place] = tf.IndexedSlices(total.values / self.number, total.indices, total.dense_shape)
+        return result
+
+    def weigh(self, mean: Any, weight: Any) -> Any:
+        """Returns a mean over the batch of this worker as it is, with the gradient of the mean over all batches.
+
+        To be used with `mean_gradients`, in which workers count alike: the gradient that flows into `mean` is
+        multiplied by this worker's share of the weight, times the number of workers. An evaluation has no gradient,
+        and so may have other batches, and more, than that of another worker.
+
+        Args:
+            mean: float scalar, a mean by weight.
+            weight: float scalar, the sum of the weights.
+        """
+        if self.number == 1:
+            return mean
+
+        @tf.custom_gradient
+        def weighed(mean: Any, weight: Any) -> Any:
+            def gradient(upstream: Any) -> Any:
+                (total,) = self.sum([weight])
+                return upstream * tf.math.divide_no_nan(weight * self.number, total), tf.zeros_like(weight)
+
+            return tf.identity(mean), gradient
+
+        return weighed(mean, weight)
+
+    def all_say(self, counts: Sequence[int]) -> np.ndarray:
+        """Returns the numbers that each worker gives, int64 [workers, numbers]."""
+        said = np.zeros((self.number, len(counts)), np.int64)
+        said[self.index] = counts
+        return np.asarray(self.sum([tf.constant(said)])[0])
+
+    def chief_says(self, ask: Callable[[], int]) -> int:
+        """Returns the answer of the chief, the only one that is asked."""
+        (answer,) = self.sum([tf.constant(ask() if self.is_chief else 0, tf.int64)])
+        return int(answer)
+
+    def follow_chief(self, variables: Sequence[Any]) -> None:
+        """Sets variables to what they are on the chief, bit for bit."""
+        if self.number == 1:
+            return
+        for variable in variables:
+            rows = int(variable.shape[0]) if variable.shape.rank else 0
+            if rows <= _ROWS_AT_ONCE:
+                variable.assign(self._of_chief(tf.convert_to_tensor(variable)))
+                continue
+            for start in range(0, rows, _ROWS_AT_ONCE):
+                ids = tf.range(start, min(start + _ROWS_AT_ONCE, rows))
+                piece = self._of_chief(tf.gather(variable.value, ids))
+                variable.value.scatter_update(tf.IndexedSlices(piece, ids))
+
+    def _of_chief(self, value: Any) -> Any:
+        # As whole numbers, because -0.0 + 0 is 0.0.
+        whole = tf.bitcast(value, tf.int32 if value.dtype.size == 4 else tf.int64)
+        (whole,) = self.sum([whole if self.is_chief else tf.zeros_like(whole)])
+        return tf.bitcast(whole, value.dtype)
+
+    def _gather_rows(self, slices: Sequence[Any]) -> list[Any]:
+        """Puts the rows of all workers one after the other, table by table.
+
+        Two messages, whatever the number of tables: how many rows each has, and the rows, each with its id in front,
+        padded to the same number on all workers.
+        """
+        if not slices:
+            return []
+        counts = tf.stack([tf.size(found.indices) for found in slices])  # [tables]
+        counts = tf.reshape(self._collective(tf.raw_ops.CollectiveGatherV2, counts), (self.number, -1))
+        rooms = [_room(count) for count in tf.unstack(tf.reduce_max(counts, axis=0), len(slices))]
+        packed = []
+        for found, room in zip(slices, rooms, strict=True):
+            ids = tf.bitcast(tf.cast(found.indices, tf.int64), tf.float32)  # [U, 2]
+            rows = tf.concat([ids, tf.cast(found.values, tf.float32)], axis=1)
+            packed.append(tf.reshape(tf.pad(rows, [[0, room - tf.shape(rows)[0]], [0, 0]]), [-1]))
+        sizes = [tf.size(part) for part in packed]
+        packed.append(tf.zeros([_room(tf.add_n(sizes)) - tf.add_n(sizes)]))
+        every = self._collective(tf.raw_ops.CollectiveGatherV2, tf.concat(packed, axis=0))
+        parts = tf.split(tf.reshape(every, (self.number, -1)), [*sizes, tf.size(packed[-1])], axis=1)
+        result = []
+        for place, (found, room) in enumerate(zip(slices, rooms, strict=True)):
+            rows = tf.reshape(parts[place], (self.number, room, 2 + found.values.shape[1]))
+            rows = tf.boolean_mask(rows, tf.range(room) < counts[:, place, tf.newaxis])
+            ids = tf.cast(tf.bitcast(rows[:, :2], tf.int64), found.indices.dtype)
+            result.append(tf.IndexedSlices(tf.cast(rows[:, 2:], found.values.dtype), ids, found.dense_shape))
+        return result
+
+    def _collective(self, operation: Any, flat: Any, **arguments: Any) -> Any:
+        kind = f"{'gather' if operation is tf.raw_ops.CollectiveGatherV2 else 'sum'} {flat.dtype.name}"
+        return operation(
+            input=flat,
+            group_size=self.number,
+            group_key=_GROUP,
+            # TensorFlow remembers an instance for ever, and for one shape; so what has the same shape is the same.
+            instance_key=_KINDS.index(kind) * _LARGEST + tf.size(flat),
+            ordering_token=[self._order.handle],
+            **arguments,
+        )
+
+
+ALONE = Workers()
+"""The one worker of an ordinary training."""
+
+
+def _room(count: Any) -> Any:
+    """Returns the least of `_ROOMS` that holds so many."""
+    return tf.gather(_ROOMS, tf.searchsorted(_ROOMS, tf.reshape(count, [1]))[0])
+
+
+def _place(config: str) -> tuple[int, int]:
+    """Returns how many workers TF_CONFIG names, and which of them this is."""
+    expected = (
+        'Expected TF_CONFIG as {"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}, '
+        'where "chief" may stand beside "worker". '
+    )
+    try:
+        found = json.loads(config or "{}")
+        cluster, task = found.get("cluster", {}), found.get("task", {})
+        names = [(job, place) for job in ("chief", "worker") for place in range(len(cluster.get(job, [])))]
+        if not names:
+            return 1, 0
+        return len(names), names.index((task["type"], int(task["index"])))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{expected}Received: {config}") from error
