@@ -4,6 +4,7 @@ import dataclasses
 import sys
 from typing import Any
 
+import tensorflow as tf
 from absl import flags
 
 from atrank_tf import command
@@ -45,7 +46,13 @@ def main() -> None:
     experiment = dataclasses.replace(experiment, training=training)
     records = Records(_RECORDS.value)
     callbacks = [AttentionImages(f"{_MODEL_DIR.value}/tensorboard", records)] if _EXPLAIN.value else []
-    trained = train(records, experiment, _MODEL_DIR.value, callbacks=callbacks, workers=_workers)
+    try:
+        trained = train(records, experiment, _MODEL_DIR.value, callbacks=callbacks, workers=_workers)
+    except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
+        raise ConnectionError(
+            "Another worker is gone: its own output says why. Start all workers again, and the training goes on after "
+            "its last whole epoch."
+        ) from error
     state = "trained" if trained else "is current: same records, same experiment"
     if _workers.is_chief:
         sys.stdout.write(f"{_MODEL_DIR.value} {state}\n")

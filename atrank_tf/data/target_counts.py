@@ -18,8 +18,7 @@ EVALUATION_SEED = 0
 
 
 def read_chunks(records: Records, part: Part, seeds: Any) -> Any:
-    """Yields (number of the chunk, serialized Examples of its users) of the share that `records` are; users are shuffled
-    in training."""
+    """Yields (number of the chunk, serialized Examples of its users), of this worker's share; shuffled in training."""
     index, shares = records.share
     paths = records.files[index::shares] if part.trains else records.files
     files = tf.data.Dataset.from_tensor_slices(paths)

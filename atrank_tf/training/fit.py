@@ -126,7 +126,9 @@ def compile_model(model: Ranker, settings: Training, steps: int, workers: Worker
             [int(share * steps) for share in settings.decay_at],
             [settings.learning_rate * settings.decay**times for times in range(len(settings.decay_at) + 1)],
         )
-    optimizer = SparseAdam(rate, moments="dense", l2=settings.l2, global_clipnorm=settings.clip_norm or None, workers=workers)
+    optimizer = SparseAdam(
+        rate, moments="dense", l2=settings.l2, global_clipnorm=settings.clip_norm or None, workers=workers
+    )
     optimizer.exclude_from_weight_decay([v for v in model.trainable_variables if v.path.startswith("item_bias_")])
     optimizer.build(model.trainable_variables)
     model.compile(
@@ -174,22 +176,26 @@ def _batches(
         seed=experiment.training.seed,
         first_epoch=first_epoch,
         part=_part(experiment),
-        agree=lambda counts: _agreed(counts, workers),
+        agree=lambda counts: agreed_steps(counts, workers),
     )
 
 
-def _agreed(counts: Sequence[int], workers: Workers) -> list[int]:
-    """How many batches of each task all workers take: as many as the one with the most."""
+def agreed_steps(counts: Sequence[int], workers: Workers) -> list[int]:
+    """Returns how many batches of each task all workers take in an epoch: as many as the one with the most.
+
+    Raises:
+        ValueError: a worker has none of a task that others have.
+    """
     said = workers.all_say(counts)
-    steps = [int(most) for most in said.max(axis=0)]
-    if steps and said.any() and not said.all():
+    if said.any() and not said.all():
         raise ValueError(
-            "Expected training targets of every task in the share of every worker. Received: batches of each worker and "
-            f"task {said.tolist()}. Take fewer workers."
+            "Expected training targets of every task in the files of every worker. Received: numbers of batches, worker "
+            f"by worker: {said.tolist()}. Take fewer workers."
         )
+    steps = [int(most) for most in said.max(axis=0)]
     twice = 1 - said.sum() / max(workers.number * sum(steps), 1)
     if twice > 0.05 and workers.is_chief:
-        logging.warning("%.0f%% of the batches of an epoch are seen twice: the files are not shared evenly.", 100 * twice)
+        logging.warning("%.0f%% of an epoch's batches are seen twice: some workers have more files.", 100 * twice)
     return steps
 
 

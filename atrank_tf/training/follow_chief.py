@@ -1,6 +1,7 @@
 """All workers as the chief is."""
 
 import keras
+import tensorflow as tf
 
 from atrank_tf.training.workers import Workers
 
@@ -31,6 +32,7 @@ class FollowChief(keras.callbacks.Callback):
 
     def _follow(self) -> None:
         self.workers.follow_chief([*self.model.variables, *self.model.optimizer.variables])
+        other = tf.constant([2 * self.workers.index, 0], tf.int64)  # `layers.Dropout` does not see a seed's last bit.
         for variable in self.model.variables:
-            if variable.name == "seed_generator_state":  # Of the seed, `layers.Dropout` takes no notice of the last bit.
-                variable.assign(variable.value + [2 * self.workers.index, 0])
+            if variable.name == "seed_generator_state":
+                variable.assign(variable.value + tf.cast(other, variable.dtype))

@@ -34,6 +34,8 @@ class Workers:
     def __init__(self) -> None:
         self.number = 1
         self.index = 0
+        self._strategy: Any = None
+        self._order: Any = None
 
     @classmethod
     def join(cls) -> Self:
@@ -104,7 +106,7 @@ class Workers:
         if self.number == 1:
             return mean
 
-        @tf.custom_gradient
+        @tf.custom_gradient  # type: ignore[untyped-decorator]
         def weighed(mean: Any, weight: Any) -> Any:
             def gradient(upstream: Any) -> Any:
                 (total,) = self.sum([weight])

@@ -1,0 +1,265 @@
+"""Several workers, as processes of this machine: what they compute is what one would have computed.
+
+`python test_workers.py WHAT FOLDER` with TF_CONFIG is one of them; FOLDER/<index>.npz then has what it holds.
+"""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from atrank_tf.data import Records
+from atrank_tf.layers import SparseEmbedding
+from atrank_tf.training import (
+    PairwiseCrossentropy,
+    PointwiseCrossentropy,
+    RequestAUC,
+    SettleTables,
+    SparseAdagrad,
+    SparseAdam,
+    Workers,
+    experiment_from_dict,
+    train,
+)
+from atrank_tf.training.fit import agreed_steps
+from atrank_tf.training.follow_chief import FollowChief
+from atrank_tf.training.global_metrics import GlobalMetrics
+from atrank_tf.training.workers import ALONE
+
+ROOT = Path(__file__).parents[2]
+SECONDS = 300
+"""After which a test ends whatever hangs."""
+OPTIMIZERS: dict[str, Any] = {
+    "l2": lambda workers: SparseAdam(0.02, l2=1e-3, global_clipnorm=0.5, workers=workers),
+    "decay": lambda workers: SparseAdam(0.02, weight_decay=0.05, workers=workers),
+    "adagrad": lambda workers: SparseAdagrad(0.05, accumulators="row", weight_decay=0.05, workers=workers),
+}
+LOSSES: dict[str, Any] = {"l2": PointwiseCrossentropy, "decay": PairwiseCrossentropy, "adagrad": PointwiseCrossentropy}
+STEPS, REQUESTS = 5, 7
+EXPERIMENT = experiment_from_dict(
+    {
+        "model": {"name": "atrank", "width": 8, "spaces": 2, "feed_forward": 8, "hidden": [8], "dropout": 0.3},
+        "batching": {"batch_size": 64},
+        "training": {"epochs": 3, "learning_rate": 0.01, "decay_at": [0.6], "l2": 1e-4, "start_at_popularity": True},
+    }
+)
+
+
+class Keep(keras.callbacks.Callback):  # type: ignore[misc]
+    """Keeps all variables at the end of training."""
+
+    def on_train_end(self, logs: Any = None) -> None:
+        variables = [*self.model.trainable_variables, *self.model.optimizer.variables]
+        self.values = {f"{number} {v.path}": v.numpy() for number, v in enumerate(variables)}
+
+
+class Stop(keras.callbacks.Callback):  # type: ignore[misc]
+    """Ends the process within an epoch, as a kill would."""
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if self.model.optimizer.iterations > 1.5 * self.params["steps"]:
+            raise InterruptedError
+
+
+def requests(seed: int, *, weighed: bool) -> Any:
+    """Batches of 7 requests of 5 candidates; `weighed` leaves some candidates out."""
+    rng = np.random.default_rng(seed)
+    shape = (STEPS, REQUESTS, 5)
+    history, candidates = rng.integers(0, 40, (STEPS, REQUESTS, 3)), rng.integers(0, 40, shape)
+    labels, weights = rng.random(shape) < 0.4, rng.random(shape) < (0.6 if weighed else 1)
+    return (history, candidates), labels.astype("float32"), weights.astype("float32")
+
+
+def train_small(case: str, workers: Workers) -> dict[str, Any]:
+    """Each worker takes its rows of the same batches; in validation, whole batches, which do not divide evenly."""
+    keras.utils.set_random_seed(1)
+    items, bias = SparseEmbedding(40, 6, name="items"), SparseEmbedding(40, 1, name="bias")
+    history, candidates = keras.Input((3,), dtype="int64"), keras.Input((5,), dtype="int64")
+    user = keras.layers.Dense(6)(keras.ops.mean(items(history), axis=1))
+    logits = keras.ops.einsum("bd,bnd->bn", user, items(candidates)) + bias(candidates)[..., 0]
+    model = keras.Model((history, candidates), logits)
+    loss = LOSSES[case](workers=workers)
+    model.compile(OPTIMIZERS[case](workers), loss, weighted_metrics=[RequestAUC()])
+    rows = tf.nest.map_structure(
+        lambda array: array[:, workers.index :: workers.number], requests(1, weighed=case != "l2")
+    )
+    keep = Keep()
+    history = model.fit(
+        tf.data.Dataset.from_tensor_slices(rows).repeat(),
+        steps_per_epoch=STEPS,
+        epochs=3,
+        validation_data=tf.data.Dataset.from_tensor_slices(requests(2, weighed=True)).shard(
+            workers.number, workers.index
+        ),
+        callbacks=[SettleTables(), GlobalMetrics(workers), keep, FollowChief(workers)],
+        shuffle=False,
+        verbose=0,
+    ).history
+    after = {f"after {v.path}": v.numpy() for v in model.trainable_variables}
+    return {f"{case} {name}": value for name, value in (history | keep.values | after).items()}
+
+
+def train_in(folder: str, workers: Workers, *, stop: bool) -> dict[str, Any]:
+    """Trains the records beside the folder; only the chief gets a folder that can be written."""
+    keep = Keep()
+    writable = folder if workers.is_chief else f"/dev/null/{workers.index}"
+    callbacks = [keep, Stop()] if stop else [keep]
+    train(Records(f"{folder}/../records"), EXPERIMENT, f"{writable}/model", callbacks=callbacks, workers=workers)
+    return keep.values if workers.is_chief else {}
+
+
+def run_workers(what: str, folder: Path, number: int = 2) -> list[int]:
+    """Runs this file in so many processes; returns their exit codes."""
+    for _ in range(3):
+        codes = _run_once(what, folder, number)
+        # Who was kept from the processor for 10 seconds counts as dead: not our fault where there is too much to do.
+        if "heartbeat timeout" not in _outputs(folder):
+            break
+        shutil.rmtree(folder / "model", ignore_errors=True)
+    return codes
+
+
+def _run_once(what: str, folder: Path, number: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
+    addresses = [f"127.0.0.1:{found.getsockname()[1]}" for found in sockets]
+    for found in sockets:
+        found.close()
+    processes = []
+    folder.mkdir(exist_ok=True)
+    for index in range(number):
+        config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+        environment = os.environ | {"TF_CONFIG": json.dumps(config), "PYTHONPATH": str(ROOT)}
+        with (folder / f"{index}.txt").open("w") as output:
+            command = [sys.executable, __file__, what, str(folder)]
+            processes.append(subprocess.Popen(command, env=environment, stdout=output, stderr=output))
+    try:
+        return [process.wait(timeout=SECONDS) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def _outputs(folder: Path) -> str:
+    return "\n".join(path.read_text()[-4000:] for path in sorted(folder.glob("?.txt")))
+
+
+def test_two_workers_train_what_one_would_have_trained(tmp_path: Path) -> None:
+    assert run_workers("small", tmp_path) == [0, 0], _outputs(tmp_path)
+    chief, other = (np.load(tmp_path / f"{index}.npz") for index in (0, 1))
+    for case in OPTIMIZERS:
+        for name, expected in train_small(case, ALONE).items():
+            # The loss of training is a mean of the means of batches, and two workers have other batches.
+            if "_loss" in name or "loss" not in name or case == "l2":
+                np.testing.assert_allclose(chief[name], expected, rtol=1e-4, atol=1e-5, err_msg=name)
+    for name in chief.files:
+        if "after" in name or "val_" in name:
+            np.testing.assert_array_equal(chief[name], other[name], err_msg=name)  # Bit for bit.
+
+
+@pytest.fixture(scope="module")
+def together(records: Records, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which two workers have trained, and in which two others were stopped in their second epoch."""
+    folder = tmp_path_factory.mktemp("together")
+    shutil.copytree(records.path, folder / "records")
+    assert run_workers("train", folder / "whole") == [0, 0], _outputs(folder / "whole")
+    assert 0 not in run_workers("stop", folder / "stopped"), "Who has lost the chief must end."
+    return folder
+
+
+@pytest.mark.slow
+def test_only_the_chief_writes(together: Path) -> None:
+    found = {path.name for path in (together / "whole/model").iterdir()}
+    assert found == {"model.keras", "values.npz", "training.json", "tensorboard"}
+    assert len(list((together / "whole/model/tensorboard").glob("train/*"))) == 1
+
+
+@pytest.mark.slow
+def test_8_workers_stopped_and_resumed_have_the_weights_of_never_stopped_ones(together: Path) -> None:
+    shutil.copytree(together / "stopped", together / "resumed")
+    assert run_workers("train", together / "resumed") == [0, 0], _outputs(together / "resumed")
+    first, second = (np.load(together / name / "0.npz") for name in ("whole", "resumed"))
+    for name in first.files:
+        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+    first, second = ((together / name / "model/training.json").read_text() for name in ("whole", "resumed"))
+    assert json.loads(first) == json.loads(second)
+
+
+@pytest.mark.slow
+def test_one_worker_goes_on_where_two_were_stopped(records: Records, together: Path) -> None:
+    shutil.copytree(together / "stopped", together / "alone")
+    keep = Keep()
+    assert train(records, EXPERIMENT, str(together / "alone/model"), callbacks=[keep])
+    found, whole = (
+        json.loads((together / name / "model/training.json").read_text())["history"] for name in ("alone", "whole")
+    )
+    assert [epoch["epoch"] for epoch in found] == [0, 1, 2]
+    assert found[0] == whole[0]
+    assert found[-1]["loss"] < found[0]["loss"]
+
+
+def test_without_tf_config_a_worker_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for config in ("", "{}", '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}'):
+        monkeypatch.setenv("TF_CONFIG", config)
+        workers = Workers.join()
+        assert (workers.number, workers.index, workers.is_chief) == (1, 0, True)
+    assert workers.all_say([3, 4]).tolist() == [[3, 4]]
+    assert workers.chief_says(lambda: 5) == 5
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        "not json",
+        '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 2}}',
+        '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "ps", "index": 0}}',
+        '{"cluster": {"worker": ["a:1", "b:1"]}}',
+    ],
+)
+def test_a_tf_config_of_another_form_is_refused(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TF_CONFIG", config)
+    with pytest.raises(ValueError, match="Expected TF_CONFIG as"):
+        Workers.join()
+
+
+def test_several_devices_of_one_worker_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Strategy:
+        num_replicas_in_sync = 4
+
+    monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", Strategy)
+    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}')
+    with pytest.raises(ValueError, match="one device for each of 2 workers"):
+        Workers.join()
+
+
+def test_a_share_without_targets_is_refused() -> None:
+    class Two(Workers):
+        def __init__(self, said: Any) -> None:
+            super().__init__()
+            self.said = said
+
+        def all_say(self, counts: Any) -> Any:
+            return np.array(self.said)
+
+    assert agreed_steps([3, 9], Two([[3, 9], [4, 8]])) == [4, 9]
+    with pytest.raises(ValueError, match="every task in the files of every worker"):
+        agreed_steps([3, 9], Two([[3, 9], [4, 0]]))
+
+
+if __name__ == "__main__":
+    what, folder = sys.argv[1:]
+    met = Workers.join()
+    if what == "small":
+        result = {name: value for case in OPTIMIZERS for name, value in train_small(case, met).items()}
+    else:
+        result = train_in(folder, met, stop=what == "stop")
+    np.savez(f"{folder}/{met.index}.npz", **result)
