@@ -54,7 +54,7 @@ def training_batches(
         first_epoch: number of the first epoch, to go on where an interrupted training stopped.
         part: `Part.TRAINING`, or `Part.TRAINING_AND_VALIDATION` for a last training, when all has been chosen.
         agree: for several workers: what turns the numbers of batches that this one has of each task into those that all
-            will take. A worker with fewer sees its first ones twice.
+            will take. A worker with fewer sees some of its targets twice.
 
     Returns:
         `dataset`, which yields (inputs, labels, weights) as `fit` takes them: `inputs` as `input_signature` says;

@@ -189,8 +189,8 @@ def agreed_steps(counts: Sequence[int], workers: Workers) -> list[int]:
     said = workers.all_say(counts)
     if said.any() and not said.all():
         raise ValueError(
-            "Expected training targets of every task in the files of every worker. Received: numbers of batches, worker "
-            f"by worker: {said.tolist()}. Take fewer workers."
+            "Expected training targets of every task in the files of every worker. Received: batches of each task, "
+            f"worker by worker: {said.tolist()}. Take fewer workers."
         )
     steps = [int(most) for most in said.max(axis=0)]
     twice = 1 - said.sum() / max(workers.number * sum(steps), 1)

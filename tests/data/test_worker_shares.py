@@ -33,13 +33,13 @@ def test_in_training_workers_have_all_targets_and_none_twice(records: Records, k
     assert sum(shares, Counter()) == _targets(_epoch(kind(records, **GIVEN)))
 
 
-def test_a_worker_with_fewer_batches_sees_its_first_ones_twice(records: Records) -> None:
+def test_a_worker_with_fewer_batches_sees_some_targets_twice_and_loses_none(records: Records) -> None:
     share = records.of_worker(1, 2)
     own = training_batches(share, **GIVEN)
     more = training_batches(share, **GIVEN, agree=lambda counts: [count + 2 for count in counts])
     assert more.steps == own.steps + 2
     once, twice = _targets(_epoch(own)), _targets(_epoch(more))
-    assert twice - once == _targets(own.dataset.take(2))
+    assert once < twice <= once + once
 
 
 def test_in_evaluation_workers_have_the_batches_of_one(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,7 +53,7 @@ def test_in_evaluation_workers_have_the_batches_of_one(records: Records, monkeyp
 
     shares = [batches(records.of_worker(index, 2)) for index in range(2)]
     assert all(shares)
-    assert sorted(sum(shares, [])) == sorted(batches(records))
+    assert sorted(shares[0] + shares[1]) == sorted(batches(records))
 
 
 def test_workers_draw_other_negatives(records: Records) -> None:
@@ -65,7 +65,5 @@ def test_workers_draw_other_negatives(records: Records) -> None:
 
 
 def test_more_workers_than_files_are_refused(records: Records) -> None:
-    with pytest.raises(
-        ValueError, match=r"a TFRecord file for each worker at least\. Found 8 .* 9 workers.*--shards=9"
-    ):
+    with pytest.raises(ValueError, match=r"a TFRecord file for each worker .* Found 8 .* 9 workers.*--shards=9"):
         records.of_worker(0, 9)
