@@ -124,7 +124,7 @@ class Workers:
 
     def chief_says(self, ask: Callable[[], int]) -> int:
         """Returns the answer of the chief, the only one that is asked."""
-        (answer,) = self.sum([tf.constant(ask() if self.is_chief else 0, tf.int64)])
+        (answer,) = self.sum([tf.constant(int(ask()) if self.is_chief else 0, tf.int64)])
         return int(answer)
 
     def follow_chief(self, variables: Sequence[Any]) -> None:

@@ -1,0 +1,41 @@
+"""`python -m atrank_tf.train` on several workers: what a person reads when something is wrong."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+FLAGS = ["--records=x", "--config=y", "--model_dir=z"]
+
+
+def _run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    given = os.environ | {"PYTHONPATH": str(ROOT)} | environment
+    return subprocess.run([sys.executable, *arguments], env=given, check=False, capture_output=True, text=True)
+
+
+def test_a_wrong_tf_config_is_one_clear_line() -> None:
+    done = _run("-m", "atrank_tf.train", *FLAGS, TF_CONFIG="{nothing")
+    assert done.returncode == 1
+    assert done.stderr.strip().split("\n")[-1].startswith("train: Expected TF_CONFIG as ")
+
+
+def test_who_has_lost_another_worker_says_so_in_one_line() -> None:
+    code = """
+import sys
+import tensorflow as tf
+import atrank_tf.data, atrank_tf.training
+from atrank_tf import command, train
+
+def lost(*_, **__):
+    raise tf.errors.UnavailableError(None, None, "Connection reset by peer")
+
+atrank_tf.training.load_experiment = lambda path: atrank_tf.training.experiment_from_dict({"model": {"name": "atrank"}})
+atrank_tf.data.Records = lambda path: None
+atrank_tf.training.train = lost
+sys.argv[0] = "train"
+command.run(train.main, before_devices=train._meet)
+"""
+    done = _run("-c", code, *FLAGS)
+    assert done.returncode == 1
+    assert "train: Another worker is gone" in done.stderr.strip().split("\n")[-1]
