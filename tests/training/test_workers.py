@@ -59,7 +59,7 @@ class Keep(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_end(self, logs: Any = None) -> None:
         variables = [*self.model.trainable_variables, *self.model.optimizer.variables]
-        self.values = {f"{number} {v.path}": v.numpy() for number, v in enumerate(variables)}
+        self.values = {f"{number} {v.name}": v.numpy() for number, v in enumerate(variables)}
 
 
 class Stop(keras.callbacks.Callback):  # type: ignore[misc]
@@ -104,7 +104,7 @@ def train_small(case: str, workers: Workers) -> dict[str, Any]:
         shuffle=False,
         verbose=0,
     ).history
-    after = {f"after {v.path}": v.numpy() for v in model.trainable_variables}
+    after = {f"after {n}": v.numpy() for n, v in enumerate(model.trainable_variables)}
     return {f"{case} {name}": value for name, value in (history | keep.values | after).items()}
 
 
