@@ -51,7 +51,8 @@ def export_savedmodel(model: Ranker, values: RawValues, export_dir: str, *, expl
         signatures = Signatures(model, values, explain=explain)
         # Not `keras.export.ExportArchive`: it traces each function twice, and stores it twice.
         served = tf.Module()
-        served.variables_read = [variable.value for variable in model.variables]
+        read = {id(variable): variable for function in signatures.functions.values() for variable in function.variables}
+        served.variables_read = list(read.values())
         served.tables_read = signatures.resources
         tf.saved_model.save(served, path, signatures.functions)
         problems = lint(path)
