@@ -33,6 +33,7 @@ from atrank_tf.data.logs import (
 )
 from atrank_tf.data.moments import Moments, with_moments
 from atrank_tf.data.records import FORMAT, Records, is_current, replacing, shard_name, write_description
+from atrank_tf.data.report import write_report
 from atrank_tf.data.shard_timelines import ShardTimelines
 from atrank_tf.data.staging import Staging
 from atrank_tf.data.totals import Totals
@@ -75,6 +76,7 @@ def prepare(logs: str, schema: Schema, records: str, *, shards: int = 0, overwri
         engine.run()
         seconds = round(time.monotonic() - started, 1)
         engine.describe({"fingerprint": mark, "seconds": seconds, "ignored": list(files.ignored)})
+        write_report(str(folder))
     return Records(records)
 
 

@@ -4,6 +4,7 @@ schema.toml                             the schema with its sizes filled in
 manifest.json                           format, counts, the fingerprint of the inputs
 catalog/<entity>.npz                    `Catalog`
 vocabulary/<table>.npz                  `values`: unicode [rows - 2]
+report.json, report.html                how good the data is, as `atrank_tf.data.report` measures it
 timelines-00000-of-000NN.tfrecord       one `tf.train.Example` per user, as `atrank_tf.data.timelines` says
 """
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from absl import logging
 
 from atrank_tf.data import (
     Part,
@@ -16,6 +17,7 @@ from atrank_tf.data import (
     evaluation_batches,
     positive_counts,
 )
+from atrank_tf.data.report import drift_warning, load_report
 from atrank_tf.models import MODELS, Ranker
 from atrank_tf.schema import Candidates, suggestion
 from atrank_tf.training.callbacks import Backup, BestCheckpoint
@@ -38,6 +40,8 @@ def train(records: Records, experiment: Experiment, model_dir: str, *, callbacks
     The folder then holds `model.keras` (of the best validation AUC; under `include_validation`, of the last epoch),
     `values.npz` (raw ids, for the export), `training.json` (experiment, records, history, best epoch) and
     `tensorboard/`.
+
+    Where the records' report finds the validation data unlike the training data, a line on the log says so.
 
     Args:
         records: a records folder.
@@ -66,6 +70,8 @@ def train(records: Records, experiment: Experiment, model_dir: str, *, callbacks
     for task in model.tasks:
         if settings.start_at_popularity and records.schema.tasks[task].candidates is Candidates.SAMPLED:
             model.start_at_popularity(task, positive_counts(records, task, _part(experiment)))
+    if not settings.include_validation and (warning := drift_warning(load_report(records.path), model.tasks)):
+        logging.warning("%s See %s/report.html.", warning, records.path)
     checkpoint = BestCheckpoint(f"{model_dir}/{MODEL_FILE}", model.tasks, settings.patience)
     backup = Backup(backup_file, checkpoint)
     batches = _batches(records, experiment, model, 0)
