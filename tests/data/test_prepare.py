@@ -96,7 +96,7 @@ def timelines(records):
 
 
 def content_of(folder):
-    """Returns relative path -> hash of each file but those that tell of the run: its time, and where dropped rows stood."""
+    """Returns relative path -> hash of each file but those that tell of the run: its time, places of dropped rows."""
     of_the_run = {"manifest.json", "report.json", "report.html"}
     files = [path for path in Path(folder).rglob("*") if path.is_file() and path.name not in of_the_run]
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

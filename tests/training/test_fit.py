@@ -17,7 +17,9 @@ from atrank_tf.training import (
     MODEL_FILE,
     VALUES_FILE,
     Experiment,
+    environment,
     experiment_from_dict,
+    load_experiment,
     load_model,
     load_trained_experiment,
     train,
@@ -103,13 +105,23 @@ def test_another_seed_gives_other_weights(records: Records, whole: Any, tmp_path
 
 def test_the_folder_holds_the_best_model_and_all_that_an_export_needs(records: Records, whole: Any) -> None:
     folder, _ = whole
-    assert {path.name for path in folder.iterdir()} == {MODEL_FILE, VALUES_FILE, "training.json", "tensorboard"}
+    assert {path.name for path in folder.iterdir()} == {
+        MODEL_FILE,
+        VALUES_FILE,
+        "schema.toml",
+        "experiment.toml",
+        "training.json",
+        "tensorboard",
+    }
     state = json.loads((folder / "training.json").read_text())
     aucs = [np.mean([epoch["val_next_purchase_auc"], epoch["val_next_redemption_auc"]]) for epoch in state["history"]]
     assert state["best_epoch"] == int(np.argmax(aucs))
     assert state["best"] == pytest.approx(max(aucs))
     assert load_model(str(folder)).get_config()["config"]["width"] == 8
-    assert load_trained_experiment(str(folder)) == EXPERIMENT
+    assert load_trained_experiment(str(folder)) == load_experiment(str(folder / "experiment.toml")) == EXPERIMENT
+    assert load_schema(str(folder / "schema.toml")) == records.schema
+    assert state["records"] == records.manifest["fingerprint"]
+    assert state["environment"] == environment()
     values = RawValues.load(str(folder / VALUES_FILE))
     np.testing.assert_array_equal(values.ids["product"], records.catalogs["product"].ids)
     assert set(values.tables) == {"age", "channel"}

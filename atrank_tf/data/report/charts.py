@@ -41,7 +41,7 @@ def bars(title: str, labels: Sequence[str], series: Mapping[str, Sequence[int]])
 
 
 def curve(title: str, points: Sequence[Sequence[float]]) -> str:
-    """Returns a figure with a line through points (x, y), shares of 1; the axis of x is its square root, for steep begins."""
+    """Returns a figure with a line through points (x, y), shares of 1; x runs as its square root, for steep begins."""
     if not points:
         return ""
 
