@@ -77,7 +77,7 @@ docs: $(VENV)/.release-installed  ## build the documentation as a site, build/si
 	@NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --quiet
 	@echo "build/site/index.html"
 
-release-check: $(VENV)/.release-installed  ## build the distributions, try them in fresh environments (about 10 minutes)
+release-check: $(VENV)/.release-installed  ## build the distributions, try them in fresh environments (15 minutes)
 	@NO_MKDOCS_2_WARNING=1 $(RUN) release/check.py
 
 bench: $(VENV)/.installed  ## measure speed and memory beside a plain Keras model (about 10 minutes)
