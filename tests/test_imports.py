@@ -11,7 +11,7 @@ import atrank_tf
 
 PACKAGE = Path(__file__).parents[1] / "atrank_tf"
 FLOORS = [
-    {"schema", "layers"},
+    {"schema", "layers", "version"},
     {"data", "models"},
     {"training", "evaluation", "explanation", "datasets", "serving"},
     {"quiet", "command", "simulate", "prepare", "train", "evaluate", "explain", "serve"},

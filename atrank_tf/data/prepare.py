@@ -32,7 +32,8 @@ from atrank_tf.data.logs import (
     find_logs,
 )
 from atrank_tf.data.moments import Moments, with_moments
-from atrank_tf.data.records import FORMAT, Records, is_current, replacing, shard_name, write_description
+from atrank_tf.data.records import FORMAT, Records, is_current, replacing, shard_name, write_description, write_manifest
+from atrank_tf.data.report import write_report
 from atrank_tf.data.shard_timelines import ShardTimelines
 from atrank_tf.data.staging import Staging
 from atrank_tf.data.totals import Totals
@@ -67,23 +68,25 @@ def prepare(logs: str, schema: Schema, records: str, *, shards: int = 0, overwri
         raise ValueError(f"shards must not be negative. Received: shards={shards}.")
     started = time.monotonic()
     files = find_logs(logs, schema)
-    mark = _fingerprint(files, schema, shards)
+    mark = _inputs(files, schema, shards)
     if not overwrite and is_current(records, mark):
         return Records(records)
     with replacing(records) as folder:
         engine = _Engine(files, schema, folder, shards)
         engine.run()
         seconds = round(time.monotonic() - started, 1)
-        engine.describe({"fingerprint": mark, "seconds": seconds, "ignored": list(files.ignored)})
+        engine.describe({"inputs": mark, "seconds": seconds, "ignored": list(files.ignored)})
+        write_report(str(folder))
     return Records(records)
 
 
 def are_current(logs: str, schema: Schema, records: str, *, shards: int = 0) -> bool:
     """Returns whether `prepare` with these arguments would have nothing to do."""
-    return is_current(records, _fingerprint(find_logs(logs, schema), schema, shards))
+    return is_current(records, _inputs(find_logs(logs, schema), schema, shards))
 
 
-def _fingerprint(files: LogFiles, schema: Schema, shards: int) -> str:
+def _inputs(files: LogFiles, schema: Schema, shards: int) -> str:
+    """Returns a mark of what prepare would read, found without reading it: good on this machine only."""
     facts: list[Any] = [FORMAT, shards, dump_schema(schema)]
     for label, file in files.used.items():
         state = file.path.stat()
@@ -122,7 +125,8 @@ class _Engine:
             reports[label] = report
         values = {name: vocabulary.values.to_numpy().astype("U") for name, vocabulary in self._vocabularies.items()}
         manifest = {**facts, "shards": self._shards, **self._totals, "files": reports}
-        write_description(self._folder, self._schema, self._catalogs, values, manifest)
+        write_description(self._folder, self._schema, self._catalogs, values)
+        write_manifest(self._folder, manifest)
 
     def _cleaned(self, file: LogFile) -> CleanLog:
         schema, copies = self._schema, self._work / "logs"

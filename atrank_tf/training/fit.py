@@ -1,43 +1,33 @@
 """Records and an experiment -> a trained model in its folder."""
 
-import json
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
+from absl import logging
 
-from atrank_tf.data import (
-    Part,
-    RawValues,
-    Records,
-    TrainingBatches,
-    evaluation_batches,
-    positive_counts,
-)
+from atrank_tf.data import Part, Records, TrainingBatches, evaluation_batches, positive_counts
+from atrank_tf.data.report import drift_warning, load_report
 from atrank_tf.models import MODELS, Ranker
 from atrank_tf.schema import Candidates, suggestion
 from atrank_tf.training.callbacks import Backup, BestCheckpoint
-from atrank_tf.training.experiment import LOSSES, Experiment, Training, experiment_from_dict, experiment_to_dict
+from atrank_tf.training.environment import environment
+from atrank_tf.training.experiment import LOSSES, Experiment, Training, experiment_to_dict
+from atrank_tf.training.model_folder import MODEL_FILE, TRAINING_FILE, holds_finished, write_inputs, write_json
 from atrank_tf.training.request_auc import request_auc_by_task
 from atrank_tf.training.settle_tables import SettleTables
 from atrank_tf.training.sparse_adam import SparseAdam
-
-MODEL_FILE = "model.keras"
-"""The model that a training keeps, in a model folder."""
-TRAINING_FILE = "training.json"
-"""What was trained, on what, and how it went, in a model folder."""
-VALUES_FILE = "values.npz"
-"""The raw ids and feature values behind the model's rows, in a model folder."""
 
 
 def train(records: Records, experiment: Experiment, model_dir: str, *, callbacks: Sequence[Any] = ()) -> bool:
     """Trains a model, going on where an interrupted training of the same experiment stopped.
 
-    The folder then holds `model.keras` (of the best validation AUC; under `include_validation`, of the last epoch),
-    `values.npz` (raw ids, for the export), `training.json` (experiment, records, history, best epoch) and
-    `tensorboard/`.
+    The folder then holds what `atrank_tf.training.model_folder` says, `model.keras` of the best validation AUC (under
+    `include_validation`, of the last epoch), and `tensorboard/`.
+
+    Where the records' report finds the validation data unlike the training data, a line on the log says so.
 
     Args:
         records: a records folder.
@@ -55,23 +45,26 @@ def train(records: Records, experiment: Experiment, model_dir: str, *, callbacks
     tf.io.gfile.makedirs(model_dir)
     identity = {"experiment": experiment_to_dict(experiment), "records": records.manifest["fingerprint"]}
     backup_file = f"{model_dir}/backup.npz"
-    if _is_current(model_dir, identity):
+    if holds_finished(model_dir, identity):
         if tf.io.gfile.exists(backup_file):  # Killed between the last two lines below.
             tf.io.gfile.remove(backup_file)
         return False
     settings = experiment.training
     keras.utils.set_random_seed(settings.seed)
-    RawValues.of(records).save(f"{model_dir}/{VALUES_FILE}")
+    write_inputs(model_dir, records, experiment)
     model = MODELS[experiment.name](records.schema, experiment.model, records.catalogs, name=experiment.name)
     for task in model.tasks:
         if settings.start_at_popularity and records.schema.tasks[task].candidates is Candidates.SAMPLED:
             model.start_at_popularity(task, positive_counts(records, task, _part(experiment)))
+    if not settings.include_validation and (warning := drift_warning(load_report(records.path), model.tasks)):
+        logging.warning("%s See %s/report.html.", warning, records.path)
     checkpoint = BestCheckpoint(f"{model_dir}/{MODEL_FILE}", model.tasks, settings.patience)
     backup = Backup(backup_file, checkpoint)
     batches = _batches(records, experiment, model, 0)
     compile_model(model, settings, steps=settings.epochs * batches.steps)
     done = backup.restore(model)
-    _write_json(f"{model_dir}/{TRAINING_FILE}", {**identity, "finished": False})  # From here on the folder is taken.
+    identity |= {"environment": environment()}
+    write_json(f"{model_dir}/{TRAINING_FILE}", {**identity, "finished": False})  # From here on the folder is taken.
     finished = done >= settings.epochs or (settings.patience and done - 1 - checkpoint.best_epoch >= settings.patience)
     if not (done and finished):
         model.fit(
@@ -93,7 +86,7 @@ def train(records: Records, experiment: Experiment, model_dir: str, *, callbacks
             verbose=1 if sys.stdout.isatty() else 2,
         )
     result = {**identity, "finished": True, **checkpoint.state()}
-    _write_json(f"{model_dir}/{TRAINING_FILE}", result)
+    write_json(f"{model_dir}/{TRAINING_FILE}", result)
     tf.io.gfile.remove(backup.path)
     return True
 
@@ -131,32 +124,6 @@ def compile_model(model: Ranker, settings: Training, steps: int) -> None:
     )
 
 
-def load_model(model_dir: str) -> Ranker:
-    """Loads the best model of a model folder.
-
-    Raises:
-        FileNotFoundError: the folder holds no model.
-    """
-    path = f"{model_dir}/{MODEL_FILE}"
-    if not tf.io.gfile.exists(path):
-        raise FileNotFoundError(f"Expected a trained model at {path}. Found none: run `python -m atrank_tf.train`.")
-    model: Ranker = keras.saving.load_model(path)
-    return model
-
-
-def load_trained_experiment(model_dir: str) -> Experiment:
-    """Returns the experiment that a model folder holds.
-
-    Raises:
-        FileNotFoundError: the folder holds no training.
-    """
-    path = f"{model_dir}/{TRAINING_FILE}"
-    if not tf.io.gfile.exists(path):
-        raise FileNotFoundError(f"Expected a training at {path}. Found none: run `python -m atrank_tf.train`.")
-    with tf.io.gfile.GFile(path) as file:
-        return experiment_from_dict(json.load(file)["experiment"])
-
-
 def _batches(records: Records, experiment: Experiment, model: Ranker, first_epoch: int) -> TrainingBatches:
     return model.training_batches(
         records,
@@ -170,22 +137,3 @@ def _batches(records: Records, experiment: Experiment, model: Ranker, first_epoc
 
 def _part(experiment: Experiment) -> Part:
     return Part.TRAINING_AND_VALIDATION if experiment.training.include_validation else Part.TRAINING
-
-
-def _is_current(model_dir: str, identity: dict[str, Any]) -> bool:
-    """Whether the folder holds this training, finished; another training is refused."""
-    path = f"{model_dir}/{TRAINING_FILE}"
-    if not tf.io.gfile.exists(path):
-        return False
-    with tf.io.gfile.GFile(path) as file:
-        found = json.load(file)
-    for key, what in (("experiment", "another experiment"), ("records", "the same experiment on other records")):
-        if found[key] != json.loads(json.dumps(identity[key])):
-            raise ValueError(f"{model_dir} holds {what}. Name another --model_dir, or remove it.")
-    return bool(found["finished"])
-
-
-def _write_json(path: str, value: dict[str, Any]) -> None:
-    with tf.io.gfile.GFile(f"{path}.partial", "w") as file:
-        json.dump(value, file, indent=1)
-    tf.io.gfile.rename(f"{path}.partial", path, overwrite=True)
