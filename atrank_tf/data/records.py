@@ -64,15 +64,11 @@ class Records:
             raise ValueError(f"Expected a prepared schema in {path}/{_SCHEMA}. Some sizes are missing. {_MAKE}")
         self.catalogs = {}
         for name, entity in self.schema.entities.items():
-            self.catalogs[name] = Catalog.load(_complete(path, f"catalog/{name}.npz"))
+            self.catalogs[name] = read_catalog(path, name)
             found = len(self.catalogs[name])
             if found != entity.rows:
                 raise ValueError(f"Expected {entity.rows} rows in {path}/catalog/{name}.npz. Found {found}. {_MAKE}")
-        self.vocabularies = {}
-        for name in self.schema.tables:
-            file_path = _complete(path, f"vocabulary/{name}.npz")
-            with tf.io.gfile.GFile(file_path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-                self.vocabularies[name] = arrays["values"]
+        self.vocabularies = {name: read_vocabulary(path, name) for name in self.schema.tables}
         self.files = sorted(tf.io.gfile.glob(f"{path}/*.tfrecord*"))
         if len(self.files) != self.manifest["shards"]:
             raise ValueError(
@@ -116,6 +112,26 @@ def read_manifest(path: str) -> dict[str, Any]:
     return manifest
 
 
+def read_catalog(path: str, entity: str) -> Catalog:
+    """Reads a catalog of a records folder.
+
+    Raises:
+        ValueError: it is not there.
+    """
+    return Catalog.load(_complete(path, f"catalog/{entity}.npz"))
+
+
+def read_vocabulary(path: str, table: str) -> np.ndarray:
+    """Reads a vocabulary of a records folder: unicode [rows - 2].
+
+    Raises:
+        ValueError: it is not there.
+    """
+    file_path = _complete(path, f"vocabulary/{table}.npz")
+    with tf.io.gfile.GFile(file_path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+        return arrays["values"]
+
+
 def is_current(path: str, fingerprint: str) -> bool:
     """Returns whether a folder holds complete records of inputs with this fingerprint."""
     try:
@@ -125,13 +141,9 @@ def is_current(path: str, fingerprint: str) -> bool:
 
 
 def write_description(
-    folder: Path,
-    schema: Schema,
-    catalogs: Mapping[str, Catalog],
-    vocabularies: Mapping[str, np.ndarray],
-    manifest: Mapping[str, Any],
+    folder: Path, schema: Schema, catalogs: Mapping[str, Catalog], vocabularies: Mapping[str, np.ndarray]
 ) -> None:
-    """Writes everything but the timelines into a folder; the manifest last."""
+    """Writes everything into a folder but the timelines and the manifest."""
     (folder / "catalog").mkdir()
     for name, catalog in catalogs.items():
         catalog.save(str(folder / "catalog" / f"{name}.npz"))
@@ -139,6 +151,10 @@ def write_description(
     for name, values in vocabularies.items():
         np.savez_compressed(folder / "vocabulary" / f"{name}.npz", values=values)
     (folder / _SCHEMA).write_text(dump_schema(schema), encoding="utf-8")
+
+
+def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Writes the manifest, which makes a folder with everything else in it complete."""
     content = {"format": FORMAT, **manifest}
     (folder / _MANIFEST).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from atrank_tf.data import Catalog, Records
-from atrank_tf.data.records import is_current, replacing, shard_name, write_description
+from atrank_tf.data.records import is_current, replacing, shard_name, write_description, write_manifest
 from atrank_tf.schema import dump_schema, load_schema, schema_from_dict
 
 SCHEMA = schema_from_dict(
@@ -29,7 +29,8 @@ CATALOG = Catalog(np.array([7, 8, 9]), np.array([0, 0, 2, 1, 1]), np.array([0, 1
 
 def write(folder, fingerprint="abc"):
     vocabulary = {"item": np.array(["7", "8"])}
-    write_description(folder, SCHEMA, {"item": CATALOG}, vocabulary, {"fingerprint": fingerprint, "shards": 2})
+    write_description(folder, SCHEMA, {"item": CATALOG}, vocabulary)
+    write_manifest(folder, {"fingerprint": fingerprint, "shards": 2})
     for shard in range(2):
         tf.io.TFRecordWriter(str(folder / shard_name(shard, 2))).close()
 
