@@ -115,7 +115,9 @@ def write_logs(folder: Path, behaviors: int) -> None:
         rows = _behaviors(int(behaviors * share), max(1, behaviors // PER_USER), objects, actions)
         for number, frame in enumerate(rows):
             ids = pl.format("words {}", "object") if entity == "query" else pl.col("object")
-            frame.select("user_id", ids.alias(column), "action", "timestamp").write_parquet(parts / f"{number:06}.parquet")
+            frame.select("user_id", ids.alias(column), "action", "timestamp").write_parquet(
+                parts / f"{number:06}.parquet"
+            )
         joined = pl.scan_parquet(parts / "*.parquet")
         joined.sink_parquet(folder / f"behaviors/{name}.parquet", mkdir=True)
     shutil.rmtree(folder / "parts")

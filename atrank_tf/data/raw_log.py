@@ -33,8 +33,8 @@ def side_names(features: Features) -> dict[str, str]:
 class RawLog:
     """A log file with standard column names and the types of the file.
 
-    The cleaning of a file is declared by the methods from `ids` to `keep`; nothing is read then. `facts` reads the file,
-    or each part of it; `check` says what follows from them, and `clean` gives the rows that are left.
+    The cleaning of a file is declared by the methods from `ids` to `keep`; nothing is read then. `facts` reads the
+    file, or each part of it; `check` says what follows from them, and `clean` gives the rows that are left.
 
     Args:
         file: the file.

@@ -9,21 +9,23 @@ from uuid import uuid4
 import polars as pl
 
 
-def shard_of(user_id: str, shards: int) -> int:
-    """Returns the shard of a user: the same on every machine and in every release."""
-    return zlib.crc32(user_id.encode()) % shards
+def shard_of(value: str, shards: int) -> int:
+    """Returns the shard of a user, or of any text: the same on every machine and in every release."""
+    return zlib.crc32(value.encode()) % shards
 
 
-def shard_column(shards: int) -> pl.Expr:
-    """Returns the shard of each row of a frame with a text column `user`, int32."""
+def shard_column(column: str, shards: int) -> pl.Expr:
+    """Returns `shard`, int32: the shard of each value of a text column."""
 
-    def hashed(users: pl.Series) -> pl.Series:
+    def hashed(values: pl.Series) -> pl.Series:
         # A log holds a user many times; hashing is Python, so do it once per user of a batch.
-        distinct = users.unique()
-        numbers = pl.Series([shard_of(user, shards) for user in distinct], dtype=pl.Int32)
-        return users.replace_strict(distinct, numbers, return_dtype=pl.Int32)
+        if values.is_empty():  # Polars would take the replaced values' type from them.
+            return pl.Series(dtype=pl.Int32)
+        distinct = values.unique()
+        numbers = pl.Series([shard_of(value, shards) for value in distinct], dtype=pl.Int32)
+        return values.replace_strict(distinct, numbers, return_dtype=pl.Int32)
 
-    return pl.col("user").map_batches(hashed, return_dtype=pl.Int32, is_elementwise=True).alias("shard")
+    return pl.col(column).map_batches(hashed, return_dtype=pl.Int32, is_elementwise=True).alias("shard")
 
 
 @contextmanager
@@ -51,7 +53,9 @@ class Staging:
     def write(self, source: str, frame: pl.LazyFrame) -> None:
         """Divides a frame that has a text column `user`; the frame is streamed, never held whole."""
         parts = pl.PartitionBy(self.folder / source, key="shard", include_key=False)
-        frame.with_columns(shard_column(self.shards)).sink_parquet(parts, compression="lz4", mkdir=True, maintain_order=False)
+        frame.with_columns(shard_column("user", self.shards)).sink_parquet(
+            parts, compression="lz4", mkdir=True, maintain_order=False
+        )
 
     def read(self, source: str, shard: int) -> pl.DataFrame | None:
         """Returns the rows of one shard in no particular order, or None if there are none."""

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from atrank_tf.data.moments import Moments
-from atrank_tf.data.staging import Staging, shard_of
+from atrank_tf.data.staging import Staging, aside, shard_column, shard_of
 
 
 def test_the_shard_of_a_user_never_changes():
@@ -31,6 +31,24 @@ def test_a_shard_without_rows(tmp_path):
     assert staging.read("behaviors/click", shard_of("u", 2**20)) is not None
     assert staging.read("behaviors/click", 1 + shard_of("u", 2**20)) is None
     assert staging.read("behaviors/other", 0) is None
+
+
+def test_no_rows_have_no_shards():
+    assert pl.DataFrame(schema={"user": pl.String}).select(shard_column("user", 3)).schema == {"shard": pl.Int32}
+
+
+def test_a_file_that_several_write_is_always_whole(tmp_path):
+    path = tmp_path / "file"
+    with aside(path) as one, aside(path) as other:
+        one.write_text("one")
+        other.write_text("other")
+        assert not path.exists()
+    assert path.read_text() == "one"
+    with pytest.raises(ZeroDivisionError), aside(path) as third:
+        third.write_text("1 / 0")
+        _ = 1 / 0
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]
+    assert path.read_text() == "one"
 
 
 def test_rows_are_replaced(tmp_path):
