@@ -15,7 +15,7 @@ PORT := 8501
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help export report serve playground query test test-slow lint docs-check bench bench-serving experiments clean
+.PHONY: help export report serve playground query test test-slow lint docs-check bench bench-serving bench-prepare experiments clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -78,6 +78,9 @@ bench: $(VENV)/.installed  ## measure speed and memory beside a plain Keras mode
 
 bench-serving: $(VENV)/.installed  ## measure the embedded server beside the bare signature (about 3 minutes)
 	@$(RUN) benchmarks/serving.py
+
+bench-prepare: $(VENV)/.installed  ## measure prepare on 1, 10 and 50 million behaviors (about 10 minutes)
+	@$(RUN) benchmarks/prepare.py
 
 experiments: $(VENV)/.installed  ## run what experiments/plan.toml says and is not done, write docs/results.md (hours)
 	@$(RUN) experiments/run.py

@@ -1,18 +1,16 @@
 """Prepare on Apache Beam. Needs the extra `beam`.
 
-Three pipelines, one for each reading. Their elements are parts of files and blocks of rows, not rows: a worker does to a
-part what the local engine does to a file, and to a shard what that does to a shard, by the same functions.
+Three pipelines, one for each reading. Their elements are parts of files and blocks of rows, not rows: what a worker
+does to a part, or to a shard, the local engine does to a file, or to a shard, by the same functions.
 
     facts   parts of files -> facts about each -> facts about the file
-    count   parts of files -> blocks of rows by shard -> shards without duplicates, and blocks of counts by bucket -> counts
+    count   parts of files -> blocks of rows, by shard -> shards without duplicates
+                                                       -> blocks of counts, by bucket -> counts
     write   shards -> TFRecord files
 
-What pipelines hand to each other and to this process lies in the folder of the run, which stands beside the records and
-must be seen by all workers under the same path, as must the logs. A worker may be killed and its work done again, also
-twice at a time: whoever ends last has written the same.
-
-A worker holds one part of a file (`PART_ROWS` rows), or one shard, or one bucket of counts; a shard is never smaller than
-its most active user. Where `docs/scaling.md` says what is held, it speaks of this.
+What pipelines hand to each other and to this process lies in the folder of the run, beside the records; all workers
+must see it, and the logs, under the same path. Work may be done again, even twice at a time: the same files come of it,
+each written aside and renamed. `docs/scaling.md` says what a worker holds.
 """
 
 import dataclasses
