@@ -71,14 +71,13 @@ class BeamEngine:
         with self._pipeline("facts") as pipeline:
             found = _parts(pipeline, logs) | "answer" >> beam.ParDo(_Answer(logs)).with_outputs("unknown", main="facts")
             facts = found.facts | "facts of a file" >> beam.CombinePerKey(together)
-            _write(facts | "as lists" >> beam.MapTuple(_facts_to_json), work / "facts")
+            _write(facts | beam.MapTuple(lambda label, facts: (label, facts.answers)), work / "facts")
             actions = found.unknown | "rows of an action" >> beam.CombinePerKey(sum)
             most = actions | beam.MapTuple(lambda key, rows: (key[0], (key[1], rows))) | _most_frequent()
             _write(most, work / "unknown_actions")
-        unknown = {
-            label: tuple((action, rows) for action, rows in most) for label, most in _read(work / "unknown_actions")
-        }
-        return {label: _facts_of_json(found, unknown.get(label, ())) for label, found in _read(work / "facts")}
+        unknown = {label: tuple(map(tuple, found)) for label, found in _read(work / "unknown_actions")}
+        answers = {label: {name: Fact(*fact) for name, fact in found.items()} for label, found in _read(work / "facts")}
+        return {label: Facts(found, unknown.get(label, ())) for label, found in answers.items()}
 
     def count(self, logs: Mapping[str, CleanLog], staging: Staging, schema: Schema, work: Path) -> Counts:
         """Shuffles rows by shard, then counts by bucket."""
@@ -91,7 +90,8 @@ class BeamEngine:
             _ = buckets | "sum" >> beam.ParDo(_SumCounts(_smallest_counts(schema), work / "counts"))
             _write(counted.notes, work / "notes")
         counts = Counts(objects=_tables(work / "counts/objects"), values=_tables(work / "counts/values"))
-        for _, moments, dropped in sorted(_read(work / "notes")):  # By shard: the local engine's order.
+        # By shard: the local engine's order.
+        for _, moments, dropped in sorted(_read(work / "notes"), key=lambda note: note[0]):
             more = {place: {name: Moments(*own) for name, own in found.items()} for place, found in moments.items()}
             counts.add(Counts(moments=more, dropped=[Dropped(*each) for each in dropped]))
         return counts
@@ -267,14 +267,6 @@ def _tables(folder: Path) -> dict[str, pl.DataFrame]:
     return {
         name: pl.concat([pl.read_parquet(path) for path in sorted((folder / name).glob("*.parquet"))]) for name in names
     }
-
-
-def _facts_to_json(label: str, facts: Facts) -> Any:
-    return label, facts.answers
-
-
-def _facts_of_json(answers: Mapping[str, Sequence[Any]], unknown_actions: tuple[tuple[str, int], ...]) -> Facts:
-    return Facts({question: Fact(*answer) for question, answer in answers.items()}, unknown_actions)
 
 
 def _write(found: Any, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import tensorflow as tf
 
@@ -16,7 +17,8 @@ from atrank_tf.schema import Schema
 class ShardWriter:
     """Writes shards of the timelines.
 
-    It holds what the rows are looked up in: the ids of all catalogs, and the vocabularies of user and context features.
+    It holds what rows are looked up in: the ids of all catalogs with their table rows, and the vocabularies of user and
+    context features.
 
     Args:
         staging: rows without duplicates.
@@ -26,8 +28,11 @@ class ShardWriter:
 
     def __init__(self, staging: Staging, folder: Path, schema: Schema) -> None:
         self._staging, self._folder, self._schema = staging, folder, schema
-        self._catalogs = {name: read_catalog(str(folder), name) for name in schema.entities}
-        self._objects = {name: Vocabulary(pl.Series(catalog.ids)) for name, catalog in self._catalogs.items()}
+        self._objects: dict[str, Vocabulary] = {}
+        self._table_rows: dict[str, np.ndarray] = {}
+        for name in schema.entities:
+            catalog = read_catalog(str(folder), name)
+            self._objects[name], self._table_rows[name] = Vocabulary(pl.Series(catalog.ids)), catalog.table_rows
         sides = (schema.user, *(task.context for task in schema.tasks.values()))
         tables = {feature.table for side in sides for feature in side.features.values()}
         self._vocabularies = {name: Vocabulary(pl.Series(read_vocabulary(str(folder), name))) for name in tables}
@@ -39,4 +44,4 @@ class ShardWriter:
         with aside(path) as partial, tf.io.TFRecordWriter(str(partial)) as writer:
             for example in timelines:
                 writer.write(example.SerializeToString(deterministic=True))
-        return Totals.of(timelines, self._schema, self._catalogs)
+        return Totals.of(timelines, self._schema, self._table_rows)

@@ -66,7 +66,9 @@ class Staging:
         """Puts other rows in place of those of one shard, if there are any."""
         folder = self.folder / source / f"shard={shard}"
         folder.mkdir(parents=True, exist_ok=True)
-        for file in folder.glob("*.parquet"):
-            file.unlink()
-        with aside(folder / "0.parquet") as partial:
+        path = folder / "0.parquet"
+        with aside(path) as partial:
             frame.write_parquet(partial, compression="lz4")
+        for file in folder.glob("*.parquet"):
+            if file != path:
+                file.unlink()

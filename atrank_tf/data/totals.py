@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from atrank_tf.data.catalog import Catalog
 from atrank_tf.data.shard_timelines import ShardTimelines
 from atrank_tf.schema import UNKNOWN, Schema
 
@@ -32,9 +31,9 @@ class Totals:
     positives: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, timelines: ShardTimelines, schema: Schema, catalogs: Mapping[str, Catalog]) -> "Totals":
-        """Counts a shard."""
-        tables = {name: catalogs[group.entity].table_rows for name, group in schema.groups.items()}
+    def of(cls, timelines: ShardTimelines, schema: Schema, table_rows: Mapping[str, np.ndarray]) -> "Totals":
+        """Counts a shard; `table_rows`: entity -> those of its catalog."""
+        tables = {name: table_rows[group.entity] for name, group in schema.groups.items()}
         behaviors = {name: found.rows.id for name, found in timelines.behaviors.items()}
         shown = {name: found.rows for name, found in timelines.impressions.items()}
         return cls(
