@@ -57,7 +57,7 @@ def _parse(argv: Sequence[str], passes_on: Callable[[], bool]) -> list[str]:
     return rest
 
 
-def _guarded(main: Callable[[], None], argv: Sequence[str]) -> None:
+def _guarded(main: Callable[..., None], argv: Sequence[str]) -> None:
     try:
         main(*argv[1:])
     except (ValueError, OSError, ImportError) as error:
