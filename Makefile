@@ -90,6 +90,9 @@ bench: $(VENV)/.installed  ## measure speed and memory beside a plain Keras mode
 bench-serving: $(VENV)/.installed  ## measure the embedded server beside the bare signature (about 3 minutes)
 	@$(RUN) benchmarks/serving.py
 
+bench-prepare: $(VENV)/.installed  ## measure prepare on 1, 10 and 50 million behaviors (some minutes)
+	@$(RUN) benchmarks/prepare.py
+
 experiments: $(VENV)/.installed  ## run what experiments/plan.toml says and is not done, write docs/results.md (hours)
 	@$(RUN) experiments/run.py
 

@@ -66,6 +66,11 @@ assert tfds.builder_cls("complete_journey") is atrank_tf.datasets.CompleteJourne
     assert done.returncode == 0, done.stderr
 
 
+def test_apache_beam_is_imported_with_its_engine_only() -> None:
+    code = "import sys, atrank_tf.prepare, atrank_tf.data.prepare; sys.exit('apache_beam' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, check=True)
+
+
 def test_a_name_that_is_not_there() -> None:
     with pytest.raises(AttributeError, match="module 'atrank_tf' has no attribute 'dataset'"):
         _ = atrank_tf.dataset

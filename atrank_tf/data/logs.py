@@ -42,6 +42,8 @@ USER = "user"
 """Name of the catalog that holds what is known of the users."""
 USER_ID = "user_id"
 """The feature of users that is who they are: nothing that a catalog has to say."""
+USERS = f"{CATALOG}/{USER}"
+"""Label of its file."""
 _ENDINGS = (".parquet", ".csv", ".csv.gz")
 
 

@@ -66,15 +66,11 @@ class Records:
             raise ValueError(f"Expected a prepared schema in {path}/{_SCHEMA}. Some sizes are missing. {_MAKE}")
         self.catalogs = {}
         for name, entity in self.schema.entities.items():
-            self.catalogs[name] = Catalog.load(_complete(path, f"catalog/{name}.npz"))
+            self.catalogs[name] = read_catalog(path, name)
             found = len(self.catalogs[name])
             if found != entity.rows:
                 raise ValueError(f"Expected {entity.rows} rows in {path}/catalog/{name}.npz. Found {found}. {_MAKE}")
-        self.vocabularies = {}
-        for name in self.schema.tables:
-            file_path = _complete(path, f"vocabulary/{name}.npz")
-            with tf.io.gfile.GFile(file_path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-                self.vocabularies[name] = arrays["values"]
+        self.vocabularies = {name: read_vocabulary(path, name) for name in self.schema.tables}
         self.files = sorted(tf.io.gfile.glob(f"{path}/*.tfrecord*"))
         if len(self.files) != self.manifest["shards"]:
             raise ValueError(
@@ -116,6 +112,26 @@ def read_manifest(path: str) -> dict[str, Any]:
     if found != FORMAT:
         raise ValueError(f"Expected records of format {FORMAT} in {path}. Found format {found}. {_MAKE}")
     return manifest
+
+
+def read_catalog(path: str, entity: str) -> Catalog:
+    """Reads a catalog of a records folder.
+
+    Raises:
+        ValueError: it is not there.
+    """
+    return Catalog.load(_complete(path, f"catalog/{entity}.npz"))
+
+
+def read_vocabulary(path: str, table: str) -> np.ndarray:
+    """Reads a vocabulary of a records folder: unicode [rows - 2].
+
+    Raises:
+        ValueError: it is not there.
+    """
+    file_path = _complete(path, f"vocabulary/{table}.npz")
+    with tf.io.gfile.GFile(file_path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+        return arrays["values"]
 
 
 def is_current(path: str, inputs: str) -> bool:
