@@ -1,6 +1,7 @@
 """Killed at any moment, or out of disk: nothing half-written is read as whole, and the next run goes on.
 
-The short forms kill a few times, the slow ones fifty.
+In the suite prepare is killed a few times; `make test-slow` kills everything fifty times. (How a training resumes is
+tested in `training/test_fit.py` too, without a kill.)
 """
 
 import hashlib
@@ -41,8 +42,7 @@ epochs = 3
 """
 
 
-def often(few: int) -> Any:
-    return pytest.mark.parametrize("kills", [few, pytest.param(50, marks=pytest.mark.slow)])
+FIFTY = pytest.param(50, marks=pytest.mark.slow)
 
 
 class Victim:
@@ -124,7 +124,7 @@ def digests(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-@often(4)
+@pytest.mark.parametrize("kills", [4, FIFTY])
 def test_records_are_whole_or_those_of_before(
     logs: Path, schema_file: Path, tmp_path: Path, victim: Callable[..., Victim], kills: int
 ) -> None:
@@ -162,7 +162,7 @@ def trained(records: Records, experiment: Path, tmp_path_factory: pytest.TempPat
     return folder / "model", seconds
 
 
-@often(1)
+@pytest.mark.parametrize("kills", [FIFTY])
 def test_a_training_killed_again_and_again_ends_with_the_same_weights(
     records: Records,
     experiment: Path,
@@ -189,7 +189,7 @@ def test_a_training_killed_again_and_again_ends_with_the_same_weights(
         assert names == {path.name for path in trained[0].iterdir()}
 
 
-@often(1)
+@pytest.mark.parametrize("kills", [FIFTY])
 def test_every_version_of_an_export_can_be_served(
     trained: tuple[Path, float], tmp_path: Path, victim: Callable[..., Victim], kills: int
 ) -> None:
@@ -205,7 +205,7 @@ def test_every_version_of_an_export_can_be_served(
     assert all(path.name.isdecimal() for path in folder.iterdir())
 
 
-@often(2)
+@pytest.mark.parametrize("kills", [FIFTY])
 def test_a_killed_server_starts_again_on_its_port(
     trained: tuple[Path, float], tmp_path: Path, victim: Callable[..., Victim], kills: int
 ) -> None:
@@ -233,27 +233,29 @@ def test_a_killed_server_starts_again_on_its_port(
         assert server.wait() == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("operation", ["prepare", "train", "export"])
+@pytest.mark.parametrize(
+    "operation", ["prepare", *(pytest.param(name, marks=pytest.mark.slow) for name in ("train", "export"))]
+)
 def test_a_full_disk_is_told_and_leaves_nothing_that_looks_whole(
     logs: Path,
     schema_file: Path,
     records: Records,
     experiment: Path,
-    trained: tuple[Path, float],
+    request: pytest.FixtureRequest,
     tmp_path: Path,
     victim: Callable[..., Victim],
     operation: str,
 ) -> None:
-    folder = tmp_path / "folder"
-    arguments = {
-        "prepare": (logs, schema_file, folder),
-        "train": (records.path, experiment, folder),
-        "export": (trained[0], folder),
-    }[operation]
-    full = victim(f"{operation}_on_a_full_disk", *arguments)
+    folder, arguments = tmp_path / "folder", (logs, schema_file)
+    if operation == "train":
+        arguments = (records.path, experiment)
+    elif operation == "export":
+        arguments = request.getfixturevalue("trained")[:1]
+    arguments = (*arguments, folder)
+    full = victim(operation, *arguments, "on a full disk")
     assert full.run() == 1
     last = full.stderr.read_text().rstrip().splitlines()[-1]
-    assert "File too large" in last, full.stderr.read_text()
+    assert last.startswith("OSError: ") and "File too large" in last, full.stderr.read_text()
     if operation == "prepare":
         assert not folder.exists() and not [path for path in tmp_path.iterdir() if "partial" in path.name]
     elif operation == "train":
