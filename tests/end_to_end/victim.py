@@ -1,7 +1,7 @@
 """Does one operation for each line of standard input, each time in a child process that somebody else may kill.
 
 `python victim.py OPERATION ARGUMENTS... ["on a full disk"]` prints `ready`; for each line the child's process id, and
-when it has ended, its exit status as `os.waitpid` gives it. Everything is imported before and nothing is run: so a child
+when it has ended, its exit status as `os.waitpid` gives it. Everything is imported before, nothing is run: so a child
 begins at once.
 """
 
