@@ -15,10 +15,10 @@ PORT := 8501
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help export report serve playground query test test-slow lint docs-check bench bench-serving experiments clean
+.PHONY: help export report serve playground query test test-slow lint docs docs-check bench bench-serving bench-prepare experiments release-check clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 $(VENV)/.installed: setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.11 ...")'
@@ -73,11 +73,25 @@ lint: $(VENV)/.installed  ## ruff (lint and format) and mypy --strict
 docs-check: $(VENV)/.installed  ## run the code blocks of the README and docs
 	@$(RUN) -m pytest tests/test_docs.py
 
+$(VENV)/.release-installed: $(VENV)/.installed
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[docs,release]'
+	@touch $@
+
+docs: $(VENV)/.release-installed  ## build the documentation as a site, build/site/index.html
+	@NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --quiet
+	@echo "build/site/index.html"
+
+release-check: $(VENV)/.release-installed  ## build the distributions, try them in fresh environments (15 minutes)
+	@NO_MKDOCS_2_WARNING=1 $(RUN) release/check.py
+
 bench: $(VENV)/.installed  ## measure speed and memory beside a plain Keras model (about 10 minutes)
 	@$(RUN) benchmarks/report.py
 
 bench-serving: $(VENV)/.installed  ## measure the embedded server beside the bare signature (about 3 minutes)
 	@$(RUN) benchmarks/serving.py
+
+bench-prepare: $(VENV)/.installed  ## measure prepare on 1, 10 and 50 million behaviors (some minutes)
+	@$(RUN) benchmarks/prepare.py
 
 experiments: $(VENV)/.installed  ## run what experiments/plan.toml says and is not done, write docs/results.md (hours)
 	@$(RUN) experiments/run.py

@@ -15,8 +15,7 @@ from atrank_tf.data import Batching, Records, evaluation_batches, training_batch
 from atrank_tf.models import ATRank, ATRankConfig
 from atrank_tf.schema import Schema, load_schema
 from atrank_tf.training import PointwiseCrossentropy, RequestAUC, request_auc_by_task
-
-__version__ = "0.1.0"
+from atrank_tf.version import __version__
 
 __all__ = [
     "ATRank",
@@ -26,6 +25,7 @@ __all__ = [
     "Records",
     "RequestAUC",
     "Schema",
+    "__version__",
     "data",
     "datasets",
     "evaluation",

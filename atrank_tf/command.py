@@ -9,7 +9,11 @@ from absl import app, flags, logging
 from atrank_tf.quiet import quiet_start
 
 
-def run(main: Callable[[], None], before_devices: Callable[[], None] = lambda: None) -> None:
+def run(
+    main: Callable[..., None],
+    before_devices: Callable[[], None] = lambda: None,
+    passes_on: Callable[[], bool] = lambda: False,
+) -> None:
     """Parses the absl flags, runs `main()` and turns a person's mistakes into one line and exit code 1.
 
     A wrong flag, a wrong value (`ValueError`), a missing file (`OSError`) or a missing extra
@@ -19,13 +23,15 @@ def run(main: Callable[[], None], before_devices: Callable[[], None] = lambda: N
     Args:
         main: the command. It finds the flags parsed and TensorFlow's devices set up.
         before_devices: what must happen between the two. Defaults to nothing.
+        passes_on: whether flags that this command does not have are somebody else's, and are `main`'s arguments. It is
+            asked before the flags count as parsed: `flags.FLAGS[name].value`. Defaults to no.
     """
     tf.get_logger().setLevel("ERROR")
-    app.run(lambda argv: _guarded(main, argv), flags_parser=lambda argv: _start(argv, before_devices))
+    app.run(lambda argv: _guarded(main, argv), flags_parser=lambda argv: _start(argv, before_devices, passes_on))
 
 
-def _start(argv: Sequence[str], before_devices: Callable[[], None]) -> list[str]:
-    rest = _parse(argv)
+def _start(argv: Sequence[str], before_devices: Callable[[], None], passes_on: Callable[[], bool]) -> list[str]:
+    rest = _parse(argv, passes_on)
     with quiet_start():
         try:
             before_devices()
@@ -35,22 +41,28 @@ def _start(argv: Sequence[str], before_devices: Callable[[], None]) -> list[str]
     return rest
 
 
-def _parse(argv: Sequence[str]) -> list[str]:
+def _parse(argv: Sequence[str], passes_on: Callable[[], bool]) -> list[str]:
     try:
-        rest = list(flags.FLAGS(list(argv)))
+        try:
+            rest = list(flags.FLAGS(list(argv)))
+        except flags.UnrecognizedFlagError:
+            if not passes_on():
+                raise
+            rest = list(flags.FLAGS(list(argv), known_only=True))
     except flags.Error as error:
         _fail(argv[0], error)
     if flags.FLAGS["verbosity"].using_default_value:  # Else `app.run` takes INFO: a line for every file written.
         flags.FLAGS["verbosity"].value = logging.WARNING
         flags.FLAGS["verbosity"].using_default_value = False
-    if len(rest) > 1:
-        _fail(argv[0], ValueError(f"Expected flags only (--name=value). Received: {rest[1]!r}."))
+    for word in rest[1:]:
+        if not word.startswith("-"):
+            _fail(argv[0], ValueError(f"Expected flags only (--name=value). Received: {word!r}."))
     return rest
 
 
-def _guarded(main: Callable[[], None], argv: Sequence[str]) -> None:
+def _guarded(main: Callable[..., None], argv: Sequence[str]) -> None:
     try:
-        main()
+        main(*argv[1:])
     except (ValueError, OSError, ImportError) as error:
         if logging.get_verbosity() >= logging.DEBUG:
             raise

@@ -1,12 +1,12 @@
 """`python -m atrank_tf.evaluate`: how good a trained model is, beside two baselines and, if it is known, the best."""
 
+import dataclasses
 import json
-import math
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from absl import flags
+from absl import flags, logging
 
 from atrank_tf import command
 
@@ -26,10 +26,13 @@ _SPLIT = flags.DEFINE_enum("split", "validation", ["validation", "test"], "Part 
 def main() -> None:
     from atrank_tf.data import Part, Records
     from atrank_tf.evaluation import BASELINES, evaluate, score_model, score_truth
-    from atrank_tf.training import load_model, load_trained_experiment
+    from atrank_tf.training import experiment_from_dict, load_model, load_training, write_metrics
 
     records, part = Records(_RECORDS.value), Part(_SPLIT.value)
-    experiment = load_trained_experiment(_MODEL_DIR.value)
+    training = load_training(_MODEL_DIR.value)
+    experiment = experiment_from_dict(training["experiment"])
+    if records.manifest["fingerprint"] != training["records"]:
+        logging.warning("%s was trained on other records than %s.", _MODEL_DIR.value, _RECORDS.value)
     records = records.select(experiment.model.groups)
     if part is Part.VALIDATION and experiment.training.include_validation:
         raise ValueError(f"{_MODEL_DIR.value} was trained on the targets of validation: only --split=test is left.")
@@ -45,11 +48,13 @@ def main() -> None:
         if task in results[model.name]:
             rows = {name: tasks[task] for name, tasks in results.items() if task in tasks}
             sys.stdout.write(_table(f"{task}, {part}", rows))
-    metrics = {
-        task: {metric: None if math.isnan(e.value) else e.value for metric, e in estimates.items()}
-        for task, estimates in results[model.name].items()
+    numbers = {
+        name: {task: {m: dataclasses.asdict(e) for m, e in estimates.items()} for task, estimates in tasks.items()}
+        for name, tasks in results.items()
     }
-    sys.stdout.write(json.dumps(metrics) + "\n")
+    metrics = write_metrics(_MODEL_DIR.value, part, records, numbers)
+    of_model = {task: {m: e["value"] for m, e in found.items()} for task, found in metrics[model.name].items()}
+    sys.stdout.write(json.dumps(of_model) + "\n")
 
 
 def _table(title: str, rows: Mapping[str, Mapping[str, "Estimate"]]) -> str:

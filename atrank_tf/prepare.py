@@ -20,20 +20,34 @@ _SHARDS = flags.DEFINE_integer(
     "shards", 0, "Number of TFRecord files. Default: files of about 64 MB, and 8 at least.", lower_bound=0
 )
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Make the records anew even if they are current.")
+_ENGINE = flags.DEFINE_enum(
+    "engine",
+    "local",
+    ["local", "beam"],
+    "What reads the rows: this machine, or Apache Beam, which takes its own flags beside these (--runner=...).",
+)
 
 
-def main() -> None:
+def main(*beam_flags: str) -> None:
+    from atrank_tf.data.engine import Engine
+    from atrank_tf.data.local import LocalEngine
     from atrank_tf.data.prepare import are_current, prepare
     from atrank_tf.data.summary import summary
     from atrank_tf.schema import load_schema
 
+    engine: Engine = LocalEngine()
+    if _ENGINE.value == "beam":
+        from atrank_tf.data.beam import BeamEngine
+
+        engine = BeamEngine(beam_flags)
     records = _RECORDS.value
     logs, schema_file = _logs_and_schema(_LOGS.value)
     schema = load_schema(schema_file)
     if not _OVERWRITE.value and are_current(logs, schema, records, shards=_SHARDS.value):
         sys.stdout.write(f"{records} is current: same logs, same schema\n")
         return
-    sys.stdout.write(summary(prepare(logs, schema, records, shards=_SHARDS.value, overwrite=True)))
+    made = prepare(logs, schema, records, shards=_SHARDS.value, overwrite=True, engine=engine)
+    sys.stdout.write(summary(made))
 
 
 def _logs_and_schema(logs: str) -> tuple[str, str]:
@@ -61,4 +75,4 @@ def _logs_and_schema(logs: str) -> tuple[str, str]:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    command.run(main, passes_on=lambda: flags.FLAGS["engine"].value == "beam")

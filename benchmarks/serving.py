@@ -7,11 +7,12 @@ The experiment `experiments/amazon_sports.toml` (width 128), untrained, is expor
 - repeated: as many rows as candidates, each with the whole history, which is what a model without a memory needs;
 - memory: `encode_user` once, then `score_candidates`.
 
-Prints a line for each figure and writes build/bench_serving.json. The clients share the machine with the server.
+Prints a line for each figure and writes build/bench_serving.json. The clients share the machine with the server, so
+they do little: each sends the same bytes again, and reads an answer's length and status.
 """
 
-import http.client
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -161,21 +162,28 @@ class _Server:
             [sys.executable, "-m", "atrank_tf.serve", *flags_of_server], stdout=subprocess.PIPE, text=True
         )
         ready = self._process.stdout.readline()  # type: ignore[union-attr]
-        self._host = ready.split("//")[1].split("/")[0]
+        self._port = int(ready.split("//")[1].split("/")[0].split(":")[1])
 
     def measure(self, request: dict[str, Any], clients: int) -> dict[str, float]:
         inputs = {name: value.tolist() for name, value in request.items()}
         body = json.dumps({"inputs": inputs}).encode()
+        head = f"POST /v1/models/bench:predict HTTP/1.1\r\nHost: bench\r\nContent-Length: {len(body)}\r\n\r\n"
 
         def client() -> Callable[[], None]:
-            connection = http.client.HTTPConnection(self._host)
+            connection = socket.create_connection(("127.0.0.1", self._port))
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            answers = connection.makefile("rb")
 
             def call() -> None:
-                connection.request("POST", "/v1/models/bench:predict", body)
-                answer = connection.getresponse()
-                text = answer.read()
-                if answer.status != 200:
-                    raise RuntimeError(text.decode())
+                connection.sendall(head.encode() + body)
+                status = answers.readline()
+                length = 0
+                while (line := answers.readline()) != b"\r\n":
+                    if line.lower().startswith(b"content-length:"):
+                        length = int(line.split(b":")[1])
+                answer = answers.read(length)
+                if b" 200 " not in status:
+                    raise RuntimeError(answer.decode())
 
             call()
             return call

@@ -166,6 +166,11 @@ def test_links_lead_somewhere(page: str) -> None:
             assert anchor in anchors(path), f"{page} links to {target}#{anchor}, which is no heading"
 
 
+def test_the_readme_names_every_page() -> None:
+    named = set(re.findall(r"^\| \[[^\]]+\]\(docs/([^)]+)\)", (ROOT / "README.md").read_text(), re.MULTILINE))
+    assert named == {path.name for path in ROOT.glob("docs/*.md")}
+
+
 def anchors(path: Path) -> set[str]:
     """The anchors that headings get on GitHub."""
     headings = re.findall(r"^#+ (.+)$", FENCE.sub("", path.read_text()), re.MULTILINE)

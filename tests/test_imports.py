@@ -11,7 +11,7 @@ import atrank_tf
 
 PACKAGE = Path(__file__).parents[1] / "atrank_tf"
 FLOORS = [
-    {"schema", "layers"},
+    {"schema", "layers", "version"},
     {"data", "models"},
     {"training", "evaluation", "explanation", "datasets", "serving"},
     {"quiet", "command", "simulate", "prepare", "train", "evaluate", "explain", "serve"},
@@ -64,6 +64,11 @@ assert tfds.builder_cls("complete_journey") is atrank_tf.datasets.CompleteJourne
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_apache_beam_is_imported_with_its_engine_only() -> None:
+    code = "import sys, atrank_tf.prepare, atrank_tf.data.prepare; sys.exit('apache_beam' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, check=True)
 
 
 def test_a_name_that_is_not_there() -> None:

@@ -54,6 +54,8 @@ def test_records_are_made_once(folder):
         ({"shards": "-1"}, "flag --shards=-1:"),
         ({"schema": "nowhere.toml"}, "Expected a TOML file at nowhere.toml. Found none."),
         ({"schema": None}, "Expected a schema file for --schema, which says what is in"),
+        ({"runner": "FnApiRunner"}, "Unknown command line flag 'runner'"),
+        ({"engine": "beem"}, "value should be one of <local|beam>"),
         ({"logs": "complete_jurney"}, "for --logs. Received: 'complete_jurney'. Did you mean \"complete_journey\"?"),
     ],
 )
@@ -64,6 +66,17 @@ def test_a_mistake_is_one_line_and_exit_code_1(folder, flags, expected):
     assert done.stderr.startswith("prepare: ")
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
+
+
+def test_flags_of_beam_are_beams(folder, tmp_path):
+    pytest.importorskip("apache_beam", reason="the extra `beam` is not installed")
+    done = run(folder, records=f"{tmp_path}/records", engine="beam", runner="FnApiRunner", direct_num_workers=1)
+    assert done.returncode == 0, done.stderr
+    assert "1 users in 1 files" in done.stdout
+    assert "1 dropped: missing object id (first: row 2 of click.csv)" in done.stdout
+    wrong = run(folder, records=f"{tmp_path}/others", engine="beam", runner="FnApiRumner")
+    assert wrong.returncode == 1
+    assert "Unexpected pipeline runner: FnApiRumner" in wrong.stderr
 
 
 def test_ready_logs_that_are_there_are_not_fetched_again(folder, tmp_path):

@@ -1,20 +1,20 @@
 """Log files -> clean frames with standard columns; `atrank_tf.data.logs` states the rules."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
 
-from atrank_tf.data.column_types import is_missing, number, text
-from atrank_tf.data.logs import LogFile, as_error
+from atrank_tf.data.column_types import number, text
+from atrank_tf.data.facts import Facts
+from atrank_tf.data.logs import BEHAVIORS, IMPRESSIONS, USER_ID, USERS, LogFile, catalog_profile
 from atrank_tf.data.raw_log import RawLog, side_names
-from atrank_tf.schema import FIRST_ROW, Entity, Features, Group, Task, suggestion
+from atrank_tf.schema import Entity, Features, Group, Schema, Task, suggestion
 
 DUPLICATE = "exact duplicate"
 REPEATED_CANDIDATE = "candidate repeated in a request"
 REPEATED_ID = "repeated id"
-_UNKNOWN_ACTIONS_SHOWN = 5
+UNKNOWN_ACTIONS_SHOWN = 5
 
 
 @dataclass
@@ -44,159 +44,122 @@ class FileReport:
 
 @dataclass(frozen=True)
 class CleanLog:
-    """A clean file.
+    """A file of which everything is known that cleaning needs.
 
     Args:
-        file: where it came from.
-        frame: a lazy frame of the kept rows, duplicates still inside.
-        report: what was dropped.
-        integer_ids: whether every object id in the file is an integer.
+        raw: the file.
+        facts: what is known of it.
+        report: what is dropped.
     """
 
-    file: LogFile
-    frame: pl.LazyFrame
+    raw: RawLog
+    facts: Facts
     report: FileReport
-    integer_ids: bool
+
+    @property
+    def frame(self) -> pl.LazyFrame:
+        """The kept rows, duplicates still inside."""
+        return self.raw.clean(self.facts)
+
+    @property
+    def integer_ids(self) -> bool:
+        """Whether every object id in the file is an integer."""
+        return self.raw.are_integers("id", self.facts)
 
 
-def clean_behaviors(file: LogFile, group: Group, entity: Entity, staging: Path) -> CleanLog:
-    """Cleans `behaviors/<group>`.
-
-    Returns:
-        A frame with `row` (int64, data row), `user` and `id` (text), `action` (int64, `FIRST_ROW` + place in the
-        group's actions) and `timestamp` (int64, Unix seconds).
+def open_raw_log(file: LogFile, schema: Schema, staging: Path) -> RawLog:
+    """Opens a file and declares how it is cleaned.
 
     Raises:
-        ValueError: the file is refused; names the file, the row and the value.
+        ValueError: the file is refused.
+    """
+    if file.kind == BEHAVIORS:
+        group = schema.groups[file.name]
+        return behaviors_log(file, group, schema.entities[group.entity], staging)
+    if file.kind == IMPRESSIONS:
+        task = schema.tasks[file.name]
+        return impressions_log(file, task, schema.entities[schema.groups[task.group].entity], staging)
+    if file.label == USERS and file.name not in schema.entities:
+        return catalog_log(file, catalog_profile(schema), "user", USER_ID, staging)
+    entity = schema.entities[file.name]
+    return catalog_log(file, entity, "id", entity.id.column, staging)
+
+
+def behaviors_log(file: LogFile, group: Group, entity: Entity, staging: Path) -> RawLog:
+    """Declares `behaviors/<group>`.
+
+    The clean rows have `row` (int64, data row), `user` and `id` (text), `timestamp` (int64, Unix seconds) and `action`
+    (int64, `FIRST_ROW` + place in the group's actions).
     """
     own = {name: group.columns.get(name, name) for name in ("user_id", "action", "timestamp")}
     names = {"user": own["user_id"], "id": entity.id.column, "action": own["action"], "timestamp": own["timestamp"]}
     raw = RawLog(file, names, staging)
-    actions = pl.Enum(group.actions)
-    frame = raw.frame.select(
-        "row",
-        user=raw.ids("user"),
-        id=raw.ids("id"),
-        action=text("action", raw.types["action"]),
-        timestamp=raw.seconds(),
-        reason=_first_reason(
-            {
-                "missing user id": is_missing("user", raw.types["user"]),
-                "missing object id": is_missing("id", raw.types["id"]),
-                "missing action": is_missing("action", raw.types["action"]),
-                **raw.timestamp_reasons(),
-                "unknown action": ~text("action", raw.types["action"]).is_in(group.actions),
-            }
-        ),
-    )
-    report = _report(file, frame)
-    if "unknown action" in report.dropped:
-        report.notes += _unknown_actions(frame, group.actions)
-    _something_left(file, report)
-    kept = frame.filter(pl.col("reason").is_null()).select(
-        pl.col("row").cast(pl.Int64),
-        "user",
-        "id",
-        pl.col("action").cast(actions).to_physical().cast(pl.Int64) + FIRST_ROW,
-        "timestamp",
-    )
-    return CleanLog(file, kept, report, raw.integer_ids)
+    raw.ids("user")
+    raw.ids("id")
+    raw.drop_missing("user", "user id")
+    raw.drop_missing("id", "object id")
+    raw.drop_missing("action", "action")
+    raw.seconds()
+    raw.actions(group.actions)
+    return raw
 
 
-def clean_impressions(file: LogFile, task: Task, entity: Entity, staging: Path) -> CleanLog:
-    """Cleans `impressions/<task>`.
+def impressions_log(file: LogFile, task: Task, entity: Entity, staging: Path) -> RawLog:
+    """Declares `impressions/<task>`.
 
-    Returns:
-        A frame with `row`, `user`, `id`, `timestamp` as for behaviors, `request` (text), `label` (int64, 0 or 1), and
-        the context as `side_names` says.
-
-    Raises:
-        ValueError: the file is refused; names the file, the row and the value.
+    The clean rows have `row`, `user`, `id` and `timestamp` as behaviors have, `request` (text), `label` (int64, 0 or
+    1), and the context as `side_names` says.
     """
     own = {name: task.columns.get(name, name) for name in ("request_id", "user_id", "timestamp", "label")}
     names = {"user": own["user_id"], "id": entity.id.column, "timestamp": own["timestamp"]}
     names |= {"request": own["request_id"], "label": own["label"]}
     raw = RawLog(file, names | side_names(task.context), staging)
-    raw.check_sides(task.context)
     label = number("label", raw.types["label"])
+    raw.sides(task.context)
     raw.refuse(~label.is_in([0.0, 1.0]).fill_null(False), "label", "a label of 0 or 1")
-    frame = raw.frame.select(
-        "row",
-        *raw.sides(task.context),
-        user=raw.ids("user"),
-        id=raw.ids("id"),
-        request=text("request", raw.types["request"]),
-        timestamp=raw.seconds(),
-        label=label.cast(pl.Int64),
-        reason=_first_reason(
-            {
-                "missing request id": is_missing("request", raw.types["request"]),
-                "missing user id": is_missing("user", raw.types["user"]),
-                "missing object id": is_missing("id", raw.types["id"]),
-                **raw.timestamp_reasons(),
-            }
-        ),
-    )
-    report = _report(file, frame)
-    _something_left(file, report)
-    kept = frame.filter(pl.col("reason").is_null()).drop("reason").with_columns(pl.col("row").cast(pl.Int64))
-    return CleanLog(file, kept, report, raw.integer_ids)
+    raw.ids("user")
+    raw.ids("id")
+    raw.drop_missing("request", "request id")
+    raw.drop_missing("user", "user id")
+    raw.drop_missing("id", "object id")
+    raw.seconds()
+    raw.keep(text("request", raw.types["request"]).alias("request"))
+    raw.keep(label.cast(pl.Int64).alias("label"))
+    return raw
 
 
-def clean_catalog(file: LogFile, features: Features, id_column: str, staging: Path) -> CleanLog:
-    """Cleans `catalog/<entity>` or `catalog/user`.
+def catalog_log(file: LogFile, features: Features, name: str, id_column: str, staging: Path) -> RawLog:
+    """Declares `catalog/<entity>` or `catalog/user`.
 
-    Returns:
-        A frame with `row`, `id` (text) and the features as `side_names` says.
+    The clean rows have `row`, the id (text) under `name`, and the features as `side_names` says.
+    """
+    raw = RawLog(file, {name: id_column} | side_names(features), staging)
+    raw.sides(features)
+    raw.ids(name)
+    raw.drop_missing(name, "object id")
+    return raw
+
+
+def clean_log(raw: RawLog, facts: Facts) -> CleanLog:
+    """Draws the conclusions from what is known of a whole file.
 
     Raises:
         ValueError: the file is refused; names the file, the row and the value.
     """
-    raw = RawLog(file, {"id": id_column} | side_names(features), staging)
-    raw.check_sides(features)
-    reason = _first_reason({"missing object id": is_missing("id", raw.types["id"])})
-    frame = raw.frame.select("row", *raw.sides(features), id=raw.ids("id"), reason=reason)
-    report = _report(file, frame)
-    _something_left(file, report)
-    kept = frame.filter(pl.col("reason").is_null()).drop("reason").with_columns(pl.col("row").cast(pl.Int64))
-    return CleanLog(file, kept, report, raw.integer_ids)
-
-
-def _first_reason(reasons: Mapping[str, pl.Expr]) -> pl.Expr:
-    """Returns the first reason that holds, as text; null where none does."""
-    return pl.coalesce(*(pl.when(holds).then(pl.lit(reason)) for reason, holds in reasons.items()))
-
-
-def _report(file: LogFile, frame: pl.LazyFrame) -> FileReport:
-    with as_error(file.path):
-        counts = frame.group_by("reason").agg(rows=pl.len(), first=pl.col("row").min()).collect(engine="streaming")
-    dropped = counts.filter(pl.col("reason").is_not_null()).sort("reason")
-    read = int(counts["rows"].sum())
-    return FileReport(
-        file=file.path.name,
-        read=read,
-        kept=read - int(dropped["rows"].sum()),
-        dropped={reason: [rows, first] for reason, rows, first in dropped.iter_rows()},
-    )
-
-
-def _something_left(file: LogFile, report: FileReport) -> None:
+    raw.check(facts)
+    report = FileReport(file=raw.file.path.name, read=raw.rows, kept=raw.rows)
+    for reason in sorted(raw.reasons):
+        rows, first = facts[reason]
+        if first is not None:
+            report.drop(reason, rows, first)
+    for action, rows in facts.unknown_actions:
+        report.notes.append(f'Unknown action "{action}" in {rows} rows. {suggestion(action, raw.known_actions)}')
     if not report.kept:
         reasons = ", ".join(
             f"{rows} with {reason} (first: row {first})" for reason, (rows, first) in report.dropped.items()
         )
         raise ValueError(
-            f"Expected usable rows in {file.path}. All {report.read} were dropped: {reasons}. {' '.join(report.notes)}"
+            f"Expected usable rows in {raw.file.path}. All {report.read} were dropped: {reasons}. "
+            f"{' '.join(report.notes)}"
         )
-
-
-def _unknown_actions(frame: pl.LazyFrame, actions: tuple[str, ...]) -> list[str]:
-    counts = (
-        frame.filter(pl.col("reason") == "unknown action")
-        .group_by("action")
-        .agg(rows=pl.len())
-        .sort(["rows", "action"], descending=[True, False])
-        .head(_UNKNOWN_ACTIONS_SHOWN)
-        .collect(engine="streaming")
-    )
-    return [f'Unknown action "{name}" in {rows} rows. {suggestion(name, actions)}' for name, rows in counts.iter_rows()]
+    return CleanLog(raw, facts, report)

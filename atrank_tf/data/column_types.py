@@ -4,29 +4,12 @@ Ids and categorical values travel as text until the catalogs are built, whatever
 product is the same product in a CSV file and in a Parquet file. Missing is null, an empty text or NaN.
 """
 
-from dataclasses import dataclass
-
 import polars as pl
 
 INTEGER = r"^(?:0|-?[1-9][0-9]*)$"
 """Texts that lose nothing when read as an integer: "007" and "+7" are not among them."""
 _WHOLE = r"^(?:0|-?[1-9][0-9]*)\.0+$"
 _FRACTION = r"^-?[0-9]+\.[0-9]*[1-9][0-9]*$"
-
-
-@dataclass(frozen=True)
-class IdColumn:
-    """What a column of ids holds.
-
-    Args:
-        integers: every id is an integer that int64 can hold.
-        whole_texts: the ids are integers that were written as decimals, as in "12.0".
-        fraction_row: first row whose id is a fraction in a column that is otherwise numeric; None if there is none.
-    """
-
-    integers: bool
-    whole_texts: bool
-    fraction_row: int | None
 
 
 def text(name: str, dtype: pl.DataType) -> pl.Expr:
@@ -98,42 +81,28 @@ def is_missing(name: str, dtype: pl.DataType) -> pl.Expr:
     return text(name, dtype).is_null()
 
 
-def inspect_ids(frame: pl.LazyFrame, name: str, *, typed: bool) -> IdColumn:
-    """Reads a column of ids once and says what it holds.
+def id_questions(name: str, dtype: pl.DataType, *, typed: bool) -> dict[str, pl.Expr]:
+    """Returns what must be asked about a column of ids, each a bool for each row.
 
     Args:
-        frame: a frame that has a column `row` as well.
         name: the column.
+        dtype: its type.
         typed: whether the file says what its columns hold, as Parquet does: there a text is a text. In a CSV file
             everything is text, and a column of nothing but integers is a column of integers.
+
+    Returns:
+        "text": an id that is no integer that int64 can hold, which makes all ids of the column text. "fraction": an id
+        that is a fraction. "whole": an integer written as a decimal, as in "12.0".
     """
-    dtype = frame.collect_schema()[name]
-    column, row = pl.col(name), pl.col("row")
+    column = pl.col(name)
     if dtype.is_integer():
-        largest = frame.select(column.max()).collect(engine="streaming").item()
-        return IdColumn(integers=largest is None or largest < 2**63, whole_texts=False, fraction_row=None)
+        return {"text": column > 2**63 - 1} if dtype.is_unsigned_integer() else {}
     if dtype.is_float():
-        fraction = column.is_not_nan() & (column.is_infinite() | (column != column.floor()))
-        first = frame.select(row.filter(fraction).min()).collect(engine="streaming").item()
-        return IdColumn(integers=True, whole_texts=False, fraction_row=first)
+        return {"fraction": column.is_not_nan() & (column.is_infinite() | (column != column.floor()))}
     if typed:
-        return IdColumn(integers=False, whole_texts=False, fraction_row=None)
+        return {"text": pl.col("row").is_not_null()}
     known = column.cast(pl.String)
     known = pl.when(known != "").then(known)
     integer = known.str.contains(INTEGER) & known.cast(pl.Int64, strict=False).is_not_null()
-    fraction = known.str.contains(_FRACTION)
-    whole = known.str.contains(_WHOLE)
-    found = frame.select(
-        other=(~(integer | fraction | whole)).any(),
-        whole=whole.any(),
-        fraction=row.filter(fraction).min(),
-    ).collect(engine="streaming")
-    if found["other"].item():
-        return IdColumn(integers=False, whole_texts=False, fraction_row=None)
-    return IdColumn(integers=True, whole_texts=bool(found["whole"].item()), fraction_row=found["fraction"].item())
-
-
-def id_text(name: str, dtype: pl.DataType, found: IdColumn) -> pl.Expr:
-    """Returns a column of ids as text; missing ids are null."""
-    as_text = text(name, dtype)
-    return as_text.str.replace(r"\.0+$", "") if found.whole_texts else as_text
+    fraction, whole = known.str.contains(_FRACTION), known.str.contains(_WHOLE)
+    return {"text": ~(integer | fraction | whole), "fraction": fraction, "whole": whole}

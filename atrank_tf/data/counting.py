@@ -1,73 +1,53 @@
-"""The first reading of the staged rows: duplicates are dropped, objects and values are counted."""
+"""The first reading of the rows of a shard: duplicates are dropped, objects and values are counted."""
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import polars as pl
 
-from atrank_tf.data.cleaning import DUPLICATE, REPEATED_CANDIDATE, REPEATED_ID, FileReport
+from atrank_tf.data.cleaning import DUPLICATE, REPEATED_CANDIDATE, REPEATED_ID
+from atrank_tf.data.logs import BEHAVIORS, IMPRESSIONS, USER, USER_ID, USERS, catalog_profile
 from atrank_tf.data.moments import Moments
-from atrank_tf.data.staging import Staging
-from atrank_tf.schema import Entity, Features, Split, SplitKind
+from atrank_tf.schema import Entity, Features, Schema, SplitKind
 
 
-@dataclass
+class Dropped(NamedTuple):
+    """Rows of a file (`label`) that were dropped for a reason, and the first of them."""
+
+    label: str
+    reason: str
+    rows: int
+    first_row: int
+
+
+@dataclass(frozen=True)
 class Counts:
-    """What was counted, over all shards.
+    """What was counted, in one shard or in several.
 
     Args:
-        split: says which rows count.
         objects: entity -> `id`, `count` (counted behaviors) and `uses` (these and counted shown candidates).
         values: table -> `value` and `count`, of user and context features.
         moments: place ("user" or a task) -> column -> moments.
+        dropped: what was dropped.
     """
 
-    split: Split
     objects: dict[str, pl.DataFrame] = field(default_factory=dict)
     values: dict[str, pl.DataFrame] = field(default_factory=dict)
     moments: dict[str, dict[str, Moments]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(Moments)))
+    dropped: list[Dropped] = field(default_factory=list)
 
-    def behaviors(self, staging: Staging, source: str, shard: int, entity: str, report: FileReport) -> None:
-        """Drops the duplicates of a group's rows and counts their objects."""
-        rows = staging.read(source, shard)
-        if rows is None:
-            return
-        rows = keep_first(rows, ["user", "id", "action", "timestamp"], DUPLICATE, report)
-        staging.replace(source, shard, rows)
-        counted = self._counted()
-        self._add_objects(entity, rows.group_by("id").agg(count=counted.sum(), uses=counted.sum()))
-
-    def impressions(
-        self, staging: Staging, source: str, shard: int, entity: str, context: Features, task: str, report: FileReport
-    ) -> None:
-        """Drops repeated candidates of a task's requests and counts objects and context values."""
-        rows = staging.read(source, shard)
-        if rows is None:
-            return
-        key = ["user", "request", "id"]
-        rows = keep_first(rows.with_columns(pl.col("label").max().over(key)), key, REPEATED_CANDIDATE, report)
-        staging.replace(source, shard, rows)
-        counted = self._counted()
-        self._add_objects(entity, rows.group_by("id").agg(count=pl.lit(0), uses=counted.sum()))
-        self._add_side(rows.filter(counted), context, task)
-
-    def profiles(self, staging: Staging, source: str, shard: int, user: Features, report: FileReport) -> None:
-        """Drops repeated users of the user catalog and counts the values."""
-        rows = staging.read(source, shard)
-        if rows is None:
-            return
-        rows = keep_first(rows, ["user"], REPEATED_ID, report)
-        staging.replace(source, shard, rows)
-        self._add_side(rows, user, "user")
-
-    def users(self, staging: Staging, sources: list[str], shard: int, table: str) -> None:
-        """Counts everybody in a shard of these sources, once, as a value of the table of user ids."""
-        found = [
-            rows["user"].unique() for rows in (staging.read(source, shard) for source in sources) if rows is not None
-        ]
-        if found:
-            users = pl.concat(found).unique()
-            self._add_values(table, pl.DataFrame({"value": users}).with_columns(count=pl.lit(1, pl.Int64)))
+    def add(self, more: "Counts") -> None:
+        """Adds the counts of another shard. Moments are added as they come: the order is seen in their last digits."""
+        for entity, found in more.objects.items():
+            self.add_objects(entity, found)
+        for table, found in more.values.items():
+            self.add_values(table, found)
+        for place, columns in more.moments.items():
+            for column, moments in columns.items():
+                self.moments[place][column] = self.moments[place][column].add(moments)
+        self.dropped.extend(more.dropped)
 
     def of_objects(self, entity: str, sides: pl.DataFrame | None) -> pl.DataFrame:
         """Returns `id`, `count` and `uses` of every object in the logs or in the entity's catalog file."""
@@ -75,29 +55,61 @@ class Counts:
         if sides is not None:
             zero = pl.lit(0, pl.Int64)
             known.append(sides.select("id", count=zero, uses=zero))
-        return pl.concat(known).group_by("id").agg(pl.col("count", "uses").sum())
+        return sum_objects(known)
 
-    def _counted(self) -> pl.Expr:
-        if self.split.kind is SplitKind.BY_TIME:
-            return pl.col("timestamp") < self.split.validation_from
-        return pl.col("timestamp").is_not_null()
+    def add_objects(self, entity: str, found: pl.DataFrame) -> None:
+        """Adds the counts of some of an entity's objects."""
+        self.objects[entity] = sum_objects([self.objects[entity], found]) if entity in self.objects else found
 
-    def _add_objects(self, entity: str, found: pl.DataFrame) -> None:
-        found = found.with_columns(pl.col("count", "uses").cast(pl.Int64))
-        if entity in self.objects:
-            found = pl.concat([self.objects[entity], found]).group_by("id").agg(pl.col("count", "uses").sum())
-        self.objects[entity] = found
+    def add_values(self, table: str, found: pl.DataFrame) -> None:
+        """Adds the counts of some of a table's values."""
+        self.values[table] = sum_values([self.values[table], found]) if table in self.values else found
 
-    def _add_side(self, rows: pl.DataFrame, features: Features, place: str) -> None:
-        for column, feature in features.features.items():
-            self._add_values(feature.table, value_counts(rows, f"feature/{column}", pl.lit(1)))
-        for column in features.dense:
-            self.moments[place][column] = self.moments[place][column].add(rows[f"dense/{column}"])
 
-    def _add_values(self, table: str, found: pl.DataFrame) -> None:
-        if table in self.values:
-            found = pl.concat([self.values[table], found]).group_by("value").agg(pl.col("count").sum())
-        self.values[table] = found
+def count_shard(rows: Mapping[str, pl.DataFrame], schema: Schema) -> tuple[dict[str, pl.DataFrame], Counts]:
+    """Drops the duplicates among the rows of a shard, and counts the rest.
+
+    Args:
+        rows: label of a file -> its clean rows whose users are in the shard, in any order. All rows of a user.
+        schema: the schema.
+
+    Returns:
+        Label -> the rows that are kept, in the order of the log; and their counts.
+    """
+    counts, kept, counted = Counts(), {}, _counted(schema)
+    for label, found in rows.items():
+        kind, _, name = label.partition("/")
+        if kind == BEHAVIORS:
+            found, dropped = keep_first(found, ["user", "id", "action", "timestamp"], label, DUPLICATE)
+            objects = found.group_by("id").agg(count=counted.sum(), uses=counted.sum())
+            counts.add_objects(schema.groups[name].entity, _as_integers(objects))
+        elif kind == IMPRESSIONS:
+            key = ["user", "request", "id"]
+            found = found.with_columns(pl.col("label").max().over(key))
+            found, dropped = keep_first(found, key, label, REPEATED_CANDIDATE)
+            objects = found.group_by("id").agg(count=pl.lit(0), uses=counted.sum())
+            counts.add_objects(schema.groups[schema.tasks[name].group].entity, _as_integers(objects))
+            _add_side(counts, found.filter(counted), schema.tasks[name].context, name)
+        else:
+            found, dropped = keep_first(found, ["user"], label, REPEATED_ID)
+            _add_side(counts, found, catalog_profile(schema), USER)
+        kept[label] = found
+        counts.dropped.extend(dropped)
+    active = [found["user"].unique() for label, found in kept.items() if label != USERS]
+    if USER_ID in schema.user.features and active:
+        users = pl.DataFrame({"value": pl.concat(active).unique()})
+        counts.add_values(schema.user.features[USER_ID].table, users.with_columns(count=pl.lit(1, pl.Int64)))
+    return kept, counts
+
+
+def sum_objects(counts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Adds counts of objects up: `id` (each once), `count`, `uses`."""
+    return pl.concat(counts).group_by("id").agg(pl.col("count", "uses").sum())
+
+
+def sum_values(counts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Adds counts of values up: `value` (each once), `count`."""
+    return pl.concat(counts).group_by("value").agg(pl.col("count").sum())
 
 
 def table_counts(
@@ -128,10 +140,28 @@ def value_counts(rows: pl.DataFrame, column: str, weight: pl.Expr) -> pl.DataFra
     return flat.group_by("value").agg(pl.col("count").sum())
 
 
-def keep_first(rows: pl.DataFrame, key: list[str], reason: str, report: FileReport) -> pl.DataFrame:
-    """Keeps, of the rows that agree in `key`, the first in the log; the others go into the report."""
+def keep_first(rows: pl.DataFrame, key: list[str], label: str, reason: str) -> tuple[pl.DataFrame, list[Dropped]]:
+    """Keeps, of the rows that agree in `key`, the first in the log; says which others were dropped, if any."""
     kept = rows.sort("row").unique(key, keep="first", maintain_order=True)
-    if len(kept) < len(rows):
-        dropped = rows.join(kept.select("row"), on="row", how="anti")
-        report.drop(reason, len(dropped), int(dropped["row"].min()))  # type: ignore[arg-type]
-    return kept
+    if len(kept) == len(rows):
+        return kept, []
+    dropped = rows.join(kept.select("row"), on="row", how="anti")["row"]
+    return kept, [Dropped(label, reason, len(dropped), int(dropped.min()))]  # type: ignore[arg-type]
+
+
+def _counted(schema: Schema) -> pl.Expr:
+    if schema.split.kind is SplitKind.BY_TIME:
+        return pl.col("timestamp") < schema.split.validation_from
+    return pl.col("timestamp").is_not_null()
+
+
+def _as_integers(objects: pl.DataFrame) -> pl.DataFrame:
+    return objects.with_columns(pl.col("count", "uses").cast(pl.Int64))
+
+
+def _add_side(counts: Counts, rows: pl.DataFrame, features: Features, place: str) -> None:
+    for column, feature in features.features.items():
+        counts.add_values(feature.table, value_counts(rows, f"feature/{column}", pl.lit(1)))
+    for column in features.dense:
+        moments = counts.moments[place]
+        moments[column] = moments[column].add(Moments.of(rows[f"dense/{column}"]))

@@ -42,6 +42,8 @@ USER = "user"
 """Name of the catalog that holds what is known of the users."""
 USER_ID = "user_id"
 """The feature of users that is who they are: nothing that a catalog has to say."""
+USERS = f"{CATALOG}/{USER}"
+"""Label of its file."""
 _ENDINGS = (".parquet", ".csv", ".csv.gz")
 
 
@@ -159,11 +161,13 @@ def open_log(file: LogFile, columns: Mapping[str, str], staging: Path) -> pl.Laz
 
 @contextmanager
 def as_error(path: Path) -> Iterator[None]:
-    """Turns what polars has to say about a file into a ValueError that names it."""
+    """Turns what polars has to say about a file into a ValueError that names it; of the disk, into an OSError."""
     try:
         yield
     except pl.exceptions.PolarsError as error:
         reason = str(error).split("\n", 1)[0].rstrip(".")
+        if "IO error" in reason:
+            raise OSError(f"While {path} was read: {reason}. Is there room on the disk?") from error
         raise ValueError(f"{path} cannot be read: {reason}.") from error
 
 

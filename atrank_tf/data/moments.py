@@ -22,20 +22,25 @@ class Moments:
     mean: float = 0.0
     squares: float = 0.0
 
-    def add(self, values: pl.Series) -> "Moments":
-        """Returns the moments with more values; nulls are missing."""
-        values = values.drop_nulls()
-        added = len(values)
-        if not added:
-            return self
+    @classmethod
+    def of(cls, values: pl.Series) -> "Moments":
+        """Returns the moments of values; nulls are missing."""
+        values = values.drop_nulls().rechunk()
+        if not len(values):
+            return cls()
         mean = float(values.mean())  # type: ignore[arg-type]
-        squares = float(((values - mean) ** 2).sum())
-        count, distance = self.count + added, mean - self.mean
+        return cls(count=len(values), mean=mean, squares=float(((values - mean) ** 2).sum()))
+
+    def add(self, more: "Moments") -> "Moments":
+        """Returns the moments of these values and of more."""
+        if not more.count:
+            return self
+        count, distance = self.count + more.count, more.mean - self.mean
         # Chan, Golub and LeVeque: sums of squares alone would lose the variance of large values.
         return Moments(
             count=count,
-            mean=self.mean + distance * added / count,
-            squares=self.squares + squares + distance**2 * self.count * added / count,
+            mean=self.mean + distance * more.count / count,
+            squares=self.squares + more.squares + distance**2 * self.count * more.count / count,
         )
 
     @property
@@ -45,8 +50,9 @@ class Moments:
 
 
 def with_moments(dense: Mapping[str, DenseFeature], moments: Mapping[str, Moments]) -> dict[str, DenseFeature]:
-    """Returns numeric features with their measured moments filled in."""
+    """Returns numeric features with their measured moments filled in; nothing is known of columns without."""
+    found = {column: moments.get(column, Moments()) for column in dense}
     return {
-        column: replace(feature, mean=moments[column].mean, variance=moments[column].variance)
+        column: replace(feature, mean=found[column].mean, variance=found[column].variance)
         for column, feature in dense.items()
     }

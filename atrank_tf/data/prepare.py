@@ -1,7 +1,7 @@
-"""Logs -> records on one machine, for logs of any size.
+"""Logs -> records, for logs of any size.
 
-What is held in memory: the catalogs, the vocabularies and one shard of the timelines. The rows stream from the logs to
-temporary Parquet files divided by user, and from there, shard by shard, to the records.
+What is held in memory here: the catalogs and the vocabularies. The rows belong to the engine, which reads them three
+times: to learn what is in the files, to divide them by user, and to write the timelines.
 """
 
 import dataclasses
@@ -9,33 +9,23 @@ import hashlib
 import json
 import shutil
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-import tensorflow as tf
-from tqdm import tqdm
 
 from atrank_tf.data.catalog import Catalog, build_catalog, order_objects
-from atrank_tf.data.cleaning import REPEATED_ID, CleanLog, clean_behaviors, clean_catalog, clean_impressions
-from atrank_tf.data.counting import Counts, keep_first, table_counts
-from atrank_tf.data.logs import (
-    BEHAVIORS,
-    CATALOG,
-    IMPRESSIONS,
-    USER,
-    USER_ID,
-    LogFile,
-    LogFiles,
-    catalog_profile,
-    find_logs,
-)
+from atrank_tf.data.cleaning import REPEATED_ID, CleanLog, clean_log, open_raw_log
+from atrank_tf.data.counting import Counts, Dropped, keep_first, table_counts
+from atrank_tf.data.engine import Engine
+from atrank_tf.data.local import LocalEngine
+from atrank_tf.data.logs import BEHAVIORS, CATALOG, USER, USERS, LogFile, LogFiles, find_logs
 from atrank_tf.data.moments import Moments, with_moments
-from atrank_tf.data.records import FORMAT, Records, is_current, replacing, shard_name, write_description
-from atrank_tf.data.shard_timelines import ShardTimelines
+from atrank_tf.data.records import FORMAT, Records, is_current, replacing, write_description, write_manifest
+from atrank_tf.data.report import write_report
 from atrank_tf.data.staging import Staging
-from atrank_tf.data.totals import Totals
 from atrank_tf.data.vocabulary import Vocabulary, build_vocabulary
 from atrank_tf.schema import Entity, Schema, dump_schema
 
@@ -47,10 +37,19 @@ _BYTES_PER_ROW = 12
 """What a behavior or a shown candidate takes in the records, about."""
 
 
-def prepare(logs: str, schema: Schema, records: str, *, shards: int = 0, overwrite: bool = False) -> Records:
+def prepare(
+    logs: str,
+    schema: Schema,
+    records: str,
+    *,
+    shards: int = 0,
+    overwrite: bool = False,
+    engine: Engine | None = None,
+) -> Records:
     """Reads a logs folder and writes a records folder; does nothing if the records are current.
 
-    The records appear whole or not at all, and take the place of older ones only then.
+    The records appear whole or not at all, and take the place of older ones only then. They are the same whatever the
+    engine.
 
     Args:
         logs: the logs folder, as `atrank_tf.data.logs` says.
@@ -58,6 +57,7 @@ def prepare(logs: str, schema: Schema, records: str, *, shards: int = 0, overwri
         records: the records folder.
         shards: number of TFRecord files; 0 means files of at most about 64 MB, and 8 at least.
         overwrite: write the records even if they are current.
+        engine: what reads the rows. Defaults to this machine; see `atrank_tf.data.beam.BeamEngine`.
 
     Raises:
         ValueError: a file is refused (see `atrank_tf.data.logs`), or `records` is some other folder.
@@ -67,23 +67,24 @@ def prepare(logs: str, schema: Schema, records: str, *, shards: int = 0, overwri
         raise ValueError(f"shards must not be negative. Received: shards={shards}.")
     started = time.monotonic()
     files = find_logs(logs, schema)
-    mark = _fingerprint(files, schema, shards)
+    mark = _inputs(files, schema, shards)
     if not overwrite and is_current(records, mark):
         return Records(records)
     with replacing(records) as folder:
-        engine = _Engine(files, schema, folder, shards)
-        engine.run()
+        facts = _Run(files, schema, folder, engine or LocalEngine()).make(shards)
         seconds = round(time.monotonic() - started, 1)
-        engine.describe({"fingerprint": mark, "seconds": seconds, "ignored": list(files.ignored)})
+        write_manifest(folder, {"inputs": mark, "seconds": seconds, "ignored": list(files.ignored), **facts})
+        write_report(str(folder))
     return Records(records)
 
 
 def are_current(logs: str, schema: Schema, records: str, *, shards: int = 0) -> bool:
     """Returns whether `prepare` with these arguments would have nothing to do."""
-    return is_current(records, _fingerprint(find_logs(logs, schema), schema, shards))
+    return is_current(records, _inputs(find_logs(logs, schema), schema, shards))
 
 
-def _fingerprint(files: LogFiles, schema: Schema, shards: int) -> str:
+def _inputs(files: LogFiles, schema: Schema, shards: int) -> str:
+    """Returns a mark of what prepare would read, found without reading it: good on this machine only."""
     facts: list[Any] = [FORMAT, shards, dump_schema(schema)]
     for label, file in files.used.items():
         state = file.path.stat()
@@ -91,116 +92,61 @@ def _fingerprint(files: LogFiles, schema: Schema, shards: int) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-class _Engine:
-    """One run: cleans, stages, counts, looks up and writes."""
+class _Run:
+    """One run: the steps, and what is known so far."""
 
-    def __init__(self, files: LogFiles, schema: Schema, folder: Path, shards: int) -> None:
-        self._files, self._schema, self._folder, self._shards = files.used, schema, folder, shards
+    def __init__(self, files: LogFiles, schema: Schema, folder: Path, engine: Engine) -> None:
+        self._files, self._schema, self._folder, self._engine = files.used, schema, folder, engine
         self._work = folder / "staging"
-        self._clean: dict[str, CleanLog] = {}
-        self._counts = Counts(schema.split)
-        self._catalogs: dict[str, Catalog] = {}
-        self._vocabularies: dict[str, Vocabulary] = {}
-        self._totals: dict[str, Any] = {}
+        self._logs: dict[str, CleanLog] = {}
 
-    def run(self) -> None:
-        for label, file in tqdm(self._files.items(), "cleaning", unit="file", disable=None):
-            self._clean[label] = self._cleaned(file)
-        staging = self._staged()
-        self._count(staging)
-        self._look_up()
-        self._write(staging)
+    def make(self, shards: int) -> dict[str, Any]:
+        """Writes everything but the manifest, and returns what that will say."""
+        raw = {label: open_raw_log(file, self._schema, self._work / "logs") for label, file in self._files.items()}
+        facts = self._engine.facts(raw, self._work)
+        self._logs = {label: clean_log(log, facts[label]) for label, log in raw.items()}
+        by_user = {label: log for label, log in self._logs.items() if log.raw.file.kind != CATALOG}
+        staging = Staging(self._work / "shards", shards or _number_of_shards(list(by_user.values())))
+        if USERS in self._logs and USER not in self._schema.entities:
+            by_user[USERS] = self._logs[USERS]
+        counts = self._engine.count(by_user, staging, self._schema, self._work)
+        self._report(counts.dropped)
+        schema = self._look_up(counts)
+        totals = self._engine.write(staging, self._folder, schema, self._work)
         shutil.rmtree(self._work)
+        return {"shards": staging.shards, **totals.as_dict(), "files": self._reports()}
 
-    def describe(self, facts: dict[str, Any]) -> None:
-        reports = {}
-        for label, clean in self._clean.items():
-            report = dataclasses.asdict(clean.report)
-            report["dropped"] = {
-                reason: {"rows": rows, "first_row": first} for reason, (rows, first) in report["dropped"].items()
-            }
-            reports[label] = report
-        values = {name: vocabulary.values.to_numpy().astype("U") for name, vocabulary in self._vocabularies.items()}
-        manifest = {**facts, "shards": self._shards, **self._totals, "files": reports}
-        write_description(self._folder, self._schema, self._catalogs, values, manifest)
-
-    def _cleaned(self, file: LogFile) -> CleanLog:
-        schema, copies = self._schema, self._work / "logs"
-        if file.kind == BEHAVIORS:
-            group = schema.groups[file.name]
-            return clean_behaviors(file, group, schema.entities[group.entity], copies)
-        if file.kind == IMPRESSIONS:
-            task = schema.tasks[file.name]
-            return clean_impressions(file, task, schema.entities[schema.groups[task.group].entity], copies)
-        if file.label == _USERS and file.name not in schema.entities:
-            return clean_catalog(file, catalog_profile(schema), USER_ID, copies)
-        entity = schema.entities[file.name]
-        return clean_catalog(file, entity, entity.id.column, copies)
-
-    def _staged(self) -> Staging:
-        by_user = {label: clean.frame for label, clean in self._clean.items() if clean.file.kind != CATALOG}
-        if not self._shards:
-            rows = sum(self._clean[label].report.kept for label in by_user)
-            users = max(_distinct_users(frame) for frame in by_user.values())
-            self._shards = max(-(-rows * _BYTES_PER_ROW // SHARD_BYTES), min(users, FEWEST_SHARDS))
-        if _USERS in self._clean and USER not in self._schema.entities:
-            by_user[_USERS] = self._clean[_USERS].frame.rename({"id": "user"})
-        staging = Staging(self._work / "shards", self._shards)
-        for label, frame in tqdm(by_user.items(), "dividing by user", unit="file", disable=None):
-            staging.write(label, frame)
-        return staging
-
-    def _count(self, staging: Staging) -> None:
-        schema = self._schema
-        for shard in tqdm(range(self._shards), "counting", unit="shard", disable=None):
-            for label, clean in self._clean.items():
-                name = clean.file.name
-                if clean.file.kind == BEHAVIORS:
-                    self._counts.behaviors(staging, label, shard, schema.groups[name].entity, clean.report)
-                elif clean.file.kind == IMPRESSIONS:
-                    task = schema.tasks[name]
-                    entity = schema.groups[task.group].entity
-                    self._counts.impressions(staging, label, shard, entity, task.context, name, clean.report)
-                elif label == _USERS and name not in schema.entities:
-                    self._counts.profiles(staging, label, shard, catalog_profile(schema), clean.report)
-            if USER_ID in schema.user.features:
-                sources = [label for label, clean in self._clean.items() if clean.file.kind != CATALOG]
-                self._counts.users(staging, sources, shard, schema.user.features[USER_ID].table)
-
-    def _look_up(self) -> None:
-        """Builds vocabularies and catalogs, and fills the sizes into the schema."""
+    def _look_up(self, counts: Counts) -> Schema:
+        """Writes vocabularies and catalogs, and returns the schema with its sizes."""
         schema = self._schema
         known: dict[str, tuple[Entity, pl.DataFrame, pl.DataFrame | None]] = {}
         for name, entity in schema.entities.items():
-            clean = self._clean.get(f"{CATALOG}/{name}")
-            sides = None
-            if clean:
-                sides = keep_first(clean.frame.collect(engine="streaming"), ["id"], REPEATED_ID, clean.report)
-            known[name] = (entity, self._counts.of_objects(name, sides), sides)
-        for name, table in schema.tables.items():
-            self._vocabularies[name] = build_vocabulary(table_counts(name, known, self._counts), table.min_count)
-        entities = {}
+            label, sides = f"{CATALOG}/{name}", None
+            if label in self._logs:
+                found = self._logs[label].frame.collect(engine="streaming")
+                sides, dropped = keep_first(found, ["id"], label, REPEATED_ID)
+                self._report(dropped)
+            known[name] = (entity, counts.of_objects(name, sides), sides)
+        vocabularies = {
+            name: build_vocabulary(table_counts(name, known, counts), table.min_count)
+            for name, table in schema.tables.items()
+        }
+        entities: dict[str, Entity] = {}
+        catalogs: dict[str, Catalog] = {}
         for name, (entity, objects, sides) in known.items():
-            integers = all(clean.integer_ids for clean in self._clean.values() if self._entity_of(clean.file) == name)
+            integers = all(log.integer_ids for log in self._logs.values() if self._entity_of(log.raw.file) == name)
             ordered = order_objects(objects, integers=integers)
-            self._catalogs[name] = build_catalog(ordered, sides, entity, self._vocabularies, integers=integers)
-            moments = {c: Moments() if sides is None else Moments().add(sides[f"dense/{c}"]) for c in entity.dense}
+            catalogs[name] = build_catalog(ordered, sides, entity, vocabularies, integers=integers)
             entities[name] = replace(
                 entity,
                 id=replace(entity.id, dtype="int64" if integers else "string"),
-                rows=len(self._catalogs[name]),
-                dense=with_moments(entity.dense, moments),
+                rows=len(catalogs[name]),
+                dense=with_moments(entity.dense, {} if sides is None else _moments(entity, sides)),
             )
-        user = replace(schema.user, dense=with_moments(schema.user.dense, self._counts.moments["user"]))
-        tasks = {
-            name: replace(
-                task,
-                context=replace(task.context, dense=with_moments(task.context.dense, self._counts.moments[name])),
-            )
-            for name, task in schema.tasks.items()
-        }
-        tables = {name: replace(table, rows=len(self._vocabularies[name])) for name, table in schema.tables.items()}
-        self._schema = replace(schema, tables=tables, entities=entities, user=user, tasks=tasks)
+        schema = _with_sizes(schema, entities, vocabularies, counts)
+        values = {name: vocabulary.values.to_numpy().astype("U") for name, vocabulary in vocabularies.items()}
+        write_description(self._folder, schema, catalogs, values)
+        return schema
 
     def _entity_of(self, file: LogFile) -> str:
         if file.kind == CATALOG:
@@ -208,23 +154,49 @@ class _Engine:
         group = file.name if file.kind == BEHAVIORS else self._schema.tasks[file.name].group
         return self._schema.groups[group].entity
 
-    def _write(self, staging: Staging) -> None:
-        objects = {name: Vocabulary(pl.Series(catalog.ids)) for name, catalog in self._catalogs.items()}
-        totals = Totals(self._schema, self._catalogs)
-        progress = tqdm(desc="writing", unit="user", disable=None)
-        for shard in range(self._shards):
-            timelines = ShardTimelines(staging, shard, self._schema, objects, self._vocabularies)
-            with tf.io.TFRecordWriter(str(self._folder / shard_name(shard, self._shards))) as writer:
-                for example in timelines:
-                    writer.write(example.SerializeToString(deterministic=True))
-                    progress.update()
-            totals.add(timelines)
-        progress.close()
-        self._totals = totals.as_dict()
+    def _report(self, dropped: Iterable[Dropped]) -> None:
+        for label, reason, rows, first_row in dropped:
+            self._logs[label].report.drop(reason, rows, first_row)
+
+    def _reports(self) -> dict[str, Any]:
+        reports = {}
+        for label, log in self._logs.items():
+            report = dataclasses.asdict(log.report)
+            report["dropped"] = {
+                reason: {"rows": rows, "first_row": first} for reason, (rows, first) in report["dropped"].items()
+            }
+            reports[label] = report
+        return reports
 
 
-_USERS = f"{CATALOG}/{USER}"
+def _number_of_shards(logs: list[CleanLog]) -> int:
+    """Returns how many shards hold these files: enough for their rows, not more than users where these are few."""
+    by_size = -(-sum(log.report.kept for log in logs) * _BYTES_PER_ROW // SHARD_BYTES)
+    if by_size >= FEWEST_SHARDS:
+        return by_size
+    most = 0
+    for log in logs:
+        users: set[str] = set()
+        for batch in log.frame.select("user").collect_batches():
+            users.update(batch["user"].unique().head(FEWEST_SHARDS))
+            most = max(most, len(users))
+            if most >= FEWEST_SHARDS:
+                return FEWEST_SHARDS
+    return max(by_size, most)
 
 
-def _distinct_users(frame: pl.LazyFrame) -> int:
-    return int(frame.select(pl.col("user").approx_n_unique()).collect(engine="streaming").item())
+def _moments(entity: Entity, sides: pl.DataFrame) -> dict[str, Moments]:
+    return {column: Moments().add(Moments.of(sides[f"dense/{column}"])) for column in entity.dense}
+
+
+def _with_sizes(
+    schema: Schema, entities: dict[str, Entity], vocabularies: dict[str, Vocabulary], counts: Counts
+) -> Schema:
+    """Returns the schema with everything that was measured."""
+    tasks = {}
+    for name, task in schema.tasks.items():
+        dense = with_moments(task.context.dense, counts.moments[name])
+        tasks[name] = replace(task, context=replace(task.context, dense=dense))
+    tables = {name: replace(table, rows=len(vocabularies[name])) for name, table in schema.tables.items()}
+    user = replace(schema.user, dense=with_moments(schema.user.dense, counts.moments[USER]))
+    return replace(schema, tables=tables, entities=entities, user=user, tasks=tasks)

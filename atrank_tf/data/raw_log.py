@@ -1,16 +1,28 @@
-"""One opened log file: its columns as they came, and the refusals that need a look at the data."""
+"""One opened log file: what is asked about it, which rows are refused or dropped, and what the others become."""
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
 
-from atrank_tf.data.column_types import id_text, inspect_ids, is_missing, number, seconds, texts
+from atrank_tf.data.column_types import id_questions, is_missing, number, seconds, text, texts
+from atrank_tf.data.facts import Facts, gather
 from atrank_tf.data.logs import LogFile, as_error, open_log
-from atrank_tf.schema import Features
+from atrank_tf.schema import FIRST_ROW, Features
 
+UNKNOWN_ACTION = "unknown action"
 LATEST = 4_102_444_800
 """2100-01-01 in Unix seconds."""
+
+
+class _Refusal(NamedTuple):
+    """A file is refused if `question` holds anywhere, unless the question `unless` holds somewhere."""
+
+    question: str
+    column: str
+    expected: str
+    unless: str
 
 
 def side_names(features: Features) -> dict[str, str]:
@@ -21,73 +33,85 @@ def side_names(features: Features) -> dict[str, str]:
 class RawLog:
     """A log file with standard column names and the types of the file.
 
+    The cleaning of a file is declared by the methods from `ids` to `keep`; nothing is read then. `facts` reads the
+    file, or each part of it; `check` says what follows from them, and `clean` gives the rows that are left.
+
     Args:
         file: the file.
         names: name in the frame -> the file's own name.
         staging: folder for copies.
 
     Attributes:
+        file: the file.
         frame: the opened file, lazy.
         types: its columns' types.
-        integer_ids: after `ids("id")`, whether every object id is an integer.
+        rows: number of rows.
+        known_actions: the actions that the schema names, of behaviors.
+        reasons: reason for dropping a row -> where it holds, bool. The first one that holds counts.
 
     Raises:
         ValueError: in every method, and says where: the file is refused.
     """
 
     def __init__(self, file: LogFile, names: Mapping[str, str], staging: Path) -> None:
-        self._file, self._names = file, names
+        self.file, self._names = file, names
         self.frame = open_log(file, names, staging)
         self.types = self.frame.collect_schema()
-        self.integer_ids = False
+        self.rows = int(self.frame.select(pl.len()).collect(engine="streaming").item())
+        self.reasons: dict[str, pl.Expr] = {}
+        self.known_actions: tuple[str, ...] = ()
+        self._questions: dict[str, pl.Expr] = {}
+        self._refusals: list[_Refusal] = []
+        self._ids: list[str] = []
+        self._columns: list[pl.Expr] = []
 
-    def refuse(self, bad: pl.Expr, name: str, expected: str) -> None:
-        """Raises if `bad` holds anywhere; names the first row where it does, and its value."""
-        with as_error(self._file.path):
-            first = self.frame.filter(bad).select("row", name).sort("row").head(1).collect(engine="streaming")
-        if len(first):
-            row, value = first.row(0)
-            raise ValueError(f"Expected {expected} in {self._place(name)}, row {row}. Received: {value!r}.")
-
-    def ids(self, name: str) -> pl.Expr:
-        """Returns a column of ids as text."""
+    def ids(self, name: str) -> None:
+        """A column of ids: kept as text."""
         dtype = self.types[name]
         if dtype.is_nested():
             raise ValueError(f"Expected one id per row in {self._place(name)}. Received: {dtype}.")
-        with as_error(self._file.path):
-            found = inspect_ids(self.frame, name, typed=self._file.typed)
-        if found.fraction_row is not None:
-            self.refuse(pl.col("row") == found.fraction_row, name, "ids that are whole numbers or text")
-        if name == "id":
-            self.integer_ids = found.integers
-        return id_text(name, dtype, found)
+        for question, holds in id_questions(name, dtype, typed=self.file.typed).items():
+            self._questions[f"{name}: {question}"] = holds
+        expected = "ids that are whole numbers or text"
+        self._refusals.append(_Refusal(f"{name}: fraction", name, expected, unless=f"{name}: text"))
+        self._ids.append(name)
 
-    def seconds(self) -> pl.Expr:
-        """Returns the timestamps as whole Unix seconds, null where they cannot be read."""
+    def seconds(self) -> None:
+        """The timestamps: kept as whole Unix seconds, dropped where they cannot be read or are too early."""
         dtype = self.types["timestamp"]
         if not (dtype.is_numeric() or isinstance(dtype, pl.String | pl.Date | pl.Datetime | pl.Null)):
             raise ValueError(f"Expected Unix seconds in {self._place('timestamp')}. Received: {dtype}.")
         found, missing = seconds("timestamp", dtype), is_missing("timestamp", dtype)
-        with as_error(self._file.path):
-            counts = self.frame.select(given=(~missing).sum(), read=found.is_not_null().sum())
-            given, read = counts.collect(engine="streaming").row(0)
-        if given and not read:
-            self.refuse(~missing, "timestamp", "Unix seconds")
+        self._questions |= {"timestamp: given": ~missing, "timestamp: read": found.is_not_null()}
+        self._refusals.append(_Refusal("timestamp: given", "timestamp", "Unix seconds", unless="timestamp: read"))
         self.refuse(found > LATEST, "timestamp", "Unix seconds before the year 2100 (not milliseconds or finer)")
-        return found
-
-    def timestamp_reasons(self) -> dict[str, pl.Expr]:
-        """Returns for which reasons a timestamp is dropped."""
-        dtype = self.types["timestamp"]
-        found = seconds("timestamp", dtype)
-        return {
-            "missing timestamp": is_missing("timestamp", dtype),
+        self.reasons |= {
+            "missing timestamp": missing,
             "timestamp that is no number": found.is_null(),
             "timestamp not after 1970-01-01": found <= 0,
         }
+        self.keep(found.alias("timestamp"))
 
-    def check_sides(self, features: Features) -> None:
-        """Raises if side features hold what their declaration does not allow."""
+    def refuse(self, bad: pl.Expr, name: str, expected: str) -> None:
+        """The file is refused if `bad` holds anywhere."""
+        question = f"{name}: not {expected}"
+        self._questions[question] = bad
+        self._refusals.append(_Refusal(question, name, expected, unless=""))
+
+    def drop_missing(self, name: str, what: str) -> None:
+        """Rows without a value are dropped."""
+        self.reasons[f"missing {what}"] = is_missing(name, self.types[name])
+
+    def actions(self, known: tuple[str, ...]) -> None:
+        """The actions: kept as `FIRST_ROW` + place among the known ones, dropped where they are none of them."""
+        action = text("action", self.types["action"])
+        self.known_actions = known
+        self.reasons[UNKNOWN_ACTION] = ~action.is_in(known)
+        place = action.cast(pl.Enum(known), strict=False).to_physical().cast(pl.Int64)
+        self.keep((place + FIRST_ROW).alias("action"))
+
+    def sides(self, features: Features) -> None:
+        """Side features under the names of `side_names`; refused where they hold what their declaration rules out."""
         for column, feature in features.features.items():
             name = f"feature/{column}"
             if self.types[name].is_nested() and feature.max_values == 1:
@@ -95,20 +119,57 @@ class RawLog:
                     f"Expected one value per row in {self._place(name)}. Received: {self.types[name]}. "
                     "Set max_values above 1 for it in the schema."
                 )
+            self.keep(texts(name, self.types[name], feature.separator, feature.max_values).alias(name))
         for column in features.dense:
             name = f"dense/{column}"
-            self.refuse(number(name, self.types[name]).is_infinite(), name, "a finite number")
+            values = number(name, self.types[name])
+            self.refuse(values.is_infinite(), name, "a finite number")
+            self.keep(values.alias(name))
 
-    def sides(self, features: Features) -> list[pl.Expr]:
-        """Returns the side features under the names of `side_names`."""
-        found = []
-        for column, feature in features.features.items():
-            name = f"feature/{column}"
-            found.append(texts(name, self.types[name], feature.separator, feature.max_values).alias(name))
-        for column in features.dense:
-            name = f"dense/{column}"
-            found.append(number(name, self.types[name]).alias(name))
-        return found
+    def keep(self, column: pl.Expr) -> None:
+        """A column of the clean rows."""
+        self._columns.append(column)
+
+    def facts(self, part: slice | None = None) -> Facts:
+        """Answers what is asked about the file, or about some of its rows: `slice(0, 10)` are the first ten."""
+        reasons = {reason: pl.col("reason") == number for number, reason in enumerate(self.reasons)}
+        with as_error(self.file.path):
+            return gather(self._with_reasons(part), self._questions | reasons)
+
+    def unknown_actions(self, part: slice | None = None) -> pl.DataFrame:
+        """Counts the actions that the schema does not name: `action` and `rows`."""
+        number = list(self.reasons).index(UNKNOWN_ACTION)
+        rows = self._with_reasons(part).filter(pl.col("reason") == number)
+        named = rows.select(action=text("action", self.types["action"]))
+        return named.group_by("action").agg(rows=pl.len()).collect(engine="streaming")
+
+    def check(self, facts: Facts) -> None:
+        """Raises if what is known of the whole file refuses it; names the first row that does, and its value."""
+        for question, name, expected, unless in self._refusals:
+            row = facts[question].first
+            if row is not None and not facts[unless].rows:
+                found = self.frame.filter(pl.col("row") == row).select(name).collect(engine="streaming").item()
+                raise ValueError(f"Expected {expected} in {self._place(name)}, row {row}. Received: {found!r}.")
+
+    def clean(self, facts: Facts, part: slice | None = None) -> pl.LazyFrame:
+        """Returns the rows that are kept, of the file or of some of its rows: `row` (int64), ids, other columns."""
+        ids = []
+        for name in self._ids:
+            as_text = text(name, self.types[name])
+            whole = facts[f"{name}: whole"].rows and not facts[f"{name}: text"].rows
+            ids.append((as_text.str.replace(r"\.0+$", "") if whole else as_text).alias(name))
+        kept = self._with_reasons(part).filter(pl.col("reason").is_null())
+        return kept.select(pl.col("row").cast(pl.Int64), *ids, *self._columns)
+
+    def are_integers(self, name: str, facts: Facts) -> bool:
+        """Returns whether every id of a column is an integer."""
+        return not facts[f"{name}: text"].rows
+
+    def _with_reasons(self, part: slice | None) -> pl.LazyFrame:
+        numbered = enumerate(self.reasons.values())
+        reason = pl.coalesce(*(pl.when(holds).then(pl.lit(number, pl.UInt8)) for number, holds in numbered))
+        frame = self.frame if part is None else self.frame.slice(part.start, part.stop - part.start)
+        return frame.with_columns(reason=reason)
 
     def _place(self, name: str) -> str:
-        return f'column "{self._names[name]}" of {self._file.path}'
+        return f'column "{self._names[name]}" of {self.file.path}'

@@ -1,9 +1,10 @@
 """The records folder: what prepare writes, and everything after it reads.
 
 schema.toml                             the schema with its sizes filled in
-manifest.json                           format, counts, the fingerprint of the inputs
+manifest.json                           format, counts, checksums and fingerprints
 catalog/<entity>.npz                    `Catalog`
 vocabulary/<table>.npz                  `values`: unicode [rows - 2]
+report.json, report.html                how good the data is, as `atrank_tf.data.report` measures it
 timelines-00000-of-000NN.tfrecord       one `tf.train.Example` per user, as `atrank_tf.data.timelines` says
 """
 
@@ -21,6 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from atrank_tf.data.catalog import Catalog
+from atrank_tf.data.checksums import checksums, fingerprint
 from atrank_tf.schema import Schema, dump_schema, load_schema, select_groups
 
 FORMAT = 1
@@ -38,7 +40,7 @@ class Records:
     Attributes:
         path: the folder.
         schema: the schema, prepared.
-        manifest: what was read and dropped, and `fingerprint`.
+        manifest: what was read and dropped, and the `fingerprint` of what is in the folder.
         catalogs: entity -> `Catalog`.
         vocabularies: table -> unicode [rows - 2], the values of the rows from 2 on.
         files: paths of the TFRecord files, sorted.
@@ -66,15 +68,11 @@ class Records:
             raise ValueError(f"Expected a prepared schema in {path}/{_SCHEMA}. Some sizes are missing. {_MAKE}")
         self.catalogs = {}
         for name, entity in self.schema.entities.items():
-            self.catalogs[name] = Catalog.load(_complete(path, f"catalog/{name}.npz"))
+            self.catalogs[name] = read_catalog(path, name)
             found = len(self.catalogs[name])
             if found != entity.rows:
                 raise ValueError(f"Expected {entity.rows} rows in {path}/catalog/{name}.npz. Found {found}. {_MAKE}")
-        self.vocabularies = {}
-        for name in self.schema.tables:
-            file_path = _complete(path, f"vocabulary/{name}.npz")
-            with tf.io.gfile.GFile(file_path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-                self.vocabularies[name] = arrays["values"]
+        self.vocabularies = {name: read_vocabulary(path, name) for name in self.schema.tables}
         self.files = sorted(tf.io.gfile.glob(f"{path}/*.tfrecord*"))
         if len(self.files) != self.manifest["shards"]:
             raise ValueError(
@@ -140,22 +138,38 @@ def read_manifest(path: str) -> dict[str, Any]:
     return manifest
 
 
-def is_current(path: str, fingerprint: str) -> bool:
-    """Returns whether a folder holds complete records of inputs with this fingerprint."""
+def read_catalog(path: str, entity: str) -> Catalog:
+    """Reads a catalog of a records folder.
+
+    Raises:
+        ValueError: it is not there.
+    """
+    return Catalog.load(_complete(path, f"catalog/{entity}.npz"))
+
+
+def read_vocabulary(path: str, table: str) -> np.ndarray:
+    """Reads a vocabulary of a records folder: unicode [rows - 2].
+
+    Raises:
+        ValueError: it is not there.
+    """
+    file_path = _complete(path, f"vocabulary/{table}.npz")
+    with tf.io.gfile.GFile(file_path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+        return arrays["values"]
+
+
+def is_current(path: str, inputs: str) -> bool:
+    """Returns whether a folder holds complete records of these inputs."""
     try:
-        return bool(read_manifest(path)["fingerprint"] == fingerprint)
+        return bool(read_manifest(path)["inputs"] == inputs)
     except (FileNotFoundError, ValueError, KeyError):
         return False
 
 
 def write_description(
-    folder: Path,
-    schema: Schema,
-    catalogs: Mapping[str, Catalog],
-    vocabularies: Mapping[str, np.ndarray],
-    manifest: Mapping[str, Any],
+    folder: Path, schema: Schema, catalogs: Mapping[str, Catalog], vocabularies: Mapping[str, np.ndarray]
 ) -> None:
-    """Writes everything but the timelines into a folder; the manifest last."""
+    """Writes everything into a folder but the timelines and the manifest."""
     (folder / "catalog").mkdir()
     for name, catalog in catalogs.items():
         catalog.save(str(folder / "catalog" / f"{name}.npz"))
@@ -163,7 +177,12 @@ def write_description(
     for name, values in vocabularies.items():
         np.savez_compressed(folder / "vocabulary" / f"{name}.npz", values=values)
     (folder / _SCHEMA).write_text(dump_schema(schema), encoding="utf-8")
-    content = {"format": FORMAT, **manifest}
+
+
+def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Writes the manifest, which makes a folder with everything else in it complete."""
+    sums = checksums(folder)
+    content = {"format": FORMAT, "fingerprint": fingerprint(sums), **manifest, "checksums": sums}
     (folder / _MANIFEST).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

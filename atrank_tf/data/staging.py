@@ -1,14 +1,42 @@
 """Temporary storage between the logs and the records: rows, divided by user, so that one part fits in memory."""
 
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import polars as pl
 
 
-def shard_of(user_id: str, shards: int) -> int:
-    """Returns the shard of a user: the same on every machine and in every release."""
-    return zlib.crc32(user_id.encode()) % shards
+def shard_of(value: str, shards: int) -> int:
+    """Returns the shard of a user, or of any text: the same on every machine and in every release."""
+    return zlib.crc32(value.encode()) % shards
+
+
+def shard_column(column: str, shards: int) -> pl.Expr:
+    """Returns `shard`, int32: the shard of each value of a text column."""
+
+    def hashed(values: pl.Series) -> pl.Series:
+        # A log holds a user many times; hashing is Python, so do it once per user of a batch.
+        if values.is_empty():  # Polars would take the replaced values' type from them.
+            return pl.Series(dtype=pl.Int32)
+        distinct = values.unique()
+        numbers = pl.Series([shard_of(value, shards) for value in distinct], dtype=pl.Int32)
+        return values.replace_strict(distinct, numbers, return_dtype=pl.Int32)
+
+    return pl.col(column).map_batches(hashed, return_dtype=pl.Int32, is_elementwise=True).alias("shard")
+
+
+@contextmanager
+def aside(path: Path) -> Iterator[Path]:
+    """Gives a file to write beside `path`; it takes that place when the block ends, however many write it at a time."""
+    partial = path.with_name(f"{path.name}.{uuid4().hex}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 class Staging:
@@ -24,17 +52,10 @@ class Staging:
 
     def write(self, source: str, frame: pl.LazyFrame) -> None:
         """Divides a frame that has a text column `user`; the frame is streamed, never held whole."""
-        shards = self.shards
-
-        def hashed(users: pl.Series) -> pl.Series:
-            # A log holds a user many times; hashing is Python, so do it once per user of a batch.
-            distinct = users.unique()
-            numbers = pl.Series([shard_of(user, shards) for user in distinct], dtype=pl.Int32)
-            return users.replace_strict(distinct, numbers, return_dtype=pl.Int32)
-
-        shard = pl.col("user").map_batches(hashed, return_dtype=pl.Int32, is_elementwise=True)
         parts = pl.PartitionBy(self.folder / source, key="shard", include_key=False)
-        frame.with_columns(shard=shard).sink_parquet(parts, compression="lz4", mkdir=True, maintain_order=False)
+        frame.with_columns(shard_column("user", self.shards)).sink_parquet(
+            parts, compression="lz4", mkdir=True, maintain_order=False
+        )
 
     def read(self, source: str, shard: int) -> pl.DataFrame | None:
         """Returns the rows of one shard in no particular order, or None if there are none."""
@@ -42,8 +63,12 @@ class Staging:
         return pl.concat([pl.read_parquet(file, glob=False) for file in files]) if files else None
 
     def replace(self, source: str, shard: int, frame: pl.DataFrame) -> None:
-        """Puts other rows in place of those of one shard."""
+        """Puts other rows in place of those of one shard, if there are any."""
         folder = self.folder / source / f"shard={shard}"
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "0.parquet"
+        with aside(path) as partial:
+            frame.write_parquet(partial, compression="lz4")
         for file in folder.glob("*.parquet"):
-            file.unlink()
-        frame.write_parquet(folder / "0.parquet", compression="lz4")
+            if file != path:
+                file.unlink()

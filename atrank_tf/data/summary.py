@@ -1,6 +1,7 @@
 """What prepare read, kept and dropped, for a person to read."""
 
 from atrank_tf.data.records import Records
+from atrank_tf.data.report import load_report
 
 
 def summary(records: Records) -> str:
@@ -28,4 +29,8 @@ def summary(records: Records) -> str:
         )
     lines += [f"entity {name}: {entity.rows:,} rows" for name, entity in schema.entities.items()]
     lines.append("tables: " + ", ".join(f"{name} {table.rows:,} rows" for name, table in schema.tables.items()))
+    checks = load_report(records.path)["checks"]
+    lines.append(
+        f"report: {records.path}/report.html, {sum(c['look'] for c in checks)} of {len(checks)} checks to look at"
+    )
     return "\n".join(lines) + "\n"

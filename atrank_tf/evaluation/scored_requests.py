@@ -63,6 +63,15 @@ class ScoredRequests:
             mask=np.concatenate([part.mask for part in wide]),
         )
 
+    def in_order(self) -> "ScoredRequests":
+        """The same requests in an order that does not depend on how they were batched: by user, then by which
+        candidates are real and which of them positive."""
+        real = self.mask.astype(np.int8)
+        columns = np.concatenate([real, real * (self.labels > 0)], axis=1)
+        users = np.unique(self.users, return_inverse=True)[1]
+        order = np.lexsort((*columns.T[::-1], users))
+        return ScoredRequests(*(getattr(self, field.name)[order] for field in dataclasses.fields(self)))
+
     def padded_to(self, width: int) -> "ScoredRequests":
         """The same requests with masked candidates added on the right, up to `width` of them in all.
 

@@ -53,7 +53,8 @@ def paired_difference(
 
     Args:
       a: scores of the first model.
-      b: scores of the second model, on the same requests in the same order. More padding than in `a` is no difference.
+      b: scores of the second model, on the same requests. In another order (models that read other groups batch them
+        differently), or with more padding than in `a`, they are the same.
       metric: a name in `metrics.METRICS`.
       samples: number of resamples, at least 100.
       seed: of the resampling. The same seed gives the same numbers.
@@ -102,12 +103,14 @@ def _same_requests(a: ScoredRequests, b: ScoredRequests) -> tuple[ScoredRequests
     """Both padded to one width, or an error that names where they first differ."""
     if len(a.users) != len(b.users):
         raise ValueError(f"a and b must hold the same requests. Received: {len(a.users)} and {len(b.users)} requests.")
+    if a.users.tolist() != b.users.tolist():
+        a, b = a.in_order(), b.in_order()
     # As objects, so that 1 and "1" are compared and found different instead of failing inside NumPy.
     other = np.flatnonzero(a.users.astype(object) != b.users.astype(object))
     if other.size:
         request = int(other[0])
         raise ValueError(
-            "a and b must hold the same requests in the same order. "
+            "a and b must hold the same requests. "
             f"Received: users differ at {other.size} requests, the first is request {request}: "
             f"{a.users.tolist()[request]!r} and {b.users.tolist()[request]!r}."
         )

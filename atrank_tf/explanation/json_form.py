@@ -24,7 +24,7 @@ def explanation_to_json(explanation: Explanation, occlusion: Occlusion, groups: 
     | `behaviors` | `group`, `action`, `timestamp`, `thing`; T in time order |
     | `candidates` | `thing`, `chosen` (true, false or null), `score`, `parts`, `agreement` (number or null); N |
     | `self_attention`, `target_attention` | packed [blocks, K, T, T] and [K, N, T] |
-    | `without` | `behaviors` packed [N, T]; `groups`: name -> [N]; `spaces`: attention -> [K][N] |
+    | `without` | `behaviors` packed [N, T]; `groups`: name -> [N]; `spaces`: attention -> `[K][N]` |
 
     A packed array is `{"shape", "type", "data"}`: little-endian base64; of type "uint16" it is a share of 65,535.
 

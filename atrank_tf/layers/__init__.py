@@ -14,7 +14,7 @@ from atrank_tf.layers.feed_forward import FeedForward
 from atrank_tf.layers.fm_ranking import FMRanking
 from atrank_tf.layers.group_projection import GroupProjection
 from atrank_tf.layers.last_state import LastState
-from atrank_tf.layers.masks import masked_softmax
+from atrank_tf.layers.masks import hidden
 from atrank_tf.layers.max_pooling import MaxPooling
 from atrank_tf.layers.mean_pooling import MeanPooling
 from atrank_tf.layers.pnn_ranking import PNNRanking
@@ -62,6 +62,6 @@ __all__ = [
     "TimeOrder",
     "WideRanking",
     "WindowConvolution",
-    "masked_softmax",
+    "hidden",
     "take",
 ]

@@ -3,11 +3,12 @@
 from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from atrank_tf.layers.dropout import Dropout
 from atrank_tf.layers.linear import linear
-from atrank_tf.layers.masks import masked_softmax
+from atrank_tf.layers.masks import hidden
 from atrank_tf.layers.take import take
 
 
@@ -124,19 +125,26 @@ class SpaceAttention(keras.layers.Layer):
         queries = self._spaces(take(queries, places))  # [B, K, Q, d]
         keys, values = self._spaces(keys), self._spaces(values)  # [B, K, T, d]
         scores = ops.matmul(queries, ops.transpose(keys, (0, 1, 3, 2)))  # [B, K, Q, T]
-        weights = self._weights(scores, memory_mask if len(memory_mask.shape) == 3 else memory_mask[:, None], bias)
+        mask = memory_mask if len(memory_mask.shape) == 3 else memory_mask[:, None]
+        weights = self._weights(scores, mask, bias)
         read = ops.matmul(self.drop(weights, training=training), values)  # [B, K, Q, d]
         read = ops.transpose(read, (0, 2, 1, 3))
         out = ops.reshape(read, (*ops.shape(read)[:2], query.shape[-1]))  # [B, Q, D]
-        return (out, weights) if return_weights else out
+        sees = ops.cast(ops.any(mask, axis=-1), out.dtype)[:, :, None]  # [B, R, 1]
+        if not return_weights:
+            return _by_view(out, sees, 1)
+        return _by_view(out, sees, 1), _by_view(weights, sees[:, None], 2)
 
     def _weights(self, scores: Any, mask: Any, bias: Any) -> Any:
         """Softmax of scores [B, K, Q, T] under a mask [B, R, T] and a bias [B, K, R, T]."""
+        added = hidden(mask, scores.dtype)[:, None]  # [B, 1, R, T]
+        if bias is not None:
+            added = added + bias
+        if mask.shape[1] == 1:
+            return tf.nn.softmax(scores + added)  # Keras' warns where T = 1.
         shape = ops.shape(scores)
         views = ops.reshape(scores, (*shape[:2], ops.shape(mask)[1], -1, shape[-1]))  # [B, K, R, Q / R, T]
-        if bias is not None:
-            views = views + bias[:, :, :, None]
-        return ops.reshape(masked_softmax(views, mask[:, None, :, None]), shape)
+        return ops.reshape(tf.nn.softmax(views + added[:, :, :, None]), shape)
 
     def _scored_kernel(self) -> Any:
         """P_k W_k of all spaces side by side, [D, D]: cheaper than applying W_k to every query."""
@@ -157,3 +165,12 @@ class SpaceAttention(keras.layers.Layer):
             "activation": keras.activations.serialize(self.activation),
             "dropout": self.dropout,
         }
+
+
+def _by_view(values: Any, factors: Any, axis: int) -> Any:
+    """Multiplies values [..., Q, D], Q at `axis`, by a factor for each view [..., R, 1]."""
+    if factors.shape[axis] == 1:
+        return values * factors
+    shape = ops.shape(values)
+    views = ops.reshape(values, (*shape[:axis], ops.shape(factors)[axis], -1, shape[-1]))
+    return ops.reshape(views * ops.expand_dims(factors, axis + 1), shape)

@@ -1,10 +1,12 @@
 """The layers of a ranker whose behaviors are coded relative to the request, and how they are called."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 from atrank_tf.layers import BehaviorEmbedding, DotRanking, Dropout, GroupProjection, SparseEmbedding, TimeBuckets, take
@@ -14,6 +16,10 @@ from atrank_tf.models.ranker_config import RankerConfig
 from atrank_tf.models.ranking_networks import RANKING_NETWORKS
 from atrank_tf.models.task_experts import TaskExperts
 from atrank_tf.schema import FIRST_ROW, PADDING, Schema
+
+CODES_BYTES = 1 << 30
+"""Largest table of candidates' codes that an export holds."""
+_CODED_AT_ONCE = 1 << 14
 
 
 class Coded(NamedTuple):
@@ -76,6 +82,7 @@ class Network:
         for task in self.tasks if config.task_tables else ():
             rows = schema.tables[schema.entities[self._entity(task)].id.table].rows
             self._task_tables[task] = SparseEmbedding(rows, config.width, "zeros", name=f"task_table_{task}")
+        self._codes: dict[str, Any] = {}
         self._experts = TaskExperts(config, self.tasks)
         self._to_float32 = keras.layers.Activation("linear", dtype="float32", name="logits")
 
@@ -94,6 +101,18 @@ class Network:
     def score(self, task: str, memory: Mapping[str, Any], profile: Any | None, inputs: Mapping[str, Any]) -> Any:
         """Returns the logits of a task's candidates, float32 [B, N]."""
         return self._rank(task, self._candidates(task, inputs[f"{task}_candidates"]), memory, profile, inputs)
+
+    @contextmanager
+    def candidates_coded_ahead(self) -> Iterator[None]:
+        """See `Ranker.candidates_coded_ahead`."""
+        owners = {task: task if task in self._task_tables else self.schema.tasks[task].group for task in self.tasks}
+        sizes = {task: self.schema.entities[self._entity(task)].rows * self.config.width * 4 for task in self.tasks}
+        tables = {owners[task]: self._code_table(task) for task in self.tasks if sizes[task] <= CODES_BYTES}
+        self._codes = {task: tables[owner] for task, owner in owners.items() if owner in tables}
+        try:
+            yield
+        finally:
+            self._codes = {}
 
     def start_at_popularity(self, task: str, positive_counts: np.ndarray) -> None:
         """See `Ranker.start_at_popularity`."""
@@ -119,19 +138,34 @@ class Network:
         return self._buckets(inputs["now"], inputs[f"{group}_timestamp"])
 
     def _candidates(self, task: str, rows: Any) -> Coded:
+        if task in self._codes:
+            return Coded(self._codes[task](rows), self._item_bias(task, rows))
         return self._coded(task, self.objects.objects(self._entity(task), rows), rows)
 
     def _coded(self, task: str, objects: Any, rows: Any) -> Coded:
         """Returns candidates, given the codes of their objects."""
         group = self.schema.tasks[task].group
         code = self._projections[group](self._embeddings[group](objects))
-        ids = self.objects.id_rows(self._entity(task), rows)
         if task in self._task_tables:
-            code = code + self._task_tables[task](ids)
-        code = self._drop(code)
+            code = code + self._task_tables[task](self.objects.id_rows(self._entity(task), rows))
+        return Coded(self._drop(code), self._item_bias(task, rows))
+
+    def _item_bias(self, task: str, rows: Any) -> Any | None:
         if task not in self._bias:
-            return Coded(code, None)
-        return Coded(code, ops.squeeze(self._bias[task](ids), axis=-1))
+            return None
+        return ops.squeeze(self._bias[task](self.objects.id_rows(self._entity(task), rows)), axis=-1)
+
+    def _code_table(self, task: str) -> SparseEmbedding:
+        """Returns a table of the codes of all objects that may be candidates of a task."""
+        entity = self._entity(task)
+        count = self.schema.entities[entity].rows
+        table = SparseEmbedding(count, self.config.width, "zeros", trainable=False, name=f"codes_{task}")
+        table.build()
+        for start in range(0, count, _CODED_AT_ONCE):
+            rows = ops.arange(start, min(start + _CODED_AT_ONCE, count), dtype="int64")
+            code = self._coded(task, self.objects.objects(entity, rows), rows).code
+            table.embeddings.value.scatter_update(tf.IndexedSlices(ops.cast(code, table.variable_dtype), rows))
+        return table
 
     def _rank(
         self,

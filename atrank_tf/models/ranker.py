@@ -1,6 +1,7 @@
 """What all ranking models share: inputs, object codes, ranking networks, saving. A model adds its encoder."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Self
 
 import keras
@@ -140,6 +141,20 @@ class Ranker(keras.Model):
         inputs = memory | profile_inputs(self.schema) | candidate_inputs(self.schema, task)
         logits = self._network.score(task, memory, self._network.objects.profile(inputs), inputs)
         return keras.Model(inputs, {task: logits}, name=f"scorer_{task}")
+
+    def candidates_coded_ahead(self) -> AbstractContextManager[None]:
+        """Makes what `encoder`, `scorer` and `explainer` return within it read the codes of candidates from tables.
+
+        Such a table holds the codes of all objects, float32 [objects, D], computed once: for an export, whose weights
+        do not change any more. A row replaces lookups of id and side features, pooling and projection. Where it would
+        be larger than 1 GiB, candidates are coded as ever.
+
+        Example:
+            >>> with model.candidates_coded_ahead():
+            ...     scorer = model.scorer("next_purchase")
+        """
+        coding: AbstractContextManager[None] = self._network.candidates_coded_ahead()
+        return coding
 
     def explainer(self, task: str) -> Any:
         """Returns the model of one task with what its scores came from, sharing its weights: one pass gives both.

@@ -23,7 +23,7 @@ from atrank_tf.schema.spec import (
     Ties,
     Time,
 )
-from atrank_tf.schema.toml import dump_schema, load_schema, load_toml, schema_from_dict
+from atrank_tf.schema.toml import dump_schema, dump_toml, load_schema, load_toml, schema_from_dict
 
 __all__ = [
     "FIRST_ROW",
@@ -46,6 +46,7 @@ __all__ = [
     "Ties",
     "Time",
     "dump_schema",
+    "dump_toml",
     "load_schema",
     "load_toml",
     "plain",

@@ -62,17 +62,25 @@ def schema_from_dict(raw: Mapping[str, Any]) -> Schema:
 
 def dump_schema(schema: Schema) -> str:
     """Returns the TOML text of a schema; `load_schema` of that text gives an equal one."""
-    lines: list[str] = []
+    tables: list[str] = []
     for room, entries in plain(schema).items():
         nested = {key: value for key, value in entries.items() if isinstance(value, dict)}
         single = {key: value for key, value in entries.items() if key not in nested}
         if room in ("user", "time", "split"):
             single, nested = entries, {}
         if single:
-            lines += [f"[{room}]", *(f"{_key(key)} = {_value(value)}" for key, value in single.items()), ""]
-        for name, entry in nested.items():
-            lines += [f"[{room}.{_key(name)}]", *(f"{_key(key)} = {_value(value)}" for key, value in entry.items()), ""]
-    return "\n".join(lines)
+            tables.append(_table(room, single))
+        tables += [_table(f"{room}.{_key(name)}", entry) for name, entry in nested.items()]
+    return "\n".join(tables)
+
+
+def dump_toml(tables: Mapping[str, Mapping[str, Any]]) -> str:
+    """Returns the TOML text of tables of plain values: numbers, texts, lists and dicts."""
+    return "\n".join(_table(_key(name), entries) for name, entries in tables.items())
+
+
+def _table(heading: str, entries: Mapping[str, Any]) -> str:
+    return "\n".join([f"[{heading}]", *(f"{_key(key)} = {_value(value)}" for key, value in entries.items()), ""])
 
 
 def _key(name: str) -> str:
@@ -82,8 +90,8 @@ def _key(name: str) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{_key(key)} = {_value(item)}" for key, item in value.items()) + " }"
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return "[" + ", ".join(_value(item) for item in value) + "]"
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
-    return repr(value)
+    return repr(value).lower()  # True is true in TOML.

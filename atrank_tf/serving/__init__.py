@@ -3,7 +3,7 @@
 The HTTP server needs aiohttp (`pip install 'atrank-tf[serving]'`); everything else here does without.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from atrank_tf.serving.client import Client, ClientError
 from atrank_tf.serving.config_files import ModelConfig, read_metrics_path, read_model_config
@@ -22,6 +22,9 @@ from atrank_tf.serving.version_status import VersionStatus
 from atrank_tf.serving.versions import Version, latest_version, publish, versions
 from atrank_tf.serving.warm_loader import load_warm
 from atrank_tf.serving.warmup import WarmupRequest, read_warmup, write_warmup
+
+if TYPE_CHECKING:
+    from atrank_tf.serving.server import make_app, serve
 
 _NEED_AIOHTTP = ("make_app", "serve")
 

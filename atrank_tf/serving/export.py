@@ -45,15 +45,20 @@ def export_savedmodel(model: Ranker, values: RawValues, export_dir: str, *, expl
     Raises:
         ValueError: TensorFlow Serving could not run the result; nothing is published.
         ServingError: a signature fails; nothing is published.
+        OSError: the disk is full, or the folder is read-only; nothing is published.
     """
 
     def write(path: str) -> None:
         signatures = Signatures(model, values, explain=explain)
         # Not `keras.export.ExportArchive`: it traces each function twice, and stores it twice.
         served = tf.Module()
-        served.variables_read = [variable.value for variable in model.variables]
+        read = {id(variable): variable for function in signatures.functions.values() for variable in function.variables}
+        served.variables_read = list(read.values())
         served.tables_read = signatures.resources
-        tf.saved_model.save(served, path, signatures.functions)
+        try:
+            tf.saved_model.save(served, path, signatures.functions)
+        except tf.errors.OpError as error:  # Nothing is run here: it is the disk that failed.
+            raise OSError(f"The SavedModel cannot be written: {error.message}") from error
         problems = lint(path)
         if problems:
             raise ValueError(f"Expected a SavedModel that TensorFlow Serving can run. Found: {'; '.join(problems)}.")

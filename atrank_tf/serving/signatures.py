@@ -43,11 +43,12 @@ class Signatures:
     """
 
     def __init__(self, model: Ranker, values: RawValues, *, explain: bool = False) -> None:
-        self._model = model
         self._schema = model.schema
         self._raw = RawInputs(model.schema, values)
         self._encoder = model.encoder()
-        self._scorers = {task: model.scorer(task) for task in model.tasks}
+        with model.candidates_coded_ahead():
+            self._scorers = {task: model.scorer(task) for task in model.tasks}
+            self._explainers = {task: model.explainer(task) for task in model.tasks if explain}
         self._weights = _fingerprint(model)
         self.resources = self._raw.tables
         self.functions = {"encode_user": _traced(*self._encode_user())}
@@ -58,9 +59,8 @@ class Signatures:
         if isinstance(model, TimelineATRank):
             self.functions["encode_timeline"] = _traced(*self._encode_timeline(model))
             self.functions["append_behaviors"] = _traced(*self._append_behaviors(model))
-        if explain:
-            for task in model.tasks:
-                self.functions[f"explain_{task}"] = _traced(*self._explain(task))
+        for task in self._explainers:
+            self.functions[f"explain_{task}"] = _traced(*self._explain(task))
         for name, kind in OF_FIRST_TASK.items():
             if f"{kind}{model.tasks[0]}" in self.functions:
                 self.functions[name] = self.functions[f"{kind}{model.tasks[0]}"]
@@ -146,7 +146,7 @@ class Signatures:
         return score_candidates, {**moments, **memory, **candidate_signature(self._schema, task)}
 
     def _explain(self, task: str) -> tuple[Function, dict[str, Any]]:
-        explainer, groups = self._model.explainer(task), self._schema.groups
+        explainer, groups = self._explainers[task], self._schema.groups
         asked = [tensor.name for tensor in explainer.inputs]
 
         def explain(raw: Mapping[str, Any]) -> dict[str, Any]:

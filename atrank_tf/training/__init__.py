@@ -1,20 +1,23 @@
 """Training: the experiment file, the loss, what is kept after each epoch, and `fit` itself."""
 
 from atrank_tf.training.callbacks import Backup, BestCheckpoint
+from atrank_tf.training.environment import environment
 from atrank_tf.training.experiment import (
     Experiment,
     Training,
+    dump_experiment,
     experiment_from_dict,
     experiment_to_dict,
     load_experiment,
 )
-from atrank_tf.training.fit import (
+from atrank_tf.training.fit import compile_model, train
+from atrank_tf.training.model_folder import (
     MODEL_FILE,
     VALUES_FILE,
-    compile_model,
     load_model,
     load_trained_experiment,
-    train,
+    load_training,
+    write_metrics,
 )
 from atrank_tf.training.pairwise_crossentropy import PairwiseCrossentropy
 from atrank_tf.training.pointwise_crossentropy import PointwiseCrossentropy
@@ -39,11 +42,15 @@ __all__ = [
     "Training",
     "Workers",
     "compile_model",
+    "dump_experiment",
+    "environment",
     "experiment_from_dict",
     "experiment_to_dict",
     "load_experiment",
     "load_model",
     "load_trained_experiment",
+    "load_training",
     "request_auc_by_task",
     "train",
+    "write_metrics",
 ]

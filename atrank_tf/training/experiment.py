@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from atrank_tf.data import Batching
 from atrank_tf.models import MODELS, RankerConfig
-from atrank_tf.schema import load_toml, plain, read, suggestion
+from atrank_tf.schema import dump_toml, load_toml, plain, read, suggestion
 from atrank_tf.training.pairwise_crossentropy import PairwiseCrossentropy
 from atrank_tf.training.pointwise_crossentropy import PointwiseCrossentropy
 
@@ -108,6 +108,15 @@ def load_experiment(path: str) -> Experiment:
         return experiment_from_dict(raw)
     except ValueError as error:
         raise ValueError(f"{error} (in {path})") from error
+
+
+def dump_experiment(experiment: Experiment) -> str:
+    """Returns the TOML text of an experiment with every key, defaults too: they may be others in another version.
+
+    `load_experiment` of that text gives an equal experiment.
+    """
+    tables = {name: asdict(getattr(experiment, name)) for name in ("model", "batching", "training")}
+    return dump_toml({**tables, "model": {"name": experiment.name, **tables["model"]}})
 
 
 def experiment_from_dict(raw: Mapping[str, Any]) -> Experiment:

@@ -85,14 +85,14 @@ def test_a_catalog_that_nobody_touched_is_refused() -> None:
 
 def test_a_pool_gives_few_different_objects_and_still_none_of_the_users_positives() -> None:
     chunk = _chunk([[(2, 3), (3, 3)], [(4, 3)]])
-    for seed in range(20):
+    for seed in range(8):
         rows = _draw(Negatives(uniform=2, popularity=1), chunk, [0] * 50 + [1] * 50, seed, pool=6)
         assert all(len(set(column)) <= 2 + 1 for column in rows.T)  # Two draws, and padding.
         assert not {2, 3} & set(rows[:50].ravel())
         assert 4 not in rows[50:]
-    pooled = np.concatenate([_draw(Negatives(uniform=1), chunk, [1] * 3, seed, pool=2) for seed in range(2000)])
+    pooled = np.concatenate([_draw(Negatives(uniform=1), chunk, [1] * 3, seed, pool=2) for seed in range(300)])
     share = np.bincount(pooled.ravel(), minlength=ROWS) / pooled.size
-    np.testing.assert_allclose(share[[2, 3, 5, 6]], 0.25, atol=0.05)
+    np.testing.assert_allclose(share[[2, 3, 5, 6]], 0.25, atol=0.07)
 
 
 def test_one_negative_is_drawn_in_a_graph_too() -> None:

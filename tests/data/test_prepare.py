@@ -1,6 +1,7 @@
 """Logs -> records: every number by hand on logs of a few rows, and the laws on larger ones."""
 
 import hashlib
+import re
 from pathlib import Path
 
 import numpy as np
@@ -95,8 +96,9 @@ def timelines(records):
 
 
 def content_of(folder):
-    """Returns relative path -> hash of each file but the manifest, which holds the time it took."""
-    files = [path for path in Path(folder).rglob("*") if path.is_file() and path.name != "manifest.json"]
+    """Returns relative path -> hash of each file but those that tell of the run: its time, places of dropped rows."""
+    of_the_run = {"manifest.json", "report.json", "report.html"}
+    files = [path for path in Path(folder).rglob("*") if path.is_file() and path.name not in of_the_run]
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
@@ -235,6 +237,7 @@ def test_the_summary_says_what_was_dropped_and_why(small):
     assert "4 users" in text
     assert "1 dropped: exact duplicate (first: row 5 of click.csv)" in text
     assert "task offer: 3 requests, 4 candidates, 2 of them positive" in text
+    assert re.search(rf"^report: {small.path}/report.html, \d+ of \d+ checks to look at$", text, re.MULTILINE)
 
 
 def test_leave_last_out_counts_everything(tmp_path):

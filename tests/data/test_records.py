@@ -13,7 +13,8 @@ import pytest
 import tensorflow as tf
 
 from atrank_tf.data import Catalog, Records
-from atrank_tf.data.records import is_current, replacing, shard_name, write_description
+from atrank_tf.data.checksums import fingerprint
+from atrank_tf.data.records import is_current, replacing, shard_name, write_description, write_manifest
 from atrank_tf.schema import dump_schema, load_schema, schema_from_dict
 
 SCHEMA = schema_from_dict(
@@ -27,11 +28,12 @@ SCHEMA = schema_from_dict(
 CATALOG = Catalog(np.array([7, 8, 9]), np.array([0, 0, 2, 1, 1]), np.array([0, 1, 2, 3, 1], np.int32), {}, {})
 
 
-def write(folder, fingerprint="abc"):
+def write(folder, inputs="abc"):
     vocabulary = {"item": np.array(["7", "8"])}
-    write_description(folder, SCHEMA, {"item": CATALOG}, vocabulary, {"fingerprint": fingerprint, "shards": 2})
+    write_description(folder, SCHEMA, {"item": CATALOG}, vocabulary)
     for shard in range(2):
         tf.io.TFRecordWriter(str(folder / shard_name(shard, 2))).close()
+    write_manifest(folder, {"inputs": inputs, "shards": 2})
 
 
 @pytest.fixture
@@ -46,7 +48,14 @@ def test_what_is_written_is_read(folder):
     records = Records(str(folder))
     assert records.path == str(folder)
     assert records.schema == SCHEMA
-    assert records.manifest == {"format": 1, "fingerprint": "abc", "shards": 2}
+    sums = records.manifest["checksums"]
+    assert records.manifest == {
+        "format": 1,
+        "fingerprint": fingerprint(sums),
+        "inputs": "abc",
+        "shards": 2,
+        "checksums": sums,
+    }
     assert records.vocabularies["item"].tolist() == ["7", "8"]
     np.testing.assert_array_equal(records.catalogs["item"].counts, CATALOG.counts)
     names = ["timelines-00000-of-00002.tfrecord", "timelines-00001-of-00002.tfrecord"]
@@ -109,8 +118,8 @@ def test_a_catalog_of_another_size(folder):
 def test_an_older_folder_is_replaced_only_when_the_new_one_is_complete(folder):
     with replacing(str(folder)) as partial:
         write(partial, "new")
-        assert Records(str(folder)).manifest["fingerprint"] == "abc"
-    assert Records(str(folder)).manifest["fingerprint"] == "new"
+        assert Records(str(folder)).manifest["inputs"] == "abc"
+    assert Records(str(folder)).manifest["inputs"] == "new"
     assert [path.name for path in folder.parent.iterdir()] == ["records"]
 
 
@@ -118,14 +127,14 @@ def test_a_failure_leaves_everything_as_it_was(folder):
     with pytest.raises(RuntimeError, match="stop"), replacing(str(folder)) as partial:
         write(partial, "new")
         raise RuntimeError("stop")
-    assert Records(str(folder)).manifest["fingerprint"] == "abc"
+    assert Records(str(folder)).manifest["inputs"] == "abc"
     assert [path.name for path in folder.parent.iterdir()] == ["records"]
 
 
 def test_a_failure_while_the_folders_change_places_brings_the_old_one_back(folder):
     with pytest.raises(FileNotFoundError), replacing(str(folder)) as partial:
         shutil.rmtree(partial)
-    assert Records(str(folder)).manifest["fingerprint"] == "abc"
+    assert Records(str(folder)).manifest["inputs"] == "abc"
 
 
 def test_what_a_killed_run_left_blocks_nobody_and_is_removed(tmp_path):

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from atrank_tf.data.moments import Moments
-from atrank_tf.data.staging import Staging, shard_of
+from atrank_tf.data.staging import Staging, aside, shard_column, shard_of
 
 
 def test_the_shard_of_a_user_never_changes():
@@ -33,6 +33,24 @@ def test_a_shard_without_rows(tmp_path):
     assert staging.read("behaviors/other", 0) is None
 
 
+def test_no_rows_have_no_shards():
+    assert pl.DataFrame(schema={"user": pl.String}).select(shard_column("user", 3)).schema == {"shard": pl.Int32}
+
+
+def test_a_file_that_several_write_is_always_whole(tmp_path):
+    path = tmp_path / "file"
+    with aside(path) as one, aside(path) as other:
+        one.write_text("one")
+        other.write_text("other")
+        assert not path.exists()
+    assert path.read_text() == "one"
+    with pytest.raises(ZeroDivisionError), aside(path) as third:
+        third.write_text("1 / 0")
+        _ = 1 / 0
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]
+    assert path.read_text() == "one"
+
+
 def test_rows_are_replaced(tmp_path):
     staging = Staging(tmp_path, 1)
     staging.write("x", pl.LazyFrame({"user": ["u", "v"]}))
@@ -44,17 +62,17 @@ def test_rows_are_replaced(tmp_path):
 def test_moments_do_not_depend_on_the_parts(parts):
     moments = Moments()
     for part in parts:
-        moments = moments.add(pl.Series(part, dtype=pl.Float64))
+        moments = moments.add(Moments.of(pl.Series(part, dtype=pl.Float64)))
     assert moments.mean == pytest.approx(7 / 3)
     assert moments.variance == pytest.approx(14 / 9)
 
 
 def test_the_variance_of_large_values_is_not_lost():
-    moments = Moments().add(pl.Series([1e9, 1e9 + 1])).add(pl.Series([1e9 + 2]))
+    moments = Moments().add(Moments.of(pl.Series([1e9, 1e9 + 1]))).add(Moments.of(pl.Series([1e9 + 2])))
     assert moments.variance == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize(("values", "mean"), [([], 0.0), ([None], 0.0), ([3.0, 3.0], 3.0)])
 def test_the_variance_is_1_where_there_is_none(values, mean):
-    moments = Moments().add(pl.Series(values, dtype=pl.Float64))
+    moments = Moments.of(pl.Series(values, dtype=pl.Float64))
     assert (moments.mean, moments.variance) == (mean, 1.0)

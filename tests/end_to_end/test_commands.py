@@ -1,7 +1,9 @@
 """The whole way by hand: logs -> records -> model -> metrics -> SavedModel -> REST, each by its command."""
 
 import json
+import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -68,6 +70,44 @@ def test_evaluate_ends_with_one_json_object_of_all_tasks_and_metrics(logs: Path,
         assert sum(line.strip().startswith(name) for line in table) == 2
     (reachable,) = (line.split() for line in table if line.strip().startswith("reachable"))
     assert reachable[1] == "1.0000"
+
+
+def test_elsewhere_and_with_other_threads_the_metrics_are_the_same(folder: Path, tmp_path: Path) -> None:
+    _run("-m", "atrank_tf.evaluate", f"--records={folder}/records", f"--model_dir={folder}/model", "--split=test")
+    here = json.loads((folder / "model/metrics_test.json").read_text())
+    for threads in (1, 3):
+        copy = tmp_path / f"{threads}"
+        shutil.copytree(folder / "records", copy / "records")
+        shutil.copytree(folder / "model", copy / "model", ignore=shutil.ignore_patterns("metrics_*"))
+        command = ("-m", "atrank_tf.evaluate", "--records=records", "--model_dir=model", "--split=test")
+        own = {"PYTHONPATH": str(ROOT), "TF_NUM_INTRAOP_THREADS": str(threads), "TF_NUM_INTEROP_THREADS": str(threads)}
+        done = subprocess.run(
+            [sys.executable, *command], cwd=copy, env=os.environ | own, capture_output=True, check=True
+        )
+        assert b"trained on other records" not in done.stderr
+        there = json.loads((copy / "model/metrics_test.json").read_text())
+        assert (there["model"], there["records"]) == (here["model"], here["records"])
+        assert there["environment"]["packages"] == here["environment"]["packages"]
+        assert set(there["metrics"]) == {"atrank", "popularity", "repetition"}
+        assert _flat(there["metrics"]) == pytest.approx(_flat(here["metrics"]), abs=1e-6)
+
+
+def _flat(metrics: Any, place: str = "") -> dict[str, float]:
+    if not isinstance(metrics, dict):
+        return {place: metrics}
+    return {key: value for name, part in metrics.items() for key, value in _flat(part, f"{place}/{name}").items()}
+
+
+def test_evaluate_tells_of_other_records_and_of_a_folder_that_takes_no_metrics(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "records", tmp_path / "records")
+    shutil.copytree(folder / "model", tmp_path / "model", ignore=shutil.ignore_patterns("metrics_*"))
+    (tmp_path / "model/metrics_validation.json").mkdir()
+    manifest = tmp_path / "records/manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "fingerprint": "other"}))
+    done = _run("-m", "atrank_tf.evaluate", f"--records={tmp_path}/records", f"--model_dir={tmp_path}/model")
+    assert set(json.loads(done.stdout.splitlines()[-1])) == {"next_purchase", "next_redemption"}
+    assert "was trained on other records than" in done.stderr
+    assert "metrics_validation.json is not written" in done.stderr
 
 
 def test_a_training_that_explains_leaves_images_and_tables_to_tensorboard(folder: Path) -> None:

@@ -160,7 +160,7 @@ def test_another_number_of_requests():
 @pytest.mark.parametrize(
     ("ours", "theirs", "message"),
     [
-        (["x", "y", "z"], ["x", "z", "y"], "users differ at 2 requests, the first is request 1: 'y' and 'z'"),
+        (["x", "y", "z"], ["x", "z", "w"], "users differ at 2 requests, the first is request 0: 'x' and 'w'"),
         ([1, 2, 3], ["1", "2", "3"], "users differ at 3 requests, the first is request 0: 1 and '1'"),
     ],
 )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from atrank_tf.data import Records, positive_counts
+from atrank_tf.data import Records, evaluation_batches, positive_counts
 from atrank_tf.models import ATRank, ATRankConfig, Ranker, RankerConfig
 from atrank_tf.schema import load_schema
 
@@ -116,3 +116,33 @@ def test_a_ranker_needs_a_subclass() -> None:
         Ranker.make_encoder(RankerConfig(), None)
     with pytest.raises(TypeError, match="Ranker has no reader of its own"):
         Ranker.make_reader(RankerConfig())
+
+
+@pytest.mark.parametrize("changes", [{}, {"task_tables": True, "item_bias": False}])
+def test_candidates_coded_ahead_score_as_ever_until_the_weights_change(
+    records: Records, make_model: Callable[..., Ranker], monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+) -> None:
+    model, task = make_model(**changes), "next_purchase"
+    inputs, *_ = next(iter(evaluation_batches(records, "test", tasks=[task])))
+
+    def run(part: Any, known: Any) -> Any:
+        return part({tensor.name: known[tensor.name] for tensor in part.inputs}, training=False)
+
+    known = {**inputs, **run(model.encoder(), inputs)}
+
+    def score(scorer: Any) -> np.ndarray:
+        return np.asarray(run(scorer, known)[task])
+
+    with model.candidates_coded_ahead():
+        ahead = model.scorer(task)
+    monkeypatch.setattr("atrank_tf.models.network.CODES_BYTES", 0)
+    with model.candidates_coded_ahead():
+        too_large = model.scorer(task)
+    scores = score(model.scorer(task))
+    np.testing.assert_allclose(score(ahead), scores, rtol=1e-5, atol=1e-5)
+    table = model.get_layer("table_product").embeddings
+    table.assign(table + 1.0)
+    np.testing.assert_allclose(score(ahead), scores, rtol=1e-5, atol=1e-5)
+    changed = score(model.scorer(task))
+    assert np.abs(changed - scores).max() > 1e-3
+    np.testing.assert_allclose(score(too_large), changed, rtol=1e-5, atol=1e-5)

@@ -4,7 +4,7 @@ import datetime
 
 import pytest
 
-from atrank_tf.schema import Candidates, IdFeature, SplitKind, Ties, dump_schema, load_schema, load_toml
+from atrank_tf.schema import Candidates, IdFeature, SplitKind, Ties, dump_schema, dump_toml, load_schema, load_toml
 
 TEXT = """
 [tables]
@@ -113,3 +113,11 @@ def test_no_utf8(tmp_path):
 def test_no_file(tmp_path, name):
     with pytest.raises(FileNotFoundError, match=r"Expected a TOML file at .*\. Found none\."):
         load_toml(str(tmp_path / name))
+
+
+def test_tables_of_any_values_are_read_back(tmp_path):
+    tables = {
+        "model": {"name": "x", "on": True, "off": False, "rate": 1e-6, "sizes": [64, 32], "weights": {"a b": 0.5}},
+        "a b": {},
+    }
+    assert load_toml(write(tmp_path, dump_toml(tables))) == tables

@@ -9,7 +9,14 @@ import pytest
 
 from atrank_tf.data import Batching
 from atrank_tf.models import MODELS, ATRankConfig
-from atrank_tf.training import Experiment, Training, experiment_from_dict, experiment_to_dict, load_experiment
+from atrank_tf.training import (
+    Experiment,
+    Training,
+    dump_experiment,
+    experiment_from_dict,
+    experiment_to_dict,
+    load_experiment,
+)
 
 SHIPPED = [
     path
@@ -99,6 +106,16 @@ def test_there_are_shipped_experiments() -> None:
 def test_to_dict_and_back_gives_an_equal_shipped_experiment(path: Path) -> None:
     experiment = load_experiment(str(path))
     assert experiment_from_dict(experiment_to_dict(experiment)) == experiment
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+def test_the_text_of_an_experiment_has_every_key_and_is_read_back(path: Path, tmp_path: Path) -> None:
+    experiment = load_experiment(str(path))
+    (tmp_path / "experiment.toml").write_text(dump_experiment(experiment))
+    assert load_experiment(str(tmp_path / "experiment.toml")) == experiment
+    raw = tomllib.loads(dump_experiment(experiment))
+    assert set(raw["training"]) == {field.name for field in fields(Training)}
+    assert set(raw["model"]) == {"name"} | {field.name for field in fields(experiment.model)}
 
 
 def test_to_dict_gives_what_the_file_said_and_back_gives_an_equal_experiment() -> None:

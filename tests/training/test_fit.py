@@ -1,20 +1,25 @@
 """Training in a folder: what it leaves, how it resumes, when it does nothing."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+import polars as pl
 import pytest
 
-from atrank_tf.data import RawValues, Records
+from atrank_tf.data import RawValues, Records, prepare
+from atrank_tf.schema import load_schema
 from atrank_tf.training import (
     MODEL_FILE,
     VALUES_FILE,
     Experiment,
+    environment,
     experiment_from_dict,
+    load_experiment,
     load_model,
     load_trained_experiment,
     train,
@@ -100,13 +105,23 @@ def test_another_seed_gives_other_weights(records: Records, whole: Any, tmp_path
 
 def test_the_folder_holds_the_best_model_and_all_that_an_export_needs(records: Records, whole: Any) -> None:
     folder, _ = whole
-    assert {path.name for path in folder.iterdir()} == {MODEL_FILE, VALUES_FILE, "training.json", "tensorboard"}
+    assert {path.name for path in folder.iterdir()} == {
+        MODEL_FILE,
+        VALUES_FILE,
+        "schema.toml",
+        "experiment.toml",
+        "training.json",
+        "tensorboard",
+    }
     state = json.loads((folder / "training.json").read_text())
     aucs = [np.mean([epoch["val_next_purchase_auc"], epoch["val_next_redemption_auc"]]) for epoch in state["history"]]
     assert state["best_epoch"] == int(np.argmax(aucs))
     assert state["best"] == pytest.approx(max(aucs))
     assert load_model(str(folder)).get_config()["config"]["width"] == 8
-    assert load_trained_experiment(str(folder)) == EXPERIMENT
+    assert load_trained_experiment(str(folder)) == load_experiment(str(folder / "experiment.toml")) == EXPERIMENT
+    assert load_schema(str(folder / "schema.toml")) == records.schema
+    assert state["records"] == records.manifest["fingerprint"]
+    assert state["environment"] == environment()
     values = RawValues.load(str(folder / VALUES_FILE))
     np.testing.assert_array_equal(values.ids["product"], records.catalogs["product"].ids)
     assert set(values.tables) == {"age", "channel"}
@@ -137,6 +152,39 @@ def test_patience_ends_the_training(records: Records, tmp_path: Path) -> None:
     train(records, impatient, str(tmp_path))
     state = json.loads((tmp_path / "training.json").read_text())
     assert len(state["history"]) == state["best_epoch"] + 2 < 30
+
+
+ONE_EPOCH = replace(EXPERIMENT, training=replace(EXPERIMENT.training, epochs=1))
+
+
+def test_validation_data_that_is_like_training_data_is_not_worth_a_word(
+    records: Records, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    train(records, ONE_EPOCH, str(tmp_path))
+    assert "unlike" not in caplog.text
+
+
+def test_validation_data_that_has_drifted_is_told_in_one_line(
+    logs: Path, schema_file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    schema = load_schema(str(schema_file))
+    shutil.copytree(logs, tmp_path / "logs")
+    purchases = pl.read_csv(logs / "behaviors/purchase.csv")
+    late = pl.col("timestamp") >= schema.split.validation_from
+    discounted = pl.when(late).then(pl.lit("discounted")).otherwise("action").alias("action")
+    purchases.with_columns(discounted).write_csv(tmp_path / "logs/behaviors/purchase.csv")
+    records = prepare(str(tmp_path / "logs"), schema, str(tmp_path / "records"))
+    train(records, ONE_EPOCH, str(tmp_path / "model"))
+    (line,) = (message for message in caplog.messages if "unlike" in message)
+    assert line.startswith("Validation data is unlike training data: next_purchase, outcomes (PSI ")
+    assert line.endswith(f"Expected a PSI of 0.25 at most. See {tmp_path}/records/report.html.")
+
+    caplog.clear()
+    last = replace(ONE_EPOCH, training=replace(ONE_EPOCH.training, include_validation=True))
+    train(records, last, str(tmp_path / "last"))
+    other_task = replace(ONE_EPOCH, model=replace(ONE_EPOCH.model, tasks=("next_redemption",)))
+    train(records, other_task, str(tmp_path / "other"))
+    assert "unlike" not in caplog.text
 
 
 def test_an_empty_folder_has_no_model_to_load(tmp_path: Path) -> None:

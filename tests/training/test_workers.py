@@ -30,9 +30,9 @@ from atrank_tf.training import (
     experiment_from_dict,
     train,
 )
-from atrank_tf.training.fit import agreed_steps
 from atrank_tf.training.follow_chief import FollowChief
 from atrank_tf.training.global_metrics import GlobalMetrics
+from atrank_tf.training.shared_batches import agreed_steps
 from atrank_tf.training.workers import ALONE
 
 ROOT = Path(__file__).parents[2]

@@ -1,0 +1,148 @@
+"""The model folder: what a training leaves, and everything after it reads.
+
+model.keras                 the model
+values.npz                  the raw ids and feature values behind its rows
+schema.toml                 the schema of the records, with its sizes
+experiment.toml             the experiment, every key in it
+training.json               experiment, fingerprint of the records, environment, history
+metrics_<split>.json        what `python -m atrank_tf.evaluate` found
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+from absl import logging
+
+from atrank_tf.data import RawValues, Records
+from atrank_tf.models import Ranker
+from atrank_tf.schema import dump_schema
+from atrank_tf.training.environment import environment
+from atrank_tf.training.experiment import Experiment, dump_experiment, experiment_from_dict
+
+MODEL_FILE = "model.keras"
+"""The model that a training keeps, in a model folder."""
+TRAINING_FILE = "training.json"
+"""What was trained, on what, and how it went, in a model folder."""
+VALUES_FILE = "values.npz"
+"""The raw ids and feature values behind the model's rows, in a model folder."""
+
+
+def load_model(model_dir: str) -> Ranker:
+    """Loads the best model of a model folder.
+
+    Raises:
+        FileNotFoundError: the folder holds no model.
+    """
+    path = f"{model_dir}/{MODEL_FILE}"
+    if not tf.io.gfile.exists(path):
+        raise FileNotFoundError(f"Expected a trained model at {path}. Found none: run `python -m atrank_tf.train`.")
+    model: Ranker = keras.saving.load_model(path)
+    return model
+
+
+def load_training(model_dir: str) -> dict[str, Any]:
+    """Returns what `training.json` of a model folder holds.
+
+    Raises:
+        FileNotFoundError: the folder holds no training.
+    """
+    path = f"{model_dir}/{TRAINING_FILE}"
+    if not tf.io.gfile.exists(path):
+        raise FileNotFoundError(f"Expected a training at {path}. Found none: run `python -m atrank_tf.train`.")
+    with tf.io.gfile.GFile(path) as file:
+        training: dict[str, Any] = json.load(file)
+    return training
+
+
+def load_trained_experiment(model_dir: str) -> Experiment:
+    """Returns the experiment that a model folder holds.
+
+    Raises:
+        FileNotFoundError: the folder holds no training.
+    """
+    return experiment_from_dict(load_training(model_dir)["experiment"])
+
+
+def holds_finished(model_dir: str, identity: Mapping[str, Any]) -> bool:
+    """Returns whether the folder holds this training, finished.
+
+    Args:
+        model_dir: the folder.
+        identity: `experiment` and `records`, as `training.json` has them.
+
+    Raises:
+        ValueError: the folder holds another training.
+    """
+    if not tf.io.gfile.exists(f"{model_dir}/{TRAINING_FILE}"):
+        return False
+    found = load_training(model_dir)
+    for key, what in (("experiment", "another experiment"), ("records", "the same experiment on other records")):
+        if found[key] != json.loads(json.dumps(identity[key])):
+            raise ValueError(f"{model_dir} holds {what}. Name another --model_dir, or remove it.")
+    return bool(found["finished"])
+
+
+def write_inputs(model_dir: str, records: Records, experiment: Experiment) -> None:
+    """Writes down what a model is made of: the raw values, the schema and the experiment."""
+    RawValues.of(records).save(f"{model_dir}/{VALUES_FILE}")
+    _write(f"{model_dir}/schema.toml", dump_schema(records.schema))
+    _write(f"{model_dir}/experiment.toml", dump_experiment(experiment))
+
+
+def write_metrics(model_dir: str, split: str, records: Records, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Writes the metrics of a split into the model folder, with what they were measured on.
+
+    A folder that cannot be written is no reason to lose them: then a line on the log says so.
+
+    Args:
+        model_dir: the folder.
+        split: validation or test.
+        records: what was scored.
+        metrics: model or baseline -> task -> metric -> numbers.
+
+    Returns:
+        The metrics as JSON types: NaN is None.
+    """
+    found: dict[str, Any] = _plain(metrics)
+    content = {
+        "model": _checksum(f"{model_dir}/{MODEL_FILE}"),
+        "records": records.manifest["fingerprint"],
+        "environment": environment(),
+        "metrics": found,
+    }
+    path = f"{model_dir}/metrics_{split}.json"
+    try:
+        write_json(path, content)
+    except tf.errors.OpError as error:
+        logging.warning("%s is not written: %s", path, error.message)
+    return found
+
+
+def write_json(path: str, value: Mapping[str, Any]) -> None:
+    """Writes a JSON file; whoever reads it finds the whole file, or what was there before."""
+    _write(path, json.dumps(value, indent=1))
+
+
+def _write(path: str, text: str) -> None:
+    with tf.io.gfile.GFile(f"{path}.partial", "w") as file:
+        file.write(text)
+    tf.io.gfile.rename(f"{path}.partial", path, overwrite=True)
+
+
+def _checksum(path: str) -> str:
+    digest = hashlib.sha256()
+    with tf.io.gfile.GFile(path, "rb") as file:
+        while block := file.read(1 << 24):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,0 +1,77 @@
+"""What a person does first, with an installed package and an empty folder: `python smoke.py`, far from the repository.
+
+A small market is simulated, prepared, trained on for one epoch, evaluated, exported; the export is loaded as a server
+loads it, and asked.
+"""
+
+import json
+import subprocess
+import sys
+from importlib import resources
+from pathlib import Path
+
+import atrank_tf
+from atrank_tf.data import RawValues
+from atrank_tf.serving import RestApi, ServedModel, export_savedmodel
+from atrank_tf.training import VALUES_FILE, load_model
+
+EXPERIMENT = """
+[model]
+name = "atrank"
+width = 16
+spaces = 2
+feed_forward = 16
+hidden = [16]
+
+[training]
+epochs = 1
+"""
+REQUEST = {
+    "signature_name": "next_product",
+    "instances": [
+        {
+            "now": 1_712_000_000,
+            "product_id": [1, 2],
+            "product_action": ["click", "cart"],
+            "product_timestamp": [1_711_000_000, 1_711_900_000],
+            **{f"{group}_{part}": [] for group in ("query", "coupon") for part in ("id", "action", "timestamp")},
+            "next_product_candidates": [3, 4, 999_999],
+        }
+    ],
+}
+
+
+def run(command: str, **flags: object) -> str:
+    arguments = [f"--{name}={value}" for name, value in flags.items()]
+    done = subprocess.run([sys.executable, "-m", f"atrank_tf.{command}", *arguments], capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{command} failed:\n{done.stdout}{done.stderr}")
+    print(f"   {command}: {done.stdout.strip().splitlines()[-1][:100]}")
+    return done.stdout
+
+
+def main() -> None:
+    installed = Path(atrank_tf.__file__).resolve()
+    if not installed.is_relative_to(Path(sys.prefix).resolve()):
+        sys.exit(f"Expected the package of {sys.prefix}. Found {installed}.")
+    schema = resources.files("atrank_tf.datasets") / "market.schema.toml"
+    Path("experiment.toml").write_text(EXPERIMENT)
+    run("simulate", users=200, seed=1, logs="logs")
+    run("prepare", logs="logs", schema=schema, records="records")
+    run("train", records="records", config="experiment.toml", model_dir="model")
+    metrics = json.loads(run("evaluate", records="records", model_dir="model").splitlines()[-1])
+    if set(metrics) != {"next_product", "next_query", "next_coupon"}:
+        sys.exit(f"Expected the metrics of three tasks. Received: {metrics}.")
+    version = export_savedmodel(load_model("model"), RawValues.load(f"model/{VALUES_FILE}"), "export")
+    served = ServedModel("market", "export")
+    served.start()
+    answer = RestApi(served).answer("POST", "/v1/models/market:predict", json.dumps(REQUEST).encode())
+    served.close()
+    scores = json.loads(answer.body).get("predictions", [[]])[0]
+    if answer.status != 200 or len(scores) != 3 or not all(isinstance(score, float) for score in scores):
+        sys.exit(f"Expected three scores from {version}. Received: {answer.status} {answer.body!r}.")
+    print(f"   {version} answers: {scores}")
+
+
+if __name__ == "__main__":
+    main()

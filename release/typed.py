@@ -1,0 +1,16 @@
+"""What a type checker must know of the installed package: `mypy --strict typed.py`, far from the repository."""
+
+from typing import assert_type
+
+import atrank_tf
+from atrank_tf.schema import Schema
+from atrank_tf.serving import ServerSettings, serve
+from atrank_tf.training import Experiment, load_experiment
+
+records = atrank_tf.Records("records")
+assert_type(records.path, str)
+assert_type(records.schema, Schema)
+assert_type(atrank_tf.Batching().batch_size, int)
+assert_type(load_experiment("experiment.toml"), Experiment)
+atrank_tf.Batching(batch_size="many")  # type: ignore[arg-type]
+serve({}, ServerSettings())  # type: ignore[arg-type]
