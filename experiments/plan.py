@@ -47,6 +47,7 @@ class Comparison:
         seeds: one run for each.
         against: the model that all others are compared with.
         models: by the name that the results show.
+        note: what a reader must know to judge it.
         reach: a model to whose best validation AUC the seconds are told; none if empty.
     """
 
@@ -56,6 +57,7 @@ class Comparison:
     seeds: tuple[int, ...]
     against: str
     models: Mapping[str, Model]
+    note: str = ""
     reach: str = ""
 
 

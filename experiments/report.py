@@ -59,7 +59,8 @@ def write(build: Path, plan: Mapping[str, Comparison]) -> None:
     for name, comparison in plan.items():
         found = {run: result for run, result in results.items() if run.comparison == name}
         if found:
-            lines += ["", f"## {comparison.title}", "", *_tables(comparison, found)]
+            lines += ["", f"## {comparison.title}", "", *filter(None, [comparison.note.strip()]), ""]
+            lines += _tables(comparison, found)
             lines += ["", f"![AUC over seconds of training](figures/{_figure(name, comparison, found)})"]
             data[name] = [{"model": run.model, "seed": run.seed, **result} for run, result in found.items()]
     _replace(PAGE, "\n".join(lines) + "\n")
