@@ -179,7 +179,7 @@ def together(records: Records, tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.mark.slow
 def test_only_the_chief_writes(together: Path) -> None:
     found = {path.name for path in (together / "whole/model").iterdir()}
-    assert found == {"model.keras", "values.npz", "training.json", "tensorboard"}
+    assert found == {"model.keras", "values.npz", "schema.toml", "experiment.toml", "training.json", "tensorboard"}
     assert len(list((together / "whole/model/tensorboard").glob("train/*"))) == 1
 
 
