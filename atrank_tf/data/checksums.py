@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 
 
 def checksums(folder: Path) -> dict[str, str]:
@@ -28,7 +29,7 @@ def _checksum(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     digest = hashlib.sha256()
-    with np.load(path, allow_pickle=False) as arrays:
+    with tf.io.gfile.GFile(str(path), "rb") as file, np.load(file, allow_pickle=False) as arrays:
         for name in sorted(arrays.files):
             values = arrays[name]
             digest.update(json.dumps([name, values.dtype.str, values.shape]).encode())

@@ -178,7 +178,8 @@ def _signature_tests() -> Any:
     return module
 
 
-@pytest.mark.parametrize("kind", [ATRank, TimelineATRank])
+# Of the two the timeline model has more signatures.
+@pytest.mark.parametrize("kind", [pytest.param(ATRank, marks=pytest.mark.slow), TimelineATRank])
 def test_5_tensorflow_servings_loader_answers_every_signature_without_xla(
     kind: type[Ranker], records: Records, tmp_path: Path
 ) -> None:

@@ -72,6 +72,7 @@ def test_evaluate_ends_with_one_json_object_of_all_tasks_and_metrics(logs: Path,
     assert reachable[1] == "1.0000"
 
 
+@pytest.mark.slow
 def test_elsewhere_and_with_other_threads_the_metrics_are_the_same(folder: Path, tmp_path: Path) -> None:
     _run("-m", "atrank_tf.evaluate", f"--records={folder}/records", f"--model_dir={folder}/model", "--split=test")
     here = json.loads((folder / "model/metrics_test.json").read_text())
