@@ -15,7 +15,7 @@ PORT := 8501
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help export report serve playground query test test-slow lint docs docs-check bench bench-serving bench-prepare experiments release-check clean
+.PHONY: help export report serve playground query test test-slow test-browser lint docs docs-check bench bench-serving bench-prepare experiments release-check clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -64,6 +64,9 @@ test: $(VENV)/.installed  ## run the tests, all but the slow ones
 
 test-slow: $(VENV)/.installed  ## run the slow tests
 	@$(RUN) -m pytest -m slow
+
+test-browser: $(VENV)/.installed  ## run the pages in a real browser (needs chromium; skipped without it)
+	@$(RUN) -m pytest -m slow tests/explanation/test_page_in_browser.py tests/end_to_end/test_playground_in_browser.py
 
 lint: $(VENV)/.installed  ## ruff (lint and format) and mypy --strict
 	@$(VENV)/bin/ruff check .
