@@ -105,10 +105,14 @@ class Network:
     @contextmanager
     def candidates_coded_ahead(self) -> Iterator[None]:
         """See `Ranker.candidates_coded_ahead`."""
-        owners = {task: task if task in self._task_tables else self.schema.tasks[task].group for task in self.tasks}
-        sizes = {task: self.schema.entities[self._entity(task)].rows * self.config.width * 4 for task in self.tasks}
-        tables = {owners[task]: self._code_table(task) for task in self.tasks if sizes[task] <= CODES_BYTES}
-        self._codes = {task: tables[owner] for task, owner in owners.items() if owner in tables}
+        tables: dict[str, SparseEmbedding] = {}
+        for task in self.tasks:
+            if self.schema.entities[self._entity(task)].rows * self.config.width * 4 > CODES_BYTES:
+                continue
+            owner = task if task in self._task_tables else self.schema.tasks[task].group
+            if owner not in tables:  # Tasks of one group code their candidates alike, unless each has a table.
+                tables[owner] = self._code_table(task)
+            self._codes[task] = tables[owner]
         try:
             yield
         finally:

@@ -10,6 +10,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import pytest
 from absl import flags
 
 from atrank_tf import serve
@@ -137,3 +138,14 @@ def test_the_documentation_has_the_flags_of_the_command_with_their_defaults():
             assert float(text.replace(",", "")) == default, name
         else:
             assert text == ("none" if default is None else str(default).lower()), name
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("{", "Expecting property name"), ('{"inputs": {}}', "Expected a predict request in row form")],
+)
+def test_a_file_that_a_playground_cannot_begin_with_is_named(half_plus_two, tmp_path, text, message):
+    (tmp_path / "request.json").write_text(text)
+    code, out, err = run(f"--model_base_path={half_plus_two}", f"--playground={tmp_path}/request.json")
+    assert (code, out) == (1, "")
+    assert f"serve: {tmp_path}/request.json: {message}" in err
