@@ -84,7 +84,7 @@ def train_small(case: str, workers: Workers) -> dict[str, Any]:
     keras.utils.set_random_seed(1)
     items, bias = SparseEmbedding(40, 6, name="items"), SparseEmbedding(40, 1, name="bias")
     history, candidates = keras.Input((3,), dtype="int64"), keras.Input((5,), dtype="int64")
-    user = keras.layers.Dense(6)(keras.ops.mean(items(history), axis=1))
+    user = keras.layers.Dense(6, name="user")(keras.ops.mean(items(history), axis=1))
     logits = keras.ops.einsum("bd,bnd->bn", user, items(candidates)) + bias(candidates)[..., 0]
     model = keras.Model((history, candidates), logits)
     loss = LOSSES[case](workers=workers)
