@@ -1,6 +1,11 @@
 """Small logs with everything in them: two groups, shared tables, several values, impressions, profile and context."""
 
+import gc
+import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -115,6 +120,11 @@ def write_logs(folder: Path, seed: int = 0) -> None:
     ).write_parquet(folder / "catalog/user.parquet")
 
 
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: the collector of garbage, which the graphs of the tests keep busy, may skip it."""
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A logs folder."""
@@ -150,6 +160,32 @@ def make_model(records: Any) -> Callable[..., Any]:
         return ATRank(records.schema, config, records.catalogs)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def run_command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
+    """Runs `python ARGUMENTS...` from the root of the repository, without the seconds of TensorFlow's start."""
+    root, folder = Path(__file__).parents[1], tmp_path_factory.mktemp("commands")
+    process = subprocess.Popen(
+        [sys.executable, str(root / "tests/command_process.py")],
+        cwd=root,
+        env=os.environ | {"PYTHONPATH": str(root)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None and process.stdout is not None
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        given = [f"{folder}/out", f"{folder}/err", *map(str, arguments)]
+        process.stdin.write(json.dumps(given) + "\n")
+        process.stdin.flush()
+        code = int(process.stdout.readline())
+        out, err = (Path(path).read_text() for path in given[:2])
+        return subprocess.CompletedProcess(arguments, code, out, err)
+
+    yield run
+    process.communicate()
 
 
 @pytest.fixture(scope="session")

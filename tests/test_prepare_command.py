@@ -30,9 +30,13 @@ def folder(tmp_path_factory):
     return folder
 
 
-def run(folder, **flags):
+def arguments(folder, **flags):
     names = {"logs": f"{folder}/logs", "schema": f"{folder}/schema.toml", "records": f"{folder}/records"} | flags
-    command = [sys.executable, "-m", "atrank_tf.prepare", *(f"--{k}={v}" for k, v in names.items() if v is not None)]
+    return ["-m", "atrank_tf.prepare", *(f"--{k}={v}" for k, v in names.items() if v is not None)]
+
+
+def run(folder, **flags):
+    command = [sys.executable, *arguments(folder, **flags)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
@@ -59,8 +63,8 @@ def test_records_are_made_once(folder):
         ({"logs": "complete_jurney"}, "for --logs. Received: 'complete_jurney'. Did you mean \"complete_journey\"?"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_code_1(folder, flags, expected):
-    done = run(folder, **flags)
+def test_a_mistake_is_one_line_and_exit_code_1(run_command, folder, flags, expected):
+    done = run_command(*arguments(folder, **flags))
     assert done.returncode == 1
     assert expected in done.stderr
     assert done.stderr.startswith("prepare: ")
@@ -79,18 +83,20 @@ def test_flags_of_beam_are_beams(folder, tmp_path):
     assert "Unexpected pipeline runner: FnApiRumner" in wrong.stderr
 
 
-def test_ready_logs_that_are_there_are_not_fetched_again(folder, tmp_path):
+def test_ready_logs_that_are_there_are_not_fetched_again(run_command, folder, tmp_path):
     ready = tmp_path / "cache/complete_journey/behaviors"
     ready.mkdir(parents=True)
     (ready / "click.csv").write_text("user_id,item_id,action,timestamp\nu,1,view,5\nv,1,view,5\n")
-    done = run(folder, logs="complete_journey", records=f"{tmp_path}/records", logs_cache=f"{tmp_path}/cache")
+    places = {"logs": "complete_journey", "records": f"{tmp_path}/records", "logs_cache": f"{tmp_path}/cache"}
+    done = run_command(*arguments(folder, **places))
     assert done.returncode == 0, done.stderr
     assert "2 users in 2 files" in done.stdout
 
 
-def test_ready_logs_from_raw_files_with_their_own_schema(tmp_path):
+def test_ready_logs_from_raw_files_with_their_own_schema(run_command, tmp_path):
     (tmp_path / "UserBehavior.csv").write_text("1,5,7,pv,1511540000\n1,6,7,buy,1511540001\n2,5,7,fav,1511540002\n")
-    done = run(tmp_path, logs="taobao_user_behavior", raw=tmp_path, schema=None, records=f"{tmp_path}/records")
+    places = {"logs": "taobao_user_behavior", "raw": tmp_path, "schema": None, "records": f"{tmp_path}/records"}
+    done = run_command(*arguments(tmp_path, **places))
     assert done.returncode == 0, done.stderr
     assert "group interaction: 3 behaviors" in done.stdout
     assert (tmp_path / "logs/taobao_user_behavior/behaviors/interaction.parquet").exists()

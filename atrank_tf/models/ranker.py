@@ -108,6 +108,15 @@ class Ranker(keras.Model):
         """
         self._network.start_at_popularity(task, positive_counts)
 
+    def make_train_function(self, force: bool = False) -> Any:
+        """Makes the function of a training step; Keras calls it."""
+        if self.train_function is None and self.loss is not None:
+            # Keras would make the means of the tasks' losses within the first step, and so trace that step twice.
+            nothing = {task: ops.zeros((1, 1)) for task in self.tasks}
+            self.compute_loss(y=nothing, y_pred=nothing, sample_weight=nothing)
+            self.reset_metrics()
+        return super().make_train_function(force)
+
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,11 @@ epochs = 2
 """
 
 
-def _run(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *arguments], cwd=ROOT, check=check, capture_output=True, text=True)
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +58,15 @@ def folder(logs: Path, schema_file: Path, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])
-def test_evaluate_ends_with_one_json_object_of_all_tasks_and_metrics(logs: Path, folder: Path, split: str) -> None:
+def test_evaluate_ends_with_one_json_object_of_all_tasks_and_metrics(
+    run_command: Run, logs: Path, folder: Path, split: str
+) -> None:
     shown = pl.read_parquet(logs / "impressions/next_redemption.parquet")
     (folder / "truth").mkdir(exist_ok=True)
     shown.with_columns(probability=0.1 + 0.8 * pl.col("label")).write_parquet(folder / "truth/next_redemption.parquet")
     given = (f"--records={folder}/records", f"--model_dir={folder}/model", f"--truth={folder}/truth")
-    done = _run("-m", "atrank_tf.evaluate", *given, f"--split={split}")
+    done = run_command("-m", "atrank_tf.evaluate", *given, f"--split={split}")
+    assert done.returncode == 0, done.stderr
     *table, last = done.stdout.strip().split("\n")
     metrics = json.loads(last)
     assert set(metrics) == {"next_purchase", "next_redemption"}
@@ -99,13 +106,15 @@ def _flat(metrics: Any, place: str = "") -> dict[str, float]:
     return {key: value for name, part in metrics.items() for key, value in _flat(part, f"{place}/{name}").items()}
 
 
-def test_evaluate_tells_of_other_records_and_of_a_folder_that_takes_no_metrics(folder: Path, tmp_path: Path) -> None:
+def test_evaluate_tells_of_other_records_and_of_a_folder_that_takes_no_metrics(
+    run_command: Run, folder: Path, tmp_path: Path
+) -> None:
     shutil.copytree(folder / "records", tmp_path / "records")
     shutil.copytree(folder / "model", tmp_path / "model", ignore=shutil.ignore_patterns("metrics_*"))
     (tmp_path / "model/metrics_validation.json").mkdir()
     manifest = tmp_path / "records/manifest.json"
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "fingerprint": "other"}))
-    done = _run("-m", "atrank_tf.evaluate", f"--records={tmp_path}/records", f"--model_dir={tmp_path}/model")
+    done = run_command("-m", "atrank_tf.evaluate", f"--records={tmp_path}/records", f"--model_dir={tmp_path}/model")
     assert set(json.loads(done.stdout.splitlines()[-1])) == {"next_purchase", "next_redemption"}
     assert "was trained on other records than" in done.stderr
     assert "metrics_validation.json is not written" in done.stderr
@@ -116,10 +125,11 @@ def test_a_training_that_explains_leaves_images_and_tables_to_tensorboard(folder
     assert {"events", "projector_config", "product", "category"} <= names
 
 
-def test_explain_writes_a_report(folder: Path) -> None:
+def test_explain_writes_a_report(run_command: Run, folder: Path) -> None:
     pytest.importorskip("matplotlib")
     model = (f"--records={folder}/records", f"--model_dir={folder}/model")
-    done = _run("-m", "atrank_tf.explain", *model, f"--out={folder}/report", "--users=1", "--measured_users=8")
+    done = run_command("-m", "atrank_tf.explain", *model, f"--out={folder}/report", "--users=1", "--measured_users=8")
+    assert done.returncode == 0, done.stderr
     *table, about, path = done.stdout.strip().split("\n")
     assert path == f"{folder}/report/index.html"
     assert about.startswith("atrank, test: 2 requests. Mean rank agreement of attention and effect: ")
@@ -191,8 +201,10 @@ def _post(url: str, body: Any) -> Any:
         (["export/export_savedmodel.py", "--model_dir=nowhere", "--export_dir=y"], "nowhere"),
     ],
 )
-def test_a_wrong_flag_or_value_exits_with_1_and_one_clear_line(arguments: list[str], message: str) -> None:
-    done = _run(*arguments, check=False)
+def test_a_wrong_flag_or_value_exits_with_1_and_one_clear_line(
+    run_command: Run, arguments: list[str], message: str
+) -> None:
+    done = run_command(*arguments)
     assert done.returncode == 1
     lines = [line for line in done.stderr.strip().split("\n") if not line.startswith(("I0000", "WARNING: All log"))]
     assert len(lines) == 1 and message in lines[0], done.stderr
@@ -200,6 +212,6 @@ def test_a_wrong_flag_or_value_exits_with_1_and_one_clear_line(arguments: list[s
 
 
 @pytest.mark.parametrize("command", ["simulate", "prepare", "train", "evaluate", "explain", "serve"])
-def test_help_lists_the_flags(command: str) -> None:
-    done = _run("-m", f"atrank_tf.{command}", "--help", check=False)
+def test_help_lists_the_flags(run_command: Run, command: str) -> None:
+    done = run_command("-m", f"atrank_tf.{command}", "--help")
     assert "--" in done.stdout + done.stderr and "Traceback" not in done.stderr

@@ -29,12 +29,6 @@ def command(*flags):
     )
 
 
-def run(*flags):
-    with command(*flags) as process:
-        out, err = process.communicate(timeout=120)
-    return process.returncode, out, err
-
-
 def ready(process):
     """The address of a server that has just said where its first model is."""
     line = process.stdout.readline()
@@ -105,25 +99,25 @@ def test_serves_what_its_files_say_and_finishes_what_it_holds(half_plus_two, tmp
     assert "Traceback" not in err
 
 
-def test_nothing_to_serve_is_one_line_and_exit_code_1(tmp_path):
-    code, out, err = run("--model_name=m", f"--model_base_path={tmp_path}")
-    assert (code, out) == (1, "")
-    lines = [line for line in err.splitlines() if line.startswith("serve: ")]
+def test_nothing_to_serve_is_one_line_and_exit_code_1(run_command, tmp_path):
+    done = run_command("-m", "atrank_tf.serve", "--model_name=m", f"--model_base_path={tmp_path}")
+    assert (done.returncode, done.stdout) == (1, "")
+    lines = [line for line in done.stderr.splitlines() if line.startswith("serve: ")]
     assert len(lines) == 1
     assert f"Received: no version in {tmp_path}." in lines[0]
-    assert "Traceback" not in err
+    assert "Traceback" not in done.stderr
 
 
-def test_a_model_or_a_config_file_must_be_named():
-    code, _, err = run()
-    assert code == 1
-    assert "serve: Expected --model_base_path or --model_config_file. Received: neither." in err
+def test_a_model_or_a_config_file_must_be_named(run_command):
+    done = run_command("-m", "atrank_tf.serve")
+    assert done.returncode == 1
+    assert "serve: Expected --model_base_path or --model_config_file. Received: neither." in done.stderr
 
 
-def test_a_flag_of_tensorflow_serving_that_is_not_supported_is_refused(half_plus_two):
-    code, out, err = run(f"--model_base_path={half_plus_two}", "--enable_batching=true")
-    assert (code, out) == (1, "")
-    assert "serve: Unknown command line flag 'enable_batching'" in err
+def test_a_flag_of_tensorflow_serving_that_is_not_supported_is_refused(run_command, half_plus_two):
+    done = run_command("-m", "atrank_tf.serve", f"--model_base_path={half_plus_two}", "--enable_batching=true")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "serve: Unknown command line flag 'enable_batching'" in done.stderr
 
 
 def test_the_documentation_has_the_flags_of_the_command_with_their_defaults():
@@ -144,8 +138,9 @@ def test_the_documentation_has_the_flags_of_the_command_with_their_defaults():
     ("text", "message"),
     [("{", "Expecting property name"), ('{"inputs": {}}', "Expected a predict request in row form")],
 )
-def test_a_file_that_a_playground_cannot_begin_with_is_named(half_plus_two, tmp_path, text, message):
+def test_a_file_that_a_playground_cannot_begin_with_is_named(run_command, half_plus_two, tmp_path, text, message):
     (tmp_path / "request.json").write_text(text)
-    code, out, err = run(f"--model_base_path={half_plus_two}", f"--playground={tmp_path}/request.json")
-    assert (code, out) == (1, "")
-    assert f"serve: {tmp_path}/request.json: {message}" in err
+    flags = (f"--model_base_path={half_plus_two}", f"--playground={tmp_path}/request.json")
+    done = run_command("-m", "atrank_tf.serve", *flags)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"serve: {tmp_path}/request.json: {message}" in done.stderr
