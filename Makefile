@@ -15,10 +15,10 @@ PORT := 8501
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help export report serve playground query test test-slow test-browser lint docs docs-check bench bench-serving bench-prepare experiments release-check clean
+.PHONY: help export report serve playground query test test-slow test-browser test-environments lint docs docs-check bench bench-serving bench-prepare experiments release-check clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | awk -F'|' '{printf "  make %-18s %s\n", $$1, $$2}'
 
 $(VENV)/.installed: setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.11 ...")'
@@ -84,7 +84,10 @@ docs: $(VENV)/.release-installed  ## build the documentation as a site, build/si
 	@NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --quiet
 	@echo "build/site/index.html"
 
-release-check: $(VENV)/.release-installed  ## build the distributions, try them in fresh environments (15 minutes)
+test-environments: $(VENV)/.release-installed  ## try the wheel with the oldest and the newest Python and packages (5 minutes)
+	@$(RUN) release/environments.py
+
+release-check: $(VENV)/.release-installed  ## build the distributions, try them as test-environments does (10 minutes)
 	@NO_MKDOCS_2_WARNING=1 $(RUN) release/check.py
 
 bench: $(VENV)/.installed  ## measure speed and memory beside a plain Keras model (about 10 minutes)

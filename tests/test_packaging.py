@@ -1,4 +1,4 @@
-"""What is packed and what it needs, as setup.cfg says; `make release-check` tries the real thing."""
+"""What is packed and what it needs, as setup.cfg says; `make test-environments` tries the real thing."""
 
 import configparser
 import importlib.util
@@ -15,9 +15,9 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
-def check() -> ModuleType:
-    """`release/check.py` as a module."""
-    spec = importlib.util.spec_from_file_location("release_check", ROOT / "release/check.py")
+def environments() -> ModuleType:
+    """`release/environments.py` as a module."""
+    spec = importlib.util.spec_from_file_location("environments", ROOT / "release/environments.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -51,10 +51,12 @@ def test_the_version_is_said_once(config: configparser.ConfigParser) -> None:
     assert f"## [{atrank_tf.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
 
 
-def test_every_requirement_has_both_ends_and_the_oldest_can_be_asked_for(check: ModuleType) -> None:
-    lines = check.requirements("serving")
+def test_every_requirement_has_both_ends_and_the_oldest_can_be_asked_for(environments: ModuleType) -> None:
+    lines = environments.requirements("serving")
     assert all(re.fullmatch(r"[a-z0-9-]+>=[\d.]+,<[\d.]+", line) for line in lines)
-    oldest = check.oldest_versions()
+    oldest = environments.oldest_versions()
     assert "keras==3.15" in oldest and len(oldest) == len(lines)
     assert [line.split("==")[0] for line in oldest] == [line.split(">=")[0] for line in lines]
-    assert list(check.dev_requirement("mypy")) == [line for line in check.requirements("dev") if "mypy" in line]
+    assert list(environments.dev_requirement("mypy")) == [
+        line for line in environments.requirements("dev") if "mypy" in line
+    ]
