@@ -5,7 +5,6 @@ XLA on again in a process, so no test shares the process in which it is off, as 
 """
 
 import ctypes
-import importlib.util
 import os
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
+from raw_requests import examples, whole_request
 
 from atrank_tf.data import RawValues, Records, requests
 from atrank_tf.models import ATRank, Ranker, TimelineATRank
@@ -162,20 +162,12 @@ def _ask(saved_model_dir: str, asked: Mapping[str, Mapping[str, NDArray[Any]]], 
     bytes_for_objects = {key: value.astype("S") if value.dtype == object else value for key, value in arrays.items()}
     np.savez(folder / "asked.npz", **bytes_for_objects)
     command = [sys.executable, __file__, saved_model_dir, *(f"{folder}/{name}.npz" for name in ("asked", "answered"))]
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stderr)
     with np.load(folder / "answered.npz") as answered:
         return dict(answered)
-
-
-def _signature_tests() -> Any:
-    spec = importlib.util.spec_from_file_location("test_signatures", ROOT / "tests/serving/test_signatures.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 # Of the two the timeline model has more signatures; more tasks have more of the same.
@@ -192,20 +184,16 @@ def test_5_tensorflow_servings_loader_answers_every_signature_without_xla(
 ) -> None:
     keras.utils.set_random_seed(5)
     config = {"width": 12, "spaces": 3, "feed_forward": 10, "hidden": [9], "tasks": tasks}
-    model, rng, signatures = (
-        kind(records.schema, config, records.catalogs),
-        np.random.default_rng(5),
-        _signature_tests(),
-    )
+    model, rng = kind(records.schema, config, records.catalogs), np.random.default_rng(5)
     for weight in model.trainable_weights:
         weight.assign(weight + rng.normal(scale=0.2, size=weight.shape))
     export = export_savedmodel(model, RawValues.of(records), str(tmp_path / "export"), explain=True)
     here = LoadedModel(export)
     asked: dict[str, dict[str, NDArray[Any]]] = {}
     for task in reversed(tasks):  # The first task of the model last: its requests are the default.
-        raw, real = signatures.whole_request(records, task)
+        raw, real = whole_request(records, task)
         known = raw | here.run("encode_user", {name: raw[name] for name in here.signatures["encode_user"].inputs})
-        known |= {"examples": signatures.examples(raw, real, task)}
+        known |= {"examples": examples(raw, real, task)}
         for name in (task, f"rank_{task}", f"score_candidates_{task}", f"explain_{task}"):
             asked[name] = {key: known[key] for key in here.signatures[name].inputs}
     for name in ("serving_default", "rank", "score_candidates", "explain", "encode_user"):

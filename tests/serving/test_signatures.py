@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from raw_requests import example, examples, raw_request, text, whole_request
 
 from atrank_tf.data import RawValues, Records, requests
 from atrank_tf.models import Ranker, TimelineATRank
@@ -36,34 +37,6 @@ def loaded(export: str) -> Any:
     loaded = LoadedModel(export)
     yield loaded
     loaded.close()
-
-
-def raw_request(records: Records, task: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Turns rows back into what a log holds; padding becomes garbage ids at timestamp 0."""
-    schema = records.schema
-
-    def names(rows: np.ndarray, values: np.ndarray, dtype: Any) -> np.ndarray:
-        missing = values.dtype.type(-7 if values.dtype.kind == "i" else "never seen")
-        table = np.concatenate([[missing, missing], values])
-        return table[rows].astype(dtype)
-
-    raw = {"now": inputs["now"]}
-    for name, group in schema.groups.items():
-        ids = records.catalogs[group.entity].ids
-        raw[f"{name}_id"] = names(inputs[f"{name}_id"], ids, object if ids.dtype.kind == "U" else np.int64)
-        raw[f"{name}_action"] = names(inputs[f"{name}_action"], np.array(group.actions), object)
-        raw[f"{name}_timestamp"] = inputs[f"{name}_timestamp"]
-    ids = records.catalogs[schema.groups[schema.tasks[task].group].entity].ids
-    dtype = object if ids.dtype.kind == "U" else np.int64
-    raw[f"{task}_candidates"] = names(inputs[f"{task}_candidates"], ids, dtype)
-    for prefix, features in (("user", schema.user), (task, schema.tasks[task].context)):
-        for column, feature in features.features.items():
-            rows = inputs[f"{prefix}_{column}"]
-            found = names(rows, records.vocabularies[feature.table], object)
-            raw[f"{prefix}_{column}"] = found[:, 0] if prefix == "user" and feature.max_values == 1 else found
-        for column in features.dense:
-            raw[f"{prefix}_{column}"] = inputs[f"{prefix}_{column}"]
-    return raw
 
 
 @pytest.mark.parametrize("task", ["next_purchase", "next_redemption"])
@@ -187,7 +160,7 @@ def test_5_what_a_score_came_from_is_what_keras_says(
     for row in range(len(raw["now"])):
         here, there = np.flatnonzero(found["behavior_place"][row] >= 0), []
         for group, place in zip(found["behavior_group"][row, here], found["behavior_place"][row, here], strict=True):
-            there.append(starts[_text(group)] + place)
+            there.append(starts[text(group)] + place)
         assert sorted(there) == np.flatnonzero(expected["behavior_id"][row]).tolist()
         real = inputs[f"{task}_candidates"][row] > 0
         for name in ("score_dot", "score_dnn", "score_item_bias"):
@@ -228,13 +201,13 @@ def test_5_examples_of_any_length_are_ranked_as_the_padded_request_scores_them(
         ranked, expected = found["ids"][row, :count], ids[row][real[row]][best]
         order = np.diff(scores[row][real[row]][best]) < -1e-4  # Near ties may stand the other way round.
         if order.all():
-            assert [_text(value) for value in ranked] == [_text(value) for value in expected]
+            assert [text(value) for value in ranked] == [text(value) for value in expected]
         assert (found["scores"][row, count:] == np.finfo(np.float32).min).all()
 
 
 def test_an_example_may_leave_out_all_but_its_moment_and_candidates(loaded: Any) -> None:
-    example = _example({"now": [9_999_999], "next_purchase_candidates": ["p1", "p2", "p3"]})
-    found = loaded.run("rank", {"examples": np.array([example], object)})
+    only = example({"now": [9_999_999], "next_purchase_candidates": ["p1", "p2", "p3"]})
+    found = loaded.run("rank", {"examples": np.array([only], object)})
     raw = {
         "now": np.array([9_999_999]),
         "user_age": np.array([""], object),
@@ -266,7 +239,7 @@ def test_an_example_may_leave_out_all_but_its_moment_and_candidates(loaded: Any)
 def test_an_example_that_does_not_fit_together_is_refused(loaded: Any, features: dict[str, Any], message: str) -> None:
     task = "next_redemption" if "next_redemption_candidates" in features else "next_purchase"
     with pytest.raises(ServingError, match=message):
-        loaded.run(f"rank_{task}", {"examples": np.array([_example(features)], object)})
+        loaded.run(f"rank_{task}", {"examples": np.array([example(features)], object)})
 
 
 def test_columns_of_one_group_that_differ_in_length_are_refused(loaded: Any, records: Records) -> None:
@@ -274,48 +247,6 @@ def test_columns_of_one_group_that_differ_in_length_are_refused(loaded: Any, rec
     raw["purchase_action"] = raw["purchase_action"][:, :-1]
     with pytest.raises(ServingError, match="Expected purchase_id, purchase_action and purchase_timestamp of one shape"):
         loaded.run("next_purchase", raw)
-
-
-def whole_request(records: Records, task: str) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """A raw request of some users, and which candidates are real."""
-    inputs, *_ = next(
-        batch for batch in requests(records, "test").as_numpy_iterator() if batch[0][f"{task}_candidates"].shape[1]
-    )
-    return raw_request(records, task, inputs), inputs[f"{task}_candidates"] > 0
-
-
-def examples(raw: dict[str, np.ndarray], real: np.ndarray, task: str) -> np.ndarray:
-    """The same requests without their padding, as serialized Examples."""
-    found = []
-    for row in range(len(raw["now"])):
-        features: dict[str, Any] = {}
-        for name, value in raw.items():
-            each = value[row]
-            group = name.rsplit("_", 1)[0]
-            if f"{group}_timestamp" in raw:
-                each = each[raw[f"{group}_timestamp"][row] > 0]
-            elif name.startswith(f"{task}_"):
-                each = each[real[row]]
-            features[name] = np.atleast_1d(each).tolist()
-        found.append(_example({name: values for name, values in features.items() if values}))
-    return np.array(found, object)
-
-
-def _example(features: dict[str, list[Any]]) -> bytes:
-    def feature(values: list[Any]) -> tf.train.Feature:
-        if isinstance(values[0], float):
-            return tf.train.Feature(float_list=tf.train.FloatList(value=values))
-        if isinstance(values[0], int):
-            return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
-        texts = [value.encode() for value in values]
-        return tf.train.Feature(bytes_list=tf.train.BytesList(value=texts))
-
-    found = {name: feature(values) for name, values in features.items()}
-    return tf.train.Example(features=tf.train.Features(feature=found)).SerializeToString()
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def test_6_new_users_and_ids_never_seen_get_finite_scores(loaded: Any, records: Records) -> None:

@@ -1,0 +1,81 @@
+"""Requests of the records of `conftest.py` in raw ids, and as tf.Examples, with the rows that they stand for."""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from atrank_tf.data import Records, requests
+
+
+def raw_request(records: Records, task: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Turns rows back into what a log holds; padding becomes garbage ids at timestamp 0."""
+    schema = records.schema
+
+    def names(rows: np.ndarray, values: np.ndarray, dtype: Any) -> np.ndarray:
+        missing = values.dtype.type(-7 if values.dtype.kind == "i" else "never seen")
+        table = np.concatenate([[missing, missing], values])
+        return table[rows].astype(dtype)
+
+    raw = {"now": inputs["now"]}
+    for name, group in schema.groups.items():
+        ids = records.catalogs[group.entity].ids
+        raw[f"{name}_id"] = names(inputs[f"{name}_id"], ids, object if ids.dtype.kind == "U" else np.int64)
+        raw[f"{name}_action"] = names(inputs[f"{name}_action"], np.array(group.actions), object)
+        raw[f"{name}_timestamp"] = inputs[f"{name}_timestamp"]
+    ids = records.catalogs[schema.groups[schema.tasks[task].group].entity].ids
+    dtype = object if ids.dtype.kind == "U" else np.int64
+    raw[f"{task}_candidates"] = names(inputs[f"{task}_candidates"], ids, dtype)
+    for prefix, features in (("user", schema.user), (task, schema.tasks[task].context)):
+        for column, feature in features.features.items():
+            rows = inputs[f"{prefix}_{column}"]
+            found = names(rows, records.vocabularies[feature.table], object)
+            raw[f"{prefix}_{column}"] = found[:, 0] if prefix == "user" and feature.max_values == 1 else found
+        for column in features.dense:
+            raw[f"{prefix}_{column}"] = inputs[f"{prefix}_{column}"]
+    return raw
+
+
+def whole_request(records: Records, task: str) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """A raw request of some users, and which candidates are real."""
+    inputs, *_ = next(
+        batch for batch in requests(records, "test").as_numpy_iterator() if batch[0][f"{task}_candidates"].shape[1]
+    )
+    return raw_request(records, task, inputs), inputs[f"{task}_candidates"] > 0
+
+
+def examples(raw: dict[str, np.ndarray], real: np.ndarray, task: str) -> np.ndarray:
+    """The same requests without their padding, as serialized Examples."""
+    found = []
+    for row in range(len(raw["now"])):
+        features: dict[str, Any] = {}
+        for name, value in raw.items():
+            each = value[row]
+            group = name.rsplit("_", 1)[0]
+            if f"{group}_timestamp" in raw:
+                each = each[raw[f"{group}_timestamp"][row] > 0]
+            elif name.startswith(f"{task}_"):
+                each = each[real[row]]
+            features[name] = np.atleast_1d(each).tolist()
+        found.append(example({name: values for name, values in features.items() if values}))
+    return np.array(found, object)
+
+
+def example(features: dict[str, list[Any]]) -> bytes:
+    """A serialized Example."""
+
+    def feature(values: list[Any]) -> tf.train.Feature:
+        if isinstance(values[0], float):
+            return tf.train.Feature(float_list=tf.train.FloatList(value=values))
+        if isinstance(values[0], int):
+            return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+        texts = [value.encode() for value in values]
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=texts))
+
+    found = {name: feature(values) for name, values in features.items()}
+    return tf.train.Example(features=tf.train.Features(feature=found)).SerializeToString()
+
+
+def text(value: Any) -> str:
+    """An id as a string, whether it came as bytes, as a string or as a number."""
+    return value.decode() if isinstance(value, bytes) else str(value)
