@@ -36,7 +36,7 @@ export: $(VENV)/.installed  ## install, prepare real data, train, evaluate, expo
 	@$(RUN) -m atrank_tf.evaluate --records=$(RECORDS) --model_dir=$(MODEL) --split=validation
 	@$(RUN) -m atrank_tf.evaluate --records=$(RECORDS) --model_dir=$(MODEL) --split=test
 	@echo "== exporting"
-	@$(RUN) export/export_savedmodel.py --model_dir=$(MODEL) --export_dir=$(EXPORT) --explain
+	@$(RUN) -m atrank_tf.export --model_dir=$(MODEL) --export_dir=$(EXPORT) --explain
 	@echo
 	@echo "Serve it:  make serve      (http://$(HOST):$(PORT)/v1/models/$(NAME))"
 	@echo "Query it:  make query      (in another terminal)"

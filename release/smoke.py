@@ -11,9 +11,7 @@ from importlib import resources
 from pathlib import Path
 
 import atrank_tf
-from atrank_tf.data import RawValues
-from atrank_tf.serving import RestApi, ServedModel, export_savedmodel
-from atrank_tf.training import VALUES_FILE, load_model
+from atrank_tf.serving import RestApi, ServedModel
 
 EXPERIMENT = """
 [model]
@@ -62,7 +60,7 @@ def main() -> None:
     metrics = json.loads(run("evaluate", records="records", model_dir="model").splitlines()[-1])
     if set(metrics) != {"next_product", "next_query", "next_coupon"}:
         sys.exit(f"Expected the metrics of three tasks. Received: {metrics}.")
-    version = export_savedmodel(load_model("model"), RawValues.load(f"model/{VALUES_FILE}"), "export")
+    version = run("export", model_dir="model", export_dir="export").strip()
     served = ServedModel("market", "export")
     served.start()
     answer = RestApi(served).answer("POST", "/v1/models/market:predict", json.dumps(REQUEST).encode())

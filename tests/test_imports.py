@@ -14,7 +14,7 @@ FLOORS = [
     {"schema", "layers", "version"},
     {"data", "models"},
     {"training", "evaluation", "explanation", "datasets", "serving"},
-    {"quiet", "command", "simulate", "prepare", "train", "evaluate", "explain", "serve"},
+    {"quiet", "command", "simulate", "prepare", "train", "evaluate", "explain", "export", "serve"},
 ]
 ALLOWED_BESIDE = {("models", "data")}
 """Models take the catalogs that the data room reads."""

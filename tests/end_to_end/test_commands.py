@@ -198,7 +198,7 @@ def _post(url: str, body: Any) -> Any:
         (["-m", "atrank_tf.train", "records"], "records"),
         (["-m", "atrank_tf.evaluate", "--records=x", "--model_dir=y", "--split=all"], "split"),
         (["-m", "atrank_tf.evaluate", "--records=nowhere", "--model_dir=y"], "nowhere"),
-        (["export/export_savedmodel.py", "--model_dir=nowhere", "--export_dir=y"], "nowhere"),
+        (["-m", "atrank_tf.export", "--model_dir=nowhere", "--export_dir=y"], "nowhere"),
     ],
 )
 def test_a_wrong_flag_or_value_exits_with_1_and_one_clear_line(
@@ -211,7 +211,7 @@ def test_a_wrong_flag_or_value_exits_with_1_and_one_clear_line(
     assert done.stdout == ""
 
 
-@pytest.mark.parametrize("command", ["simulate", "prepare", "train", "evaluate", "explain", "serve"])
+@pytest.mark.parametrize("command", ["simulate", "prepare", "train", "evaluate", "explain", "export", "serve"])
 def test_help_lists_the_flags(run_command: Run, command: str) -> None:
     done = run_command("-m", f"atrank_tf.{command}", "--help")
     assert "--" in done.stdout + done.stderr and "Traceback" not in done.stderr
