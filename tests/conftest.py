@@ -153,6 +153,22 @@ def make_model(records: Any) -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="session")
+def damages() -> Callable[..., Iterator[tuple[str, bytes]]]:
+    """`damages(content, count)` yields what was done and what is left: `count` bits flipped, `count` ends cut off."""
+
+    def make(content: bytes, count: int, seed: int = 0) -> Iterator[tuple[str, bytes]]:
+        rng = np.random.default_rng(seed)
+        for bit in rng.integers(0, 8 * len(content), count).tolist():
+            flipped = bytearray(content)
+            flipped[bit // 8] ^= 1 << bit % 8
+            yield f"bit {bit} flipped", bytes(flipped)
+        for length in [0, len(content) - 1, *rng.integers(0, len(content), count - 2).tolist()]:
+            yield f"cut to {length} bytes", content[:length]
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """Chromium, headless."""
     api = pytest.importorskip("playwright.sync_api", reason="needs the package playwright (extra dev)")

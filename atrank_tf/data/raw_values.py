@@ -46,9 +46,13 @@ class RawValues:
 
         Raises:
             FileNotFoundError: there is no such file.
+            ValueError: the file is damaged, or holds something else.
         """
         parts: dict[str, dict[str, np.ndarray]] = {"ids": {}, "tables": {}}
-        for key, values in load_arrays(path).items():
-            part, name = key.split("/", 1)
+        advice = "Train again in another folder, or bring back a copy of the file."
+        for key, values in load_arrays(path, advice).items():
+            part, _, name = key.partition("/")
+            if part not in parts:
+                raise ValueError(f"Expected the raw values of a model in {path}. Found: {key!r}. {advice}")
             parts[part][name] = values
         return cls(ids=parts["ids"], tables=parts["tables"])

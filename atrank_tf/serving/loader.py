@@ -17,6 +17,7 @@ from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import config_pb2, saved_model_pb2
 
 from atrank_tf.serving.errors import Code, ServingError
+from atrank_tf.serving.version_checksums import compare_checksums
 
 SERVE_TAG = "serve"
 
@@ -65,11 +66,13 @@ class LoadedModel:
 
     Raises:
       OSError: no readable `saved_model.pb` in there.
-      ValueError: no MetaGraph with the tag `serve`, or no variables where the graph has some.
+      ValueError: no MetaGraph with the tag `serve`, or no variables where the graph has some; or a file is not the one
+        that the export wrote, where the folder has checksums.
       tf.errors.OpError: the variables or tables cannot be restored.
     """
 
     def __init__(self, saved_model_dir: str, *, timeout_ms: int = 0) -> None:
+        compare_checksums(saved_model_dir)
         meta_graph = read_meta_graph(saved_model_dir)
         self.signature_defs: dict[str, Any] = dict(meta_graph.signature_def)
         self.signatures = {name: _signature(proto) for name, proto in sorted(self.signature_defs.items())}

@@ -15,6 +15,9 @@ from typing import Any
 import polars as pl
 import pytest
 
+from atrank_tf.data import prepare
+from atrank_tf.schema import load_schema
+
 ROOT = Path(__file__).parents[2]
 EXPERIMENT = """
 [model]
@@ -99,12 +102,12 @@ def _flat(metrics: Any, place: str = "") -> dict[str, float]:
     return {key: value for name, part in metrics.items() for key, value in _flat(part, f"{place}/{name}").items()}
 
 
-def test_evaluate_tells_of_other_records_and_of_a_folder_that_takes_no_metrics(folder: Path, tmp_path: Path) -> None:
-    shutil.copytree(folder / "records", tmp_path / "records")
+def test_evaluate_tells_of_other_records_and_of_a_folder_that_takes_no_metrics(
+    logs: Path, schema_file: Path, folder: Path, tmp_path: Path
+) -> None:
     shutil.copytree(folder / "model", tmp_path / "model", ignore=shutil.ignore_patterns("metrics_*"))
     (tmp_path / "model/metrics_validation.json").mkdir()
-    manifest = tmp_path / "records/manifest.json"
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "fingerprint": "other"}))
+    prepare(str(logs), load_schema(str(schema_file)), str(tmp_path / "records"), shards=3)
     done = _run("-m", "atrank_tf.evaluate", f"--records={tmp_path}/records", f"--model_dir={tmp_path}/model")
     assert set(json.loads(done.stdout.splitlines()[-1])) == {"next_purchase", "next_redemption"}
     assert "was trained on other records than" in done.stderr
