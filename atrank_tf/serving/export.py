@@ -45,10 +45,13 @@ def export_savedmodel(model: Ranker, values: RawValues, export_dir: str, *, expl
         The version's folder.
 
     Raises:
-        ValueError: TensorFlow Serving could not run the result; nothing is published.
+        ValueError: the values are not of this model, or TensorFlow Serving could not run the result; nothing is
+            published.
         ServingError: a signature fails; nothing is published.
         OSError: the disk is full, or the folder is read-only; nothing is published.
     """
+
+    values.check_schema(model.schema)
 
     def write(path: str) -> None:
         signatures = Signatures(model, values, explain=explain)

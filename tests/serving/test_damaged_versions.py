@@ -58,15 +58,11 @@ def test_what_is_refused_says_what_was_expected(version, tmp_path):
     path = Path(shutil.copytree(version, tmp_path / "1"))
     with (path / "saved_model.pb").open("ab") as file:
         file.write(b"x")
-    match = (
-        r"saved_model\.pb is damaged, or of another version\. Expected the SHA-256 \w{64} that .*json names\."
-    )
+    match = r"saved_model\.pb is damaged, or of another version\. Expected the SHA-256 \w{64} that .*json names\."
     with pytest.raises(ValueError, match=match):
         load(str(path))
     (path / "saved_model.pb").unlink()
-    with pytest.raises(
-        ValueError, match=r"Expected saved_model\.pb in .*, as assets\.extra/checksums\.json has it\."
-    ):
+    with pytest.raises(ValueError, match=r"Expected saved_model\.pb in .*, as assets\.extra/checksums\.json has it\."):
         load(str(path))
 
 
