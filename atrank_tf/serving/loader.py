@@ -149,6 +149,11 @@ class LoadedModel:
             if self._closed:
                 raise ServingError(Code.UNAVAILABLE, _CLOSED) from error
             raise ServingError(Code(error.error_code), kernel_text(error)) from error
+        except UnicodeDecodeError as error:
+            # A kernel's text that quotes bytes of the request, as of a broken tf.Example, may be no UTF-8. What gets
+            # lost is the code; of a request it is this one.
+            text = bytes(error.object).decode("utf-8", "replace")
+            raise ServingError(Code.INVALID_ARGUMENT, _without_stack(text)) from error
         return dict(zip(signature.outputs, map(np.asarray, results), strict=True))
 
     def close(self) -> None:
@@ -239,7 +244,11 @@ def _check_dtype(name: str, dtype: str, value: NDArray[Any]) -> None:
 
 def kernel_text(error: Any) -> str:
     """The kernel's own text of a `tf.errors.OpError`, without the Python stack that some of them tell."""
-    text = error.message.removeprefix("Graph execution error:").strip()
+    return _without_stack(error.message)
+
+
+def _without_stack(text: str) -> str:
+    text = text.removeprefix("Graph execution error:").strip()
     for mark in ("\n\nOriginal stack trace", "\nOriginal stack trace", "\n\nDetected at node"):
         text = text.split(mark)[0]
     if text.startswith("Detected at node"):
