@@ -160,14 +160,15 @@ def test_csv_files_with_anything_in_them(folder: Path, data: st.DataObject, cut:
     check(folder / "x.csv", label)
 
 
+@pytest.mark.parametrize("name", ["catalog/coupon", "impressions/next_redemption"])
 def test_a_parquet_file_that_is_damaged_in_a_column_is_refused_by_name(
-    logs: Path, schema_file: Path, tmp_path: Path
+    logs: Path, schema_file: Path, tmp_path: Path, name: str
 ) -> None:
-    path = shutil.copytree(logs, tmp_path / "logs") / "catalog/coupon.parquet"
+    path = shutil.copytree(logs, tmp_path / "logs") / f"{name}.parquet"
     content, magic = path.read_bytes(), b"\x28\xb5\x2f\xfd"  # Of a compressed page.
     places = [place for place in range(len(content)) if content.startswith(magic, place)]
     assert len(places) > 1
     for place in places:
         path.write_bytes(content[:place] + b"????" + content[place + 4 :])
-        with pytest.raises(ValueError, match=r"coupon\.parquet cannot be read: "):
+        with pytest.raises(ValueError, match=rf"{name}\.parquet cannot be read: "):
             prepare(str(tmp_path / "logs"), load_schema(str(schema_file)), str(tmp_path / "records"))

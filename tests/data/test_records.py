@@ -125,6 +125,17 @@ def test_a_schema_that_is_not_of_these_records(folder):
         Records(str(folder))
 
 
+@pytest.mark.parametrize("name", ["catalog/item.npz", "vocabulary/item.npz"])
+def test_values_that_are_not_of_these_records(folder, name):
+    with np.load(folder / name) as arrays:
+        content = dict(arrays)
+    first = next(iter(content.values()))
+    first[-1] = first[0]
+    np.savez(folder / name, **content)
+    with pytest.raises(ValueError, match=rf"{name} is damaged, or of other records\."):
+        Records(str(folder))
+
+
 def test_a_vocabulary_that_holds_something_else(folder):
     np.savez(folder / "vocabulary/item.npz", value=np.array(["7"]))
     with pytest.raises(ValueError, match=r"Expected one array, values, in .*item\.npz\. Found: \['value'\]\."):

@@ -202,6 +202,44 @@ def test_a_wrong_flag_or_value_exits_with_1_and_one_clear_line(arguments: list[s
     assert done.stdout == ""
 
 
+SHARD = "records/timelines-00003-of-00008.tfrecord"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("operation", "name"),
+    [
+        ("train", SHARD),
+        ("evaluate", SHARD),
+        ("explain", SHARD),
+        ("evaluate", "records/catalog/product.npz"),
+        ("evaluate", "model/model.keras"),
+        ("evaluate", "model/training.json"),
+        ("export", "model/values.npz"),
+        ("serve", "export/1/saved_model.pb"),
+    ],
+)
+def test_a_damaged_file_is_told_in_one_line(folder: Path, tmp_path: Path, operation: str, name: str) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    content = bytearray((copy / name).read_bytes())
+    content[len(content) // 2] ^= 4
+    (copy / name).write_bytes(content)
+    records, model = f"--records={copy}/records", f"--model_dir={copy}/model"
+    lines = {
+        "train": ["-m", "atrank_tf.train", records, f"--config={copy}/experiment.toml", f"--model_dir={copy}/new"],
+        "evaluate": ["-m", "atrank_tf.evaluate", records, model],
+        "explain": ["-m", "atrank_tf.explain", records, model, f"--out={copy}/report"],
+        "export": ["export/export_savedmodel.py", model, f"--export_dir={copy}/export"],
+        "serve": ["-m", "atrank_tf.serve", f"--model_base_path={copy}/export", "--rest_api_port=0"],
+    }
+    done = _run(*lines[operation], check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Traceback" not in done.stderr
+    last = done.stderr.strip().split("\n")[-1]
+    assert f"{copy}/{name} is damaged" in last and " again" in last, done.stderr
+    assert not (copy / "new").exists()
+
+
 @pytest.mark.parametrize("command", ["simulate", "prepare", "train", "evaluate", "explain", "serve"])
 def test_help_lists_the_flags(command: str) -> None:
     done = _run("-m", f"atrank_tf.{command}", "--help", check=False)
