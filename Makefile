@@ -10,12 +10,13 @@ EXPORT := export/models/$(NAME)
 REPORT := build/report/$(NAME)
 HOST := 127.0.0.1
 PORT := 8501
+SECONDS := 60
 
 # TensorFlow's notes on the processor would bury what a person should read.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help export report serve playground query test test-slow test-browser test-environments lint docs docs-check bench bench-serving bench-prepare experiments release-check clean
+.PHONY: help export report serve playground query test test-slow test-browser test-environments lint docs docs-check bench bench-serving bench-prepare experiments fuzz release-check clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | awk -F'|' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -90,6 +91,13 @@ test-environments: $(VENV)/.release-installed  ## try the wheel with the oldest 
 release-check: $(VENV)/.release-installed  ## build the distributions, try them as test-environments does (10 minutes)
 	@NO_MKDOCS_2_WARNING=1 $(RUN) release/check.py
 
+$(VENV)/.fuzz-installed: $(VENV)/.installed
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[fuzz]'
+	@touch $@
+
+fuzz: $(VENV)/.fuzz-installed  ## feed anything to the readers of files and requests, SECONDS=60 for each
+	@$(RUN) tests/fuzz/run.py $(SECONDS)
+
 bench: $(VENV)/.installed  ## measure speed and memory beside a plain Keras model (about 10 minutes)
 	@$(RUN) benchmarks/report.py
 
@@ -103,4 +111,4 @@ experiments: $(VENV)/.installed  ## run what experiments/plan.toml says and is n
 	@$(RUN) experiments/run.py
 
 clean:  ## remove everything that make has made
-	rm -rf $(VENV) build export/models *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) build export/models *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

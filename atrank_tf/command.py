@@ -1,12 +1,18 @@
 """How every `python -m atrank_tf.<command>` starts: flags in, one clear line out when they are wrong."""
 
+import errno
+import os
+import re
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 from absl import app, flags, logging
 
 from atrank_tf.quiet import quiet_start
+
+_REASONS = {os.strerror(number) for number in errno.errorcode}
 
 
 def run(
@@ -16,9 +22,9 @@ def run(
 ) -> None:
     """Parses the absl flags, runs `main()` and turns a person's mistakes into one line and exit code 1.
 
-    A wrong flag, a wrong value (`ValueError`), a missing file (`OSError`) or a missing extra
-    (`ImportError`) prints `<command>: <what was wrong>` to stderr. `--verbosity=1` shows the
-    traceback as well. Anything else is a bug of this package and keeps its traceback.
+    A wrong flag, a wrong value (`ValueError`), a file that cannot be read or written (`OSError`, or what TensorFlow
+    has to say of files) or a missing extra (`ImportError`) prints `<command>: <what was wrong>` to stderr.
+    `--verbosity=1` shows the traceback as well. Anything else is a bug of this package and keeps its traceback.
 
     Args:
         main: the command. It finds the flags parsed and TensorFlow's devices set up.
@@ -63,12 +69,29 @@ def _parse(argv: Sequence[str], passes_on: Callable[[], bool]) -> list[str]:
 def _guarded(main: Callable[..., None], argv: Sequence[str]) -> None:
     try:
         main(*argv[1:])
-    except (ValueError, OSError, ImportError) as error:
-        if logging.get_verbosity() >= logging.DEBUG:
+    except (ValueError, OSError, ImportError, tf.errors.OpError) as error:
+        known = _of_a_file(error) if isinstance(error, tf.errors.OpError) else error
+        if known is None or logging.get_verbosity() >= logging.DEBUG:
             raise
-        _fail(argv[0], error)
+        _fail(argv[0], known)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _of_a_file(error: Any) -> OSError | None:
+    """TensorFlow's error of an operation that is about a file; None for any other, which is a bug."""
+    if isinstance(error, tf.errors.DataLossError):
+        found = re.search(r"\w+ record at \d+", error.message)
+        return OSError(
+            f"A TFRecord file was damaged while it was read ({found[0] if found else 'no place known'}). Run the same "
+            "command again, which names it; if nothing is wrong then, suspect the memory or the disk."
+        )
+    path, _, reason = error.message.rpartition("; ")
+    if reason in _REASONS:
+        return OSError(f"Expected a file or folder that can be read and written: {path}. {reason}.")
+    if error.message.endswith(" is not a directory"):
+        return OSError(f"Expected a folder that can be written: {error.message}.")
+    return None
 
 
 def _fail(program: str, error: Exception) -> None:

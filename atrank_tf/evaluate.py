@@ -38,6 +38,7 @@ def main() -> None:
         raise ValueError(f"{_MODEL_DIR.value} was trained on the targets of validation: only --split=test is left.")
     model, settings = load_model(_MODEL_DIR.value), experiment.batching
     model.check_schema(records.schema)
+    records.verify()
     scored = {model.name: score_model(model, records, part, settings)}
     for name, baseline in BASELINES.items():
         scored[name] = baseline(records, part, model.tasks, settings)

@@ -34,6 +34,7 @@ def main() -> None:
     records = Records(_RECORDS.value).select(load_trained_experiment(_MODEL_DIR.value).model.groups)
     model, out = load_model(_MODEL_DIR.value), _OUT.value
     model.check_schema(records.schema)
+    records.verify()
     explainer, occluder = room.Explainer(model, room.Names(records, _CATEGORY.value)), room.Occluder(model)
     requests = room.requests_of_users(records, _SPLIT.value, model.tasks, _USER_ID.value, _USERS.value)
     tf.io.gfile.makedirs(out)

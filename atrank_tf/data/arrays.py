@@ -1,10 +1,16 @@
 """Named arrays in one `.npz` file, written aside and renamed."""
 
 import io
+import os
+import struct
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
+_END = struct.Struct("<4s4H2LH")
+"""The last bytes of a zip archive without a comment; the fifth field is the number of its files."""
 
 
 def save_arrays(path: str, arrays: Mapping[str, np.ndarray]) -> None:
@@ -17,13 +23,35 @@ def save_arrays(path: str, arrays: Mapping[str, np.ndarray]) -> None:
     tf.io.gfile.rename(f"{path}.partial", path, overwrite=True)
 
 
-def load_arrays(path: str) -> dict[str, np.ndarray]:
-    """Reads what `save_arrays` wrote.
+def load_arrays(path: str, advice: str = "") -> dict[str, np.ndarray]:
+    """Reads what `save_arrays` wrote. The archive has a checksum of each array, which is compared.
+
+    Args:
+        path: a file.
+        advice: what to do if it is damaged, a sentence.
 
     Raises:
         FileNotFoundError: there is no such file.
+        ValueError: the file is damaged.
     """
     if not tf.io.gfile.exists(path):
         raise FileNotFoundError(f"Expected a file of arrays at {path}. Found none.")
-    with tf.io.gfile.GFile(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}
+    with tf.io.gfile.GFile(path, "rb") as file:
+        file.read(1)  # Opens it: a file that may not be read is not damaged.
+        file.seek(0)
+        try:
+            with np.load(file, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+            if len(arrays) != _entries(file):
+                raise ValueError(f"some arrays are not found; there are {', '.join(arrays)}")
+        except Exception as error:  # NumPy, zipfile and zlib have about ten kinds of errors for a damaged archive.
+            reason = str(error).split("\n")[0].rstrip(".") or type(error).__name__
+            raise ValueError(f"{path} is damaged: {reason}. {advice}".rstrip()) from error
+    return arrays
+
+
+def _entries(file: Any) -> int:
+    """Returns how many files the end of an archive names. Python does not compare that with those that it finds, and a
+    wrong bit in the directory hides all that follow."""
+    file.seek(-_END.size, os.SEEK_END)
+    return int(_END.unpack(file.read(_END.size))[4])

@@ -27,6 +27,7 @@ import polars as pl
 from atrank_tf.data.cleaning import UNKNOWN_ACTIONS_SHOWN, CleanLog
 from atrank_tf.data.counting import Counts, Dropped, count_shard, sum_objects, sum_values
 from atrank_tf.data.facts import Fact, Facts, together
+from atrank_tf.data.logs import as_error
 from atrank_tf.data.moments import Moments
 from atrank_tf.data.raw_log import UNKNOWN_ACTION, RawLog
 from atrank_tf.data.shard_writer import ShardWriter
@@ -148,7 +149,8 @@ class _Divide(beam.DoFn):
     def process(self, part: tuple[str, int, int]) -> Iterator[tuple[int, _Block]]:
         label, start, stop = part
         log = self._logs[label]
-        rows = log.raw.clean(log.facts, slice(start, stop)).collect(engine="streaming")
+        with as_error(log.raw.file.path):
+            rows = log.raw.clean(log.facts, slice(start, stop)).collect(engine="streaming")
         for shard, own in _divided(rows, "user", self._shards):
             yield shard, (label, _to_bytes(own))
 

@@ -36,25 +36,34 @@ class Catalog:
         """Returns the number of rows, padding and unknown included."""
         return len(self.counts)
 
-    def save(self, path: str) -> None:
-        """Writes one `.npz` file."""
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Returns the arrays by the names that they have in a file."""
         arrays: dict[str, Any] = {"ids": self.ids, "counts": self.counts, "table_rows": self.table_rows}
         arrays |= {f"features/{column}": values for column, values in self.features.items()}
-        arrays |= {f"dense/{column}": values for column, values in self.dense.items()}
-        save_arrays(path, arrays)
+        return arrays | {f"dense/{column}": values for column, values in self.dense.items()}
+
+    def save(self, path: str) -> None:
+        """Writes one `.npz` file."""
+        save_arrays(path, self.arrays())
 
     @classmethod
-    def load(cls, path: str) -> "Catalog":
+    def load(cls, path: str, advice: str = "") -> "Catalog":
         """Reads what `save` wrote.
+
+        Args:
+            path: a file.
+            advice: what to do if it is damaged, a sentence.
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: the file is no catalog.
+            ValueError: the file is damaged, or no catalog.
         """
-        arrays = load_arrays(path)
+        arrays = load_arrays(path, advice)
         missing = {"ids", "counts", "table_rows"} - set(arrays)
         if missing:
-            raise ValueError(f"Expected the arrays of a catalog in {path}. Missing: {sorted(missing)}.")
+            raise ValueError(
+                f"Expected the arrays of a catalog in {path}. Missing: {sorted(missing)}. {advice}".rstrip()
+            )
         sides: dict[str, dict[str, np.ndarray]] = {"features": {}, "dense": {}}
         for key, values in arrays.items():
             kind, _, column = key.partition("/")

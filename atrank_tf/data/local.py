@@ -9,6 +9,7 @@ from tqdm import tqdm
 from atrank_tf.data.cleaning import UNKNOWN_ACTIONS_SHOWN, CleanLog
 from atrank_tf.data.counting import Counts, count_shard
 from atrank_tf.data.facts import Facts
+from atrank_tf.data.logs import as_error
 from atrank_tf.data.raw_log import UNKNOWN_ACTION, RawLog
 from atrank_tf.data.shard_writer import ShardWriter
 from atrank_tf.data.staging import Staging
@@ -26,7 +27,8 @@ class LocalEngine:
     def count(self, logs: Mapping[str, CleanLog], staging: Staging, schema: Schema, work: Path) -> Counts:
         """Divides the files by user, and reads shard by shard."""
         for label, log in tqdm(logs.items(), "dividing by user", unit="file", disable=None):
-            staging.write(label, log.frame)
+            with as_error(log.raw.file.path):
+                staging.write(label, log.frame)
         counts = Counts()
         for shard in tqdm(range(staging.shards), "counting", unit="shard", disable=None):
             found = {label: staging.read(label, shard) for label in logs}

@@ -161,10 +161,13 @@ def open_log(file: LogFile, columns: Mapping[str, str], staging: Path) -> pl.Laz
 
 @contextmanager
 def as_error(path: Path) -> Iterator[None]:
-    """Turns what polars has to say about a file into a ValueError that names it; of the disk, into an OSError."""
+    """Turns what polars has to say about a file into a ValueError that names it; of the disk, into an OSError.
+
+    Whatever reads a file is done within: a Parquet file may turn out to be damaged in a column that nobody read before.
+    """
     try:
         yield
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:  # A panic is no `Exception`.
         reason = str(error).split("\n", 1)[0].rstrip(".")
         if "IO error" in reason:
             raise OSError(f"While {path} was read: {reason}. Is there room on the disk?") from error

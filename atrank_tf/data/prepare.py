@@ -21,7 +21,7 @@ from atrank_tf.data.cleaning import REPEATED_ID, CleanLog, clean_log, open_raw_l
 from atrank_tf.data.counting import Counts, Dropped, keep_first, table_counts
 from atrank_tf.data.engine import Engine
 from atrank_tf.data.local import LocalEngine
-from atrank_tf.data.logs import BEHAVIORS, CATALOG, USER, USERS, LogFile, LogFiles, find_logs
+from atrank_tf.data.logs import BEHAVIORS, CATALOG, USER, USERS, LogFile, LogFiles, as_error, find_logs
 from atrank_tf.data.moments import Moments, with_moments
 from atrank_tf.data.records import FORMAT, Records, is_current, replacing, write_description, write_manifest
 from atrank_tf.data.report import write_report
@@ -123,7 +123,8 @@ class _Run:
         for name, entity in schema.entities.items():
             label, sides = f"{CATALOG}/{name}", None
             if label in self._logs:
-                found = self._logs[label].frame.collect(engine="streaming")
+                with as_error(self._logs[label].raw.file.path):
+                    found = self._logs[label].frame.collect(engine="streaming")
                 sides, dropped = keep_first(found, ["id"], label, REPEATED_ID)
                 self._report(dropped)
             known[name] = (entity, counts.of_objects(name, sides), sides)
@@ -177,11 +178,12 @@ def _number_of_shards(logs: list[CleanLog]) -> int:
     most = 0
     for log in logs:
         users: set[str] = set()
-        for batch in log.frame.select("user").collect_batches():
-            users.update(batch["user"].unique().head(FEWEST_SHARDS))
-            most = max(most, len(users))
-            if most >= FEWEST_SHARDS:
-                return FEWEST_SHARDS
+        with as_error(log.raw.file.path):
+            for batch in log.frame.select("user").collect_batches():
+                users.update(batch["user"].unique().head(FEWEST_SHARDS))
+                most = max(most, len(users))
+                if most >= FEWEST_SHARDS:
+                    return FEWEST_SHARDS
     return max(by_size, most)
 
 

@@ -57,7 +57,8 @@ class RawLog:
         self.file, self._names = file, names
         self.frame = open_log(file, names, staging)
         self.types = self.frame.collect_schema()
-        self.rows = int(self.frame.select(pl.len()).collect(engine="streaming").item())
+        with as_error(file.path):
+            self.rows = int(self.frame.select(pl.len()).collect(engine="streaming").item())
         self.reasons: dict[str, pl.Expr] = {}
         self.known_actions: tuple[str, ...] = ()
         self._questions: dict[str, pl.Expr] = {}
@@ -141,14 +142,16 @@ class RawLog:
         number = list(self.reasons).index(UNKNOWN_ACTION)
         rows = self._with_reasons(part).filter(pl.col("reason") == number)
         named = rows.select(action=text("action", self.types["action"]))
-        return named.group_by("action").agg(rows=pl.len()).collect(engine="streaming")
+        with as_error(self.file.path):
+            return named.group_by("action").agg(rows=pl.len()).collect(engine="streaming")
 
     def check(self, facts: Facts) -> None:
         """Raises if what is known of the whole file refuses it; names the first row that does, and its value."""
         for question, name, expected, unless in self._refusals:
             row = facts[question].first
             if row is not None and not facts[unless].rows:
-                found = self.frame.filter(pl.col("row") == row).select(name).collect(engine="streaming").item()
+                with as_error(self.file.path):
+                    found = self.frame.filter(pl.col("row") == row).select(name).collect(engine="streaming").item()
                 raise ValueError(f"Expected {expected} in {self._place(name)}, row {row}. Received: {found!r}.")
 
     def clean(self, facts: Facts, part: slice | None = None) -> pl.LazyFrame:

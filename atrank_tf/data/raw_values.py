@@ -7,6 +7,7 @@ import numpy as np
 
 from atrank_tf.data.arrays import load_arrays, save_arrays
 from atrank_tf.data.records import Records
+from atrank_tf.schema import FIRST_ROW, Schema
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,14 +26,27 @@ class RawValues:
     @classmethod
     def of(cls, records: Records) -> "RawValues":
         """Takes what a model of these records needs."""
-        schema = records.schema
-        asked = {feature.table for feature in schema.user.features.values()}
-        for task in schema.tasks.values():
-            asked |= {feature.table for feature in task.context.features.values()}
         return cls(
             ids={name: catalog.ids for name, catalog in records.catalogs.items()},
-            tables={name: records.vocabularies[name] for name in sorted(asked)},
+            tables={name: records.vocabularies[name] for name in _asked(records.schema)},
         )
+
+    def check_schema(self, schema: Schema) -> None:
+        """Raises ValueError unless these can be the values of a model of this schema; says what differs."""
+        expected: dict[str, tuple[int, str]] = {}
+        for name, entity in schema.entities.items():
+            expected[f"ids of entity {name!r}"] = (entity.rows - FIRST_ROW, entity.id.dtype)
+        for name in _asked(schema):
+            expected[f"values of table {name!r}"] = (schema.tables[name].rows - FIRST_ROW, "string")
+        found = {f"ids of entity {name!r}": _form(values) for name, values in self.ids.items()}
+        found |= {f"values of table {name!r}": _form(values) for name, values in self.tables.items()}
+        for what, wanted in expected.items():
+            if found.get(what) != wanted:
+                there = "{} of {}".format(*found[what]) if what in found else "none"
+                raise ValueError(
+                    f"Expected the raw values behind the model. Its {what} are {wanted[0]} of {wanted[1]}. "
+                    f"Received: {there}. Take the values of the model's own folder."
+                )
 
     def save(self, path: str) -> None:
         """Writes one `.npz` file, aside first and then renamed."""
@@ -46,9 +60,23 @@ class RawValues:
 
         Raises:
             FileNotFoundError: there is no such file.
+            ValueError: the file is damaged, or holds something else.
         """
         parts: dict[str, dict[str, np.ndarray]] = {"ids": {}, "tables": {}}
-        for key, values in load_arrays(path).items():
-            part, name = key.split("/", 1)
+        advice = "Train again in another folder, or bring back a copy of the file."
+        for key, values in load_arrays(path, advice).items():
+            part, _, name = key.partition("/")
+            if part not in parts:
+                raise ValueError(f"Expected the raw values of a model in {path}. Found: {key!r}. {advice}")
             parts[part][name] = values
         return cls(ids=parts["ids"], tables=parts["tables"])
+
+
+def _asked(schema: Schema) -> list[str]:
+    """Returns the tables that requests name values of."""
+    sides = (schema.user, *(task.context for task in schema.tasks.values()))
+    return sorted({feature.table for side in sides for feature in side.features.values()})
+
+
+def _form(values: np.ndarray) -> tuple[int, str]:
+    return len(values), "int64" if values.dtype.kind == "i" else "string"

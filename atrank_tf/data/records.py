@@ -9,7 +9,6 @@ timelines-00000-of-000NN.tfrecord       one `tf.train.Example` per user, as `atr
 """
 
 import copy
-import json
 import os
 import shutil
 import socket
@@ -21,18 +20,24 @@ from typing import Any, Self
 import numpy as np
 import tensorflow as tf
 
+from atrank_tf.data.arrays import load_arrays
 from atrank_tf.data.catalog import Catalog
-from atrank_tf.data.checksums import checksums, fingerprint
+from atrank_tf.data.checksums import arrays_checksum, checksums, file_checksum, fingerprint
+from atrank_tf.data.sealed_json import dump_sealed, load_sealed
 from atrank_tf.schema import Schema, dump_schema, load_schema, select_groups
 
 FORMAT = 1
 """Version of the layout and of the Examples; other versions are refused."""
 _MANIFEST, _SCHEMA = "manifest.json", "schema.toml"
 _MAKE = "Make records with python -m atrank_tf.prepare."
+_MAKE_AGAIN = "Make the records again with python -m atrank_tf.prepare --overwrite, or bring back a copy of the file."
 
 
 class Records:
     """A complete records folder.
+
+    What is read here (the schema, the catalogs, the vocabularies) is compared with the checksums of the manifest; the
+    timelines are when `verify` is called, as `train` does.
 
     Args:
         path: the folder.
@@ -48,7 +53,7 @@ class Records:
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: the folder is no complete records folder, or of another format.
+        ValueError: the folder is no complete records folder, or of another format, or a file is damaged.
     """
 
     path: str
@@ -62,7 +67,7 @@ class Records:
     def __init__(self, path: str) -> None:
         self.path = path
         self.manifest = read_manifest(path)
-        _complete(path, _SCHEMA)
+        self._compare(_SCHEMA, file_checksum(_complete(path, _SCHEMA)))
         self.schema = load_schema(f"{path}/{_SCHEMA}")
         if not self.schema.prepared:
             raise ValueError(f"Expected a prepared schema in {path}/{_SCHEMA}. Some sizes are missing. {_MAKE}")
@@ -72,11 +77,35 @@ class Records:
             found = len(self.catalogs[name])
             if found != entity.rows:
                 raise ValueError(f"Expected {entity.rows} rows in {path}/catalog/{name}.npz. Found {found}. {_MAKE}")
-        self.vocabularies = {name: read_vocabulary(path, name) for name in self.schema.tables}
+            self._compare(f"catalog/{name}.npz", arrays_checksum(self.catalogs[name].arrays()))
+        self.vocabularies = {}
+        for name in self.schema.tables:
+            self.vocabularies[name] = read_vocabulary(path, name)
+            self._compare(f"vocabulary/{name}.npz", arrays_checksum({"values": self.vocabularies[name]}))
         self.files = sorted(tf.io.gfile.glob(f"{path}/*.tfrecord*"))
         if len(self.files) != self.manifest["shards"]:
             raise ValueError(
                 f"Expected {self.manifest['shards']} TFRecord files in {path}. Found {len(self.files)}. {_MAKE}"
+            )
+
+    def verify(self) -> None:
+        """Reads all timelines once and compares them with the checksums of the manifest.
+
+        Each Example has a checksum of its own, which TensorFlow compares whenever it is read; but a file that was cut
+        between two Examples, or belongs to other records, would pass.
+
+        Raises:
+            ValueError: a file is damaged; names it.
+        """
+        for path in self.files:
+            self._compare(path.rsplit("/", 1)[-1], file_checksum(path))
+
+    def _compare(self, name: str, found: str) -> None:
+        expected = self.manifest["checksums"].get(name, "none")
+        if found != expected:
+            raise ValueError(
+                f"{self.path}/{name} is damaged, or of other records. Expected the SHA-256 {expected} that the "
+                f"manifest names. Found {found}. {_MAKE_AGAIN}"
             )
 
     def select(self, groups: Sequence[str]) -> Self:
@@ -122,19 +151,17 @@ def read_manifest(path: str) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: the folder is no complete records folder, or of another format.
+        ValueError: the folder is no complete records folder, or of another format, or the manifest is damaged.
     """
     if not tf.io.gfile.isdir(path):
         raise FileNotFoundError(f"Expected a records folder at {path}. Found none. {_MAKE}")
-    _complete(path, _MANIFEST)
-    with tf.io.gfile.GFile(f"{path}/{_MANIFEST}", "r") as file:
-        try:
-            manifest: dict[str, Any] = json.loads(file.read())
-        except ValueError as error:
-            raise ValueError(f"{path}/{_MANIFEST} is not valid JSON: {error}. {_MAKE}") from error
+    manifest = load_sealed(_complete(path, _MANIFEST), _MAKE_AGAIN)
     found = manifest.get("format")
     if found != FORMAT:
         raise ValueError(f"Expected records of format {FORMAT} in {path}. Found format {found}. {_MAKE}")
+    missing = {"inputs", "shards", "fingerprint", "checksums"} - manifest.keys()
+    if missing:
+        raise ValueError(f"Expected the manifest of records in {path}/{_MANIFEST}. Missing: {sorted(missing)}. {_MAKE}")
     return manifest
 
 
@@ -142,20 +169,22 @@ def read_catalog(path: str, entity: str) -> Catalog:
     """Reads a catalog of a records folder.
 
     Raises:
-        ValueError: it is not there.
+        ValueError: it is not there, or damaged.
     """
-    return Catalog.load(_complete(path, f"catalog/{entity}.npz"))
+    return Catalog.load(_complete(path, f"catalog/{entity}.npz"), _MAKE_AGAIN)
 
 
 def read_vocabulary(path: str, table: str) -> np.ndarray:
     """Reads a vocabulary of a records folder: unicode [rows - 2].
 
     Raises:
-        ValueError: it is not there.
+        ValueError: it is not there, or damaged.
     """
     file_path = _complete(path, f"vocabulary/{table}.npz")
-    with tf.io.gfile.GFile(file_path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-        return arrays["values"]
+    arrays = load_arrays(file_path, _MAKE_AGAIN)
+    if set(arrays) != {"values"}:
+        raise ValueError(f"Expected one array, values, in {file_path}. Found: {sorted(arrays)}. {_MAKE_AGAIN}")
+    return arrays["values"]
 
 
 def is_current(path: str, inputs: str) -> bool:
@@ -183,7 +212,7 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Writes the manifest, which makes a folder with everything else in it complete."""
     sums = checksums(folder)
     content = {"format": FORMAT, "fingerprint": fingerprint(sums), **manifest, "checksums": sums}
-    (folder / _MANIFEST).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / _MANIFEST).write_text(dump_sealed(content), encoding="utf-8")
 
 
 def shard_name(shard: int, shards: int) -> str:

@@ -14,7 +14,7 @@ from atrank_tf.models.explainer import explainer
 from atrank_tf.models.inputs import candidate_inputs, history_inputs, model_inputs, profile_inputs
 from atrank_tf.models.network import Network
 from atrank_tf.models.ranker_config import RankerConfig
-from atrank_tf.schema import Schema, plain, read, schema_from_dict, select_groups, suggestion
+from atrank_tf.schema import Schema, first_difference, plain, read, schema_from_dict, select_groups, suggestion
 
 
 class Ranker(keras.Model):
@@ -88,13 +88,12 @@ class Ranker(keras.Model):
 
     def check_schema(self, schema: Schema) -> None:
         """Raises ValueError unless a schema is the one that the model was built for; names the first difference."""
-        mine, other = plain(self.schema), plain(select_groups(schema, self.config.groups))
-        for room in sorted({*mine, *other}):
-            if mine.get(room) != other.get(room):
-                raise ValueError(
-                    f"Expected the schema that the model was trained with. [{room}] differs: "
-                    f"the model has {mine.get(room)}, the records have {other.get(room)}."
-                )
+        found = first_difference(self.schema, select_groups(schema, self.config.groups))
+        if found:
+            raise ValueError(
+                f"Expected the schema that the model was trained with. {found.place} differs: "
+                f"the model has {found.one!r}, the records have {found.other!r}."
+            )
 
     def start_at_popularity(self, task: str, positive_counts: np.ndarray) -> None:
         """Starts the task's item bias at the log popularity of each object, which training would otherwise spend its

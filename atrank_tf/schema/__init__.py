@@ -1,5 +1,6 @@
 """The declaration of a person's logs: entities, tables, groups, tasks, time and split."""
 
+from atrank_tf.schema.difference import first_difference
 from atrank_tf.schema.reading import plain, read, suggestion
 from atrank_tf.schema.selection import select_groups
 from atrank_tf.schema.spec import (
@@ -47,6 +48,7 @@ __all__ = [
     "Time",
     "dump_schema",
     "dump_toml",
+    "first_difference",
     "load_schema",
     "load_toml",
     "plain",

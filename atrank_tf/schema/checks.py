@@ -1,5 +1,6 @@
 """What a declaration must satisfy beyond its types: sizes that make sense, names that exist."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -89,7 +90,9 @@ def _features(features: Features, schema: Schema, place: str) -> None:
         if column in features.dense:
             raise ValueError(f'Column "{column}" of [{place}] is both in features and in dense. Keep one.')
     for column, dense in features.dense.items():
-        if dense.variance < 0:
+        if not math.isfinite(dense.mean):
+            raise ValueError(f"mean must be finite. Received: mean={dense.mean} in [{place}.dense.{column}].")
+        if not 0 <= dense.variance < math.inf:
             raise ValueError(
                 f"variance must not be negative. Received: variance={dense.variance} in [{place}.dense.{column}]."
             )

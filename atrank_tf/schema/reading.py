@@ -26,7 +26,11 @@ def read(kind: type[T], raw: Any, place: str = "") -> T:
     Raises:
         ValueError: an unknown or missing key or a wrong type or value; says what was expected, what came and where.
     """
-    return _read(kind, raw, place)
+    try:
+        found: T = _read(kind, raw, place)
+    except RecursionError:  # Of a wrong value's text.
+        raise ValueError(f"Expected a few tables within each other in {_at(place)}. Received: hundreds.") from None
+    return found
 
 
 def plain(value: Any) -> Any:
@@ -105,13 +109,15 @@ def _scalar(kind: Any, raw: Any, place: str) -> Any:
     if kind is int and isinstance(raw, datetime.date):
         moment = raw if isinstance(raw, datetime.datetime) else datetime.datetime(raw.year, raw.month, raw.day)
         return int((moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp())
-    if kind is float and isinstance(raw, int) and not isinstance(raw, bool):
+    if kind is float and isinstance(raw, int) and not isinstance(raw, bool) and abs(raw) < _LARGEST:
         return float(raw)
     if not isinstance(raw, kind) or (kind is int and isinstance(raw, bool)):
         raise ValueError(f"Expected {_WORDS[kind]} for {place}. Received: {raw!r}.")
     return raw
 
 
+_LARGEST = 2**1023
+"""More than any number that is meant; a whole number of more than 2 ** 1024 is no float."""
 _WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 

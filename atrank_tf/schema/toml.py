@@ -28,7 +28,7 @@ def load_toml(path: str) -> dict[str, Any]:
         content = file.read()
     try:
         return tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, UnicodeDecodeError, a number of 4,300 digits.
         raise ValueError(f"{path} is not valid TOML: {error}.") from error
 
 
@@ -84,7 +84,7 @@ def _table(heading: str, entries: Mapping[str, Any]) -> str:
 
 
 def _key(name: str) -> str:
-    return name if _BARE_KEY.fullmatch(name) else json.dumps(name, ensure_ascii=False)
+    return name if _BARE_KEY.fullmatch(name) else _text(name)
 
 
 def _value(value: Any) -> str:
@@ -93,5 +93,9 @@ def _value(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_value(item) for item in value) + "]"
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
+        return _text(value)
     return repr(value).lower()  # True is true in TOML.
+
+
+def _text(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # The one character that JSON lets be.

@@ -9,6 +9,7 @@ from atrank_tf.models import Ranker
 from atrank_tf.serving.lint import lint
 from atrank_tf.serving.loader import load
 from atrank_tf.serving.signatures import Signatures
+from atrank_tf.serving.version_checksums import write_checksums
 from atrank_tf.serving.versions import publish
 from atrank_tf.serving.warmup import write_warmup
 from atrank_tf.serving.warmup_requests import warmup_requests
@@ -26,7 +27,8 @@ def export_savedmodel(model: Ranker, values: RawValues, export_dir: str, *, expl
     | `explain_<task>`; `explain`, if asked for | as `<task>` | `scores` and what they came from |
 
     Those without a task's name are of the first task. One made-up request for each stands in `assets.extra`, which
-    servers run before they answer anybody; a signature that does not run is found here.
+    servers run before they answer anybody; a signature that does not run is found here. The checksums of all files
+    stand there too, which the embedded server compares.
 
     Inputs are what a log holds: `<group>_id` string or int64 [B, T_g], `<group>_action` string [B, T_g],
     `<group>_timestamp` int64 [B, T_g] (0 = padding; of more than `max_length` the newest count), `now` int64 [B],
@@ -43,10 +45,13 @@ def export_savedmodel(model: Ranker, values: RawValues, export_dir: str, *, expl
         The version's folder.
 
     Raises:
-        ValueError: TensorFlow Serving could not run the result; nothing is published.
+        ValueError: the values are not of this model, or TensorFlow Serving could not run the result; nothing is
+            published.
         ServingError: a signature fails; nothing is published.
         OSError: the disk is full, or the folder is read-only; nothing is published.
     """
+
+    values.check_schema(model.schema)
 
     def write(path: str) -> None:
         signatures = Signatures(model, values, explain=explain)
@@ -64,5 +69,6 @@ def export_savedmodel(model: Ranker, values: RawValues, export_dir: str, *, expl
             raise ValueError(f"Expected a SavedModel that TensorFlow Serving can run. Found: {'; '.join(problems)}.")
         with contextlib.closing(load(path)) as loaded:
             write_warmup(path, warmup_requests(loaded, model.schema, model.tasks))
+        write_checksums(path)
 
     return publish(write, export_dir)

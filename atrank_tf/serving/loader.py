@@ -17,6 +17,7 @@ from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import config_pb2, saved_model_pb2
 
 from atrank_tf.serving.errors import Code, ServingError
+from atrank_tf.serving.version_checksums import compare_checksums
 
 SERVE_TAG = "serve"
 
@@ -65,11 +66,13 @@ class LoadedModel:
 
     Raises:
       OSError: no readable `saved_model.pb` in there.
-      ValueError: no MetaGraph with the tag `serve`, or no variables where the graph has some.
+      ValueError: no MetaGraph with the tag `serve`, or no variables where the graph has some; or a file is not the one
+        that the export wrote, where the folder has checksums.
       tf.errors.OpError: the variables or tables cannot be restored.
     """
 
     def __init__(self, saved_model_dir: str, *, timeout_ms: int = 0) -> None:
+        compare_checksums(saved_model_dir)
         meta_graph = read_meta_graph(saved_model_dir)
         self.signature_defs: dict[str, Any] = dict(meta_graph.signature_def)
         self.signatures = {name: _signature(proto) for name, proto in sorted(self.signature_defs.items())}
@@ -146,6 +149,11 @@ class LoadedModel:
             if self._closed:
                 raise ServingError(Code.UNAVAILABLE, _CLOSED) from error
             raise ServingError(Code(error.error_code), kernel_text(error)) from error
+        except UnicodeDecodeError as error:
+            # A kernel's text that quotes bytes of the request, as of a broken tf.Example, may be no UTF-8. What gets
+            # lost is the code; of a request it is this one.
+            text = bytes(error.object).decode("utf-8", "replace")
+            raise ServingError(Code.INVALID_ARGUMENT, _without_stack(text)) from error
         return dict(zip(signature.outputs, map(np.asarray, results), strict=True))
 
     def close(self) -> None:
@@ -236,7 +244,11 @@ def _check_dtype(name: str, dtype: str, value: NDArray[Any]) -> None:
 
 def kernel_text(error: Any) -> str:
     """The kernel's own text of a `tf.errors.OpError`, without the Python stack that some of them tell."""
-    text = error.message.removeprefix("Graph execution error:").strip()
+    return _without_stack(error.message)
+
+
+def _without_stack(text: str) -> str:
+    text = text.removeprefix("Graph execution error:").strip()
     for mark in ("\n\nOriginal stack trace", "\nOriginal stack trace", "\n\nDetected at node"):
         text = text.split(mark)[0]
     if text.startswith("Detected at node"):

@@ -93,13 +93,13 @@ class Backup(keras.callbacks.Callback):
             The number of epochs done; 0 if there is nothing to go on from.
 
         Raises:
-            ValueError: the file is of another model.
+            ValueError: the file is of another model, or damaged.
         """
         if not tf.io.gfile.exists(self.path):
             return 0
         self.set_model(model)
-        values = load_arrays(self.path)
-        state = json.loads(str(values["state"]))
+        values = load_arrays(self.path, "Remove it, and the training begins anew; or name another folder.")
+        state = json.loads(str(values.get("state", '{"paths": []}')))
         if state["paths"] != self._paths():
             raise ValueError(f"{self.path} is the backup of another model. Name another folder, or remove it.")
         for number, variable in enumerate(self._variables()):

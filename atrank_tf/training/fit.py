@@ -53,7 +53,7 @@ def train(
 
     Raises:
         ValueError: the folder holds another experiment, or one trained on other records; or there are fewer files of
-            records than workers.
+            records than workers; or a file of the records, or the backup of an interrupted training, is damaged.
     """
     records = records.select(experiment.model.groups)
     share = records.of_worker(workers.index, workers.number)
@@ -63,6 +63,7 @@ def train(
         if workers.is_chief and tf.io.gfile.exists(backup_file):  # Killed between the last two lines below.
             tf.io.gfile.remove(backup_file)
         return False
+    records.verify()
     settings = experiment.training
     keras.utils.set_random_seed(settings.seed)
     if workers.is_chief:

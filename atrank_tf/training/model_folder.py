@@ -8,7 +8,6 @@ training.json               experiment, fingerprint of the records, environment,
 metrics_<split>.json        what `python -m atrank_tf.evaluate` found
 """
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -19,6 +18,8 @@ import tensorflow as tf
 from absl import logging
 
 from atrank_tf.data import RawValues, Records
+from atrank_tf.data.checksums import file_checksum
+from atrank_tf.data.sealed_json import dump_sealed, load_sealed
 from atrank_tf.models import Ranker
 from atrank_tf.schema import dump_schema
 from atrank_tf.training.environment import environment
@@ -30,6 +31,7 @@ TRAINING_FILE = "training.json"
 """What was trained, on what, and how it went, in a model folder."""
 VALUES_FILE = "values.npz"
 """The raw ids and feature values behind the model's rows, in a model folder."""
+_TRAIN_AGAIN = "Train again in another folder, or bring back a copy of the file."
 
 
 def load_model(model_dir: str) -> Ranker:
@@ -37,11 +39,20 @@ def load_model(model_dir: str) -> Ranker:
 
     Raises:
         FileNotFoundError: the folder holds no model.
+        ValueError: the file is damaged.
     """
     path = f"{model_dir}/{MODEL_FILE}"
     if not tf.io.gfile.exists(path):
         raise FileNotFoundError(f"Expected a trained model at {path}. Found none: run `python -m atrank_tf.train`.")
-    model: Ranker = keras.saving.load_model(path)
+    try:
+        model: Ranker = keras.saving.load_model(path)
+    except Exception as error:  # Keras, zipfile and h5py have many kinds of errors for a damaged file.
+        reason = str(error).split("\n")[0].rstrip(".") or type(error).__name__
+        raise ValueError(
+            f"{path} is damaged, or of another version of this package: {reason}. {_TRAIN_AGAIN}"
+        ) from error
+    if not isinstance(model, Ranker):
+        raise ValueError(f"Expected a model of this package at {path}. Found: {type(model).__name__}. {_TRAIN_AGAIN}")
     return model
 
 
@@ -50,12 +61,15 @@ def load_training(model_dir: str) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: the folder holds no training.
+        ValueError: the file is damaged.
     """
     path = f"{model_dir}/{TRAINING_FILE}"
     if not tf.io.gfile.exists(path):
         raise FileNotFoundError(f"Expected a training at {path}. Found none: run `python -m atrank_tf.train`.")
-    with tf.io.gfile.GFile(path) as file:
-        training: dict[str, Any] = json.load(file)
+    training = load_sealed(path, _TRAIN_AGAIN)
+    missing = {"experiment", "records", "finished"} - training.keys()
+    if missing:
+        raise ValueError(f"Expected a training in {path}. Missing: {sorted(missing)}. {_TRAIN_AGAIN}")
     return training
 
 
@@ -110,7 +124,7 @@ def write_metrics(model_dir: str, split: str, records: Records, metrics: Mapping
     """
     found: dict[str, Any] = _plain(metrics)
     content = {
-        "model": _checksum(f"{model_dir}/{MODEL_FILE}"),
+        "model": file_checksum(f"{model_dir}/{MODEL_FILE}"),
         "records": records.manifest["fingerprint"],
         "environment": environment(),
         "metrics": found,
@@ -124,22 +138,14 @@ def write_metrics(model_dir: str, split: str, records: Records, metrics: Mapping
 
 
 def write_json(path: str, value: Mapping[str, Any]) -> None:
-    """Writes a JSON file; whoever reads it finds the whole file, or what was there before."""
-    _write(path, json.dumps(value, indent=1))
+    """Writes a JSON file with a checksum; whoever reads it finds the whole file, or what was there before."""
+    _write(path, dump_sealed(value))
 
 
 def _write(path: str, text: str) -> None:
     with tf.io.gfile.GFile(f"{path}.partial", "w") as file:
         file.write(text)
     tf.io.gfile.rename(f"{path}.partial", path, overwrite=True)
-
-
-def _checksum(path: str) -> str:
-    digest = hashlib.sha256()
-    with tf.io.gfile.GFile(path, "rb") as file:
-        while block := file.read(1 << 24):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _plain(value: Any) -> Any:

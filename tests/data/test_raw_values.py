@@ -1,5 +1,6 @@
 """The raw values behind a model's rows."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,3 +28,31 @@ def test_it_takes_ids_of_all_entities_and_values_of_the_tables_that_requests_nam
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"Expected a file of arrays at .*nothing\.npz"):
         RawValues.load(str(tmp_path / "nothing.npz"))
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "values", "message"),
+    [
+        ("ids", "product", None, r"ids of entity 'product' are 40 of string\. Received: none\."),
+        ("ids", "product", np.array(["a"]), r"ids of entity 'product' are 40 of string\. Received: 1 of string\."),
+        ("ids", "coupon", np.array(["a"] * 12), r"'coupon' are 12 of int64\. Received: 12 of string\."),
+        (
+            "tables",
+            "channel",
+            np.array(["mail"]),
+            r"values of table 'channel' are 2 of string\. Received: 1 of string\.",
+        ),
+    ],
+)
+def test_values_of_another_model_are_refused_with_the_difference(
+    records: Any, part: str, name: str, values: Any, message: str
+) -> None:
+    whole = RawValues.of(records)
+    whole.check_schema(records.schema)
+    whole.check_schema(records.select(["redemption"]).schema)  # More than is asked for does no harm.
+    changed = {**getattr(whole, part), name: values}
+    if values is None:
+        del changed[name]
+    match = rf"Expected the raw values behind the model\. Its .*{message} Take the values of the model's own folder\."
+    with pytest.raises(ValueError, match=match):
+        replace(whole, **{part: changed}).check_schema(records.schema)

@@ -92,7 +92,8 @@ def test_a_missing_shard(folder):
 @pytest.mark.parametrize("version", [0, 2, None])
 def test_another_format(folder, version):
     path = folder / "manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "format": version}))
+    content = {**json.loads(path.read_text()), "format": version}
+    path.write_text(json.dumps({key: value for key, value in content.items() if key != "sha256"}))
     with pytest.raises(ValueError, match=rf"Expected records of format 1 in .*\. Found format {version}\."):
         Records(str(folder))
 
@@ -103,14 +104,52 @@ def test_a_manifest_that_is_no_json(folder):
         Records(str(folder))
 
 
+def test_a_manifest_of_something_else(folder):
+    (folder / "manifest.json").write_text('{"format": 1, "shards": 2, "inputs": "abc"}')
+    with pytest.raises(ValueError, match=r"manifest of records in .*json\. Missing: \['checksums', 'fingerprint'\]\."):
+        Records(str(folder))
+
+
+def change_schema(folder, old, new):
+    """Other records, whole, whose schema says something else than the other files."""
+    (folder / "schema.toml").write_text(dump_schema(SCHEMA).replace(old, new))
+    write_manifest(folder, {"inputs": "abc", "shards": 2})
+
+
+def test_a_schema_that_is_not_of_these_records(folder):
+    (folder / "schema.toml").write_text(dump_schema(SCHEMA).replace("dim = 2", "dim = 3"))
+    match = (
+        r"schema\.toml is damaged, or of other records\. Expected the SHA-256 \w{64} that the manifest names\. Found"
+    )
+    with pytest.raises(ValueError, match=match):
+        Records(str(folder))
+
+
+@pytest.mark.parametrize("name", ["catalog/item.npz", "vocabulary/item.npz"])
+def test_values_that_are_not_of_these_records(folder, name):
+    with np.load(folder / name) as arrays:
+        content = dict(arrays)
+    first = next(iter(content.values()))
+    first[-1] = first[0]
+    np.savez(folder / name, **content)
+    with pytest.raises(ValueError, match=rf"{name} is damaged, or of other records\."):
+        Records(str(folder))
+
+
+def test_a_vocabulary_that_holds_something_else(folder):
+    np.savez(folder / "vocabulary/item.npz", value=np.array(["7"]))
+    with pytest.raises(ValueError, match=r"Expected one array, values, in .*item\.npz\. Found: \['value'\]\."):
+        Records(str(folder))
+
+
 def test_a_schema_without_sizes(folder):
-    (folder / "schema.toml").write_text(dump_schema(SCHEMA).replace("rows = 4", ""))
+    change_schema(folder, "rows = 4", "")
     with pytest.raises(ValueError, match=r"Expected a prepared schema in .*schema\.toml\. Some sizes are missing\."):
         Records(str(folder))
 
 
 def test_a_catalog_of_another_size(folder):
-    (folder / "schema.toml").write_text(dump_schema(SCHEMA).replace("rows = 5", "rows = 6"))
+    change_schema(folder, "rows = 5", "rows = 6")
     with pytest.raises(ValueError, match=r"Expected 6 rows in .*item\.npz\. Found 5\."):
         Records(str(folder))
 

@@ -16,6 +16,9 @@ from typing import Any
 import polars as pl
 import pytest
 
+from atrank_tf.data import prepare
+from atrank_tf.schema import load_schema
+
 ROOT = Path(__file__).parents[2]
 EXPERIMENT = """
 [model]
@@ -107,13 +110,11 @@ def _flat(metrics: Any, place: str = "") -> dict[str, float]:
 
 
 def test_evaluate_tells_of_other_records_and_of_a_folder_that_takes_no_metrics(
-    run_command: Run, folder: Path, tmp_path: Path
+    run_command: Run, logs: Path, schema_file: Path, folder: Path, tmp_path: Path
 ) -> None:
-    shutil.copytree(folder / "records", tmp_path / "records")
     shutil.copytree(folder / "model", tmp_path / "model", ignore=shutil.ignore_patterns("metrics_*"))
     (tmp_path / "model/metrics_validation.json").mkdir()
-    manifest = tmp_path / "records/manifest.json"
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "fingerprint": "other"}))
+    prepare(str(logs), load_schema(str(schema_file)), str(tmp_path / "records"), shards=3)
     done = run_command("-m", "atrank_tf.evaluate", f"--records={tmp_path}/records", f"--model_dir={tmp_path}/model")
     assert set(json.loads(done.stdout.splitlines()[-1])) == {"next_purchase", "next_redemption"}
     assert "was trained on other records than" in done.stderr
@@ -209,6 +210,45 @@ def test_a_wrong_flag_or_value_exits_with_1_and_one_clear_line(
     lines = [line for line in done.stderr.strip().split("\n") if not line.startswith(("I0000", "WARNING: All log"))]
     assert len(lines) == 1 and message in lines[0], done.stderr
     assert done.stdout == ""
+
+
+SHARD = "records/timelines-00003-of-00008.tfrecord"
+
+
+@pytest.mark.parametrize(
+    ("operation", "name"),
+    [
+        ("train", SHARD),
+        ("evaluate", SHARD),
+        ("explain", SHARD),
+        ("evaluate", "records/catalog/product.npz"),
+        ("evaluate", "model/model.keras"),
+        ("evaluate", "model/training.json"),
+        ("export", "model/values.npz"),
+        ("serve", "export/1/saved_model.pb"),
+    ],
+)
+def test_a_damaged_file_is_told_in_one_line(
+    run_command: Run, folder: Path, tmp_path: Path, operation: str, name: str
+) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    content = bytearray((copy / name).read_bytes())
+    content[len(content) // 2] ^= 4
+    (copy / name).write_bytes(content)
+    records, model = f"--records={copy}/records", f"--model_dir={copy}/model"
+    lines = {
+        "train": ["-m", "atrank_tf.train", records, f"--config={copy}/experiment.toml", f"--model_dir={copy}/new"],
+        "evaluate": ["-m", "atrank_tf.evaluate", records, model],
+        "explain": ["-m", "atrank_tf.explain", records, model, f"--out={copy}/report"],
+        "export": ["-m", "atrank_tf.export", model, f"--export_dir={copy}/export"],
+        "serve": ["-m", "atrank_tf.serve", f"--model_base_path={copy}/export", "--rest_api_port=0"],
+    }
+    done = run_command(*lines[operation])
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Traceback" not in done.stderr
+    last = done.stderr.strip().split("\n")[-1]
+    assert f"{copy}/{name} is damaged" in last and " again" in last, done.stderr
+    assert not (copy / "new").exists()
 
 
 @pytest.mark.parametrize("command", ["simulate", "prepare", "train", "evaluate", "explain", "export", "serve"])

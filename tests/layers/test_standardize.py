@@ -45,6 +45,20 @@ def test_a_missing_value_becomes_exactly_zero_and_touches_no_other() -> None:
     np.testing.assert_array_equal(found[..., 1], whole[..., 1])
 
 
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_what_is_far_away_or_infinite_stays_finite(dtype: str) -> None:
+    column = np.array([np.inf, -np.inf, 3e38, -3e38, 20_001.0, np.nan], "float32")
+    found = np.asarray(Standardize((1.0,), (4.0,), dtype=dtype)([column])).astype("float32")[:, 0]
+    np.testing.assert_allclose(found, [1e4, -1e4, 1e4, -1e4, 1e4, 0.0], rtol=5e-3)
+
+
+def test_no_value_that_the_moments_were_measured_on_is_cut() -> None:
+    column = np.zeros(10_000, "float32")
+    column[7] = 1e30
+    found = np.asarray(Standardize([column.mean()], [column.astype(float).var()])([column]))
+    assert found[7, 0] == pytest.approx(np.sqrt(9_999), rel=1e-3)
+
+
 def test_a_column_of_one_value_only_is_shifted_not_scaled() -> None:
     found = Standardize((2.0,), (0.0,))([np.array([2.0, 5.0], "float32")])
     np.testing.assert_array_equal(np.asarray(found), [[0.0], [3.0]])

@@ -125,3 +125,18 @@ def test_refusals_say_what_and_where(raw, match):
 )
 def test_suggestion(valid, expected):
     assert suggestion("categroy", valid) == expected
+
+
+def test_numbers_and_tables_beyond_what_python_holds():
+    @dataclass(frozen=True, kw_only=True)
+    class Rate:
+        rate: float = 0.0
+
+    assert read(Rate, {"rate": 2**1000}).rate == 2.0**1000
+    with pytest.raises(ValueError, match=r"Expected a number for rate\. Received: 1000"):
+        read(Rate, {"rate": 10**400})
+    deep: dict[str, object] = {}
+    for _ in range(100_000):
+        deep = {"a": deep}
+    with pytest.raises(ValueError, match=r"Expected a few tables within each other in \[x\]\. Received: hundreds\."):
+        read(Rate, {"rate": deep}, "x")

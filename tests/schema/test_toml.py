@@ -102,6 +102,12 @@ def test_no_toml(tmp_path):
         load_schema(write(tmp_path, "tables = \n[time]"))
 
 
+@pytest.mark.parametrize("text", ["a = " + "[" * 100_000, "a = " + "1" * 5_000])
+def test_toml_that_python_cannot_hold(tmp_path, text):
+    with pytest.raises(ValueError, match=r"schema\.toml is not valid TOML: "):
+        load_schema(write(tmp_path, text))
+
+
 def test_no_utf8(tmp_path):
     path = tmp_path / "schema.toml"
     path.write_bytes(b"a = '\xff'")
@@ -119,5 +125,6 @@ def test_tables_of_any_values_are_read_back(tmp_path):
     tables = {
         "model": {"name": "x", "on": True, "off": False, "rate": 1e-6, "sizes": [64, 32], "weights": {"a b": 0.5}},
         "a b": {},
+        "\x7f": {"\x00\x7f": '\x7f\\"\n'},
     }
     assert load_toml(write(tmp_path, dump_toml(tables))) == tables

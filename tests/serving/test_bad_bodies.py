@@ -1,10 +1,13 @@
 """Bodies that are wrong in every way that a seeded generator thinks of are refused, quickly and without a 500."""
 
+import base64
 import json
 import random
 import time
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from atrank_tf.serving import RestApi, ServedModel, ServedModels, ServerSettings, make_app
 
@@ -164,6 +167,44 @@ def test_the_bodies_are_good_before_they_are_changed(models):
     api = RestApi(models)
     for path, document in VALID:
         assert api.answer("POST", f"/v1/models/{path}", json.dumps(document).encode()).status == 200
+
+
+@settings(settings.get_profile("ci"), max_examples=100)
+@given(example=st.binary(max_size=12))
+def test_a_broken_example_is_refused_in_words(models, example):
+    row = {"b64": base64.b64encode(example).decode()}
+    body = json.dumps({"signature_name": "regress_x_to_y", "instances": [row]}).encode()
+    response = RestApi(models).answer("POST", "/v1/models/half:predict", body)
+    assert response.status == 400  # There is no x in it.
+    assert "Graph execution error" not in json.loads(response.body)["error"]
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(["a", "word", "b64"]),
+    lambda inside: (
+        st.lists(inside, max_size=4) | st.dictionaries(st.sampled_from(["word", "offset", "x", "b64"]), inside)
+    ),
+    max_leaves=12,
+)
+
+
+@settings(settings.get_profile("ci"), max_examples=150)
+@given(
+    key=st.sampled_from(["instances", "inputs", "examples", "context"]),
+    value=JSON,
+    more=st.dictionaries(st.text(), JSON),
+)
+def test_any_json_is_answered_or_refused_in_words(models, key, value, more):
+    for path, _ in VALID:
+        body = json.dumps({key: value, **more}).encode()
+        response = RestApi(models).answer("POST", f"/v1/models/{path}", body)
+        answer = json.loads(response.body)
+        assert response.status == 200 or (response.status in (400, 501) and list(answer) == ["error"])
 
 
 def test_500_bad_bodies(models):

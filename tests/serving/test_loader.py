@@ -99,6 +99,16 @@ def test_calls_that_do_not_fit_the_signature(typed, signature, inputs, message):
     assert caught.value.code is Code.INVALID_ARGUMENT
 
 
+@pytest.mark.parametrize("example", [b"\xff\xfe\xaa", b"\x01\n\xaa\x03\n9"])
+def test_a_kernel_that_quotes_bytes_that_are_no_text(half_plus_two, example):
+    model = load(f"{half_plus_two}/00000123")
+    with pytest.raises(ServingError, match="Could not parse example input, value: '") as caught:
+        model.run("regress_x_to_y", {"inputs": strings(example)})
+    assert caught.value.code is Code.INVALID_ARGUMENT
+    assert caught.value.message.isprintable() or "\n" in caught.value.message
+    model.close()
+
+
 def test_a_run_ends_at_its_time_limit(tmp_path):
     class Endless(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])

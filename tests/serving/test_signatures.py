@@ -307,6 +307,7 @@ def test_versions_count_up_the_lint_is_content_and_explanations_must_be_asked_fo
     model: Ranker, records: Records, export: str, tmp_path: Path
 ) -> None:
     assert lint(export) == []
+    assert (Path(export) / "assets.extra/checksums.json").is_file()
     assert Path(export).name == "1"
     shutil.copytree(export, tmp_path / "1")
     second = export_savedmodel(model, RawValues.of(records), str(tmp_path))

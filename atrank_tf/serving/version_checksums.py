@@ -1,0 +1,46 @@
+"""Checksums of a version folder, which an export leaves and the embedded server compares before it loads.
+
+`<version>/assets.extra/checksums.json`: relative path -> SHA-256 of every other file. TensorFlow Serving reads nothing
+in `assets.extra` but the warm-up requests. TensorFlow's own `fingerprint.pb` is about the graph and the index of the
+variables, and no loader compares it; the variables have checksums that are compared, the graph's constants have none.
+"""
+
+from pathlib import Path
+
+from atrank_tf.data.checksums import file_checksum
+from atrank_tf.data.sealed_json import dump_sealed, load_sealed
+
+_FILE = "assets.extra/checksums.json"
+_ADVICE = "Export again, or bring back a copy of the file."
+
+
+def write_checksums(saved_model_dir: str) -> None:
+    """Writes down what is in a version folder; the last thing that an export does."""
+    folder = Path(saved_model_dir)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    sums = {path.relative_to(folder).as_posix(): file_checksum(str(path)) for path in files}
+    path = folder / _FILE
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(dump_sealed({"files": sums}), encoding="utf-8")
+
+
+def compare_checksums(saved_model_dir: str) -> None:
+    """Compares the files of a version folder with its checksums; a folder without any, as other programs write them,
+    is taken as it is.
+
+    Raises:
+      ValueError: a file is missing or damaged; names it.
+    """
+    folder = Path(saved_model_dir)
+    if not (folder / _FILE).is_file():
+        return
+    for name, expected in load_sealed(str(folder / _FILE), _ADVICE).get("files", {}).items():
+        path = folder / name
+        if not path.is_file():
+            raise ValueError(f"Expected {name} in {folder}, as {_FILE} has it. Found none. {_ADVICE}")
+        found = file_checksum(str(path))
+        if found != expected:
+            raise ValueError(
+                f"{path} is damaged, or of another version. Expected the SHA-256 {expected} that {_FILE} names. "
+                f"Found {found}. {_ADVICE}"
+            )
