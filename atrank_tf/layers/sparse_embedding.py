@@ -59,9 +59,8 @@ class SparseEmbedding(keras.layers.Layer):
         self.embeddings.settle = None  # The mark of a table, and the place for an optimizer's function.
         self.embeddings.divided = shares
         if shares is not None:
-            chief = shares.workers.is_chief
             shape, dtype = (self.input_dim, self.output_dim), self.variable_dtype
-            self.assign(self.embeddings_initializer(shape, dtype) if chief else None)
+            self.assign(self.embeddings_initializer(shape, dtype) if shares.workers.is_chief else None)
 
     def assign(self, values: Any) -> None:
         """Sets the whole table.

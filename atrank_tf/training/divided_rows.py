@@ -108,7 +108,7 @@ class DividedRows:
                 whole[start * number : stop * number] = np.swapaxes(every, 0, 1).reshape(-1, *whole.shape[1:])
         self.whole = None if whole is None else whole[: self.rows]
 
-    def spread(self, variable: Any, whole: np.ndarray | None) -> None:
+    def spread(self, variable: Any, whole: Any) -> None:
         """Gives each worker its rows.
 
         Args:
@@ -136,7 +136,7 @@ def divided_among(workers: Workers, *, least_rows: int) -> AbstractContextManage
 
     Args:
         workers: all of them, each making the same tables in the same order.
-        least_rows: a table of fewer rows is held whole by each; 0 for all.
+        least_rows: tables of at least so many rows are divided; 0 for none.
     """
     return dividing(lambda rows: DividedRows(rows, workers) if workers.number > 1 and 0 < least_rows <= rows else None)
 
