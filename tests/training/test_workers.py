@@ -46,7 +46,7 @@ OPTIMIZERS: dict[str, Any] = {
     "adagrad": lambda workers: SparseAdagrad(0.05, accumulators="row", weight_decay=0.05, workers=workers),
 }
 OPTIMIZERS |= {
-    "divided l2": OPTIMIZERS["l2"],
+    "divided l2": lambda workers: SparseAdam(0.02, l2=1e-3, global_clipnorm=0.05, workers=workers),
     "divided adagrad": lambda workers: SparseAdagrad(0.05, weight_decay=0.05, clipnorm=0.1, workers=workers),
 }
 LOSSES: dict[str, Any] = {"decay": PairwiseCrossentropy}
