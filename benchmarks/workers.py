@@ -19,12 +19,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 from absl import flags
-from measure import fit_seconds, peak_memory
 
 from atrank_tf import command
 from atrank_tf.layers import SparseEmbedding
 from atrank_tf.training import SparseAdagrad, SparseAdam, Workers
 from atrank_tf.training.divided_rows import divided_among
+from measure import fit_seconds, peak_memory
 
 _ROWS = flags.DEFINE_integer("rows", 4_000_000, "Rows of the table.")
 _WIDTH = flags.DEFINE_integer("width", 32, "Width of the table.")

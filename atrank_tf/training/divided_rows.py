@@ -144,7 +144,7 @@ def divided_among(workers: Workers, *, least_rows: int) -> AbstractContextManage
 def whole_values(variable: Any) -> np.ndarray:
     """Returns the value of a variable; on the chief, with the rows of all workers."""
     divided: DividedRows | None = getattr(variable, "divided", None)
-    return np.asarray(variable) if divided is None else divided.values()
+    return variable.numpy() if divided is None else divided.values()
 
 
 def whole_shape(variable: Any) -> tuple[int, ...]:

@@ -290,7 +290,7 @@ def test_rows_of_all_workers_are_together_at_the_end_of_an_epoch_only() -> None:
         rows.values()
     rows.whole = np.zeros((5, 2))
     np.testing.assert_array_equal(rows.values(), rows.whole)
-    with pytest.raises(RuntimeError, match="Expected a lookup in a step of all workers.*divide_tables_of = 0"):
+    with pytest.raises(RuntimeError, match=r"Expected a lookup in a step of all workers.*divide_tables_of = 0"):
         rows.lookup(tf.constant([1]), lambda own: own)
 
 
