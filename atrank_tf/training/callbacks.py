@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from atrank_tf.data import load_arrays, save_arrays
+from atrank_tf.training.divided_rows import whole_shape, whole_values
 
 _COUNTER = re.compile(r"_\d+(?=/)")
 
@@ -83,7 +84,7 @@ class Backup(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         state = json.dumps({"epoch": epoch + 1, "paths": self._paths(), "checkpoint": self.checkpoint.state()})
-        values = {str(number): variable.numpy() for number, variable in enumerate(self._variables())}
+        values = {str(number): whole_values(variable) for number, variable in enumerate(self._variables())}
         save_arrays(self.path, {"state": np.array(state), **values})
 
     def restore(self, model: Any) -> int:
@@ -103,7 +104,10 @@ class Backup(keras.callbacks.Callback):
         if state["paths"] != self._paths():
             raise ValueError(f"{self.path} is the backup of another model. Name another folder, or remove it.")
         for number, variable in enumerate(self._variables()):
-            variable.assign(values[str(number)])
+            if getattr(variable, "divided", None) is None:
+                variable.assign(values[str(number)])
+            else:
+                variable.divided.whole = values[str(number)]  # `WholeTables` gives each worker its rows.
         self.checkpoint.restore(state["checkpoint"])
         return int(state["epoch"])
 
@@ -117,4 +121,4 @@ class Backup(keras.callbacks.Callback):
 
     def _paths(self) -> list[str]:
         # Keras numbers random generators and optimizers through the process: "adam_1", where another model was before.
-        return [f"{_COUNTER.sub('', v.path)} {tuple(v.shape)}" for v in self._variables()]
+        return [f"{_COUNTER.sub('', v.path)} {whole_shape(v)}" for v in self._variables()]

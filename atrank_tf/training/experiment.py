@@ -36,6 +36,8 @@ class Training:
             own count, which may overfit where most are counted a few times.
         include_validation: whether the targets of validation are trained on too: a last training, when everything has
             been chosen. Nothing is validated then, and the model of the last epoch is kept.
+        divide_tables_of: where several workers train together, the rows of tables of at least so many are divided among
+            them; 0 for none: each holds all tables whole.
         seed: of weights, order, dropout and negatives.
     """
 
@@ -50,6 +52,7 @@ class Training:
     patience: int = 0
     start_at_popularity: bool = False
     include_validation: bool = False
+    divide_tables_of: int = 0
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -60,7 +63,7 @@ class Training:
         for name in ("learning_rate", "decay"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be positive. Received: {name}={getattr(self, name)} in [training].")
-        for name in ("l2", "clip_norm", "patience", "seed"):
+        for name in ("l2", "clip_norm", "patience", "divide_tables_of", "seed"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must not be negative. Received: {name}={getattr(self, name)} in [training].")
         for task, weight in self.task_weights.items():

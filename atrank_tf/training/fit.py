@@ -13,6 +13,7 @@ from atrank_tf.data.report import drift_warning, load_report
 from atrank_tf.models import MODELS, Ranker
 from atrank_tf.schema import Candidates, suggestion
 from atrank_tf.training.callbacks import Backup, BestCheckpoint
+from atrank_tf.training.divided_rows import divided_among
 from atrank_tf.training.environment import environment
 from atrank_tf.training.experiment import LOSSES, Experiment, Training, experiment_to_dict
 from atrank_tf.training.follow_chief import FollowChief
@@ -22,6 +23,7 @@ from atrank_tf.training.request_auc import request_auc_by_task
 from atrank_tf.training.settle_tables import SettleTables
 from atrank_tf.training.shared_batches import training_part, training_share, validation_share
 from atrank_tf.training.sparse_adam import SparseAdam
+from atrank_tf.training.whole_tables import WholeTables
 from atrank_tf.training.workers import ALONE, Workers
 
 
@@ -69,7 +71,8 @@ def train(
     if workers.is_chief:
         tf.io.gfile.makedirs(model_dir)
         write_inputs(model_dir, records, experiment)
-    model = MODELS[experiment.name](records.schema, experiment.model, records.catalogs, name=experiment.name)
+    with divided_among(workers, least_rows=settings.divide_tables_of):
+        model = MODELS[experiment.name](records.schema, experiment.model, records.catalogs, name=experiment.name)
     for task in model.tasks:
         if settings.start_at_popularity and records.schema.tasks[task].candidates is Candidates.SAMPLED:
             (counts,) = workers.sum([tf.constant(positive_counts(share, task, training_part(experiment)))])
@@ -97,7 +100,7 @@ def train(
             else validation_share(share, experiment, model, workers),
             epochs=settings.epochs,
             initial_epoch=done,
-            callbacks=[SettleTables(), GlobalMetrics(workers), *writing, FollowChief(workers)],
+            callbacks=[SettleTables(), GlobalMetrics(workers), WholeTables(), *writing, FollowChief(workers)],
             verbose=(1 if sys.stdout.isatty() else 2) if workers.is_chief else 0,
         )
     if workers.is_chief:

@@ -62,16 +62,27 @@ def agreed_steps(counts: Sequence[int], workers: Workers) -> list[int]:
 
 
 def validation_share(share: Records, experiment: Experiment, model: Ranker, workers: Workers) -> Any:
-    """Returns the batches of validation that this worker takes; None if no worker has any."""
+    """Returns the batches of validation that this worker takes, as many as the others; None if no worker has any."""
     batches = evaluation_batches(share, Part.VALIDATION, tasks=model.tasks, settings=experiment.batching)
+    steps = int(workers.all_say([int(batches.cardinality())]).max())
+    return as_many_batches(batches, steps) if steps else None
+
+
+def as_many_batches(batches: Any, steps: int) -> Any:
+    """Returns a dataset of so many batches: the last ones have no rows.
+
+    Lookups in divided tables need all workers, so all evaluate in as many steps.
+
+    Args:
+        batches: a dataset of at most so many batches.
+        steps: how many.
+    """
     count = int(batches.cardinality())
-    if not workers.all_say([count]).any():
-        return None
-    if count:
+    if count == steps:
         return batches
-    # A batch without rows: Keras takes no dataset without batches.
-    return tf.data.Dataset.from_tensors(
+    nothing = tf.data.Dataset.from_tensors(
         tf.nest.map_structure(
             lambda spec: tf.zeros([0, *(size or 1 for size in spec.shape[1:])], spec.dtype), batches.element_spec
         )
-    )
+    ).repeat(steps - count)
+    return batches.concatenate(nothing) if count else nothing

@@ -56,11 +56,12 @@ class SparseAdagrad(SparseOptimizer):
         super().build(variables)
         initializer = keras.initializers.Constant(self.initial_accumulator_value)
         self._accumulators = [
-            self.add_variable(
+            self.add_slot(
+                variable,
                 (variable.shape[0], 1) if is_table and self.accumulators == "row" else variable.shape,
-                initializer,
+                "accumulator",
+                initializer=initializer,
                 dtype=variable.dtype,
-                name=f"{variable.path.replace('/', '_')}_accumulator",
             )
             for variable, is_table in zip(variables, self._is_table, strict=True)
         ]

@@ -93,7 +93,7 @@ class SparseAdam(SparseOptimizer):
         super().build(variables)
         self._momentums, self._velocities = self.add_optimizer_variables(variables, ["momentum", "velocity"])
         self._touches: list[Any] = [
-            self.add_variable((variable.shape[0],), dtype="int32", name=f"{variable.path.replace('/', '_')}_touches")
+            self.add_slot(variable, (variable.shape[0],), "touches", dtype="int32")
             if is_table and self.moments == "lazy"
             else None
             for variable, is_table in zip(variables, self._is_table, strict=True)

@@ -3,37 +3,51 @@
 import json
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
 import tensorflow as tf
 
 _GROUP = 1_000_000  # Far from the numbers that the strategy gives.
-_KINDS = ("sum float32", "sum float64", "sum int32", "sum int64", "gather float32", "gather int32")
+_OPERATIONS: dict[str, Any] = {
+    "sum": partial(tf.raw_ops.CollectiveReduceV2, merge_op="Add", final_op="Id"),
+    "max": partial(tf.raw_ops.CollectiveReduceV2, merge_op="Max", final_op="Id"),
+    "gather": tf.raw_ops.CollectiveGatherV2,
+    "exchange": tf.raw_ops.CollectiveAllToAllV2,
+}
+_KINDS = (
+    *("sum float32", "sum float64", "sum int32", "sum int64"),
+    *("gather float32", "gather int32", "max int32", "exchange int32"),
+)
 _LARGEST = 2**28
 """Most numbers in one message."""
 _ROOMS = np.array([eighths << exponent for exponent in range(25) for eighths in range(8, 16)], np.int32)
 """8, 9, ..., 15, 16, 18, ..., 30, 32, 36, ...: the lengths of messages whose length varies. Few, so that few instances
 are left in memory; none is more than an eighth longer than what it holds."""
-_ROWS_AT_ONCE = 1 << 14
+ROWS_AT_ONCE = 1 << 14
 """Rows of a table in one message, when a whole table is sent: bounds the memory it takes."""
 
 
 class Workers:
     """The processes that train one model together, on a device each, and the collective operations between them.
 
-    Each holds the whole model, as ordinary variables; TensorFlow's `MultiWorkerMirroredStrategy` only connects them.
+    Each holds the whole model, as ordinary variables, but for tables whose rows are divided (`DividedRows`);
+    TensorFlow's `MultiWorkerMirroredStrategy` only connects them.
     Every method is called by all of them, in the same order, or they wait for each other for ever. They work eagerly
     and in a `tf.function`. A worker by itself, the default, tells itself everything and costs nothing.
 
     Attributes:
         number: how many there are.
         index: which one this is, from 0.
+        place: where it stands in `gather` and `exchange`, from 0: TensorFlow orders workers by their names, "task:10"
+            before "task:2".
     """
 
     def __init__(self) -> None:
         self.number = 1
         self.index = 0
+        self.place = 0
         self._strategy: Any = None
         self._order: Any = None
 
@@ -56,6 +70,7 @@ class Workers:
                 )
             # What holds the same resource runs in the order of the program, so on all workers in the same.
             workers._order = tf.Variable(0.0, trainable=False)
+            workers.place = np.asarray(workers.gather(tf.constant([workers.index])))[:, 0].tolist().index(workers.index)
         return workers
 
     @property
@@ -71,10 +86,32 @@ class Workers:
         for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
             places = [place for place, tensor in enumerate(tensors) if tensor.dtype == dtype]
             flat = [tf.reshape(tensors[place], [-1]) for place in places]
-            total = self._collective(tf.raw_ops.CollectiveReduceV2, tf.concat(flat, 0), merge_op="Add", final_op="Id")
+            total = self._collective("sum", tf.concat(flat, 0))
             for place, part in zip(places, tf.split(total, [tf.size(part) for part in flat]), strict=True):
                 result[place] = tf.reshape(part, tf.shape(tensors[place]))
         return result
+
+    def max(self, count: Any) -> Any:
+        """Returns the largest of the int32 scalars that the workers give."""
+        return count if self.number == 1 else self._collective("max", tf.reshape(count, [1]))[0]
+
+    def gather(self, tensor: Any) -> Any:
+        """Returns the tensors of all workers, [workers, ...], by `place`; shapes and dtypes are the same on all."""
+        every = self._collective("gather", tf.reshape(tensor, [-1]))
+        return tf.reshape(every, tf.concat([[self.number], tf.shape(tensor)], axis=0))
+
+    def exchange(self, parts: Any) -> Any:
+        """Gives each worker a part, and returns what each has given to this one; gradients go the way back.
+
+        Args:
+            parts: [workers, ...], by `place`; shapes and dtypes are the same on all of them.
+        """
+
+        @tf.custom_gradient  # type: ignore[untyped-decorator]
+        def exchanged(parts: Any) -> Any:
+            return self._exchange(parts), self._exchange
+
+        return exchanged(parts)
 
     def mean_gradients(self, gradients: Sequence[Any]) -> list[Any]:
         """Returns the mean of each gradient over the workers; None stays None.
@@ -133,15 +170,16 @@ class Workers:
             return
         for variable in variables:
             rows = int(variable.shape[0]) if variable.shape.rank else 0
-            if rows <= _ROWS_AT_ONCE:
-                variable.assign(self._of_chief(tf.convert_to_tensor(variable)))
+            if rows <= ROWS_AT_ONCE:
+                variable.assign(self.of_chief(tf.convert_to_tensor(variable)))
                 continue
-            for start in range(0, rows, _ROWS_AT_ONCE):
-                ids = tf.range(start, min(start + _ROWS_AT_ONCE, rows))
-                piece = self._of_chief(tf.gather(variable.value, ids))
+            for start in range(0, rows, ROWS_AT_ONCE):
+                ids = tf.range(start, min(start + ROWS_AT_ONCE, rows))
+                piece = self.of_chief(tf.gather(variable.value, ids))
                 variable.value.scatter_update(tf.IndexedSlices(piece, ids))
 
-    def _of_chief(self, value: Any) -> Any:
+    def of_chief(self, value: Any) -> Any:
+        """Returns the tensor of the chief, bit for bit; shape and dtype are the same on all of them."""
         # As whole numbers, because -0.0 + 0 is 0.0.
         whole = tf.bitcast(value, tf.int32 if value.dtype.size == 4 else tf.int64)
         (whole,) = self.sum([whole if self.is_chief else tf.zeros_like(whole)])
@@ -156,17 +194,17 @@ class Workers:
         if not slices:
             return []
         counts = tf.stack([tf.size(found.indices) for found in slices])  # [tables]
-        counts = tf.reshape(self._collective(tf.raw_ops.CollectiveGatherV2, counts), (self.number, -1))
-        rooms = [_room(count) for count in tf.unstack(tf.reduce_max(counts, axis=0), len(slices))]
+        counts = self.gather(counts)
+        rooms = [room_for(count) for count in tf.unstack(tf.reduce_max(counts, axis=0), len(slices))]
         packed = []
         for found, room in zip(slices, rooms, strict=True):
             ids = tf.bitcast(tf.cast(found.indices, tf.int64), tf.float32)  # [U, 2]
             rows = tf.concat([ids, tf.cast(found.values, tf.float32)], axis=1)
             packed.append(tf.reshape(tf.pad(rows, [[0, room - tf.shape(rows)[0]], [0, 0]]), [-1]))
         sizes = [tf.size(part) for part in packed]
-        packed.append(tf.zeros([_room(tf.add_n(sizes)) - tf.add_n(sizes)]))
-        every = self._collective(tf.raw_ops.CollectiveGatherV2, tf.concat(packed, axis=0))
-        parts = tf.split(tf.reshape(every, (self.number, -1)), [*sizes, tf.size(packed[-1])], axis=1)
+        packed.append(tf.zeros([room_for(tf.add_n(sizes)) - tf.add_n(sizes)]))
+        every = self.gather(tf.concat(packed, axis=0))
+        parts = tf.split(every, [*sizes, tf.size(packed[-1])], axis=1)
         result = []
         for place, (found, room) in enumerate(zip(slices, rooms, strict=True)):
             rows = tf.reshape(parts[place], (self.number, room, 2 + found.values.shape[1]))
@@ -175,16 +213,19 @@ class Workers:
             result.append(tf.IndexedSlices(tf.cast(rows[:, 2:], found.values.dtype), ids, found.dense_shape))
         return result
 
-    def _collective(self, operation: Any, flat: Any, **arguments: Any) -> Any:
-        kind = f"{'gather' if operation is tf.raw_ops.CollectiveGatherV2 else 'sum'} {flat.dtype.name}"
-        return operation(
-            input=flat,
+    def _exchange(self, parts: Any) -> Any:
+        whole = tf.bitcast(parts, tf.int32)
+        moved = self._collective("exchange", tf.reshape(whole, (self.number, -1)))
+        return tf.bitcast(tf.reshape(moved, tf.shape(whole)), parts.dtype)
+
+    def _collective(self, operation: str, message: Any) -> Any:
+        return _OPERATIONS[operation](
+            input=message,
             group_size=self.number,
             group_key=_GROUP,
             # TensorFlow remembers an instance for ever, and for one shape; so what has the same shape is the same.
-            instance_key=_KINDS.index(kind) * _LARGEST + tf.size(flat),
+            instance_key=_KINDS.index(f"{operation} {message.dtype.name}") * _LARGEST + tf.size(message),
             ordering_token=[self._order.handle],
-            **arguments,
         )
 
 
@@ -192,7 +233,7 @@ ALONE = Workers()
 """The one worker of an ordinary training."""
 
 
-def _room(count: Any) -> Any:
+def room_for(count: Any) -> Any:
     """Returns the least of `_ROOMS` that holds so many."""
     return tf.gather(_ROOMS, tf.searchsorted(_ROOMS, tf.reshape(count, [1]))[0])
 

@@ -30,9 +30,11 @@ from atrank_tf.training import (
     experiment_from_dict,
     train,
 )
+from atrank_tf.training.divided_rows import DividedRows, divided_among, whole_values
 from atrank_tf.training.follow_chief import FollowChief
 from atrank_tf.training.global_metrics import GlobalMetrics
-from atrank_tf.training.shared_batches import agreed_steps
+from atrank_tf.training.shared_batches import agreed_steps, as_many_batches
+from atrank_tf.training.whole_tables import WholeTables
 from atrank_tf.training.workers import ALONE
 
 ROOT = Path(__file__).parents[2]
@@ -43,23 +45,47 @@ OPTIMIZERS: dict[str, Any] = {
     "decay": lambda workers: SparseAdam(0.02, weight_decay=0.05, workers=workers),
     "adagrad": lambda workers: SparseAdagrad(0.05, accumulators="row", weight_decay=0.05, workers=workers),
 }
-LOSSES: dict[str, Any] = {"l2": PointwiseCrossentropy, "decay": PairwiseCrossentropy, "adagrad": PointwiseCrossentropy}
-STEPS, REQUESTS = 5, 7
+OPTIMIZERS |= {
+    "divided l2": lambda workers: SparseAdam(0.02, l2=1e-3, global_clipnorm=0.05, workers=workers),
+    "divided adagrad": lambda workers: SparseAdagrad(0.05, weight_decay=0.05, clipnorm=0.1, workers=workers),
+}
+LOSSES: dict[str, Any] = {"decay": PairwiseCrossentropy}
+"""Of the cases that have another loss than the point-wise one."""
+STEPS, REQUESTS, ROWS = 5, 7, 41
+HELD = 21
+"""Rows on each of two workers."""
 EXPERIMENT = experiment_from_dict(
     {
         "model": {"name": "atrank", "width": 8, "spaces": 2, "feed_forward": 8, "hidden": [8], "dropout": 0.3},
         "batching": {"batch_size": 64},
-        "training": {"epochs": 3, "learning_rate": 0.01, "decay_at": [0.6], "l2": 1e-4, "start_at_popularity": True},
+        "training": {"epochs": 3, "learning_rate": 0.01, "decay_at": [0.6], "l2": 1e-4, "start_at_popularity": True}
+        | {"divide_tables_of": 20},  # Some tables.
     }
 )
 
 
 class Keep(keras.callbacks.Callback):  # type: ignore[misc]
-    """Keeps all variables at the end of training."""
+    """Keeps all variables as they are after the last epoch; on the chief, whole."""
 
-    def on_train_end(self, logs: Any = None) -> None:
+    def __init__(self, workers: Workers = ALONE) -> None:
+        super().__init__()
+        self.workers = workers
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         variables = [*self.model.trainable_variables, *self.model.optimizer.variables]
-        self.values = {f"{number} {v.name}": v.numpy() for number, v in enumerate(variables)}
+        value = whole_values if self.workers.is_chief else np.asarray
+        self.values = {f"{number} {v.name}": np.array(value(v)) for number, v in enumerate(variables)}
+
+
+class Save(keras.callbacks.Callback):  # type: ignore[misc]
+    """Saves the model after each epoch."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.path = path
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.model.save(self.path)
 
 
 class Stop(keras.callbacks.Callback):  # type: ignore[misc]
@@ -74,33 +100,37 @@ def requests(seed: int, *, weighed: bool) -> Any:
     """Batches of 7 requests of 5 candidates; `weighed` leaves some candidates out."""
     rng = np.random.default_rng(seed)
     shape = (STEPS, REQUESTS, 5)
-    history, candidates = rng.integers(0, 40, (STEPS, REQUESTS, 3)), rng.integers(0, 40, shape)
+    history, candidates = rng.integers(0, ROWS, (STEPS, REQUESTS, 3)), rng.integers(0, ROWS, shape)
     labels, weights = rng.random(shape) < 0.4, rng.random(shape) < (0.6 if weighed else 1)
     return (history, candidates), labels.astype("float32"), weights.astype("float32")
 
 
-def train_small(case: str, workers: Workers) -> dict[str, Any]:
+def train_small(case: str, workers: Workers, path: str | None = None) -> dict[str, Any]:
     """Each worker takes its rows of the same batches; in validation, whole batches, which do not divide evenly."""
     keras.utils.set_random_seed(1)
-    items, bias = SparseEmbedding(40, 6, name="items"), SparseEmbedding(40, 1, name="bias")
-    history, candidates = keras.Input((3,), dtype="int64"), keras.Input((5,), dtype="int64")
-    user = keras.layers.Dense(6, name="user")(keras.ops.mean(items(history), axis=1))
-    logits = keras.ops.einsum("bd,bnd->bn", user, items(candidates)) + bias(candidates)[..., 0]
+    with divided_among(workers, least_rows=ROWS if "divided" in case else 0):
+        items, bias = SparseEmbedding(ROWS, 6, name="items"), SparseEmbedding(ROWS, 1, name="bias")
+        history, candidates = keras.Input((3,), dtype="int64"), keras.Input((5,), dtype="int64")
+        user = keras.layers.Dense(6, name="user")(keras.ops.mean(items(history), axis=1))
+        logits = keras.ops.einsum("bd,bnd->bn", user, items(candidates)) + bias(candidates)[..., 0]
+    bias.assign(np.linspace(-1, 1, ROWS)[:, np.newaxis])
     model = keras.Model((history, candidates), logits)
-    loss = LOSSES[case](workers=workers)
+    loss = LOSSES.get(case, PointwiseCrossentropy)(workers=workers)
     model.compile(OPTIMIZERS[case](workers), loss, weighted_metrics=[RequestAUC()])
     rows = tf.nest.map_structure(
-        lambda array: array[:, workers.index :: workers.number], requests(1, weighed=case != "l2")
+        lambda array: array[:, workers.index :: workers.number], requests(1, weighed="l2" not in case)
     )
-    keep = Keep()
+    keep = Keep(workers)
+    writing = [Save(path)] if path and workers.is_chief else []
     history = model.fit(
         tf.data.Dataset.from_tensor_slices(rows).repeat(),
         steps_per_epoch=STEPS,
         epochs=3,
-        validation_data=tf.data.Dataset.from_tensor_slices(requests(2, weighed=True)).shard(
-            workers.number, workers.index
+        validation_data=as_many_batches(
+            tf.data.Dataset.from_tensor_slices(requests(2, weighed=True)).shard(workers.number, workers.index),
+            -(-STEPS // workers.number),
         ),
-        callbacks=[SettleTables(), GlobalMetrics(workers), keep, FollowChief(workers)],
+        callbacks=[SettleTables(), GlobalMetrics(workers), WholeTables(), *writing, keep, FollowChief(workers)],
         shuffle=False,
         verbose=0,
     ).history
@@ -159,11 +189,21 @@ def test_two_workers_train_what_one_would_have_trained(tmp_path: Path) -> None:
     for case in OPTIMIZERS:
         for name, expected in train_small(case, ALONE).items():
             # The loss of training is a mean of the means of batches, and two workers have other batches.
-            if "_loss" in name or "loss" not in name or case == "l2":
+            if name.startswith("divided") and "after" in name:
+                continue  # The rows of one worker.
+            if "_loss" in name or "loss" not in name or "l2" in case:
                 np.testing.assert_allclose(chief[name], expected, rtol=1e-4, atol=1e-5, err_msg=name)
     for name in chief.files:
-        if "after" in name or "val_" in name:
+        if "val_" in name or ("after" in name and (chief[name].shape[0] != HELD or not name.startswith("divided"))):
             np.testing.assert_array_equal(chief[name], other[name], err_msg=name)  # Bit for bit.
+    for case in ("divided l2", "divided adagrad"):
+        # A worker holds half of the rows; the chief puts them together for a file that needs no workers.
+        assert [found[f"{case} after 0"].shape for found in (chief, other)] == [(HELD, 6)] * 2
+        whole = chief[f"{case} 0 embeddings"]
+        np.testing.assert_array_equal(whole[::2], chief[f"{case} after 0"])
+        np.testing.assert_array_equal(whole[1::2], other[f"{case} after 0"][:-1])  # The last is no row of the table.
+        loaded = keras.saving.load_model(tmp_path / f"{case}.keras")
+        np.testing.assert_array_equal(loaded.get_layer("items").embeddings, whole)
 
 
 @pytest.fixture(scope="module")
@@ -241,6 +281,34 @@ def test_several_devices_of_one_worker_are_refused(monkeypatch: pytest.MonkeyPat
         Workers.join()
 
 
+def test_rows_of_all_workers_are_together_at_the_end_of_an_epoch_only() -> None:
+    two = Workers()
+    two.number = 2
+    rows = DividedRows(5, two)
+    assert rows.held == 3
+    with pytest.raises(RuntimeError, match="cannot be saved within an epoch"):
+        rows.values()
+    rows.whole = np.zeros((5, 2))
+    np.testing.assert_array_equal(rows.values(), rows.whole)
+    with pytest.raises(RuntimeError, match=r"Expected a lookup in a step of all workers.*divide_tables_of = 0"):
+        rows.lookup(tf.constant([1]), lambda own: own)
+
+
+def test_one_worker_alone_divides_nothing() -> None:
+    with divided_among(ALONE, least_rows=1):
+        table = SparseEmbedding(5, 2)
+        table.build()
+    assert table.embeddings.divided is None
+    assert tuple(table.embeddings.shape) == (5, 2)
+
+
+def test_who_has_fewer_batches_goes_on_with_batches_without_rows() -> None:
+    batches = tf.data.Dataset.from_tensor_slices(np.ones((4, 3, 2), "float32"))
+    for have in (0, 2, 4):
+        shapes = [tuple(batch.shape) for batch in as_many_batches(batches.take(have), 4)]
+        assert shapes == [(3, 2)] * have + [(0, 2)] * (4 - have)
+
+
 def test_a_share_without_targets_is_refused() -> None:
     class Two(Workers):
         def __init__(self, said: Any) -> None:
@@ -259,7 +327,8 @@ if __name__ == "__main__":
     what, folder = sys.argv[1:]
     met = Workers.join()
     if what == "small":
-        result = {name: value for case in OPTIMIZERS for name, value in train_small(case, met).items()}
+        cases = [train_small(case, met, f"{folder}/{case}.keras") for case in OPTIMIZERS]
+        result = {name: value for case in cases for name, value in case.items()}
     else:
         result = train_in(folder, met, stop=what == "stop")
     np.savez(f"{folder}/{met.index}.npz", **result)
