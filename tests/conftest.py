@@ -189,56 +189,6 @@ def run_command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
 
 
 @pytest.fixture(scope="session")
-def damages() -> Callable[..., Iterator[tuple[str, bytes]]]:
-    """`damages(content, count)` yields what was done and what is left: `count` bits flipped, `count` ends cut off."""
-
-    def make(content: bytes, count: int, seed: int = 0) -> Iterator[tuple[str, bytes]]:
-        rng = np.random.default_rng(seed)
-        for bit in rng.integers(0, 8 * len(content), count).tolist():
-            flipped = bytearray(content)
-            flipped[bit // 8] ^= 1 << bit % 8
-            yield f"bit {bit} flipped", bytes(flipped)
-        for length in [0, len(content) - 1, *rng.integers(0, len(content), count - 2).tolist()]:
-            yield f"cut to {length} bytes", content[:length]
-
-    return make
-
-
-@pytest.fixture(scope="session")
-def altered() -> Callable[[Any, dict[str, Any]], dict[str, Any]]:
-    """`altered(data, raw)` draws nested dicts that differ from good ones in a few places, with what TOML can hold."""
-    import copy
-    import datetime
-
-    from hypothesis import strategies as st
-
-    numbers = st.integers(-3, 70) | st.sampled_from([2**63, 10**400, -(2**80), 0.5, 1.5, -0.0, 1e300, 5e-324])
-    numbers |= st.sampled_from([float("inf"), float("-inf"), float("nan")])
-    words = st.sampled_from(["item", "click", "view", "a/b", "", "x y", "\x7f", '"', "\\", "\n", "٣", "sampled", "day"])
-    dates = st.sampled_from([datetime.date(1, 1, 1), datetime.datetime(9999, 12, 31, 23), datetime.time(1)])
-    plain = numbers | words | st.text(max_size=4) | st.booleans() | dates
-    values = plain | st.lists(plain, max_size=3) | st.dictionaries(words, plain, max_size=2)
-    values |= st.dictionaries(words, st.dictionaries(words, plain, max_size=2), max_size=2)
-
-    def draw(data: Any, raw: dict[str, Any]) -> dict[str, Any]:
-        raw = copy.deepcopy(raw)
-        for _ in range(data.draw(st.integers(1, 3))):
-            places = [raw]
-            for place in places:
-                places += [inside for inside in place.values() if isinstance(inside, dict)]
-            place = data.draw(st.sampled_from(places))
-            old = data.draw(st.sampled_from([*place, "new"]))
-            kept = place.pop(old, {})
-            if data.draw(st.booleans()):
-                place[old] = data.draw(values)
-            elif data.draw(st.booleans()):
-                place[data.draw(words)] = kept
-        return raw
-
-    return draw
-
-
-@pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """Chromium, headless."""
     api = pytest.importorskip("playwright.sync_api", reason="needs the package playwright (extra dev)")

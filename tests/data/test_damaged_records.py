@@ -1,18 +1,17 @@
 """A records folder with a flipped bit, or a file cut short, is read as the whole one is, or refused by name."""
 
 import shutil
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from damage import damages
 
 from atrank_tf.data import Records
 from atrank_tf.data.report import load_report
 
-Damages = Callable[..., Iterator[tuple[str, bytes]]]
 FILES = [
     "manifest.json",
     "report.json",
@@ -42,9 +41,7 @@ def content(folder: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("count", [40, pytest.param(1000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", FILES)
-def test_a_damaged_file_changes_nothing_or_is_refused_by_name(
-    folder: Path, damages: Damages, name: str, count: int
-) -> None:
+def test_a_damaged_file_changes_nothing_or_is_refused_by_name(folder: Path, name: str, count: int) -> None:
     whole = content(folder)
     refused = 0
     for done, damaged in damages((folder / name).read_bytes(), count):

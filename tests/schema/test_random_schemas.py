@@ -1,10 +1,10 @@
 """Schema files with anything in them: a ValueError that says where, or a schema that reads back to the same."""
 
 import tomllib
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+from altered import altered
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -32,7 +32,6 @@ RAW: dict[str, Any] = {
     "time": {"unit": "day", "buckets": 3},
     "split": {"kind": "by_time", "validation_from": 1, "test_from": 2},
 }
-Altered = Callable[[Any, dict[str, Any]], dict[str, Any]]
 
 
 def check(raw: dict[str, Any]) -> None:
@@ -52,12 +51,12 @@ def test_it_is_good_before_it_is_altered() -> None:
 
 @settings(settings.get_profile("ci"), max_examples=300)
 @given(data=st.data())
-def test_altered_schemas(altered: Altered, data: Any) -> None:
+def test_altered_schemas(data: Any) -> None:
     check(altered(data, RAW))
 
 
 @pytest.mark.slow
 @settings(settings.get_profile("ci"), max_examples=5_000)
 @given(data=st.data())
-def test_many_altered_schemas(altered: Altered, data: Any) -> None:
+def test_many_altered_schemas(data: Any) -> None:
     check(altered(data, RAW))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from damage import damages
 
 from atrank_tf.serving import ServedModel
 from atrank_tf.serving.loader import load
@@ -39,7 +40,7 @@ def scores(path):
 
 @pytest.mark.parametrize("count", [40, pytest.param(1000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", FILES)
-def test_a_damaged_file_changes_nothing_or_is_refused_by_name(version, tmp_path, damages, name, count):
+def test_a_damaged_file_changes_nothing_or_is_refused_by_name(version, tmp_path, name, count):
     path = Path(shutil.copytree(version, tmp_path / "1"))
     whole = scores(path)
     refused = 0

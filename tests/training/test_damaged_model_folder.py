@@ -2,13 +2,14 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
+from damage import damages
 
 from atrank_tf.data import RawValues, Records
 from atrank_tf.training import (
@@ -22,7 +23,6 @@ from atrank_tf.training import (
     train,
 )
 
-Damages = Callable[..., Iterator[tuple[str, bytes]]]
 EXPERIMENT = experiment_from_dict(
     {
         "model": {"name": "bpr_mf", "tasks": ["next_purchase"], "width": 8},
@@ -78,7 +78,7 @@ def training(folder: Path) -> list[np.ndarray]:
     return [np.array(json.dumps({key: found[key] for key in ("experiment", "records", "history", "best")}))]
 
 
-def check(folder: Path, name: str, read: Callable[[Path], list[np.ndarray]], damages: Damages, count: int) -> None:
+def check(folder: Path, name: str, read: Callable[[Path], list[np.ndarray]], count: int) -> None:
     whole = read(folder)
     content = (folder / name).read_bytes()
     refused = 0
@@ -101,18 +101,18 @@ def check(folder: Path, name: str, read: Callable[[Path], list[np.ndarray]], dam
 
 @pytest.mark.parametrize("count", [40, pytest.param(2000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("name", "read"), [(VALUES_FILE, values), ("training.json", training)])
-def test_damaged_values_and_histories(trained: Path, damages: Damages, name: str, read: Any, count: int) -> None:
-    check(trained, name, read, damages, count)
+def test_damaged_values_and_histories(trained: Path, name: str, read: Any, count: int) -> None:
+    check(trained, name, read, count)
 
 
 @pytest.mark.parametrize("count", [5, pytest.param(200, marks=pytest.mark.slow)])
-def test_a_damaged_model(trained: Path, damages: Damages, count: int) -> None:
-    check(trained, MODEL_FILE, weights, damages, count)
+def test_a_damaged_model(trained: Path, count: int) -> None:
+    check(trained, MODEL_FILE, weights, count)
 
 
 @pytest.mark.parametrize("count", [20, pytest.param(1000, marks=pytest.mark.slow)])
-def test_a_damaged_backup(trained: Path, restore: Any, damages: Damages, count: int) -> None:
-    check(trained, "kept.npz", restore, damages, count)
+def test_a_damaged_backup(trained: Path, restore: Any, count: int) -> None:
+    check(trained, "kept.npz", restore, count)
 
 
 def test_something_else_is_not_taken_for_a_model_a_backup_or_values(

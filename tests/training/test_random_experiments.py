@@ -1,10 +1,10 @@
 """Experiment files with anything in them: a ValueError that says where, or an experiment that reads back the same."""
 
 import tomllib
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+from altered import altered
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,10 +23,9 @@ REST: dict[str, Any] = {
         "seed": 3,
     },
 }
-Altered = Callable[[Any, dict[str, Any]], dict[str, Any]]
 
 
-def check(altered: Altered, data: Any) -> None:
+def check(data: Any) -> None:
     name = data.draw(st.sampled_from(sorted(MODELS)))
     keys = st.sampled_from(sorted(MODELS[name].Config.__dataclass_fields__))
     values = (
@@ -45,12 +44,12 @@ def check(altered: Altered, data: Any) -> None:
 
 @settings(settings.get_profile("ci"), max_examples=300)
 @given(data=st.data())
-def test_altered_experiments(altered: Altered, data: Any) -> None:
-    check(altered, data)
+def test_altered_experiments(data: Any) -> None:
+    check(data)
 
 
 @pytest.mark.slow
 @settings(settings.get_profile("ci"), max_examples=5_000)
 @given(data=st.data())
-def test_many_altered_experiments(altered: Altered, data: Any) -> None:
-    check(altered, data)
+def test_many_altered_experiments(data: Any) -> None:
+    check(data)
