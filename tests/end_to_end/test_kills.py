@@ -183,6 +183,7 @@ def test_a_training_killed_again_and_again_ends_with_the_same_weights(
             left -= going_on
             if (folder / MODEL_FILE).exists():
                 assert len(weights(folder)) == len(expected)
+        train.close()  # Each holds TensorFlow, and there may be as many as kills.
         for one, other in zip(weights(folder), expected, strict=True):
             np.testing.assert_array_equal(one, other)
         names = {path.name for path in folder.iterdir()}
