@@ -12,7 +12,7 @@ import pytest
 from atrank_tf.data import Batching, Records
 from atrank_tf.models import MODELS, ATRank, Ranker
 from atrank_tf.schema import PADDING
-from atrank_tf.training import Training, compile_model
+from atrank_tf.training import SettleTables, Training, compile_model
 from atrank_tf.training.experiment import LOSSES
 
 SMALL = {"tasks": ("next_purchase",), "width": 8, "spaces": 2, "feed_forward": 8, "hidden": (8,), "dropout": 0.3}
@@ -56,6 +56,17 @@ def _objects(inputs: dict[str, Any], records: Records, entity: str) -> set[int]:
     names = [f"{name}_id" for name, group in schema.groups.items() if group.entity == entity]
     names += [f"{n}_candidates" for n, task in schema.tasks.items() if schema.groups[task.group].entity == entity]
     return {PADDING}.union(*(inputs[name].ravel().tolist() for name in names if name in inputs))
+
+
+def test_a_step_of_training_is_traced_once(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    traces: list[Any] = []
+    step = keras.Model.train_step
+    monkeypatch.setattr(keras.Model, "train_step", lambda self, data: traces.append(data) or step(self, data))
+    model = small_model("bpr_mf", records)
+    compile_model(model, Training(), steps=2)
+    batches = model.training_batches(records, tasks=SMALL["tasks"], seed=1)
+    model.fit(batches.dataset, steps_per_epoch=2, verbose=0, shuffle=False, callbacks=[SettleTables()])
+    assert len(traces) == 1
 
 
 def test_the_loss_of_a_task_counts_by_its_weight(records: Records) -> None:
