@@ -1,7 +1,8 @@
 """Trains and evaluates one run of the plan, in a process of its own: `python experiments/one_run.py RUN_FOLDER`.
 
 The folder holds `run.json` (experiment and records). Added to it: `model/`, `scores_<split>_<task>.npz`, and last
-`result.json`, without which a run counts as not done.
+`result.json`, without which a run counts as not done. Of a run that trains on validation's targets too
+(`include_validation`) nothing is evaluated on them.
 """
 
 import dataclasses
@@ -58,7 +59,9 @@ def main(folder: Path) -> None:
     training = json.loads((folder / "model" / "training.json").read_text())
     model = load_model(str(folder / "model"))
     best = training["best_epoch"]
-    targets = sum(count_targets(records, task, Part.TRAINING, experiment.batching) for task in tasks)
+    last = experiment.training.include_validation
+    part = Part.TRAINING_AND_VALIDATION if last else Part.TRAINING
+    targets = sum(count_targets(records, task, part, experiment.batching) for task in tasks)
     result: dict[str, Any] = {
         "experiment": run["experiment"],
         "parameters": int(sum(np.prod(weight.shape) for weight in model.trainable_weights)),
@@ -66,12 +69,12 @@ def main(folder: Path) -> None:
         "seconds_to_best": watch.epochs[best]["seconds"],
         "targets_per_second": targets * len(watch.epochs) / watch.epochs[-1]["seconds"],
         "best_on_test": max(epoch["test_auc"] for epoch in watch.epochs),
-        "epochs": [
-            {**epoch, "validation_auc": np.mean([v for k, v in logs.items() if k.startswith("val_") and "auc" in k])}
-            for epoch, logs in zip(watch.epochs, training["history"], strict=True)
-        ],
+        "epochs": watch.epochs,
     }
-    for part in (Part.VALIDATION, Part.TEST):
+    if not last:
+        for epoch, logs in zip(watch.epochs, training["history"], strict=True):
+            epoch["validation_auc"] = np.mean([v for k, v in logs.items() if k.startswith("val_") and "auc" in k])
+    for part in (Part.TEST,) if last else (Part.VALIDATION, Part.TEST):
         scored = score_model(model, records, part, experiment.batching)
         result[str(part)] = {}
         for task, requests in scored.items():

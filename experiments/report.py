@@ -61,7 +61,9 @@ def write(build: Path, plan: Mapping[str, Comparison]) -> None:
         if found:
             lines += ["", f"## {comparison.title}", "", *filter(None, [comparison.note.strip()]), ""]
             lines += _tables(comparison, found)
-            lines += ["", f"![AUC over seconds of training](figures/{_figure(name, comparison, found)})"]
+            validated = {run: result for run, result in found.items() if "validation" in result}
+            if validated:
+                lines += ["", f"![AUC over seconds of training](figures/{_figure(name, comparison, validated)})"]
             data[name] = [{"model": run.model, "seed": run.seed, **result} for run, result in found.items()]
     _replace(PAGE, "\n".join(lines) + "\n")
     _replace(DATA, json.dumps(data, indent=1) + "\n")
@@ -100,7 +102,7 @@ def _reached(own: Results, comparison: Comparison, results: Results) -> list[str
 
 def _row(task: str, model: str, own: Results, reached: Sequence[str]) -> str:
     def metric(part: str, name: str) -> str:
-        return _mean([result[part][task][name][0] for result in own.values()])
+        return _mean([result[part][task][name][0] for result in own.values() if part in result])
 
     rows = list(own.values())
     one_task = len(rows[0]["test"]) == 1
@@ -181,6 +183,8 @@ def _figure(name: str, comparison: Comparison, results: Results) -> str:
 
 
 def _mean(values: Sequence[float]) -> str:
+    if not values:
+        return ""
     return f"{np.mean(values):.4f}" + (f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else "")
 
 

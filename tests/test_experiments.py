@@ -83,6 +83,20 @@ def test_the_page_keeps_what_was_done_elsewhere_as_long_as_the_plan_has_it(
     assert json.loads(report.DATA.read_text()) == rows
 
 
+def test_a_training_on_the_targets_of_validation_shows_no_validation(plan: Any, report: Any, tmp_path: Path) -> None:
+    comparisons = plan.load_plan()
+    run = plan.Run("amazon_sports_last", "atrank", 1)
+    result = _result(plan, comparisons, run, 0.86)
+    del result["validation"], result["epochs"][0]["validation_auc"]
+    folder = tmp_path / "build" / run.folder
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text(json.dumps(result))
+    report.write(tmp_path / "build", comparisons)
+    page = report.PAGE.read_text()
+    assert "| atrank | 1 |  | **0.8600** |  | 0.8600 |" in page
+    assert "![" not in page
+
+
 def test_a_comparison_against_a_model_that_it_has_not_is_refused(plan: Any, tmp_path: Path) -> None:
     path = tmp_path / "plan.toml"
     path.write_text(

@@ -172,14 +172,14 @@ def test_a_training_killed_again_and_again_ends_with_the_same_weights(
     kills: int,
 ) -> None:
     expected, longest = weights(trained[0]), trained[1]
+    random = np.random.default_rng(4)
     left, number = kills, 0
     while left:
         folder = tmp_path / f"model-{number}"
         train, number = victim("train", records.path, experiment, folder), number + 1
         going_on = True
         while going_on:  # Until it ends, or all kills are done.
-            moment = moments(1, longest, seed=left)[0] if left else 10 * PATIENCE_S
-            going_on = train.killed(moment)
+            going_on = train.killed(random.random() * longest if left else 10 * PATIENCE_S)
             left -= going_on
             if (folder / MODEL_FILE).exists():
                 assert len(weights(folder)) == len(expected)
