@@ -41,7 +41,7 @@ def _start(argv: Sequence[str], before_devices: Callable[[], None], passes_on: C
     with quiet_start():
         try:
             before_devices()
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             _fail(argv[0], error)
         tf.config.list_logical_devices()  # Otherwise `main` finds the devices, and TensorFlow tells of each.
     return rest

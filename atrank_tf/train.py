@@ -22,28 +22,30 @@ _EXPLAIN = flags.DEFINE_bool(
     "explain", False, "Write attention images after each epoch, and tables for the projector, to MODEL_DIR/tensorboard."
 )
 
+_experiment: Any = None
 _workers: Any = None
-"""Who train together; they must have met before there are devices."""
+"""Who train together. They must have met, and the threads must be divided, before there are devices."""
 
 
-def _meet() -> None:
-    global _workers
-    from atrank_tf.training import Workers
+def _before_devices() -> None:
+    global _experiment, _workers
+    from atrank_tf.training import Workers, divide_threads, load_experiment
 
+    _experiment = load_experiment(_CONFIG.value)
+    divide_threads(_experiment.training.slices)
     _workers = Workers.join()
 
 
 def main() -> None:
     from atrank_tf.data import Records
     from atrank_tf.explanation import AttentionImages
-    from atrank_tf.training import load_experiment, train
+    from atrank_tf.training import train
 
-    experiment = load_experiment(_CONFIG.value)
     changes: dict[str, Any] = {} if _SEED.value is None else {"seed": _SEED.value}
     if _INCLUDE_VALIDATION.value:
         changes |= {"include_validation": True, "patience": 0}
-    training = dataclasses.replace(experiment.training, **changes)
-    experiment = dataclasses.replace(experiment, training=training)
+    training = dataclasses.replace(_experiment.training, **changes)
+    experiment = dataclasses.replace(_experiment, training=training)
     if _EXPLAIN.value and training.divide_tables_of and _workers.number > 1:
         raise ValueError(
             "--explain calls the model on the chief alone, between two epochs, when the others do not answer: it does "
@@ -65,4 +67,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command.run(main, before_devices=_meet)
+    command.run(main, before_devices=_before_devices)

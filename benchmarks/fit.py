@@ -18,10 +18,11 @@ from absl import flags
 
 from atrank_tf import command
 from atrank_tf.models import MODELS
-from atrank_tf.training import Experiment, compile_model
+from atrank_tf.training import Experiment, compile_model, divide_threads
 from measure import (
     Worker,
     answer_questions,
+    cores,
     count_rows,
     count_targets,
     fit_seconds,
@@ -133,7 +134,17 @@ def _measure(name: str) -> None:
 
 def _experiment(name: str) -> Experiment:
     experiment = experiments()[name]
-    return replace(experiment, batching=replace(experiment.batching, negatives=CANDIDATES - 1))
+    return replace(
+        experiment,
+        batching=replace(experiment.batching, negatives=CANDIDATES - 1),
+        training=replace(experiment.training, slices=cores()),
+    )
+
+
+def _before_devices() -> None:
+    # As `python -m atrank_tf.train` does. The yardstick has TensorFlow's own division.
+    if _MODEL.value in MODELS_MEASURED:
+        divide_threads(cores())
 
 
 def _pipeline(batches: Any, count: int) -> float:
@@ -158,4 +169,4 @@ def _total_flops(model: Any, measured: list[Any]) -> float:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    command.run(main, before_devices=_before_devices)

@@ -1,6 +1,7 @@
 """What is measured: steps of `fit` in the steady state, the matrix products in a step, the machine's peak."""
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -34,15 +35,25 @@ def fit_seconds(model: Any, dataset: Any, first: int, steps: int) -> np.ndarray:
 
 
 def matmul_peak(repeats: int = 5) -> float:
-    """Returns the most float32 operations per second of a product of two square matrices, a few times over."""
-    matrix = tf.random.normal([PEAK_SIZE, PEAK_SIZE])
-    tf.matmul(matrix, matrix)
+    """Returns the most float32 operations per second of products of two square matrices, a few times over.
+
+    Where an operation has the threads of some cores only, as many products at once as have all of them.
+    """
+    products = cores() // (tf.config.threading.get_intra_op_parallelism_threads() or cores())
+    matrices = [tf.random.normal([PEAK_SIZE, PEAK_SIZE]) for _ in range(products)]
+    multiply = tf.function(lambda: [tf.matmul(matrix, matrix) for matrix in matrices])
+    multiply()
     best = np.inf
     for _ in range(repeats):
         started = time.perf_counter()
-        tf.matmul(matrix, matrix).numpy()
+        [product.numpy() for product in multiply()]
         best = min(best, time.perf_counter() - started)
-    return 2 * PEAK_SIZE**3 / best
+    return products * 2 * PEAK_SIZE**3 / best
+
+
+def cores() -> int:
+    """Returns how many CPU cores this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def matmul_flops(model: Any, batch: Any) -> float:

@@ -17,7 +17,7 @@ import numpy as np
 
 from atrank_tf.data import Part, Records, count_targets, evaluation_batches
 from atrank_tf.evaluation import evaluate, score_model
-from atrank_tf.training import experiment_from_dict, load_model, train
+from atrank_tf.training import divide_threads, experiment_from_dict, load_model, train
 
 
 class Watch(keras.callbacks.Callback):
@@ -50,6 +50,7 @@ class Watch(keras.callbacks.Callback):
 def main(folder: Path) -> None:
     run = json.loads((folder / "run.json").read_text())
     experiment = experiment_from_dict(run["experiment"])
+    divide_threads(experiment.training.slices)
     records = Records(run["records"]).select(experiment.model.groups)
     tasks = experiment.model.tasks or tuple(records.schema.tasks)
     watch = Watch(

@@ -14,8 +14,10 @@ def _run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
     return subprocess.run([sys.executable, *arguments], env=given, check=False, capture_output=True, text=True)
 
 
-def test_a_wrong_tf_config_is_one_clear_line() -> None:
-    done = _run("-m", "atrank_tf.train", *FLAGS, TF_CONFIG="{nothing")
+def test_a_wrong_tf_config_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "experiment.toml").write_text('[model]\nname = "atrank"\n')
+    config = f"--config={tmp_path}/experiment.toml"
+    done = _run("-m", "atrank_tf.train", *FLAGS, config, TF_CONFIG="{nothing")
     assert done.returncode == 1
     assert done.stderr.strip().split("\n")[-1].startswith("train: Expected TF_CONFIG as ")
 
@@ -27,7 +29,7 @@ import atrank_tf.training
 from atrank_tf import command, train
 
 raw = {"model": {"name": "atrank"}, "training": {"divide_tables_of": 100}}
-atrank_tf.training.load_experiment = lambda path: atrank_tf.training.experiment_from_dict(raw)
+train._experiment = atrank_tf.training.experiment_from_dict(raw)
 train._workers = atrank_tf.training.Workers()
 train._workers.number = 2
 sys.argv[0] = "train"
@@ -54,7 +56,7 @@ atrank_tf.training.load_experiment = lambda path: atrank_tf.training.experiment_
 atrank_tf.data.Records = lambda path: None
 atrank_tf.training.train = lost
 sys.argv[0] = "train"
-command.run(train.main, before_devices=train._meet)
+command.run(train.main, before_devices=train._before_devices)
 """
     done = _run("-c", code, *FLAGS)
     assert done.returncode == 1

@@ -14,6 +14,7 @@ from atrank_tf.models.explainer import explainer
 from atrank_tf.models.inputs import candidate_inputs, history_inputs, model_inputs, profile_inputs
 from atrank_tf.models.network import Network
 from atrank_tf.models.ranker_config import RankerConfig
+from atrank_tf.models.sliced import sliced
 from atrank_tf.schema import Schema, first_difference, plain, read, schema_from_dict, select_groups, suggestion
 
 
@@ -37,6 +38,9 @@ class Ranker(keras.Model):
     Network: ClassVar[type[Network]] = Network
     training_batches: ClassVar[Any] = staticmethod(training_batches)
     """What makes the batches that `fit` takes, of records; see `atrank_tf.training_batches`."""
+
+    slices: int = 1
+    """Into how many slices of users a training batch is cut, computed side by side. `compile_model` sets it."""
 
     def __init__(
         self,
@@ -106,6 +110,15 @@ class Ranker(keras.Model):
             positive_counts: how often each object was a positive in training, [rows of the entity's catalog].
         """
         self._network.start_at_popularity(task, positive_counts)
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        if training and self.slices > 1:
+            return sliced(lambda part: self.call_whole(part, training), inputs, self.slices)
+        return self.call_whole(inputs, training)
+
+    def call_whole(self, inputs: Any, training: bool | None) -> Any:
+        """`call`, of inputs that are not cut."""
+        return super().call(inputs, training=training)
 
     def make_train_function(self, force: bool = False) -> Any:
         """Makes the function of a training step; Keras calls it."""

@@ -83,7 +83,7 @@ class TimelineATRank(Ranker):
         """None: both forms of batches are taken."""
         return
 
-    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+    def call_whole(self, inputs: Any, training: bool | None) -> Any:
         if len(inputs["now"].shape) == 1:
-            return super().call(inputs, training=training, mask=mask)
+            return super().call_whole(inputs, training)
         return self._network.timeline(inputs)

@@ -25,6 +25,7 @@ from atrank_tf.training.request_auc import RequestAUC, request_auc_by_task
 from atrank_tf.training.settle_tables import SettleTables
 from atrank_tf.training.sparse_adagrad import SparseAdagrad
 from atrank_tf.training.sparse_adam import SparseAdam
+from atrank_tf.training.threads import divide_threads
 from atrank_tf.training.workers import Workers
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "Training",
     "Workers",
     "compile_model",
+    "divide_threads",
     "dump_experiment",
     "environment",
     "experiment_from_dict",

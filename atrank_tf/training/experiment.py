@@ -38,6 +38,8 @@ class Training:
             been chosen. Nothing is validated then, and the model of the last epoch is kept.
         divide_tables_of: where several workers train together, the rows of tables of at least so many are divided among
             them; 0 for none: each holds all tables whole.
+        slices: into how many slices of users a batch is cut, computed side by side: as many as there are cores, so that
+            each core has one. Losses are those of the whole batch; dropout is drawn for each slice.
         seed: of weights, order, dropout and negatives.
     """
 
@@ -53,13 +55,15 @@ class Training:
     start_at_popularity: bool = False
     include_validation: bool = False
     divide_tables_of: int = 0
+    slices: int = 1
     seed: int = 1
 
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:
             raise ValueError(f"Unknown loss {self.loss!r} in [training]. {suggestion(self.loss, LOSSES)}")
-        if self.epochs <= 0:
-            raise ValueError(f"epochs must be positive. Received: epochs={self.epochs} in [training].")
+        for name in ("epochs", "slices"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive. Received: {name}={getattr(self, name)} in [training].")
         for name in ("learning_rate", "decay"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be positive. Received: {name}={getattr(self, name)} in [training].")

@@ -138,6 +138,7 @@ def compile_model(model: Ranker, settings: Training, steps: int, workers: Worker
     )
     optimizer.exclude_from_weight_decay([v for v in model.trainable_variables if v.path.startswith("item_bias_")])
     optimizer.build(model.trainable_variables)
+    model.slices = settings.slices
     model.compile(
         optimizer=optimizer,
         loss={task: LOSSES[settings.loss](workers=workers) for task in model.tasks},

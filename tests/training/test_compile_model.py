@@ -124,6 +124,34 @@ def test_a_few_steps_make_the_loss_of_a_batch_smaller(
     assert losses[1] < 0.95 * losses[0]
 
 
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_slices_of_a_batch_train_as_the_whole(
+    name: str,
+    records: Records,
+    large: dict[Any, list[Any]],
+    tiny: dict[Any, list[Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[int] = []
+    whole = MODELS[name].call_whole
+    monkeypatch.setattr(
+        MODELS[name], "call_whole", lambda self, inputs, *rest: calls.append(0) or whole(self, inputs, *rest)
+    )
+    few = [tiny] if name == "atrank" else []  # Fewer users than slices.
+    for batches in [large, *few]:
+        gradients = []
+        for slices in (1, 3):
+            model = small_model(name, records, dropout=0.0)
+            compile_model(model, Training(slices=slices, l2=1e-3), steps=1)
+            model.run_eagerly = True
+            model.train_on_batch(*batches[model.training_batches][0])
+            gradients.append([v.numpy() for v in model.optimizer.variables if "momentum" in v.path])
+        assert len(gradients[0]) == len(model.trainable_variables)
+        for one, other in zip(*gradients, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-7)
+    assert len(calls) == (1 + len(few)) * (1 + 3)
+
+
 def test_a_weight_of_no_task_is_refused(records: Records) -> None:
     model = small_model("average_pooling", records)
     with pytest.raises(ValueError, match=r"Unknown task 'next_purchse'.*Did you mean \"next_purchase\""):
