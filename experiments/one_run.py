@@ -1,8 +1,8 @@
 """Trains and evaluates one run of the plan, in a process of its own: `python experiments/one_run.py RUN_FOLDER`.
 
-The folder holds `run.json` (experiment and records). Added to it: `model/`, `scores_<split>_<task>.npz`, and last
-`result.json`, without which a run counts as not done. Of a run that trains on validation's targets too
-(`include_validation`) nothing is evaluated on them.
+The folder holds `run.json`: experiment, records, and the folder of the true probabilities, "" where nobody knows them.
+Added to it: `model/`, `scores_<split>_<task>.npz`, and last `result.json`, without which a run counts as not done. Of a
+run that trains on validation's targets too (`include_validation`) nothing is evaluated on them.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from atrank_tf.data import Part, Records, count_targets, evaluation_batches
-from atrank_tf.evaluation import evaluate, score_model
+from atrank_tf.evaluation import evaluate, score_model, score_truth
 from atrank_tf.training import divide_threads, experiment_from_dict, load_model, train
 
 
@@ -82,6 +82,9 @@ def main(folder: Path) -> None:
             np.savez_compressed(folder / f"scores_{part}_{task}.npz", **dataclasses.asdict(requests))
             estimates = evaluate(requests)
             result[str(part)][task] = {name: [e.value, e.standard_error] for name, e in estimates.items()}
+    if run["truth"]:
+        truth = score_truth(records, Part.TEST, tasks, experiment.batching, run["truth"])
+        result["reachable"] = {task: evaluate(requests)["user_auc"].value for task, requests in truth.items()}
     aside = folder / "result.json.partial"
     aside.write_text(json.dumps(result, indent=1))
     aside.rename(folder / "result.json")

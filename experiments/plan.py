@@ -21,10 +21,12 @@ class Model:
         change: section -> key -> value, in place of the file's.
         schema: schema file; the comparison's if not said. Groups, tasks and split must be the same, so that the
             requests of the evaluation are.
+        against: the model that this one is compared with; the comparison's if not said.
     """
 
     file: str
     schema: str = ""
+    against: str = ""
     change: Mapping[str, Any] = field(default_factory=dict)
 
     def experiment(self, seed: int) -> dict[str, Any]:
@@ -42,13 +44,15 @@ class Comparison:
 
     Args:
         title: what is compared.
-        logs: a logs folder, from the top of the repository, or the name of ready logs.
+        logs: a logs folder, from the top of the repository, or the name of ready logs; of a simulated market its
+            place under the folder of all runs.
         schema: schema file, from the top of the repository.
         seeds: one run for each.
-        against: the model that all others are compared with.
+        against: the model that the others are compared with.
         models: by the name that the results show.
         note: what a reader must know to judge it.
         reach: a model to whose best validation AUC the seconds are told; none if empty.
+        simulated_users: users of the simulated market that the logs are of; 0 if they are not.
     """
 
     title: str
@@ -59,6 +63,7 @@ class Comparison:
     models: Mapping[str, Model]
     note: str = ""
     reach: str = ""
+    simulated_users: int = 0
 
 
 @dataclass(frozen=True)
@@ -96,11 +101,17 @@ def load_plan(path: Path = FOLDER / "plan.toml") -> dict[str, Comparison]:
     for name, keys in raw["comparisons"].items():
         comparison = read(Comparison, keys, f"comparisons.{name}")
         models = {
-            model: Model(file=each.file, schema=each.schema or comparison.schema, change=changes[name, model])
+            model: Model(
+                file=each.file,
+                schema=each.schema or comparison.schema,
+                against=each.against or comparison.against,
+                change=changes[name, model],
+            )
             for model, each in comparison.models.items()
         }
-        if comparison.against not in models:
-            raise ValueError(f"Expected a model of [comparisons.{name}] for against. Received: {comparison.against!r}.")
+        for model in models.values():
+            if model.against not in models:
+                raise ValueError(f"Expected a model of [comparisons.{name}] for against. Received: {model.against!r}.")
         plan[name] = Comparison(**{**vars(comparison), "models": models})
     return plan
 

@@ -74,16 +74,17 @@ def _tables(comparison: Comparison, results: Results) -> Iterator[str]:
     for task in tasks:
         yield f"### {task}"
         yield ""
+        reachable = "of the reachable | " if comparison.simulated_users else ""
         reach = f"s to best of {comparison.reach} | " if comparison.reach else ""
         yield (
-            f"| model | seeds | validation user AUC | test user AUC | against {comparison.against} | pooled AUC "
-            f"| NDCG@10 | parameters | s to best | {reach}targets/s | best on test |"
+            f"| model | seeds | validation user AUC | test user AUC | {reachable}against {comparison.against} "
+            f"| pooled AUC | NDCG@10 | parameters | s to best | {reach}targets/s | best on test |"
         )
-        yield "|---|---|---|---|---|---|---|---|---|---|---|" + ("---|" if reach else "")
+        yield "|---|---|---|---|---|---|---|---|---|---|---|" + "---|" * (bool(reachable) + bool(reach))
         for model in comparison.models:
             of_model = {run: r for run, r in results.items() if run.model == model and task in r["test"]}
             if of_model:
-                yield _row(task, model, of_model, _reached(of_model, comparison, results))
+                yield _row(task, model, of_model, comparison, _reached(of_model, comparison, results))
         yield ""
 
 
@@ -100,7 +101,7 @@ def _reached(own: Results, comparison: Comparison, results: Results) -> list[str
     return [f"{np.mean(found):.0f}" if found and np.isfinite(found).all() else "never"]
 
 
-def _row(task: str, model: str, own: Results, reached: Sequence[str]) -> str:
+def _row(task: str, model: str, own: Results, comparison: Comparison, reached: Sequence[str]) -> str:
     def metric(part: str, name: str) -> str:
         return _mean([result[part][task][name][0] for result in own.values() if part in result])
 
@@ -111,7 +112,8 @@ def _row(task: str, model: str, own: Results, reached: Sequence[str]) -> str:
         str(len(own)),
         metric("validation", "user_auc"),
         f"**{metric('test', 'user_auc')}**",
-        _difference([row["against"][task] for row in rows if task in row["against"]]),
+        *_share_of_reachable(task, rows),
+        _difference([row["against"][task] for row in rows if task in row["against"]], model, comparison),
         metric("test", "auc"),
         metric("test", "ndcg@10"),
         f"{rows[0]['parameters']:,}",
@@ -123,11 +125,21 @@ def _row(task: str, model: str, own: Results, reached: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _difference(found: Sequence[Mapping[str, float]]) -> str:
+def _share_of_reachable(task: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Returns a cell where the true probabilities are known: how much of what they have beyond 0.5 the model has."""
+    shares = [
+        (row["test"][task]["user_auc"][0] - 0.5) / (row["reachable"][task] - 0.5) for row in rows if "reachable" in row
+    ]
+    return [f"{np.mean(shares):.1%}"] if shares else []
+
+
+def _difference(found: Sequence[Mapping[str, float]], model: str, comparison: Comparison) -> str:
     if not found:
         return ""
     mean, error = (np.mean([each[name] for each in found]) for name in ("difference", "standard_error"))
-    return f"{mean:+.4f} ± {error:.4f} ({max(each['p_value'] for each in found):.3f})"
+    against = comparison.models[model].against
+    other = "" if against == comparison.against else f" to {against}"
+    return f"{mean:+.4f} ± {error:.4f} ({max(each['p_value'] for each in found):.3f}){other}"
 
 
 def _kept(plan: Mapping[str, Comparison]) -> Results:
@@ -145,7 +157,7 @@ def _kept(plan: Mapping[str, Comparison]) -> Results:
 
 def _differences(build: Path, run: Run, plan: Mapping[str, Comparison], result: Mapping[str, Any]) -> dict[str, Any]:
     """Returns, by task, in what the run differs from the one of the same seed that it is compared with."""
-    other = Run(run.comparison, plan[run.comparison].against, run.seed)
+    other = Run(run.comparison, plan[run.comparison].models[run.model].against, run.seed)
     if other == run or not is_done(build, other, plan):
         return {}
     tasks = result["test"].keys() & json.loads((build / other.folder / "result.json").read_text())["test"].keys()

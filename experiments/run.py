@@ -20,7 +20,7 @@ from plan import FOLDER, Comparison, Run, load_plan, runs
 
 import report
 from atrank_tf import command
-from atrank_tf.datasets import SOURCES
+from atrank_tf.datasets import SOURCES, write_market
 
 _BUILD = flags.DEFINE_string("build", "build/experiments", "Folder of all runs.")
 _ONLY = flags.DEFINE_string("only", "", "Runs whose line holds this regular expression, as 'amazon_sports: din'.")
@@ -60,7 +60,10 @@ def main() -> None:
 
 def _prepare(build: Path, run: Run, plan: Mapping[str, Comparison]) -> bool:
     """Makes the records of a run; False where its logs are not there."""
-    logs = plan[run.comparison].logs
+    logs = _logs(build, plan[run.comparison])
+    users = plan[run.comparison].simulated_users
+    if users and not Path(logs).is_dir():
+        write_market(logs, users=users, seed=1)
     if logs not in SOURCES and not Path(logs).is_dir():
         _say(f"{run.comparison}: left out, there are no logs at {logs}")
         return False
@@ -76,12 +79,18 @@ def _prepare(build: Path, run: Run, plan: Mapping[str, Comparison]) -> bool:
     return True
 
 
+def _logs(build: Path, comparison: Comparison) -> str:
+    return str(build / comparison.logs) if comparison.simulated_users else comparison.logs
+
+
 def _train(build: Path, run: Run, plan: Mapping[str, Comparison], cores: Sequence[int]) -> None:
     folder, experiment = build / run.folder, plan[run.comparison].models[run.model].experiment(run.seed)
     if (folder / "run.json").exists() and json.loads((folder / "run.json").read_text())["experiment"] != experiment:
         shutil.rmtree(folder)  # The plan has changed.
     folder.mkdir(parents=True, exist_ok=True)
-    settings = {"experiment": experiment, "records": str(build / run.records(plan))}
+    comparison = plan[run.comparison]
+    truth = f"{_logs(build, comparison)}/truth" if comparison.simulated_users else ""
+    settings = {"experiment": experiment, "records": str(build / run.records(plan)), "truth": truth}
     (folder / "run.json").write_text(json.dumps(settings, indent=1))
     start = time.perf_counter()
     with (folder / "log.txt").open("a") as log:

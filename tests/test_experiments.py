@@ -7,8 +7,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
+from atrank_tf.evaluation import ScoredRequests
 from atrank_tf.schema import load_schema
 from atrank_tf.training import experiment_from_dict
 
@@ -81,6 +83,34 @@ def test_the_page_keeps_what_was_done_elsewhere_as_long_as_the_plan_has_it(
     assert (report.FIGURES / "amazon_sports.png").exists()
     report.write(tmp_path / "nowhere", comparisons)  # Nothing is lost where nothing was run.
     assert json.loads(report.DATA.read_text()) == rows
+
+
+def test_a_simulated_market_shows_the_share_of_the_reachable_and_whom_each_model_is_compared_with(
+    plan: Any, report: Any, tmp_path: Path
+) -> None:
+    comparisons = plan.load_plan()
+    auc = {"all2all": 0.76, "all2one, product": 0.74, "one2one, product": 0.70}
+    scores = {name: np.random.default_rng(1).random((40, 2)) for name in auc}
+    scores["all2one, product"][:30, 0] = 2.0  # Better than the others, in most requests.
+    for model, value in auc.items():
+        run = plan.Run("market", model, 1)
+        result = _result(plan, comparisons, run, value)
+        for part in ("validation", "test"):
+            result[part] = {"next_product": result[part]["next_review"]}
+        folder = tmp_path / "build" / run.folder
+        folder.mkdir(parents=True)
+        (folder / "result.json").write_text(json.dumps({**result, "reachable": {"next_product": 0.9}}))
+        requests = ScoredRequests(
+            users=np.arange(40), scores=scores[model], labels=np.tile([1, 0], (40, 1)), mask=np.ones((40, 2), bool)
+        )
+        np.savez(folder / "scores_test_next_product.npz", **vars(requests))
+    report.write(tmp_path / "build", comparisons)
+    lines = {line.split(" | ")[0][2:]: line for line in report.PAGE.read_text().splitlines() if line.startswith("| ")}
+    assert "| **0.7600** | 65.0% |  |" in lines["all2all"]
+    assert "| **0.7400** | 60.0% | +0." in lines["all2one, product"]
+    assert "| **0.7000** | 50.0% | -0." in lines["one2one, product"]
+    assert "to all2one, product |" in lines["one2one, product"]
+    assert "to all" not in lines["all2one, product"]
 
 
 def test_a_training_on_the_targets_of_validation_shows_no_validation(plan: Any, report: Any, tmp_path: Path) -> None:
