@@ -5,26 +5,26 @@ The HTTP server needs aiohttp (`pip install 'atrank-tf[serving]'`); everything e
 
 from typing import TYPE_CHECKING, Any
 
-from atrank_tf.serving.client import Client, ClientError
-from atrank_tf.serving.config_files import ModelConfig, read_metrics_path, read_model_config
 from atrank_tf.serving.errors import Code, ServingError
-from atrank_tf.serving.export import export_savedmodel
-from atrank_tf.serving.lint import lint
-from atrank_tf.serving.loader import LoadedModel, Signature, TensorInfo, load
-from atrank_tf.serving.metrics import Metrics
-from atrank_tf.serving.raw_inputs import request_signature
-from atrank_tf.serving.rest_api import RestApi, RestResponse
-from atrank_tf.serving.served_model import ServedModel
-from atrank_tf.serving.served_models import ServedModels
-from atrank_tf.serving.server_settings import ServerSettings
-from atrank_tf.serving.version_policy import All, Latest, Specific
-from atrank_tf.serving.version_status import VersionStatus
-from atrank_tf.serving.versions import Version, latest_version, publish, versions
-from atrank_tf.serving.warm_loader import load_warm
-from atrank_tf.serving.warmup import WarmupRequest, read_warmup, write_warmup
+from atrank_tf.serving.export.export import export_savedmodel
+from atrank_tf.serving.export.lint import lint
+from atrank_tf.serving.export.raw_inputs import request_signature
+from atrank_tf.serving.export.warmup import WarmupRequest, read_warmup, write_warmup
+from atrank_tf.serving.http.client import Client, ClientError
+from atrank_tf.serving.http.metrics import Metrics
+from atrank_tf.serving.http.server_settings import ServerSettings
+from atrank_tf.serving.loading.config_files import ModelConfig, read_metrics_path, read_model_config
+from atrank_tf.serving.loading.loader import LoadedModel, Signature, TensorInfo, load
+from atrank_tf.serving.loading.served_model import ServedModel
+from atrank_tf.serving.loading.served_models import ServedModels
+from atrank_tf.serving.loading.version_policy import All, Latest, Specific
+from atrank_tf.serving.loading.version_status import VersionStatus
+from atrank_tf.serving.loading.versions import Version, latest_version, publish, versions
+from atrank_tf.serving.loading.warm_loader import load_warm
+from atrank_tf.serving.rest.rest_api import RestApi, RestResponse
 
 if TYPE_CHECKING:
-    from atrank_tf.serving.server import make_app, serve
+    from atrank_tf.serving.http.server import make_app, serve
 
 _NEED_AIOHTTP = ("make_app", "serve")
 
@@ -69,7 +69,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # Looked up on first use, so that the package can be imported without the extra.
     if name in _NEED_AIOHTTP:
-        from atrank_tf.serving import server
+        from atrank_tf.serving.http import server
 
         return getattr(server, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

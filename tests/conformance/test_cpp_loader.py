@@ -22,7 +22,7 @@ from raw_requests import examples, whole_request
 from atrank_tf.data import RawValues, Records, requests
 from atrank_tf.models import ATRank, Ranker, TimelineATRank
 from atrank_tf.serving import LoadedModel, export_savedmodel
-from atrank_tf.serving.loader import read_meta_graph
+from atrank_tf.serving.loading.loader import read_meta_graph
 
 ROOT = Path(__file__).parents[2]
 DISABLE_XLA = "_ZN10tensorflow21DisableXlaCompilationEv"  # void tensorflow::DisableXlaCompilation()

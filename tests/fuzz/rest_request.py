@@ -7,10 +7,10 @@ import harness
 
 with harness.watched():
     from atrank_tf.serving.errors import Code, ServingError
-    from atrank_tf.serving.json_examples import read_examples
-    from atrank_tf.serving.json_parser import debug_string
-    from atrank_tf.serving.json_request import read_request, read_tensors
-    from atrank_tf.serving.rest_path import parse_path
+    from atrank_tf.serving.rest.json_examples import read_examples
+    from atrank_tf.serving.rest.json_parser import debug_string
+    from atrank_tf.serving.rest.json_request import read_request, read_tensors
+    from atrank_tf.serving.rest.rest_path import parse_path
 
 SIGNATURES = [
     {"word": "string", "offset": "int64"},

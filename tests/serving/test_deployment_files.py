@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from atrank_tf.serving.config_files import read_metrics_path, read_model_config
+from atrank_tf.serving.loading.config_files import read_metrics_path, read_model_config
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "export" / "tf_serving"

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from atrank_tf.data import RawValues, Records
 from atrank_tf.models import Ranker
 from atrank_tf.serving.errors import Code, ServingError
-from atrank_tf.serving.loader import load
-from atrank_tf.serving.signatures import Signatures
+from atrank_tf.serving.export.signatures import Signatures
+from atrank_tf.serving.loading.loader import load
 
 TASK = "next_redemption"
 INTEGERS = st.sampled_from([0, 1, -1, 7_000_000, 8_000_000, 2**31, 2**63 - 1, -(2**63)])

@@ -1,0 +1,1 @@
+"""A trained model -> a version folder that a server can run, and what it can be asked."""

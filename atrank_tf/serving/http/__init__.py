@@ -1,0 +1,1 @@
+"""The embedded server, and a client of either server."""

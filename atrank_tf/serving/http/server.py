@@ -1,0 +1,180 @@
+"""The embedded HTTP server: the REST contract of TensorFlow Serving on aiohttp. Needs the extra `serving`."""
+
+import asyncio
+import functools
+import logging
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import quote
+
+from absl import logging as absl_logging
+
+from atrank_tf.serving.http.metrics import Metrics
+from atrank_tf.serving.http.server_settings import ServerSettings
+from atrank_tf.serving.loading.config_files import ModelConfig
+from atrank_tf.serving.loading.served_model import ServedModel
+from atrank_tf.serving.loading.served_models import ServedModels
+from atrank_tf.serving.rest.rest_api import RestApi
+
+try:
+    from aiohttp import web
+    from aiohttp.http_exceptions import HttpProcessingError
+
+    from atrank_tf.serving.http.http_handler import HttpHandler
+except ImportError as error:
+    raise ImportError("The embedded server needs aiohttp. Install it with: pip install 'atrank-tf[serving]'") from error
+
+_HANDLER = web.AppKey("handler", HttpHandler)
+
+ReadConfig = Callable[[], Sequence[ModelConfig]]
+
+# A shutdown waits this long for calls on their way: less than container managers wait before they kill (30 s, 10 s).
+_SHUTDOWN_SECONDS = 9.0
+
+
+def make_app(
+    models: ServedModels | ServedModel,
+    settings: ServerSettings | None = None,
+    *,
+    metrics: Metrics | None = None,
+    read_config: ReadConfig | None = None,
+    home_page: str | None = None,
+) -> web.Application:
+    """The aiohttp application that serves models; it looks for new versions while it runs, and closes the models.
+
+    Args:
+      models: started already, so that the port opens when they are ready.
+      settings: what a person may choose; host and port are the runner's business. Defaults to the
+        defaults.
+      metrics: counts the calls, and is what the metrics page shows. Defaults to new ones.
+      read_config: reads the model config file, every `settings.config_poll_seconds`. Defaults to no such file.
+      home_page: HTML of `/`. Defaults to none.
+    """
+    models, settings, metrics = ServedModels.of(models), settings or ServerSettings(), metrics or Metrics()
+    api = RestApi(models, metrics=metrics, max_candidates=settings.max_candidates)
+    app = web.Application(
+        client_max_size=settings.max_body_bytes,
+        handler_args={
+            "access_log": None,
+            "auto_decompress": False,  # the handler inflates by the contract's rules
+            "debug": False,  # else aiohttp tells clients of tracebacks
+            "handler_cancellation": True,  # nobody needs the answer to a client that is gone
+            "logger": _http_logger(),
+        },
+    )
+    app[_HANDLER] = HttpHandler(api, metrics, settings, home_page=home_page)
+    app.router.add_route("*", "/{path:.*}", app[_HANDLER].answer)
+
+    async def run_models(app: web.Application) -> AsyncIterator[None]:
+        # A thread of its own: loading a version takes long, and must not wait for requests nor they for it.
+        loader = ThreadPoolExecutor(1, thread_name_prefix="atrank-versions")
+        watching = [asyncio.create_task(_repeat(settings.poll_seconds, loader, models.refresh))]
+        if read_config:
+            reload = functools.partial(_reload, models, read_config)
+            watching.append(asyncio.create_task(_repeat(settings.config_poll_seconds, loader, reload)))
+        yield
+        for task in watching:
+            task.cancel()
+        await asyncio.gather(*watching, return_exceptions=True)
+        await asyncio.to_thread(loader.shutdown, cancel_futures=True)
+        await asyncio.to_thread(app[_HANDLER].close)
+        await asyncio.to_thread(models.close)
+
+    app.cleanup_ctx.append(run_models)
+    return app
+
+
+def serve(
+    models: ServedModels | ServedModel,
+    settings: ServerSettings | None = None,
+    *,
+    metrics: Metrics | None = None,
+    read_config: ReadConfig | None = None,
+    home_page: str | None = None,
+    on_ready: Callable[[list[str]], None] | None = None,
+) -> None:
+    """Loads models and serves them until SIGINT or SIGTERM; calls on their way get 9 seconds to be answered first.
+
+    Call it in the main thread.
+
+    Args:
+      models: not started yet; closed in the end.
+      settings: what a person may choose. Defaults to the defaults.
+      metrics: see `make_app`.
+      read_config: see `make_app`.
+      home_page: see `make_app`.
+      on_ready: called once with the URL of each model when requests are answered. Defaults to nothing.
+
+    Raises:
+      FileNotFoundError: a model without a version folder.
+      ValueError: a model of which no version can be loaded.
+      OSError: the port cannot be bound.
+    """
+    models, settings = ServedModels.of(models), settings or ServerSettings()
+    app = make_app(models, settings, metrics=metrics, read_config=read_config, home_page=home_page)
+    models.start()
+    asyncio.run(_serve(app, models, settings, on_ready))
+
+
+async def _serve(
+    app: web.Application,
+    models: ServedModels,
+    settings: ServerSettings,
+    on_ready: Callable[[list[str]], None] | None,
+) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    runner = web.AppRunner(app, shutdown_timeout=_SHUTDOWN_SECONDS)
+    await runner.setup()
+    site = web.TCPSite(runner, settings.host, settings.port)
+    try:
+        await site.start()
+        if on_ready:
+            host, port = runner.addresses[0][:2]
+            shown = f"[{host}]" if ":" in host else host
+            on_ready([f"http://{shown}:{port}/v1/models/{quote(name, safe='')}" for name in models.names])
+        await stop.wait()
+        await site.stop()
+        await _drain(app[_HANDLER])
+    finally:
+        await runner.cleanup()
+
+
+async def _drain(handler: HttpHandler) -> None:
+    """Waits for requests whose bodies are on their way: aiohttp's own shutdown stops reading them."""
+    handler.draining = True
+    give_up = time.monotonic() + _SHUTDOWN_SECONDS
+    while handler.in_flight and time.monotonic() < give_up:
+        await asyncio.sleep(0.01)
+
+
+async def _repeat(seconds: float, thread: ThreadPoolExecutor, work: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+    while seconds:
+        await asyncio.sleep(seconds)
+        await loop.run_in_executor(thread, work)
+
+
+def _reload(models: ServedModels, read_config: ReadConfig) -> None:
+    try:
+        configs = read_config()
+    except (OSError, ValueError) as error:
+        absl_logging.error("The models stay as they are: %s", error)
+    else:
+        models.configure(configs)
+
+
+def _http_logger() -> logging.Logger:
+    """aiohttp's logger, without the tracebacks that it writes for requests that are no HTTP."""
+    logger = logging.getLogger("aiohttp.server")
+    if _is_no_client_fault not in logger.filters:
+        logger.addFilter(_is_no_client_fault)
+    return logger
+
+
+def _is_no_client_fault(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))

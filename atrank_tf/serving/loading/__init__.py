@@ -1,0 +1,1 @@
+"""Which versions are served, and a version in memory."""

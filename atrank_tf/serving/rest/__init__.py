@@ -1,0 +1,1 @@
+"""TensorFlow Serving's REST contract, without a network: a request body -> an answer."""

@@ -1,0 +1,207 @@
+"""The client: plain lists in, ranked candidates out; what it sends is what the server would have been sent by hand."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import numpy as np
+import pytest
+from aiohttp import web
+
+from atrank_tf.data import RawValues, Records
+from atrank_tf.models import Ranker
+from atrank_tf.serving import Client, ClientError, LoadedModel, ServedModel, export_savedmodel, make_app
+from atrank_tf.serving.http.client_request import Column, padded
+
+COLUMNS = {
+    "now": Column("DT_INT64", 1),
+    "buy_id": Column("DT_STRING", 2),
+    "buy_action": Column("DT_STRING", 2),
+    "buy_timestamp": Column("DT_INT64", 2),
+    "user_age": Column("DT_STRING", 1),
+    "user_tags": Column("DT_STRING", 2),
+    "next_candidates": Column("DT_INT64", 2),
+    "next_price": Column("DT_FLOAT", 2),
+    "next_words": Column("DT_STRING", 3),
+}
+
+
+def test_users_of_different_lengths_are_padded() -> None:
+    rich = {
+        "now": 9,
+        "buy_id": ["a", "b"],
+        "buy_action": ["x", "y"],
+        "buy_timestamp": [1, 2],
+        "user_age": "old",
+        "user_tags": ["t"],
+        "next_candidates": [5],
+        "next_price": [0.5],
+        "next_words": [["u", "v"]],
+    }
+    found = padded([rich, {"now": 8, "next_candidates": [6, 7]}], COLUMNS)
+    price = found.pop("next_price")
+    assert found == {
+        "now": [9, 8],
+        "buy_id": [["a", "b"], ["", ""]],
+        "buy_action": [["x", "y"], ["", ""]],
+        "buy_timestamp": [[1, 2], [0, 0]],
+        "user_age": ["old", ""],
+        "user_tags": [["t"], [""]],
+        "next_candidates": [[5, 0], [6, 7]],
+        "next_words": [[["u", "v"], ["", ""]], [["", ""], ["", ""]]],
+    }
+    np.testing.assert_array_equal(price, [[0.5, np.nan], [np.nan, np.nan]])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"by_id": ["a"]}, r"Unknown input 'by_id' in request 1\. Did you mean \"buy_id\"\?"),
+        ({"now": None}, r"Expected 'now' in request 1\. Received: next_candidates\."),
+        ({"next_candidates": None}, r"Expected 'next_candidates' in request 1\. Received: now\."),
+        ({"buy_id": "abc"}, r"Expected a list for 'buy_id' in request 1\. Received: 'abc'\."),
+        ({"buy_id": ["a"], "buy_action": ["x"]}, r"lists of one length in request 1\. .*'buy_timestamp': 0"),
+        ({"next_price": [1.0]}, r"lists of one length in request 1\. .*'next_candidates': 2, 'next_price': 1"),
+    ],
+)
+def test_a_request_that_does_not_fit_is_refused_before_it_is_sent(change: dict[str, Any], message: str) -> None:
+    good = {"now": 8, "next_candidates": [6, 7]}
+    bad = {name: value for name, value in {**good, **change}.items() if value is not None}
+    with pytest.raises(ValueError, match=message):
+        padded([good, bad], COLUMNS)
+
+
+class _Running:
+    """Serves an app from a thread."""
+
+    def __init__(self, app: web.Application) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.runner = web.AppRunner(app, access_log=None)
+        self.thread = threading.Thread(target=self.loop.run_forever)
+        self.thread.start()
+        self.wait(self.runner.setup())
+        self.wait(web.TCPSite(self.runner, "127.0.0.1", 0).start())
+        self.url = f"http://127.0.0.1:{self.runner.addresses[0][1]}"
+
+    def wait(self, coroutine: Any) -> None:
+        asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(60)
+
+    def stop(self) -> None:
+        self.wait(self.runner.cleanup())
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+        self.loop.close()
+
+
+@pytest.fixture(scope="module")
+def export(make_model: Callable[..., Ranker], records: Records, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return export_savedmodel(make_model(), RawValues.of(records), str(tmp_path_factory.mktemp("export") / "shop"))
+
+
+@pytest.fixture(scope="module")
+def url(export: str) -> Iterator[str]:
+    model = ServedModel("shop", export.rsplit("/", 1)[0])
+    model.start()
+    server = _Running(make_app(model))
+    yield server.url
+    server.stop()
+
+
+REQUESTS = [
+    {
+        "now": 7_344_000,
+        "purchase_id": ["p1", "p2"],
+        "purchase_action": ["regular", "discounted"],
+        "purchase_timestamp": [7_257_600, 7_264_800],
+        "user_age": "young",
+        "user_income": 120.0,
+        "next_purchase_candidates": ["p3", "p5", "p1"],
+    },
+    {"now": 7_344_000, "next_purchase_candidates": ["p9"]},
+]
+
+
+def test_candidates_come_back_ranked_as_the_signature_scores_each_user_alone(url: str, export: str) -> None:
+    loaded = LoadedModel(export)
+    with Client(url, "shop") as client:
+        ranked = client.rank(REQUESTS)
+        scores = client.score(REQUESTS, signature="next_purchase")
+    for request, row, own in zip(REQUESTS, ranked, scores, strict=True):
+        raw = {name: np.array(value, object) for name, value in _whole(request).items()}
+        for name in ("now", "purchase_timestamp", "redemption_id", "redemption_timestamp"):
+            raw[name] = raw[name].astype(np.int64)
+        raw["user_income"] = raw["user_income"].astype(np.float32)
+        expected = loaded.run("next_purchase", raw)["scores"][0]
+        np.testing.assert_allclose(own, expected, rtol=1e-5, atol=1e-5)
+        best = np.argsort(-expected, kind="stable")
+        assert [name for name, _ in row] == [request["next_purchase_candidates"][place] for place in best]
+        np.testing.assert_allclose([score for _, score in row], expected[best], rtol=1e-5, atol=1e-5)
+    loaded.close()
+
+
+def _whole(request: dict[str, Any]) -> dict[str, Any]:
+    """One user in columnar form, written out by hand."""
+    groups = {f"{group}_{c}": [] for group in ("purchase", "redemption") for c in ("id", "action", "timestamp")}
+    return {name: [value] for name, value in {**groups, "user_age": "", "user_income": np.nan, **request}.items()}
+
+
+def test_no_request_is_no_call() -> None:
+    assert Client("http://127.0.0.1:9", "shop").score([]) == []
+
+
+def test_what_the_server_refuses_is_told_with_its_status(url: str) -> None:
+    with pytest.raises(ClientError, match=r"not of expected type: int64.*\(HTTP 400\)") as found:
+        Client(url, "shop").rank([{"now": 1.5, "next_purchase_candidates": ["p3"]}])
+    assert found.value.status == 400
+    with pytest.raises(ClientError, match="HTTP 404"):
+        Client(url, "shpo").rank([{"now": 1, "next_purchase_candidates": ["p3"]}])
+    with pytest.raises(ValueError, match=r"Expected a signature of the model: .*next_purchase.*Received: 'next'"):
+        Client(url, "shop").rank([{"now": 1}], signature="next")
+
+
+def test_no_server_and_a_silent_one_are_told_apart() -> None:
+    with pytest.raises(ConnectionError, match=r"Expected a server at http://127\.0\.0\.1:9/v1/models/shop/metadata"):
+        Client("http://127.0.0.1:9", "shop").columns()
+    with _silent() as address, pytest.raises(TimeoutError, match="Expected an answer"):
+        Client(address, "shop", timeout=0.05).columns()
+
+
+def test_an_answer_that_is_no_json_is_shown() -> None:
+    with _silent(b"<html>") as address, pytest.raises(ClientError, match=r"Expected JSON.*<html>.*HTTP 200"):
+        Client(address, "shop").columns()
+
+
+class _silent:
+    """A server that answers one text, or nothing before it is stopped."""
+
+    def __init__(self, text: bytes | None = None) -> None:
+        stopped = threading.Event()
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                if text is None:
+                    stopped.wait(60)
+                    return
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.stopped = stopped
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.thread = threading.Thread(target=self.server.serve_forever)
+
+    def __enter__(self) -> str:
+        self.thread.start()
+        return f"http://127.0.0.1:{self.server.server_port}"
+
+    def __exit__(self, *_: object) -> None:
+        self.stopped.set()
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()

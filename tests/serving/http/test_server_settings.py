@@ -1,0 +1,27 @@
+import os
+
+import pytest
+
+from atrank_tf.serving.http.server_settings import ServerSettings
+
+
+@pytest.mark.parametrize("name", ["num_threads", "timeout_ms", "max_body_bytes", "max_candidates"])
+def test_numbers_that_must_be_positive(name):
+    with pytest.raises(ValueError, match=f"^{name} must be positive. Received: {name}=0.$"):
+        ServerSettings(**{name: 0})
+
+
+@pytest.mark.parametrize("name", ["poll_seconds", "config_poll_seconds"])
+def test_numbers_that_must_not_be_negative(name):
+    assert getattr(ServerSettings(**{name: 0}), name) == 0
+    with pytest.raises(ValueError, match=f"^{name} must not be negative. Received: {name}=-1.$"):
+        ServerSettings(**{name: -1})
+
+
+def test_defaults_are_tensorflow_servings_but_for_the_address():
+    settings = ServerSettings()
+    assert settings.host == "127.0.0.1"
+    assert (settings.timeout_ms, settings.poll_seconds, settings.config_poll_seconds) == (30_000, 1.0, 0.0)
+    assert settings.num_threads == 4 * os.cpu_count()
+    assert settings.metrics_path is None
+    assert not settings.cors
