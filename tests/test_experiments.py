@@ -115,7 +115,7 @@ def test_a_simulated_market_shows_the_share_of_the_reachable_and_whom_each_model
 
 def test_a_training_on_the_targets_of_validation_shows_no_validation(plan: Any, report: Any, tmp_path: Path) -> None:
     comparisons = plan.load_plan()
-    run = plan.Run("amazon_sports_last", "atrank", 1)
+    run = plan.Run("amazon_sports_last", "timeline_atrank", 1)
     result = _result(plan, comparisons, run, 0.86)
     del result["validation"], result["epochs"][0]["validation_auc"]
     folder = tmp_path / "build" / run.folder
@@ -123,7 +123,7 @@ def test_a_training_on_the_targets_of_validation_shows_no_validation(plan: Any, 
     (folder / "result.json").write_text(json.dumps(result))
     report.write(tmp_path / "build", comparisons)
     page = report.PAGE.read_text()
-    assert "| atrank | 1 |  | **0.8600** |  | 0.8600 |" in page
+    assert "| timeline_atrank | 1 |  | **0.8600** |  | 0.8600 |" in page
     assert "![" not in page
 
 

@@ -104,6 +104,8 @@ def _of_one(
     weights: np.ndarray, itself: np.ndarray, same_category: np.ndarray, same_group: np.ndarray, gaps: np.ndarray
 ) -> np.ndarray:
     """Returns the mean shares of Q that attend, [K + 1, M]; `weights` are [K, Q, T], all else [Q, T]."""
+    total = weights.sum(axis=-1, keepdims=True)
+    weights = weights / np.where(total > 0, total, 1)  # Of what is read: a sink's part is left out.
     seen = weights.max(axis=0) > 0
     others = seen & ~itself
     rows, inverse = np.unique(np.where(others, gaps, -1), axis=0, return_inverse=True)

@@ -25,6 +25,7 @@ class SelfAttention(keras.layers.Layer):
         score: "bilinear" or "scaled_dot".
         activation: applied to the attention's projections.
         dropout: share of the attention's and the feed-forward's output that training drops.
+        sink: whether the attention has sinks: see `SpaceAttention`.
 
     Call arguments:
         behaviors: float [B, T, D].
@@ -47,6 +48,7 @@ class SelfAttention(keras.layers.Layer):
         score: str = "bilinear",
         activation: str | None = None,
         dropout: float = 0.0,
+        sink: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -55,10 +57,11 @@ class SelfAttention(keras.layers.Layer):
         self.score = score
         self.activation = activation
         self.dropout = dropout
+        self.sink = sink
 
     def build(self, behaviors_shape: tuple[int | None, ...]) -> None:
         self.attention = SpaceAttention(
-            self.num_spaces, self.score, self.activation, dtype=self.dtype_policy, name="attention"
+            self.num_spaces, self.score, self.activation, sink=self.sink, dtype=self.dtype_policy, name="attention"
         )
         self.drop = Dropout(self.dropout, dtype=self.dtype_policy)
         self.norm = keras.layers.LayerNormalization(epsilon=1e-6, dtype=self.dtype_policy, name="norm")
@@ -109,4 +112,5 @@ class SelfAttention(keras.layers.Layer):
             "score": self.score,
             "activation": self.activation,
             "dropout": self.dropout,
+            "sink": self.sink,
         }

@@ -20,9 +20,13 @@ class SpaceAttention(keras.layers.Layer):
         bilinear:    a_k = (query P_k) W_k (memory P_k)^T                      the paper
         scaled_dot:  a_k = f(query P_k) f(memory R_k)^T / sqrt(d)              the authors' code, with f = relu
         out_k = softmax(a_k) f(memory Q_k),   out = [out_1; ...; out_K]
+        sink:        exp(a_kj) / (exp(s_k) + sum_i exp(a_ki)) in place of the softmax, with one learned s_k
 
     Glossary: B users, Q queries, T behaviors in the memory, D width, K spaces, d = D / K; R views: queries that see the
     same part of the memory share a view, Q / R consecutive ones each.
+
+    With a sink a query may read little, where nothing fits; and more where many behaviors fit, which a softmax cannot
+    tell from one.
 
     Masking: what a query does not see gets weight 0; a query that sees nothing gives exactly 0.
 
@@ -31,6 +35,7 @@ class SpaceAttention(keras.layers.Layer):
         score: "bilinear" or "scaled_dot".
         activation: f, applied to the projections; None for linear ones. In the bilinear score, to the values only.
         dropout: share of the attention weights that training drops.
+        sink: whether each space has a sink; weights then add up to less than 1.
 
     Call arguments:
         query: float [B, Q, D]; with `places`, [U, D].
@@ -46,7 +51,8 @@ class SpaceAttention(keras.layers.Layer):
         float [B, Q, D]; with `return_weights` also float [B, K, Q, T].
 
     Reference:
-        ATRank (arXiv 1711.06632), sections "Self-attention layer" and "Downstream application network".
+        ATRank (arXiv 1711.06632), sections "Self-attention layer" and "Downstream application network"; sinks: Xiao et
+        al., arXiv 2309.17453, section 3.3, here with a learned score.
     """
 
     def __init__(
@@ -55,6 +61,7 @@ class SpaceAttention(keras.layers.Layer):
         score: str = "bilinear",
         activation: str | None = None,
         dropout: float = 0.0,
+        sink: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -64,6 +71,7 @@ class SpaceAttention(keras.layers.Layer):
         self.score = score
         self.activation = keras.activations.get(activation)
         self.dropout = dropout
+        self.sink = sink
 
     def build(self, query_shape: tuple[int | None, ...], memory_shape: tuple[int | None, ...]) -> None:
         width = int(query_shape[-1])  # type: ignore[arg-type]
@@ -83,6 +91,8 @@ class SpaceAttention(keras.layers.Layer):
         else:
             self.key_kernel = self.add_weight(name="key_kernel", shape=(width, width), initializer="glorot_uniform")
         self.value_kernel = self.add_weight(name="value_kernel", shape=(width, width), initializer="glorot_uniform")
+        if self.sink:
+            self.sink_score = self.add_weight(name="sink_score", shape=(spaces,), initializer="zeros")
         self.drop = Dropout(self.dropout, dtype=self.dtype_policy)
 
     def call(
@@ -124,6 +134,8 @@ class SpaceAttention(keras.layers.Layer):
             queries = queries / ((queries.shape[-1] // self.num_spaces) ** 0.5)
         queries = self._spaces(take(queries, places))  # [B, K, Q, d]
         keys, values = self._spaces(keys), self._spaces(values)  # [B, K, T, d]
+        if self.sink:  # One more place: its score is `sink_score`, its value 0.
+            keys, values = (ops.pad(places, ((0, 0), (0, 0), (0, 1), (0, 0))) for places in (keys, values))
         scores = ops.matmul(queries, ops.transpose(keys, (0, 1, 3, 2)))  # [B, K, Q, T]
         mask = memory_mask if len(memory_mask.shape) == 3 else memory_mask[:, None]
         weights = self._weights(scores, mask, bias)
@@ -133,13 +145,20 @@ class SpaceAttention(keras.layers.Layer):
         sees = ops.cast(ops.any(mask, axis=-1), out.dtype)[:, :, None]  # [B, R, 1]
         if not return_weights:
             return _by_view(out, sees, 1)
+        if self.sink:
+            weights = weights[..., :-1]
         return _by_view(out, sees, 1), _by_view(weights, sees[:, None], 2)
 
     def _weights(self, scores: Any, mask: Any, bias: Any) -> Any:
-        """Softmax of scores [B, K, Q, T] under a mask [B, R, T] and a bias [B, K, R, T]."""
+        """Softmax of scores [B, K, Q, T] under a mask [B, R, T] and a bias [B, K, R, T]; with a sink, of T + 1."""
         added = hidden(mask, scores.dtype)[:, None]  # [B, 1, R, T]
         if bias is not None:
             added = added + bias
+        if self.sink:
+            batch, _, views, _ = ops.shape(added)
+            sinks = ops.cast(self.sink_score, added.dtype)[:, None, None]
+            sinks = ops.broadcast_to(sinks, (batch, self.num_spaces, views, 1))
+            added = ops.concatenate([added + ops.zeros_like(sinks), sinks], axis=-1)
         if mask.shape[1] == 1:
             return tf.nn.softmax(scores + added)  # Keras' warns where T = 1.
         shape = ops.shape(scores)
@@ -164,6 +183,7 @@ class SpaceAttention(keras.layers.Layer):
             "score": self.score,
             "activation": keras.activations.serialize(self.activation),
             "dropout": self.dropout,
+            "sink": self.sink,
         }
 
 

@@ -26,6 +26,7 @@ class TargetAttention(keras.layers.Layer):
         score: "bilinear" or "scaled_dot".
         activation: applied to the attention's projections.
         dropout: share of the feed-forward's output that training drops.
+        sink: whether a candidate may read little of a memory where nothing fits: see `SpaceAttention`.
 
     Call arguments:
         candidates: float [B, N, D]; with `places`, [U, D].
@@ -50,6 +51,7 @@ class TargetAttention(keras.layers.Layer):
         score: str = "bilinear",
         activation: str | None = None,
         dropout: float = 0.0,
+        sink: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -58,10 +60,11 @@ class TargetAttention(keras.layers.Layer):
         self.score = score
         self.activation = activation
         self.dropout = dropout
+        self.sink = sink
 
     def build(self, candidates_shape: tuple[int | None, ...], memory_shape: tuple[int | None, ...]) -> None:
         self.attention = SpaceAttention(
-            self.num_spaces, self.score, self.activation, dtype=self.dtype_policy, name="attention"
+            self.num_spaces, self.score, self.activation, sink=self.sink, dtype=self.dtype_policy, name="attention"
         )
         self.feed_forward = FeedForward(self.hidden, self.dropout, dtype=self.dtype_policy, name="feed_forward")
         self.attention.build(candidates_shape, memory_shape)
@@ -93,4 +96,5 @@ class TargetAttention(keras.layers.Layer):
             "score": self.score,
             "activation": self.activation,
             "dropout": self.dropout,
+            "sink": self.sink,
         }

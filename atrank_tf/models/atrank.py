@@ -21,6 +21,8 @@ class ATRankConfig(RankerConfig):
         blocks: self-attention blocks, one for each order of influence.
         score: "bilinear" (the paper) or "scaled_dot" (the authors' code).
         attention_activation: of the attention's projections: "linear" (the paper) or "relu" (the authors' code).
+        attention_sink: whether each space may read little where nothing fits: see `SpaceAttention`. Neither in the
+            paper nor in the authors' code.
         feed_forward: width of the layer inside F_self and F_vanilla.
     """
 
@@ -28,6 +30,7 @@ class ATRankConfig(RankerConfig):
     blocks: int = 1
     score: str = "bilinear"
     attention_activation: str = "linear"
+    attention_sink: bool = False
     feed_forward: int = 128
 
     def __post_init__(self) -> None:
@@ -99,6 +102,7 @@ def self_attention_blocks(config: ATRankConfig) -> list[SelfAttention]:
             config.score,
             config.attention_activation,
             config.dropout,
+            config.attention_sink,
             name=f"self_attention_{number}",
         )
         for number in range(config.blocks)
@@ -113,6 +117,7 @@ def target_attention(config: ATRankConfig) -> Any:
         config.score,
         config.attention_activation,
         config.dropout,
+        config.attention_sink,
         name="target_attention",
     )
 

@@ -50,8 +50,9 @@ def _attend(layer: SpaceAttention, query: np.ndarray, memory: np.ndarray, mask: 
             scores = keys @ f(asking) / np.sqrt(SIZE)
         real = mask[user]
         if real.any():
-            powers = np.exp(scores[real] - scores[real].max())
-            weights[user, space, place, real] = powers / powers.sum()
+            sink = np.exp(kernels["sink_score"][space]) if layer.sink else 0.0
+            powers = np.exp(scores[real])
+            weights[user, space, place, real] = powers / (sink + powers.sum())
         values = f(memory[user] @ kernels["value_kernel"][:, columns])
         out[user, place, columns] = weights[user, space, place] @ values
     return out, weights
@@ -65,6 +66,21 @@ def test_read_out_and_weights_are_those_of_the_equations(score: str, activation:
     np.testing.assert_allclose(np.asarray(weights), expected_weights, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(np.asarray(out), expected_out, rtol=1e-9, atol=1e-12)
     np.testing.assert_array_equal(np.asarray(layer(QUERY, MEMORY, MASK)), np.asarray(out))
+
+
+@pytest.mark.parametrize("score", ["bilinear", "scaled_dot"])
+def test_a_sink_takes_its_part_of_every_space(score: str) -> None:
+    layer = _layer(score, sink=True)
+    out, weights = layer(QUERY, MEMORY, MASK, return_weights=True)
+    expected_out, expected_weights = _attend(layer, QUERY, MEMORY, MASK)
+    np.testing.assert_allclose(np.asarray(weights), expected_weights, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(np.asarray(out), expected_out, rtol=1e-9, atol=1e-12)
+    assert (np.asarray(weights).sum(-1) < 1).all()
+    bias = RNG.normal(size=(B, K, N, T))  # One view for each query, as in training on timelines.
+    views = layer(QUERY, MEMORY, np.repeat(MASK[:, None], N, axis=1), bias)
+    for place in range(N):
+        one = layer(QUERY[:, place : place + 1], MEMORY, MASK, bias[:, :, place : place + 1])
+        np.testing.assert_allclose(np.asarray(views)[:, place : place + 1], np.asarray(one), rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize(("score", "activation"), FORMS)
