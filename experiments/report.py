@@ -41,6 +41,7 @@ def write(build: Path, plan: Mapping[str, Comparison]) -> None:
                 if is_done(build, run, plan):
                     results[run] = json.loads((build / run.folder / "result.json").read_text())
                     results[run]["against"] = _differences(build, run, plan, results[run])
+                    results[run]["compared_with"] = comparison.models[model].against
     if not results:
         raise ValueError(f"Expected a finished run in {build}. Found none.")
     lines = [
@@ -151,6 +152,8 @@ def _kept(plan: Mapping[str, Comparison]) -> Results:
             run = Run(name, row.pop("model"), row.pop("seed"))
             model = plan[name].models.get(run.model) if name in plan else None
             if model and run.seed in plan[name].seeds and row["experiment"] == model.experiment(run.seed):
+                if row.get("compared_with", plan[name].against) != model.against:
+                    row["against"] = {}  # Of another model.
                 found[run] = row
     return found
 

@@ -111,6 +111,13 @@ def test_a_simulated_market_shows_the_share_of_the_reachable_and_whom_each_model
     assert "| **0.7000** | 50.0% | -0." in lines["one2one, product"]
     assert "to all2one, product |" in lines["one2one, product"]
     assert "to all" not in lines["all2one, product"]
+    rows = json.loads(report.DATA.read_text())
+    assert {row["model"]: row["compared_with"] for row in rows["market"]}["one2one, product"] == "all2one, product"
+    for row in rows["market"]:  # As it would be found after the plan has changed.
+        row["compared_with"] = "all2one, query"
+    report.DATA.write_text(json.dumps(rows))
+    report.write(tmp_path / "nowhere", comparisons)
+    assert "to all2one" not in report.PAGE.read_text()
 
 
 def test_a_training_on_the_targets_of_validation_shows_no_validation(plan: Any, report: Any, tmp_path: Path) -> None:
