@@ -40,10 +40,10 @@ class Explanation:
         labels: float32 [N], 1 for what was chosen; None where that is not known.
         score: float32 [N], logits.
         parts: name -> float32 [N]; they add up to `score`.
-        self_attention: float32 [blocks, K, T, T]; row t says what behavior t attends to, and sums to 1, or less with `attention_sink`. No blocks where
-            the model has none.
-        target_attention: float32 [K, N, T]; row n says how candidate n reads the memory, and sums to 1, or less with a sink. K = 0 where the
-            model reads it without attention.
+        self_attention: float32 [blocks, K, T, T]; row t says what behavior t attends to, and sums to 1 (to less with
+            `attention_sink`). No blocks where the model has none.
+        target_attention: float32 [K, N, T]; row n says how candidate n reads the memory, and sums as those do. K = 0
+            where the model reads it without attention.
         inputs: the request as the model took it, a batch of one.
     """
 
