@@ -17,7 +17,7 @@ import numpy as np
 
 from atrank_tf.data import Part, Records, count_targets, evaluation_batches
 from atrank_tf.evaluation import evaluate, score_model, score_truth
-from atrank_tf.training import divide_threads, experiment_from_dict, load_model, train
+from atrank_tf.training import divide_threads, experiment_from_dict, load_model, train, training_part
 
 
 class Watch(keras.callbacks.Callback):
@@ -61,8 +61,7 @@ def main(folder: Path) -> None:
     model = load_model(str(folder / "model"))
     best = training["best_epoch"]
     last = experiment.training.include_validation
-    part = Part.TRAINING_AND_VALIDATION if last else Part.TRAINING
-    targets = sum(count_targets(records, task, part, experiment.batching) for task in tasks)
+    targets = sum(count_targets(records, task, training_part(experiment), experiment.batching) for task in tasks)
     result: dict[str, Any] = {
         "experiment": run["experiment"],
         "parameters": int(sum(np.prod(weight.shape) for weight in model.trainable_weights)),

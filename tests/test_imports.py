@@ -1,6 +1,7 @@
 """Imports run downward only, floor by floor; rooms of one floor do not import each other."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,8 @@ FLOORS = [
 ]
 ALLOWED_BESIDE = {("models", "data")}
 """Models take the catalogs that the data room reads."""
+SERVING = ["loading", "rest", "export", "http"]
+"""Folders of serving: each may import those before it, and what lies beside them all."""
 
 
 def _floor(room: str) -> int:
@@ -52,6 +55,19 @@ def test_imports_run_downward(room: str) -> None:
             downward = _floor(other) < _floor(room) or (room, other) in ALLOWED_BESIDE
             command = _floor(room) == 3 and other in ("command", "quiet")
             assert downward or command, f"{path.relative_to(PACKAGE)} imports {other}"
+
+
+@pytest.mark.parametrize("folder", SERVING)
+def test_imports_within_serving_run_downward(folder: str) -> None:
+    lower = SERVING[: SERVING.index(folder) + 1]
+    place = PACKAGE / "serving"
+    assert {path.name for path in place.iterdir() if path.is_dir()} - {"__pycache__"} == set(SERVING)
+    for path in [*place.glob("*.py"), *(place / folder).glob("*.py")]:
+        if path.name == "__init__.py":
+            continue
+        found = re.findall(r"from atrank_tf\.serving\.(\w+)", path.read_text())
+        upper = set(found) & set(SERVING) - set(lower if path.parent.name == folder else ())
+        assert not upper, f"{path.relative_to(PACKAGE)} imports {sorted(upper)}"
 
 
 def test_tensorflow_datasets_is_imported_with_the_builders_only() -> None:

@@ -20,7 +20,7 @@ class SpaceAttention(keras.layers.Layer):
         bilinear:    a_k = (query P_k) W_k (memory P_k)^T                      the paper
         scaled_dot:  a_k = f(query P_k) f(memory R_k)^T / sqrt(d)              the authors' code, with f = relu
         out_k = softmax(a_k) f(memory Q_k),   out = [out_1; ...; out_K]
-        sink:        exp(a_kj) / (exp(s_k) + sum_i exp(a_ki)) in place of the softmax, with one learned s_k
+        with sinks:  exp(a_kj) / (exp(s_k) + sum_i exp(a_ki)) in place of the softmax, s_k learned
 
     Glossary: B users, Q queries, T behaviors in the memory, D width, K spaces, d = D / K; R views: queries that see the
     same part of the memory share a view, Q / R consecutive ones each.
@@ -135,7 +135,7 @@ class SpaceAttention(keras.layers.Layer):
         queries = self._spaces(take(queries, places))  # [B, K, Q, d]
         keys, values = self._spaces(keys), self._spaces(values)  # [B, K, T, d]
         if self.sink:  # One more place: its score is `sink_score`, its value 0.
-            keys, values = (ops.pad(places, ((0, 0), (0, 0), (0, 1), (0, 0))) for places in (keys, values))
+            keys, values = (ops.pad(each, ((0, 0), (0, 0), (0, 1), (0, 0))) for each in (keys, values))
         scores = ops.matmul(queries, ops.transpose(keys, (0, 1, 3, 2)))  # [B, K, Q, T]
         mask = memory_mask if len(memory_mask.shape) == 3 else memory_mask[:, None]
         weights = self._weights(scores, mask, bias)

@@ -9,10 +9,9 @@ from atrank_tf.serving.errors import Code, ServingError
 from atrank_tf.serving.export.export import export_savedmodel
 from atrank_tf.serving.export.lint import lint
 from atrank_tf.serving.export.raw_inputs import request_signature
-from atrank_tf.serving.export.warmup import WarmupRequest, read_warmup, write_warmup
 from atrank_tf.serving.http.client import Client, ClientError
-from atrank_tf.serving.http.metrics import Metrics
 from atrank_tf.serving.http.server_settings import ServerSettings
+from atrank_tf.serving.http.warm_loader import load_warm
 from atrank_tf.serving.loading.config_files import ModelConfig, read_metrics_path, read_model_config
 from atrank_tf.serving.loading.loader import LoadedModel, Signature, TensorInfo, load
 from atrank_tf.serving.loading.served_model import ServedModel
@@ -20,7 +19,8 @@ from atrank_tf.serving.loading.served_models import ServedModels
 from atrank_tf.serving.loading.version_policy import All, Latest, Specific
 from atrank_tf.serving.loading.version_status import VersionStatus
 from atrank_tf.serving.loading.versions import Version, latest_version, publish, versions
-from atrank_tf.serving.loading.warm_loader import load_warm
+from atrank_tf.serving.loading.warmup import WarmupRequest, read_warmup, write_warmup
+from atrank_tf.serving.metrics import Metrics
 from atrank_tf.serving.rest.rest_api import RestApi, RestResponse
 
 if TYPE_CHECKING:

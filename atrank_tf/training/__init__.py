@@ -23,6 +23,7 @@ from atrank_tf.training.pairwise_crossentropy import PairwiseCrossentropy
 from atrank_tf.training.pointwise_crossentropy import PointwiseCrossentropy
 from atrank_tf.training.request_auc import RequestAUC, request_auc_by_task
 from atrank_tf.training.settle_tables import SettleTables
+from atrank_tf.training.shared_batches import training_part
 from atrank_tf.training.sparse_adagrad import SparseAdagrad
 from atrank_tf.training.sparse_adam import SparseAdam
 from atrank_tf.training.threads import divide_threads
@@ -54,5 +55,6 @@ __all__ = [
     "load_training",
     "request_auc_by_task",
     "train",
+    "training_part",
     "write_metrics",
 ]

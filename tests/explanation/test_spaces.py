@@ -76,6 +76,14 @@ def test_shares_of_a_candidate() -> None:
     )
 
 
+def test_what_a_sink_takes_counts_for_nothing() -> None:
+    whole = _explanation()
+    part = replace(whole, self_attention=whole.self_attention * 0.25, target_attention=whole.target_attention * 0.5)
+    for found, expected in zip(measure_spaces([part]), measure_spaces([whole]), strict=True):
+        np.testing.assert_allclose(found.share, expected.share, rtol=1e-12)
+        np.testing.assert_allclose(found.uniform, expected.uniform, rtol=1e-12)
+
+
 def test_what_a_behavior_does_not_see_counts_neither_for_nor_against() -> None:
     causal = np.array([[[1.0, 0, 0], [0.5, 0.5, 0], [0.2, 0.3, 0.5]]] * 2)
     focus = measure_spaces([replace(_explanation(), self_attention=causal[np.newaxis])])[0]

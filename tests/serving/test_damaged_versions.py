@@ -8,8 +8,8 @@ import pytest
 from damage import damages
 
 from atrank_tf.serving import ServedModel
-from atrank_tf.serving.export.version_checksums import compare_checksums, write_checksums
 from atrank_tf.serving.loading.loader import load
+from atrank_tf.serving.loading.version_checksums import compare_checksums, write_checksums
 
 FILES = [
     "saved_model.pb",

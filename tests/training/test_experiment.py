@@ -192,6 +192,7 @@ WRONG = {
         _with("training", "loss", "pairwize"),
         r"Unknown loss 'pairwize' in \[training\]\. Did you mean \"pairwise\"\?",
     ),
+    "no slices": (_with("training", "slices", 0), r"slices must be positive\. Received: slices=0 in \[training\]\."),
     "no epochs": (_with("training", "epochs", 0), r"epochs must be positive\. Received: epochs=0 in \[training\]\."),
     "no learning rate": (
         _with("training", "learning_rate", 0.0),

@@ -8,11 +8,11 @@ from atrank_tf.data import RawValues
 from atrank_tf.models import Ranker
 from atrank_tf.serving.export.lint import lint
 from atrank_tf.serving.export.signatures import Signatures
-from atrank_tf.serving.export.version_checksums import write_checksums
-from atrank_tf.serving.export.warmup import write_warmup
 from atrank_tf.serving.export.warmup_requests import warmup_requests
 from atrank_tf.serving.loading.loader import load
+from atrank_tf.serving.loading.version_checksums import write_checksums
 from atrank_tf.serving.loading.versions import publish
+from atrank_tf.serving.loading.warmup import write_warmup
 
 
 def export_savedmodel(model: Ranker, values: RawValues, export_dir: str, *, explain: bool = False) -> str:

@@ -9,8 +9,8 @@ import tensorflow as tf
 from atrank_tf.schema import Schema
 from atrank_tf.serving.export.raw_inputs import candidate_signature, history_signature, id_type
 from atrank_tf.serving.export.signatures import OF_FIRST_TASK
-from atrank_tf.serving.export.warmup import WarmupRequest
 from atrank_tf.serving.loading.loader import LoadedModel
+from atrank_tf.serving.loading.warmup import WarmupRequest
 
 _BEHAVIORS, _CANDIDATES = 8, 32
 _MEMORY_MAKERS = ("encode_user", "encode_timeline")

@@ -11,8 +11,8 @@ from absl import logging
 from aiohttp import web
 
 from atrank_tf.serving.errors import Code, ServingError
-from atrank_tf.serving.http.metrics import Metrics
 from atrank_tf.serving.http.server_settings import ServerSettings
+from atrank_tf.serving.metrics import Metrics
 from atrank_tf.serving.rest.rest_api import RestApi, RestResponse, error_response
 
 # Outside of /v1/ TensorFlow Serving's HTTP library answers, in HTML.

@@ -11,11 +11,11 @@ from urllib.parse import quote
 
 from absl import logging as absl_logging
 
-from atrank_tf.serving.http.metrics import Metrics
 from atrank_tf.serving.http.server_settings import ServerSettings
 from atrank_tf.serving.loading.config_files import ModelConfig
 from atrank_tf.serving.loading.served_model import ServedModel
 from atrank_tf.serving.loading.served_models import ServedModels
+from atrank_tf.serving.metrics import Metrics
 from atrank_tf.serving.rest.rest_api import RestApi
 
 try:

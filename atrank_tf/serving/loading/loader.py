@@ -17,7 +17,7 @@ from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import config_pb2, saved_model_pb2
 
 from atrank_tf.serving.errors import Code, ServingError
-from atrank_tf.serving.export.version_checksums import compare_checksums
+from atrank_tf.serving.loading.version_checksums import compare_checksums
 
 SERVE_TAG = "serve"
 

@@ -13,10 +13,10 @@ from google.protobuf import json_format
 from numpy.typing import NDArray
 
 from atrank_tf.serving.errors import Code, ServingError
-from atrank_tf.serving.http.metrics import Metrics
 from atrank_tf.serving.loading.loader import LoadedModel
 from atrank_tf.serving.loading.served_model import ServedModel
 from atrank_tf.serving.loading.served_models import ServedModels
+from atrank_tf.serving.metrics import Metrics
 from atrank_tf.serving.rest.candidates import MAX_CANDIDATES, check_examples, check_tensors
 from atrank_tf.serving.rest.example_methods import classify, regress
 from atrank_tf.serving.rest.json_examples import read_examples

@@ -14,8 +14,8 @@ from atrank_tf.data import RawValues, Records, requests
 from atrank_tf.models import Ranker, TimelineATRank
 from atrank_tf.serving import LoadedModel, ServingError, export_savedmodel, lint
 from atrank_tf.serving.export.raw_inputs import newest_places, request_signature, value_rows
-from atrank_tf.serving.export.warmup import read_warmup
 from atrank_tf.serving.loading.loader import read_meta_graph
+from atrank_tf.serving.loading.warmup import read_warmup
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,9 @@
 import time
 
 from atrank_tf.serving.errors import Code
-from atrank_tf.serving.export.warmup import WarmupRequest, read_warmup
-from atrank_tf.serving.http.metrics import Metrics
 from atrank_tf.serving.loading.loader import LoadedModel, load
+from atrank_tf.serving.loading.warmup import WarmupRequest, read_warmup
+from atrank_tf.serving.metrics import Metrics
 from atrank_tf.serving.rest.example_methods import classify, regress
 
 

@@ -1,7 +1,7 @@
 import re
 from concurrent.futures import ThreadPoolExecutor
 
-from atrank_tf.serving.http.metrics import Counter, Histogram, Metrics
+from atrank_tf.serving.metrics import Counter, Histogram, Metrics
 
 
 def test_a_counter():

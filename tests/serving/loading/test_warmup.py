@@ -8,9 +8,9 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 
 from atrank_tf.serving.errors import Code, ServingError
-from atrank_tf.serving.export.warmup import WarmupRequest, read_warmup, write_warmup
-from atrank_tf.serving.http.metrics import Metrics
-from atrank_tf.serving.loading.warm_loader import load_warm
+from atrank_tf.serving.http.warm_loader import load_warm
+from atrank_tf.serving.loading.warmup import WarmupRequest, read_warmup, write_warmup
+from atrank_tf.serving.metrics import Metrics
 from atrank_tf.serving.serving_protos import new_message
 
 FILE = "assets.extra/tf_serving_warmup_requests"
