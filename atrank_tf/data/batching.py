@@ -11,11 +11,11 @@ from atrank_tf.schema import Candidates, Schema
 
 
 def history_inputs(chunk: Chunk, targets: Targets) -> dict[str, Any]:
-    """Returns the model's history inputs: per group id, action and timestamp as int64 [B, T_g], and `now` [B].
+    """Returns what the model reads of a user: per group id, action and timestamp as int64 [B, T_g], and the profile.
 
     Padded on the right with 0 to the batch's longest history of each group.
     """
-    inputs: dict[str, Any] = {"now": targets.now}
+    inputs: dict[str, Any] = {}
     for name, rows in chunk.groups.items():
         start, end = targets.starts[name], targets.ends[name]
         gather, mask = windows(start, end)
@@ -54,17 +54,14 @@ def candidate_inputs(chunk: Chunk, targets: Targets, schema: Schema, task_name: 
     return inputs, _pick(tf.cast(requests.label, tf.float32), gather, mask), tf.cast(mask, tf.float32)
 
 
-def no_candidates(schema: Schema, task_name: str, shape: Any) -> tuple[dict[str, Any], Any, Any]:
-    """Returns `candidate_inputs` of a task that has no candidates in this batch: N = 0.
-
-    `shape` is what stands before N: [B], or [B, P].
-    """
+def no_candidates(schema: Schema, task_name: str, rows: Any) -> tuple[dict[str, Any], Any, Any]:
+    """Returns `candidate_inputs` of a task that has no candidates in this batch: N = 0; `rows` is B."""
     task = schema.tasks[task_name]
-    none = tf.concat([shape, [0]], axis=0)
+    none = [rows, 0]
     empty = tf.zeros(none, tf.float32)
     inputs: dict[str, Any] = {f"{task_name}_candidates": tf.zeros(none, tf.int64)}
     for column, feature in task.context.features.items():
-        values = none if feature.max_values == 1 else tf.concat([none, [feature.max_values]], axis=0)
+        values = none if feature.max_values == 1 else [*none, feature.max_values]
         inputs[f"{task_name}_{column}"] = tf.zeros(values, tf.int64)
     inputs |= {f"{task_name}_{column}": empty for column in task.context.dense}
     return inputs, empty, empty

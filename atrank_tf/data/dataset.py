@@ -10,15 +10,15 @@ from atrank_tf.data import batching
 from atrank_tf.data.batch_limits import batch_limits
 from atrank_tf.data.batching_settings import Batching
 from atrank_tf.data.chunk import parse
-from atrank_tf.data.epochs import TrainingBatches, epochs
+from atrank_tf.data.epochs import TrainingBatches, epochs, mix, require_targets, shuffled_tasks
 from atrank_tf.data.negatives import NegativeSampler, positives_of_users, training_negatives
 from atrank_tf.data.records import Records
 from atrank_tf.data.target_counts import (
     EVALUATION_SEED,
     chunk_seed,
     chunk_targets,
-    count_batches,
     read_chunks,
+    sum_of_chunks,
     task_names,
 )
 from atrank_tf.data.targets import Part, Targets, history_lengths
@@ -67,11 +67,13 @@ def training_batches(
     names = task_names(records.schema, tasks)
     counts = agree([_count(records, name, part, settings, seed) for name in names])
     steps = dict(zip(names, counts, strict=True))
+    require_targets(steps)
+    steps = mix(steps, settings.temperature)
 
-    def one_epoch(name: str, seeds: Any) -> Any:
+    def batches(name: str, seeds: Any) -> Any:
         return _batches(records, name, names, part, settings, seeds, records.schema).map(_unnamed)
 
-    return epochs(one_epoch, steps, temperature=settings.temperature, seed=seed, first_epoch=first_epoch)
+    return epochs(shuffled_tasks(batches, steps), sum(steps.values()), seed=seed, first_epoch=first_epoch)
 
 
 def evaluation_batches(
@@ -143,13 +145,11 @@ def _batches(
             picked = targets.take(chosen)
             drawn = tf.gather(negatives, chosen) if sampler else None
             inputs, labels, weights = batching.candidate_inputs(chunk, picked, schema, task, drawn)
-            inputs |= batching.history_inputs(chunk, picked)
+            inputs |= {"now": picked.now} | batching.history_inputs(chunk, picked)
             all_labels, all_weights = {task: labels}, {task: weights}
             for other in tasks:
                 if other != task:
-                    more, all_labels[other], all_weights[other] = batching.no_candidates(
-                        schema, other, [tf.size(chosen)]
-                    )
+                    more, all_labels[other], all_weights[other] = batching.no_candidates(schema, other, tf.size(chosen))
                     inputs |= more
             return inputs, all_labels, all_weights, tf.gather(chunk.user_id, picked.user)
 
@@ -160,11 +160,11 @@ def _batches(
 
 
 def _count(records: Records, task: str, part: Part, settings: Batching, seed: int) -> int:
-    def limits(serialized: Any, drawn: Any) -> Any:
+    def count(serialized: Any, drawn: Any) -> Any:
         targets = chunk_targets(parse(serialized, records.schema), records.schema, task, part, settings, drawn)
-        return _divided(targets, part, settings, drawn)[1]
+        return tf.shape(_divided(targets, part, settings, drawn)[1], tf.int64)[0]
 
-    return count_batches(records, part, seed, limits)
+    return sum_of_chunks(records, part, seed, count)
 
 
 def _divided(targets: Targets, part: Part, settings: Batching, seed: Any) -> tuple[Any, Any]:

@@ -1,4 +1,4 @@
-"""Batches of several tasks -> one stream without end, epoch after epoch."""
+"""Batches of one epoch -> one stream without end, epoch after epoch."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -13,29 +13,38 @@ class TrainingBatches(NamedTuple):
     steps: int
 
 
-def epochs(
-    batches: Callable[[str, Any], Any], steps: Mapping[str, int], *, temperature: float, seed: int, first_epoch: int
-) -> TrainingBatches:
-    """Shuffles the batches of all tasks together, epoch after epoch.
+def epochs(one_epoch: Callable[[Any], Any], steps: int, *, seed: int, first_epoch: int) -> TrainingBatches:
+    """Joins the epochs.
+
+    Args:
+        one_epoch: a function (seeds int64 [2]) -> a dataset of the batches of one epoch.
+        steps: batches in an epoch; if an epoch has fewer, its first ones come again.
+        seed: every draw depends on it and on the number of the epoch alone.
+        first_epoch: number of the first epoch.
+    """
+
+    def exactly(epoch: Any) -> Any:
+        return one_epoch(tf.stack([tf.constant(seed, tf.int64), epoch])).repeat().take(steps)
+
+    # One endless dataset, not one that starts a new epoch whenever it is iterated: Keras opens iterators that it does
+    # not use, and their prefetching would take epochs away at random.
+    dataset = tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(exactly)
+    return TrainingBatches(dataset.prefetch(tf.data.AUTOTUNE), steps)
+
+
+def shuffled_tasks(batches: Callable[[str, Any], Any], steps: Mapping[str, int]) -> Callable[[Any], Any]:
+    """Shuffles the batches of several tasks together.
 
     Args:
         batches: a function (task, seeds int64 [2]) -> a dataset of the task's batches in one epoch.
         steps: task -> batches in an epoch; if an epoch has fewer, its first ones come again.
-        temperature: how the tasks share an epoch, as `Batching` says.
-        seed: every draw depends on it and on the number of the epoch alone.
-        first_epoch: number of the first epoch.
 
-    Raises:
-        ValueError: a task has no batch.
+    Returns:
+        A function (seeds int64 [2]) -> a dataset of the batches of one epoch.
     """
-    for name, count in steps.items():
-        if not count:
-            raise ValueError(f"Expected training targets of task {name!r} in the records. Found none: see [split].")
-    steps = mix(steps, temperature)
     schedule = tf.constant([place for place, name in enumerate(steps) for _ in range(steps[name])], tf.int64)
 
-    def one_epoch(epoch: Any) -> Any:
-        seeds = tf.stack([tf.constant(seed, tf.int64), epoch])
+    def one_epoch(seeds: Any) -> Any:
         streams = [batches(name, seeds).repeat().take(count) for name, count in steps.items()]
         if len(streams) == 1:
             return streams[0]
@@ -44,10 +53,7 @@ def epochs(
             streams, tf.data.Dataset.from_tensor_slices(turns), stop_on_empty_dataset=False
         )
 
-    # One endless dataset, not one that starts a new epoch whenever it is iterated: Keras opens iterators that it does
-    # not use, and their prefetching would take epochs away at random.
-    dataset = tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(one_epoch)
-    return TrainingBatches(dataset.prefetch(tf.data.AUTOTUNE), sum(steps.values()))
+    return one_epoch
 
 
 def mix(steps: Mapping[str, int], temperature: float) -> dict[str, int]:
@@ -61,3 +67,10 @@ def mix(steps: Mapping[str, int], temperature: float) -> dict[str, int]:
     scaled = {name: count ** (1 / temperature) for name, count in steps.items()}
     unit = sum(steps.values()) / sum(scaled.values())
     return {name: max(1, round(share * unit)) for name, share in scaled.items()}
+
+
+def require_targets(steps: Mapping[str, int]) -> None:
+    """Raises ValueError if a task has no batch: `steps` says how many each has."""
+    for name, count in steps.items():
+        if not count:
+            raise ValueError(f"Expected training targets of task {name!r} in the records. Found none: see [split].")

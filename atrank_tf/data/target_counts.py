@@ -9,7 +9,7 @@ import tensorflow as tf
 from atrank_tf.data.batching_settings import Batching
 from atrank_tf.data.chunk import Chunk, parse
 from atrank_tf.data.records import Records
-from atrank_tf.data.targets import Part, Targets, choose_per_user, choose_run, find_targets, history_lengths
+from atrank_tf.data.targets import Part, Targets, choose_per_user, find_targets, history_lengths
 from atrank_tf.schema import Candidates, Schema, suggestion
 
 USERS_PER_CHUNK = 2048
@@ -44,15 +44,12 @@ def chunk_targets(chunk: Chunk, schema: Schema, task: str, part: Part, settings:
     targets = find_targets(chunk, schema, task, part)
     if not part.trains:
         return choose_per_user(targets, settings.evaluation_targets_per_user, seed)
-    long_enough = tf.where(history_lengths(targets) >= settings.min_history)[:, 0]
-    return choose_per_user(targets.take(long_enough), settings.targets_per_user, seed)
+    return choose_per_user(long_enough(targets, settings), settings.targets_per_user, seed)
 
 
-def chunk_timelines(chunk: Chunk, schema: Schema, task: str, part: Part, settings: Batching, seed: Any) -> Targets:
-    """Returns the training targets of a chunk that one pass takes, of each user neighbors in time."""
-    targets = find_targets(chunk, schema, task, part)
-    long_enough = tf.where(history_lengths(targets) >= settings.min_history)[:, 0]
-    return choose_run(targets.take(long_enough), settings.targets_per_user, seed)
+def long_enough(targets: Targets, settings: Batching) -> Targets:
+    """Returns the targets that have enough history to be trained on."""
+    return targets.take(tf.where(history_lengths(targets) >= settings.min_history)[:, 0])
 
 
 def task_names(schema: Schema, tasks: Sequence[str] | None) -> list[str]:
@@ -113,22 +110,22 @@ def chunk_seed(seeds: Any, chunk_number: Any) -> Any:
     return tf.random.stateless_uniform([2], seeds + tf.stack([chunk_number, 0]), None, None, tf.int64)
 
 
-def count_batches(records: Records, part: Part, seed: int, limits: Callable[[Any, Any], Any]) -> int:
-    """Returns how many batches the first pass over a part of the data has.
+def sum_of_chunks(records: Records, part: Part, seed: int, numbers: Callable[[Any, Any], Any]) -> Any:
+    """Returns the sum of what the first pass over a part of the data finds in its chunks, as Python integers.
 
     Args:
         records: a records folder.
         part: the part.
         seed: of all draws.
-        limits: a function (serialized Examples of a chunk, its seed) -> the limits of its batches, [number, 2].
+        numbers: a function (serialized Examples of a chunk, its seed) -> int64, always of one shape.
     """
     seeds = tf.constant([seed, 0], tf.int64)
-    counts = read_chunks(records, part, seeds).map(
-        lambda number, serialized: tf.shape(limits(serialized, chunk_seed(seeds, number)), tf.int64)[0],
-        num_parallel_calls=tf.data.AUTOTUNE,
+    found = read_chunks(records, part, seeds).map(
+        lambda number, serialized: numbers(serialized, chunk_seed(seeds, number)), num_parallel_calls=tf.data.AUTOTUNE
     )
-    return _sum(counts)
+    return _sum(found)
 
 
-def _sum(numbers: Any) -> int:
-    return int(numbers.reduce(tf.constant(0, tf.int64), lambda total, number: total + number))
+def _sum(numbers: Any) -> Any:
+    nothing = tf.zeros(numbers.element_spec.shape, tf.int64)
+    return numbers.reduce(nothing, lambda total, number: total + number).numpy().tolist()

@@ -103,8 +103,11 @@ def choose_per_user(targets: Targets, most: int, seed: Any) -> Targets:
     return targets.take(tf.sort(tf.gather(order, chosen)))
 
 
-def choose_run(targets: Targets, most: int, seed: Any) -> Targets:
-    """As `choose_per_user`, but what is drawn of a user are neighbors in time."""
+def choose_run(targets: Targets, most: int, draw: Any) -> Targets:
+    """As `choose_per_user`, but what is kept of a user are neighbors in time.
+
+    `draw`: float64 [users of the chunk], evenly in 0..1; where in a user's targets the run begins.
+    """
     if not most:
         return targets
     place = place_in_user(targets.user)
@@ -112,7 +115,7 @@ def choose_run(targets: Targets, most: int, seed: Any) -> Targets:
     count = place + from_the_end + 1
     begins = tf.where(place == 0)[:, 0]
     spare = tf.maximum(tf.gather(count, begins) - most, 0) + 1  # How many runs there are to choose from.
-    draw = tf.random.stateless_uniform(tf.shape(begins), seed, dtype=tf.float64)
+    draw = tf.gather(draw, tf.gather(targets.user, begins))
     start = tf.cast(draw * tf.cast(spare, tf.float64), tf.int64)
     start = tf.repeat(start, tf.gather(count, begins))
     return targets.take(tf.where((place >= start) & (place < start + most))[:, 0])

@@ -24,7 +24,7 @@ class TimelineATRank(Ranker):
     `ATRank` encodes each moment's history anew; and a memory may be cached while the user does nothing new.
 
     Arguments, inputs, outputs and saved forms are those of `ATRank`. Called with batches of `timeline_batches`
-    (`now` int64 [B, P], candidates int64 [B, P, N], as `fit` does) it returns task -> logits, float32 [B, P, N].
+    (the moments and candidates of all tasks, as `fit` does) it returns task -> logits, float32 [B, P_t, N].
 
     Reference:
         ATRank (arXiv 1711.06632); SASRec (arXiv 1808.09781) for training on every position; HSTU (arXiv 2402.17152) for
@@ -84,6 +84,6 @@ class TimelineATRank(Ranker):
         return
 
     def call_whole(self, inputs: Any, training: bool | None) -> Any:
-        if len(inputs["now"].shape) == 1:
+        if "now" in inputs:
             return super().call_whole(inputs, training)
         return self._network.timeline(inputs)

@@ -72,19 +72,20 @@ class TimelineNetwork(Network):
         }
 
     def timeline(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns the logits of P moments of each timeline, task -> float32 [B, P, N].
+        """Returns the logits of the P_t moments of each timeline and task, task -> float32 [B, P_t, N].
 
         Args:
             inputs: tensors of a batch of `timeline_batches`.
         """
         histories, candidates = self._coded_once(inputs)
         memory = self._encode(inputs, histories)
-        memory["mask"] = self._seen(inputs)
         profile = self.objects.profile(inputs)
         logits = {}
         for task in self.tasks:
             own = {name: _fold_moments(inputs[name]) for name in candidate_names(self.schema, task)}
-            folded = self._rank(task, candidates[task], memory, profile, {**inputs, **own})
+            own["now"] = inputs[f"{task}/now"]
+            seen = {**memory, "mask": self._seen(task, inputs)}
+            folded = self._rank(task, candidates[task], seen, profile, {**inputs, **own})
             logits[task] = ops.reshape(folded, ops.shape(inputs[f"{task}_candidates"]))
         return logits
 
@@ -123,13 +124,13 @@ class TimelineNetwork(Network):
         bias = self._time_bias(now, memory["timestamp"])
         return self._reader(candidates, memory["memory"], mask, bias, places)
 
-    def _seen(self, inputs: Mapping[str, Any]) -> Any:
-        """Returns which behaviors each moment sees, bool [B, P, T]: the first `<group>_seen` of each group."""
+    def _seen(self, task: str, inputs: Mapping[str, Any]) -> Any:
+        """Returns which behaviors each moment of a task sees, bool [B, P, T]: so many first ones of each group."""
         seen = []
         for name in self.schema.groups:
             ids = inputs[f"{name}_id"]
             place = ops.cumsum(ops.ones_like(ids), axis=1)  # 1, 2, ...
-            seen.append(ops.expand_dims(inputs[f"{name}_seen"], 2) >= ops.expand_dims(place, 1))
+            seen.append(ops.expand_dims(inputs[f"{task}/{name}_seen"], 2) >= ops.expand_dims(place, 1))
         return ops.concatenate(seen, axis=2) if len(seen) > 1 else seen[0]
 
 

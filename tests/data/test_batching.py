@@ -82,7 +82,6 @@ def test_a_batch_holds_windows_candidates_context_and_profile_by_hand() -> None:
     history = {name: value.numpy().tolist() for name, value in history_inputs(chunk, targets).items()}
     income = history.pop("user_income")
     assert history == {
-        "now": [25, 60, 50],
         "buy_id": [[4, 5, 0], [5, 6, 7], [0, 0, 0]],
         "buy_action": [[2, 2, 0], [2, 2, 2], [0, 0, 0]],
         "buy_timestamp": [[10, 20, 0], [20, 30, 40], [0, 0, 0]],
@@ -115,10 +114,10 @@ def test_inputs_are_as_the_signature_says_with_and_without_candidates() -> None:
     chunk = parse(tf.constant([_example(user) for user in USERS]), SCHEMA)
     targets = find_targets(chunk, SCHEMA, "shown", Part.TRAINING)
     with_candidates, _, _ = candidate_inputs(chunk, targets, SCHEMA, "shown", None)
-    without, labels, weights = no_candidates(SCHEMA, "shown", [3])
+    without, labels, weights = no_candidates(SCHEMA, "shown", 3)
     assert labels.shape == weights.shape == (3, 0)
     signature = input_signature(SCHEMA, ("shown",))
-    history = history_inputs(chunk, targets)
+    history = {"now": targets.now} | history_inputs(chunk, targets)
     for inputs in (history | with_candidates, history | without):
         assert set(inputs) == set(signature)
         for name, spec in signature.items():

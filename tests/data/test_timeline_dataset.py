@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atrank_tf.data import Batching, Records, count_targets, timeline_batches, training_batches
+from atrank_tf.data import Batching, Records, count_targets, requests, timeline_batches, training_batches
 from atrank_tf.data.targets import Targets, choose_run
+from atrank_tf.data.timeline_batching import row_lengths, timeline_rows
 from atrank_tf.schema import Ties
 
 SETTINGS = Batching(batch_tokens=150, batch_size=1)
@@ -35,7 +36,7 @@ def tied(request: pytest.FixtureRequest, records: Records) -> Records:
 
 def test_4_every_target_sees_what_its_request_would(tied: Records) -> None:
     """The leakage law of `training_batches` is tested against the logs; here both are compared, target by target."""
-    requests: Counter[Any] = Counter()
+    expected: Counter[Any] = Counter()
     single = training_batches(tied, settings=SETTINGS, seed=1)
     for inputs, labels, _ in islice(single.dataset.as_numpy_iterator(), single.steps):
         task = _active(labels)
@@ -47,45 +48,84 @@ def test_4_every_target_sees_what_its_request_would(tied: Records) -> None:
             )
             for group in tied.schema.groups
         )
-        requests[task, int(inputs["now"][0]), positive, histories] += 1
+        expected[task, int(inputs["now"][0]), positive, histories] += 1
     found: Counter[Any] = Counter()
     for inputs, labels, weights in _epoch(tied):
-        task = _active(labels)
-        for row, moment in zip(*np.nonzero(weights[task].any(axis=2)), strict=True):
-            positive = tuple(inputs[f"{task}_candidates"][row, moment][labels[task][row, moment] > 0].tolist())
-            histories = []
-            for name, group in tied.schema.groups.items():
-                seen = int(inputs[f"{name}_seen"][row, moment])
-                first = max(0, seen - group.max_length)
-                histories.append(
-                    tuple(
-                        tuple(inputs[f"{name}_{column}"][row][first:seen].tolist())
-                        for column in ("id", "action", "timestamp")
+        for task in labels:
+            for row, moment in zip(*np.nonzero(weights[task].any(axis=2)), strict=True):
+                positive = tuple(inputs[f"{task}_candidates"][row, moment][labels[task][row, moment] > 0].tolist())
+                histories = []
+                for name, group in tied.schema.groups.items():
+                    seen = int(inputs[f"{task}/{name}_seen"][row, moment])
+                    first = max(0, seen - group.max_length)
+                    histories.append(
+                        tuple(
+                            tuple(inputs[f"{name}_{column}"][row][first:seen].tolist())
+                            for column in ("id", "action", "timestamp")
+                        )
                     )
-                )
-            found[task, int(inputs["now"][row, moment]), positive, tuple(histories)] += 1
-    assert found == requests
-    assert sum(found.values()) > 300
+                found[task, int(inputs[f"{task}/now"][row, moment]), positive, tuple(histories)] += 1
+    assert found == expected
+    assert min(Counter(task for task, *_ in found).values()) > 90
 
 
 def test_an_epoch_holds_every_target_once_and_as_many_batches_as_said(records: Records) -> None:
     batches = _epoch(records)
     for task in records.schema.tasks:
-        real = sum(int(weights[task].any(axis=2).sum()) for _, _, weights in batches if weights[task].shape[2])
+        real = sum(int(weights[task].any(axis=2).sum()) for _, _, weights in batches)
         assert real == count_targets(records, task, "training", SETTINGS)
+
+
+def test_the_targets_of_all_tasks_share_one_history(records: Records) -> None:
+    users = {
+        task: {user for _, _, _, names in _requests(records, task) for user in names} for task in records.schema.tasks
+    }
+    rows = [(inputs, weights) for inputs, _, weights in _epoch(records)]
+    assert sum(len(inputs["purchase_id"]) for inputs, _ in rows) == len(set.union(*users.values())) > 50
+    for task, own in users.items():
+        assert sum(int(weights[task].any(axis=(1, 2)).sum()) for _, weights in rows) == len(own)
+
+
+def _requests(records: Records, task: str) -> Any:
+    return requests(records, "training", tasks=[task], settings=SETTINGS).as_numpy_iterator()
+
+
+def test_a_row_is_cut_where_histories_have_nothing_in_common_and_holds_all_that_one_of_its_targets_sees() -> None:
+    """Group a: windows of at most 3 of 20 behaviors; group b: of one user, always the same."""
+
+    def targets(now: list[int], user: list[int], a: list[tuple[int, int]], b: list[tuple[int, int]]) -> Targets:
+        windows = {"a": a, "b": b}
+        starts, ends = ({n: tf.constant([w[side] for w in v], tf.int64) for n, v in windows.items()} for side in (0, 1))
+        return Targets(
+            tf.constant(now, tf.int64), tf.constant(user, tf.int64), tf.constant(now, tf.int64), starts, ends
+        )
+
+    first = targets([1, 3, 9, 5], [0, 0, 0, 1], [(0, 0), (0, 2), (6, 9), (14, 17)], [(0, 0), (0, 0), (0, 0), (0, 1)])
+    second = targets([2, 9, 6], [0, 0, 1], [(0, 1), (7, 10), (18, 20)], [(0, 0), (0, 0), (0, 1)])
+    rows = timeline_rows({"first": first, "second": second}, tf.constant([1, 1], tf.int64))
+    # User 0: moments 1, 2, 3 | 9, 9, since (0, 2) and (6, 9) share nothing. User 1: in b the two see the same.
+    assert {task: count.numpy().tolist() for task, count in rows.number.items()} == {
+        "first": [2, 1, 1],
+        "second": [1, 1, 1],
+    }
+    assert {task: place.numpy().tolist() for task, place in rows.first.items()} == {
+        "first": [0, 2, 3],
+        "second": [0, 1, 2],
+    }
+    assert rows.history.user.numpy().tolist() == [0, 0, 1]
+    assert rows.history.starts["a"].numpy().tolist() == [0, 6, 14]
+    assert rows.history.ends["a"].numpy().tolist() == [2, 10, 20]
+    assert row_lengths(rows).numpy().tolist() == [3, 4, 7]
 
 
 def test_negatives_are_fresh_and_none_of_the_users_positives(records: Records) -> None:
     for first, second in zip(_epoch(records), _epoch(records, seed=2), strict=False):
-        assert not np.array_equal(first[0]["now"], second[0]["now"]) or not np.array_equal(
-            first[0]["next_purchase_candidates"], second[0]["next_purchase_candidates"]
-        )
+        assert not np.array_equal(first[0]["next_purchase_candidates"], second[0]["next_purchase_candidates"])
     for inputs, labels, weights in _epoch(records):
-        if _active(labels) == "next_purchase":
-            for row in range(len(inputs["now"])):
-                own = set(inputs["purchase_id"][row][inputs["purchase_id"][row] > 0].tolist())
-                negative = (labels["next_purchase"][row] == 0) & (weights["next_purchase"][row] > 0)
-                assert not set(inputs["next_purchase_candidates"][row][negative].tolist()) & own
+        for row in range(len(inputs["purchase_id"])):
+            own = set(inputs["purchase_id"][row][inputs["purchase_id"][row] > 0].tolist())
+            negative = (labels["next_purchase"][row] == 0) & (weights["next_purchase"][row] > 0)
+            assert not set(inputs["next_purchase_candidates"][row][negative].tolist()) & own
 
 
 def test_8_a_seed_and_an_epoch_determine_every_batch(records: Records) -> None:
@@ -112,8 +152,8 @@ def test_targets_per_user_keeps_neighbors_in_time() -> None:
     user = tf.constant([0] * 9 + [1] * 2 + [2] * 5, tf.int64)
     index = tf.range(16, dtype=tf.int64)
     drawn = set()
-    for seed in range(100):
-        kept = choose_run(Targets(index, user, index, {}, {}), 3, tf.constant([seed, 1], tf.int64))
+    for draws in np.random.default_rng(1).random((100, 3)):
+        kept = choose_run(Targets(index, user, index, {}, {}), 3, tf.constant(draws))
         by_user = [kept.index.numpy()[kept.user.numpy() == number].tolist() for number in range(3)]
         assert by_user[1] == [9, 10]
         for found, places in ((by_user[0], range(9)), (by_user[2], range(11, 16))):
@@ -128,6 +168,11 @@ def test_a_long_timeline_is_divided_and_loses_no_target(records: Records, monkey
     assert max(labels["next_purchase"].shape[1] for _, labels, _ in batches) == 4
     real = sum(int(weights["next_purchase"].any(axis=2).sum()) for _, _, weights in batches)
     assert real == count_targets(records, "next_purchase", "training", SETTINGS)
+
+
+def test_a_temperature_is_refused_since_every_batch_has_all_tasks(records: Records) -> None:
+    with pytest.raises(ValueError, match=r"Expected temperature = 1.*task_weights.*Received: temperature=2"):
+        timeline_batches(records, settings=Batching(temperature=2.0))
 
 
 def test_no_target_at_all_is_said(records: Records) -> None:

@@ -17,7 +17,8 @@ def _targets(batches: Any) -> Counter[Any]:
     found: Counter[Any] = Counter()
     for inputs, labels, _ in batches.as_numpy_iterator():
         positive = labels[TASK] > 0
-        moments = np.broadcast_to(inputs["now"].reshape(*positive.shape[:-1], 1), positive.shape)[positive]
+        now = inputs["now"] if "now" in inputs else inputs[f"{TASK}/now"]
+        moments = np.broadcast_to(now.reshape(*positive.shape[:-1], 1), positive.shape)[positive]
         found.update(zip(moments.tolist(), inputs[f"{TASK}_candidates"][positive].tolist(), strict=True))
     return found
 
