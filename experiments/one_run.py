@@ -1,8 +1,9 @@
 """Trains and evaluates one run of the plan, in a process of its own: `python experiments/one_run.py RUN_FOLDER`.
 
-The folder holds `run.json`: experiment, records, and the folder of the true probabilities, "" where nobody knows them.
-Added to it: `model/`, `scores_<split>_<task>.npz`, and last `result.json`, without which a run counts as not done. Of a
-run that trains on validation's targets too (`include_validation`) nothing is evaluated on them.
+The folder holds `run.json`: experiment, records, the folder of the true probabilities ("" where nobody knows them), and
+whether it is a trial of settings, which sees nothing of test. Added to it: `model/`, `scores_<split>_<task>.npz`, and
+last `result.json`, without which a run counts as not done. Of a run that trains on validation's targets too
+(`include_validation`) nothing is evaluated on them.
 """
 
 import dataclasses
@@ -21,12 +22,12 @@ from atrank_tf.training import divide_threads, experiment_from_dict, load_model,
 
 
 class Watch(keras.callbacks.Callback):
-    """Notes the seconds of training (validation left out) and the test AUC at the end of each epoch.
+    """Notes the seconds of training (validation left out) and, with `test` batches, their AUC at the end of each epoch.
 
     The test AUC chooses nothing: it gives the "best on test" that the literature reports.
     """
 
-    def __init__(self, path: Path, test: Any) -> None:
+    def __init__(self, path: Path, test: Any | None) -> None:
         super().__init__()
         self._path, self._test = path, test
         # A resumed training goes on where the file stops.
@@ -41,9 +42,11 @@ class Watch(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         seconds = (self._end or time.perf_counter()) - self._start
         before = self.epochs[epoch - 1]["seconds"] if epoch else 0.0
-        aucs = self.model.evaluate(self._test, return_dict=True, verbose=0)
-        test = float(np.mean([value for name, value in aucs.items() if name.endswith("auc")]))
-        self.epochs[epoch:] = [{"seconds": before + seconds, "test_auc": test}]
+        noted = {"seconds": before + seconds}
+        if self._test is not None:
+            aucs = self.model.evaluate(self._test, return_dict=True, verbose=0)
+            noted["test_auc"] = float(np.mean([value for name, value in aucs.items() if name.endswith("auc")]))
+        self.epochs[epoch:] = [noted]
         self._path.write_text(json.dumps(self.epochs))
 
 
@@ -53,9 +56,9 @@ def main(folder: Path) -> None:
     divide_threads(experiment.training.slices)
     records = Records(run["records"]).select(experiment.model.groups)
     tasks = experiment.model.tasks or tuple(records.schema.tasks)
-    watch = Watch(
-        folder / "epochs.json", evaluation_batches(records, Part.TEST, tasks=tasks, settings=experiment.batching)
-    )
+    tuning = run["tuning"]
+    test = None if tuning else evaluation_batches(records, Part.TEST, tasks=tasks, settings=experiment.batching)
+    watch = Watch(folder / "epochs.json", test)
     train(records, experiment, str(folder / "model"), callbacks=[watch])
     training = json.loads((folder / "model" / "training.json").read_text())
     model = load_model(str(folder / "model"))
@@ -68,13 +71,14 @@ def main(folder: Path) -> None:
         "best_epoch": best,
         "seconds_to_best": watch.epochs[best]["seconds"],
         "targets_per_second": targets * len(watch.epochs) / watch.epochs[-1]["seconds"],
-        "best_on_test": max(epoch["test_auc"] for epoch in watch.epochs),
         "epochs": watch.epochs,
     }
+    if not tuning:
+        result["best_on_test"] = max(epoch["test_auc"] for epoch in watch.epochs)
     if not last:
         for epoch, logs in zip(watch.epochs, training["history"], strict=True):
             epoch["validation_auc"] = np.mean([v for k, v in logs.items() if k.startswith("val_") and "auc" in k])
-    for part in (Part.TEST,) if last else (Part.VALIDATION, Part.TEST):
+    for part in [part for part, left in ((Part.VALIDATION, last), (Part.TEST, tuning)) if not left]:
         scored = score_model(model, records, part, experiment.batching)
         result[str(part)] = {}
         for task, requests in scored.items():

@@ -48,22 +48,24 @@ class Comparison:
             place under the folder of all runs.
         schema: schema file, from the top of the repository.
         seeds: one run for each.
-        against: the model that the others are compared with.
         models: by the name that the results show.
+        against: the model that the others are compared with; needed but for `tuning`.
         note: what a reader must know to judge it.
         reach: a model to whose best validation AUC the seconds are told; none if empty.
         simulated_users: users of the simulated market that the logs are of; 0 if they are not.
+        tuning: the models are trials of settings: nothing of test is looked at, and only validation is told.
     """
 
     title: str
     logs: str
     schema: str
     seeds: tuple[int, ...]
-    against: str
     models: Mapping[str, Model]
+    against: str = ""
     note: str = ""
     reach: str = ""
     simulated_users: int = 0
+    tuning: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def load_plan(path: Path = FOLDER / "plan.toml") -> dict[str, Comparison]:
             for model, each in comparison.models.items()
         }
         for model in models.values():
-            if model.against not in models:
+            if model.against not in models and not comparison.tuning:
                 raise ValueError(f"Expected a model of [comparisons.{name}] for against. Received: {model.against!r}.")
         plan[name] = Comparison(**{**vars(comparison), "models": models})
     return plan

@@ -40,7 +40,7 @@ def write(build: Path, plan: Mapping[str, Comparison]) -> None:
                 run = Run(name, model, seed)
                 if is_done(build, run, plan):
                     results[run] = json.loads((build / run.folder / "result.json").read_text())
-                    results[run]["against"] = _differences(build, run, plan, results[run])
+                    results[run]["against"] = {} if comparison.tuning else _differences(build, run, plan, results[run])
                     results[run]["compared_with"] = comparison.models[model].against
     if not results:
         raise ValueError(f"Expected a finished run in {build}. Found none.")
@@ -61,9 +61,9 @@ def write(build: Path, plan: Mapping[str, Comparison]) -> None:
         found = {run: result for run, result in results.items() if run.comparison == name}
         if found:
             lines += ["", f"## {comparison.title}", "", *filter(None, [comparison.note.strip()]), ""]
-            lines += _tables(comparison, found)
+            lines += _trials(comparison, found) if comparison.tuning else _tables(comparison, found)
             validated = {run: result for run, result in found.items() if "validation" in result}
-            if validated:
+            if validated and not comparison.tuning:
                 lines += ["", f"![AUC over seconds of training](figures/{_figure(name, comparison, validated)})"]
             data[name] = [{"model": run.model, "seed": run.seed, **result} for run, result in found.items()]
     _replace(PAGE, "\n".join(lines) + "\n")
@@ -87,6 +87,21 @@ def _tables(comparison: Comparison, results: Results) -> Iterator[str]:
             if of_model:
                 yield _row(task, model, of_model, comparison, _reached(of_model, comparison, results))
         yield ""
+
+
+def _trials(comparison: Comparison, results: Results) -> Iterator[str]:
+    """Yields the table of trials of settings: what validation says of each."""
+    tasks = list(dict.fromkeys(task for result in results.values() for task in result["validation"]))
+    yield f"| trial | seeds | {' | '.join(f'validation user AUC, {task}' for task in tasks)} | s to best |"
+    yield "|---|---|---|" + "---|" * len(tasks)
+    for model in comparison.models:
+        own = [result for run, result in results.items() if run.model == model]
+        if own:
+            aucs = [
+                _mean([r["validation"][task]["user_auc"][0] for r in own if task in r["validation"]]) for task in tasks
+            ]
+            seconds = f"{np.mean([result['seconds_to_best'] for result in own]):.0f}"
+            yield f"| {' | '.join([model, str(len(own)), *aucs, seconds])} |"
 
 
 def _reached(own: Results, comparison: Comparison, results: Results) -> list[str]:

@@ -90,7 +90,12 @@ def _train(build: Path, run: Run, plan: Mapping[str, Comparison], cores: Sequenc
     folder.mkdir(parents=True, exist_ok=True)
     comparison = plan[run.comparison]
     truth = f"{_logs(build, comparison)}/truth" if comparison.simulated_users else ""
-    settings = {"experiment": experiment, "records": str(build / run.records(plan)), "truth": truth}
+    settings = {
+        "experiment": experiment,
+        "records": str(build / run.records(plan)),
+        "truth": truth,
+        "tuning": comparison.tuning,
+    }
     (folder / "run.json").write_text(json.dumps(settings, indent=1))
     start = time.perf_counter()
     with (folder / "log.txt").open("a") as log:
@@ -104,8 +109,9 @@ def _train(build: Path, run: Run, plan: Mapping[str, Comparison], cores: Sequenc
         _say(f"{run}: FAILED after {minutes:.1f} min, see {folder}/log.txt")
         return
     result = json.loads((folder / "result.json").read_text())
-    aucs = ", ".join(f"{task} {metrics['user_auc'][0]:.4f}" for task, metrics in result["test"].items())
-    _say(f"{run}: test user AUC {aucs}, {minutes:.1f} min")
+    part = "validation" if comparison.tuning else "test"
+    aucs = ", ".join(f"{task} {metrics['user_auc'][0]:.4f}" for task, metrics in result[part].items())
+    _say(f"{run}: {part} user AUC {aucs}, {minutes:.1f} min")
 
 
 def _say(line: str) -> None:
