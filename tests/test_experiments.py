@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from atrank_tf.data import Records
 from atrank_tf.evaluation import ScoredRequests
 from atrank_tf.schema import load_schema
 from atrank_tf.training import experiment_from_dict
@@ -132,6 +133,41 @@ def test_a_training_on_the_targets_of_validation_shows_no_validation(plan: Any, 
     page = report.PAGE.read_text()
     assert "| timeline_atrank | 1 |  | **0.8600** |  | 0.8600 |" in page
     assert "![" not in page
+
+
+def test_trials_of_settings_tell_validation_alone(plan: Any, report: Any, tmp_path: Path) -> None:
+    comparisons = plan.load_plan()
+    assert comparisons["amazon_sports_trials"].tuning
+    run = plan.Run("amazon_sports_trials", "din, 14 epochs", 1)
+    result = _result(plan, comparisons, run, 0.84)
+    del result["test"], result["best_on_test"], result["epochs"][0]["test_auc"]
+    folder = tmp_path / "build" / run.folder
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text(json.dumps(result))
+    report.write(tmp_path / "build", comparisons)
+    page = report.PAGE.read_text()
+    assert "| trial | seeds | validation user AUC, next_review | s to best |" in page
+    assert "| din, 14 epochs | 1 | 0.8400 | 60 |" in page
+    assert "![" not in page
+
+
+@pytest.mark.parametrize("tuning", [False, True])
+def test_a_trial_of_settings_sees_nothing_of_test(
+    records: Records, run_command: Any, tmp_path: Path, tuning: bool
+) -> None:
+    experiment = {
+        "model": {"name": "average_pooling", "width": 8, "hidden": [4], "tasks": ["next_purchase"]},
+        "training": {"epochs": 1},
+    }
+    run = {"experiment": experiment, "records": records.path, "truth": "", "tuning": tuning}
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    done = run_command("experiments/one_run.py", tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert {"validation", "test"} & set(result) == ({"validation"} if tuning else {"validation", "test"})
+    assert "validation_auc" in result["epochs"][0]
+    for found in ("best_on_test" in result, "test_auc" in result["epochs"][0], any(tmp_path.glob("scores_test_*"))):
+        assert found != tuning
 
 
 def test_a_comparison_against_a_model_that_it_has_not_is_refused(plan: Any, tmp_path: Path) -> None:
