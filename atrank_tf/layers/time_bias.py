@@ -51,7 +51,23 @@ class TimeBias(keras.layers.Layer):
         boundaries = tf.constant([self.boundaries], tf.int64)
         bucket = tf.raw_ops.UpperBound(sorted_inputs=boundaries, values=tf.reshape(gap, (1, -1)))
         bias = ops.pad(ops.cumsum(ops.convert_to_tensor(self.steps), axis=0), ((1, 0), (0, 0)))  # [buckets, K]
-        return ops.transpose(tf.gather(bias, tf.reshape(bucket, tf.shape(gap))), (0, 3, 1, 2))
+        return _of_buckets(bias, tf.reshape(bucket, tf.shape(gap)))
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"boundaries": self.boundaries, "num_spaces": self.num_spaces}
+
+
+@tf.custom_gradient  # type: ignore[untyped-decorator]
+def _of_buckets(bias: Any, bucket: Any) -> Any:
+    """Returns `bias` [buckets, K] of each bucket, int32 [B, R, T] -> float [B, K, R, T]."""
+
+    def gradient(upstream: Any) -> tuple[Any, None]:
+        # Summed user by user and space by space: a third of the time of tf.gather's own gradient, and one order.
+        users, spaces, moments, behaviors = tf.unstack(tf.shape(upstream))
+        repeated = tf.repeat(tf.reshape(bucket, (users, moments * behaviors)), spaces, axis=0)
+        weights = tf.cast(tf.reshape(upstream, tf.shape(repeated)), tf.float32)
+        sums = tf.raw_ops.DenseBincount(input=repeated, size=tf.shape(bias)[0], weights=weights)
+        total = tf.reduce_sum(tf.reshape(sums, (users, spaces, tf.shape(bias)[0])), axis=0)
+        return tf.ensure_shape(tf.cast(tf.transpose(total), bias.dtype), bias.shape), None
+
+    return tf.transpose(tf.gather(bias, bucket), (0, 3, 1, 2)), gradient

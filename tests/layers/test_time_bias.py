@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from atrank_tf.layers import TimeBias, TimeBuckets
 
@@ -21,6 +22,22 @@ def test_the_bias_is_that_of_the_gaps_bucket() -> None:
     for moment in range(2):
         bucket = np.asarray(TimeBuckets(boundaries)(now[:, moment], timestamp))[0]
         np.testing.assert_array_equal(found[0, :, moment], by_bucket[bucket].T)
+
+
+@pytest.mark.parametrize(("users", "moments", "behaviors"), [(3, 4, 5), (3, 0, 5), (3, 4, 0), (0, 4, 5)])
+def test_the_gradient_of_a_step_is_the_sum_over_the_gaps_that_reach_it(
+    users: int, moments: int, behaviors: int
+) -> None:
+    boundaries = (10, 20, 40)
+    layer = TimeBias(boundaries, num_spaces=2)
+    random = np.random.default_rng(1)
+    now, timestamp = random.integers(50, 90, (users, moments)), random.integers(20, 70, (users, behaviors))
+    upstream = random.normal(size=(users, 2, moments, behaviors)).astype(np.float32)
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(layer(now, timestamp) * upstream)
+    gap = now[:, None, :, None] - timestamp[:, None, None, :]
+    expected = [(upstream * (gap >= boundary)).sum(axis=(0, 2, 3)) for boundary in boundaries]
+    np.testing.assert_allclose(tape.gradient(total, layer.steps.value), expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("boundaries", [(2, 1), (0, 1), (1, 1)])
