@@ -21,13 +21,15 @@ from workload import LOGS
 _LOGS = flags.DEFINE_string("logs", LOGS, "Logs folder of Amazon Sports; generated logs are taken where it is none.")
 _OUT = flags.DEFINE_string("out", "build/bench.json", "Where all figures are written.")
 
-PARTS = ("fit", "scaling", "memory", "tables")
+PARTS = ("fit", "tasks", "scaling", "memory", "tables")
 """Programs of this folder; each writes build/bench_<part>.json."""
 NEED_LOGS = ("fit", "memory")
 TARGETS = {"atrank": 35.0, "timeline_atrank": 200.0}
 """Rows per second of a model, as times the yardstick's."""
 SHARE_OF_PEAK = 0.5
 PIPELINE_OVER_FIT = 5.0
+ALL_TASKS = 1.5
+"""Most seconds of an epoch of all tasks, as times those of the largest task alone."""
 TABLE_GROWTH = 1.3
 """Most milliseconds per step with the largest table, as times those with the smallest."""
 OVER_DENSE = 20.0
@@ -50,7 +52,7 @@ def main() -> None:
     out.write_text(json.dumps(figures, indent=1) + "\n")
     print("\n".join(f"{key}: {value}" for key, value in figures["about"].items()))
     header: Line = ("measured", "figure", "beside", "target")
-    lines = {"fit": _fit, "scaling": _scaling, "memory": _memory, "tables": _tables}
+    lines = {"fit": _fit, "tasks": _tasks, "scaling": _scaling, "memory": _memory, "tables": _tables}
     for line in (header, *(line for part in PARTS for line in lines[part](figures[part]))):
         print("{:69}{:>12}{:>20}  {}".format(*line).rstrip())
 
@@ -94,6 +96,16 @@ def _fit(figures: dict[str, Any]) -> Iterator[Line]:
             f"{found['pipeline_rows_per_second']:,.0f}",
             f"{found['pipeline_over_fit']:,.1f} x its fit",
             f"at least {PIPELINE_OVER_FIT:.0f} x" if name in TARGETS else "",
+        )
+
+
+def _tasks(figures: dict[str, Any]) -> Iterator[Line]:
+    for name, found in figures.items():
+        yield (
+            f"market, {name}: seconds of an epoch",
+            f"{found['seconds_per_epoch']:,.1f}",
+            f"{found['times_largest_task']:.2f} x largest task",
+            f"at most {ALL_TASKS} x" if name == "all2all" else "",
         )
 
 

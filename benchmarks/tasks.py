@@ -1,0 +1,99 @@
+"""What one model for all tasks costs beside a model for each: an epoch of whole timelines of a simulated market.
+
+By experiments/market_timeline.toml, with as many slices as cores. Every model has a process of its own; they take
+turns, round after round, so that the machine's drift meets all of them. Writes build/bench_tasks.json.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+from atrank_tf import command
+from atrank_tf.data import Records, prepare
+from atrank_tf.datasets import write_market
+from atrank_tf.models import MODELS
+from atrank_tf.schema import load_schema
+from atrank_tf.training import compile_model, divide_threads, load_experiment
+from measure import Worker, answer_questions, cores, fit_seconds
+from workload import BUILD
+
+_STEPS = flags.DEFINE_integer("steps", 100, "Steps of a round that are measured, of each model.", lower_bound=1)
+_ROUNDS = flags.DEFINE_integer("rounds", 3, "Rounds; what is reported is their median.", lower_bound=1)
+_MODEL = flags.DEFINE_string("model", "", "Used by the benchmark itself: the model that this process measures.")
+_OUT = flags.DEFINE_string("out", "build/bench_tasks.json", "Where the figures are written.")
+
+USERS = 10_000
+FIRST = 10
+"""Steps of a round before the counted ones."""
+MODELS_MEASURED = {
+    "all2all": (),
+    "all2one, product": ("next_product",),
+    "all2one, query": ("next_query",),
+    "all2one, coupon": ("next_coupon",),
+}
+"""Tasks of each model; none for all of the schema."""
+
+
+def main() -> None:
+    if _MODEL.value:
+        _measure(_MODEL.value)
+        return
+    _market_records()
+    arguments = [f"--{flag.name}={flag.value}" for flag in (_STEPS, _ROUNDS)]
+    workers = {name: Worker(__file__, f"--model={name}", *arguments) for name in MODELS_MEASURED}
+    figures = {name: worker.ask("prepare") for name, worker in workers.items()}
+    rounds = [{name: worker.ask("round") for name, worker in workers.items()} for _ in range(_ROUNDS.value)]
+    for worker in workers.values():
+        worker.close()
+    ones = [name for name in MODELS_MEASURED if name != "all2all"]
+    for name, found in figures.items():
+        seconds = [{other: one[other] * figures[other]["steps_per_epoch"] for other in one} for one in rounds]
+        found["milliseconds_per_step"] = 1000 * float(np.median([one[name] for one in rounds]))
+        found["seconds_per_epoch"] = float(np.median([one[name] for one in seconds]))
+        found["times_largest_task"] = float(np.median([one[name] / max(one[o] for o in ones) for one in seconds]))
+        print(f"{name}: " + ", ".join(f"{key} {value:,.3f}" for key, value in found.items()))
+    out = Path(_OUT.value)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(figures, indent=1))
+
+
+def _market_records() -> Records:
+    logs = BUILD / "logs" / f"market_{USERS}"
+    if not logs.is_dir():
+        write_market(str(logs), users=USERS, seed=1)
+    schema = load_schema("atrank_tf/datasets/market.schema.toml")
+    return prepare(str(logs), schema, str(BUILD / "records" / logs.name))
+
+
+def _measure(name: str) -> None:
+    """The process of one model: what it answers is said by the keys of `answers`."""
+    records = _market_records()
+    experiment = load_experiment("experiments/market_timeline.toml")
+    model_config = replace(experiment.model, tasks=MODELS_MEASURED[name])
+    model = MODELS[experiment.name](records.schema, model_config, records.catalogs)
+    batches = model.training_batches(records, tasks=model.tasks, settings=experiment.batching)
+    compile_model(model, replace(experiment.training, slices=cores()), steps=batches.steps)
+
+    def prepare() -> dict[str, float]:
+        fit_seconds(model, batches.dataset, FIRST, FIRST)  # Traces the step.
+        return {"steps_per_epoch": batches.steps}
+
+    def one_round() -> float:
+        return float(fit_seconds(model, batches.dataset, FIRST, _STEPS.value).mean())
+
+    answers: dict[str, Callable[[], Any]] = {"prepare": prepare, "round": one_round}
+    answer_questions(answers)
+
+
+def _before_devices() -> None:
+    if _MODEL.value:  # As `python -m atrank_tf.train` does.
+        divide_threads(cores())
+
+
+if __name__ == "__main__":
+    command.run(main, before_devices=_before_devices)
