@@ -100,10 +100,10 @@ def test_a_row_is_cut_where_histories_have_nothing_in_common_and_holds_all_that_
             tf.constant(now, tf.int64), tf.constant(user, tf.int64), tf.constant(now, tf.int64), starts, ends
         )
 
-    first = targets([1, 3, 9, 5], [0, 0, 0, 1], [(0, 0), (0, 2), (6, 9), (14, 17)], [(0, 0), (0, 0), (0, 0), (0, 1)])
-    second = targets([2, 9, 6], [0, 0, 1], [(0, 1), (7, 10), (18, 20)], [(0, 0), (0, 0), (0, 1)])
+    first = targets([1, 3, 9, 5], [0, 0, 0, 1], [(0, 0), (0, 2), (7, 10), (14, 17)], [(0, 0), (0, 0), (0, 0), (0, 1)])
+    second = targets([2, 9, 6], [0, 0, 1], [(0, 1), (6, 9), (18, 20)], [(0, 0), (0, 0), (0, 1)])
     rows = timeline_rows({"first": first, "second": second}, tf.constant([1, 1], tf.int64))
-    # User 0: moments 1, 2, 3 | 9, 9, since (0, 2) and (6, 9) share nothing. User 1: in b the two see the same.
+    # User 0: moments 1, 2, 3 | 9, 9, since (0, 2) and (7, 10) share nothing. User 1: in b the two see the same.
     assert {task: count.numpy().tolist() for task, count in rows.number.items()} == {
         "first": [2, 1, 1],
         "second": [1, 1, 1],
