@@ -14,13 +14,10 @@ import numpy as np
 from absl import flags
 
 from atrank_tf import command
-from atrank_tf.data import Records, prepare
-from atrank_tf.datasets import write_market
 from atrank_tf.models import MODELS
-from atrank_tf.schema import load_schema
 from atrank_tf.training import compile_model, divide_threads, load_experiment
 from measure import Worker, answer_questions, cores, fit_seconds
-from workload import BUILD
+from workload import market_records
 
 _STEPS = flags.DEFINE_integer("steps", 100, "Steps of a round that are measured, of each model.", lower_bound=1)
 _ROUNDS = flags.DEFINE_integer("rounds", 3, "Rounds; what is reported is their median.", lower_bound=1)
@@ -43,36 +40,30 @@ def main() -> None:
     if _MODEL.value:
         _measure(_MODEL.value)
         return
-    _market_records()
+    market_records(USERS)
     arguments = [f"--{flag.name}={flag.value}" for flag in (_STEPS, _ROUNDS)]
     workers = {name: Worker(__file__, f"--model={name}", *arguments) for name in MODELS_MEASURED}
     figures = {name: worker.ask("prepare") for name, worker in workers.items()}
     rounds = [{name: worker.ask("round") for name, worker in workers.items()} for _ in range(_ROUNDS.value)]
     for worker in workers.values():
         worker.close()
-    ones = [name for name in MODELS_MEASURED if name != "all2all"]
+    epochs = [{name: one[name] * figures[name]["steps_per_epoch"] for name in one} for one in rounds]
+    largest = [max(seconds for name, seconds in one.items() if name != "all2all") for one in epochs]
     for name, found in figures.items():
-        seconds = [{other: one[other] * figures[other]["steps_per_epoch"] for other in one} for one in rounds]
         found["milliseconds_per_step"] = 1000 * float(np.median([one[name] for one in rounds]))
-        found["seconds_per_epoch"] = float(np.median([one[name] for one in seconds]))
-        found["times_largest_task"] = float(np.median([one[name] / max(one[o] for o in ones) for one in seconds]))
+        found["seconds_per_epoch"] = float(np.median([one[name] for one in epochs]))
+        found["times_largest_task"] = float(
+            np.median([o[name] / most for o, most in zip(epochs, largest, strict=True)])
+        )
         print(f"{name}: " + ", ".join(f"{key} {value:,.3f}" for key, value in found.items()))
     out = Path(_OUT.value)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(figures, indent=1))
 
 
-def _market_records() -> Records:
-    logs = BUILD / "logs" / f"market_{USERS}"
-    if not logs.is_dir():
-        write_market(str(logs), users=USERS, seed=1)
-    schema = load_schema("atrank_tf/datasets/market.schema.toml")
-    return prepare(str(logs), schema, str(BUILD / "records" / logs.name))
-
-
 def _measure(name: str) -> None:
     """The process of one model: what it answers is said by the keys of `answers`."""
-    records = _market_records()
+    records = market_records(USERS)
     experiment = load_experiment("experiments/market_timeline.toml")
     model_config = replace(experiment.model, tasks=MODELS_MEASURED[name])
     model = MODELS[experiment.name](records.schema, model_config, records.catalogs)

@@ -1,4 +1,4 @@
-"""What the benchmarks read: Amazon Sports where its logs are, else logs generated in its shape."""
+"""What the benchmarks read: Amazon Sports where its logs are, else logs generated in its shape; simulated markets."""
 
 import shutil
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from atrank_tf.data import Records, prepare
-from atrank_tf.datasets import SOURCES
+from atrank_tf.datasets import SOURCES, write_market
 from atrank_tf.schema import load_schema
 from atrank_tf.training import Experiment, load_experiment
 
@@ -40,6 +40,15 @@ def prepared(logs: str, records: Path, *, max_length: int | None = None, overwri
     schema_file.parent.mkdir(parents=True, exist_ok=True)
     schema_file.write_text(text)
     return prepare(logs, load_schema(str(schema_file)), str(records), overwrite=overwrite)
+
+
+def market_records(users: int) -> Records:
+    """Returns the records of a simulated market, made unless they are there."""
+    logs = BUILD / "logs" / f"market_{users}"
+    if not logs.is_dir():
+        write_market(str(logs), users=users, seed=1)
+    schema = load_schema("atrank_tf/datasets/market.schema.toml")
+    return prepare(str(logs), schema, str(BUILD / "records" / logs.name))
 
 
 def experiments() -> dict[str, Experiment]:

@@ -78,7 +78,7 @@ def main(folder: Path) -> None:
     if not last:
         for epoch, logs in zip(watch.epochs, training["history"], strict=True):
             epoch["validation_auc"] = np.mean([v for k, v in logs.items() if k.startswith("val_") and "auc" in k])
-    for part in [part for part, left in ((Part.VALIDATION, last), (Part.TEST, tuning)) if not left]:
+    for part in ([] if last else [Part.VALIDATION]) + ([] if tuning else [Part.TEST]):
         scored = score_model(model, records, part, experiment.batching)
         result[str(part)] = {}
         for task, requests in scored.items():

@@ -62,6 +62,14 @@ def _result(plan: Any, comparisons: Any, run: Any, auc: float) -> dict[str, Any]
     }
 
 
+def _finish(build: Path, run: Any, result: dict[str, Any]) -> Path:
+    """Writes the result of a run as `one_run` does; returns its folder."""
+    folder = build / run.folder
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text(json.dumps(result))
+    return folder
+
+
 def test_the_page_keeps_what_was_done_elsewhere_as_long_as_the_plan_has_it(
     plan: Any, report: Any, tmp_path: Path
 ) -> None:
@@ -70,9 +78,7 @@ def test_the_page_keeps_what_was_done_elsewhere_as_long_as_the_plan_has_it(
     kept = {"model": "din", "seed": 2, "against": {}, **_result(plan, comparisons, there, 0.75)}
     other = {**kept, "seed": 3, "experiment": {"model": {"name": "din", "width": 3}}}
     report.DATA.write_text(json.dumps({"amazon_sports": [kept, other], "no_more": [kept]}))
-    folder = tmp_path / "build" / here.folder
-    folder.mkdir(parents=True)
-    (folder / "result.json").write_text(json.dumps(_result(plan, comparisons, here, 0.85)))
+    _finish(tmp_path / "build", here, _result(plan, comparisons, here, 0.85))
     assert report.is_done(tmp_path / "build", here, comparisons)
     assert not report.is_done(tmp_path / "build", there, comparisons)
     report.write(tmp_path / "build", comparisons)
@@ -98,9 +104,7 @@ def test_a_simulated_market_shows_the_share_of_the_reachable_and_whom_each_model
         result = _result(plan, comparisons, run, value)
         for part in ("validation", "test"):
             result[part] = {"next_product": result[part]["next_review"]}
-        folder = tmp_path / "build" / run.folder
-        folder.mkdir(parents=True)
-        (folder / "result.json").write_text(json.dumps({**result, "reachable": {"next_product": 0.9}}))
+        folder = _finish(tmp_path / "build", run, {**result, "reachable": {"next_product": 0.9}})
         requests = ScoredRequests(
             users=np.arange(40), scores=scores[model], labels=np.tile([1, 0], (40, 1)), mask=np.ones((40, 2), bool)
         )
@@ -126,9 +130,7 @@ def test_a_training_on_the_targets_of_validation_shows_no_validation(plan: Any, 
     run = plan.Run("amazon_sports_last", "timeline_atrank", 1)
     result = _result(plan, comparisons, run, 0.86)
     del result["validation"], result["epochs"][0]["validation_auc"]
-    folder = tmp_path / "build" / run.folder
-    folder.mkdir(parents=True)
-    (folder / "result.json").write_text(json.dumps(result))
+    _finish(tmp_path / "build", run, result)
     report.write(tmp_path / "build", comparisons)
     page = report.PAGE.read_text()
     assert "| timeline_atrank | 1 |  | **0.8600** |  | 0.8600 |" in page
@@ -141,9 +143,7 @@ def test_trials_of_settings_tell_validation_alone(plan: Any, report: Any, tmp_pa
     run = plan.Run("amazon_sports_trials", "din, 14 epochs", 1)
     result = _result(plan, comparisons, run, 0.84)
     del result["test"], result["best_on_test"], result["epochs"][0]["test_auc"]
-    folder = tmp_path / "build" / run.folder
-    folder.mkdir(parents=True)
-    (folder / "result.json").write_text(json.dumps(result))
+    _finish(tmp_path / "build", run, result)
     report.write(tmp_path / "build", comparisons)
     page = report.PAGE.read_text()
     assert "| trial | seeds | validation user AUC, next_review | s to best |" in page

@@ -10,7 +10,7 @@ from atrank_tf.data.targets import Targets
 from atrank_tf.schema import Candidates, Schema
 
 
-def history_inputs(chunk: Chunk, targets: Targets) -> dict[str, Any]:
+def user_inputs(chunk: Chunk, targets: Targets) -> dict[str, Any]:
     """Returns what the model reads of a user: per group id, action and timestamp as int64 [B, T_g], and the profile.
 
     Padded on the right with 0 to the batch's longest history of each group.

@@ -145,7 +145,7 @@ def _batches(
             picked = targets.take(chosen)
             drawn = tf.gather(negatives, chosen) if sampler else None
             inputs, labels, weights = batching.candidate_inputs(chunk, picked, schema, task, drawn)
-            inputs |= {"now": picked.now} | batching.history_inputs(chunk, picked)
+            inputs |= {"now": picked.now} | batching.user_inputs(chunk, picked)
             all_labels, all_weights = {task: labels}, {task: weights}
             for other in tasks:
                 if other != task:

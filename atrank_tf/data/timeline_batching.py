@@ -82,7 +82,7 @@ def timeline_batch(
         its context), and task -> labels float32 [B, P_t, N], task -> weights float32 [B, P_t, N]: 0 on padding.
     """
     history = rows.history.take(chosen)
-    inputs, labels, weights = batching.history_inputs(chunk, history), {}, {}
+    inputs, labels, weights = batching.user_inputs(chunk, history), {}, {}
     for task in targets:
         first, count = tf.gather(rows.first[task], chosen), tf.gather(rows.number[task], chosen)
         places, mask = batching.windows(first, first + count)  # [B, P]

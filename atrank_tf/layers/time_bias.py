@@ -62,7 +62,7 @@ def _of_buckets(bias: Any, bucket: Any) -> Any:
     """Returns `bias` [buckets, K] of each bucket, int32 [B, R, T] -> float [B, K, R, T]."""
 
     def gradient(upstream: Any) -> tuple[Any, None]:
-        # Summed user by user and space by space: a third of the time of tf.gather's own gradient, and one order.
+        # Summed user by user and space by space: less than half the time of tf.gather's own gradient, in one order.
         users, spaces, moments, behaviors = tf.unstack(tf.shape(upstream))
         repeated = tf.repeat(tf.reshape(bucket, (users, moments * behaviors)), spaces, axis=0)
         weights = tf.cast(tf.reshape(upstream, tf.shape(repeated)), tf.float32)

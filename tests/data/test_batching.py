@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from atrank_tf.data.batching import candidate_inputs, history_inputs, input_signature, no_candidates
+from atrank_tf.data.batching import candidate_inputs, input_signature, no_candidates, user_inputs
 from atrank_tf.data.chunk import parse
 from atrank_tf.data.targets import Part, find_targets
 from atrank_tf.schema import schema_from_dict
@@ -79,7 +79,7 @@ USERS = [
 def test_a_batch_holds_windows_candidates_context_and_profile_by_hand() -> None:
     chunk = parse(tf.constant([_example(user) for user in USERS]), SCHEMA)
     targets = find_targets(chunk, SCHEMA, "shown", Part.TRAINING)
-    history = {name: value.numpy().tolist() for name, value in history_inputs(chunk, targets).items()}
+    history = {name: value.numpy().tolist() for name, value in user_inputs(chunk, targets).items()}
     income = history.pop("user_income")
     assert history == {
         "buy_id": [[4, 5, 0], [5, 6, 7], [0, 0, 0]],
@@ -117,7 +117,7 @@ def test_inputs_are_as_the_signature_says_with_and_without_candidates() -> None:
     without, labels, weights = no_candidates(SCHEMA, "shown", 3)
     assert labels.shape == weights.shape == (3, 0)
     signature = input_signature(SCHEMA, ("shown",))
-    history = {"now": targets.now} | history_inputs(chunk, targets)
+    history = {"now": targets.now} | user_inputs(chunk, targets)
     for inputs in (history | with_candidates, history | without):
         assert set(inputs) == set(signature)
         for name, spec in signature.items():

@@ -128,6 +128,15 @@ def test_negatives_are_fresh_and_none_of_the_users_positives(records: Records) -
             assert not set(inputs["next_purchase_candidates"][row][negative].tolist()) & own
 
 
+def test_two_tasks_of_one_kind_of_object_draw_negatives_of_their_own(records: Records) -> None:
+    both = Records(records.path)
+    both.schema = replace(both.schema, tasks=dict.fromkeys(("one", "other"), both.schema.tasks["next_purchase"]))
+    for inputs, labels, _ in _epoch(both):
+        first, second = inputs["one_candidates"], inputs["other_candidates"]
+        np.testing.assert_array_equal(first[labels["one"] > 0], second[labels["other"] > 0])
+        assert (first != second).any()
+
+
 def test_8_a_seed_and_an_epoch_determine_every_batch(records: Records) -> None:
     def equal(first: Any, second: Any) -> bool:
         pairs = zip(tf.nest.flatten(first), tf.nest.flatten(second), strict=True)
