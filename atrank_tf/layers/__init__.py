@@ -17,6 +17,7 @@ from atrank_tf.layers.last_state import LastState
 from atrank_tf.layers.masks import hidden
 from atrank_tf.layers.max_pooling import MaxPooling
 from atrank_tf.layers.mean_pooling import MeanPooling
+from atrank_tf.layers.packing import Packing
 from atrank_tf.layers.pnn_ranking import PNNRanking
 from atrank_tf.layers.position_embedding import PositionEmbedding
 from atrank_tf.layers.self_attention import SelfAttention
@@ -24,7 +25,7 @@ from atrank_tf.layers.space_attention import SpaceAttention
 from atrank_tf.layers.sparse_embedding import SparseEmbedding
 from atrank_tf.layers.standardize import Standardize
 from atrank_tf.layers.take import take
-from atrank_tf.layers.target_attention import TargetAttention
+from atrank_tf.layers.target_attention import Asked, TargetAttention
 from atrank_tf.layers.task_uncertainty import TaskUncertainty
 from atrank_tf.layers.time_bias import TimeBias
 from atrank_tf.layers.time_buckets import TimeBuckets
@@ -34,6 +35,7 @@ from atrank_tf.layers.window_convolution import WindowConvolution
 
 __all__ = [
     "ActivationUnit",
+    "Asked",
     "BehaviorEmbedding",
     "CatalogLookup",
     "CausalMask",
@@ -50,6 +52,7 @@ __all__ = [
     "MaxPooling",
     "MeanPooling",
     "PNNRanking",
+    "Packing",
     "PositionEmbedding",
     "SelfAttention",
     "SpaceAttention",

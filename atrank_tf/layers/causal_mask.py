@@ -15,13 +15,14 @@ class CausalMask(keras.layers.Layer):
     its group that stand before it, and itself; every other behavior sees all of its moment. So nothing that a target
     may not see reaches it through what it may see.
 
-    Glossary: B users, T_g behaviors of group g, T = sum of T_g.
+    Glossary: B users, T behaviors of all groups.
 
     Args:
         ordered: for each group, whether its order within a moment counts.
 
     Call arguments:
-        timestamps: a list of int64 [B, T_g], one for each group, each in time order.
+        timestamp: int64 [B, T]; those of one group in time order.
+        group: int64 [B, T], the number of each behavior's group, from 0.
 
     Returns:
         bool [B, T, T]: whether the behavior of the second axis sees the one of the third. Padding is not looked at.
@@ -31,21 +32,17 @@ class CausalMask(keras.layers.Layer):
         super().__init__(**kwargs)
         self.ordered = tuple(bool(each) for each in ordered)
 
-    def call(self, timestamps: Sequence[Any]) -> Any:
-        moment = ops.concatenate(timestamps, axis=1)
-        query, key = ops.expand_dims(moment, 2), ops.expand_dims(moment, 1)
+    def call(self, timestamp: Any, group: Any) -> Any:
+        query, key = ops.expand_dims(timestamp, 2), ops.expand_dims(timestamp, 1)
         if not any(self.ordered):
             return query >= key
-        return ops.logical_or(query > key, ops.logical_and(query == key, self._same_moment(timestamps)))
+        return ops.logical_or(query > key, ops.logical_and(query == key, self._same_moment(group)))
 
-    def _same_moment(self, timestamps: Sequence[Any]) -> Any:
-        """Returns which behaviors each one sees if all share one moment, bool [1, T, T]."""
-        sizes = [ops.shape(each)[1] for each in timestamps]
-        group = ops.concatenate([ops.full((size,), place, "int32") for place, size in enumerate(sizes)], axis=0)
-        place = ops.cumsum(ops.ones_like(group))
-        ordered = ops.take(ops.convert_to_tensor(self.ordered), group)
-        own = ops.logical_and(group[:, None] == group[None, :], place[:, None] >= place[None, :])
-        return ops.logical_or(ops.logical_not(ordered)[:, None], own)[None]
+    def _same_moment(self, group: Any) -> Any:
+        """Returns which behaviors each one sees if all share one moment, bool [B, T, T]."""
+        place = ops.cumsum(ops.ones_like(group), axis=1)
+        own = ops.logical_and(group[:, :, None] == group[:, None], place[:, :, None] >= place[:, None])
+        return ops.logical_or(ops.logical_not(ops.take(ops.convert_to_tensor(self.ordered), group))[:, :, None], own)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"ordered": self.ordered}

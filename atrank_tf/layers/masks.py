@@ -20,3 +20,12 @@ def hidden(mask: Any, dtype: str) -> Any:
     """
     lowest = -6e4 if dtype == "float16" else -1e30
     return ops.where(mask, ops.cast(0.0, dtype), ops.cast(lowest, dtype))
+
+
+def by_view(values: Any, factors: Any, axis: int) -> Any:
+    """Multiplies values [..., Q, D], Q at `axis`, by a factor for each view [..., R, 1]."""
+    if factors.shape[axis] == 1:
+        return values * factors
+    shape = ops.shape(values)
+    views = ops.reshape(values, (*shape[:axis], ops.shape(factors)[axis], -1, shape[-1]))
+    return ops.reshape(views * ops.expand_dims(factors, axis + 1), shape)

@@ -8,7 +8,7 @@ from keras import ops
 
 from atrank_tf.layers.dropout import Dropout
 from atrank_tf.layers.linear import linear
-from atrank_tf.layers.masks import hidden
+from atrank_tf.layers.masks import by_view, hidden
 from atrank_tf.layers.take import take
 
 
@@ -127,27 +127,52 @@ class SpaceAttention(keras.layers.Layer):
         training: bool | None = None,
     ) -> Any:
         """As a call, given the keys and values of the memory."""
+        mask = memory_mask if len(memory_mask.shape) == 3 else memory_mask[:, None]
+        queries, split = self.queries(query), self.by_space(keys, values)
+        out, weights = self.attend(queries, *split, mask, bias, places, training)
+        sees = ops.cast(ops.any(mask, axis=-1), out.dtype)[:, :, None]  # [B, R, 1]
+        if not return_weights:
+            return by_view(out, sees, 1)
+        return by_view(out, sees, 1), by_view(weights, sees[:, None], 2)
+
+    def queries(self, query: Any) -> Any:
+        """Returns what is compared with the keys, float [..., D], space after space."""
         if self.score == "bilinear":
-            queries = linear(query, self._scored_kernel())
-        else:
-            queries = self.activation(linear(query, self.query_kernel))
-            queries = queries / ((queries.shape[-1] // self.num_spaces) ** 0.5)
-        queries = self._spaces(take(queries, places))  # [B, K, Q, d]
-        keys, values = self._spaces(keys), self._spaces(values)  # [B, K, T, d]
+            return linear(query, self._scored_kernel())
+        queries = self.activation(linear(query, self.query_kernel))
+        return queries / ((queries.shape[-1] // self.num_spaces) ** 0.5)
+
+    def by_space(self, keys: Any, values: Any) -> tuple[Any, Any]:
+        """Returns keys, float [B, K, d, T], and values, float [B, K, T, d]; with a sink, of T + 1."""
+        keys, values = self._spaces(keys), self._spaces(values)
         if self.sink:  # One more place: its score is `sink_score`, its value 0.
             keys, values = (ops.pad(each, ((0, 0), (0, 0), (0, 1), (0, 0))) for each in (keys, values))
-        scores = ops.matmul(queries, ops.transpose(keys, (0, 1, 3, 2)))  # [B, K, Q, T]
-        mask = memory_mask if len(memory_mask.shape) == 3 else memory_mask[:, None]
+        return ops.transpose(keys, (0, 1, 3, 2)), values
+
+    def attend(
+        self,
+        queries: Any,
+        keys: Any,
+        values: Any,
+        mask: Any,
+        bias: Any = None,
+        places: Any = None,
+        training: bool | None = None,
+    ) -> tuple[Any, Any]:
+        """As `read`, of what `queries` and `by_space` return, but a query that sees nothing gives just anything.
+
+        Args:
+            mask: bool [B, R, T].
+
+        Returns:
+            float [B, Q, D] and the weights, float [B, K, Q, T].
+        """
+        scores = ops.matmul(self._spaces(take(queries, places)), keys)  # [B, K, Q, T]
         weights = self._weights(scores, mask, bias)
         read = ops.matmul(self.drop(weights, training=training), values)  # [B, K, Q, d]
         read = ops.transpose(read, (0, 2, 1, 3))
-        out = ops.reshape(read, (*ops.shape(read)[:2], query.shape[-1]))  # [B, Q, D]
-        sees = ops.cast(ops.any(mask, axis=-1), out.dtype)[:, :, None]  # [B, R, 1]
-        if not return_weights:
-            return _by_view(out, sees, 1)
-        if self.sink:
-            weights = weights[..., :-1]
-        return _by_view(out, sees, 1), _by_view(weights, sees[:, None], 2)
+        out = ops.reshape(read, (*ops.shape(read)[:2], queries.shape[-1]))  # [B, Q, D]
+        return out, weights[..., :-1] if self.sink else weights
 
     def _weights(self, scores: Any, mask: Any, bias: Any) -> Any:
         """Softmax of scores [B, K, Q, T] under a mask [B, R, T] and a bias [B, K, R, T]; with a sink, of T + 1."""
@@ -185,12 +210,3 @@ class SpaceAttention(keras.layers.Layer):
             "dropout": self.dropout,
             "sink": self.sink,
         }
-
-
-def _by_view(values: Any, factors: Any, axis: int) -> Any:
-    """Multiplies values [..., Q, D], Q at `axis`, by a factor for each view [..., R, 1]."""
-    if factors.shape[axis] == 1:
-        return values * factors
-    shape = ops.shape(values)
-    views = ops.reshape(values, (*shape[:axis], ops.shape(factors)[axis], -1, shape[-1]))
-    return ops.reshape(views * ops.expand_dims(factors, axis + 1), shape)

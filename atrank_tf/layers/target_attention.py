@@ -1,12 +1,29 @@
 """The memory as one candidate reads it."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from atrank_tf.layers.feed_forward import FeedForward
+from atrank_tf.layers.masks import by_view
+from atrank_tf.layers.packing import Packing
 from atrank_tf.layers.space_attention import SpaceAttention
+
+
+class Asked(NamedTuple):
+    """N candidates for each of P moments of B users: what the moments see of the memory, and which candidates are real.
+
+    `mask`: bool [B, P, T]. `bias`: float [B, K, P, T]. `places`: int [B, P * N], which row of the codes each candidate
+    is. `packing`: of what is real in [B, P * N].
+    """
+
+    mask: Any
+    bias: Any
+    places: Any
+    packing: Packing
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
@@ -84,10 +101,32 @@ class TargetAttention(keras.layers.Layer):
         read, weights = self.attention(candidates, memory, mask, bias, places, return_weights=True, training=training)
         read = self.feed_forward(read, training=training)
         # F_vanilla has biases: without this, a user without a history would be read as something.
-        shape, seen = ops.shape(read), ops.cast(ops.any(mask, axis=-1), read.dtype)
-        views = ops.reshape(read, (shape[0], ops.shape(seen)[1], -1, shape[-1]))  # [B, R, N / R, D]
-        read = ops.reshape(views * seen[:, :, None, None], shape)
+        read = by_view(read, ops.cast(ops.any(mask, axis=-1), read.dtype)[:, :, None], 1)
         return (read, weights) if return_weights else read
+
+    def read_packed(self, candidates: Any, memory: Any, asked: Sequence[Asked]) -> list[Any]:
+        """Reads one memory for several sets of candidates, without their padding.
+
+        What does not depend on the set is done once for all.
+
+        Args:
+            candidates: float [U, D], different ones.
+            memory: float [B, T, D].
+            asked: the sets.
+
+        Returns:
+            For each set, float [M, D]: of its M real candidates.
+        """
+        queries = self.attention.queries(candidates)
+        keys, values = self.attention.by_space(*self.attention.project(memory))
+        read, seen = [], []
+        for each in asked:
+            found, _ = self.attention.attend(queries, keys, values, each.mask, each.bias, each.places)
+            read.append(each.packing.pack(found))
+            sees = ops.cast(ops.any(each.mask, axis=-1), found.dtype)[:, :, None]  # [B, P, 1]
+            seen.append(each.packing.pack(by_view(ops.ones_like(found[..., :1]), sees, 1)))
+        together = self.feed_forward(ops.concatenate(read)) * ops.concatenate(seen)
+        return tf.split(together, [tf.shape(each)[0] for each in read], num=len(read))
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {

@@ -5,10 +5,11 @@ from typing import Any, ClassVar
 
 import keras
 
-from atrank_tf.layers import SelfAttention, TargetAttention
-from atrank_tf.models.probe import show_self_attention, show_target_attention
+from atrank_tf.layers import SelfAttention
+from atrank_tf.models.probe import show_self_attention
 from atrank_tf.models.ranker import Ranker
 from atrank_tf.models.ranker_config import ACTIVATIONS, RankerConfig
+from atrank_tf.models.target_reader import TargetReader
 from atrank_tf.schema import Schema, suggestion
 
 
@@ -90,7 +91,7 @@ class ATRank(Ranker):
 
     @staticmethod
     def make_reader(config: ATRankConfig) -> Any:
-        return target_attention(config)
+        return TargetReader(config)
 
 
 def self_attention_blocks(config: ATRankConfig) -> list[SelfAttention]:
@@ -107,23 +108,3 @@ def self_attention_blocks(config: ATRankConfig) -> list[SelfAttention]:
         )
         for number in range(config.blocks)
     ]
-
-
-def target_attention(config: ATRankConfig) -> Any:
-    """Returns the vanilla attention that a config asks for, as a reader."""
-    layer = TargetAttention(
-        config.spaces,
-        config.feed_forward,
-        config.score,
-        config.attention_activation,
-        config.dropout,
-        config.attention_sink,
-        name="target_attention",
-    )
-
-    def read(*arguments: Any, **places: Any) -> Any:
-        found, weights = layer(*arguments, **places, return_weights=True)
-        show_target_attention(weights)
-        return found
-
-    return read

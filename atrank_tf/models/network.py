@@ -180,13 +180,23 @@ class Network:
         inputs: Mapping[str, Any],
     ) -> Any:
         code, bias, places = candidates
-        read = self._experts.mixed(task, self._read(code, memory, inputs, places))
-        code = take(code, places)
+        read = self._read(code, memory, inputs, places)
+        context = [] if profile is None else [for_each(profile, read)]
+        return self._logits(task, read, take(code, places), bias, context, inputs)
+
+    def _logits(self, task: str, read: Any, code: Any, bias: Any | None, profile: list[Any], inputs: Any) -> Any:
+        """Returns the logits of candidates, float32 [B, N], given what each reads and is, float [B, N, D].
+
+        `profile`: nothing, or what is known of the user of each candidate, float [B, N, D_u].
+        """
+        read = self._experts.mixed(task, read)
         parts = {} if bias is None else {"item_bias": bias}
         if self._dot is not None:
             parts["dot"] = self._dot(read, code)
         if self._networks[task]:
-            context = self._context(task, profile, read, inputs)
+            own = self.objects.context(task, inputs)
+            known = profile if own is None else [*profile, own]
+            context = join(known, axis=-1) if known else None
             parts |= {name: network(read, code, context) for name, network in self._networks[task].items()}
         show_parts(parts)
         total, *others = parts.values()
@@ -211,17 +221,10 @@ class Network:
             masks.append(ops.not_equal(inputs[f"{name}_id"], PADDING))
         return join(behaviors), join(masks)
 
-    def _context(self, task: str, profile: Any | None, read: Any, inputs: Mapping[str, Any]) -> Any | None:
-        context = self.objects.context(task, inputs)
-        if profile is None:
-            return context
-        everyone = for_each(profile, read)
-        return everyone if context is None else ops.concatenate([everyone, context], axis=-1)
 
-
-def join(parts: list[Any]) -> Any:
-    """Joins the tensors of the groups over time."""
-    return ops.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
+def join(parts: list[Any], axis: int = 1) -> Any:
+    """Joins tensors, by default those of the groups over time."""
+    return ops.concatenate(parts, axis=axis) if len(parts) > 1 else parts[0]
 
 
 def for_each(read: Any, candidates: Any) -> Any:

@@ -7,9 +7,10 @@ import tensorflow as tf
 
 from atrank_tf.data import timeline_batches
 from atrank_tf.layers import TimeBias
-from atrank_tf.models.atrank import ATRankConfig, self_attention_blocks, target_attention
+from atrank_tf.models.atrank import ATRankConfig, self_attention_blocks
 from atrank_tf.models.ranker import Ranker
 from atrank_tf.models.ranker_config import RankerConfig
+from atrank_tf.models.target_reader import TargetReader
 from atrank_tf.models.timeline_encoder import TimelineEncoder
 from atrank_tf.models.timeline_network import TimelineNetwork
 from atrank_tf.schema import Schema
@@ -47,7 +48,7 @@ class TimelineATRank(Ranker):
 
     @staticmethod
     def make_reader(config: ATRankConfig) -> Any:
-        return target_attention(config)
+        return TargetReader(config)
 
     def append(self, memory: dict[str, Any], inputs: dict[str, Any]) -> dict[str, Any]:
         """Adds new behaviors to memories without encoding the old ones again. Exact.

@@ -1,5 +1,6 @@
 """The layers of a ranker that encodes a timeline once for all moments, and how they are called."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,11 +8,12 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from atrank_tf.layers import CausalMask, TimeBias, take
+from atrank_tf.layers import Asked, CausalMask, Packing, TimeBias, take
 from atrank_tf.models.inputs import candidate_names
 from atrank_tf.models.network import Coded, Network, join, real
+from atrank_tf.models.packed_histories import PackedHistories
 from atrank_tf.models.ranker_config import RankerConfig
-from atrank_tf.schema import Schema, Ties
+from atrank_tf.schema import PADDING, Schema, Ties
 
 
 class TimelineNetwork(Network):
@@ -25,8 +27,7 @@ class TimelineNetwork(Network):
         schema: a prepared schema.
         config: the model's config, with `spaces`.
         encoder: a `TimelineEncoder`.
-        reader: a function (codes of candidates, memory [B, T, D], mask [B, R, T], bias [B, K, R, T], places)
-            -> read-out [B, N, D]; codes and places as in `Coded`.
+        reader: a `TargetReader`.
     """
 
     def __init__(self, schema: Schema, config: RankerConfig, encoder: Any, reader: Any) -> None:
@@ -44,22 +45,23 @@ class TimelineNetwork(Network):
         return super().memory_inputs() | moments
 
     def encode(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        return self._encode(inputs, self._histories(inputs))
+        behaviors, mask = self._behaviors(inputs, self._histories(inputs))
+        return self._encode(behaviors, mask, self._timestamp(inputs), self._group(inputs))
 
-    def _encode(self, inputs: Mapping[str, Any], histories: Mapping[str, Any]) -> dict[str, Any]:
-        behaviors, mask = self._behaviors(inputs, histories)
-        timestamps = [inputs[f"{name}_timestamp"] for name in self.schema.groups]
-        timestamp = join(timestamps)
-        memory = self._encoder(behaviors, mask, self._causal(timestamps), timestamp)
+    def _encode(self, behaviors: Any, mask: Any, timestamp: Any, group: Any) -> dict[str, Any]:
+        """Returns the memory of behaviors [B, T, D], each of a group, int64 [B, T]."""
+        memory = self._encoder(behaviors, mask, self._causal(timestamp, group), timestamp)
         return {"memory": real(memory, mask), "mask": mask, "timestamp": timestamp}
 
     def append(self, memory: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
         """See `TimelineATRank.append`."""
         behaviors, mask = self._behaviors(inputs, self._histories(inputs))
-        timestamps = [inputs[f"{name}_timestamp"] for name in self.schema.groups]
-        timestamp = ops.concatenate([memory["timestamp"], join(timestamps)], axis=1)
+        moments = self._timestamp(inputs)
+        timestamp = ops.concatenate([memory["timestamp"], moments], axis=1)
         old = ops.broadcast_to(memory["mask"][:, None], (*ops.shape(mask), ops.shape(memory["mask"])[1]))
-        visible = ops.concatenate([old, ops.logical_and(self._causal(timestamps), mask[:, None])], axis=2)
+        visible = ops.concatenate(
+            [old, ops.logical_and(self._causal(moments, self._group(inputs)), mask[:, None])], axis=2
+        )
         encoded, keys, values = self._encoder.extend(
             behaviors, mask, visible, timestamp, memory["keys"], memory["values"]
         )
@@ -77,17 +79,41 @@ class TimelineNetwork(Network):
         Args:
             inputs: tensors of a batch of `timeline_batches`.
         """
-        histories, candidates = self._coded_once(inputs)
-        memory = self._encode(inputs, histories)
+        histories = PackedHistories(inputs, tuple(self.schema.groups))
+        objects, coded = self._coded_once(inputs, histories.ids)
+        codes = [self._embeddings[name](code, histories.actions[name]) for name, code in objects.items()]
+        behaviors = join([self._projections[name](code) for name, code in zip(objects, codes, strict=True)], axis=0)
+        behaviors = histories.by_user(self._drop(behaviors))
+        memory = self._encode(behaviors, histories.mask, histories.timestamp, histories.group)
+        asked = self._asked(inputs, coded, memory, histories)
+        reads = self._reader.layer.read_packed(coded.code, memory["memory"], asked)
         profile = self.objects.profile(inputs)
         logits = {}
-        for task in self.tasks:
-            own = {name: _fold_moments(inputs[name]) for name in candidate_names(self.schema, task)}
-            own["now"] = inputs[f"{task}/now"]
-            seen = {**memory, "mask": self._seen(task, inputs)}
-            folded = self._rank(task, candidates[task], seen, profile, {**inputs, **own})
-            logits[task] = ops.reshape(folded, ops.shape(inputs[f"{task}_candidates"]))
+        # What a candidate does by itself is done with the real ones alone, as if they were those of one user.
+        for task, each, read in zip(self.tasks, asked, reads, strict=True):
+            places = each.packing.pack(each.places)
+            code, bias = (None if rows is None else take(rows, places)[None] for rows in (coded.code, coded.bias))
+            users = each.packing.places // tf.maximum(tf.shape(each.places, tf.int64)[1], 1)
+            known = [] if profile is None else [take(profile, users)[None]]
+            names = candidate_names(self.schema, task)
+            own = {name: each.packing.pack(_fold_moments(inputs[name]))[None] for name in names}
+            found = each.packing.unpack(self._logits(task, read[None], code, bias, known, own)[0])
+            logits[task] = tf.reshape(found, tf.shape(inputs[f"{task}_candidates"]))
         return logits
+
+    def _asked(
+        self, inputs: Mapping[str, Any], coded: Coded, memory: Mapping[str, Any], histories: PackedHistories
+    ) -> list[Asked]:
+        """Returns what the moments of each task ask of the memories."""
+        moments = [inputs[f"{task}/now"] for task in self.tasks]
+        bias = self._time_bias(join(moments), memory["timestamp"])  # [B, K, sum of P, T]
+        seen = [[inputs[f"{task}/{group}_seen"] for task in self.tasks] for group in self.schema.groups]
+        mask = histories.first(tf.stack([join(each) for each in seen], axis=1))  # [B, sum of P, T]
+        numbers = [tf.shape(each)[1] for each in moments]
+        biases, masks = (tf.split(each, numbers, axis=-2, num=len(numbers)) for each in (bias, mask))
+        ids = [_fold_moments(inputs[f"{task}_candidates"]) for task in self.tasks]
+        packings = [Packing.of(each != PADDING) for each in ids]
+        return [Asked(*each) for each in zip(masks, biases, coded.places, packings, strict=True)]
 
     def _time_buckets(self) -> None:
         return None
@@ -95,43 +121,46 @@ class TimelineNetwork(Network):
     def _bucket(self, inputs: Mapping[str, Any], group: str) -> None:
         return None
 
-    def _coded_once(self, inputs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Coded]]:
-        """As `_histories`, and `_candidates` of each task, but each object of the batch is looked up once."""
-        rows = {f"{name}_id": inputs[f"{name}_id"] for name in self.schema.groups}
-        entities = {f"{name}_id": group.entity for name, group in self.schema.groups.items()}
-        places = {}
+    def _coded_once(self, inputs: Mapping[str, Any], histories: Mapping[str, Any]) -> tuple[dict[str, Any], Coded]:
+        """Returns the codes of the objects of the histories, group -> [M_g, D_o], and the candidates of all tasks.
+
+        Each object of the batch is looked up once, and each candidate of a task coded once. `places` is a list, of each
+        task int [B, P * N].
+        """
+        rows, places = dict(histories), {}
+        entities = {name: self.schema.groups[name].entity for name in histories}
         for task in self.tasks:
             name = f"{task}_candidates"
-            rows[name], places[task] = tf.unique(tf.reshape(inputs[name], [-1]))
-            places[task] = tf.reshape(places[task], ops.shape(_fold_moments(inputs[name])))
+            rows[name], where = tf.unique(tf.reshape(inputs[name], [-1]))
+            places[task] = tf.reshape(where, tf.shape(_fold_moments(inputs[name])))
             entities[name] = self._entity(task)
         objects: dict[str, Any] = {}
         for entity in {entities[name]: None for name in rows}:
             names = [name for name in rows if entities[name] == entity]
             found = self.objects.objects_once(entity, [rows[name] for name in names])
             objects |= dict(zip(names, found, strict=True))
-        candidates = {}
-        for task, where in places.items():
-            name = f"{task}_candidates"
-            code, bias, _ = self._coded(task, objects[name], rows[name])
-            candidates[task] = Coded(code, bias if bias is None else take(bias, where), where)
-        return {name: objects[f"{name}_id"] for name in self.schema.groups}, candidates
+        coded = [self._coded(task, objects[f"{task}_candidates"], rows[f"{task}_candidates"]) for task in self.tasks]
+        starts = [0, *itertools.accumulate(tf.shape(each.code)[0] for each in coded)]
+        candidates = Coded(
+            join([each.code for each in coded], axis=0),
+            join([each.bias for each in coded], axis=0) if self._bias else None,
+            [start + where for start, where in zip(starts, places.values(), strict=False)],
+        )
+        return {name: objects[name] for name in histories}, candidates
 
     def _read(self, candidates: Any, memory: Mapping[str, Any], inputs: Mapping[str, Any], places: Any) -> Any:
-        now, mask = inputs["now"], memory["mask"]
-        if len(now.shape) == 1:  # One moment.
-            now, mask = now[:, None], mask[:, None]
-        bias = self._time_bias(now, memory["timestamp"])
-        return self._reader(candidates, memory["memory"], mask, bias, places)
+        now = inputs["now"][:, None]
+        return self._reader(
+            candidates, memory["memory"], memory["mask"], self._time_bias(now, memory["timestamp"]), places
+        )
 
-    def _seen(self, task: str, inputs: Mapping[str, Any]) -> Any:
-        """Returns which behaviors each moment of a task sees, bool [B, P, T]: so many first ones of each group."""
-        seen = []
-        for name in self.schema.groups:
-            ids = inputs[f"{name}_id"]
-            place = ops.cumsum(ops.ones_like(ids), axis=1)  # 1, 2, ...
-            seen.append(ops.expand_dims(inputs[f"{task}/{name}_seen"], 2) >= ops.expand_dims(place, 1))
-        return ops.concatenate(seen, axis=2) if len(seen) > 1 else seen[0]
+    def _timestamp(self, inputs: Mapping[str, Any]) -> Any:
+        return join([inputs[f"{name}_timestamp"] for name in self.schema.groups])
+
+    def _group(self, inputs: Mapping[str, Any]) -> Any:
+        """Returns the number of the group in each place, int64 [B, T]."""
+        ids = [inputs[f"{name}_id"] for name in self.schema.groups]
+        return join([ops.full_like(each, number) for number, each in enumerate(ids)])
 
 
 def _fold_moments(value: Any) -> Any:

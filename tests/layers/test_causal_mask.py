@@ -4,7 +4,8 @@ import numpy as np
 
 from atrank_tf.layers import CausalMask
 
-FIRST, SECOND = np.array([[1, 5, 5]]), np.array([[5, 7]])
+# Two groups, one after the other.
+TIMESTAMP, GROUP = np.array([[1, 5, 5, 5, 7]]), np.array([[0, 0, 0, 1, 1]])
 
 
 def test_a_moment_sees_itself_and_what_came_before() -> None:
@@ -15,7 +16,7 @@ def test_a_moment_sees_itself_and_what_came_before() -> None:
         [1, 1, 1, 1, 0],
         [1, 1, 1, 1, 1],
     ]
-    np.testing.assert_array_equal(np.asarray(CausalMask([False, False])([FIRST, SECOND]))[0], expected)
+    np.testing.assert_array_equal(np.asarray(CausalMask([False, False])(TIMESTAMP, GROUP))[0], expected)
 
 
 def test_where_order_counts_a_moment_is_seen_up_to_ones_place_and_no_other_group() -> None:
@@ -26,7 +27,7 @@ def test_where_order_counts_a_moment_is_seen_up_to_ones_place_and_no_other_group
         [1, 1, 1, 1, 0],
         [1, 1, 1, 1, 1],
     ]
-    np.testing.assert_array_equal(np.asarray(CausalMask([True, False])([FIRST, SECOND]))[0], expected)
+    np.testing.assert_array_equal(np.asarray(CausalMask([True, False])(TIMESTAMP, GROUP))[0], expected)
 
 
 def test_two_groups_whose_order_counts_do_not_see_each_other_in_a_moment() -> None:
@@ -37,4 +38,4 @@ def test_two_groups_whose_order_counts_do_not_see_each_other_in_a_moment() -> No
         [1, 0, 0, 1, 0],
         [1, 1, 1, 1, 1],
     ]
-    np.testing.assert_array_equal(np.asarray(CausalMask([True, True])([FIRST, SECOND]))[0], expected)
+    np.testing.assert_array_equal(np.asarray(CausalMask([True, True])(TIMESTAMP, GROUP))[0], expected)

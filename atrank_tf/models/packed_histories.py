@@ -1,0 +1,68 @@
+"""The histories of a batch of timelines without their padding."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from atrank_tf.layers import Packing
+from atrank_tf.schema import PADDING
+
+
+class PackedHistories:
+    """The behaviors of a batch as rows, group after group, and where each stands among those of its user.
+
+    The inputs pad each group to the longest of the batch. Users differ in what they do most, so these lengths together
+    may be half as much again as T, the most behaviors of one user.
+
+    Glossary: B users, T_g places of group g, M_g real behaviors in it, M of all groups.
+
+    Args:
+        inputs: `<group>_id|_action|_timestamp`, int64 [B, T_g].
+        groups: the names of the groups.
+
+    Attributes:
+        ids, actions: group -> int64 [M_g].
+        mask: bool [B, T], True = real. A user's behaviors stand group after group, and padding last.
+        timestamp: int64 [B, T].
+        group: int64 [B, T], the number of the group, from 0.
+        place: int64 [B, T], the place within the group, from 1.
+    """
+
+    def __init__(self, inputs: Mapping[str, Any], groups: Sequence[str]) -> None:
+        real = {name: inputs[f"{name}_id"] != PADDING for name in groups}
+        packings = {name: Packing.of(each) for name, each in real.items()}
+        self.ids = {name: packings[name].pack(inputs[f"{name}_id"]) for name in groups}
+        self.actions = {name: packings[name].pack(inputs[f"{name}_action"]) for name in groups}
+        counts = [tf.reduce_sum(tf.cast(each, tf.int64), axis=1) for each in real.values()]
+        total = tf.add_n(counts)  # [B]
+        length = tf.maximum(tf.reduce_max(total), 1)
+        users = tf.size(total)
+        begin = tf.range(tf.cast(users, tf.int64)) * length  # Where a user's behaviors of a group begin.
+        places, facts = [], []
+        for number, (name, count) in enumerate(zip(groups, counts, strict=True)):
+            place = tf.cumsum(tf.cast(real[name], tf.int64), axis=1)
+            places.append(packings[name].pack(begin[:, tf.newaxis] + place - 1))
+            columns = [inputs[f"{name}_timestamp"], tf.fill(tf.shape(place), tf.cast(number, tf.int64)), place]
+            facts.append(packings[name].pack(tf.stack(columns, axis=2)))
+            begin += count
+        self._packing = Packing(tf.concat(places, axis=0), tf.stack([users, tf.cast(length, tf.int32)]))
+        self.mask = tf.sequence_mask(total, length)
+        self.timestamp, self.group, self.place = tf.unstack(self.by_user(tf.concat(facts, axis=0)), axis=2)
+
+    def by_user(self, rows: Any) -> Any:
+        """[M, ...] -> [B, T, ...], 0 at padding."""
+        return self._packing.unpack(rows)
+
+    def first(self, counts: Any) -> Any:
+        """Returns which behaviors are among the first so many of their group.
+
+        Args:
+            counts: int64 [B, groups, P], for each of P moments.
+
+        Returns:
+            bool [B, P, T].
+        """
+        allowed = tf.gather(counts, self.group, batch_dims=1)  # [B, T, P]
+        first = (self.place[:, :, tf.newaxis] <= allowed) & self.mask[:, :, tf.newaxis]
+        return tf.transpose(first, (0, 2, 1))
