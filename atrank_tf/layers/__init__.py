@@ -17,7 +17,7 @@ from atrank_tf.layers.last_state import LastState
 from atrank_tf.layers.masks import hidden
 from atrank_tf.layers.max_pooling import MaxPooling
 from atrank_tf.layers.mean_pooling import MeanPooling
-from atrank_tf.layers.packing import Packing
+from atrank_tf.layers.packing import Everything, Packing
 from atrank_tf.layers.pnn_ranking import PNNRanking
 from atrank_tf.layers.position_embedding import PositionEmbedding
 from atrank_tf.layers.self_attention import SelfAttention
@@ -43,6 +43,7 @@ __all__ = [
     "DNNRanking",
     "DotRanking",
     "Dropout",
+    "Everything",
     "ExpertGate",
     "Experts",
     "FMRanking",

@@ -39,6 +39,25 @@ class Packing:
         return tf.reshape(values, tf.concat([self._shape, rows.shape[1:]], axis=0))
 
 
+class Everything:
+    """A packing that leaves nothing out: both ways are a reshape.
+
+    Args:
+        shape: int32 [R], the padded dimensions, R known.
+    """
+
+    def __init__(self, shape: Any) -> None:
+        self._shape = shape
+
+    def pack(self, values: Any) -> Any:
+        """[*shape, ...] -> [M, ...]."""
+        return tf.reshape(values, [-1, *values.shape[self._shape.shape[0] :]])
+
+    def unpack(self, rows: Any) -> Any:
+        """[M, ...] -> [*shape, ...]."""
+        return tf.reshape(rows, tf.concat([self._shape, rows.shape[1:]], axis=0))
+
+
 @tf.custom_gradient  # type: ignore[untyped-decorator]
 def _gather(values: Any, places: Any, rows: Any) -> Any:
     def gradient(upstream: Any) -> tuple[Any, None, None]:

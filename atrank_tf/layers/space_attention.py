@@ -38,13 +38,11 @@ class SpaceAttention(keras.layers.Layer):
         sink: whether each space has a sink; weights then add up to less than 1.
 
     Call arguments:
-        query: float [B, Q, D]; with `places`, [U, D].
+        query: float [B, Q, D].
         memory: float [B, T, D].
         memory_mask: bool [B, T], True = seen, the same for all queries, or [B, R, T], one for each view. (Keras keeps
             the name `mask` for masks that it passes on by itself.)
         bias: float [B, K, R, T], added to the scores; None for none.
-        places: int [B, Q], which row of `query` each query is, so that equal ones are projected once; None for
-            queries as they stand.
         return_weights: also return the weights.
 
     Returns:
@@ -101,12 +99,11 @@ class SpaceAttention(keras.layers.Layer):
         memory: Any,
         memory_mask: Any,
         bias: Any = None,
-        places: Any = None,
         return_weights: bool = False,
         training: bool | None = None,
     ) -> Any:
         keys, values = self.project(memory)
-        return self.read(query, keys, values, memory_mask, bias, places, return_weights, training)
+        return self.read(query, keys, values, memory_mask, bias, return_weights, training)
 
     def project(self, memory: Any) -> tuple[Any, Any]:
         """Returns the keys and values of a memory, float [B, T, D] each: what `read` needs of it, space after space."""
@@ -122,14 +119,13 @@ class SpaceAttention(keras.layers.Layer):
         values: Any,
         memory_mask: Any,
         bias: Any = None,
-        places: Any = None,
         return_weights: bool = False,
         training: bool | None = None,
     ) -> Any:
         """As a call, given the keys and values of the memory."""
         mask = memory_mask if len(memory_mask.shape) == 3 else memory_mask[:, None]
         queries, split = self.queries(query), self.by_space(keys, values)
-        out, weights = self.attend(queries, *split, mask, bias, places, training)
+        out, weights = self.attend(queries, *split, mask, bias, training=training)
         sees = ops.cast(ops.any(mask, axis=-1), out.dtype)[:, :, None]  # [B, R, 1]
         if not return_weights:
             return by_view(out, sees, 1)
@@ -163,6 +159,8 @@ class SpaceAttention(keras.layers.Layer):
 
         Args:
             mask: bool [B, R, T].
+            places: int [B, Q], which row of `queries` [U, D] each query is, so that equal ones are projected once; None
+                for queries as they stand.
 
         Returns:
             float [B, Q, D] and the weights, float [B, K, Q, T].

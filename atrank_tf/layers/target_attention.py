@@ -46,12 +46,10 @@ class TargetAttention(keras.layers.Layer):
         sink: whether a candidate may read little of a memory where nothing fits: see `SpaceAttention`.
 
     Call arguments:
-        candidates: float [B, N, D]; with `places`, [U, D].
+        candidates: float [B, N, D].
         memory: float [B, T, D].
-        memory_mask: bool [B, T], True = seen, or [B, R, T]: the candidates are those of R moments, N / R consecutive
-            ones each, and each moment sees its own part of the memory.
-        bias: float [B, K, R, T] (R = 1 with a mask [B, T]), added to the scores; None for none.
-        places: int [B, N], which row of `candidates` each candidate is; None for candidates as they stand.
+        memory_mask: bool [B, T], True = seen.
+        bias: float [B, K, 1, T], added to the scores; None for none.
         return_weights: also return the attention weights.
 
     Returns:
@@ -93,15 +91,13 @@ class TargetAttention(keras.layers.Layer):
         memory: Any,
         memory_mask: Any,
         bias: Any = None,
-        places: Any = None,
         return_weights: bool = False,
         training: bool | None = None,
     ) -> Any:
-        mask = memory_mask if len(memory_mask.shape) == 3 else memory_mask[:, None]
-        read, weights = self.attention(candidates, memory, mask, bias, places, return_weights=True, training=training)
-        read = self.feed_forward(read, training=training)
+        read, weights = self.attention(candidates, memory, memory_mask, bias, return_weights=True, training=training)
         # F_vanilla has biases: without this, a user without a history would be read as something.
-        read = by_view(read, ops.cast(ops.any(mask, axis=-1), read.dtype)[:, :, None], 1)
+        sees = ops.cast(ops.any(memory_mask, axis=-1), read.dtype)[:, None, None]
+        read = self.feed_forward(read, training=training) * sees
         return (read, weights) if return_weights else read
 
     def read_packed(self, candidates: Any, memory: Any, asked: Sequence[Asked]) -> list[Any]:

@@ -53,7 +53,7 @@ class UserNetwork(Network):
     def score(self, task: str, memory: Mapping[str, Any], profile: Any, inputs: Mapping[str, Any]) -> Any:
         return super().score(task, {**memory, "profile": profile}, profile, inputs)
 
-    def _read(self, candidates: Any, memory: Mapping[str, Any], inputs: Mapping[str, Any], places: Any) -> Any:
+    def _read(self, candidates: Any, memory: Mapping[str, Any], inputs: Mapping[str, Any]) -> Any:
         return self._reader(candidates, memory["profile"])
 
 

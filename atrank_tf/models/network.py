@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from atrank_tf.layers import BehaviorEmbedding, DotRanking, Dropout, GroupProjection, SparseEmbedding, TimeBuckets, take
+from atrank_tf.layers import BehaviorEmbedding, DotRanking, Dropout, GroupProjection, SparseEmbedding, TimeBuckets
 from atrank_tf.models.object_encoder import ObjectEncoder
 from atrank_tf.models.probe import show_parts
 from atrank_tf.models.ranker_config import RankerConfig
@@ -23,15 +23,10 @@ _CODED_AT_ONCE = 1 << 14
 
 
 class Coded(NamedTuple):
-    """What candidates are by themselves.
-
-    `code`: float [B, N, D], or [U, D] with `places`, int [B, N], which says where each stands. `bias`: float [B, N], or
-    None without.
-    """
+    """What candidates are by themselves: `code` float [B, N, D], `bias` float [B, N], or None without."""
 
     code: Any
     bias: Any | None
-    places: Any | None = None
 
 
 class Network:
@@ -179,10 +174,10 @@ class Network:
         profile: Any | None,
         inputs: Mapping[str, Any],
     ) -> Any:
-        code, bias, places = candidates
-        read = self._read(code, memory, inputs, places)
+        code, bias = candidates
+        read = self._read(code, memory, inputs)
         context = [] if profile is None else [for_each(profile, read)]
-        return self._logits(task, read, take(code, places), bias, context, inputs)
+        return self._logits(task, read, code, bias, context, inputs)
 
     def _logits(self, task: str, read: Any, code: Any, bias: Any | None, profile: list[Any], inputs: Any) -> Any:
         """Returns the logits of candidates, float32 [B, N], given what each reads and is, float [B, N, D].
@@ -204,7 +199,7 @@ class Network:
             total = total + part
         return self._to_float32(total)
 
-    def _read(self, candidates: Any, memory: Mapping[str, Any], inputs: Mapping[str, Any], places: Any) -> Any:
+    def _read(self, candidates: Any, memory: Mapping[str, Any], inputs: Mapping[str, Any]) -> Any:
         return self._reader(candidates, memory["memory"], memory["mask"])
 
     def _histories(self, inputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from atrank_tf.layers import Packing
+from atrank_tf.layers import Everything, Packing
 from atrank_tf.schema import PADDING
 
 
@@ -30,6 +30,20 @@ class PackedHistories:
     """
 
     def __init__(self, inputs: Mapping[str, Any], groups: Sequence[str]) -> None:
+        if len(groups) == 1:
+            self._lay_out_one(inputs, groups[0])
+        else:
+            self._lay_out(inputs, groups)
+
+    def _lay_out_one(self, inputs: Mapping[str, Any], group: str) -> None:
+        # A batch is of users with histories of one length: packing would cost as much as the little padding.
+        ids = inputs[f"{group}_id"]
+        self._packing: Any = Everything(tf.shape(ids))
+        self.ids, self.actions = ({group: self._packing.pack(inputs[f"{group}_{name}"])} for name in ("id", "action"))
+        self.mask, self.timestamp = ids != PADDING, inputs[f"{group}_timestamp"]
+        self.group, self.place = tf.zeros_like(ids), tf.cumsum(tf.ones_like(ids), axis=1)
+
+    def _lay_out(self, inputs: Mapping[str, Any], groups: Sequence[str]) -> None:
         real = {name: inputs[f"{name}_id"] != PADDING for name in groups}
         packings = {name: Packing.of(each) for name, each in real.items()}
         self.ids = {name: packings[name].pack(inputs[f"{name}_id"]) for name in groups}

@@ -80,19 +80,19 @@ class TimelineNetwork(Network):
             inputs: tensors of a batch of `timeline_batches`.
         """
         histories = PackedHistories(inputs, tuple(self.schema.groups))
-        objects, coded = self._coded_once(inputs, histories.ids)
+        objects, coded, places = self._coded_once(inputs, histories.ids)
         codes = [self._embeddings[name](code, histories.actions[name]) for name, code in objects.items()]
         behaviors = join([self._projections[name](code) for name, code in zip(objects, codes, strict=True)], axis=0)
         behaviors = histories.by_user(self._drop(behaviors))
         memory = self._encode(behaviors, histories.mask, histories.timestamp, histories.group)
-        asked = self._asked(inputs, coded, memory, histories)
+        asked = self._asked(inputs, places, memory, histories)
         reads = self._reader.layer.read_packed(coded.code, memory["memory"], asked)
         profile = self.objects.profile(inputs)
         logits = {}
         # What a candidate does by itself is done with the real ones alone, as if they were those of one user.
         for task, each, read in zip(self.tasks, asked, reads, strict=True):
-            places = each.packing.pack(each.places)
-            code, bias = (None if rows is None else take(rows, places)[None] for rows in (coded.code, coded.bias))
+            where = each.packing.pack(each.places)
+            code, bias = (None if rows is None else take(rows, where)[None] for rows in (coded.code, coded.bias))
             users = each.packing.places // tf.maximum(tf.shape(each.places, tf.int64)[1], 1)
             known = [] if profile is None else [take(profile, users)[None]]
             names = candidate_names(self.schema, task)
@@ -102,7 +102,7 @@ class TimelineNetwork(Network):
         return logits
 
     def _asked(
-        self, inputs: Mapping[str, Any], coded: Coded, memory: Mapping[str, Any], histories: PackedHistories
+        self, inputs: Mapping[str, Any], places: list[Any], memory: Mapping[str, Any], histories: PackedHistories
     ) -> list[Asked]:
         """Returns what the moments of each task ask of the memories."""
         moments = [inputs[f"{task}/now"] for task in self.tasks]
@@ -113,7 +113,7 @@ class TimelineNetwork(Network):
         biases, masks = (tf.split(each, numbers, axis=-2, num=len(numbers)) for each in (bias, mask))
         ids = [_fold_moments(inputs[f"{task}_candidates"]) for task in self.tasks]
         packings = [Packing.of(each != PADDING) for each in ids]
-        return [Asked(*each) for each in zip(masks, biases, coded.places, packings, strict=True)]
+        return [Asked(*each) for each in zip(masks, biases, places, packings, strict=True)]
 
     def _time_buckets(self) -> None:
         return None
@@ -121,38 +121,40 @@ class TimelineNetwork(Network):
     def _bucket(self, inputs: Mapping[str, Any], group: str) -> None:
         return None
 
-    def _coded_once(self, inputs: Mapping[str, Any], histories: Mapping[str, Any]) -> tuple[dict[str, Any], Coded]:
-        """Returns the codes of the objects of the histories, group -> [M_g, D_o], and the candidates of all tasks.
+    def _coded_once(
+        self, inputs: Mapping[str, Any], histories: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], Coded, list[Any]]:
+        """Returns what the objects of a batch are, each looked up once.
 
-        Each object of the batch is looked up once, and each candidate of a task coded once. `places` is a list, of each
-        task int [B, P * N].
+        Args:
+            inputs: the batch.
+            histories: group -> the objects of its behaviors, int64 [M_g].
+
+        Returns:
+            group -> float [M_g, D_o]; the U different candidates of all tasks; and for each task which of these its
+            candidates are, int32 [B, P * N].
         """
-        rows, places = dict(histories), {}
+        rows, places = dict(histories), []
         entities = {name: self.schema.groups[name].entity for name in histories}
-        for task in self.tasks:
-            name = f"{task}_candidates"
+        names = {task: f"{task}_candidates" for task in self.tasks}
+        for task, name in names.items():
             rows[name], where = tf.unique(tf.reshape(inputs[name], [-1]))
-            places[task] = tf.reshape(where, tf.shape(_fold_moments(inputs[name])))
+            places.append(tf.reshape(where, tf.shape(_fold_moments(inputs[name]))))
             entities[name] = self._entity(task)
         objects: dict[str, Any] = {}
         for entity in {entities[name]: None for name in rows}:
-            names = [name for name in rows if entities[name] == entity]
-            found = self.objects.objects_once(entity, [rows[name] for name in names])
-            objects |= dict(zip(names, found, strict=True))
-        coded = [self._coded(task, objects[f"{task}_candidates"], rows[f"{task}_candidates"]) for task in self.tasks]
-        starts = [0, *itertools.accumulate(tf.shape(each.code)[0] for each in coded)]
-        candidates = Coded(
-            join([each.code for each in coded], axis=0),
-            join([each.bias for each in coded], axis=0) if self._bias else None,
-            [start + where for start, where in zip(starts, places.values(), strict=False)],
-        )
-        return {name: objects[name] for name in histories}, candidates
+            same = [name for name in rows if entities[name] == entity]
+            objects |= dict(zip(same, self.objects.objects_once(entity, [rows[name] for name in same]), strict=True))
+        coded = [self._coded(task, objects[name], rows[name]) for task, name in names.items()]
+        begins = [0, *itertools.accumulate(tf.shape(each.code)[0] for each in coded[:-1])]
+        code = join([each.code for each in coded], axis=0)
+        bias = join([each.bias for each in coded], axis=0) if self._bias else None
+        places = [begin + where for begin, where in zip(begins, places, strict=True)]
+        return {name: objects[name] for name in histories}, Coded(code, bias), places
 
-    def _read(self, candidates: Any, memory: Mapping[str, Any], inputs: Mapping[str, Any], places: Any) -> Any:
-        now = inputs["now"][:, None]
-        return self._reader(
-            candidates, memory["memory"], memory["mask"], self._time_bias(now, memory["timestamp"]), places
-        )
+    def _read(self, candidates: Any, memory: Mapping[str, Any], inputs: Mapping[str, Any]) -> Any:
+        bias = self._time_bias(inputs["now"][:, None], memory["timestamp"])
+        return self._reader(candidates, memory["memory"], memory["mask"], bias)
 
     def _timestamp(self, inputs: Mapping[str, Any]) -> Any:
         return join([inputs[f"{name}_timestamp"] for name in self.schema.groups])

@@ -217,12 +217,3 @@ def test_a_number_of_spaces_that_does_not_divide_the_width_is_refused() -> None:
 def test_a_memory_of_another_width_than_the_query_is_refused() -> None:
     with pytest.raises(ValueError, match=r"Expected query and memory of one width\. Received: 22 and 21\."):
         SpaceAttention(K)(QUERY, MEMORY[..., 1:], MASK)
-
-
-@pytest.mark.parametrize(("score", "activation"), FORMS)
-def test_queries_projected_once_read_as_they_would_in_each_place(score: str, activation: str | None) -> None:
-    places = np.array([[0, 4, 4, 1, 0, 2, 4], [3, 3, 3, 3, 3, 3, 3], [0, 1, 2, 3, 4, 0, 1]])
-    codes = RNG.normal(size=(5, D))
-    layer = _layer(score, activation)
-    found = layer(codes, MEMORY, MASK, places=places)
-    np.testing.assert_allclose(np.asarray(found), layer(codes[places], MEMORY, MASK), rtol=1e-9, atol=1e-12)

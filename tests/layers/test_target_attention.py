@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atrank_tf.layers import TargetAttention
+from atrank_tf.layers import Asked, Packing, TargetAttention
 
 B, T, N, K, SIZE, HIDDEN = 3, 5, 7, 2, 11, 13
 D = K * SIZE
@@ -22,8 +22,10 @@ ACTIVATIONS: dict[str | None, Callable[[np.ndarray], np.ndarray]] = {
 FORMS = [(score, activation) for score in ("bilinear", "scaled_dot") for activation in ACTIVATIONS]
 
 
-def _layer(score: str = "bilinear", activation: str | None = None, dropout: float = 0.0) -> TargetAttention:
-    layer = TargetAttention(K, HIDDEN, score, activation, dropout, dtype="float64", name="reader")
+def _layer(
+    score: str = "bilinear", activation: str | None = None, dropout: float = 0.0, sink: bool = False
+) -> TargetAttention:
+    layer = TargetAttention(K, HIDDEN, score, activation, dropout, sink, dtype="float64", name="reader")
     layer.build((B, N, D), (B, T, D))
     rng = np.random.default_rng(1)
     for weight in layer.trainable_weights:
@@ -190,10 +192,25 @@ def test_an_unknown_score_and_sizes_that_do_not_fit_are_refused() -> None:
         TargetAttention(K, HIDDEN)(CANDIDATES, MEMORY[..., 1:], MASK)
 
 
+@pytest.mark.parametrize("sink", [False, True])
 @pytest.mark.parametrize(("score", "activation"), FORMS)
-def test_candidates_projected_once_read_as_they_would_in_each_place(score: str, activation: str | None) -> None:
-    places = np.array([[0, 4, 4, 1, 0, 2, 4], [3, 3, 3, 3, 3, 3, 3], [0, 1, 2, 3, 4, 0, 1]])
-    codes = RNG.normal(size=(5, D))
-    layer = _layer(score, activation)
-    found = layer(codes, MEMORY, MASK, places=places)
-    np.testing.assert_allclose(np.asarray(found), layer(codes[places], MEMORY, MASK), rtol=1e-9, atol=1e-12)
+def test_sets_of_candidates_read_together_read_as_each_alone(score: str, activation: str | None, sink: bool) -> None:
+    """Of two sets, with two moments of three candidates and three moments of one; some candidates are padding."""
+    layer, rng = _layer(score, activation, sink=sink), np.random.default_rng(2)
+    codes = rng.normal(size=(5, D))
+    asked, expected = [], []
+    for moments, number in ((2, 3), (3, 1)):
+        seen = MASK[:, None] & (rng.random((B, moments, T)) < 0.7)
+        bias = rng.normal(size=(B, K, moments, T))
+        places, real = rng.integers(0, 5, (B, moments * number)), rng.random((B, moments * number)) < 0.6
+        asked.append(Asked(tf.constant(seen), tf.constant(bias), tf.constant(places), Packing.of(tf.constant(real))))
+        alone = []
+        for moment in range(moments):
+            of_moment = codes[places[:, moment * number : (moment + 1) * number]]
+            alone.append(layer(of_moment, MEMORY, seen[:, moment], bias[:, :, moment : moment + 1]))
+        expected.append(np.concatenate(alone, axis=1)[real])
+        assert not seen.any(axis=2).all()  # Some moments see nothing.
+    for found, alone in zip(layer.read_packed(tf.constant(codes), tf.constant(MEMORY), asked), expected, strict=True):
+        assert found.shape == alone.shape
+        np.testing.assert_allclose(np.asarray(found), alone, rtol=1e-9, atol=1e-12)
+    assert sum(map(len, expected)) > 10
