@@ -20,6 +20,7 @@ from atrank_tf.layers.mean_pooling import MeanPooling
 from atrank_tf.layers.packing import Everything, Packing
 from atrank_tf.layers.pnn_ranking import PNNRanking
 from atrank_tf.layers.position_embedding import PositionEmbedding
+from atrank_tf.layers.repeat_ranking import RepeatRanking
 from atrank_tf.layers.self_attention import SelfAttention
 from atrank_tf.layers.space_attention import SpaceAttention
 from atrank_tf.layers.sparse_embedding import SparseEmbedding
@@ -55,6 +56,7 @@ __all__ = [
     "PNNRanking",
     "Packing",
     "PositionEmbedding",
+    "RepeatRanking",
     "SelfAttention",
     "SpaceAttention",
     "SparseEmbedding",

@@ -46,19 +46,23 @@ class TimeBias(keras.layers.Layer):
         self.steps = self.add_weight(name="steps", shape=(len(self.boundaries), self.num_spaces), initializer="zeros")
 
     def call(self, now: Any, timestamp: Any) -> Any:
-        gap = ops.expand_dims(now, 2) - ops.expand_dims(timestamp, 1)  # [B, R, T]
-        # Whole numbers throughout: seconds since 1970 do not fit a float32.
-        boundaries = tf.constant([self.boundaries], tf.int64)
-        bucket = tf.raw_ops.UpperBound(sorted_inputs=boundaries, values=tf.reshape(gap, (1, -1)))
         bias = ops.pad(ops.cumsum(ops.convert_to_tensor(self.steps), axis=0), ((1, 0), (0, 0)))  # [buckets, K]
-        return _of_buckets(bias, tf.reshape(bucket, tf.shape(gap)))
+        return of_buckets(bias, time_buckets(now, timestamp, self.boundaries))
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"boundaries": self.boundaries, "num_spaces": self.num_spaces}
 
 
+def time_buckets(now: Any, timestamp: Any, boundaries: Sequence[int]) -> Any:
+    """Returns the bucket of each gap between moments [B, R] and behaviors [B, T], int32 [B, R, T]."""
+    gap = ops.expand_dims(now, 2) - ops.expand_dims(timestamp, 1)
+    # Whole numbers throughout: seconds since 1970 do not fit a float32.
+    ends = tf.constant([list(boundaries)], tf.int64)
+    return tf.reshape(tf.raw_ops.UpperBound(sorted_inputs=ends, values=tf.reshape(gap, (1, -1))), tf.shape(gap))
+
+
 @tf.custom_gradient  # type: ignore[untyped-decorator]
-def _of_buckets(bias: Any, bucket: Any) -> Any:
+def of_buckets(bias: Any, bucket: Any) -> Any:
     """Returns `bias` [buckets, K] of each bucket, int32 [B, R, T] -> float [B, K, R, T]."""
 
     def gradient(upstream: Any) -> tuple[Any, None]:

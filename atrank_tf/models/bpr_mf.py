@@ -23,6 +23,14 @@ class BPRMFConfig(RankerConfig):
 
     ranking: tuple[str, ...] = ("dot",)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if "repeat" in self.ranking:
+            raise ValueError(
+                'Expected no "repeat": this model reads no behaviors. Received: '
+                f"ranking={list(self.ranking)} in [model]."
+            )
+
 
 class UserNetwork(Network):
     """As `Network`, but a user is who they are, not what they did: the memory is one place of padding.

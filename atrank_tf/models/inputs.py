@@ -1,9 +1,10 @@
 """The model's inputs, the same in `fit`, `predict` and behind REST."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+from keras import ops
 
 from atrank_tf.schema import Features, Schema
 
@@ -57,3 +58,17 @@ def model_inputs(schema: Schema, tasks: Sequence[str]) -> dict[str, Any]:
     for task in tasks:
         inputs |= candidate_inputs(schema, task)
     return inputs
+
+
+def side_by_side(inputs: Mapping[str, Any], groups: Sequence[str], column: str) -> Any:
+    """Returns a column of the histories of all groups, int64 [B, T]: "id", "action" or "timestamp"."""
+    return _joined([inputs[f"{name}_{column}"] for name in groups])
+
+
+def group_numbers(inputs: Mapping[str, Any], groups: Sequence[str]) -> Any:
+    """Returns the number of the group, from 0, in each place of the histories of all groups, int64 [B, T]."""
+    return _joined([ops.full_like(inputs[f"{name}_id"], number) for number, name in enumerate(groups)])
+
+
+def _joined(parts: list[Any]) -> Any:
+    return ops.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]

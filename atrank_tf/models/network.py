@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras import ops
 
 from atrank_tf.layers import BehaviorEmbedding, DotRanking, Dropout, GroupProjection, SparseEmbedding, TimeBuckets
+from atrank_tf.models.done_before import DoneBefore
 from atrank_tf.models.object_encoder import ObjectEncoder
 from atrank_tf.models.probe import show_parts
 from atrank_tf.models.ranker_config import RankerConfig
@@ -63,8 +64,11 @@ class Network:
         self._buckets = TimeBuckets(schema.time.boundaries, name="time_buckets")
         self._drop = Dropout(config.dropout, name="dropout")
         self._dot = DotRanking(name="dot_ranking") if "dot" in config.ranking else None
+        self._done = DoneBefore(schema, self.tasks) if "repeat" in config.ranking else None
         self._networks = {
-            task: {n: RANKING_NETWORKS[n](config, f"{n}_ranking_{task}") for n in config.ranking if n != "dot"}
+            task: {
+                n: RANKING_NETWORKS[n](config, f"{n}_ranking_{task}") for n in config.ranking if n in RANKING_NETWORKS
+            }
             for task in self.tasks
         }
         self._bias = {}
@@ -83,15 +87,17 @@ class Network:
 
     def memory_inputs(self) -> dict[str, Any]:
         """Returns the inputs through which a memory comes back."""
-        return {
+        inputs = {
             "memory": keras.Input((None, self.config.width), name="memory"),
             "mask": keras.Input((None,), dtype="bool", name="mask"),
         }
+        return inputs if self._done is None else inputs | self._done.memory_inputs()
 
     def encode(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the memory of the histories in the model's inputs."""
         behaviors, mask = self._behaviors(inputs, self._histories(inputs))
-        return {"memory": real(self._encoder(behaviors, mask), mask), "mask": mask}
+        memory = {"memory": real(self._encoder(behaviors, mask), mask), "mask": mask}
+        return memory if self._done is None else memory | self._done.remember(inputs)
 
     def score(self, task: str, memory: Mapping[str, Any], profile: Any | None, inputs: Mapping[str, Any]) -> Any:
         """Returns the logits of a task's candidates, float32 [B, N]."""
@@ -176,16 +182,22 @@ class Network:
     ) -> Any:
         code, bias = candidates
         read = self._read(code, memory, inputs)
-        context = [] if profile is None else [for_each(profile, read)]
-        return self._logits(task, read, code, bias, context, inputs)
+        parts = {} if bias is None else {"item_bias": bias}
+        if self._done is not None:
+            parts["repeat"] = self._done.logits(task, memory, inputs)
+        known = [] if profile is None else [for_each(profile, read)]
+        return self._logits(task, read, code, parts, known, inputs)
 
-    def _logits(self, task: str, read: Any, code: Any, bias: Any | None, profile: list[Any], inputs: Any) -> Any:
+    def _logits(
+        self, task: str, read: Any, code: Any, parts: Mapping[str, Any], profile: list[Any], inputs: Mapping[str, Any]
+    ) -> Any:
         """Returns the logits of candidates, float32 [B, N], given what each reads and is, float [B, N, D].
 
-        `profile`: nothing, or what is known of the user of each candidate, float [B, N, D_u].
+        `parts`: name -> logits that are known already. `profile`: nothing, or what is known of the user of each
+        candidate, float [B, N, D_u].
         """
         read = self._experts.mixed(task, read)
-        parts = {} if bias is None else {"item_bias": bias}
+        parts = dict(parts)
         if self._dot is not None:
             parts["dot"] = self._dot(read, code)
         if self._networks[task]:

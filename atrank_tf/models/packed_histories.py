@@ -24,7 +24,7 @@ class PackedHistories:
     Attributes:
         ids, actions: group -> int64 [M_g].
         mask: bool [B, T], True = real. A user's behaviors stand group after group, and padding last.
-        timestamp: int64 [B, T].
+        id, action, timestamp: int64 [B, T].
         group: int64 [B, T], the number of the group, from 0.
         place: int64 [B, T], the place within the group, from 1.
     """
@@ -42,6 +42,7 @@ class PackedHistories:
         self.ids, self.actions = ({group: self._packing.pack(inputs[f"{group}_{name}"])} for name in ("id", "action"))
         self.mask, self.timestamp = ids != PADDING, inputs[f"{group}_timestamp"]
         self.group, self.place = tf.zeros_like(ids), tf.cumsum(tf.ones_like(ids), axis=1)
+        self.id, self.action = ids, inputs[f"{group}_action"]
 
     def _lay_out(self, inputs: Mapping[str, Any], groups: Sequence[str]) -> None:
         real = {name: inputs[f"{name}_id"] != PADDING for name in groups}
@@ -57,12 +58,14 @@ class PackedHistories:
         for number, (name, count) in enumerate(zip(groups, counts, strict=True)):
             place = tf.cumsum(tf.cast(real[name], tf.int64), axis=1)
             places.append(packings[name].pack(begin[:, tf.newaxis] + place - 1))
-            columns = [inputs[f"{name}_timestamp"], tf.fill(tf.shape(place), tf.cast(number, tf.int64)), place]
+            columns = [inputs[f"{name}_{column}"] for column in ("id", "action", "timestamp")]
+            columns += [tf.fill(tf.shape(place), tf.cast(number, tf.int64)), place]
             facts.append(packings[name].pack(tf.stack(columns, axis=2)))
             begin += count
         self._packing = Packing(tf.concat(places, axis=0), tf.stack([users, tf.cast(length, tf.int32)]))
         self.mask = tf.sequence_mask(total, length)
-        self.timestamp, self.group, self.place = tf.unstack(self.by_user(tf.concat(facts, axis=0)), axis=2)
+        facts = tf.unstack(self.by_user(tf.concat(facts, axis=0)), axis=2)
+        self.id, self.action, self.timestamp, self.group, self.place = facts
 
     def by_user(self, rows: Any) -> Any:
         """[M, ...] -> [B, T, ...], 0 at padding."""

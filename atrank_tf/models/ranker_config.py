@@ -20,7 +20,8 @@ class RankerConfig:
         combine: how object, action and time make a behavior's code: "sum" or "concat".
         activation: of the projection of a group to the common width; "linear" for none.
         dropout: share of units that training drops, throughout the model.
-        ranking: ranking networks whose logits are added: "dot", and names of `RANKING_NETWORKS`.
+        ranking: ranking networks whose logits are added: "dot", "repeat" (what was done with the very
+            candidate), and names of `RANKING_NETWORKS`.
         hidden: hidden widths of the ranking networks "dnn" and "pnn".
         cross_layers: cross layers of the ranking network "dcn".
         item_bias: whether each object has a logit of its own.
@@ -65,8 +66,8 @@ class RankerConfig:
         if not self.ranking:
             raise ValueError('Expected at least one ranking network in [model], as ranking = ["dot"]. Received: none.')
         for name in self.ranking:
-            if name != "dot" and name not in RANKING_NETWORKS:
-                known = ("dot", *RANKING_NETWORKS)
+            known = ("dot", "repeat", *RANKING_NETWORKS)
+            if name not in known:
                 raise ValueError(f"Unknown ranking network {name!r} in [model]. {suggestion(name, known)}")
         if len(set(self.ranking)) != len(self.ranking):
             raise ValueError(f"Expected each ranking network once. Received: ranking={list(self.ranking)} in [model].")

@@ -58,7 +58,7 @@ class TimelineATRank(Ranker):
 
         Args:
             memory: `memory` float [B, T, D], `mask` bool [B, T], `timestamp` int64 [B, T], `keys` and `values` float
-                [B, blocks, T, D]; `empty_memory` to begin with.
+                [B, blocks, T, D]; under "repeat" also `object`, `action` int64 [B, T]. `empty_memory` to begin with.
             inputs: the history inputs of the new behaviors alone, as tensors.
 
         Returns:
@@ -71,13 +71,15 @@ class TimelineATRank(Ranker):
         """Returns the memories of B users who did nothing, for `append`; T = 0."""
         width = self.config.width
         blocks = self.config.blocks  # type: ignore[attr-defined]
-        return {
+        memory = {
             "memory": tf.zeros((users, 0, width)),
             "mask": tf.zeros((users, 0), tf.bool),
             "timestamp": tf.zeros((users, 0), tf.int64),
             "keys": tf.zeros((users, blocks, 0, width)),
             "values": tf.zeros((users, blocks, 0, width)),
         }
+        kept = ("object", "action") if "repeat" in self.config.ranking else ()
+        return memory | {name: tf.zeros((users, 0), tf.int64) for name in kept}
 
     @property
     def input_spec(self) -> None:

@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras import ops
 
 from atrank_tf.layers import Asked, CausalMask, Packing, TimeBias, take
-from atrank_tf.models.inputs import candidate_names
+from atrank_tf.models.inputs import candidate_names, group_numbers, side_by_side
 from atrank_tf.models.network import Coded, Network, join, real
 from atrank_tf.models.packed_histories import PackedHistories
 from atrank_tf.models.ranker_config import RankerConfig
@@ -32,6 +32,7 @@ class TimelineNetwork(Network):
 
     def __init__(self, schema: Schema, config: RankerConfig, encoder: Any, reader: Any) -> None:
         super().__init__(schema, config, encoder, reader)
+        self._groups = tuple(schema.groups)
         ordered = {task.group for task in schema.tasks.values() if task.ties is Ties.ORDERED}
         self._causal = CausalMask([name in ordered for name in schema.groups], name="causal_mask")
         self._time_bias = TimeBias(schema.time.boundaries, config.spaces, name="target_time_bias")  # type: ignore[attr-defined]
@@ -46,7 +47,9 @@ class TimelineNetwork(Network):
 
     def encode(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         behaviors, mask = self._behaviors(inputs, self._histories(inputs))
-        return self._encode(behaviors, mask, self._timestamp(inputs), self._group(inputs))
+        timestamp, group = side_by_side(inputs, self._groups, "timestamp"), group_numbers(inputs, self._groups)
+        memory = self._encode(behaviors, mask, timestamp, group)
+        return memory if self._done is None else memory | self._done.remember(inputs)
 
     def _encode(self, behaviors: Any, mask: Any, timestamp: Any, group: Any) -> dict[str, Any]:
         """Returns the memory of behaviors [B, T, D], each of a group, int64 [B, T]."""
@@ -56,22 +59,18 @@ class TimelineNetwork(Network):
     def append(self, memory: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
         """See `TimelineATRank.append`."""
         behaviors, mask = self._behaviors(inputs, self._histories(inputs))
-        moments = self._timestamp(inputs)
+        moments, group = side_by_side(inputs, self._groups, "timestamp"), group_numbers(inputs, self._groups)
         timestamp = ops.concatenate([memory["timestamp"], moments], axis=1)
         old = ops.broadcast_to(memory["mask"][:, None], (*ops.shape(mask), ops.shape(memory["mask"])[1]))
-        visible = ops.concatenate(
-            [old, ops.logical_and(self._causal(moments, self._group(inputs)), mask[:, None])], axis=2
-        )
+        visible = ops.concatenate([old, ops.logical_and(self._causal(moments, group), mask[:, None])], axis=2)
         encoded, keys, values = self._encoder.extend(
             behaviors, mask, visible, timestamp, memory["keys"], memory["values"]
         )
-        return {
-            "memory": ops.concatenate([memory["memory"], real(encoded, mask)], axis=1),
-            "mask": ops.concatenate([memory["mask"], mask], axis=1),
-            "timestamp": timestamp,
-            "keys": keys,
-            "values": values,
-        }
+        added = {"memory": real(encoded, mask), "mask": mask}
+        if self._done is not None:
+            added |= {name: value for name, value in self._done.remember(inputs).items() if name != "timestamp"}
+        whole = {name: ops.concatenate([memory[name], value], axis=1) for name, value in added.items()}
+        return {**whole, "timestamp": timestamp, "keys": keys, "values": values}
 
     def timeline(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the logits of the P_t moments of each timeline and task, task -> float32 [B, P_t, N].
@@ -79,7 +78,7 @@ class TimelineNetwork(Network):
         Args:
             inputs: tensors of a batch of `timeline_batches`.
         """
-        histories = PackedHistories(inputs, tuple(self.schema.groups))
+        histories = PackedHistories(inputs, self._groups)
         objects, coded, places = self._coded_once(inputs, histories.ids)
         codes = [self._embeddings[name](code, histories.actions[name]) for name, code in objects.items()]
         behaviors = join([self._projections[name](code) for name, code in zip(objects, codes, strict=True)], axis=0)
@@ -88,6 +87,8 @@ class TimelineNetwork(Network):
         asked = self._asked(inputs, places, memory, histories)
         reads = self._reader.layer.read_packed(coded.code, memory["memory"], asked)
         profile = self.objects.profile(inputs)
+        if self._done is not None:
+            memory |= self._done.numbered(histories.id, histories.action, histories.group)
         logits = {}
         # What a candidate does by itself is done with the real ones alone, as if they were those of one user.
         for task, each, read in zip(self.tasks, asked, reads, strict=True):
@@ -95,9 +96,14 @@ class TimelineNetwork(Network):
             code, bias = (None if rows is None else take(rows, where)[None] for rows in (coded.code, coded.bias))
             users = each.packing.places // tf.maximum(tf.shape(each.places, tf.int64)[1], 1)
             known = [] if profile is None else [take(profile, users)[None]]
+            parts = {} if bias is None else {"item_bias": bias}
+            if self._done is not None:
+                candidates, now = inputs[f"{task}_candidates"], inputs[f"{task}/now"]
+                repeats = self._done.of_moments(task, candidates, memory, each.mask, now)
+                parts["repeat"] = each.packing.pack(_fold_moments(repeats))[None]
             names = candidate_names(self.schema, task)
             own = {name: each.packing.pack(_fold_moments(inputs[name]))[None] for name in names}
-            found = each.packing.unpack(self._logits(task, read[None], code, bias, known, own)[0])
+            found = each.packing.unpack(self._logits(task, read[None], code, parts, known, own)[0])
             logits[task] = tf.reshape(found, tf.shape(inputs[f"{task}_candidates"]))
         return logits
 
@@ -107,7 +113,7 @@ class TimelineNetwork(Network):
         """Returns what the moments of each task ask of the memories."""
         moments = [inputs[f"{task}/now"] for task in self.tasks]
         bias = self._time_bias(join(moments), memory["timestamp"])  # [B, K, sum of P, T]
-        seen = [[inputs[f"{task}/{group}_seen"] for task in self.tasks] for group in self.schema.groups]
+        seen = [[inputs[f"{task}/{group}_seen"] for task in self.tasks] for group in self._groups]
         mask = histories.first(tf.stack([join(each) for each in seen], axis=1))  # [B, sum of P, T]
         numbers = [tf.shape(each)[1] for each in moments]
         biases, masks = (tf.split(each, numbers, axis=-2, num=len(numbers)) for each in (bias, mask))
@@ -155,14 +161,6 @@ class TimelineNetwork(Network):
     def _read(self, candidates: Any, memory: Mapping[str, Any], inputs: Mapping[str, Any]) -> Any:
         bias = self._time_bias(inputs["now"][:, None], memory["timestamp"])
         return self._reader(candidates, memory["memory"], memory["mask"], bias)
-
-    def _timestamp(self, inputs: Mapping[str, Any]) -> Any:
-        return join([inputs[f"{name}_timestamp"] for name in self.schema.groups])
-
-    def _group(self, inputs: Mapping[str, Any]) -> Any:
-        """Returns the number of the group in each place, int64 [B, T]."""
-        ids = [inputs[f"{name}_id"] for name in self.schema.groups]
-        return join([ops.full_like(each, number) for number, each in enumerate(ids)])
 
 
 def _fold_moments(value: Any) -> Any:

@@ -76,6 +76,17 @@ CASES = {
         {"read": _floats(B, N, D), "candidates": _floats(B, N, D), "context": _floats(B, N, 2)},
     ),
     "PositionEmbedding": Case(layers.PositionEmbedding(4), {"behaviors": _floats(B, T, D), "behavior_mask": MASK}),
+    "RepeatRanking": Case(
+        layers.RepeatRanking((1, 2), 3),
+        {
+            "candidates": _ints(5, B, 2, N),
+            "objects": _ints(5, B, T),
+            "actions": _ints(3, B, T),
+            "seen": _ints(2, B, 2, T) > 0,
+            "now": _ints(4, B, 2),
+            "timestamp": _ints(4, B, T),
+        },
+    ),
     "SelfAttention": Case(layers.SelfAttention(K, hidden=13), {"behaviors": _floats(B, T, D), "behavior_mask": MASK}),
     "SpaceAttention": Case(
         layers.SpaceAttention(K, score="scaled_dot", activation="relu"),

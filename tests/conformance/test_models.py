@@ -32,7 +32,9 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         {"experts": "mmoe", "num_experts": 2, "task_tables": True, "task_uncertainty": True},
     ),
     "atrank with experts of its own": ("atrank", {"experts": "ple", "num_experts": 3}),
+    "atrank that counts repeats": ("atrank", {"ranking": ["dot", "dnn", "repeat"]}),
     "timeline atrank": ("timeline_atrank", {}),
+    "timeline atrank that counts repeats": ("timeline_atrank", {"ranking": ["repeat", "dot"]}),
     "timeline atrank with sinks": ("timeline_atrank", {"attention_sink": True}),
     "timeline atrank of codes side by side": ("timeline_atrank", {"combine": "concat", "ranking": ["dot"]}),
     "bpr_mf": ("bpr_mf", {}),
@@ -41,7 +43,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "bi_lstm, dcn": ("bi_lstm", {"ranking": ["dcn", "dnn"]}),
     "bi_lstm_attention": ("bi_lstm_attention", {}),
     "din, deepfm": ("din", {"unit": [5], "ranking": ["fm", "dnn"]}),
-    "sasrec": ("sasrec", {"heads": 2}),
+    "sasrec": ("sasrec", {"heads": 2, "ranking": ["dot", "dnn", "repeat"]}),
 }
 SMALL = {"width": 12, "spaces": 3, "feed_forward": 10, "hidden": [9], "dropout": 0.3}
 

@@ -16,10 +16,12 @@ from atrank_tf.schema import Schema, Ties
 
 def _model(schema: Schema, catalogs: Any) -> TimelineATRank:
     keras.utils.set_random_seed(5)
-    config = ATRankConfig(width=12, spaces=3, blocks=2, feed_forward=10, hidden=(9,), dropout=0.3)
+    config = ATRankConfig(
+        width=12, spaces=3, blocks=2, feed_forward=10, hidden=(9,), dropout=0.3, ranking=("dot", "dnn", "repeat")
+    )
     model = TimelineATRank(schema, config, catalogs)
     rng = np.random.default_rng(3)
-    for weight in model.trainable_weights:  # Time biases start at 0, which would hide what they do.
+    for weight in model.trainable_weights:  # Time biases and repeats start at 0, which would hide what they do.
         weight.assign(weight + rng.normal(scale=0.2, size=weight.shape))
     return model
 

@@ -44,6 +44,7 @@ class Signatures:
 
     def __init__(self, model: Ranker, values: RawValues, *, explain: bool = False) -> None:
         self._schema = model.schema
+        self._reads_time = isinstance(model, TimelineATRank)  # Others' memories know times relative to their moment.
         self._raw = RawInputs(model.schema, values)
         self._encoder = model.encoder()
         with model.candidates_coded_ahead():
@@ -107,7 +108,7 @@ class Signatures:
 
         def append_behaviors(raw: Mapping[str, Any]) -> dict[str, Any]:
             history = self._raw.history(raw)
-            checks = [*self._memory_checks(raw, reads_time=True), self._newer(raw, history)]
+            checks = [*self._memory_checks(raw), self._newer(raw, history)]
             with tf.control_dependencies(checks):
                 known = {name: tf.identity(raw[name]) for name in memory}
             return model.append(known, history) | self._stamps(raw["now"])
@@ -138,7 +139,7 @@ class Signatures:
         memory = {name: tf.TensorSpec(value.shape, value.dtype, name) for name, value in self._encoder.output.items()}
 
         def score_candidates(raw: Mapping[str, Any]) -> dict[str, Any]:
-            with tf.control_dependencies(self._memory_checks(raw, reads_time="now" in asked)):
+            with tf.control_dependencies(self._memory_checks(raw)):
                 known = {**{name: tf.identity(raw[name]) for name in raw}, **self._raw.candidates(raw, task)}
             logits = scorer({name: known[name] for name in asked}, training=False)[task]
             return {"scores": tf.cast(logits, tf.float32)}
@@ -173,7 +174,7 @@ class Signatures:
         logits = scorer({tensor.name: known[tensor.name] for tensor in scorer.inputs}, training=False)[task]
         return tf.cast(logits, tf.float32)
 
-    def _memory_checks(self, raw: Mapping[str, Any], *, reads_time: bool) -> list[Any]:
+    def _memory_checks(self, raw: Mapping[str, Any]) -> list[Any]:
         """A memory of other weights would be misread; one whose times are relative to `encoded_at` grows old."""
         age = raw["now"] - raw["encoded_at"]
         checks = [
@@ -185,7 +186,7 @@ class Signatures:
                 tf.reduce_all(age >= 0), ["Expected now not before encoded_at. Received now - encoded_at:", age]
             ),
         ]
-        if not reads_time:
+        if not self._reads_time:
             most = SECONDS[self._schema.time.unit]
             message = f"Expected a memory encoded less than {most} seconds ago: it knows times relative to encoded_at."
             checks.append(
