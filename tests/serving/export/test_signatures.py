@@ -20,7 +20,7 @@ from atrank_tf.serving.loading.warmup import read_warmup
 
 @pytest.fixture(scope="module")
 def model(make_model: Callable[..., Ranker]) -> Ranker:
-    model = make_model()
+    model = make_model(ranking=["dot", "dnn", "repeat"])
     rng = np.random.default_rng(5)
     for weight in model.trainable_weights:
         weight.assign(weight + rng.normal(scale=0.2, size=weight.shape))
@@ -89,6 +89,7 @@ def test_a_memory_of_other_weights_or_another_time_is_refused(
 @pytest.fixture(scope="module")
 def timeline_model(records: Records) -> Ranker:
     config = {"width": 12, "spaces": 3, "blocks": 2, "feed_forward": 10, "hidden": [9]}
+    config |= {"ranking": ["dot", "dnn", "repeat"]}
     model = TimelineATRank(records.schema, config, records.catalogs)
     for weight in model.trainable_weights:
         weight.assign(weight + np.random.default_rng(5).normal(scale=0.2, size=weight.shape))

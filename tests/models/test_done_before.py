@@ -1,0 +1,60 @@
+"""What a memory keeps of objects and actions, by hand."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from atrank_tf.models.bpr_mf import BPRMFConfig
+from atrank_tf.models.done_before import DoneBefore
+
+INPUTS = {
+    "purchase_id": [[2, 5, 0], [1, 0, 0]],  # 1 is an unknown object.
+    "purchase_action": [[2, 3, 0], [2, 0, 0]],
+    "purchase_timestamp": [[10, 20, 0], [15, 0, 0]],
+    "redemption_id": [[5], [2]],
+    "redemption_action": [[2], [2]],
+    "redemption_timestamp": [[30], [40]],
+}
+
+
+@pytest.fixture
+def done(records: Any) -> DoneBefore:
+    return DoneBefore(records.schema, tuple(records.schema.tasks))
+
+
+@pytest.fixture
+def memory(done: DoneBefore) -> dict[str, Any]:
+    return done.remember({name: tf.constant(values, tf.int64) for name, values in INPUTS.items()})
+
+
+def test_objects_and_actions_of_all_groups_have_numbers_of_their_own(records: Any, memory: dict[str, Any]) -> None:
+    products = records.schema.entities[records.schema.groups["purchase"].entity].rows
+    actions = 2 + len(records.schema.groups["purchase"].actions)
+    assert list(records.schema.groups) == ["purchase", "redemption"]
+    assert memory["object"].numpy().tolist() == [[2, 5, 0, products + 5], [0, 0, 0, products + 2]]
+    assert memory["action"].numpy().tolist() == [[2, 3, 0, actions + 2], [2, 0, 0, actions + 2]]
+    assert memory["timestamp"].numpy().tolist() == [[10, 20, 0, 30], [15, 0, 0, 40]]
+
+
+def test_only_behaviors_on_the_very_candidate_count(done: DoneBefore, memory: dict[str, Any]) -> None:
+    now = tf.constant([60, 60], tf.int64)
+    candidates = {"next_purchase_candidates": tf.constant([[5, 2, 3, 1, 0], [2, 5, 1, 0, 0]], tf.int64)}
+    candidates |= {"next_redemption_candidates": tf.constant([[5, 2], [2, 1]], tf.int64)}
+    found = {
+        task: done.logits(task, memory, {**candidates, "now": now}) for task in ("next_purchase", "next_redemption")
+    }
+    for task in found:
+        layer = done._layers[task]
+        layer.table.assign(tf.ones_like(layer.table) * 2)
+        found[task] = done.logits(task, memory, {**candidates, "now": now}).numpy()
+    np.testing.assert_array_equal(found["next_purchase"], [[2, 2, 0, 0, 0], [0, 0, 0, 0, 0]])
+    np.testing.assert_array_equal(found["next_redemption"], [[2, 0], [2, 0]])
+
+
+def test_a_model_without_behaviors_refuses_it() -> None:
+    with pytest.raises(
+        ValueError, match=r"this model reads no behaviors\. Received: ranking=\['repeat'\] in \[model\]"
+    ):
+        BPRMFConfig(ranking=("repeat",))
