@@ -42,19 +42,15 @@ def test_only_behaviors_on_the_very_candidate_count(done: DoneBefore, memory: di
     now = tf.constant([60, 60], tf.int64)
     candidates = {"next_purchase_candidates": tf.constant([[5, 2, 3, 1, 0], [2, 5, 1, 0, 0]], tf.int64)}
     candidates |= {"next_redemption_candidates": tf.constant([[5, 2], [2, 1]], tf.int64)}
-    found = {
-        task: done.logits(task, memory, {**candidates, "now": now}) for task in ("next_purchase", "next_redemption")
-    }
-    for task in found:
-        layer = done._layers[task]
-        layer.table.assign(tf.ones_like(layer.table) * 2)
+    found = {}
+    for task, layer in done._layers.items():
+        layer.build()
+        layer.table.assign(tf.fill(layer.table.shape, 2.0))
         found[task] = done.logits(task, memory, {**candidates, "now": now}).numpy()
     np.testing.assert_array_equal(found["next_purchase"], [[2, 2, 0, 0, 0], [0, 0, 0, 0, 0]])
     np.testing.assert_array_equal(found["next_redemption"], [[2, 0], [2, 0]])
 
 
 def test_a_model_without_behaviors_refuses_it() -> None:
-    with pytest.raises(
-        ValueError, match=r"this model reads no behaviors\. Received: ranking=\['repeat'\] in \[model\]"
-    ):
+    with pytest.raises(ValueError, match=r"this model reads no behaviors\. Received: ranking=\['repeat'\]"):
         BPRMFConfig(ranking=("repeat",))
