@@ -86,26 +86,41 @@ class TimelineNetwork(Network):
         memory = self._encode(behaviors, histories.mask, histories.timestamp, histories.group)
         asked = self._asked(inputs, places, memory, histories)
         reads = self._reader.layer.read_packed(coded.code, memory["memory"], asked)
-        profile = self.objects.profile(inputs)
         if self._done is not None:
             memory |= self._done.numbered(histories.id, histories.action, histories.group)
-        logits = {}
-        # What a candidate does by itself is done with the real ones alone, as if they were those of one user.
-        for task, each, read in zip(self.tasks, asked, reads, strict=True):
-            where = each.packing.pack(each.places)
-            code, bias = (None if rows is None else take(rows, where)[None] for rows in (coded.code, coded.bias))
-            users = each.packing.places // tf.maximum(tf.shape(each.places, tf.int64)[1], 1)
-            known = [] if profile is None else [take(profile, users)[None]]
-            parts = {} if bias is None else {"item_bias": bias}
-            if self._done is not None:
-                candidates, now = inputs[f"{task}_candidates"], inputs[f"{task}/now"]
-                repeats = self._done.of_moments(task, candidates, memory, each.mask, now)
-                parts["repeat"] = each.packing.pack(_fold_moments(repeats))[None]
-            names = candidate_names(self.schema, task)
-            own = {name: each.packing.pack(_fold_moments(inputs[name]))[None] for name in names}
-            found = each.packing.unpack(self._logits(task, read[None], code, parts, known, own)[0])
-            logits[task] = tf.reshape(found, tf.shape(inputs[f"{task}_candidates"]))
-        return logits
+        profile = self.objects.profile(inputs)
+        return {
+            task: self._of_moments(task, each, read, coded, memory, profile, inputs)
+            for task, each, read in zip(self.tasks, asked, reads, strict=True)
+        }
+
+    def _of_moments(
+        self,
+        task: str,
+        asked: Asked,
+        read: Any,
+        coded: Coded,
+        memory: Mapping[str, Any],
+        profile: Any | None,
+        inputs: Mapping[str, Any],
+    ) -> Any:
+        """Returns the logits of all moments of a task, float32 [B, P, N], given what its M real candidates read.
+
+        What a candidate does by itself is done with the real ones alone, as if they were those of one user.
+        """
+        packing = asked.packing
+        own = {name: inputs[name] for name in candidate_names(self.schema, task)}
+        candidates = own[f"{task}_candidates"]
+        where = packing.pack(asked.places)
+        parts = {} if coded.bias is None else {"item_bias": take(coded.bias, where)[None]}
+        if self._done is not None:
+            repeats = self._done.of_moments(task, candidates, memory, asked.mask, inputs[f"{task}/now"])
+            parts["repeat"] = packing.pack(_fold_moments(repeats))[None]
+        users = packing.places // tf.maximum(tf.shape(asked.places, tf.int64)[1], 1)
+        known = [] if profile is None else [take(profile, users)[None]]
+        packed = {name: packing.pack(_fold_moments(value))[None] for name, value in own.items()}
+        logits = self._logits(task, read[None], take(coded.code, where)[None], parts, known, packed)[0]
+        return tf.reshape(packing.unpack(logits), tf.shape(candidates))
 
     def _asked(
         self, inputs: Mapping[str, Any], places: list[Any], memory: Mapping[str, Any], histories: PackedHistories
