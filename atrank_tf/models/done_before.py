@@ -18,8 +18,9 @@ NO_OBJECT = -1
 class DoneBefore:
     """Keeps objects and actions beside the encoded behaviors, and scores by them.
 
-    A memory then has `object`, `action` and `timestamp` too, int64 [B, T]. Objects and actions are numbered through all
-    groups, so that the behaviors of all groups stand side by side; object 0 is padding, or unknown.
+    A memory then has `object`, `action` and `timestamp` too, int64 [B, T], the behaviors of all groups side by side.
+    Objects are numbered through all entities; 0 is padding, or unknown. Actions are numbered through the groups of one
+    entity: where there are several, each tells of the candidates of the others.
 
     Args:
         schema: a prepared schema.
@@ -27,14 +28,22 @@ class DoneBefore:
     """
 
     def __init__(self, schema: Schema, tasks: Sequence[str]) -> None:
-        groups = schema.groups.values()
         self._groups = tuple(schema.groups)
-        self._first_object = [0, *accumulate(schema.entities[group.entity].rows for group in groups)]
-        self._first_action = [0, *accumulate(FIRST_ROW + len(group.actions) for group in groups)]
-        self._group_of = {task: self._groups.index(schema.tasks[task].group) for task in tasks}
+        entities = [group.entity for group in schema.groups.values()]
+        rows = {name: schema.entities[name].rows for name in dict.fromkeys(entities)}
+        begins = dict(zip(rows, accumulate(rows.values(), initial=0), strict=False))
+        self._first_object = {name: begins[schema.groups[name].entity] for name in self._groups}
+        self._first_action: dict[str, int] = {}
+        actions = dict.fromkeys(rows, 0)
+        for name, group in sorted(schema.groups.items()):  # By name, not as declared.
+            self._first_action[name] = actions[group.entity]
+            actions[group.entity] += FIRST_ROW + len(group.actions)
+        self._group_of = {task: schema.tasks[task].group for task in tasks}
         self._layers = {
-            task: RepeatRanking(schema.time.boundaries, self._actions(task), name=f"repeat_ranking_{task}")
-            for task in tasks
+            task: RepeatRanking(
+                schema.time.boundaries, actions[schema.groups[group].entity], name=f"repeat_ranking_{task}"
+            )
+            for task, group in self._group_of.items()
         }
 
     def memory_inputs(self) -> dict[str, Any]:
@@ -51,7 +60,7 @@ class DoneBefore:
     def numbered(self, ids: Any, actions: Any, group: Any) -> dict[str, Any]:
         """Returns `object` and `action` of behaviors; `ids`, `actions`, `group`: int64 [B, T]."""
         first_object, first_action = (
-            ops.take(ops.convert_to_tensor(firsts[:-1], "int64"), group, axis=0)
+            ops.take(ops.convert_to_tensor([firsts[name] for name in self._groups], "int64"), group, axis=0)
             for firsts in (self._first_object, self._first_action)
         )
         return {"object": ops.where(ids >= FIRST_ROW, ids + first_object, 0), "action": actions + first_action}
@@ -64,12 +73,8 @@ class DoneBefore:
 
     def of_moments(self, task: str, candidates: Any, memory: Mapping[str, Any], seen: Any, now: Any) -> Any:
         """Returns logits, float [B, P, N], of the candidates [B, P, N] of moments [B, P] that see [B, P, T]."""
-        group = self._group_of[task]
-        objects = ops.where(candidates >= FIRST_ROW, candidates + self._first_object[group], NO_OBJECT)
-        # No behavior of another group is on any of these, whichever action it is taken for.
-        actions = ops.clip(memory["action"] - self._first_action[group], 0, self._actions(task) - 1)
-        return self._layers[task](objects, memory["object"], actions, seen, now, memory["timestamp"])
-
-    def _actions(self, task: str) -> int:
-        group = self._group_of[task]
-        return self._first_action[group + 1] - self._first_action[group]
+        layer, first = self._layers[task], self._first_object[self._group_of[task]]
+        objects = ops.where(candidates >= FIRST_ROW, candidates + first, NO_OBJECT)
+        # No behavior on another entity is on any of these, whichever action it is taken for.
+        actions = ops.minimum(memory["action"], layer.actions - 1)
+        return layer(objects, memory["object"], actions, seen, now, memory["timestamp"])

@@ -1,5 +1,6 @@
 """What a memory keeps of objects and actions, by hand."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,13 +30,31 @@ def memory(done: DoneBefore) -> dict[str, Any]:
     return done.remember({name: tf.constant(values, tf.int64) for name, values in INPUTS.items()})
 
 
-def test_objects_and_actions_of_all_groups_have_numbers_of_their_own(records: Any, memory: dict[str, Any]) -> None:
+def test_objects_are_numbered_through_all_entities(records: Any, memory: dict[str, Any]) -> None:
     products = records.schema.entities[records.schema.groups["purchase"].entity].rows
-    actions = 2 + len(records.schema.groups["purchase"].actions)
     assert list(records.schema.groups) == ["purchase", "redemption"]
     assert memory["object"].numpy().tolist() == [[2, 5, 0, products + 5], [0, 0, 0, products + 2]]
-    assert memory["action"].numpy().tolist() == [[2, 3, 0, actions + 2], [2, 0, 0, actions + 2]]
+    assert memory["action"].numpy().tolist() == [[2, 3, 0, 2], [2, 0, 0, 2]]
     assert memory["timestamp"].numpy().tolist() == [[10, 20, 0, 30], [15, 0, 0, 40]]
+
+
+def test_groups_of_one_entity_tell_of_each_others_candidates(records: Any) -> None:
+    groups = dict(records.schema.groups)
+    groups["redemption"] = replace(groups["redemption"], entity=groups["purchase"].entity)
+    done = DoneBefore(replace(records.schema, groups=groups), ("next_redemption",))
+    memory = done.remember({name: tf.constant(values, tf.int64) for name, values in INPUTS.items()})
+    purchases = 2 + len(groups["purchase"].actions)
+    assert memory["object"].numpy().tolist() == [[2, 5, 0, 5], [0, 0, 0, 2]]
+    assert memory["action"].numpy().tolist() == [[2, 3, 0, purchases + 2], [2, 0, 0, purchases + 2]]
+    layer = done._layers["next_redemption"]
+    layer.build()
+    layer.table.assign(np.arange(layer.actions)[:, None] * np.ones(layer.table.shape))
+    asked = {
+        "next_redemption_candidates": tf.constant([[5, 2], [5, 2]], tf.int64),
+        "now": tf.constant([60, 60], tf.int64),
+    }
+    found = done.logits("next_redemption", memory, asked).numpy()
+    np.testing.assert_array_equal(found, [[3 + purchases + 2, 2], [0, purchases + 2]])
 
 
 def test_only_behaviors_on_the_very_candidate_count(done: DoneBefore, memory: dict[str, Any]) -> None:
