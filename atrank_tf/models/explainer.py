@@ -5,8 +5,14 @@ from typing import Any
 import keras
 from keras import ops
 
-from atrank_tf.models.inputs import candidate_inputs, history_inputs, profile_inputs
-from atrank_tf.models.network import Network, join
+from atrank_tf.models.inputs import (
+    candidate_inputs,
+    group_numbers,
+    history_inputs,
+    profile_inputs,
+    side_by_side,
+)
+from atrank_tf.models.network import Network
 from atrank_tf.models.probe import probing
 
 PART = "score_"
@@ -24,9 +30,8 @@ def explainer(network: Network, task: str) -> Any:
     if probe.target_attention is not None:
         found["target_attention"] = probe.target_attention
     outputs = {name: ops.cast(value, "float32") for name, value in found.items()}
-    groups = list(network.schema.groups)
+    groups = tuple(network.schema.groups)
     for column in ("id", "action", "timestamp"):
-        outputs[f"behavior_{column}"] = join([inputs[f"{name}_{column}"] for name in groups])
-    places = [ops.full_like(inputs[f"{name}_id"], place) for place, name in enumerate(groups)]
-    outputs["behavior_group"] = join(places)
+        outputs[f"behavior_{column}"] = side_by_side(inputs, groups, column)
+    outputs["behavior_group"] = group_numbers(inputs, groups)
     return keras.Model(inputs, outputs, name=f"explainer_{task}")

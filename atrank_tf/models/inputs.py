@@ -62,13 +62,14 @@ def model_inputs(schema: Schema, tasks: Sequence[str]) -> dict[str, Any]:
 
 def side_by_side(inputs: Mapping[str, Any], groups: Sequence[str], column: str) -> Any:
     """Returns a column of the histories of all groups, int64 [B, T]: "id", "action" or "timestamp"."""
-    return _joined([inputs[f"{name}_{column}"] for name in groups])
+    return join([inputs[f"{name}_{column}"] for name in groups])
 
 
 def group_numbers(inputs: Mapping[str, Any], groups: Sequence[str]) -> Any:
     """Returns the number of the group, from 0, in each place of the histories of all groups, int64 [B, T]."""
-    return _joined([ops.full_like(inputs[f"{name}_id"], number) for number, name in enumerate(groups)])
+    return join([ops.full_like(inputs[f"{name}_id"], number) for number, name in enumerate(groups)])
 
 
-def _joined(parts: list[Any]) -> Any:
-    return ops.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
+def join(parts: list[Any], axis: int = 1) -> Any:
+    """Joins tensors, by default those of the groups over time."""
+    return ops.concatenate(parts, axis=axis) if len(parts) > 1 else parts[0]

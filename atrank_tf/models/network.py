@@ -11,6 +11,7 @@ from keras import ops
 
 from atrank_tf.layers import BehaviorEmbedding, DotRanking, Dropout, GroupProjection, SparseEmbedding, TimeBuckets
 from atrank_tf.models.done_before import DoneBefore
+from atrank_tf.models.inputs import join
 from atrank_tf.models.object_encoder import ObjectEncoder
 from atrank_tf.models.probe import show_parts
 from atrank_tf.models.ranker_config import RankerConfig
@@ -65,10 +66,9 @@ class Network:
         self._drop = Dropout(config.dropout, name="dropout")
         self._dot = DotRanking(name="dot_ranking") if "dot" in config.ranking else None
         self._done = DoneBefore(schema, self.tasks) if "repeat" in config.ranking else None
+        reading = [name for name in config.ranking if name in RANKING_NETWORKS]
         self._networks = {
-            task: {
-                n: RANKING_NETWORKS[n](config, f"{n}_ranking_{task}") for n in config.ranking if n in RANKING_NETWORKS
-            }
+            task: {name: RANKING_NETWORKS[name](config, f"{name}_ranking_{task}") for name in reading}
             for task in self.tasks
         }
         self._bias = {}
@@ -227,11 +227,6 @@ class Network:
             behaviors.append(self._drop(self._projections[name](code)))
             masks.append(ops.not_equal(inputs[f"{name}_id"], PADDING))
         return join(behaviors), join(masks)
-
-
-def join(parts: list[Any], axis: int = 1) -> Any:
-    """Joins tensors, by default those of the groups over time."""
-    return ops.concatenate(parts, axis=axis) if len(parts) > 1 else parts[0]
 
 
 def for_each(read: Any, candidates: Any) -> Any:

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from atrank_tf.layers import TimeOrder
-from atrank_tf.models.network import Network, join
+from atrank_tf.models.inputs import join, side_by_side
+from atrank_tf.models.network import Network
 from atrank_tf.models.ranker_config import RankerConfig
 from atrank_tf.schema import FIRST_ROW, Schema
 
@@ -27,7 +28,7 @@ class TimeOrderedNetwork(Network):
 
     def _behaviors(self, inputs: Mapping[str, Any], objects: Mapping[str, Any]) -> tuple[Any, Any]:
         behaviors, mask = super()._behaviors(inputs, objects)
-        timestamp = join([inputs[f"{name}_timestamp"] for name in objects])
+        timestamp = side_by_side(inputs, tuple(objects), "timestamp")
         return self._order(behaviors, mask, timestamp, join([self._content(inputs, name) for name in objects]))
 
     def _content(self, inputs: Mapping[str, Any], group: str) -> Any:

@@ -9,8 +9,8 @@ import tensorflow as tf
 from keras import ops
 
 from atrank_tf.layers import Asked, CausalMask, Packing, TimeBias, take
-from atrank_tf.models.inputs import candidate_names, group_numbers, side_by_side
-from atrank_tf.models.network import Coded, Network, join, real
+from atrank_tf.models.inputs import candidate_names, group_numbers, join, side_by_side
+from atrank_tf.models.network import Coded, Network, real
 from atrank_tf.models.packed_histories import PackedHistories
 from atrank_tf.models.ranker_config import RankerConfig
 from atrank_tf.schema import PADDING, Schema, Ties

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,22 @@ def check(folder: Path, name: str, read: Callable[[Path], list[np.ndarray]], cou
 @pytest.mark.parametrize(("name", "read"), [(VALUES_FILE, values), ("training.json", training)])
 def test_damaged_values_and_histories(trained: Path, name: str, read: Any, count: int) -> None:
     check(trained, name, read, count)
+
+
+def test_checksums_of_a_model_are_compared_by_whoever_reads_it(trained: Path) -> None:
+    """Not left to zipfile, which since Python 3.12 compares none where a file is read in parts."""
+    path = trained / MODEL_FILE
+    content = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        weights = archive.getinfo("model.weights.h5")
+    damaged = bytearray(content)
+    damaged[weights.header_offset + weights.file_size // 2] ^= 1
+    try:
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"model\.weights\.h5 has another checksum than when it was written"):
+            load_model(str(trained))
+    finally:
+        path.write_bytes(content)
 
 
 @pytest.mark.parametrize("count", [5, pytest.param(200, marks=pytest.mark.slow)])
