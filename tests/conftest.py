@@ -151,6 +151,14 @@ def records(logs: Path, schema_file: Path, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="session")
+def popularities(records: Any) -> dict[str, Any]:
+    """How often each object was chosen when, by task."""
+    from atrank_tf.data import popularity
+
+    return {task: popularity(records, task) for task in records.schema.tasks}
+
+
+@pytest.fixture(scope="session")
 def make_model(records: Any) -> Callable[..., Any]:
     """Builds a small model of `records`; keyword arguments change its config."""
     from atrank_tf.models import ATRank

@@ -83,26 +83,30 @@ def positive_counts(records: Records, task: str, part: Part = Part.TRAINING) -> 
     Unlike `Catalog.counts` it holds nothing of validation or test, whatever the split.
     """
     schema = records.schema
-    spec = schema.tasks[task]
-    rows = schema.entities[schema.groups[spec.group].entity].rows
+    rows = schema.entities[schema.groups[schema.tasks[task].group].entity].rows
     nothing = tf.constant([EVALUATION_SEED, 0], tf.int64)
 
     def one(_: Any, serialized: Any) -> Any:
-        chunk = parse(serialized, schema)
-        targets = find_targets(chunk, schema, task, part)
-        if spec.candidates is Candidates.SAMPLED:
-            ids = tf.gather(chunk.groups[spec.group].id, targets.index)
-        else:
-            shown = chunk.requests[task]
-            places = tf.ragged.range(
-                tf.gather(shown.starts, targets.index), tf.gather(shown.ends, targets.index)
-            ).values
-            ids = tf.gather(shown.id, tf.boolean_mask(places, tf.gather(shown.label, places) > 0))
+        ids, _ = positives(parse(serialized, schema), schema, task, part)
         return tf.math.bincount(tf.cast(ids, tf.int32), minlength=rows, maxlength=rows, dtype=tf.int64)
 
     counts = read_chunks(records, part, nothing).map(one, num_parallel_calls=tf.data.AUTOTUNE)
     total = counts.reduce(tf.zeros([rows], tf.int64), lambda sums, chunk_counts: sums + chunk_counts)
     return np.asarray(total)
+
+
+def positives(chunk: Chunk, schema: Schema, task: str, part: Part) -> tuple[Any, Any]:
+    """Returns what was chosen in the targets of a chunk, and when: objects and Unix seconds, int64 [M] each."""
+    targets = find_targets(chunk, schema, task, part)
+    spec = schema.tasks[task]
+    if spec.candidates is Candidates.SAMPLED:
+        return tf.gather(chunk.groups[spec.group].id, targets.index), targets.now
+    shown = chunk.requests[task]
+    starts, ends = tf.gather(shown.starts, targets.index), tf.gather(shown.ends, targets.index)
+    places = tf.ragged.range(starts, ends)
+    chosen = tf.gather(shown.label, places.values) > 0
+    ids = tf.gather(shown.id, tf.boolean_mask(places.values, chosen))
+    return ids, tf.boolean_mask(tf.gather(targets.now, places.value_rowids()), chosen)
 
 
 def chunk_seed(seeds: Any, chunk_number: Any) -> Any:

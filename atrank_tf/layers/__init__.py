@@ -19,6 +19,7 @@ from atrank_tf.layers.max_pooling import MaxPooling
 from atrank_tf.layers.mean_pooling import MeanPooling
 from atrank_tf.layers.packing import Everything, Packing
 from atrank_tf.layers.pnn_ranking import PNNRanking
+from atrank_tf.layers.popularity_ranking import PopularityRanking
 from atrank_tf.layers.position_embedding import PositionEmbedding
 from atrank_tf.layers.repeat_ranking import RepeatRanking
 from atrank_tf.layers.self_attention import SelfAttention
@@ -55,6 +56,7 @@ __all__ = [
     "MeanPooling",
     "PNNRanking",
     "Packing",
+    "PopularityRanking",
     "PositionEmbedding",
     "RepeatRanking",
     "SelfAttention",

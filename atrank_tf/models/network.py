@@ -9,7 +9,16 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from atrank_tf.layers import BehaviorEmbedding, DotRanking, Dropout, GroupProjection, SparseEmbedding, TimeBuckets
+from atrank_tf.data import PERIODS, Popularity
+from atrank_tf.layers import (
+    BehaviorEmbedding,
+    DotRanking,
+    Dropout,
+    GroupProjection,
+    PopularityRanking,
+    SparseEmbedding,
+    TimeBuckets,
+)
 from atrank_tf.models.done_before import DoneBefore
 from atrank_tf.models.inputs import join
 from atrank_tf.models.object_encoder import ObjectEncoder
@@ -66,6 +75,11 @@ class Network:
         self._drop = Dropout(config.dropout, name="dropout")
         self._dot = DotRanking(name="dot_ranking") if "dot" in config.ranking else None
         self._done = DoneBefore(schema, self.tasks) if "repeat" in config.ranking else None
+        self._popularity = {}
+        for task in self.tasks if "popularity" in config.ranking else ():
+            rows = schema.entities[self._entity(task)].rows
+            self._popularity[task] = PopularityRanking(rows, PERIODS, name=f"popularity_ranking_{task}")
+            self._popularity[task].build()
         reading = [name for name in config.ranking if name in RANKING_NETWORKS]
         self._networks = {
             task: {name: RANKING_NETWORKS[name](config, f"{name}_ranking_{task}") for name in reading}
@@ -91,6 +105,8 @@ class Network:
             "memory": keras.Input((None, self.config.width), name="memory"),
             "mask": keras.Input((None,), dtype="bool", name="mask"),
         }
+        if self._popularity:
+            inputs["now"] = keras.Input((), dtype="int64", name="now")
         return inputs if self._done is None else inputs | self._done.memory_inputs()
 
     def encode(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,6 +147,11 @@ class Network:
         bias = np.log((mean + 1) / (mean[FIRST_ROW:].mean() + 1))
         bias[PADDING] = 0.0
         self._bias[task].assign(bias[:, np.newaxis])
+
+    def load_popularity(self, task: str, popularity: Popularity) -> None:
+        """See `Ranker.load_popularity`."""
+        if task in self._popularity:
+            self._popularity[task].load(*popularity)
 
     def _entity(self, task: str) -> str:
         return self.schema.groups[self.schema.tasks[task].group].entity
@@ -185,6 +206,8 @@ class Network:
         parts = {} if bias is None else {"item_bias": bias}
         if self._done is not None:
             parts["repeat"] = self._done.logits(task, memory, inputs)
+        if task in self._popularity:
+            parts["popularity"] = self._popularity[task](inputs[f"{task}_candidates"], inputs["now"])
         known = [] if profile is None else [for_each(profile, read)]
         return self._logits(task, read, code, parts, known, inputs)
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from atrank_tf.data import Catalog, training_batches
+from atrank_tf.data import Catalog, Popularity, training_batches
 from atrank_tf.layers import TaskUncertainty
 from atrank_tf.models.explainer import explainer
 from atrank_tf.models.inputs import candidate_inputs, history_inputs, model_inputs, profile_inputs
@@ -110,6 +110,15 @@ class Ranker(keras.Model):
             positive_counts: how often each object was a positive in training, [rows of the entity's catalog].
         """
         self._network.start_at_popularity(task, positive_counts)
+
+    def load_popularity(self, task: str, popularity: Popularity) -> None:
+        """Fills what the ranking network "popularity" knows of a task's objects; without that network it does nothing.
+
+        Args:
+            task: a task of the model.
+            popularity: how often each object was chosen when, as `atrank_tf.data.popularity` counts it.
+        """
+        self._network.load_popularity(task, popularity)
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         if training and self.slices > 1:

@@ -20,8 +20,8 @@ class RankerConfig:
         combine: how object, action and time make a behavior's code: "sum" or "concat".
         activation: of the projection of a group to the common width; "linear" for none.
         dropout: share of units that training drops, throughout the model.
-        ranking: ranking networks whose logits are added: "dot", "repeat" (what was done with the very
-            candidate), and names of `RANKING_NETWORKS`.
+        ranking: ranking networks whose logits are added: "dot", "repeat" (what the user did with the very candidate),
+            "popularity" (how often anyone chose it of late), and names of `RANKING_NETWORKS`.
         hidden: hidden widths of the ranking networks "dnn" and "pnn".
         cross_layers: cross layers of the ranking network "dcn".
         item_bias: whether each object has a logit of its own.
@@ -66,7 +66,7 @@ class RankerConfig:
         if not self.ranking:
             raise ValueError('Expected at least one ranking network in [model], as ranking = ["dot"]. Received: none.')
         for name in self.ranking:
-            known = ("dot", "repeat", *RANKING_NETWORKS)
+            known = ("dot", "repeat", "popularity", *RANKING_NETWORKS)
             if name not in known:
                 raise ValueError(f"Unknown ranking network {name!r} in [model]. {suggestion(name, known)}")
         if len(set(self.ranking)) != len(self.ranking):

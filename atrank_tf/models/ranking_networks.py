@@ -1,4 +1,4 @@
-"""The networks that `[model] ranking` may name beside "dot" and "repeat": they read the context, too."""
+"""The networks that `[model] ranking` may name beside "dot", "repeat" and "popularity": they read the context, too."""
 
 from collections.abc import Callable
 from typing import Any

@@ -116,6 +116,9 @@ class TimelineNetwork(Network):
         if self._done is not None:
             repeats = self._done.of_moments(task, candidates, memory, asked.mask, inputs[f"{task}/now"])
             parts["repeat"] = packing.pack(_fold_moments(repeats))[None]
+        if task in self._popularity:
+            popularity = self._popularity[task](candidates, inputs[f"{task}/now"])
+            parts["popularity"] = packing.pack(_fold_moments(popularity))[None]
         users = packing.places // tf.maximum(tf.shape(asked.places, tf.int64)[1], 1)
         known = [] if profile is None else [take(profile, users)[None]]
         packed = {name: packing.pack(_fold_moments(value))[None] for name, value in own.items()}

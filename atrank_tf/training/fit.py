@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 from absl import logging
 
-from atrank_tf.data import Records, positive_counts
+from atrank_tf.data import Records, popularity, positive_counts
 from atrank_tf.data.report import drift_warning, load_report
 from atrank_tf.models import MODELS, Ranker
 from atrank_tf.schema import Candidates, suggestion
@@ -77,6 +77,8 @@ def train(
         if settings.start_at_popularity and records.schema.tasks[task].candidates is Candidates.SAMPLED:
             (counts,) = workers.sum([tf.constant(positive_counts(share, task, training_part(experiment)))])
             model.start_at_popularity(task, counts.numpy())
+        if "popularity" in experiment.model.ranking:
+            model.load_popularity(task, popularity(share, task, training_part(experiment), workers.total))
     checkpoint = BestCheckpoint(f"{model_dir}/{MODEL_FILE}", model.tasks, settings.patience)
     backup = Backup(backup_file, checkpoint)
     batches = training_share(share, experiment, model, workers)

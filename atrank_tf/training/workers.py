@@ -91,6 +91,14 @@ class Workers:
                 result[place] = tf.reshape(part, tf.shape(tensors[place]))
         return result
 
+    def total(self, array: np.ndarray) -> np.ndarray:
+        """Returns the sum of an array over the workers, as `sum`, in messages of some rows each."""
+        if self.number == 1:
+            return array
+        rows = max(1, _LARGEST // 16 // array[0].size)
+        parts = [array[begin : begin + rows] for begin in range(0, len(array), rows)]
+        return np.concatenate([self.sum([tf.constant(part)])[0].numpy() for part in parts])
+
     def max(self, count: Any) -> Any:
         """Returns the largest of the int32 scalars that the workers give."""
         return count if self.number == 1 else self._collective("max", tf.reshape(count, [1]))[0]
@@ -180,6 +188,8 @@ class Workers:
 
     def of_chief(self, value: Any) -> Any:
         """Returns the tensor of the chief, bit for bit; shape and dtype are the same on all of them."""
+        if value.dtype.size < 4:  # Every float16 is a float32.
+            return tf.cast(self.of_chief(tf.cast(value, tf.float32)), value.dtype)
         # As whole numbers, because -0.0 + 0 is 0.0.
         whole = tf.bitcast(value, tf.int32 if value.dtype.size == 4 else tf.int64)
         (whole,) = self.sum([whole if self.is_chief else tf.zeros_like(whole)])

@@ -33,11 +33,15 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "atrank with experts of its own": ("atrank", {"experts": "ple", "num_experts": 3}),
     "atrank that counts repeats": ("atrank", {"ranking": ["dot", "dnn", "repeat"]}),
+    "atrank that counts popularity": ("atrank", {"ranking": ["dot", "popularity"]}),
     "timeline atrank": ("timeline_atrank", {}),
-    "timeline atrank that counts repeats": ("timeline_atrank", {"ranking": ["repeat", "dot"]}),
+    "timeline atrank that counts repeats and popularity": (
+        "timeline_atrank",
+        {"ranking": ["repeat", "dot", "popularity"]},
+    ),
     "timeline atrank with sinks": ("timeline_atrank", {"attention_sink": True}),
     "timeline atrank of codes side by side": ("timeline_atrank", {"combine": "concat", "ranking": ["dot"]}),
-    "bpr_mf": ("bpr_mf", {}),
+    "bpr_mf": ("bpr_mf", {"ranking": ["dot", "popularity"]}),
     "average pooling, wide & deep": ("average_pooling", {"ranking": ["wide", "dnn"]}),
     "cnn, pnn": ("cnn", {"windows": 3, "ranking": ["pnn"]}),
     "bi_lstm, dcn": ("bi_lstm", {"ranking": ["dcn", "dnn"]}),
@@ -55,12 +59,14 @@ def test_every_model_has_a_variant() -> None:
 
 
 @pytest.fixture(scope="module", params=sorted(VARIANTS))
-def model(request: pytest.FixtureRequest, records: Any) -> Ranker:
+def model(request: pytest.FixtureRequest, records: Any, popularities: dict[str, Any]) -> Ranker:
     keras.utils.set_random_seed(7)
     name, changes = VARIANTS[request.param]
     keys = {field.name for field in fields(MODELS[name].Config)}
     small = {key: value for key, value in SMALL.items() if key in keys}
     model = MODELS[name](records.schema, small | changes, records.catalogs)
+    for task in model.tasks:
+        model.load_popularity(task, popularities[task])
     rng = np.random.default_rng(3)
     for weight in model.trainable_weights:  # Biases start at 0, which would hide what they do.
         weight.assign(weight + rng.normal(scale=0.2, size=weight.shape))

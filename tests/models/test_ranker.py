@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from atrank_tf.data import Records, evaluation_batches, positive_counts
+from atrank_tf.data import Popularity, Records, evaluation_batches, positive_counts
 from atrank_tf.models import ATRank, ATRankConfig, Ranker, RankerConfig
 from atrank_tf.schema import load_schema
 
@@ -39,6 +39,22 @@ def test_without_an_item_bias_it_does_nothing(records: Records, make_model: Call
     before = [weight.numpy() for weight in model.weights]
     model.start_at_popularity("next_purchase", positive_counts(records, "next_purchase"))
     for old, new in zip(before, model.weights, strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_popularity_is_loaded_where_it_is_read(
+    make_model: Callable[..., Ranker], popularities: dict[str, Popularity]
+) -> None:
+    model = make_model(ranking=["dot", "popularity"])
+    for task, popularity in popularities.items():
+        model.load_popularity(task, popularity)
+        layer = model.get_layer(f"popularity_ranking_{task}")
+        np.testing.assert_array_equal(layer.begins, popularity.begins)
+        np.testing.assert_array_equal(layer.counts, popularity.counts)
+    other = make_model()
+    before = [weight.numpy() for weight in other.weights]
+    other.load_popularity("next_purchase", popularities["next_purchase"])
+    for old, new in zip(before, other.weights, strict=True):
         np.testing.assert_array_equal(old, new)
 
 

@@ -14,12 +14,13 @@ from atrank_tf.models import ATRankConfig, TimelineATRank
 from atrank_tf.schema import Schema, Ties
 
 
-def _model(schema: Schema, catalogs: Any) -> TimelineATRank:
+def _model(schema: Schema, catalogs: Any, popularities: dict[str, Any]) -> TimelineATRank:
     keras.utils.set_random_seed(5)
-    config = ATRankConfig(
-        width=12, spaces=3, blocks=2, feed_forward=10, hidden=(9,), dropout=0.3, ranking=("dot", "dnn", "repeat")
-    )
+    ranking = ("dot", "dnn", "repeat", "popularity")
+    config = ATRankConfig(width=12, spaces=3, blocks=2, feed_forward=10, hidden=(9,), dropout=0.3, ranking=ranking)
     model = TimelineATRank(schema, config, catalogs)
+    for task in model.tasks:
+        model.load_popularity(task, popularities[task])
     rng = np.random.default_rng(3)
     for weight in model.trainable_weights:  # Time biases and repeats start at 0, which would hide what they do.
         weight.assign(weight + rng.normal(scale=0.2, size=weight.shape))
@@ -27,10 +28,10 @@ def _model(schema: Schema, catalogs: Any) -> TimelineATRank:
 
 
 @pytest.fixture(scope="module", params=["strict", "ordered"])
-def model(request: pytest.FixtureRequest, records: Any) -> TimelineATRank:
+def model(request: pytest.FixtureRequest, records: Any, popularities: dict[str, Any]) -> TimelineATRank:
     purchase = replace(records.schema.tasks["next_purchase"], ties=Ties(request.param))
     schema = replace(records.schema, tasks={**records.schema.tasks, "next_purchase": purchase})
-    return _model(schema, records.catalogs)
+    return _model(schema, records.catalogs, popularities)
 
 
 @pytest.fixture(scope="module")
@@ -166,11 +167,11 @@ def test_appending_behaviors_changes_no_earlier_position_of_the_memory(
         np.testing.assert_allclose(part["memory"][kept], whole["memory"][kept], rtol=1e-5, atol=1e-5)
 
 
-def test_fit_takes_timelines_and_evaluates_requests(records: Any) -> None:
+def test_fit_takes_timelines_and_evaluates_requests(records: Any, popularities: dict[str, Any]) -> None:
     from atrank_tf.data import evaluation_batches
     from atrank_tf.training import Training, compile_model
 
-    model = _model(records.schema, records.catalogs)
+    model = _model(records.schema, records.catalogs, popularities)
     batches = model.training_batches(records, settings=Batching(batch_tokens=200), seed=1)
     compile_model(model, Training(learning_rate=1e-2), steps=10)
     logs = model.fit(

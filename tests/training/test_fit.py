@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from atrank_tf.data import RawValues, Records, prepare
+from atrank_tf.data import Part, RawValues, Records, popularity, prepare
 from atrank_tf.schema import load_schema
 from atrank_tf.training import (
     MODEL_FILE,
@@ -27,7 +27,8 @@ from atrank_tf.training import (
 
 EXPERIMENT = experiment_from_dict(
     {
-        "model": {"name": "atrank", "width": 8, "spaces": 2, "feed_forward": 8, "hidden": [8], "dropout": 0.3},
+        "model": {"name": "atrank", "width": 8, "spaces": 2, "feed_forward": 8, "hidden": [8], "dropout": 0.3}
+        | {"ranking": ["dot", "dnn", "popularity"]},
         "batching": {"batch_size": 32},
         "training": {
             "epochs": 3,
@@ -129,6 +130,22 @@ def test_the_folder_holds_the_best_model_and_all_that_an_export_needs(records: R
     values = RawValues.load(str(folder / VALUES_FILE))
     np.testing.assert_array_equal(values.ids["product"], records.catalogs["product"].ids)
     assert set(values.tables) == {"age", "channel"}
+
+
+@pytest.mark.parametrize("include_validation", [False, True])
+def test_4_popularity_is_that_of_the_targets_that_are_trained_on(
+    records: Records, tmp_path: Path, include_validation: bool
+) -> None:
+    model = replace(SMALL.model, ranking=("dot", "popularity"))
+    training = replace(SMALL.training, include_validation=include_validation)
+    train(records, replace(SMALL, model=model, training=training), str(tmp_path))
+    part = Part.TRAINING_AND_VALIDATION if include_validation else Part.TRAINING
+    trained = load_model(str(tmp_path))
+    for task in trained.tasks:
+        layer = trained.get_layer(f"popularity_ranking_{task}")
+        begins, counts = popularity(records, task, part)
+        np.testing.assert_array_equal(layer.begins, begins)
+        np.testing.assert_array_equal(layer.counts, counts)
 
 
 def test_it_learns(whole: Any) -> None:

@@ -56,7 +56,8 @@ HELD = 21
 """Rows on each of two workers."""
 EXPERIMENT = experiment_from_dict(
     {
-        "model": {"name": "atrank", "width": 8, "spaces": 2, "feed_forward": 8, "hidden": [8], "dropout": 0.3},
+        "model": {"name": "atrank", "width": 8, "spaces": 2, "feed_forward": 8, "hidden": [8], "dropout": 0.3}
+        | {"ranking": ["dot", "dnn", "popularity"]},
         "batching": {"batch_size": 64},
         "training": {"epochs": 3, "learning_rate": 0.01, "decay_at": [0.6], "l2": 1e-4, "start_at_popularity": True}
         | {"divide_tables_of": 20},  # Some tables.

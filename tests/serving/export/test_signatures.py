@@ -19,8 +19,10 @@ from atrank_tf.serving.loading.warmup import read_warmup
 
 
 @pytest.fixture(scope="module")
-def model(make_model: Callable[..., Ranker]) -> Ranker:
-    model = make_model(ranking=["dot", "dnn", "repeat"])
+def model(make_model: Callable[..., Ranker], popularities: dict[str, Any]) -> Ranker:
+    model = make_model(ranking=["dot", "dnn", "repeat", "popularity"])
+    for task in model.tasks:
+        model.load_popularity(task, popularities[task])
     rng = np.random.default_rng(5)
     for weight in model.trainable_weights:
         weight.assign(weight + rng.normal(scale=0.2, size=weight.shape))

@@ -1,0 +1,72 @@
+"""How often each object was chosen, period by period."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from atrank_tf.data.chunk import SPAN, parse
+from atrank_tf.data.records import Records
+from atrank_tf.data.target_counts import EVALUATION_SEED, positives, read_chunks
+from atrank_tf.data.targets import Part
+
+PERIODS = 64
+"""Periods that are told apart. As many training targets are in each, as far as hours can tell: so they are short where
+much happens, and the popularity of a log of a week and of one of ten years is about as fine."""
+_HOUR = 3600
+
+
+class Popularity(NamedTuple):
+    """How often each object was a positive of a task's training targets, in each of `PERIODS` periods.
+
+    `begins`: int64 [PERIODS], Unix seconds, ascending: when period 1, 2, ... begins; the last is when all is over.
+    `counts`: int32 [rows of the entity's catalog, PERIODS].
+    """
+
+    begins: np.ndarray
+    counts: np.ndarray
+
+
+def popularity(
+    records: Records,
+    task: str,
+    part: Part = Part.TRAINING,
+    total: Callable[[np.ndarray], np.ndarray] = lambda array: array,
+) -> Popularity:
+    """Returns how often each object was chosen, in two passes over the records.
+
+    Args:
+        records: a records folder.
+        task: whose positives count.
+        part: of the targets that count; nothing of validation or test is in the training part, whatever the split.
+        total: sums an array over the workers who share the records.
+
+    Raises:
+        ValueError: the part has no target.
+    """
+    hours = np.zeros(SPAN // _HOUR, np.int64)
+    for _, moments in _chosen(records, task, part):
+        np.add.at(hours, moments // _HOUR, 1)
+    hours = total(hours)
+    if not hours.any():
+        raise ValueError(f"Expected targets of {task!r} in the {part} part. Received none.")
+    reached = np.cumsum(hours)
+    shares = reached[-1] * np.arange(1, PERIODS + 1) / PERIODS
+    begins = (np.searchsorted(reached, shares) + 1) * _HOUR
+    entity = records.schema.groups[records.schema.tasks[task].group].entity
+    counts = np.zeros((records.schema.entities[entity].rows, PERIODS), np.int32)
+    for ids, moments in _chosen(records, task, part):
+        np.add.at(counts, (ids, np.searchsorted(begins, moments, side="right")), 1)
+    return Popularity(begins, total(counts))
+
+
+def _chosen(records: Records, task: str, part: Part) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields the objects that were chosen and when, int64 [M] each, chunk by chunk."""
+    nothing = tf.constant([EVALUATION_SEED, 0], tf.int64)
+    chunks = read_chunks(records, part, nothing)
+    found = chunks.map(
+        lambda _, serialized: positives(parse(serialized, records.schema), records.schema, task, part),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+    yield from found.as_numpy_iterator()
