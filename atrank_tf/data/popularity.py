@@ -41,17 +41,11 @@ def popularity(
         task: whose positives count.
         part: of the targets that count; nothing of validation or test is in the training part, whatever the split.
         total: sums an array over the workers who share the records.
-
-    Raises:
-        ValueError: the part has no target.
     """
     hours = np.zeros(SPAN // _HOUR, np.int64)
     for _, moments in _chosen(records, task, part):
         np.add.at(hours, moments // _HOUR, 1)
-    hours = total(hours)
-    if not hours.any():
-        raise ValueError(f"Expected targets of {task!r} in the {part} part. Received none.")
-    reached = np.cumsum(hours)
+    reached = np.cumsum(total(hours))
     shares = reached[-1] * np.arange(1, PERIODS + 1) / PERIODS
     begins = (np.searchsorted(reached, shares) + 1) * _HOUR
     entity = records.schema.groups[records.schema.tasks[task].group].entity

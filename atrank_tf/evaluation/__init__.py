@@ -1,7 +1,13 @@
 """How good a ranking is: metrics with standard errors, baselines, and whether two models differ."""
 
 from atrank_tf.evaluation.metrics import METRICS, Estimate, evaluate
-from atrank_tf.evaluation.protocol import BASELINES, score_model, score_popularity, score_repetition
+from atrank_tf.evaluation.protocol import (
+    BASELINES,
+    score_model,
+    score_popularity,
+    score_recent_popularity,
+    score_repetition,
+)
 from atrank_tf.evaluation.scored_requests import ScoredRequests
 from atrank_tf.evaluation.significance import PairedDifference, paired_difference
 from atrank_tf.evaluation.truth import score_truth
@@ -16,6 +22,7 @@ __all__ = [
     "paired_difference",
     "score_model",
     "score_popularity",
+    "score_recent_popularity",
     "score_repetition",
     "score_truth",
 ]

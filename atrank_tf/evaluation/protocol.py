@@ -1,4 +1,4 @@
-"""Scoring a part of the data: by a model, and by the two baselines that any model must beat."""
+"""Scoring a part of the data: by a model, and by the three baselines that any model must beat."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,12 +7,14 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from atrank_tf.data import Batching, Part, Records, count_targets, positive_counts, requests
+from atrank_tf.data import Batching, Part, Records, count_targets, popularity, positive_counts, requests
 from atrank_tf.evaluation.scored_requests import ScoredRequests
 from atrank_tf.models import Ranker
 
 Score = Callable[[str, dict[str, Any], np.ndarray], np.ndarray]
 """(task, inputs, users: str [B]) -> scores [B, N]."""
+RECENT_PERIODS = 4
+"""Of the `atrank_tf.data.PERIODS`: the last sixteenth of the training targets before a request."""
 
 
 def score_model(
@@ -52,6 +54,27 @@ def score_popularity(
     return score_requests(score, tasks, records, part, settings, "popularity", whole_history=False)
 
 
+def score_recent_popularity(
+    records: Records, part: Part | str, tasks: Sequence[str], settings: Batching | None = None
+) -> dict[str, ScoredRequests]:
+    """Scores a candidate by how often it was a positive of the task shortly before the request, over all users.
+
+    "Shortly before" are the last `RECENT_PERIODS` that `atrank_tf.data.popularity` tells apart in training.
+    """
+    begins, reached = {}, {}
+    for task in tasks:
+        begins[task], counts = popularity(records, task)
+        reached[task] = np.pad(np.cumsum(counts, axis=1), ((0, 0), (1, 0)))
+
+    def score(task: str, inputs: dict[str, Any], users: np.ndarray) -> np.ndarray:
+        candidates = inputs[f"{task}_candidates"].numpy()
+        over = np.searchsorted(begins[task], inputs["now"].numpy(), side="right")[:, np.newaxis]
+        before = np.maximum(over - RECENT_PERIODS, 0)
+        return np.log1p(reached[task][candidates, over] - reached[task][candidates, before])
+
+    return score_requests(score, tasks, records, part, settings, "recent popularity", whole_history=False)
+
+
 def score_repetition(
     records: Records, part: Part | str, tasks: Sequence[str], settings: Batching | None = None
 ) -> dict[str, ScoredRequests]:
@@ -66,7 +89,11 @@ def score_repetition(
     return score_requests(score, tasks, records, part, settings, "repetition", whole_history=True)
 
 
-BASELINES = {"popularity": score_popularity, "repetition": score_repetition}
+BASELINES = {
+    "popularity": score_popularity,
+    "recent popularity": score_recent_popularity,
+    "repetition": score_repetition,
+}
 """Baselines by name: (records, part, tasks, settings) -> task -> scored requests."""
 
 

@@ -1,5 +1,7 @@
 """Popularity, against the training requests one by one."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -67,6 +69,9 @@ def test_workers_add_up_their_shares(records: Records) -> None:
     np.testing.assert_array_equal(parts[0].counts + parts[1].counts, whole.counts)
 
 
-def test_no_targets_are_refused(records: Records) -> None:
-    with pytest.raises(ValueError, match=r"Expected targets of 'next_purchase' in the training part\. Received none\."):
-        popularity(records, "next_purchase", total=np.zeros_like)
+def test_where_nothing_was_chosen_nothing_is_popular(records: Records) -> None:
+    other = Records(records.path)
+    other.schema = replace(records.schema, split=replace(records.schema.split, validation_from=1))
+    begins, counts = popularity(other, "next_purchase")
+    assert not counts.any()
+    assert (np.diff(begins) >= 0).all()

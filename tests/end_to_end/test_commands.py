@@ -76,7 +76,7 @@ def test_evaluate_ends_with_one_json_object_of_all_tasks_and_metrics(
     for values in metrics.values():
         assert set(values) == {"user_auc", "auc", "log_loss", "ndcg@10", "mrr", "hit_rate@10"}
         assert all(isinstance(value, float) for value in values.values())
-    for name in ("atrank", "popularity", "repetition"):
+    for name in ("atrank", "popularity", "recent popularity", "repetition"):
         assert sum(line.strip().startswith(name) for line in table) == 2
     (reachable,) = (line.split() for line in table if line.strip().startswith("reachable"))
     assert reachable[1] == "1.0000"
@@ -99,7 +99,7 @@ def test_elsewhere_and_with_other_threads_the_metrics_are_the_same(folder: Path,
         there = json.loads((copy / "model/metrics_test.json").read_text())
         assert (there["model"], there["records"]) == (here["model"], here["records"])
         assert there["environment"]["packages"] == here["environment"]["packages"]
-        assert set(there["metrics"]) == {"atrank", "popularity", "repetition"}
+        assert set(there["metrics"]) == {"atrank", "popularity", "recent popularity", "repetition"}
         assert _flat(there["metrics"]) == pytest.approx(_flat(here["metrics"]), abs=1e-6)
 
 

@@ -6,8 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from atrank_tf.data import Batching, Part, Records, positive_counts, requests
-from atrank_tf.evaluation import BASELINES, evaluate, score_model, score_popularity, score_repetition
+from atrank_tf.data import Batching, Part, Records, popularity, positive_counts, requests
+from atrank_tf.evaluation import (
+    BASELINES,
+    evaluate,
+    score_model,
+    score_popularity,
+    score_recent_popularity,
+    score_repetition,
+)
 from atrank_tf.models import Ranker
 
 SETTINGS = Batching(evaluation_batch_size=17)
@@ -40,6 +47,22 @@ def test_popularity_counts_training_positives_only(records: Records) -> None:
     inputs, *_ = next(requests(records, "test", tasks=["next_purchase"], settings=SETTINGS).as_numpy_iterator())
     expected = np.log1p(counts[inputs["next_purchase_candidates"]])
     np.testing.assert_allclose(scored.scores[: len(expected)], expected)
+
+
+def test_recent_popularity_counts_the_four_periods_before_the_request(records: Records) -> None:
+    part, task = Part.TRAINING, "next_purchase"  # The split is by time: all other requests come after all periods.
+    scored = score_recent_popularity(records, part, [task], SETTINGS)[task]
+    begins, counts = popularity(records, task)
+    place, seen = 0, set()
+    for inputs, *_ in requests(records, part, tasks=[task], settings=SETTINGS).as_numpy_iterator():
+        for now, candidates in zip(inputs["now"], inputs[f"{task}_candidates"], strict=True):
+            over = int((begins <= now).sum())
+            expected = np.log1p(counts[candidates, max(over - 4, 0) : over].sum(axis=1))
+            np.testing.assert_allclose(scored.scores[place, : len(expected)], expected)
+            place += 1
+            seen.add(over)
+    assert place == len(scored.users)
+    assert len(seen) > 20
 
 
 def test_repetition_counts_this_users_whole_history_of_the_group(records: Records) -> None:
