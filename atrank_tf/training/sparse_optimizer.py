@@ -133,7 +133,11 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         stamps = self._stamps[number].value
         ids = tf.reshape(ids, (-1,))
         # Rows that stand in every batch, and those that another lookup of this step settled, end here.
-        ids = tf.boolean_mask(ids, tf.gather(stamps, ids)[:, 0] < self._clock[0])
+        behind = tf.gather(stamps, ids)[:, 0] < self._clock[0]
+        tf.cond(tf.reduce_any(behind), lambda: self._settle_rows(number, tf.boolean_mask(ids, behind)), lambda: None)
+
+    def _settle_rows(self, number: int, ids: Any) -> None:
+        stamps = self._stamps[number].value
         ids = tf.unique(ids).y
         stamp = tf.gather(stamps, ids)
         decays = float(self._decays[number])
