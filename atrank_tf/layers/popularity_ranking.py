@@ -30,7 +30,7 @@ class PopularityRanking(keras.layers.Layer):
 
     Args:
         objects: rows of the catalog, padding and unknown included.
-        periods: P, periods that counts are kept of; a power of 2. Costs 2 P bytes per object.
+        periods: P, periods that counts are kept of; a power of 2. Costs 4 P bytes per object.
         hidden: width of the hidden layer.
 
     Call arguments:
@@ -60,7 +60,7 @@ class PopularityRanking(keras.layers.Layer):
     def build(self, *_: Any) -> None:
         known = {"initializer": "zeros", "trainable": False, "autocast": False}
         self.begins = self.add_weight(name="begins", shape=(self.periods,), dtype="int64", **known)
-        self.counts = self.add_weight(name="counts", shape=(self.objects, self.periods), dtype="float16", **known)
+        self.counts = self.add_weight(name="counts", shape=(self.objects, self.periods), dtype="float32", **known)
         self.means = self.add_weight(name="means", shape=(self.periods,), dtype="float32", **known)
         self.kernel = self.add_weight(name="kernel", shape=(self._windows.shape[-1], self.hidden))
         self.bias = self.add_weight(name="bias", shape=(self.hidden,), initializer="zeros")
@@ -72,7 +72,7 @@ class PopularityRanking(keras.layers.Layer):
         Args:
             begins: int64 [P], when period 1, 2, ... begins, in Unix seconds, ascending. What is before the first is
                 period 0; from the last on, all counted periods are over.
-            counts: [objects, P], at least 0. Above 65,504 they are cut: float16 has no more.
+            counts: [objects, P], at least 0.
 
         Raises:
             ValueError: a shape is not the layer's, or `begins` does not ascend.
@@ -85,13 +85,13 @@ class PopularityRanking(keras.layers.Layer):
         if (np.diff(begins) < 0).any():
             raise ValueError(f"Expected begins to ascend. Received: begins={begins.tolist()}.")
         self.begins.assign(begins)
-        self.counts.assign(np.minimum(counts, np.finfo(np.float16).max))
+        self.counts.assign(counts)
         self.means.assign(counts.mean(axis=0))
 
     def call(self, candidates: Any, now: Any) -> Any:
         period = ops.sum(ops.cast(ops.expand_dims(now, -1) >= self.begins, "int32"), axis=-1)  # [...]
         window = ops.take(ops.convert_to_tensor(self._windows), period, axis=0)  # [..., P, W]
-        chosen = ops.matmul(ops.cast(ops.take(self.counts, candidates, axis=0), "float32"), window)  # [..., N, W]
+        chosen = ops.matmul(ops.take(self.counts, candidates, axis=0), window)  # [..., N, W]
         expected = ops.matmul(ops.expand_dims(ops.convert_to_tensor(self.means), -2), window)  # [..., 1, W]
         share = ops.cast(ops.log(chosen + PRIOR) - ops.log(expected + PRIOR), self.compute_dtype)
         return ops.squeeze(linear(ops.gelu(linear(share, self.kernel) + self.bias), self.out), axis=-1)

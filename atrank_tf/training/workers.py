@@ -188,8 +188,6 @@ class Workers:
 
     def of_chief(self, value: Any) -> Any:
         """Returns the tensor of the chief, bit for bit; shape and dtype are the same on all of them."""
-        if value.dtype.size < 4:  # Every float16 is a float32.
-            return tf.cast(self.of_chief(tf.cast(value, tf.float32)), value.dtype)
         # As whole numbers, because -0.0 + 0 is 0.0.
         whole = tf.bitcast(value, tf.int32 if value.dtype.size == 4 else tf.int64)
         (whole,) = self.sum([whole if self.is_chief else tf.zeros_like(whole)])

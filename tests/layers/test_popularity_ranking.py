@@ -63,12 +63,6 @@ def test_without_counts_all_logits_are_the_same() -> None:
     np.testing.assert_array_equal(found, found[0, 0])
 
 
-def test_counts_that_float16_has_not_are_cut(layer: PopularityRanking) -> None:
-    layer.load(BEGINS, COUNTS * 100_000)
-    assert np.isfinite(_logits(layer, [[0, 1, 2]], [50])).all()
-    assert float(layer.counts[1, 3]) == 65504
-
-
 @pytest.mark.parametrize(
     ("begins", "counts", "message"),
     [
