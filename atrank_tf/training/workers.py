@@ -25,6 +25,8 @@ _LARGEST = 2**28
 _ROOMS = np.array([eighths << exponent for exponent in range(25) for eighths in range(8, 16)], np.int32)
 """8, 9, ..., 15, 16, 18, ..., 30, 32, 36, ...: the lengths of messages whose length varies. Few, so that few instances
 are left in memory; none is more than an eighth longer than what it holds."""
+_NUMBERS_AT_ONCE = 1 << 24
+"""Numbers in one message, when a large array is summed."""
 ROWS_AT_ONCE = 1 << 14
 """Rows of a table in one message, when a whole table is sent: bounds the memory it takes."""
 
@@ -95,7 +97,7 @@ class Workers:
         """Returns the sum of an array over the workers, as `sum`, in messages of some rows each."""
         if self.number == 1:
             return array
-        rows = max(1, _LARGEST // 16 // array[0].size)
+        rows = max(1, _NUMBERS_AT_ONCE // array[0].size)
         parts = [array[begin : begin + rows] for begin in range(0, len(array), rows)]
         return np.concatenate([self.sum([tf.constant(part)])[0].numpy() for part in parts])
 

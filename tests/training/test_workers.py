@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atrank_tf.data import Records
+from atrank_tf.data import Records, popularity
 from atrank_tf.layers import SparseEmbedding
 from atrank_tf.training import (
     PairwiseCrossentropy,
@@ -28,7 +28,9 @@ from atrank_tf.training import (
     SparseAdam,
     Workers,
     experiment_from_dict,
+    load_model,
     train,
+    workers,
 )
 from atrank_tf.training.divided_rows import DividedRows, divided_among, whole_values
 from atrank_tf.training.follow_chief import FollowChief
@@ -197,6 +199,8 @@ def test_two_workers_train_what_one_would_have_trained(tmp_path: Path) -> None:
     for name in chief.files:
         if "val_" in name or ("after" in name and (chief[name].shape[0] != HELD or not name.startswith("divided"))):
             np.testing.assert_array_equal(chief[name], other[name], err_msg=name)  # Bit for bit.
+    for found in (chief, other):
+        np.testing.assert_array_equal(found["total"], 3 * np.arange(14).reshape(7, 2))
     for case in ("divided l2", "divided adagrad"):
         # A worker holds half of the rows; the chief puts them together for a file that needs no workers.
         assert [found[f"{case} after 0"].shape for found in (chief, other)] == [(HELD, 6)] * 2
@@ -222,6 +226,16 @@ def test_only_the_chief_writes(together: Path) -> None:
     found = {path.name for path in (together / "whole/model").iterdir()}
     assert found == {"model.keras", "values.npz", "schema.toml", "experiment.toml", "training.json", "tensorboard"}
     assert len(list((together / "whole/model/tensorboard").glob("train/*"))) == 1
+
+
+@pytest.mark.slow
+def test_4_popularity_is_that_of_what_all_workers_train_on(together: Path, records: Records) -> None:
+    model = load_model(str(together / "whole/model"))
+    for task in model.tasks:
+        layer = model.get_layer(f"popularity_ranking_{task}")
+        begins, counts = popularity(records, task)
+        np.testing.assert_array_equal(layer.begins, begins)
+        np.testing.assert_array_equal(layer.counts, counts)
 
 
 @pytest.mark.slow
@@ -330,6 +344,8 @@ if __name__ == "__main__":
     if what == "small":
         cases = [train_small(case, met, f"{folder}/{case}.keras") for case in OPTIMIZERS]
         result = {name: value for case in cases for name, value in case.items()}
+        workers._NUMBERS_AT_ONCE = 5  # Two rows and a half.
+        result["total"] = met.total((met.index + 1) * np.arange(14).reshape(7, 2))
     else:
         result = train_in(folder, met, stop=what == "stop")
     np.savez(f"{folder}/{met.index}.npz", **result)
