@@ -32,8 +32,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         {"experts": "mmoe", "num_experts": 2, "task_tables": True, "task_uncertainty": True},
     ),
     "atrank with experts of its own": ("atrank", {"experts": "ple", "num_experts": 3}),
-    "atrank that counts repeats": ("atrank", {"ranking": ["dot", "dnn", "repeat"]}),
-    "atrank that counts popularity": ("atrank", {"ranking": ["dot", "popularity"]}),
+    "atrank that counts repeats and popularity": ("atrank", {"ranking": ["dot", "repeat", "popularity"]}),
     "timeline atrank": ("timeline_atrank", {}),
     "timeline atrank that counts repeats and popularity": (
         "timeline_atrank",

@@ -132,20 +132,16 @@ def test_the_folder_holds_the_best_model_and_all_that_an_export_needs(records: R
     assert set(values.tables) == {"age", "channel"}
 
 
-@pytest.mark.parametrize("include_validation", [False, True])
-def test_4_popularity_is_that_of_the_targets_that_are_trained_on(
-    records: Records, tmp_path: Path, include_validation: bool
-) -> None:
-    model = replace(SMALL.model, ranking=("dot", "popularity"))
-    training = replace(SMALL.training, include_validation=include_validation)
-    train(records, replace(SMALL, model=model, training=training), str(tmp_path))
-    part = Part.TRAINING_AND_VALIDATION if include_validation else Part.TRAINING
-    trained = load_model(str(tmp_path))
-    for task in trained.tasks:
-        layer = trained.get_layer(f"popularity_ranking_{task}")
-        begins, counts = popularity(records, task, part)
-        np.testing.assert_array_equal(layer.begins, begins)
-        np.testing.assert_array_equal(layer.counts, counts)
+def test_4_popularity_is_that_of_the_targets_that_are_trained_on(records: Records, whole: Any, tmp_path: Path) -> None:
+    last = replace(SMALL, model=replace(SMALL.model, ranking=("dot", "popularity")))
+    train(records, replace(last, training=replace(last.training, include_validation=True)), str(tmp_path))
+    for folder, part in ((whole[0], Part.TRAINING), (tmp_path, Part.TRAINING_AND_VALIDATION)):
+        trained = load_model(str(folder))
+        for task in trained.tasks:
+            layer = trained.get_layer(f"popularity_ranking_{task}")
+            begins, counts = popularity(records, task, part)
+            np.testing.assert_array_equal(layer.begins, begins)
+            np.testing.assert_array_equal(layer.counts, counts)
 
 
 def test_it_learns(whole: Any) -> None:
