@@ -164,8 +164,8 @@ class Ranker(keras.Model):
     def scorer(self, task: str) -> Any:
         """Returns the part of the model that scores candidates of one task by a memory, sharing its weights.
 
-        Inputs: what `encoder` returns (and `now` [B], where time is read), the profile inputs and the task's candidate
-        inputs. Outputs: task -> logits, float32 [B, N].
+        Inputs: what `encoder` returns (and `now` [B], where time or popularity is read), the profile inputs and the
+        task's candidate inputs. Outputs: task -> logits, float32 [B, N].
         """
         memory = self._network.memory_inputs()
         inputs = memory | profile_inputs(self.schema) | candidate_inputs(self.schema, task)
