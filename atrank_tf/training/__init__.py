@@ -1,5 +1,6 @@
 """Training: the experiment file, the loss, what is kept after each epoch, and `fit` itself."""
 
+from atrank_tf.training.average_weights import AverageWeights
 from atrank_tf.training.callbacks import Backup, BestCheckpoint
 from atrank_tf.training.environment import environment
 from atrank_tf.training.experiment import (
@@ -32,6 +33,7 @@ from atrank_tf.training.workers import Workers
 __all__ = [
     "MODEL_FILE",
     "VALUES_FILE",
+    "AverageWeights",
     "Backup",
     "BestCheckpoint",
     "Experiment",

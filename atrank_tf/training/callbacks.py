@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from atrank_tf.data import load_arrays, save_arrays
+from atrank_tf.training.average_weights import AverageWeights
 from atrank_tf.training.divided_rows import whole_shape, whole_values
 
 _COUNTER = re.compile(r"_\d+(?=/)")
@@ -26,13 +27,17 @@ class BestCheckpoint(keras.callbacks.Callback):
         path: the `.keras` file.
         tasks: the model's tasks.
         patience: epochs without a better one after which training stops; 0 for never.
+        average: whose mean of the weights is what was validated and is kept; must stand before this one in the list.
     """
 
-    def __init__(self, path: str, tasks: Sequence[str], patience: int = 0) -> None:
+    def __init__(
+        self, path: str, tasks: Sequence[str], patience: int = 0, average: AverageWeights | None = None
+    ) -> None:
         super().__init__()
         self.path = path
         self.tasks = tuple(tasks)
         self.patience = patience
+        self.average = average or AverageWeights()
         self.best: float | None = None
         self.best_epoch = -1
         self.history: list[dict[str, float]] = []
@@ -51,7 +56,8 @@ class BestCheckpoint(keras.callbacks.Callback):
         if auc is None or self.best is None or auc > self.best:
             self.best, self.best_epoch = auc, epoch
             aside = f"{self.path}.partial.keras"
-            self.model.save(aside)
+            with self.average.applied():
+                self.model.save(aside)
             tf.io.gfile.rename(aside, self.path, overwrite=True)
         if self.patience and epoch - self.best_epoch >= self.patience:
             self.model.stop_training = True
@@ -117,7 +123,7 @@ class Backup(keras.callbacks.Callback):
             self.model.optimizer.build(self.model.trainable_variables)
         metrics = {id(variable) for variable in self.model.metrics_variables}
         own = [variable for variable in self.model.variables if id(variable) not in metrics]
-        return [*own, *self.model.optimizer.variables]
+        return [*own, *self.model.optimizer.variables, *self.checkpoint.average.means]
 
     def _paths(self) -> list[str]:
         # Keras numbers random generators and optimizers through the process: "adam_1", where another model was before.

@@ -141,6 +141,14 @@ def divided_among(workers: Workers, *, least_rows: int) -> AbstractContextManage
     return dividing(lambda rows: DividedRows(rows, workers) if workers.number > 1 and 0 < least_rows <= rows else None)
 
 
+def hold_beside(slot: Any, variable: Any) -> Any:
+    """Marks a variable that has a row for each row of another one as divided in the same way; returns it."""
+    divided: DividedRows | None = getattr(variable, "divided", None)
+    if divided is not None:
+        slot.divided = divided.of_slot()
+    return slot
+
+
 def whole_values(variable: Any) -> np.ndarray:
     """Returns the value of a variable; on the chief, with the rows of all workers."""
     divided: DividedRows | None = getattr(variable, "divided", None)

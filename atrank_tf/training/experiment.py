@@ -28,6 +28,8 @@ class Training:
             no batch reads, too.
         decay_at: shares of the training, ascending in 0..1, at which the learning rate is multiplied by `decay`.
         decay: factor of one decay.
+        average_from: share of the training, in 0..1, after which the weights at the ends of epochs are averaged; their
+            mean is what is validated and kept (`AverageWeights`). 0 for no averaging.
         clip_norm: largest global norm of the gradient; 0 for no clipping.
         task_weights: task -> factor of its loss; 1 for a task that is not named.
         patience: epochs without a better validation AUC after which training stops; 0 for never.
@@ -49,6 +51,7 @@ class Training:
     l2: float = 0.0
     decay_at: tuple[float, ...] = ()
     decay: float = 0.1
+    average_from: float = 0.0
     clip_norm: float = 0.0
     task_weights: Mapping[str, float] = field(default_factory=dict)
     patience: int = 0
@@ -67,6 +70,11 @@ class Training:
         for name in ("learning_rate", "decay"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be positive. Received: {name}={getattr(self, name)} in [training].")
+        if not 0 <= self.average_from < 1:
+            raise ValueError(
+                "Expected a share of the training, at least 0 and below 1. Received: "
+                f"average_from={self.average_from} in [training]."
+            )
         for name in ("l2", "clip_norm", "patience", "divide_tables_of", "seed"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must not be negative. Received: {name}={getattr(self, name)} in [training].")

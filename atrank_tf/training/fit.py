@@ -1,5 +1,6 @@
 """Records and an experiment -> a trained model in its folder."""
 
+import math
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from atrank_tf.data import Records, popularity, positive_counts
 from atrank_tf.data.report import drift_warning, load_report
 from atrank_tf.models import MODELS, Ranker
 from atrank_tf.schema import Candidates, suggestion
+from atrank_tf.training.average_weights import AverageWeights
 from atrank_tf.training.callbacks import Backup, BestCheckpoint
 from atrank_tf.training.divided_rows import divided_among
 from atrank_tf.training.environment import environment
@@ -79,7 +81,9 @@ def train(
             model.start_at_popularity(task, counts.numpy())
         if "popularity" in experiment.model.ranking:
             model.load_popularity(task, popularity(share, task, training_part(experiment), workers.total))
-    checkpoint = BestCheckpoint(f"{model_dir}/{MODEL_FILE}", model.tasks, settings.patience)
+    average = AverageWeights(math.ceil(settings.average_from * settings.epochs) if settings.average_from else None)
+    average.set_model(model)
+    checkpoint = BestCheckpoint(f"{model_dir}/{MODEL_FILE}", model.tasks, settings.patience, average)
     backup = Backup(backup_file, checkpoint)
     batches = training_share(share, experiment, model, workers)
     compile_model(model, settings, steps=settings.epochs * batches.steps, workers=workers)
@@ -102,7 +106,14 @@ def train(
             else validation_share(share, experiment, model, workers),
             epochs=settings.epochs,
             initial_epoch=done,
-            callbacks=[SettleTables(), GlobalMetrics(workers), WholeTables(), *writing, FollowChief(workers)],
+            callbacks=[
+                SettleTables(),
+                GlobalMetrics(workers),
+                average,
+                WholeTables(average),
+                *writing,
+                FollowChief(workers, average),
+            ],
             verbose=(1 if sys.stdout.isatty() else 2) if workers.is_chief else 0,
         )
     if workers.is_chief:

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from atrank_tf.training.average_weights import AverageWeights
 from atrank_tf.training.workers import Workers
 
 
@@ -17,11 +18,13 @@ class FollowChief(keras.callbacks.Callback):
 
     Args:
         workers: all of them.
+        average: whose means are the chief's, too.
     """
 
-    def __init__(self, workers: Workers) -> None:
+    def __init__(self, workers: Workers, average: AverageWeights) -> None:
         super().__init__()
         self.workers = workers
+        self.average = average
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         self._follow()
@@ -31,7 +34,7 @@ class FollowChief(keras.callbacks.Callback):
         self.model.stop_training = bool(self.workers.chief_says(lambda: self.model.stop_training))
 
     def _follow(self) -> None:
-        variables = [*self.model.variables, *self.model.optimizer.variables]
+        variables = [*self.model.variables, *self.model.optimizer.variables, *self.average.means]
         self.workers.follow_chief([v for v in variables if getattr(v, "divided", None) is None])
         other = tf.constant([2 * self.workers.index, 0], tf.int64)  # `layers.Dropout` does not see a seed's last bit.
         for variable in self.model.variables:

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from atrank_tf.training.divided_rows import DividedRows, whole_values
+from atrank_tf.training.divided_rows import hold_beside, whole_values
 from atrank_tf.training.workers import ALONE, Workers
 
 _SETTLED_AT_ONCE = 1 << 14
@@ -83,12 +83,12 @@ class SparseOptimizer(keras.optimizers.Optimizer):
 
     def add_variable_from_reference(self, reference_variable: Any, *args: Any, **kwargs: Any) -> Any:
         slot = super().add_variable_from_reference(reference_variable, *args, **kwargs)
-        return _held_beside(slot, reference_variable)
+        return hold_beside(slot, reference_variable)
 
     def add_slot(self, variable: Any, shape: Sequence[int], name: str, **kwargs: Any) -> Any:
         """Creates a variable that belongs to one of the model, of another shape but with as many rows."""
         slot = self.add_variable(shape, name=f"{variable.path.replace('/', '_')}_{name}", **kwargs)
-        return _held_beside(slot, variable)
+        return hold_beside(slot, variable)
 
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
         if not grads:
@@ -249,14 +249,6 @@ class _Settle:
             self.optimizer.settle_table(self.number)
         else:
             self._rows(tf.cast(tf.reshape(ids, (-1,)), tf.int64))
-
-
-def _held_beside(slot: Any, variable: Any) -> Any:
-    """Marks a slot of divided rows as divided in the same way."""
-    divided: DividedRows | None = getattr(variable, "divided", None)
-    if divided is not None:
-        slot.divided = divided.of_slot()
-    return slot
 
 
 def _of_rows(gradient: Any, table: Any) -> Any:

@@ -4,6 +4,8 @@ from typing import Any
 
 import keras
 
+from atrank_tf.training.average_weights import AverageWeights
+
 
 class WholeTables(keras.callbacks.Callback):
     """Puts the rows of all workers together on the chief at the end of each epoch, for the callbacks after it.
@@ -11,7 +13,14 @@ class WholeTables(keras.callbacks.Callback):
     And gives each worker its rows of what the chief has read, before the first epoch. So files know nothing of workers.
 
     The chief's host needs memory for all divided tables, with their slots. Without divided tables it does nothing.
+
+    Args:
+        average: whose means of divided tables are put together, too.
     """
+
+    def __init__(self, average: AverageWeights) -> None:
+        super().__init__()
+        self.average = average
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         for variable in self._divided():
@@ -35,5 +44,5 @@ class WholeTables(keras.callbacks.Callback):
             variable.divided.whole = None
 
     def _divided(self) -> list[Any]:
-        variables = [*self.model.variables, *self.model.optimizer.variables]
+        variables = [*self.model.variables, *self.model.optimizer.variables, *self.average.means]
         return [variable for variable in variables if getattr(variable, "divided", None) is not None]

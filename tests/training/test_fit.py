@@ -34,6 +34,7 @@ EXPERIMENT = experiment_from_dict(
             "epochs": 3,
             "learning_rate": 0.01,
             "decay_at": [0.6],
+            "average_from": 0.3,
             "clip_norm": 1.0,
             "start_at_popularity": True,
         },

@@ -17,6 +17,7 @@ REST: dict[str, Any] = {
         "loss": "pairwise",
         "epochs": 3,
         "decay_at": [0.5, 0.75],
+        "average_from": 0.5,
         "task_weights": {"next": 2.0},
         "l2": 1e-5,
         "clip_norm": 5.0,

@@ -20,6 +20,7 @@ import tensorflow as tf
 from atrank_tf.data import Records, popularity
 from atrank_tf.layers import SparseEmbedding
 from atrank_tf.training import (
+    AverageWeights,
     PairwiseCrossentropy,
     PointwiseCrossentropy,
     RequestAUC,
@@ -62,7 +63,7 @@ EXPERIMENT = experiment_from_dict(
         | {"ranking": ["dot", "dnn", "popularity"]},
         "batching": {"batch_size": 64},
         "training": {"epochs": 3, "learning_rate": 0.01, "decay_at": [0.6], "l2": 1e-4, "start_at_popularity": True}
-        | {"divide_tables_of": 20},  # Some tables.
+        | {"average_from": 0.3, "divide_tables_of": 20},  # Some tables.
     }
 )
 
@@ -70,32 +71,35 @@ EXPERIMENT = experiment_from_dict(
 class Keep(keras.callbacks.Callback):  # type: ignore[misc]
     """Keeps all variables as they are after the last epoch; on the chief, whole."""
 
-    def __init__(self, workers: Workers = ALONE) -> None:
+    def __init__(self, workers: Workers = ALONE, average: AverageWeights | None = None) -> None:
         super().__init__()
         self.workers = workers
+        self.average = average or AverageWeights()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        variables = [*self.model.trainable_variables, *self.model.optimizer.variables]
+        variables = [*self.model.trainable_variables, *self.model.optimizer.variables, *self.average.means]
         value = whole_values if self.workers.is_chief else np.asarray
         self.values = {f"{number} {v.name}": np.array(value(v)) for number, v in enumerate(variables)}
 
 
 class Save(keras.callbacks.Callback):  # type: ignore[misc]
-    """Saves the model after each epoch."""
+    """Saves the model after each epoch, with the mean of its weights."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, average: AverageWeights) -> None:
         super().__init__()
         self.path = path
+        self.average = average
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.model.save(self.path)
+        with self.average.applied():
+            self.model.save(self.path)
 
 
 class Stop(keras.callbacks.Callback):  # type: ignore[misc]
     """Ends the process within an epoch, as a kill would."""
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        if self.model.optimizer.iterations > 1.5 * self.params["steps"]:
+        if self.model.optimizer.iterations > 2.5 * self.params["steps"]:
             raise InterruptedError
 
 
@@ -123,8 +127,13 @@ def train_small(case: str, workers: Workers, path: str | None = None) -> dict[st
     rows = tf.nest.map_structure(
         lambda array: array[:, workers.index :: workers.number], requests(1, weighed="l2" not in case)
     )
-    keep = Keep(workers)
-    writing = [Save(path)] if path and workers.is_chief else []
+    average = AverageWeights(first=-1)  # As in a training that is resumed, of which only the chief has read the mean.
+    average.set_model(model)
+    for mean in average.means:
+        if getattr(mean, "divided", None) is None:
+            mean.assign(mean.value + workers.index)
+    keep = Keep(workers, average)
+    writing = [Save(path, average)] if path and workers.is_chief else []
     history = model.fit(
         tf.data.Dataset.from_tensor_slices(rows).repeat(),
         steps_per_epoch=STEPS,
@@ -133,7 +142,15 @@ def train_small(case: str, workers: Workers, path: str | None = None) -> dict[st
             tf.data.Dataset.from_tensor_slices(requests(2, weighed=True)).shard(workers.number, workers.index),
             -(-STEPS // workers.number),
         ),
-        callbacks=[SettleTables(), GlobalMetrics(workers), WholeTables(), *writing, keep, FollowChief(workers)],
+        callbacks=[
+            SettleTables(),
+            GlobalMetrics(workers),
+            average,
+            WholeTables(average),
+            *writing,
+            keep,
+            FollowChief(workers, average),
+        ],
         shuffle=False,
         verbose=0,
     ).history
@@ -208,12 +225,16 @@ def test_two_workers_train_what_one_would_have_trained(tmp_path: Path) -> None:
         np.testing.assert_array_equal(whole[::2], chief[f"{case} after 0"])
         np.testing.assert_array_equal(whole[1::2], other[f"{case} after 0"][:-1])  # The last is no row of the table.
         loaded = keras.saving.load_model(tmp_path / f"{case}.keras")
-        np.testing.assert_array_equal(loaded.get_layer("items").embeddings, whole)
+        (mean,) = (
+            chief[name] for name in chief.files if name.startswith(case) and name.endswith("items_embeddings_mean")
+        )
+        np.testing.assert_array_equal(loaded.get_layer("items").embeddings, mean)
+        assert (mean != whole).any()
 
 
 @pytest.fixture(scope="module")
 def together(records: Records, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which two workers have trained, and in which two others were stopped in their second epoch."""
+    """A folder in which two workers have trained, and in which two others were stopped in their third epoch."""
     folder = tmp_path_factory.mktemp("together")
     shutil.copytree(records.path, folder / "records")
     assert run_workers("train", folder / "whole") == [0, 0], _outputs(folder / "whole")

@@ -1,0 +1,83 @@
+"""The mean of the weights at the ends of the last epochs, for validation and for files."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+
+from atrank_tf.training.divided_rows import hold_beside
+
+
+class AverageWeights(keras.callbacks.Callback):
+    """Stochastic weight averaging: validation sees the mean of the trainable weights at the ends of epochs.
+
+    Training goes on from its own weights: they wander around the mean, which is better than any of them (Izmailov et
+    al., "Averaging Weights Leads to Wider Optima and Better Generalization", arXiv 1803.05407). It costs no step
+    anything; an epoch a pass over all weights, and the memory of one more copy.
+
+    Tables must be settled before: put it after `SettleTables`.
+
+    Args:
+        first: the first epoch whose end counts, from 0; None for no averaging.
+
+    Attributes:
+        means: a variable for each trainable variable of the model; none without averaging.
+    """
+
+    def __init__(self, first: int | None = None) -> None:
+        super().__init__()
+        self.first = first
+        self.means: list[Any] = []
+        self._number = 0  # Of ends of epochs in the mean, that of this epoch too.
+        self._due = False
+
+    def set_model(self, model: Any) -> None:
+        super().set_model(model)
+        if self.first is not None and not self.means:
+            self.means = [hold_beside(_copy(variable), variable) for variable in model.trainable_variables]
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._number = 0 if self.first is None else max(0, epoch - self.first + 1)
+        self._due = self._number > 0
+
+    def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
+        self._add()
+        self._swap()
+
+    def on_test_end(self, logs: dict[str, float] | None = None) -> None:
+        self._swap()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._add()  # Where there is no validation.
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Has the mean in the model, for the length of the block; from epoch `first` on."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    def _add(self) -> None:
+        if self._due:
+            for variable, mean in zip(self.model.trainable_variables, self.means, strict=True):
+                mean.assign_add((variable.value - mean.value) / self._number)
+            self._due = False
+
+    def _swap(self) -> None:
+        if self._number:
+            for variable, mean in zip(self.model.trainable_variables, self.means, strict=True):
+                value = keras.ops.copy(variable.value)
+                variable.assign(mean.value)
+                mean.assign(value)
+                if getattr(variable, "divided", None) is not None:
+                    variable.divided.whole, mean.divided.whole = mean.divided.whole, variable.divided.whole
+
+
+def _copy(variable: Any) -> Any:
+    name = f"{variable.path.replace('/', '_')}_mean"
+    return keras.Variable(
+        keras.ops.copy(variable.value), trainable=False, dtype=variable.dtype, autocast=False, name=name
+    )

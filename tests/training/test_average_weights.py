@@ -1,0 +1,127 @@
+"""The mean of the weights at the ends of epochs: where it is seen, and that training knows nothing of it."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from atrank_tf.layers import SparseEmbedding
+from atrank_tf.training import AverageWeights, Backup, BestCheckpoint, SettleTables, SparseAdam
+
+ROWS, EPOCHS = 6, 4
+IDS = np.array([[0], [1], [2], [1]])
+LABELS = np.array([[1.0], [0.0], [1.0], [1.0]], "float32")
+
+
+class Watch(keras.callbacks.Callback):  # type: ignore[misc]
+    """Notes the weights in the model in validation and after each epoch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.validated: list[Any] = []
+        self.trained: list[Any] = []
+
+    def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.validated.append([value.copy() for value in self.model.get_weights()])
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.trained.append([value.copy() for value in self.model.get_weights()])
+
+
+def _model() -> Any:
+    """A table of which half is never read, and its penalty; one matrix."""
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(1)
+    ids = keras.Input((1,), dtype="int64")
+    rows = keras.layers.Flatten()(SparseEmbedding(ROWS, 3, name="table")(ids))
+    model = keras.Model(ids, keras.layers.Dense(1, name="logit")(rows))
+    model.compile(SparseAdam(0.1, l2=1e-2), "mse")
+    return model
+
+
+def _fit(model: Any, *callbacks: Any, epochs: int = EPOCHS, done: int = 0, validate: bool = True) -> Watch:
+    watch = Watch()
+    model.fit(
+        IDS,
+        LABELS,
+        batch_size=2,
+        shuffle=False,
+        validation_data=(IDS, LABELS) if validate else None,
+        validation_batch_size=4,
+        epochs=epochs,
+        initial_epoch=done,
+        callbacks=[SettleTables(), *callbacks, watch],
+        verbose=0,
+    )
+    return watch
+
+
+def _assert_equal(found: list[Any], expected: list[Any], **tolerance: float) -> None:
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, **({"rtol": 0, "atol": 0} | tolerance))
+
+
+def _flat(epochs: list[Any]) -> list[Any]:
+    return [value for weights in epochs for value in weights]
+
+
+def _mean(epochs: list[Any]) -> list[Any]:
+    return [np.mean(values, axis=0) for values in zip(*epochs, strict=True)]
+
+
+@pytest.mark.parametrize("first", [0, 1, 2, EPOCHS - 1, EPOCHS, None])
+def test_validation_sees_the_mean_of_the_ends_of_epochs(first: int | None) -> None:
+    plain, watch = _fit(_model()), _fit(_model(), AverageWeights(first))
+    _assert_equal(_flat(watch.trained), _flat(plain.trained))  # Training goes on from its own weights.
+    for epoch, found in enumerate(watch.validated):
+        begin = epoch if first is None or epoch < first else first
+        _assert_equal(found, _mean(plain.trained[begin : epoch + 1]), atol=1e-6)
+
+
+def test_without_averaging_there_is_no_copy_of_the_weights() -> None:
+    average = AverageWeights()
+    _fit(_model(), average)
+    assert average.means == []
+
+
+@pytest.mark.parametrize("validate", [True, False])
+def test_the_mean_is_what_a_checkpoint_keeps(validate: bool, tmp_path: Path) -> None:
+    average = AverageWeights(1)
+    checkpoint = BestCheckpoint(str(tmp_path / "model.keras"), [], average=average)
+    checkpoint.validation_auc = lambda logs: None  # type: ignore[method-assign]
+    watch = _fit(_model(), average, checkpoint, validate=validate)
+    kept = keras.saving.load_model(tmp_path / "model.keras").get_weights()
+    _assert_equal(kept, _mean(watch.trained[1:]), atol=1e-6)
+    assert max(np.abs(a - b).max() for a, b in zip(kept, watch.trained[-1], strict=True)) > 1e-2
+
+
+@pytest.mark.parametrize("done", [1, 3])
+def test_8_a_mean_goes_on_where_it_stopped(done: int, tmp_path: Path) -> None:
+    def callbacks(model: Any) -> list[Any]:
+        average = AverageWeights(1)
+        average.set_model(model)
+        checkpoint = BestCheckpoint(str(tmp_path / "model.keras"), [], average=average)
+        checkpoint.validation_auc = lambda logs: None  # type: ignore[method-assign]
+        return [average, checkpoint, Backup(str(tmp_path / "backup.npz"), checkpoint)]
+
+    whole = _fit(_model(), AverageWeights(1))
+    model = _model()
+    _fit(model, *callbacks(model), epochs=done)
+    again = _model()
+    again_callbacks = callbacks(again)
+    assert again_callbacks[-1].restore(again) == done
+    watch = _fit(again, *again_callbacks, done=done)
+    _assert_equal(_flat(watch.validated), _flat(whole.validated[done:]))
+    _assert_equal(_flat(watch.trained), _flat(whole.trained[done:]))
+
+
+def test_the_weights_are_back_after_an_error() -> None:
+    average = AverageWeights(0)
+    model = _model()
+    watch = _fit(model, average)
+    with pytest.raises(InterruptedError), average.applied():
+        _assert_equal(model.get_weights(), _mean(watch.trained), atol=1e-6)
+        raise InterruptedError
+    _assert_equal(model.get_weights(), watch.trained[-1])
