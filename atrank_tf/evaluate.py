@@ -1,4 +1,4 @@
-"""`python -m atrank_tf.evaluate`: how good a trained model is, beside two baselines and, if it is known, the best."""
+"""`python -m atrank_tf.evaluate`: how good a trained model is, beside three baselines and, if it is known, the best."""
 
 import dataclasses
 import json
@@ -26,11 +26,12 @@ _SPLIT = flags.DEFINE_enum("split", "validation", ["validation", "test"], "Part 
 def main() -> None:
     from atrank_tf.data import Part, Records
     from atrank_tf.evaluation import BASELINES, evaluate, score_model, score_truth
-    from atrank_tf.training import experiment_from_dict, load_model, load_training, write_metrics
+    from atrank_tf.training import experiment_from_dict, load_model, load_training, warn_if_unfinished, write_metrics
 
     records, part = Records(_RECORDS.value), Part(_SPLIT.value)
     training = load_training(_MODEL_DIR.value)
     experiment = experiment_from_dict(training["experiment"])
+    warn_if_unfinished(_MODEL_DIR.value)
     if records.manifest["fingerprint"] != training["records"]:
         logging.warning("%s was trained on other records than %s.", _MODEL_DIR.value, _RECORDS.value)
     records = records.select(experiment.model.groups)

@@ -27,9 +27,10 @@ class Rows(NamedTuple):
 
 
 def timeline_rows(targets: Mapping[str, Targets], seed: Any) -> Rows:
-    """Divides the targets of each user, in time order, into rows; where a long timeline is cut is drawn anew.
+    """Divides the targets of each user, in time order, into rows.
 
-    It is also cut where the histories of two neighbors have nothing in common but leave out what lies between them.
+    A timeline of more than `TARGETS_PER_ROW` targets is cut, at places that are drawn anew. Each is also cut where the
+    histories of two neighbors have nothing in common but leave out what lies between them.
 
     Args:
         targets: task -> its targets, those of a user in time order.
@@ -39,9 +40,10 @@ def timeline_rows(targets: Mapping[str, Targets], seed: Any) -> Rows:
     task = tf.repeat(tf.range(len(targets)), [tf.size(each.user) for each in targets.values()])
     order = tf.argsort(joined.user * SPAN + joined.now, stable=True)
     joined, task = joined.take(order), tf.gather(task, order)
-    place = place_in_user(joined.user)
+    place, of_user = place_in_user(joined.user), tf.math.bincount(tf.cast(joined.user, tf.int32), dtype=tf.int64)
+    long = tf.gather(of_user, joined.user) > TARGETS_PER_ROW
     shift = tf.random.stateless_uniform([], seed, 0, TARGETS_PER_ROW, tf.int64)
-    begins = (place == 0) | ((place + shift) % TARGETS_PER_ROW == 0) | _apart(joined)
+    begins = (place == 0) | (long & ((place + shift) % TARGETS_PER_ROW == 0)) | _apart(joined)
     first = tf.where(begins)[:, 0]
     row = tf.cumsum(tf.cast(begins, tf.int64)) - 1
     counts = {name: tf.math.segment_sum(tf.cast(task == number, tf.int64), row) for number, name in enumerate(targets)}

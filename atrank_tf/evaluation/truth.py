@@ -32,7 +32,7 @@ def score_truth(
 
     Raises:
         FileNotFoundError: a task has no file.
-        ValueError: a candidate has no probability.
+        ValueError: a candidate has no probability, or there are none at all.
     """
     shown = [task for task in tasks if records.schema.tasks[task].candidates is Candidates.IMPRESSIONS]
     known = {task: _Truth(Path(truth) / f"{task}.parquet", records, task) for task in shown}
@@ -54,6 +54,11 @@ class _Truth:
         split = records.schema.split
         asked = pl.col("timestamp") >= (split.validation_from if split.kind is SplitKind.BY_TIME else 0)
         frame = pl.scan_parquet(path, glob=False).filter(asked).collect(engine="streaming")
+        if frame.is_empty():
+            raise ValueError(
+                f"Expected the true probabilities of validation and test in {path}. Found none, of {split}. Take the "
+                "truth that was written with the logs."
+            )
         self._path, self._rows = path, len(catalog)
         users = frame["user_id"].cast(pl.String).to_numpy().astype(str)
         moments = frame["timestamp"].to_numpy()

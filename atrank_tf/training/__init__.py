@@ -18,6 +18,7 @@ from atrank_tf.training.model_folder import (
     load_model,
     load_trained_experiment,
     load_training,
+    warn_if_unfinished,
     write_metrics,
 )
 from atrank_tf.training.pairwise_crossentropy import PairwiseCrossentropy
@@ -58,5 +59,6 @@ __all__ = [
     "request_auc_by_task",
     "train",
     "training_part",
+    "warn_if_unfinished",
     "write_metrics",
 ]

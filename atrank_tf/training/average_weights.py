@@ -12,9 +12,11 @@ from atrank_tf.training.divided_rows import hold_beside
 class AverageWeights(keras.callbacks.Callback):
     """Stochastic weight averaging: validation sees the mean of the trainable weights at the ends of epochs.
 
-    Training goes on from its own weights: they wander around the mean, which is better than any of them (Izmailov et
-    al., "Averaging Weights Leads to Wider Optima and Better Generalization", arXiv 1803.05407). It costs no step
-    anything; an epoch a pass over all weights, and the memory of one more copy.
+    From each validation to the beginning of the next epoch, and after the last one, the model holds the mean: so all
+    that other callbacks read at the end of an epoch is what was validated. Training itself goes on from its own
+    weights; they wander around the mean, which is better than any of them.
+
+    It costs no step anything: an epoch five passes over all weights, and the memory of one more copy.
 
     Tables must be settled before: put it after `SettleTables`.
 
@@ -22,7 +24,11 @@ class AverageWeights(keras.callbacks.Callback):
         first: the first epoch whose end counts, from 0; None for no averaging.
 
     Attributes:
-        means: a variable for each trainable variable of the model; none without averaging.
+        means: a variable for each trainable variable of the model; none without averaging. While the model holds the
+            mean, the weights of training are in them.
+
+    Reference:
+        Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization" (arXiv 1803.05407).
     """
 
     def __init__(self, first: int | None = None) -> None:
@@ -31,49 +37,53 @@ class AverageWeights(keras.callbacks.Callback):
         self.means: list[Any] = []
         self._number = 0  # Of ends of epochs in the mean, that of this epoch too.
         self._due = False
+        self._shown = False  # Whether the model holds the mean.
 
     def set_model(self, model: Any) -> None:
-        super().set_model(model)
-        if self.first is not None and not self.means:
+        if self.first is not None and self.model is not model:
             self.means = [hold_beside(_copy(variable), variable) for variable in model.trainable_variables]
+            self._shown = False
+        super().set_model(model)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if self._shown:
+            self._swap()
         self._number = 0 if self.first is None else max(0, epoch - self.first + 1)
         self._due = self._number > 0
 
     def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
-        self._add()
-        self._swap()
-
-    def on_test_end(self, logs: dict[str, float] | None = None) -> None:
-        self._swap()
+        self._show()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self._add()  # Where there is no validation.
+        self._show()  # Where there is no validation.
 
     @contextmanager
-    def applied(self) -> Iterator[None]:
-        """Has the mean in the model, for the length of the block; from epoch `first` on."""
-        self._swap()
+    def put_aside(self) -> Iterator[None]:
+        """Has the weights of training in the model, for the length of the block."""
+        shown = self._shown
+        if shown:
+            self._swap()
         try:
             yield
         finally:
-            self._swap()
+            if shown:
+                self._swap()
 
-    def _add(self) -> None:
+    def _show(self) -> None:
         if self._due:
             for variable, mean in zip(self.model.trainable_variables, self.means, strict=True):
                 mean.assign_add((variable.value - mean.value) / self._number)
             self._due = False
+            self._swap()
 
     def _swap(self) -> None:
-        if self._number:
-            for variable, mean in zip(self.model.trainable_variables, self.means, strict=True):
-                value = keras.ops.copy(variable.value)
-                variable.assign(mean.value)
-                mean.assign(value)
-                if getattr(variable, "divided", None) is not None:
-                    variable.divided.whole, mean.divided.whole = mean.divided.whole, variable.divided.whole
+        for variable, mean in zip(self.model.trainable_variables, self.means, strict=True):
+            value = keras.ops.copy(variable.value)
+            variable.assign(mean.value)
+            mean.assign(value)
+            if getattr(variable, "divided", None) is not None:
+                variable.divided.whole, mean.divided.whole = mean.divided.whole, variable.divided.whole
+        self._shown = not self._shown
 
 
 def _copy(variable: Any) -> Any:

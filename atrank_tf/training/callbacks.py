@@ -1,6 +1,7 @@
 """What happens after each epoch: the best model is kept, and all that is needed to go on is written down."""
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -27,17 +28,15 @@ class BestCheckpoint(keras.callbacks.Callback):
         path: the `.keras` file.
         tasks: the model's tasks.
         patience: epochs without a better one after which training stops; 0 for never.
-        average: whose mean of the weights is what was validated and is kept; must stand before this one in the list.
+        first: the first epoch that patience counts.
     """
 
-    def __init__(
-        self, path: str, tasks: Sequence[str], patience: int = 0, average: AverageWeights | None = None
-    ) -> None:
+    def __init__(self, path: str, tasks: Sequence[str], patience: int = 0, first: int = 0) -> None:
         super().__init__()
         self.path = path
         self.tasks = tuple(tasks)
         self.patience = patience
-        self.average = average or AverageWeights()
+        self.first = first
         self.best: float | None = None
         self.best_epoch = -1
         self.history: list[dict[str, float]] = []
@@ -51,16 +50,24 @@ class BestCheckpoint(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         logs = {name: float(value) for name, value in (logs or {}).items()}
+        if not math.isfinite(logs.get("loss", 0.0)):
+            raise ValueError(
+                f"Expected a finite loss. Found {logs['loss']} in epoch {epoch}: a lower learning_rate or clip_norm in "
+                f"[training] may help. The best model of the epochs before is kept in {self.path}."
+            )
         self.history.append({"epoch": epoch, **logs})
         auc = self.validation_auc(logs)
         if auc is None or self.best is None or auc > self.best:
             self.best, self.best_epoch = auc, epoch
             aside = f"{self.path}.partial.keras"
-            with self.average.applied():
-                self.model.save(aside)
+            self.model.save(aside)
             tf.io.gfile.rename(aside, self.path, overwrite=True)
-        if self.patience and epoch - self.best_epoch >= self.patience:
+        if self.out_of_patience(epoch):
             self.model.stop_training = True
+
+    def out_of_patience(self, epoch: int) -> bool:
+        """Returns whether training ends with this epoch."""
+        return bool(self.patience) and epoch - max(self.best_epoch, self.first - 1) >= self.patience
 
     def state(self) -> dict[str, Any]:
         """Returns what a resumed training must know, as JSON types."""
@@ -80,17 +87,21 @@ class Backup(keras.callbacks.Callback):
 
     Args:
         path: the `.npz` file.
-        checkpoint: the callback whose state goes along; must stand before this one in the list.
+        checkpoint: the callback whose state goes along. Put this one after it, and after all whose epoch should come
+            again where it was not finished.
+        average: whose means go along.
     """
 
-    def __init__(self, path: str, checkpoint: BestCheckpoint) -> None:
+    def __init__(self, path: str, checkpoint: BestCheckpoint, average: AverageWeights | None = None) -> None:
         super().__init__()
         self.path = path
         self.checkpoint = checkpoint
+        self.average = average or AverageWeights()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         state = json.dumps({"epoch": epoch + 1, "paths": self._paths(), "checkpoint": self.checkpoint.state()})
-        values = {str(number): whole_values(variable) for number, variable in enumerate(self._variables())}
+        with self.average.put_aside():
+            values = {str(number): whole_values(variable) for number, variable in enumerate(self._variables())}
         save_arrays(self.path, {"state": np.array(state), **values})
 
     def restore(self, model: Any) -> int:
@@ -123,7 +134,7 @@ class Backup(keras.callbacks.Callback):
             self.model.optimizer.build(self.model.trainable_variables)
         metrics = {id(variable) for variable in self.model.metrics_variables}
         own = [variable for variable in self.model.variables if id(variable) not in metrics]
-        return [*own, *self.model.optimizer.variables, *self.checkpoint.average.means]
+        return [*own, *self.model.optimizer.variables, *self.average.means]
 
     def _paths(self) -> list[str]:
         # Keras numbers random generators and optimizers through the process: "adam_1", where another model was before.

@@ -61,6 +61,11 @@ class Training:
     slices: int = 1
     seed: int = 1
 
+    @property
+    def first_averaged(self) -> int | None:
+        """The first epoch whose end is averaged, from 0; None for no averaging."""
+        return math.ceil(round(self.average_from * self.epochs, 9)) if self.average_from else None
+
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:
             raise ValueError(f"Unknown loss {self.loss!r} in [training]. {suggestion(self.loss, LOSSES)}")
@@ -74,6 +79,11 @@ class Training:
             raise ValueError(
                 "Expected a share of the training, at least 0 and below 1. Received: "
                 f"average_from={self.average_from} in [training]."
+            )
+        if self.first_averaged is not None and self.first_averaged > self.epochs - 2:
+            raise ValueError(
+                "Expected two epochs or more to average. Received: "
+                f"average_from={self.average_from} of epochs={self.epochs} in [training]."
             )
         for name in ("l2", "clip_norm", "patience", "divide_tables_of", "seed"):
             if not 0 <= getattr(self, name) < math.inf:

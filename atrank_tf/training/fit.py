@@ -1,6 +1,5 @@
 """Records and an experiment -> a trained model in its folder."""
 
-import math
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -81,10 +80,10 @@ def train(
             model.start_at_popularity(task, counts.numpy())
         if "popularity" in experiment.model.ranking:
             model.load_popularity(task, popularity(share, task, training_part(experiment), workers.total))
-    average = AverageWeights(math.ceil(settings.average_from * settings.epochs) if settings.average_from else None)
+    average = AverageWeights(settings.first_averaged)
     average.set_model(model)
-    checkpoint = BestCheckpoint(f"{model_dir}/{MODEL_FILE}", model.tasks, settings.patience, average)
-    backup = Backup(backup_file, checkpoint)
+    checkpoint = BestCheckpoint(f"{model_dir}/{MODEL_FILE}", model.tasks, settings.patience, average.first or 0)
+    backup = Backup(backup_file, checkpoint, average)
     batches = training_share(share, experiment, model, workers)
     compile_model(model, settings, steps=settings.epochs * batches.steps, workers=workers)
     done = workers.chief_says(lambda: backup.restore(model))
@@ -94,9 +93,8 @@ def train(
             logging.warning("%s See %s/report.html.", warning, records.path)
         identity |= {"environment": environment()}
         write_json(f"{model_dir}/{TRAINING_FILE}", {**identity, "finished": False})  # From here on the folder is taken.
-        writing = [checkpoint, backup, keras.callbacks.TensorBoard(f"{model_dir}/tensorboard"), *callbacks]
-    impatient = settings.patience and done - 1 - checkpoint.best_epoch >= settings.patience
-    if not done or not workers.chief_says(lambda: done >= settings.epochs or impatient):
+        writing = [checkpoint, keras.callbacks.TensorBoard(f"{model_dir}/tensorboard"), *callbacks, backup]
+    if not done or not workers.chief_says(lambda: done >= settings.epochs or checkpoint.out_of_patience(done - 1)):
         model.fit(
             (training_share(share, experiment, model, workers, first_epoch=done) if done else batches).dataset,
             steps_per_epoch=batches.steps,

@@ -83,6 +83,17 @@ def load_training(model_dir: str) -> dict[str, Any]:
     return training
 
 
+def warn_if_unfinished(model_dir: str) -> None:
+    """Says in a line on the log if a model folder holds a training that may go on, whose best model is yet to come.
+
+    Raises:
+        FileNotFoundError: the folder holds no training.
+        ValueError: the file is damaged.
+    """
+    if not load_training(model_dir)["finished"]:
+        logging.warning("%s holds an unfinished training: this is its best model until now.", model_dir)
+
+
 def load_trained_experiment(model_dir: str) -> Experiment:
     """Returns the experiment that a model folder holds.
 

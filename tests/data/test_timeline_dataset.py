@@ -179,6 +179,18 @@ def test_a_long_timeline_is_divided_and_loses_no_target(records: Records, monkey
     assert real == count_targets(records, "next_purchase", "training", SETTINGS)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_only_a_long_timeline_is_divided(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("atrank_tf.data.timeline_batching.TARGETS_PER_ROW", 4)
+    user = tf.constant([0] * 4 + [1] * 9 + [2] * 3, tf.int64)
+    now = tf.range(tf.size(user, tf.int64))
+    all_of_it = {"a": tf.zeros_like(now)}, {"a": tf.ones_like(now)}
+    rows = timeline_rows({"next": Targets(now, user, now, *all_of_it)}, tf.constant([seed, 1], tf.int64))
+    numbers = rows.number["next"].numpy()
+    assert (numbers[0], numbers[-1], numbers.max(), numbers.sum()) == (4, 3, 4, 16)
+    assert len(numbers) in (5, 6)  # Nine targets: 4 + 4 + 1, or with a shorter first one.
+
+
 def test_a_temperature_is_refused_since_every_batch_has_all_tasks(records: Records) -> None:
     with pytest.raises(ValueError, match=r"Expected temperature = 1.*task_weights.*Received: temperature=2"):
         timeline_batches(records, settings=Batching(temperature=2.0))

@@ -80,6 +80,13 @@ def test_a_task_without_a_truth(records, tmp_path):
         score_truth(records, "validation", ["shown"], None, str(tmp_path))
 
 
+def test_a_truth_of_nothing_that_is_evaluated(folder, records, tmp_path):
+    truth = pl.read_parquet(folder / "truth/shown.parquet")
+    truth.filter(pl.col("timestamp") < 100).write_parquet(tmp_path / "shown.parquet")
+    with pytest.raises(ValueError, match=r"of validation and test in .*shown\.parquet\. Found none"):
+        score_truth(records, "validation", ["shown"], None, str(tmp_path))
+
+
 @pytest.mark.parametrize("column", ["user_id", "timestamp", "item_id"])
 def test_the_truth_of_other_logs(folder, records, tmp_path, column):
     truth = pl.read_parquet(folder / "truth/shown.parquet")

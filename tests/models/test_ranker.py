@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from atrank_tf.data import Popularity, Records, evaluation_batches, positive_counts
-from atrank_tf.models import ATRank, ATRankConfig, Ranker, RankerConfig
+from atrank_tf.data import Popularity, Records, evaluation_batches, positive_counts, prepare
+from atrank_tf.models import BPRMF, ATRank, ATRankConfig, Ranker, RankerConfig
 from atrank_tf.schema import load_schema
 
 
@@ -32,6 +33,17 @@ def test_an_untrained_model_that_starts_at_popularity_ranks_by_it(
     shared = counts[(rows == 1)].mean()
     assert bias[1] == pytest.approx(np.log((shared + 1) / (counts[known].mean() + 1)), abs=1e-5)
     assert not rare.any() or counts[rare].max() < counts[known].max()
+
+
+def test_where_no_object_has_a_row_of_its_own_all_start_alike(logs: Path, schema_file: Path, tmp_path: Path) -> None:
+    schema = load_schema(str(schema_file))
+    table = schema.entities["product"].id.table
+    rare = {**schema.tables, table: replace(schema.tables[table], min_count=1000)}
+    records = prepare(str(logs), replace(schema, tables=rare), str(tmp_path))
+    model = BPRMF(records.schema, {"width": 4, "tasks": ["next_purchase"]}, records.catalogs)
+    model.start_at_popularity("next_purchase", positive_counts(records, "next_purchase"))
+    bias = model.get_layer("item_bias_next_purchase").embeddings.numpy()
+    np.testing.assert_array_equal(bias, np.zeros((2, 1)))
 
 
 def test_without_an_item_bias_it_does_nothing(records: Records, make_model: Callable[..., Ranker]) -> None:

@@ -16,18 +16,33 @@ LABELS = np.array([[1.0], [0.0], [1.0], [1.0]], "float32")
 
 
 class Watch(keras.callbacks.Callback):  # type: ignore[misc]
-    """Notes the weights in the model in validation and after each epoch."""
+    """Notes the weights in the model in validation and after each epoch, and those of training."""
 
-    def __init__(self) -> None:
+    def __init__(self, average: AverageWeights) -> None:
         super().__init__()
+        self.average = average
         self.validated: list[Any] = []
+        self.shown: list[Any] = []
         self.trained: list[Any] = []
 
     def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.validated.append([value.copy() for value in self.model.get_weights()])
+        self.validated.append(_weights(self.model))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.trained.append([value.copy() for value in self.model.get_weights()])
+        self.shown.append(_weights(self.model))
+        with self.average.put_aside():
+            self.trained.append(_weights(self.model))
+
+
+class Checkpoint(BestCheckpoint):
+    """Keeps the model of each epoch."""
+
+    def validation_auc(self, logs: Any) -> None:
+        return None
+
+
+def _weights(model: Any) -> list[Any]:
+    return [value.copy() for value in model.get_weights()]
 
 
 def _model() -> Any:
@@ -41,8 +56,10 @@ def _model() -> Any:
     return model
 
 
-def _fit(model: Any, *callbacks: Any, epochs: int = EPOCHS, done: int = 0, validate: bool = True) -> Watch:
-    watch = Watch()
+def _fit(
+    model: Any, average: AverageWeights, *callbacks: Any, epochs: int = EPOCHS, done: int = 0, validate: bool = True
+) -> Watch:
+    watch = Watch(average)
     model.fit(
         IDS,
         LABELS,
@@ -52,7 +69,7 @@ def _fit(model: Any, *callbacks: Any, epochs: int = EPOCHS, done: int = 0, valid
         validation_batch_size=4,
         epochs=epochs,
         initial_epoch=done,
-        callbacks=[SettleTables(), *callbacks, watch],
+        callbacks=[SettleTables(), average, *callbacks, watch],
         verbose=0,
     )
     return watch
@@ -72,12 +89,18 @@ def _mean(epochs: list[Any]) -> list[Any]:
 
 
 @pytest.mark.parametrize("first", [0, 1, 2, EPOCHS - 1, EPOCHS, None])
-def test_validation_sees_the_mean_of_the_ends_of_epochs(first: int | None) -> None:
-    plain, watch = _fit(_model()), _fit(_model(), AverageWeights(first))
+@pytest.mark.parametrize("validate", [True, False])
+def test_the_model_holds_the_mean_of_the_ends_of_epochs_but_in_training(first: int | None, validate: bool) -> None:
+    plain = _fit(_model(), AverageWeights())
+    model = _model()
+    watch = _fit(model, AverageWeights(first), validate=validate)
     _assert_equal(_flat(watch.trained), _flat(plain.trained))  # Training goes on from its own weights.
-    for epoch, found in enumerate(watch.validated):
+    for epoch, found in enumerate(watch.shown):
         begin = epoch if first is None or epoch < first else first
         _assert_equal(found, _mean(plain.trained[begin : epoch + 1]), atol=1e-6)
+    if validate:
+        _assert_equal(_flat(watch.validated), _flat(watch.shown))
+    _assert_equal(_weights(model), watch.shown[-1])
 
 
 def test_without_averaging_there_is_no_copy_of_the_weights() -> None:
@@ -86,12 +109,8 @@ def test_without_averaging_there_is_no_copy_of_the_weights() -> None:
     assert average.means == []
 
 
-@pytest.mark.parametrize("validate", [True, False])
-def test_the_mean_is_what_a_checkpoint_keeps(validate: bool, tmp_path: Path) -> None:
-    average = AverageWeights(1)
-    checkpoint = BestCheckpoint(str(tmp_path / "model.keras"), [], average=average)
-    checkpoint.validation_auc = lambda logs: None  # type: ignore[method-assign]
-    watch = _fit(_model(), average, checkpoint, validate=validate)
+def test_the_mean_is_what_a_checkpoint_keeps(tmp_path: Path) -> None:
+    watch = _fit(_model(), AverageWeights(1), Checkpoint(str(tmp_path / "model.keras"), []))
     kept = keras.saving.load_model(tmp_path / "model.keras").get_weights()
     _assert_equal(kept, _mean(watch.trained[1:]), atol=1e-6)
     assert max(np.abs(a - b).max() for a, b in zip(kept, watch.trained[-1], strict=True)) > 1e-2
@@ -99,29 +118,38 @@ def test_the_mean_is_what_a_checkpoint_keeps(validate: bool, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("done", [1, 3])
 def test_8_a_mean_goes_on_where_it_stopped(done: int, tmp_path: Path) -> None:
-    def callbacks(model: Any) -> list[Any]:
+    def of(model: Any) -> tuple[AverageWeights, Backup]:
         average = AverageWeights(1)
         average.set_model(model)
-        checkpoint = BestCheckpoint(str(tmp_path / "model.keras"), [], average=average)
-        checkpoint.validation_auc = lambda logs: None  # type: ignore[method-assign]
-        return [average, checkpoint, Backup(str(tmp_path / "backup.npz"), checkpoint)]
+        return average, Backup(str(tmp_path / "backup.npz"), Checkpoint(str(tmp_path / "model.keras"), []), average)
 
     whole = _fit(_model(), AverageWeights(1))
     model = _model()
-    _fit(model, *callbacks(model), epochs=done)
+    _fit(model, *of(model), epochs=done)
     again = _model()
-    again_callbacks = callbacks(again)
-    assert again_callbacks[-1].restore(again) == done
-    watch = _fit(again, *again_callbacks, done=done)
-    _assert_equal(_flat(watch.validated), _flat(whole.validated[done:]))
+    average, backup = of(again)
+    assert backup.restore(again) == done
+    watch = _fit(again, average, backup, done=done)
+    _assert_equal(_flat(watch.shown), _flat(whole.shown[done:]))
     _assert_equal(_flat(watch.trained), _flat(whole.trained[done:]))
 
 
-def test_the_weights_are_back_after_an_error() -> None:
-    average = AverageWeights(0)
-    model = _model()
-    watch = _fit(model, average)
-    with pytest.raises(InterruptedError), average.applied():
-        _assert_equal(model.get_weights(), _mean(watch.trained), atol=1e-6)
-        raise InterruptedError
-    _assert_equal(model.get_weights(), watch.trained[-1])
+def test_what_an_interrupted_validation_left_is_put_right_before_the_next_epoch() -> None:
+    class Stop(keras.callbacks.Callback):  # type: ignore[misc]
+        def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+            raise InterruptedError
+
+    average, model, whole = AverageWeights(0), _model(), _fit(_model(), AverageWeights(0))
+    _fit(model, average, epochs=2)
+    with pytest.raises(InterruptedError):
+        _fit(model, average, Stop(), epochs=3, done=2)
+    watch = _fit(model, average, done=3)
+    _assert_equal(watch.trained[-1], whole.trained[-1])
+    _assert_equal(watch.shown[-1], whole.shown[-1], atol=1e-6)
+
+
+def test_another_model_has_a_mean_of_its_own() -> None:
+    average = AverageWeights(1)
+    _fit(_model(), average)
+    watch, whole = _fit(_model(), average), _fit(_model(), AverageWeights(1))
+    _assert_equal(_flat(watch.shown), _flat(whole.shown))

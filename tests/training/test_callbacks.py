@@ -108,6 +108,22 @@ def test_training_stops_after_so_many_epochs_without_a_better_one(
     assert _run(BestCheckpoint(str(tmp_path / "model.keras"), ["next"], patience), aucs) == epochs
 
 
+def test_patience_begins_with_its_first_epoch(tmp_path: Path) -> None:
+    path = str(tmp_path / "model.keras")
+    assert _run(BestCheckpoint(path, ["next"], patience=2, first=3), [0.9, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]) == 5
+    assert _run(BestCheckpoint(path, ["next"], patience=2, first=3), [0.5, 0.1, 0.1, 0.1, 0.6, 0.1, 0.1]) == 7
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_ends_the_training_and_leaves_the_best_model(loss: float, tmp_path: Path) -> None:
+    checkpoint = BestCheckpoint(str(tmp_path / "model.keras"), ["next"])
+    _run(checkpoint, [0.5])
+    with pytest.raises(ValueError, match=r"Expected a finite loss\. Found (nan|inf) in epoch 1: a lower learning_rate"):
+        checkpoint.on_epoch_end(1, {"loss": loss, "val_auc": 0.9})
+    assert _kept_epoch(tmp_path / "model.keras") == 0
+    assert [entry["epoch"] for entry in checkpoint.history] == [0]
+
+
 def test_the_history_has_the_logs_of_each_epoch_as_plain_numbers(tmp_path: Path) -> None:
     checkpoint = BestCheckpoint(str(tmp_path / "model.keras"), ["next"])
     checkpoint.set_model(_model())

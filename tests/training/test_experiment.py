@@ -219,6 +219,11 @@ WRONG = {
         _with("training", "decay_at", [0.8, 0.5]),
         r"Expected ascending shares between 0 and 1\. Received: decay_at=\[0\.8, 0\.5\] in \[training\]\.",
     ),
+    "an average of one epoch": (
+        _with("training", "average_from", 0.95),
+        r"Expected two epochs or more to average\. Received: average_from=0\.95 of epochs=10 in \[training\]\.",
+    ),
+    "an average from the end": (_with("training", "average_from", 1.0), r"Received: average_from=1\.0 in \[training\]"),
     "decay twice at once": (_with("training", "decay_at", [0.5, 0.5]), r"Received: decay_at=\[0\.5, 0\.5\]"),
     "decay at the start": (_with("training", "decay_at", [0.0]), r"Received: decay_at=\[0\.0\]"),
     "decay at the end": (_with("training", "decay_at", [0.5, 1.0]), r"Received: decay_at=\[0\.5, 1\.0\]"),

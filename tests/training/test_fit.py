@@ -4,7 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -23,6 +23,7 @@ from atrank_tf.training import (
     load_model,
     load_trained_experiment,
     train,
+    warn_if_unfinished,
 )
 
 EXPERIMENT = experiment_from_dict(
@@ -99,6 +100,29 @@ def test_8_killed_and_resumed_gives_the_same_weights_as_never_killed(
     found, expected = (json.loads((folder / "training.json").read_text()) for folder in (tmp_path, whole[0]))
     assert [entry["epoch"] for entry in found["history"]] == [0, 1, 2]
     assert found == expected
+
+
+def test_an_epoch_that_a_callback_did_not_end_comes_again(
+    records: Records, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Note(keras.callbacks.Callback):  # type: ignore[misc]
+        epochs: ClassVar[list[int]] = []
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            self.epochs.append(epoch)
+            if self.epochs == [0, 1]:
+                raise InterruptedError
+
+    long = replace(SMALL, training=replace(SMALL.training, epochs=3))
+    with pytest.raises(InterruptedError):
+        train(records, long, str(tmp_path), callbacks=[Note()])
+    warn_if_unfinished(str(tmp_path))
+    assert "holds an unfinished training: this is its best model until now" in caplog.text
+    caplog.clear()
+    assert train(records, long, str(tmp_path), callbacks=[Note()])
+    assert Note.epochs == [0, 1, 1, 2]
+    warn_if_unfinished(str(tmp_path))
+    assert "unfinished" not in caplog.text
 
 
 def test_another_seed_gives_other_weights(records: Records, tmp_path: Path) -> None:

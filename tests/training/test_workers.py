@@ -79,20 +79,19 @@ class Keep(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         variables = [*self.model.trainable_variables, *self.model.optimizer.variables, *self.average.means]
         value = whole_values if self.workers.is_chief else np.asarray
-        self.values = {f"{number} {v.name}": np.array(value(v)) for number, v in enumerate(variables)}
+        with self.average.put_aside():
+            self.values = {f"{number} {v.name}": np.array(value(v)) for number, v in enumerate(variables)}
 
 
 class Save(keras.callbacks.Callback):  # type: ignore[misc]
-    """Saves the model after each epoch, with the mean of its weights."""
+    """Saves the model after each epoch."""
 
-    def __init__(self, path: str, average: AverageWeights) -> None:
+    def __init__(self, path: str) -> None:
         super().__init__()
         self.path = path
-        self.average = average
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        with self.average.applied():
-            self.model.save(self.path)
+        self.model.save(self.path)
 
 
 class Stop(keras.callbacks.Callback):  # type: ignore[misc]
@@ -133,7 +132,7 @@ def train_small(case: str, workers: Workers, path: str | None = None) -> dict[st
         if getattr(mean, "divided", None) is None:
             mean.assign(mean.value + workers.index)
     keep = Keep(workers, average)
-    writing = [Save(path, average)] if path and workers.is_chief else []
+    writing = [Save(path)] if path and workers.is_chief else []
     history = model.fit(
         tf.data.Dataset.from_tensor_slices(rows).repeat(),
         steps_per_epoch=STEPS,
@@ -154,7 +153,8 @@ def train_small(case: str, workers: Workers, path: str | None = None) -> dict[st
         shuffle=False,
         verbose=0,
     ).history
-    after = {f"after {n}": v.numpy() for n, v in enumerate(model.trainable_variables)}
+    with average.put_aside():
+        after = {f"after {n}": v.numpy() for n, v in enumerate(model.trainable_variables)}
     return {f"{case} {name}": value for name, value in (history | keep.values | after).items()}
 
 
