@@ -136,7 +136,7 @@ def _row(task: str, model: str, own: Results, comparison: Comparison, reached: S
         f"{np.mean([row['seconds_to_best'] for row in rows]):.0f}",
         *reached,
         f"{np.mean([row['targets_per_second'] for row in rows]):,.0f}",
-        _mean([row["best_on_test"] for row in rows]) if one_task else "",
+        _mean([row["best_on_test"] for row in rows]) if one_task and all("best_on_test" in row for row in rows) else "",
     ]
     return f"| {' | '.join(cells)} |"
 
