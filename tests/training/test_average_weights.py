@@ -88,10 +88,18 @@ def _mean(epochs: list[Any]) -> list[Any]:
     return [np.mean(values, axis=0) for values in zip(*epochs, strict=True)]
 
 
-@pytest.mark.parametrize("first", [0, 1, 2, EPOCHS - 1, EPOCHS, None])
-@pytest.mark.parametrize("validate", [True, False])
-def test_the_model_holds_the_mean_of_the_ends_of_epochs_but_in_training(first: int | None, validate: bool) -> None:
-    plain = _fit(_model(), AverageWeights())
+@pytest.fixture(scope="module")
+def plain() -> Watch:
+    """A training without averaging."""
+    return _fit(_model(), AverageWeights())
+
+
+@pytest.mark.parametrize(
+    ("first", "validate"), [(0, True), (1, True), (1, False), (EPOCHS - 1, True), (EPOCHS, True), (None, True)]
+)
+def test_the_model_holds_the_mean_of_the_ends_of_epochs_but_in_training(
+    first: int | None, validate: bool, plain: Watch
+) -> None:
     model = _model()
     watch = _fit(model, AverageWeights(first), validate=validate)
     _assert_equal(_flat(watch.trained), _flat(plain.trained))  # Training goes on from its own weights.

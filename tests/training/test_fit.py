@@ -4,7 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import keras
 import numpy as np
@@ -46,18 +46,23 @@ SMALL = experiment_from_dict({"model": {"name": "bpr_mf", "width": 4}, "training
 
 
 class Stop(keras.callbacks.Callback):  # type: ignore[misc]
-    """Ends the training within an epoch, as a kill would."""
+    """Ends the training within an epoch, or in a callback at its end, as a kill would."""
 
-    def __init__(self, epoch: int) -> None:
+    def __init__(self, epoch: int, *, at_end: bool) -> None:
         super().__init__()
         self.epoch = epoch
-        self.now = -1
+        self.at_end = at_end
+        self.epochs: list[int] = []
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.now = epoch
+        self.epochs.append(epoch)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        if self.now == self.epoch and batch == 2:
+        if self.epochs[-1] == self.epoch and batch == 2 and not self.at_end:
+            raise InterruptedError
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if epoch == self.epoch:
             raise InterruptedError
 
 
@@ -91,38 +96,22 @@ def test_8_the_same_seed_gives_the_same_weights(records: Records, whole: Any, tm
 
 
 def test_8_killed_and_resumed_gives_the_same_weights_as_never_killed(
-    records: Records, whole: Any, tmp_path: Path
+    records: Records, whole: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for epoch in (1, 2):  # Killed twice, resumed twice.
+    stops = Stop(1, at_end=True), Stop(2, at_end=False)  # Killed twice, resumed twice.
+    for stop in stops:
         with pytest.raises(InterruptedError):
-            train(records, EXPERIMENT, str(tmp_path), callbacks=[Stop(epoch)])
-    _assert_equal(_train(records, tmp_path), whole[1])
-    found, expected = (json.loads((folder / "training.json").read_text()) for folder in (tmp_path, whole[0]))
-    assert [entry["epoch"] for entry in found["history"]] == [0, 1, 2]
-    assert found == expected
-
-
-def test_an_epoch_that_a_callback_did_not_end_comes_again(
-    records: Records, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    class Note(keras.callbacks.Callback):  # type: ignore[misc]
-        epochs: ClassVar[list[int]] = []
-
-        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            self.epochs.append(epoch)
-            if self.epochs == [0, 1]:
-                raise InterruptedError
-
-    long = replace(SMALL, training=replace(SMALL.training, epochs=3))
-    with pytest.raises(InterruptedError):
-        train(records, long, str(tmp_path), callbacks=[Note()])
+            train(records, EXPERIMENT, str(tmp_path), callbacks=[stop])
+    assert [stop.epochs for stop in stops] == [[0, 1], [1, 2]]  # What a callback did not end comes again.
     warn_if_unfinished(str(tmp_path))
     assert "holds an unfinished training: this is its best model until now" in caplog.text
     caplog.clear()
-    assert train(records, long, str(tmp_path), callbacks=[Note()])
-    assert Note.epochs == [0, 1, 1, 2]
+    _assert_equal(_train(records, tmp_path), whole[1])
     warn_if_unfinished(str(tmp_path))
     assert "unfinished" not in caplog.text
+    found, expected = (json.loads((folder / "training.json").read_text()) for folder in (tmp_path, whole[0]))
+    assert [entry["epoch"] for entry in found["history"]] == [0, 1, 2]
+    assert found == expected
 
 
 def test_another_seed_gives_other_weights(records: Records, tmp_path: Path) -> None:
