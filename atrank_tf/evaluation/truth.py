@@ -56,8 +56,8 @@ class _Truth:
         frame = pl.scan_parquet(path, glob=False).filter(asked).collect(engine="streaming")
         if frame.is_empty():
             raise ValueError(
-                f"Expected the true probabilities of validation and test in {path}. Found none, of {split}. Take the "
-                "truth that was written with the logs."
+                f"Expected the true probabilities of validation and test in {path}. Found none. Take the truth that "
+                "was written with the logs."
             )
         self._path, self._rows = path, len(catalog)
         users = frame["user_id"].cast(pl.String).to_numpy().astype(str)

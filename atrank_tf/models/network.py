@@ -142,10 +142,10 @@ class Network:
         entity = self._entity(task)
         rows = np.asarray(self.objects.id_rows(entity, np.arange(len(positive_counts))))
         table_rows = self._bias[task].input_dim
-        objects = np.bincount(rows, minlength=table_rows)
-        mean = np.bincount(rows, weights=positive_counts, minlength=table_rows) / np.maximum(objects, 1)
         if table_rows == FIRST_ROW:
             return  # No object has a row of its own.
+        objects = np.bincount(rows, minlength=table_rows)
+        mean = np.bincount(rows, weights=positive_counts, minlength=table_rows) / np.maximum(objects, 1)
         bias = np.log((mean + 1) / (mean[FIRST_ROW:].mean() + 1))
         bias[PADDING] = 0.0
         self._bias[task].assign(bias[:, np.newaxis])

@@ -14,7 +14,7 @@ class AverageWeights(keras.callbacks.Callback):
 
     From each validation to the beginning of the next epoch, and after the last one, the model holds the mean: so all
     that other callbacks read at the end of an epoch is what was validated. Training itself goes on from its own
-    weights; they wander around the mean, which is better than any of them.
+    weights; they wander around the mean, which is often better than any of them.
 
     It costs no step anything: an epoch five passes over all weights, and the memory of one more copy.
 
