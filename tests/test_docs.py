@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,14 +32,18 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")))
 FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL)
 RUNNER = """
-import contextlib, io, json, sys
-page, blocks = json.load(sys.stdin)
-namespace, printed = {"__name__": "__main__"}, []
-for line, code in blocks:
-    with contextlib.redirect_stdout(io.StringIO()) as out:
-        exec(compile("\\n" * line + code, page, "exec"), namespace)
-    printed.append(out.getvalue())
-json.dump(printed, open("printed.json", "w"))
+import contextlib, io, json, os, sys, traceback
+for page, folder, blocks in json.load(sys.stdin):
+    os.chdir(folder)
+    namespace, printed = {"__name__": "__main__"}, []
+    try:
+        for line, code in blocks:
+            with contextlib.redirect_stdout(io.StringIO()) as out:
+                exec(compile("\\n" * line + code, page, "exec"), namespace)
+            printed.append(out.getvalue())
+        json.dump(printed, open("printed.json", "w"))
+    except Exception:
+        open("error.txt", "w").write(traceback.format_exc())
 """
 
 
@@ -64,47 +69,36 @@ def blocks_of(info: str) -> list[Any]:
 PAGES_WITH_EXAMPLES = [page for page in PAGES if any(block.info == "python" for block in blocks(page))]
 
 
-class Run(NamedTuple):
-    """The examples of one page, running in a process and a folder of their own."""
-
-    process: subprocess.Popen[bytes]
-    folder: Path
-
-
 @pytest.fixture(scope="module")
-def runs(
-    logs: Path, schema_file: Path, records: Any, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, Run]]:
-    """All pages at once: most of an example's time is TensorFlow's start."""
-    found = {}
+def folders(logs: Path, schema_file: Path, records: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The folder in which the examples of each page ran, with what they printed, or their error.
+
+    Two processes run all pages: most of an example's time is TensorFlow's start.
+    """
+    found, given = {}, []
     for page in PAGES_WITH_EXAMPLES:
-        folder = tmp_path_factory.mktemp("page")
-        shutil.copytree(logs, folder / "logs")
-        shutil.copytree(records.path, folder / "records")
-        shutil.copy(schema_file, folder / "schema.toml")
+        found[page] = tmp_path_factory.mktemp("page")
+        shutil.copytree(logs, found[page] / "logs")
+        shutil.copytree(records.path, found[page] / "records")
+        shutil.copy(schema_file, found[page] / "schema.toml")
         code = [(block.line, block.text) for block in blocks(page) if block.info == "python"]
-        (folder / "examples.json").write_text(json.dumps([page, code]))
-        with (folder / "examples.json").open("rb") as given, (folder / "errors.txt").open("wb") as errors:
-            process = subprocess.Popen(
-                [sys.executable, "-c", RUNNER],
-                cwd=folder,
-                env=os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
-                stdin=given,
-                stdout=errors,
-                stderr=errors,
-            )
-        found[page] = Run(process, folder)
-    yield found
-    for run in found.values():
-        run.process.kill()
-        run.process.wait()
+        given.append((page, str(found[page]), code))
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+    def run(pages: list[Any]) -> None:
+        command = [sys.executable, "-c", RUNNER]
+        subprocess.run(command, env=environment, input=json.dumps(pages), text=True, capture_output=True, timeout=600)
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(run, (given[::2], given[1::2])))
+    return found
 
 
 @pytest.mark.parametrize("page", PAGES_WITH_EXAMPLES)
-def test_examples_run_and_print_what_the_page_says(page: str, runs: dict[str, Run]) -> None:
-    process, folder = runs[page]
-    assert process.wait(timeout=600) == 0, (folder / "errors.txt").read_text()[-4000:]
-    printed = json.loads((folder / "printed.json").read_text())
+def test_examples_run_and_print_what_the_page_says(page: str, folders: dict[str, Path]) -> None:
+    error = folders[page] / "error.txt"
+    assert not error.exists(), error.read_text()[-4000:]
+    printed = json.loads((folders[page] / "printed.json").read_text())
     parts = blocks(page)
     code = [place for place, block in enumerate(parts) if block.info == "python"]
     for place, found in zip(code, printed, strict=True):

@@ -27,8 +27,7 @@ def _epoch(batches: Any) -> Any:
     return batches.dataset.take(batches.steps)
 
 
-@pytest.mark.parametrize("number", [2, 3])
-@pytest.mark.parametrize("kind", [training_batches, timeline_batches])
+@pytest.mark.parametrize(("kind", "number"), [(training_batches, 3), (timeline_batches, 2)])
 def test_in_training_workers_have_all_targets_and_none_twice(records: Records, kind: Any, number: int) -> None:
     shares = [_targets(_epoch(kind(records.of_worker(index, number), **GIVEN))) for index in range(number)]
     assert sum(shares, Counter()) == _targets(_epoch(kind(records, **GIVEN)))

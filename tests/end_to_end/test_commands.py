@@ -18,6 +18,7 @@ import pytest
 
 from atrank_tf.data import prepare
 from atrank_tf.schema import load_schema
+from atrank_tf.training import load_training
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENT = """
@@ -109,15 +110,18 @@ def _flat(metrics: Any, place: str = "") -> dict[str, float]:
     return {key: value for name, part in metrics.items() for key, value in _flat(part, f"{place}/{name}").items()}
 
 
-def test_evaluate_tells_of_other_records_and_of_a_folder_that_takes_no_metrics(
+def test_evaluate_tells_of_other_records_of_an_unfinished_training_and_of_a_folder_that_takes_no_metrics(
     run_command: Run, logs: Path, schema_file: Path, folder: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(folder / "model", tmp_path / "model", ignore=shutil.ignore_patterns("metrics_*"))
     (tmp_path / "model/metrics_validation.json").mkdir()
+    unfinished = load_training(str(tmp_path / "model")) | {"finished": False}
+    (tmp_path / "model/training.json").write_text(json.dumps(unfinished))
     prepare(str(logs), load_schema(str(schema_file)), str(tmp_path / "records"), shards=3)
     done = run_command("-m", "atrank_tf.evaluate", f"--records={tmp_path}/records", f"--model_dir={tmp_path}/model")
     assert set(json.loads(done.stdout.splitlines()[-1])) == {"next_purchase", "next_redemption"}
     assert "was trained on other records than" in done.stderr
+    assert f"{tmp_path}/model holds an unfinished training" in done.stderr
     assert "metrics_validation.json is not written" in done.stderr
 
 

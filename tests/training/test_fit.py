@@ -66,6 +66,13 @@ class Stop(keras.callbacks.Callback):  # type: ignore[misc]
             raise InterruptedError
 
 
+class BeforeTraining(keras.callbacks.Callback):  # type: ignore[misc]
+    """Ends the training before its first step, which would have to be traced."""
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        raise InterruptedError
+
+
 class LastWeights(keras.callbacks.Callback):  # type: ignore[misc]
     """Keeps the weights as they are when training ends."""
 
@@ -78,6 +85,11 @@ def _train(records: Records, folder: Path, experiment: Experiment = EXPERIMENT) 
     last = LastWeights()
     assert train(records, experiment, str(folder), callbacks=[last])
     return last
+
+
+def _begin(records: Records, experiment: Experiment, folder: Path) -> None:
+    with pytest.raises(InterruptedError):
+        train(records, experiment, str(folder), callbacks=[BeforeTraining()])
 
 
 def _assert_equal(first: LastWeights, second: LastWeights) -> None:
@@ -188,7 +200,7 @@ def test_patience_ends_the_training(records: Records, tmp_path: Path) -> None:
 def test_validation_data_that_is_like_training_data_is_not_worth_a_word(
     records: Records, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    train(records, SMALL, str(tmp_path))
+    _begin(records, SMALL, tmp_path)
     assert "unlike" not in caplog.text
 
 
@@ -202,16 +214,16 @@ def test_validation_data_that_has_drifted_is_told_in_one_line(
     discounted = pl.when(late).then(pl.lit("discounted")).otherwise("action").alias("action")
     purchases.with_columns(discounted).write_csv(tmp_path / "logs/behaviors/purchase.csv")
     records = prepare(str(tmp_path / "logs"), schema, str(tmp_path / "records"))
-    train(records, SMALL, str(tmp_path / "model"))
+    _begin(records, SMALL, tmp_path / "model")
     (line,) = (message for message in caplog.messages if "unlike" in message)
     assert line.startswith("Validation data is unlike training data: next_purchase, outcomes (PSI ")
     assert line.endswith(f"Expected a PSI of 0.25 at most. See {tmp_path}/records/report.html.")
 
     caplog.clear()
     last = replace(SMALL, training=replace(SMALL.training, include_validation=True))
-    train(records, last, str(tmp_path / "last"))
+    _begin(records, last, tmp_path / "last")
     other_task = replace(SMALL, model=replace(SMALL.model, tasks=("next_redemption",)))
-    train(records, other_task, str(tmp_path / "other"))
+    _begin(records, other_task, tmp_path / "other")
     assert "unlike" not in caplog.text
 
 
