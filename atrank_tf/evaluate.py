@@ -26,7 +26,14 @@ _SPLIT = flags.DEFINE_enum("split", "validation", ["validation", "test"], "Part 
 def main() -> None:
     from atrank_tf.data import Part, Records
     from atrank_tf.evaluation import BASELINES, evaluate, score_model, score_truth
-    from atrank_tf.training import experiment_from_dict, load_model, load_training, warn_if_unfinished, write_metrics
+    from atrank_tf.training import (
+        experiment_from_dict,
+        load_model,
+        load_training,
+        model_checksum,
+        warn_if_unfinished,
+        write_metrics,
+    )
 
     records, part = Records(_RECORDS.value), Part(_SPLIT.value)
     training = load_training(_MODEL_DIR.value)
@@ -37,6 +44,7 @@ def main() -> None:
     records = records.select(experiment.model.groups)
     if part is Part.VALIDATION and experiment.training.include_validation:
         raise ValueError(f"{_MODEL_DIR.value} was trained on the targets of validation: only --split=test is left.")
+    checksum = model_checksum(_MODEL_DIR.value)
     model, settings = load_model(_MODEL_DIR.value), experiment.batching
     model.check_schema(records.schema)
     records.verify()
@@ -54,7 +62,7 @@ def main() -> None:
         name: {task: {m: dataclasses.asdict(e) for m, e in estimates.items()} for task, estimates in tasks.items()}
         for name, tasks in results.items()
     }
-    metrics = write_metrics(_MODEL_DIR.value, part, records, numbers)
+    metrics = write_metrics(_MODEL_DIR.value, part, checksum, records, numbers)
     of_model = {task: {m: e["value"] for m, e in found.items()} for task, found in metrics[model.name].items()}
     sys.stdout.write(json.dumps(of_model) + "\n")
 

@@ -18,6 +18,7 @@ from atrank_tf.training.model_folder import (
     load_model,
     load_trained_experiment,
     load_training,
+    model_checksum,
     warn_if_unfinished,
     write_metrics,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "load_model",
     "load_trained_experiment",
     "load_training",
+    "model_checksum",
     "request_auc_by_task",
     "train",
     "training_part",

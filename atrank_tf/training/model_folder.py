@@ -42,9 +42,7 @@ def load_model(model_dir: str) -> Ranker:
         FileNotFoundError: the folder holds no model.
         ValueError: the file is damaged.
     """
-    path = f"{model_dir}/{MODEL_FILE}"
-    if not tf.io.gfile.exists(path):
-        raise FileNotFoundError(f"Expected a trained model at {path}. Found none: run `python -m atrank_tf.train`.")
+    path = _model_path(model_dir)
     try:
         _check(path)
         model: Ranker = keras.saving.load_model(path)
@@ -56,6 +54,22 @@ def load_model(model_dir: str) -> Ranker:
     if not isinstance(model, Ranker):
         raise ValueError(f"Expected a model of this package at {path}. Found: {type(model).__name__}. {_TRAIN_AGAIN}")
     return model
+
+
+def model_checksum(model_dir: str) -> str:
+    """Returns the checksum of the best model of a model folder.
+
+    Raises:
+        FileNotFoundError: the folder holds no model.
+    """
+    return file_checksum(_model_path(model_dir))
+
+
+def _model_path(model_dir: str) -> str:
+    path = f"{model_dir}/{MODEL_FILE}"
+    if not tf.io.gfile.exists(path):
+        raise FileNotFoundError(f"Expected a trained model at {path}. Found none: run `python -m atrank_tf.train`.")
+    return path
 
 
 def _check(path: str) -> None:
@@ -129,7 +143,9 @@ def write_inputs(model_dir: str, records: Records, experiment: Experiment) -> No
     _write(f"{model_dir}/experiment.toml", dump_experiment(experiment))
 
 
-def write_metrics(model_dir: str, split: str, records: Records, metrics: Mapping[str, Any]) -> dict[str, Any]:
+def write_metrics(
+    model_dir: str, split: str, model: str, records: Records, metrics: Mapping[str, Any]
+) -> dict[str, Any]:
     """Writes the metrics of a split into the model folder, with what they were measured on.
 
     A folder that cannot be written is no reason to lose them: then a line on the log says so.
@@ -137,6 +153,7 @@ def write_metrics(model_dir: str, split: str, records: Records, metrics: Mapping
     Args:
         model_dir: the folder.
         split: validation or test.
+        model: the checksum of what scored, taken before it was loaded: a training that goes on may replace the file.
         records: what was scored.
         metrics: model or baseline -> task -> metric -> numbers.
 
@@ -145,7 +162,7 @@ def write_metrics(model_dir: str, split: str, records: Records, metrics: Mapping
     """
     found: dict[str, Any] = _plain(metrics)
     content = {
-        "model": file_checksum(f"{model_dir}/{MODEL_FILE}"),
+        "model": model,
         "records": records.manifest["fingerprint"],
         "environment": environment(),
         "metrics": found,

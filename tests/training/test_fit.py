@@ -22,6 +22,7 @@ from atrank_tf.training import (
     load_experiment,
     load_model,
     load_trained_experiment,
+    model_checksum,
     train,
     warn_if_unfinished,
 )
@@ -228,7 +229,8 @@ def test_validation_data_that_has_drifted_is_told_in_one_line(
 
 
 def test_an_empty_folder_has_no_model_to_load(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="Expected a trained model at"):
-        load_model(str(tmp_path))
+    for read in (load_model, model_checksum):
+        with pytest.raises(FileNotFoundError, match="Expected a trained model at"):
+            read(str(tmp_path))
     with pytest.raises(FileNotFoundError, match="Expected a training at"):
         load_trained_experiment(str(tmp_path))
