@@ -42,7 +42,7 @@ for page, folder, blocks in json.load(sys.stdin):
                 exec(compile("\\n" * line + code, page, "exec"), namespace)
             printed.append(out.getvalue())
         json.dump(printed, open("printed.json", "w"))
-    except Exception:
+    except BaseException:
         open("error.txt", "w").write(traceback.format_exc())
 """
 
@@ -87,7 +87,9 @@ def folders(logs: Path, schema_file: Path, records: Any, tmp_path_factory: pytes
 
     def run(pages: list[Any]) -> None:
         command = [sys.executable, "-c", RUNNER]
-        subprocess.run(command, env=environment, input=json.dumps(pages), text=True, capture_output=True, timeout=600)
+        examples = json.dumps(pages)
+        done = subprocess.run(command, env=environment, input=examples, text=True, capture_output=True, timeout=600)
+        assert done.returncode == 0, done.stderr[-4000:]
 
     with ThreadPoolExecutor(2) as threads:
         list(threads.map(run, (given[::2], given[1::2])))

@@ -144,7 +144,7 @@ def write_inputs(model_dir: str, records: Records, experiment: Experiment) -> No
 
 
 def write_metrics(
-    model_dir: str, split: str, model: str, records: Records, metrics: Mapping[str, Any]
+    model_dir: str, split: str, checksum: str, records: Records, metrics: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Writes the metrics of a split into the model folder, with what they were measured on.
 
@@ -153,7 +153,7 @@ def write_metrics(
     Args:
         model_dir: the folder.
         split: validation or test.
-        model: the checksum of what scored, taken before it was loaded: a training that goes on may replace the file.
+        checksum: of the model, taken before it was loaded: a training that goes on may replace the file.
         records: what was scored.
         metrics: model or baseline -> task -> metric -> numbers.
 
@@ -162,7 +162,7 @@ def write_metrics(
     """
     found: dict[str, Any] = _plain(metrics)
     content = {
-        "model": model,
+        "model": checksum,
         "records": records.manifest["fingerprint"],
         "environment": environment(),
         "metrics": found,
