@@ -1,5 +1,6 @@
 """The whole way by hand: logs -> records -> model -> metrics -> SavedModel -> REST, each by its command."""
 
+import hashlib
 import json
 import os
 import re
@@ -74,6 +75,8 @@ def test_evaluate_ends_with_one_json_object_of_all_tasks_and_metrics(
     *table, last = done.stdout.strip().split("\n")
     metrics = json.loads(last)
     assert set(metrics) == {"next_purchase", "next_redemption"}
+    written = json.loads((folder / f"model/metrics_{split}.json").read_text())
+    assert written["model"] == hashlib.sha256((folder / "model/model.keras").read_bytes()).hexdigest()
     for values in metrics.values():
         assert set(values) == {"user_auc", "auc", "log_loss", "ndcg@10", "mrr", "hit_rate@10"}
         assert all(isinstance(value, float) for value in values.values())
