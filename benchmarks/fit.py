@@ -18,7 +18,7 @@ from absl import flags
 
 from atrank_tf import command
 from atrank_tf.models import MODELS
-from atrank_tf.training import Experiment, compile_model, divide_threads
+from atrank_tf.training import Experiment, XlaTime, compile_model, divide_threads
 from measure import (
     Worker,
     answer_questions,
@@ -47,6 +47,8 @@ _OUT = flags.DEFINE_string("out", "build/bench_fit.json", "Where the figures are
 YARDSTICK = "yardstick"
 MODELS_MEASURED = ("atrank", "timeline_atrank", "cnn", "bi_lstm")
 """ATRank, and of the baselines the convolutions and the recurrence; all by their experiments on Amazon Sports."""
+UNDER_XLA = {f"{name} under XLA": name for name in ("atrank", "timeline_atrank")}
+"""The same with `xla`, and without slices, which make it slower."""
 FIRST = 5
 """Steps of a round before the counted ones."""
 PIPELINE_BATCHES = 200
@@ -61,7 +63,9 @@ def main() -> None:
     sports_records(_LOGS.value)
     common = ("--logs", "--steps", "--rounds", "--yardstick_steps", "--yardstick_batch")
     arguments = [f"{name}={flags.FLAGS[name[2:]].value}" for name in common]
-    workers = {name: Worker(__file__, f"--model={name}", *arguments) for name in (YARDSTICK, *MODELS_MEASURED)}
+    workers = {
+        name: Worker(__file__, f"--model={name}", *arguments) for name in (YARDSTICK, *MODELS_MEASURED, *UNDER_XLA)
+    }
     figures = {name: worker.ask("prepare") for name, worker in workers.items()}
     rounds = [{name: worker.ask("round") for name, worker in workers.items()} for _ in range(_ROUNDS.value)]
     for name, worker in workers.items():
@@ -102,22 +106,26 @@ def _measure(name: str) -> None:
         steps = _YARDSTICK_STEPS.value
     else:
         experiment = _experiment(name)
-        model = MODELS[name](records.schema, experiment.model, records.catalogs)
+        model = MODELS[experiment.name](records.schema, experiment.model, records.catalogs)
         batches = model.training_batches(records, tasks=model.tasks, settings=experiment.batching)
         compile_model(model, experiment.training, steps=batches.steps)
         steps = _STEPS.value
     counted: list[Any] = []
+    compiling = [XlaTime()] if name in UNDER_XLA else []
 
     def prepare() -> dict[str, float]:
         counted.extend(batches.dataset.skip(FIRST).take(steps))
         # Every shape that the rounds will meet is traced and compiled here: a dataset starts at the same batch again.
-        fit_seconds(model, batches.dataset, FIRST, steps)
-        return {
+        fit_seconds(model, batches.dataset, FIRST, steps, callbacks=compiling)
+        figures = {
             "steps": steps,
             "rows": sum(count_rows(batch) for batch in counted),
             "targets": sum(count_targets(batch) for batch in counted),
             "pipeline_rows_per_second": _pipeline(batches, PIPELINE_BATCHES),
         }
+        for each in compiling:
+            figures |= each.logs()
+        return figures
 
     def one_round() -> dict[str, float]:
         before = matmul_peak()
@@ -133,16 +141,17 @@ def _measure(name: str) -> None:
 
 
 def _experiment(name: str) -> Experiment:
-    experiment = experiments()[name]
+    experiment = experiments()[UNDER_XLA.get(name, name)]
+    xla = name in UNDER_XLA
     return replace(
         experiment,
         batching=replace(experiment.batching, negatives=CANDIDATES - 1),
-        training=replace(experiment.training, slices=cores()),
+        training=replace(experiment.training, slices=1 if xla else cores(), xla=xla),
     )
 
 
 def _before_devices() -> None:
-    # As `python -m atrank_tf.train` does. The yardstick has TensorFlow's own division.
+    # As `python -m atrank_tf.train` does. The yardstick, and what is not sliced, have TensorFlow's own division.
     if _MODEL.value in MODELS_MEASURED:
         divide_threads(cores())
 

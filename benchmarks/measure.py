@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -27,10 +28,10 @@ class StepClock(keras.callbacks.Callback):
         self.ends.append(time.perf_counter())
 
 
-def fit_seconds(model: Any, dataset: Any, first: int, steps: int) -> np.ndarray:
+def fit_seconds(model: Any, dataset: Any, first: int, steps: int, callbacks: Sequence[Any] = ()) -> np.ndarray:
     """Returns the seconds of each of `steps` steps of `fit`, after `first` steps that are not counted."""
     clock = StepClock()
-    model.fit(dataset, steps_per_epoch=first + steps, shuffle=False, verbose=0, callbacks=[clock])
+    model.fit(dataset, steps_per_epoch=first + steps, shuffle=False, verbose=0, callbacks=[*callbacks, clock])
     return np.diff(clock.ends[first - 1 :])
 
 

@@ -38,7 +38,8 @@ def prepared(logs: str, records: Path, *, max_length: int | None = None, overwri
         text = text.replace("max_length = 100", f"max_length = {max_length}")
     schema_file = records.with_suffix(".schema.toml")
     schema_file.parent.mkdir(parents=True, exist_ok=True)
-    schema_file.write_text(text)
+    if not schema_file.exists() or schema_file.read_text() != text:  # Others may be reading it.
+        schema_file.write_text(text)
     return prepare(logs, load_schema(str(schema_file)), str(records), overwrite=overwrite)
 
 

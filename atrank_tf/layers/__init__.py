@@ -4,6 +4,7 @@ from atrank_tf.layers.activation_unit import ActivationUnit
 from atrank_tf.layers.behavior_embedding import BehaviorEmbedding
 from atrank_tf.layers.catalog_lookup import CatalogLookup
 from atrank_tf.layers.causal_mask import CausalMask
+from atrank_tf.layers.compiled import compiled
 from atrank_tf.layers.dcn_ranking import DCNRanking
 from atrank_tf.layers.dnn_ranking import DNNRanking
 from atrank_tf.layers.dot_ranking import DotRanking
@@ -70,6 +71,7 @@ __all__ = [
     "TimeOrder",
     "WideRanking",
     "WindowConvolution",
+    "compiled",
     "hidden",
     "take",
 ]

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from atrank_tf.layers.compiled import given_seed
+
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
 class Dropout(keras.layers.Layer):
@@ -45,10 +47,16 @@ class Dropout(keras.layers.Layer):
             return inputs
         if self._dropped == 256:
             return tf.zeros_like(inputs)
-        seed = tf.cast(self.seed_generator.next(), tf.uint32)
+        seed = given_seed()
+        if seed is None:
+            seed = self.draw()
         keep = tf.reshape(_bytes(tf.size(inputs), seed) >= self._dropped, tf.shape(inputs))
         # One product, forward and backward.
         return inputs * (tf.cast(keep, inputs.dtype) * (256.0 / (256 - self._dropped)))
+
+    def draw(self) -> Any:
+        """Returns the next seed, uint32 [2]; of a layer that drops nothing always the same."""
+        return tf.cast(self.seed_generator.next(), tf.uint32) if self._dropped else tf.zeros(2, tf.uint32)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape

@@ -26,6 +26,13 @@ class BiLSTMConfig(RankerConfig):
             )
 
 
+class RecurrentNetwork(TimeOrderedNetwork):
+    """As `TimeOrderedNetwork`, but XLA does not compile the encoder: it has no gradient of a loop within a function."""
+
+    def _encoded(self, behaviors: Any, mask: Any) -> Any:
+        return self._encoder(behaviors, mask)
+
+
 @keras.saving.register_keras_serializable(package="atrank_tf")
 class BiLSTM(Ranker):
     """Two LSTMs over the behaviors in the order of time; a user is their final states side by side, the same for all
@@ -39,7 +46,7 @@ class BiLSTM(Ranker):
     """
 
     Config: ClassVar[type[RankerConfig]] = BiLSTMConfig
-    Network: ClassVar[type[Network]] = TimeOrderedNetwork
+    Network: ClassVar[type[Network]] = RecurrentNetwork
 
     @staticmethod
     def make_encoder(config: BiLSTMConfig, schema: Schema) -> Any:

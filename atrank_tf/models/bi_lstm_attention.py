@@ -5,11 +5,10 @@ from typing import Any, ClassVar
 import keras
 
 from atrank_tf.layers import SpaceAttention
-from atrank_tf.models.bi_lstm import BiLSTMConfig, bi_lstm
+from atrank_tf.models.bi_lstm import BiLSTMConfig, RecurrentNetwork, bi_lstm
 from atrank_tf.models.network import Network
 from atrank_tf.models.ranker import Ranker
 from atrank_tf.models.ranker_config import RankerConfig
-from atrank_tf.models.time_ordered_network import TimeOrderedNetwork
 from atrank_tf.schema import Schema
 
 
@@ -24,7 +23,7 @@ class BiLSTMAttention(Ranker):
     """
 
     Config: ClassVar[type[RankerConfig]] = BiLSTMConfig
-    Network: ClassVar[type[Network]] = TimeOrderedNetwork
+    Network: ClassVar[type[Network]] = RecurrentNetwork
 
     @staticmethod
     def make_encoder(config: BiLSTMConfig, schema: Schema) -> Any:

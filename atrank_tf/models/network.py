@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import keras
@@ -19,12 +20,14 @@ from atrank_tf.layers import (
     SparseEmbedding,
     TimeBuckets,
 )
+from atrank_tf.models.dense_core import DenseCore
 from atrank_tf.models.done_before import DoneBefore
 from atrank_tf.models.inputs import join
 from atrank_tf.models.object_encoder import ObjectEncoder
 from atrank_tf.models.probe import show_parts
 from atrank_tf.models.ranker_config import RankerConfig
 from atrank_tf.models.ranking_networks import RANKING_NETWORKS
+from atrank_tf.models.size_ladder import padded
 from atrank_tf.models.task_experts import TaskExperts
 from atrank_tf.schema import FIRST_ROW, PADDING, Schema
 
@@ -73,6 +76,7 @@ class Network:
         }
         self._buckets = TimeBuckets(schema.time.boundaries, name="time_buckets")
         self._drop = Dropout(config.dropout, name="dropout")
+        self.core = DenseCore(self._drop.draw)
         self._dot = DotRanking(name="dot_ranking") if "dot" in config.ranking else None
         self._done = DoneBefore(schema, self.tasks) if "repeat" in config.ranking else None
         self._popularity = {}
@@ -112,8 +116,21 @@ class Network:
     def encode(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the memory of the histories in the model's inputs."""
         behaviors, mask = self._behaviors(inputs, self._histories(inputs))
-        memory = {"memory": real(self._encoder(behaviors, mask), mask), "mask": mask}
+        memory = {"memory": real(self._encoded(behaviors, mask), mask), "mask": mask}
         return memory if self._done is None else memory | self._done.remember(inputs)
+
+    def logits(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the logits of the candidates of all tasks, task -> float32 [B, N]."""
+        memory = self.encode(inputs)
+        profile = self.objects.profile(inputs)
+        return {task: self.score(task, memory, profile, inputs) for task in self.tasks}
+
+    def logits_under_xla(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """As `logits` of tensors, but the dense core is compiled by XLA, for the sizes of a ladder."""
+        with self.core.under_xla():
+            logits = self.logits(padded(inputs, self.schema, self.tasks))
+        sizes = {task: tf.shape(inputs[f"{task}_candidates"]) for task in self.tasks}
+        return {task: tf.slice(each, tf.zeros_like(sizes[task]), sizes[task]) for task, each in logits.items()}
 
     def score(self, task: str, memory: Mapping[str, Any], profile: Any | None, inputs: Mapping[str, Any]) -> Any:
         """Returns the logits of a task's candidates, float32 [B, N]."""
@@ -221,23 +238,29 @@ class Network:
         `parts`: name -> logits that are known already. `profile`: nothing, or what is known of the user of each
         candidate, float [B, N, D_u].
         """
-        read = self._experts.mixed(task, read)
-        parts = dict(parts)
-        if self._dot is not None:
-            parts["dot"] = self._dot(read, code)
+        context = []
         if self._networks[task]:
             own = self.objects.context(task, inputs)
             known = profile if own is None else [*profile, own]
-            context = join(known, axis=-1) if known else None
-            parts |= {name: network(read, code, context) for name, network in self._networks[task].items()}
+            context = [join(known, axis=-1)] if known else []
+        parts = {**parts, **self.core(f"ranking_{task}", partial(self._ranked, task), read, code, *context)}
         show_parts(parts)
         total, *others = parts.values()
         for part in others:
             total = total + part
         return self._to_float32(total)
 
+    def _encoded(self, behaviors: Any, mask: Any) -> Any:
+        return self.core("encoder", self._encoder, behaviors, mask)
+
+    def _ranked(self, task: str, read: Any, code: Any, context: Any | None = None) -> dict[str, Any]:
+        """Returns what the ranking networks say of candidates, name -> logits [B, N]."""
+        read = self._experts.mixed(task, read)
+        parts = {} if self._dot is None else {"dot": self._dot(read, code)}
+        return parts | {name: network(read, code, context) for name, network in self._networks[task].items()}
+
     def _read(self, candidates: Any, memory: Mapping[str, Any], inputs: Mapping[str, Any]) -> Any:
-        return self._reader(candidates, memory["memory"], memory["mask"])
+        return self.core("reader", self._reader, candidates, memory["memory"], memory["mask"])
 
     def _histories(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the codes of the objects of the histories, group -> [B, T_g, D_o]."""

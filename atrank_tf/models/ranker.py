@@ -42,6 +42,9 @@ class Ranker(keras.Model):
     slices: int = 1
     """Into how many slices of users a training batch is cut, computed side by side. `compile_model` sets it."""
 
+    xla: bool = False
+    """Whether XLA compiles the dense core of a training step. `compile_model` sets it."""
+
     def __init__(
         self,
         schema: Schema,
@@ -64,10 +67,7 @@ class Ranker(keras.Model):
         schema = select_groups(schema, config.groups)
         network = self.Network(schema, config, self.make_encoder(config, schema), self.make_reader(config))
         inputs = model_inputs(schema, network.tasks)
-        memory = network.encode(inputs)
-        profile = network.objects.profile(inputs)
-        outputs = {task: network.score(task, memory, profile, inputs) for task in network.tasks}
-        super().__init__(inputs=inputs, outputs=outputs, **kwargs)
+        super().__init__(inputs=inputs, outputs=network.logits(inputs), **kwargs)
         self.schema = schema
         self.config = config
         self.tasks = network.tasks
@@ -127,7 +127,14 @@ class Ranker(keras.Model):
 
     def call_whole(self, inputs: Any, training: bool | None) -> Any:
         """`call`, of inputs that are not cut."""
+        if training and self.xla:
+            return self._network.logits_under_xla(inputs)
         return super().call(inputs, training=training)
+
+    @property
+    def xla_functions(self) -> int:
+        """How many functions XLA has compiled in training, each counted once for each set of sizes."""
+        return len(self._network.core.compiled)
 
     def make_train_function(self, force: bool = False) -> Any:
         """Makes the function of a training step; Keras calls it."""

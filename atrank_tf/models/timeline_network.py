@@ -53,7 +53,8 @@ class TimelineNetwork(Network):
 
     def _encode(self, behaviors: Any, mask: Any, timestamp: Any, group: Any) -> dict[str, Any]:
         """Returns the memory of behaviors [B, T, D], each of a group, int64 [B, T]."""
-        memory = self._encoder(behaviors, mask, self._causal(timestamp, group), timestamp)
+        visible = self._causal(timestamp, group)
+        memory = self.core("encoder", self._encoder, behaviors, mask, visible, timestamp)
         return {"memory": real(memory, mask), "mask": mask, "timestamp": timestamp}
 
     def append(self, memory: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,20 +73,23 @@ class TimelineNetwork(Network):
         whole = {name: ops.concatenate([memory[name], value], axis=1) for name, value in added.items()}
         return {**whole, "timestamp": timestamp, "keys": keys, "values": values}
 
+    def logits(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        return super().logits(inputs) if "now" in inputs else self.timeline(inputs)
+
     def timeline(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the logits of the P_t moments of each timeline and task, task -> float32 [B, P_t, N].
 
         Args:
             inputs: tensors of a batch of `timeline_batches`.
         """
-        histories = PackedHistories(inputs, self._groups)
+        histories = PackedHistories(inputs, self._groups, self.core.size)
         objects, coded, places = self._coded_once(inputs, histories.ids)
         codes = [self._embeddings[name](code, histories.actions[name]) for name, code in objects.items()]
         behaviors = join([self._projections[name](code) for name, code in zip(objects, codes, strict=True)], axis=0)
         behaviors = histories.by_user(self._drop(behaviors))
         memory = self._encode(behaviors, histories.mask, histories.timestamp, histories.group)
         asked = self._asked(inputs, places, memory, histories)
-        reads = self._reader.layer.read_packed(coded.code, memory["memory"], asked)
+        reads = self.core("reader", self._read_packed, coded.code, memory["memory"], *_tensors(asked))
         if self._done is not None:
             memory |= self._done.numbered(histories.id, histories.action, histories.group)
         profile = self.objects.profile(inputs)
@@ -93,6 +97,14 @@ class TimelineNetwork(Network):
             task: self._of_moments(task, each, read, coded, memory, profile, inputs)
             for task, each, read in zip(self.tasks, asked, reads, strict=True)
         }
+
+    def _read_packed(self, codes: Any, memory: Any, *tensors: Any) -> list[Any]:
+        """Returns what the real candidates of each task read, float [M, D]; `tensors`: as `_tensors` returns them."""
+        asked = [
+            Asked(mask, bias, places, Packing(rows, tf.shape(places)))
+            for mask, bias, places, rows in zip(*(tensors[part::4] for part in range(4)), strict=True)
+        ]
+        return self._reader.layer.read_packed(codes, memory, asked)
 
     def _of_moments(
         self,
@@ -136,8 +148,13 @@ class TimelineNetwork(Network):
         numbers = [tf.shape(each)[1] for each in moments]
         biases, masks = (tf.split(each, numbers, axis=-2, num=len(numbers)) for each in (bias, mask))
         ids = [_fold_moments(inputs[f"{task}_candidates"]) for task in self.tasks]
-        packings = [Packing.of(each != PADDING) for each in ids]
+        packings = [self._packing(each != PADDING) for each in ids]
         return [Asked(*each) for each in zip(masks, biases, places, packings, strict=True)]
+
+    def _packing(self, real: Any) -> Packing:
+        if not self.core.pads:
+            return Packing.of(real)
+        return Packing.of(real, self.core.size(tf.math.count_nonzero(real)))
 
     def _time_buckets(self) -> None:
         return None
@@ -162,7 +179,8 @@ class TimelineNetwork(Network):
         entities = {name: self.schema.groups[name].entity for name in histories}
         names = {task: f"{task}_candidates" for task in self.tasks}
         for task, name in names.items():
-            rows[name], where = tf.unique(tf.reshape(inputs[name], [-1]))
+            different, where = tf.unique(tf.reshape(inputs[name], [-1]))
+            rows[name] = self.core.with_padding(different)
             places.append(tf.reshape(where, tf.shape(_fold_moments(inputs[name]))))
             entities[name] = self._entity(task)
         objects: dict[str, Any] = {}
@@ -179,6 +197,11 @@ class TimelineNetwork(Network):
     def _read(self, candidates: Any, memory: Mapping[str, Any], inputs: Mapping[str, Any]) -> Any:
         bias = self._time_bias(inputs["now"][:, None], memory["timestamp"])
         return self._reader(candidates, memory["memory"], memory["mask"], bias)
+
+
+def _tensors(asked: list[Asked]) -> list[Any]:
+    """Returns four tensors of each that is asked, from which it can be made again."""
+    return [part for each in asked for part in (each.mask, each.bias, each.places, each.packing.places)]
 
 
 def _fold_moments(value: Any) -> Any:

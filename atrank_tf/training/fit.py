@@ -26,6 +26,7 @@ from atrank_tf.training.shared_batches import training_part, training_share, val
 from atrank_tf.training.sparse_adam import SparseAdam
 from atrank_tf.training.whole_tables import WholeTables
 from atrank_tf.training.workers import ALONE, Workers
+from atrank_tf.training.xla_time import XlaTime
 
 
 def train(
@@ -107,6 +108,7 @@ def train(
             callbacks=[
                 SettleTables(),
                 GlobalMetrics(workers),
+                XlaTime(),
                 average,
                 WholeTables(average),
                 *writing,
@@ -149,7 +151,7 @@ def compile_model(model: Ranker, settings: Training, steps: int, workers: Worker
     )
     optimizer.exclude_from_weight_decay([v for v in model.trainable_variables if v.path.startswith("item_bias_")])
     optimizer.build(model.trainable_variables)
-    model.slices = settings.slices
+    model.slices, model.xla = settings.slices, settings.xla
     model.compile(
         optimizer=optimizer,
         loss={task: LOSSES[settings.loss](workers=workers) for task in model.tasks},

@@ -48,6 +48,9 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "din, deepfm": ("din", {"unit": [5], "ranking": ["fm", "dnn"]}),
     "sasrec": ("sasrec", {"heads": 2, "ranking": ["dot", "dnn", "repeat"]}),
 }
+OF_MODEL = {
+    name: [variant for variant, (model, _) in VARIANTS.items() if model == name] for name, _ in VARIANTS.values()
+}
 SMALL = {"width": 12, "spaces": 3, "feed_forward": 10, "hidden": [9], "dropout": 0.3}
 
 
@@ -91,6 +94,12 @@ def batch(records: Any) -> dict[str, Any]:
 
 def _scores(model: Any, inputs: dict[str, Any]) -> dict[str, np.ndarray]:
     return {task: np.asarray(logits) for task, logits in model(_of(model, inputs), training=False).items()}
+
+
+def _scores_of_function(model: Any, inputs: dict[str, Any], **options: Any) -> dict[str, np.ndarray]:
+    tensors = {name: tf.constant(value) for name, value in _of(model, inputs).items()}
+    found = tf.function(lambda: model(tensors, training=False), **options)()
+    return {task: np.asarray(logits) for task, logits in found.items()}
 
 
 def _of(model: Any, inputs: dict[str, Any]) -> dict[str, Any]:
@@ -194,12 +203,13 @@ def test_5_an_explainer_gives_the_scores_and_the_parts_that_add_up_to_them(
             assert rows.any()
 
 
-def test_5_eager_graph_and_xla_agree(model: Ranker, batch: dict[str, Any]) -> None:
-    expected = _scores(model, batch)
-    inputs = {name: tf.constant(value) for name, value in _of(model, batch).items()}
-    for options in ({}, {"jit_compile": True}):
-        found = tf.function(lambda: model(inputs, training=False), **options)()
-        _assert_same({task: scores.numpy() for task, scores in found.items()}, expected)
+def test_5_eager_and_graph_agree(model: Ranker, batch: dict[str, Any]) -> None:
+    _assert_same(_scores_of_function(model, batch), _scores(model, batch))
+
+
+@pytest.mark.parametrize("model", [variants[0] for variants in OF_MODEL.values()], indirect=True)
+def test_5_eager_and_xla_agree(model: Ranker, batch: dict[str, Any]) -> None:
+    _assert_same(_scores_of_function(model, batch, jit_compile=True), _scores(model, batch))
 
 
 LOADER = """

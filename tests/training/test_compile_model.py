@@ -8,9 +8,11 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from atrank_tf.data import Batching, Records
 from atrank_tf.models import MODELS, ATRank, Ranker
+from atrank_tf.models.size_ladder import LADDER
 from atrank_tf.schema import PADDING
 from atrank_tf.training import SettleTables, Training, compile_model
 from atrank_tf.training.experiment import LOSSES
@@ -150,6 +152,59 @@ def test_slices_of_a_batch_train_as_the_whole(
         for one, other in zip(*gradients, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-7)
     assert len(calls) == (1 + len(few)) * (1 + 3)
+
+
+UNDER_XLA = {
+    **{name: {} for name in MODELS},
+    "atrank": {"tasks": (), "experts": "ple", "num_experts": 2, "ranking": ["dot", "repeat"], "attention_sink": True},
+    "timeline_atrank": {"tasks": (), "task_tables": True, "ranking": ["dnn", "popularity"], "task_uncertainty": True},
+}
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_under_xla_a_step_trains_as_without(name: str, records: Records) -> None:
+    changes = {"dropout": 0.0, **UNDER_XLA[name]}
+    tasks = changes.get("tasks", SMALL["tasks"]) or None
+    batches = MODELS[name].training_batches(
+        records, tasks=tasks, settings=Batching(batch_size=9, batch_tokens=130), seed=1
+    )
+    batch = next(batches.dataset.as_numpy_iterator())
+    assert not {size for values in batch[0].values() for size in values.shape} <= set(LADDER)
+    states = []
+    for xla in (False, True):
+        model = small_model(name, records, **changes)
+        compile_model(model, Training(xla=xla), steps=1)
+        model.run_eagerly = True
+        model.train_on_batch(*batch)
+        states.append([v.numpy() for v in model.optimizer.variables if "momentum" in v.path])
+        assert (model.xla_functions > 0) == xla
+    assert len(states[0]) == len(model.trainable_variables)
+    for expected, found in zip(*states, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_what_is_exported_has_no_xla(records: Records) -> None:
+    model = small_model("average_pooling", records)
+    compile_model(model, Training(xla=True), steps=1)
+    inputs = {tensor.name: tf.TensorSpec(tensor.shape, tensor.dtype, tensor.name) for tensor in model.inputs}
+    for training in (False, True):
+        call = tf.function(lambda inputs, training=training: model(inputs, training=training))
+        assert ("_XlaMustCompile" in str(call.get_concrete_function(inputs).graph.as_graph_def())) == training
+
+
+def test_xla_compiles_once_for_the_sizes_of_a_rung_and_dropout_goes_on(records: Records) -> None:
+    model = small_model("average_pooling", records)
+    compile_model(model, Training(xla=True, slices=2), steps=6)
+    batches = model.training_batches(records, tasks=SMALL["tasks"], settings=Batching(batch_size=12), seed=1)
+    inputs, _, _ = next(batches.dataset.as_numpy_iterator())
+    counts, found = [], []
+    call = tf.function(lambda inputs: model(inputs, training=True)["next_purchase"], reduce_retracing=True)
+    for users in (12, 12, 11, 9):  # Slices of 6 and 6, 6 and 6, 5 and 6, 4 and 5.
+        found.append(call({name: values[:users] for name, values in inputs.items()}).numpy())
+        counts.append(model.xla_functions)
+    assert [each.shape[0] for each in found] == [12, 12, 11, 9]
+    assert counts[0] == counts[1] < counts[2] < counts[3]
+    assert (found[0] != found[1]).mean() > 0.5
 
 
 def test_a_weight_of_no_task_is_refused(records: Records) -> None:

@@ -1,0 +1,72 @@
+"""What stands between the lookups of a network and its logits, which training may have compiled by XLA."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import tensorflow as tf
+
+from atrank_tf.layers import compiled
+from atrank_tf.models.size_ladder import rung
+
+
+class DenseCore:
+    """Calls the functions of a network's dense core: as they are, or compiled by XLA.
+
+    XLA compiles a function anew for every size of its tensors. So under XLA sizes must be rungs of a ladder
+    (`size_ladder`): `size` says how far to pad.
+
+    Args:
+        seed: a function that draws what dropout in a compiled function is drawn from, uint32 [2]. It is called outside:
+            a function that changes a variable would make all that run beside it wait.
+
+    Attributes:
+        pads: whether sizes must be rungs now.
+        compiled: the sizes for which functions have been compiled, each with the function's name.
+    """
+
+    def __init__(self, seed: Callable[[], Any]) -> None:
+        self._seed = seed
+        self.pads = False
+        self._functions: dict[str, Any] = {}
+        self.compiled: set[tuple[Any, ...]] = set()
+
+    @contextmanager
+    def under_xla(self) -> Iterator[None]:
+        """Compiles what is called within it."""
+        self.pads = True
+        try:
+            yield
+        finally:
+            self.pads = False
+
+    def size(self, count: Any) -> Any:
+        """Returns how many places to make for a count of them, an integer scalar: under XLA a rung of the ladder."""
+        return rung(count) if self.pads else count
+
+    def with_padding(self, rows: Any) -> Any:
+        """Returns rows, int64 [M], under XLA with 0 behind them up to a rung of the ladder."""
+        return tf.pad(rows, [[0, rung(tf.size(rows)) - tf.size(rows)]]) if self.pads else rows
+
+    def __call__(self, name: str, function: Callable[..., Any], *tensors: Any) -> Any:
+        """Returns `function(*tensors)`.
+
+        Args:
+            name: of the function in this network; the first function of a name is the one that is compiled.
+            function: of tensors alone; it must hold no tensor.
+            *tensors: its arguments.
+        """
+        if not self.pads:
+            return function(*tensors)
+        if name not in self._functions:
+
+            def seeded(seed: Any, *tensors: Any) -> Any:
+                with compiled(seed):
+                    return function(*tensors)
+
+            self._functions[name] = tf.function(seeded, jit_compile=True, autograph=False)
+        tf.numpy_function(lambda *sizes: self._note(name, sizes), [tf.shape(each) for each in tensors], [])
+        return self._functions[name](self._seed(), *tensors)
+
+    def _note(self, name: str, sizes: Any) -> None:
+        self.compiled.add((name, *(tuple(each.tolist()) for each in sizes)))
