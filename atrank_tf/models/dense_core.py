@@ -21,7 +21,7 @@ class DenseCore:
             a function that changes a variable would make all that run beside it wait.
 
     Attributes:
-        pads: whether sizes must be rungs now.
+        pads: whether XLA compiles what is called now, so that sizes must be rungs.
         compiled: the sizes for which functions have been compiled, each with the function's name.
     """
 
@@ -45,8 +45,9 @@ class DenseCore:
         return rung(count) if self.pads else count
 
     def with_padding(self, rows: Any) -> Any:
-        """Returns rows, int64 [M], under XLA with 0 behind them up to a rung of the ladder."""
-        return tf.pad(rows, [[0, rung(tf.size(rows)) - tf.size(rows)]]) if self.pads else rows
+        """Returns rows, float [M, D], under XLA with 0 behind them up to a rung of the ladder."""
+        number = tf.shape(rows)[0]
+        return tf.pad(rows, [[0, rung(number) - number], [0, 0]]) if self.pads else rows
 
     def __call__(self, name: str, function: Callable[..., Any], *tensors: Any) -> Any:
         """Returns `function(*tensors)`.

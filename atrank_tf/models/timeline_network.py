@@ -179,8 +179,7 @@ class TimelineNetwork(Network):
         entities = {name: self.schema.groups[name].entity for name in histories}
         names = {task: f"{task}_candidates" for task in self.tasks}
         for task, name in names.items():
-            different, where = tf.unique(tf.reshape(inputs[name], [-1]))
-            rows[name] = self.core.with_padding(different)
+            rows[name], where = tf.unique(tf.reshape(inputs[name], [-1]))
             places.append(tf.reshape(where, tf.shape(_fold_moments(inputs[name]))))
             entities[name] = self._entity(task)
         objects: dict[str, Any] = {}
@@ -189,7 +188,7 @@ class TimelineNetwork(Network):
             objects |= dict(zip(same, self.objects.objects_once(entity, [rows[name] for name in same]), strict=True))
         coded = [self._coded(task, objects[name], rows[name]) for task, name in names.items()]
         begins = [0, *itertools.accumulate(tf.shape(each.code)[0] for each in coded[:-1])]
-        code = join([each.code for each in coded], axis=0)
+        code = self.core.with_padding(join([each.code for each in coded], axis=0))
         bias = join([each.bias for each in coded], axis=0) if self._bias else None
         places = [begin + where for begin, where in zip(begins, places, strict=True)]
         return {name: objects[name] for name in histories}, Coded(code, bias), places

@@ -178,6 +178,8 @@ def test_under_xla_a_step_trains_as_without(name: str, records: Records) -> None
         model.train_on_batch(*batch)
         states.append([v.numpy() for v in model.optimizer.variables if "momentum" in v.path])
         assert (model.xla_functions > 0) == xla
+    rows = {shape[0] for _, *shapes in model._network.core.compiled for shape in shapes}
+    assert rows <= set(LADDER)
     assert len(states[0]) == len(model.trainable_variables)
     for expected, found in zip(*states, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
