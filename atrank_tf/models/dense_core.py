@@ -65,7 +65,7 @@ class DenseCore:
                 with compiled(seed):
                     return function(*tensors)
 
-            self._functions[name] = tf.function(seeded, jit_compile=True, autograph=False)
+            self._functions[name] = tf.function(seeded, jit_compile=True, autograph=False, reduce_retracing=True)
         tf.numpy_function(lambda *sizes: self._note(name, sizes), [tf.shape(each) for each in tensors], [])
         return self._functions[name](self._seed(), *tensors)
 
