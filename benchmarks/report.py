@@ -99,7 +99,7 @@ def _fit(figures: dict[str, Any]) -> Iterator[Line]:
         )
         if "xla_functions" in found:
             compiled = f"{found['xla_functions']:,.0f} functions"
-            yield f"{name}: compiling, seconds", f"{found['xla_seconds']:,.1f}", compiled, ""
+            yield f"{name}: steps that compile, seconds", f"{found['xla_seconds']:,.1f}", compiled, ""
 
 
 def _tasks(figures: dict[str, Any]) -> Iterator[Line]:

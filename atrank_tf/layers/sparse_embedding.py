@@ -40,6 +40,8 @@ class SparseEmbedding(keras.layers.Layer):
 
     def __init__(self, input_dim: int, output_dim: int, embeddings_initializer: Any = "uniform", **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        # Else Keras has XLA compile the whole step where there is a GPU, anew for every size of a batch.
+        self.supports_jit = False
         for name, size in (("input_dim", input_dim), ("output_dim", output_dim)):
             if size <= 0:
                 raise ValueError(f"{name} must be positive. Received: {name}={size}.")

@@ -27,7 +27,7 @@ class BiLSTMConfig(RankerConfig):
 
 
 class RecurrentNetwork(TimeOrderedNetwork):
-    """As `TimeOrderedNetwork`, but XLA does not compile the encoder: it has no gradient of a loop within a function."""
+    """As `TimeOrderedNetwork`, but XLA does not compile the encoder: a loop has no gradient across its edge."""
 
     def _encoded(self, behaviors: Any, mask: Any) -> Any:
         return self._encoder(behaviors, mask)

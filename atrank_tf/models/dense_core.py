@@ -13,41 +13,41 @@ from atrank_tf.models.size_ladder import rung
 class DenseCore:
     """Calls the functions of a network's dense core: as they are, or compiled by XLA.
 
-    XLA compiles a function anew for every size of its tensors. So under XLA sizes must be rungs of a ladder
-    (`size_ladder`): `size` says how far to pad.
+    XLA compiles a function anew for every size of its tensors. So under XLA there should be few: rungs of a ladder
+    (`size_ladder`), and what sums and products they make, as the places of several groups.
 
     Args:
         seed: a function that draws what dropout in a compiled function is drawn from, uint32 [2]. It is called outside:
             a function that changes a variable would make all that run beside it wait.
 
     Attributes:
-        pads: whether XLA compiles what is called now, so that sizes must be rungs.
-        compiled: the sizes for which functions have been compiled, each with the function's name.
+        compiles: whether XLA compiles what is called now.
+        sizes: for which functions have been compiled, each with the function's name.
     """
 
     def __init__(self, seed: Callable[[], Any]) -> None:
         self._seed = seed
-        self.pads = False
+        self.compiles = False
         self._functions: dict[str, Any] = {}
-        self.compiled: set[tuple[Any, ...]] = set()
+        self.sizes: set[tuple[Any, ...]] = set()
 
     @contextmanager
     def under_xla(self) -> Iterator[None]:
         """Compiles what is called within it."""
-        self.pads = True
+        self.compiles = True
         try:
             yield
         finally:
-            self.pads = False
+            self.compiles = False
 
     def size(self, count: Any) -> Any:
         """Returns how many places to make for a count of them, an integer scalar: under XLA a rung of the ladder."""
-        return rung(count) if self.pads else count
+        return rung(count) if self.compiles else count
 
     def with_padding(self, rows: Any) -> Any:
         """Returns rows, float [M, D], under XLA with 0 behind them up to a rung of the ladder."""
         number = tf.shape(rows)[0]
-        return tf.pad(rows, [[0, rung(number) - number], [0, 0]]) if self.pads else rows
+        return tf.pad(rows, [[0, rung(number) - number], [0, 0]]) if self.compiles else rows
 
     def __call__(self, name: str, function: Callable[..., Any], *tensors: Any) -> Any:
         """Returns `function(*tensors)`.
@@ -57,7 +57,7 @@ class DenseCore:
             function: of tensors alone; it must hold no tensor.
             *tensors: its arguments.
         """
-        if not self.pads:
+        if not self.compiles:
             return function(*tensors)
         if name not in self._functions:
 
@@ -70,4 +70,4 @@ class DenseCore:
         return self._functions[name](self._seed(), *tensors)
 
     def _note(self, name: str, sizes: Any) -> None:
-        self.compiled.add((name, *(tuple(each.tolist()) for each in sizes)))
+        self.sizes.add((name, *(tuple(each.tolist()) for each in sizes)))

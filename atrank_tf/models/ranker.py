@@ -134,7 +134,7 @@ class Ranker(keras.Model):
     @property
     def xla_functions(self) -> int:
         """How many functions XLA has compiled in training, each counted once for each set of sizes."""
-        return len(self._network.core.compiled)
+        return len(self._network.core.sizes)
 
     def make_train_function(self, force: bool = False) -> Any:
         """Makes the function of a training step; Keras calls it."""

@@ -1,7 +1,7 @@
 """The layers of a ranker that encodes a timeline once for all moments, and how they are called."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -89,7 +89,7 @@ class TimelineNetwork(Network):
         behaviors = histories.by_user(self._drop(behaviors))
         memory = self._encode(behaviors, histories.mask, histories.timestamp, histories.group)
         asked = self._asked(inputs, places, memory, histories)
-        reads = self.core("reader", self._read_packed, coded.code, memory["memory"], *_tensors(asked))
+        reads = self._reads(coded.code, memory["memory"], asked)
         if self._done is not None:
             memory |= self._done.numbered(histories.id, histories.action, histories.group)
         profile = self.objects.profile(inputs)
@@ -98,13 +98,21 @@ class TimelineNetwork(Network):
             for task, each, read in zip(self.tasks, asked, reads, strict=True)
         }
 
-    def _read_packed(self, codes: Any, memory: Any, *tensors: Any) -> list[Any]:
-        """Returns what the real candidates of each task read, float [M, D]; `tensors`: as `_tensors` returns them."""
-        asked = [
-            Asked(mask, bias, places, Packing(rows, tf.shape(places)))
-            for mask, bias, places, rows in zip(*(tensors[part::4] for part in range(4)), strict=True)
-        ]
-        return self._reader.layer.read_packed(codes, memory, asked)
+    def _reads(self, codes: Any, memory: Any, asked: Sequence[Asked]) -> list[Any]:
+        """Returns what the real candidates of each task read, float [M, D]."""
+        read = self._reader.layer.read_packed
+        if not self.core.compiles:
+            return read(codes, memory, asked)
+
+        def of_tensors(codes: Any, memory: Any, *tensors: Any) -> list[Any]:
+            asked = [
+                Asked(mask, bias, places, Packing(rows, tf.shape(places)))
+                for mask, bias, places, rows in zip(*(tensors[part::4] for part in range(4)), strict=True)
+            ]
+            return read(codes, memory, asked)
+
+        tensors = [part for each in asked for part in (each.mask, each.bias, each.places, each.packing.places)]
+        return self.core("reader", of_tensors, codes, memory, *tensors)
 
     def _of_moments(
         self,
@@ -152,7 +160,7 @@ class TimelineNetwork(Network):
         return [Asked(*each) for each in zip(masks, biases, places, packings, strict=True)]
 
     def _packing(self, real: Any) -> Packing:
-        if not self.core.pads:
+        if not self.core.compiles:
             return Packing.of(real)
         return Packing.of(real, self.core.size(tf.math.count_nonzero(real)))
 
@@ -196,11 +204,6 @@ class TimelineNetwork(Network):
     def _read(self, candidates: Any, memory: Mapping[str, Any], inputs: Mapping[str, Any]) -> Any:
         bias = self._time_bias(inputs["now"][:, None], memory["timestamp"])
         return self._reader(candidates, memory["memory"], memory["mask"], bias)
-
-
-def _tensors(asked: list[Asked]) -> list[Any]:
-    """Returns four tensors of each that is asked, from which it can be made again."""
-    return [part for each in asked for part in (each.mask, each.bias, each.places, each.packing.places)]
 
 
 def _fold_moments(value: Any) -> Any:

@@ -7,15 +7,18 @@ import keras
 
 
 class XlaTime(keras.callbacks.Callback):
-    """Adds to the logs of an epoch, and so to what is printed and kept, what XLA has compiled since the process began.
+    """Adds to the logs of an epoch, and so to what is printed and kept, what XLA has compiled.
 
-    `xla_functions`: functions of the dense core, each counted once for each set of sizes. `xla_seconds`: of the steps
-    in which something was compiled, the step itself included.
+    `xla_functions`: functions of the dense core, each counted once for each set of sizes. `xla_seconds`: of this
+    training's steps in which something was compiled, the steps themselves and TensorFlow's tracing included.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._seconds, self._functions, self._start = 0.0, 0, 0.0
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        self._functions = self.model.xla_functions
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
         self._start = time.perf_counter()

@@ -93,3 +93,13 @@ def test_exported_and_loaded_gives_the_same(tmp_path: Any) -> None:
 def test_sizes_are_positive(size: str) -> None:
     with pytest.raises(ValueError, match=f"{size} must be positive. Received: {size}=0"):
         SparseEmbedding(**{"input_dim": 2, "output_dim": 2, size: 0})
+
+
+def test_a_model_with_it_is_not_compiled_by_xla_where_there_is_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        tf.config, "list_physical_devices", lambda *_: [tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")]
+    )
+    for layer, expected in ((keras.layers.Embedding(ROWS, WIDTH), True), (SparseEmbedding(ROWS, WIDTH), False)):
+        model = keras.Sequential([layer, keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        assert model.jit_compile is expected
