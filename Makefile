@@ -98,7 +98,7 @@ $(VENV)/.fuzz-installed: $(VENV)/.installed
 fuzz: $(VENV)/.fuzz-installed  ## feed anything to the readers of files and requests, SECONDS=60 for each
 	@$(RUN) tests/fuzz/run.py $(SECONDS)
 
-bench: $(VENV)/.installed  ## measure speed and memory beside a plain Keras model (12 to 21 minutes)
+bench: $(VENV)/.installed  ## measure speed and memory beside a plain Keras model (about 20 minutes)
 	@$(RUN) benchmarks/report.py
 
 bench-serving: $(VENV)/.installed  ## measure the embedded server beside the bare signature (about 3 minutes)

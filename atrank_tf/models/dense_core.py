@@ -46,8 +46,10 @@ class DenseCore:
 
     def with_padding(self, rows: Any) -> Any:
         """Returns rows, float [M, D], under XLA with 0 behind them up to a rung of the ladder."""
+        if not self.compiles:
+            return rows
         number = tf.shape(rows)[0]
-        return tf.pad(rows, [[0, rung(number) - number], [0, 0]]) if self.compiles else rows
+        return tf.pad(rows, [[0, rung(number) - number], [0, 0]])
 
     def __call__(self, name: str, function: Callable[..., Any], *tensors: Any) -> Any:
         """Returns `function(*tensors)`.
@@ -66,6 +68,7 @@ class DenseCore:
                     return function(*tensors)
 
             self._functions[name] = tf.function(seeded, jit_compile=True, autograph=False, reduce_retracing=True)
+        # Sizes are known when the step runs.
         tf.numpy_function(lambda *sizes: self._note(name, sizes), [tf.shape(each) for each in tensors], [])
         return self._functions[name](self._seed(), *tensors)
 

@@ -189,7 +189,7 @@ def test_under_xla_a_step_trains_as_without(name: str, records: Records) -> None
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
-def test_what_is_exported_has_no_xla(records: Records) -> None:
+def test_the_graph_of_inference_has_no_xla(records: Records) -> None:
     model = small_model("average_pooling", records)
     compile_model(model, Training(xla=True), steps=1)
     inputs = {tensor.name: tf.TensorSpec(tensor.shape, tensor.dtype, tensor.name) for tensor in model.inputs}
