@@ -24,7 +24,7 @@ def read_chunks(records: Records, part: Part, seeds: Any) -> Any:
     files = tf.data.Dataset.from_tensor_slices(paths)
     if part.trains:
         mixed = tf.random.stateless_uniform([], seeds, None, None, tf.int64)
-        files = files.shuffle(len(paths), seed=mixed)
+        files = _shuffled(files, len(paths), mixed)
     users = files.interleave(
         tf.data.TFRecordDataset,
         cycle_length=min(8, len(paths)),
@@ -32,11 +32,21 @@ def read_chunks(records: Records, part: Part, seeds: Any) -> Any:
         deterministic=True,
     )
     if part.trains:
-        users = users.shuffle(2 * USERS_PER_CHUNK, seed=mixed)
+        users = _shuffled(users, 2 * USERS_PER_CHUNK, mixed)
     chunks = users.batch(USERS_PER_CHUNK).prefetch(1).enumerate()
     if part.trains:  # No two workers have a chunk of the same number, which is what draws depend on.
         return chunks.map(lambda number, serialized: (number * shares + index, serialized))
     return chunks.shard(shares, index)
+
+
+def _shuffled(dataset: Any, buffer: int, seed: Any) -> Any:
+    """Shuffles by this seed alone; `Dataset.shuffle` mixes the global one in, and fails where that is 0 in a graph."""
+
+    def shuffle(seed: Any) -> Any:
+        tf.compat.v1.get_default_graph().seed = None
+        return dataset.shuffle(buffer, seed=seed)
+
+    return tf.data.Dataset.from_tensors(seed).flat_map(shuffle)
 
 
 def chunk_targets(chunk: Chunk, schema: Schema, task: str, part: Part, settings: Batching, seed: Any) -> Targets:

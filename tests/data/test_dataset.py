@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import islice, pairwise
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -96,6 +97,14 @@ def test_8_a_seed_and_an_epoch_determine_every_batch(records: Records) -> None:
     assert _equal(two[half:], _epoch(records, first_epoch=1))
     assert not _equal(two[:half], two[half:])
     assert not _equal(two[:half], _epoch(records, seed=2))
+
+
+@pytest.mark.parametrize("global_seed", [0, 7])
+def test_8_the_global_seed_changes_no_batch(records: Records, global_seed: int) -> None:
+    keras.utils.set_random_seed(1)
+    expected = _epoch(records)
+    keras.utils.set_random_seed(global_seed)
+    assert _equal(expected, _epoch(records))
 
 
 def test_each_epoch_draws_fresh_negatives_for_the_same_targets(records: Records) -> None:
