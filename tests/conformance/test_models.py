@@ -48,9 +48,11 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "din, deepfm": ("din", {"unit": [5], "ranking": ["fm", "dnn"]}),
     "sasrec": ("sasrec", {"heads": 2, "ranking": ["dot", "dnn", "repeat"]}),
 }
+Scores = dict[str, np.ndarray]
 OF_MODEL = {
     name: [variant for variant, (model, _) in VARIANTS.items() if model == name] for name, _ in VARIANTS.values()
 }
+ONE_OF_EACH = pytest.mark.parametrize("model", [variants[0] for variants in OF_MODEL.values()], indirect=True)
 SMALL = {"width": 12, "spaces": 3, "feed_forward": 10, "hidden": [9], "dropout": 0.3}
 
 
@@ -92,11 +94,17 @@ def batch(records: Any) -> dict[str, Any]:
     return found
 
 
-def _scores(model: Any, inputs: dict[str, Any]) -> dict[str, np.ndarray]:
+@pytest.fixture(scope="module")
+def scores(model: Ranker, batch: dict[str, Any]) -> Scores:
+    """The scores of `batch`: what most laws compare with."""
+    return _scores(model, batch)
+
+
+def _scores(model: Any, inputs: dict[str, Any]) -> Scores:
     return {task: np.asarray(logits) for task, logits in model(_of(model, inputs), training=False).items()}
 
 
-def _scores_of_function(model: Any, inputs: dict[str, Any], **options: Any) -> dict[str, np.ndarray]:
+def _scores_of_function(model: Any, inputs: dict[str, Any], **options: Any) -> Scores:
     tensors = {name: tf.constant(value) for name, value in _of(model, inputs).items()}
     found = tf.function(lambda: model(tensors, training=False), **options)()
     return {task: np.asarray(logits) for task, logits in found.items()}
@@ -107,21 +115,21 @@ def _of(model: Any, inputs: dict[str, Any]) -> dict[str, Any]:
     return {tensor.name: inputs[tensor.name] for tensor in model.inputs}
 
 
-def _assert_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray], tolerance: float = 1e-5) -> None:
+def _assert_same(found: Scores, expected: Scores, tolerance: float = 1e-5) -> None:
     assert set(found) == set(expected)
     for task, scores in expected.items():
         np.testing.assert_allclose(found[task], scores, rtol=tolerance, atol=tolerance)
 
 
-def test_scores_are_finite_float32_and_differ(model: Ranker, batch: dict[str, Any]) -> None:
-    for task, scores in _scores(model, batch).items():
-        assert scores.dtype == np.float32
-        assert scores.shape == batch[f"{task}_candidates"].shape
-        assert np.isfinite(scores).all()
-        assert scores.std() > 1e-3
+def test_scores_are_finite_float32_and_differ(batch: dict[str, Any], scores: Scores) -> None:
+    for task, found in scores.items():
+        assert found.dtype == np.float32
+        assert found.shape == batch[f"{task}_candidates"].shape
+        assert np.isfinite(found).all()
+        assert found.std() > 1e-3
 
 
-def test_1_padding_never_matters(model: Ranker, batch: dict[str, Any]) -> None:
+def test_1_padding_never_matters(model: Ranker, batch: dict[str, Any], scores: Scores) -> None:
     rng = np.random.default_rng(1)
     padded = dict(batch)
     for group in model.schema.groups:
@@ -133,57 +141,60 @@ def test_1_padding_never_matters(model: Ranker, batch: dict[str, Any]) -> None:
         order = np.stack([rng.permutation(padded[f"{group}_id"].shape[1]) for _ in range(len(empty))])
         for column in ("id", "action", "timestamp"):  # Padding may even stand between behaviors.
             padded[f"{group}_{column}"] = np.take_along_axis(padded[f"{group}_{column}"], order, axis=1)
-    _assert_same(_scores(model, padded), _scores(model, batch))
+    _assert_same(_scores(model, padded), scores)
 
 
-def test_2_a_score_depends_on_no_other_candidate_and_no_other_user(model: Ranker, batch: dict[str, Any]) -> None:
-    expected = _scores(model, batch)
-    for user in range(3):
-        alone = {name: value[user : user + 1] for name, value in batch.items()}
-        _assert_same(_scores(model, alone), {task: scores[user : user + 1] for task, scores in expected.items()})
-    for task in model.tasks:
-        candidates = {name for name in batch if name.startswith(f"{task}_")}
-        reverse = {name: value[:, ::-1] if name in candidates else value for name, value in batch.items()}
-        np.testing.assert_allclose(_scores(model, reverse)[task], expected[task][:, ::-1], rtol=1e-5, atol=1e-5)
-        first = {name: value[:, :1] if name in candidates else value for name, value in batch.items()}
-        np.testing.assert_allclose(_scores(model, first)[task], expected[task][:, :1], rtol=1e-5, atol=1e-5)
-
-
-def test_3_the_order_of_groups_and_of_rows_within_a_group_does_not_matter(
-    model: Ranker, batch: dict[str, Any], records: Any
+def test_2_a_score_depends_on_no_other_candidate_and_no_other_user(
+    model: Ranker, batch: dict[str, Any], scores: Scores
 ) -> None:
-    expected = _scores(model, batch)
+    for user in (0, 5):
+        alone = {name: value[user : user + 1] for name, value in batch.items()}
+        _assert_same(_scores(model, alone), {task: expected[user : user + 1] for task, expected in scores.items()})
+    candidates = {name for name in batch if name.startswith(tuple(f"{task}_" for task in model.tasks))}
+    reverse = {name: value[:, ::-1] if name in candidates else value for name, value in batch.items()}
+    _assert_same(_scores(model, reverse), {task: expected[:, ::-1] for task, expected in scores.items()})
+    first = {name: value[:, :1] if name in candidates else value for name, value in batch.items()}
+    _assert_same(_scores(model, first), {task: expected[:, :1] for task, expected in scores.items()})
+
+
+def test_3_the_order_of_rows_within_a_group_does_not_matter(
+    model: Ranker, batch: dict[str, Any], scores: Scores
+) -> None:
     shuffled = dict(batch)
     for group in model.schema.groups:
         for column in ("id", "action", "timestamp"):
             shuffled[f"{group}_{column}"] = batch[f"{group}_{column}"][:, ::-1]
-    _assert_same(_scores(model, shuffled), expected)
+    _assert_same(_scores(model, shuffled), scores)
+
+
+@ONE_OF_EACH
+def test_3_the_order_of_groups_does_not_matter(
+    model: Ranker, batch: dict[str, Any], scores: Scores, records: Any
+) -> None:
     turned = replace(model.schema, groups=dict(reversed(model.schema.groups.items())))
     other = type(model)(turned, model.config, records.catalogs)
     weights = {weight.path: weight for weight in model.weights}
     assert {weight.path for weight in other.weights} == set(weights)
     for weight in other.weights:
         weight.assign(weights[weight.path])
-    _assert_same(_scores(other, batch), expected)
+    _assert_same(_scores(other, batch), scores)
 
 
-def test_5_encoder_and_scorer_agree_with_the_whole(model: Ranker, batch: dict[str, Any]) -> None:
-    expected = _scores(model, batch)
+def test_5_encoder_and_scorer_agree_with_the_whole(model: Ranker, batch: dict[str, Any], scores: Scores) -> None:
     encoder = model.encoder()
     memory = {name: value.numpy() for name, value in encoder(_of(encoder, batch), training=False).items()}
     for task in model.tasks:
         scorer = model.scorer(task)
-        _assert_same(_scores(scorer, {**batch, **memory}), {task: expected[task]})
+        _assert_same(_scores(scorer, {**batch, **memory}), {task: scores[task]})
 
 
 def test_5_an_explainer_gives_the_scores_and_the_parts_that_add_up_to_them(
-    model: Ranker, batch: dict[str, Any]
+    model: Ranker, batch: dict[str, Any], scores: Scores
 ) -> None:
-    expected = _scores(model, batch)
     for task in model.tasks:
         explainer = model.explainer(task)
         found = {name: np.asarray(value) for name, value in explainer(_of(explainer, batch), training=False).items()}
-        _assert_same({task: found["score"]}, {task: expected[task]})
+        _assert_same({task: found["score"]}, {task: scores[task]})
         parts = [value for name, value in found.items() if name.startswith("score_")]
         assert parts
         np.testing.assert_allclose(sum(parts), found["score"], rtol=1e-5, atol=1e-5)
@@ -203,13 +214,13 @@ def test_5_an_explainer_gives_the_scores_and_the_parts_that_add_up_to_them(
             assert rows.any()
 
 
-def test_5_eager_and_graph_agree(model: Ranker, batch: dict[str, Any]) -> None:
-    _assert_same(_scores_of_function(model, batch), _scores(model, batch))
+def test_5_eager_and_graph_agree(model: Ranker, batch: dict[str, Any], scores: Scores) -> None:
+    _assert_same(_scores_of_function(model, batch), scores)
 
 
-@pytest.mark.parametrize("model", [variants[0] for variants in OF_MODEL.values()], indirect=True)
-def test_5_eager_and_xla_agree(model: Ranker, batch: dict[str, Any]) -> None:
-    _assert_same(_scores_of_function(model, batch, jit_compile=True), _scores(model, batch))
+@ONE_OF_EACH
+def test_5_eager_and_xla_agree(model: Ranker, batch: dict[str, Any], scores: Scores) -> None:
+    _assert_same(_scores_of_function(model, batch, jit_compile=True), scores)
 
 
 LOADER = """
@@ -224,13 +235,13 @@ for line in sys.stdin:
 
 
 @pytest.fixture(scope="module")
-def load_and_score() -> Iterator[Callable[[Path], dict[str, np.ndarray]]]:
+def load_and_score() -> Iterator[Callable[[Path], Scores]]:
     """Scores a folder's `batch.npz` by its `model.keras` in a process that has only loaded models, never built one."""
     process = subprocess.Popen(
         [sys.executable, "-c", LOADER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
     )
 
-    def ask(folder: Path) -> dict[str, np.ndarray]:
+    def ask(folder: Path) -> Scores:
         process.stdin.write(f"{folder}\n")
         assert process.stdout.readline() == "scored\n"
         return dict(np.load(folder / "scores.npz"))
@@ -240,14 +251,14 @@ def load_and_score() -> Iterator[Callable[[Path], dict[str, np.ndarray]]]:
 
 
 def test_5_a_fresh_process_loads_the_model_and_agrees(
-    model: Ranker, batch: dict[str, Any], load_and_score: Callable[[Path], dict[str, np.ndarray]], tmp_path: Path
+    model: Ranker, batch: dict[str, Any], scores: Scores, load_and_score: Callable[[Path], Scores], tmp_path: Path
 ) -> None:
     model.save(tmp_path / "model.keras")
     np.savez(tmp_path / "batch.npz", **_of(model, batch))
-    _assert_same(load_and_score(tmp_path), _scores(model, batch))
+    _assert_same(load_and_score(tmp_path), scores)
 
 
-def test_6_no_history_is_read_as_exactly_nothing(model: Ranker, batch: dict[str, Any]) -> None:
+def test_6_no_history_is_read_as_exactly_nothing(model: Ranker, batch: dict[str, Any], scores: Scores) -> None:
     encoder = model.encoder()
     memory = encoder({name: value[3:4] for name, value in _of(encoder, batch).items()})
     assert not np.asarray(memory["mask"]).any()
@@ -256,10 +267,10 @@ def test_6_no_history_is_read_as_exactly_nothing(model: Ranker, batch: dict[str,
     for group in model.schema.groups:
         for column in ("id", "action", "timestamp"):
             none[f"{group}_{column}"] = np.zeros((11, 0), np.int64)
-    found, padded = _scores(model, none), _scores(model, batch)
+    found = _scores(model, none)
     for task in model.tasks:
         assert np.isfinite(found[task]).all()
-        np.testing.assert_allclose(found[task][3], padded[task][3], rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(found[task][3], scores[task][3], rtol=1e-5, atol=1e-5)
 
 
 def test_6_ids_never_seen_get_finite_scores(model: Ranker, batch: dict[str, Any]) -> None:
@@ -267,10 +278,11 @@ def test_6_ids_never_seen_get_finite_scores(model: Ranker, batch: dict[str, Any]
         name: np.ones_like(value) if name.endswith(("_id", "_action", "_candidates")) else value
         for name, value in batch.items()
     }
-    for scores in _scores(model, unknown).values():
-        assert np.isfinite(scores).all()
+    for found in _scores(model, unknown).values():
+        assert np.isfinite(found).all()
 
 
+@ONE_OF_EACH
 def test_summary_config_and_clone(model: Ranker) -> None:
     lines: list[str] = []
     model.summary(print_fn=lambda line, **_: lines.append(line))
@@ -287,6 +299,7 @@ def test_a_batch_without_candidates_of_a_task_trains_the_others(
 
     model = make_model()
     compile_model(model, Training(), steps=10)
+    model.run_eagerly = True
     inputs = {name: value[:, :0] if name.startswith("next_redemption_") else value for name, value in batch.items()}
     rows, candidates = batch["next_purchase_candidates"].shape
     labels = {"next_purchase": np.eye(rows, candidates), "next_redemption": np.zeros((rows, 0))}
