@@ -156,7 +156,7 @@ def test_a_trial_of_settings_sees_nothing_of_test(
     records: Records, run_command: Any, tmp_path: Path, tuning: bool
 ) -> None:
     experiment = {
-        "model": {"name": "average_pooling", "width": 8, "hidden": [4], "tasks": ["next_purchase"]},
+        "model": {"name": "bpr_mf", "width": 4, "tasks": ["next_purchase"]},
         "training": {"epochs": 1},
     }
     run = {"experiment": experiment, "records": records.path, "truth": "", "tuning": tuning}

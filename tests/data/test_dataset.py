@@ -90,21 +90,15 @@ def test_negatives_are_none_of_the_users_positives_in_any_part(
                 assert candidates[row][0] in timelines[user]["purchase/id"]
 
 
-def test_8_a_seed_and_an_epoch_determine_every_batch(records: Records) -> None:
+def test_8_a_seed_and_an_epoch_determine_every_batch_and_nothing_else_does(records: Records) -> None:
+    keras.utils.set_random_seed(7)
     two = _epoch(records, epochs=2)
+    keras.utils.set_random_seed(0)
     assert _equal(two, _epoch(records, epochs=2))
     half = len(two) // 2
     assert _equal(two[half:], _epoch(records, first_epoch=1))
     assert not _equal(two[:half], two[half:])
     assert not _equal(two[:half], _epoch(records, seed=2))
-
-
-@pytest.mark.parametrize("global_seed", [0, 7])
-def test_8_the_global_seed_changes_no_batch(records: Records, global_seed: int) -> None:
-    keras.utils.set_random_seed(1)
-    expected = _epoch(records)
-    keras.utils.set_random_seed(global_seed)
-    assert _equal(expected, _epoch(records))
 
 
 def test_each_epoch_draws_fresh_negatives_for_the_same_targets(records: Records) -> None:

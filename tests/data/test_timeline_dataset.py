@@ -138,17 +138,17 @@ def test_two_tasks_of_one_kind_of_object_draw_negatives_of_their_own(records: Re
         assert (first != second).any()
 
 
-def test_8_a_seed_and_an_epoch_determine_every_batch(records: Records) -> None:
+def test_8_a_seed_and_an_epoch_determine_every_batch_and_nothing_else_does(records: Records) -> None:
     def equal(first: Any, second: Any) -> bool:
         pairs = zip(tf.nest.flatten(first), tf.nest.flatten(second), strict=True)
         return all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in pairs)
 
+    keras.utils.set_random_seed(7)
     made = timeline_batches(records, settings=SETTINGS, seed=1)
     two = list(islice(made.dataset.as_numpy_iterator(), 2 * made.steps))
-    assert equal(two[: made.steps], _epoch(records))
-    assert equal(two[made.steps :], _epoch(records, first_epoch=1))
     keras.utils.set_random_seed(0)
     assert equal(two[: made.steps], _epoch(records))
+    assert equal(two[made.steps :], _epoch(records, first_epoch=1))
 
 
 @pytest.mark.parametrize("tokens", [30, 100, 400])
