@@ -22,6 +22,7 @@ from atrank_tf.data.target_counts import (
     task_names,
 )
 from atrank_tf.data.targets import Part, Targets, history_lengths
+from atrank_tf.data.without_autograph import without_autograph
 from atrank_tf.schema import Candidates, Schema
 
 _ANY = 2**40
@@ -65,7 +66,7 @@ def training_batches(
     """
     settings = settings or Batching()
     names = task_names(records.schema, tasks)
-    counts = agree([_count(records, name, part, settings, seed) for name in names])
+    counts = agree(_count(records, names, part, settings, seed))
     steps = dict(zip(names, counts, strict=True))
     require_targets(steps)
     steps = mix(steps, settings.temperature)
@@ -85,7 +86,7 @@ def evaluation_batches(
     """
     settings = settings or Batching()
     names = task_names(records.schema, tasks)
-    steps = sum(_count(records, name, Part(part), settings, EVALUATION_SEED) for name in names)
+    steps = sum(_count(records, names, Part(part), settings, EVALUATION_SEED))
     batches = requests(records, part, tasks=names, settings=settings).map(_unnamed)
     return batches.apply(tf.data.experimental.assert_cardinality(steps))
 
@@ -156,15 +157,18 @@ def _batches(
         limits = tf.data.Dataset.from_tensor_slices(limits)
         return limits.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
-    return read_chunks(records, part, seeds).flat_map(chunk_batches)
+    return read_chunks(records, part, seeds).flat_map(without_autograph(chunk_batches))
 
 
-def _count(records: Records, task: str, part: Part, settings: Batching, seed: int) -> int:
+def _count(records: Records, tasks: Sequence[str], part: Part, settings: Batching, seed: int) -> list[int]:
+    """Returns the number of batches of each task, in one pass over the records."""
+
     def count(serialized: Any, drawn: Any) -> Any:
-        targets = chunk_targets(parse(serialized, records.schema), records.schema, task, part, settings, drawn)
-        return tf.shape(_divided(targets, part, settings, drawn)[1], tf.int64)[0]
+        chunk = parse(serialized, records.schema)
+        targets = [chunk_targets(chunk, records.schema, task, part, settings, drawn) for task in tasks]
+        return tf.stack([tf.shape(_divided(each, part, settings, drawn)[1], tf.int64)[0] for each in targets])
 
-    return sum_of_chunks(records, part, seed, count)
+    return list(sum_of_chunks(records, part, seed, count))
 
 
 def _divided(targets: Targets, part: Part, settings: Batching, seed: Any) -> tuple[Any, Any]:

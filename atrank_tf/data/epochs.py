@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from atrank_tf.data.without_autograph import without_autograph
+
 
 class TrainingBatches(NamedTuple):
     """An endless `tf.data.Dataset` of training batches, and how many of them make an epoch."""
@@ -28,7 +30,7 @@ def epochs(one_epoch: Callable[[Any], Any], steps: int, *, seed: int, first_epoc
 
     # One endless dataset, not one that starts a new epoch whenever it is iterated: Keras opens iterators that it does
     # not use, and their prefetching would take epochs away at random.
-    dataset = tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(exactly)
+    dataset = tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(without_autograph(exactly))
     return TrainingBatches(dataset.prefetch(tf.data.AUTOTUNE), steps)
 
 

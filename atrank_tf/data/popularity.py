@@ -1,7 +1,7 @@
 """How often each object was chosen, period by period."""
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -10,6 +10,7 @@ from atrank_tf.data.chunk import SPAN, parse
 from atrank_tf.data.records import Records
 from atrank_tf.data.target_counts import EVALUATION_SEED, positives, read_chunks
 from atrank_tf.data.targets import Part
+from atrank_tf.data.without_autograph import without_autograph
 
 PERIODS = 64
 """Periods that are told apart. As many training targets are in each, as far as hours can tell: so they are short where
@@ -59,8 +60,9 @@ def _chosen(records: Records, task: str, part: Part) -> Iterator[tuple[np.ndarra
     """Yields the objects that were chosen and when, int64 [M] each, chunk by chunk."""
     nothing = tf.constant([EVALUATION_SEED, 0], tf.int64)
     chunks = read_chunks(records, part, nothing)
-    found = chunks.map(
-        lambda _, serialized: positives(parse(serialized, records.schema), records.schema, task, part),
-        num_parallel_calls=tf.data.AUTOTUNE,
-    )
+
+    def one(_: Any, serialized: Any) -> Any:
+        return positives(parse(serialized, records.schema), records.schema, task, part)
+
+    found = chunks.map(without_autograph(one), num_parallel_calls=tf.data.AUTOTUNE)
     yield from found.as_numpy_iterator()

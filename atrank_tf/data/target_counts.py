@@ -10,6 +10,7 @@ from atrank_tf.data.batching_settings import Batching
 from atrank_tf.data.chunk import Chunk, parse
 from atrank_tf.data.records import Records
 from atrank_tf.data.targets import Part, Targets, choose_per_user, find_targets, history_lengths
+from atrank_tf.data.without_autograph import without_autograph
 from atrank_tf.schema import Candidates, Schema, suggestion
 
 USERS_PER_CHUNK = 2048
@@ -83,7 +84,7 @@ def count_targets(records: Records, task: str, part: Part | str, settings: Batch
         found = chunk_targets(chunk, records.schema, task, part, settings or Batching(), seeds)
         return tf.size(found.user, tf.int64)
 
-    counts = read_chunks(records, part, seeds).map(one, num_parallel_calls=tf.data.AUTOTUNE)
+    counts = read_chunks(records, part, seeds).map(without_autograph(one), num_parallel_calls=tf.data.AUTOTUNE)
     return _sum(counts)
 
 
@@ -100,7 +101,7 @@ def positive_counts(records: Records, task: str, part: Part = Part.TRAINING) -> 
         ids, _ = positives(parse(serialized, schema), schema, task, part)
         return tf.math.bincount(tf.cast(ids, tf.int32), minlength=rows, maxlength=rows, dtype=tf.int64)
 
-    counts = read_chunks(records, part, nothing).map(one, num_parallel_calls=tf.data.AUTOTUNE)
+    counts = read_chunks(records, part, nothing).map(without_autograph(one), num_parallel_calls=tf.data.AUTOTUNE)
     total = counts.reduce(tf.zeros([rows], tf.int64), lambda sums, chunk_counts: sums + chunk_counts)
     return np.asarray(total)
 
@@ -134,10 +135,11 @@ def sum_of_chunks(records: Records, part: Part, seed: int, numbers: Callable[[An
         numbers: a function (serialized Examples of a chunk, its seed) -> int64, always of one shape.
     """
     seeds = tf.constant([seed, 0], tf.int64)
-    found = read_chunks(records, part, seeds).map(
-        lambda number, serialized: numbers(serialized, chunk_seed(seeds, number)), num_parallel_calls=tf.data.AUTOTUNE
-    )
-    return _sum(found)
+
+    def one(number: Any, serialized: Any) -> Any:
+        return numbers(serialized, chunk_seed(seeds, number))
+
+    return _sum(read_chunks(records, part, seeds).map(without_autograph(one), num_parallel_calls=tf.data.AUTOTUNE))
 
 
 def _sum(numbers: Any) -> Any:
