@@ -38,7 +38,7 @@ def score_model(
 def _traced_once(model: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """Returns a graph function of a Keras model that takes batches of any size, and picks its inputs from more."""
     specs = {tensor.name: tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in model.inputs}
-    function = tf.function(lambda inputs: model(inputs, training=False), input_signature=[specs])
+    function = tf.function(lambda inputs: model(inputs, training=False), input_signature=[specs], autograph=False)
     return lambda inputs: function({name: inputs[name] for name in specs})
 
 
