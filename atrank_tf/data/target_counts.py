@@ -47,7 +47,7 @@ def _shuffled(dataset: Any, buffer: int, seed: Any) -> Any:
         tf.compat.v1.get_default_graph().seed = None
         return dataset.shuffle(buffer, seed=seed)
 
-    return tf.data.Dataset.from_tensors(seed).flat_map(shuffle)
+    return tf.data.Dataset.from_tensors(seed).flat_map(without_autograph(shuffle))
 
 
 def chunk_targets(chunk: Chunk, schema: Schema, task: str, part: Part, settings: Batching, seed: Any) -> Targets:
