@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from tqdm import tqdm
 
 from atrank_tf.data import Batching, Part, Records, count_targets, popularity, positive_counts, requests
 from atrank_tf.evaluation.scored_requests import ScoredRequests
 from atrank_tf.models import Ranker
+from atrank_tf.models.traced import traced
 
 Score = Callable[[str, dict[str, Any], np.ndarray], np.ndarray]
 """(task, inputs, users: str [B]) -> scores [B, N]."""
@@ -25,21 +25,14 @@ def score_model(
     Returns:
         task -> scored requests; a task without a request in this part is left out.
     """
-    encode = _traced_once(model.encoder())
-    scorers = {task: _traced_once(model.scorer(task)) for task in model.tasks}
+    encode = traced(model.encoder())
+    scorers = {task: traced(model.scorer(task)) for task in model.tasks}
 
     def score(task: str, inputs: dict[str, Any], users: np.ndarray) -> np.ndarray:
         logits: np.ndarray = scorers[task]({**inputs, **encode(inputs)})[task].numpy()
         return logits
 
     return score_requests(score, model.tasks, records, part, settings, "model", whole_history=False)
-
-
-def _traced_once(model: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """Returns a graph function of a Keras model that takes batches of any size, and picks its inputs from more."""
-    specs = {tensor.name: tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in model.inputs}
-    function = tf.function(lambda inputs: model(inputs, training=False), input_signature=[specs], autograph=False)
-    return lambda inputs: function({name: inputs[name] for name in specs})
 
 
 def score_popularity(

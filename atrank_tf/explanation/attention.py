@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from atrank_tf.explanation.names import Names, Thing
 from atrank_tf.explanation.requests import Request
 from atrank_tf.models import Ranker
 from atrank_tf.models.explainer import PART
+from atrank_tf.models.traced import traced
 from atrank_tf.schema import PADDING
 
 
@@ -152,10 +152,3 @@ def _behavior_order(found: Mapping[str, np.ndarray]) -> np.ndarray:
     """Returns where the real behaviors stand among all, in time order, int [T], of one row of `Explainer.outputs`."""
     real = np.flatnonzero(found["behavior_id"] != PADDING)
     return real[np.argsort(found["behavior_timestamp"][real], kind="stable")]
-
-
-def traced(model: Any) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
-    """Returns a graph function of a Keras model that takes batches of any size, and picks its inputs from more."""
-    specs = {tensor.name: tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in model.inputs}
-    function = tf.function(lambda inputs: model(inputs, training=False), input_signature=[specs], autograph=False)
-    return lambda inputs: function({name: tf.cast(inputs[name], specs[name].dtype) for name in specs})

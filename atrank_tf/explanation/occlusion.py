@@ -12,9 +12,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from atrank_tf.explanation.attention import Explanation, traced
+from atrank_tf.explanation.attention import Explanation
 from atrank_tf.layers import SelfAttention, SpaceAttention, TargetAttention
 from atrank_tf.models import Ranker
+from atrank_tf.models.traced import traced
 from atrank_tf.schema import PADDING
 
 _WEIGHTS = 1 << 22

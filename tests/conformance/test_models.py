@@ -52,7 +52,16 @@ Scores = dict[str, np.ndarray]
 OF_MODEL = {
     name: [variant for variant, (model, _) in VARIANTS.items() if model == name] for name, _ in VARIANTS.values()
 }
-ONE_OF_EACH = pytest.mark.parametrize("model", [variants[0] for variants in OF_MODEL.values()], indirect=True)
+ONE_OF_EACH = pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(variant, marks=pytest.mark.slow if place else ())
+        for variants in OF_MODEL.values()
+        for place, variant in enumerate(variants)
+    ],
+    indirect=True,
+)
+"""One variant of each model; `make test-slow` has the others."""
 SMALL = {"width": 12, "spaces": 3, "feed_forward": 10, "hidden": [9], "dropout": 0.3}
 
 

@@ -50,7 +50,9 @@ def folder(run_command: Run, logs: Path, schema_file: Path, tmp_path_factory: py
     """A folder with records, a trained model and its export."""
     folder = tmp_path_factory.mktemp("whole_way")
     (folder / "experiment.toml").write_text(EXPERIMENT)
-    run_command("-m", "atrank_tf.prepare", f"--logs={logs}", f"--schema={schema_file}", f"--records={folder}/records")
+    prepare = ("-m", "atrank_tf.prepare", f"--logs={logs}", f"--schema={schema_file}", f"--records={folder}/records")
+    first = run_command(*prepare)
+    assert first.returncode == 0, first.stderr
     train = ("-m", "atrank_tf.train", f"--records={folder}/records", f"--config={folder}/experiment.toml")
     first = _run(*train, f"--model_dir={folder}/model", "--explain")
     assert first.stdout.endswith("model trained\n")

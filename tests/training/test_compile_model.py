@@ -24,7 +24,7 @@ OF_EACH_KIND = [
     pytest.param(name, marks=() if name in ("atrank", "timeline_atrank", "bi_lstm") else pytest.mark.slow)
     for name in sorted(MODELS)
 ]
-"""Request by request, a timeline at once, and step by step; the other models are made of the parts of these."""
+"""Request by request, a timeline at once, and an encoder that XLA leaves out; `make test-slow` has the others."""
 
 
 def small_model(name: str, records: Records, **changes: Any) -> Ranker:
