@@ -14,6 +14,7 @@ from atrank_tf.layers.experts import Experts
 from atrank_tf.layers.feed_forward import FeedForward
 from atrank_tf.layers.fm_ranking import FMRanking
 from atrank_tf.layers.group_projection import GroupProjection
+from atrank_tf.layers.id_dropout import IdDropout
 from atrank_tf.layers.last_state import LastState
 from atrank_tf.layers.masks import hidden
 from atrank_tf.layers.max_pooling import MaxPooling
@@ -52,6 +53,7 @@ __all__ = [
     "FMRanking",
     "FeedForward",
     "GroupProjection",
+    "IdDropout",
     "LastState",
     "MaxPooling",
     "MeanPooling",

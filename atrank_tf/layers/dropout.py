@@ -47,12 +47,17 @@ class Dropout(keras.layers.Layer):
             return inputs
         if self._dropped == 256:
             return tf.zeros_like(inputs)
+        # One product, forward and backward.
+        return inputs * (tf.cast(self.kept(inputs), inputs.dtype) * (256.0 / (256 - self._dropped)))
+
+    def kept(self, inputs: Any) -> Any:
+        """Returns which units this call keeps, bool of the shape of `inputs`."""
+        if self._dropped == 256:
+            return tf.zeros_like(inputs, tf.bool)
         seed = given_seed()
         if seed is None:
             seed = self.draw()
-        keep = tf.reshape(_bytes(tf.size(inputs), seed) >= self._dropped, tf.shape(inputs))
-        # One product, forward and backward.
-        return inputs * (tf.cast(keep, inputs.dtype) * (256.0 / (256 - self._dropped)))
+        return tf.reshape(_bytes(tf.size(inputs), seed) >= self._dropped, tf.shape(inputs))
 
     def draw(self) -> Any:
         """Returns the next seed, uint32 [2]; of a layer that drops nothing always the same."""

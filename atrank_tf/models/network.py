@@ -59,7 +59,7 @@ class Network:
         self.schema = schema
         self.config = config
         self.tasks = config.tasks or tuple(schema.tasks)
-        self.objects = ObjectEncoder(schema)
+        self.objects = ObjectEncoder(schema, config.id_dropout)
         self._encoder, self._reader = encoder, reader
         self._embeddings: dict[str, Any] = {
             name: BehaviorEmbedding(

@@ -8,8 +8,8 @@ import tensorflow as tf
 from keras import ops
 
 from atrank_tf.data import Catalog
-from atrank_tf.layers import CatalogLookup, MeanPooling, SparseEmbedding, Standardize, take
-from atrank_tf.schema import PADDING, Features, Schema
+from atrank_tf.layers import CatalogLookup, IdDropout, MeanPooling, SparseEmbedding, Standardize, take
+from atrank_tf.schema import PADDING, UNKNOWN, Features, Schema
 
 
 class ObjectEncoder:
@@ -17,10 +17,12 @@ class ObjectEncoder:
 
     Args:
         schema: a prepared schema.
+        id_dropout: share of the objects whose id training takes for unknown.
     """
 
-    def __init__(self, schema: Schema) -> None:
+    def __init__(self, schema: Schema, id_dropout: float) -> None:
         self._schema = schema
+        self._drop_ids = IdDropout(id_dropout, UNKNOWN, name="id_dropout")
         self._pool = MeanPooling(name="mean_pooling")
         self.tables = {
             name: SparseEmbedding(table.rows, table.dim, name=f"table_{name}") for name, table in schema.tables.items()
@@ -60,7 +62,7 @@ class ObjectEncoder:
         """Returns the codes of objects, float [..., D_o]: id, side features and numeric columns, side by side."""
         spec = self._schema.entities[entity]
         found = self.catalogs[entity](rows)
-        parts = [self.tables[spec.id.table](found[spec.id.column])]
+        parts = [self.tables[spec.id.table](self._drop_ids(found[spec.id.column]))]
         parts += self._features(spec, found, f"standardize_{entity}")
         return _concatenate(parts)
 

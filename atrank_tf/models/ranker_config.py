@@ -20,6 +20,8 @@ class RankerConfig:
         combine: how object, action and time make a behavior's code: "sum" or "concat".
         activation: of the projection of a group to the common width; "linear" for none.
         dropout: share of units that training drops, throughout the model.
+        id_dropout: share of the objects of a training batch whose id is taken for unknown, so that new objects are
+            ranked by their side features.
         ranking: ranking networks whose logits are added: "dot", "repeat" (what the user did with the very candidate),
             "popularity" (how often anyone chose it of late), and names of `RANKING_NETWORKS`.
         hidden: hidden widths of the ranking networks "dnn" and "pnn".
@@ -38,6 +40,7 @@ class RankerConfig:
     combine: str = "sum"
     activation: str = "linear"
     dropout: float = 0.0
+    id_dropout: float = 0.0
     ranking: tuple[str, ...] = ("dot", "dnn")
     hidden: tuple[int, ...] = (128, 64)
     cross_layers: int = 2
@@ -51,8 +54,11 @@ class RankerConfig:
         for name in ("width", "cross_layers"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive. Received: {name}={getattr(self, name)} in [model].")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be at least 0 and below 1. Received: dropout={self.dropout} in [model].")
+        for name in ("dropout", "id_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(
+                    f"{name} must be at least 0 and below 1. Received: {name}={getattr(self, name)} in [model]."
+                )
         if self.num_experts <= 0:
             raise ValueError(f"num_experts must be positive. Received: num_experts={self.num_experts} in [model].")
         choices = (("combine", ("sum", "concat")), ("activation", ACTIVATIONS), ("experts", ("none", "mmoe", "ple")))

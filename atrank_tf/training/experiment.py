@@ -24,6 +24,7 @@ class Training:
             (each positive beside each negative of its request, BPR).
         epochs: most epochs.
         learning_rate: of Adam, at the start.
+        warmup: share of the training, in 0..1, in which the learning rate rises from 0 to `learning_rate`, evenly.
         l2: weight of the squared entries of the embedding tables (item biases left out) in the loss; reaches rows that
             no batch reads, too.
         decay_at: shares of the training, ascending in 0..1, at which the learning rate is multiplied by `decay`.
@@ -50,6 +51,7 @@ class Training:
     loss: str = "pointwise"
     epochs: int = 10
     learning_rate: float = 1e-3
+    warmup: float = 0.0
     l2: float = 0.0
     decay_at: tuple[float, ...] = ()
     decay: float = 0.1
@@ -78,11 +80,12 @@ class Training:
         for name in ("learning_rate", "decay"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be positive. Received: {name}={getattr(self, name)} in [training].")
-        if not 0 <= self.average_from < 1:
-            raise ValueError(
-                "Expected a share of the training, at least 0 and below 1. Received: "
-                f"average_from={self.average_from} in [training]."
-            )
+        for name in ("warmup", "average_from"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(
+                    "Expected a share of the training, at least 0 and below 1. Received: "
+                    f"{name}={getattr(self, name)} in [training]."
+                )
         if self.first_averaged is not None and self.first_averaged > self.epochs - 2:
             raise ValueError(
                 "Expected two epochs or more to average. Received: "

@@ -24,6 +24,7 @@ from atrank_tf.training.request_auc import request_auc_by_task
 from atrank_tf.training.settle_tables import SettleTables
 from atrank_tf.training.shared_batches import training_part, training_share, validation_share
 from atrank_tf.training.sparse_adam import SparseAdam
+from atrank_tf.training.warm_up import WarmUp
 from atrank_tf.training.whole_tables import WholeTables
 from atrank_tf.training.workers import ALONE, Workers
 from atrank_tf.training.xla_time import XlaTime
@@ -131,7 +132,7 @@ def compile_model(model: Ranker, settings: Training, steps: int, workers: Worker
     Args:
         model: the model.
         settings: the experiment's [training].
-        steps: steps of the whole training, of which `decay_at` names shares.
+        steps: steps of the whole training, of which `warmup` and `decay_at` name shares.
         workers: who share each batch.
 
     Raises:
@@ -146,6 +147,8 @@ def compile_model(model: Ranker, settings: Training, steps: int, workers: Worker
             [int(share * steps) for share in settings.decay_at],
             [settings.learning_rate * settings.decay**times for times in range(len(settings.decay_at) + 1)],
         )
+    if round(settings.warmup * steps):
+        rate = WarmUp(rate, round(settings.warmup * steps))
     optimizer = SparseAdam(
         rate, moments="dense", l2=settings.l2, global_clipnorm=settings.clip_norm or None, workers=workers
     )

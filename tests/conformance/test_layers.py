@@ -71,6 +71,7 @@ CASES = {
         {"read": _floats(B, N, D), "candidates": _floats(B, N, D), "context": _floats(B, N, 2)},
     ),
     "GroupProjection": Case(layers.GroupProjection(13, activation="relu"), {"behaviors": _floats(B, T, D)}),
+    "IdDropout": Case(layers.IdDropout(0.5, unknown=1), {"inputs": _ints(9, B, T)}),
     "LastState": Case(layers.LastState(), {"states": _floats(B, T, D), "state_mask": MASK}),
     "MaxPooling": Case(layers.MaxPooling(), {"states": _floats(B, T, D), "state_mask": MASK}),
     "MeanPooling": Case(layers.MeanPooling(), {"embeddings": _floats(B, T, D), "value_mask": MASK}),

@@ -127,6 +127,7 @@ def test_an_unknown_task_is_refused(records: Records) -> None:
     [
         ({"width": 0}, "width must be positive. Received: width=0"),
         ({"dropout": 1.0}, "dropout must be at least 0 and below 1. Received: dropout=1.0"),
+        ({"id_dropout": -0.1}, "id_dropout must be at least 0 and below 1. Received: id_dropout=-0.1"),
         ({"ranking": ()}, "Expected at least one ranking network"),
         ({"cross_layers": 0}, "cross_layers must be positive. Received: cross_layers=0"),
         ({"ranking": ("dot", "dot")}, "Expected each ranking network once. Received: ranking=\\['dot', 'dot'\\]"),

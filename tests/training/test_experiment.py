@@ -44,6 +44,7 @@ negatives = 3
 loss = "pairwise"
 epochs = 7
 learning_rate = 0.01
+warmup = 0.1
 decay_at = [0.5, 0.75]
 decay = 0.3
 clip_norm = 5
@@ -77,6 +78,7 @@ def test_every_key_of_a_file_is_read(tmp_path: Path) -> None:
             loss="pairwise",
             epochs=7,
             learning_rate=0.01,
+            warmup=0.1,
             decay_at=(0.5, 0.75),
             decay=0.3,
             clip_norm=5.0,
@@ -224,6 +226,7 @@ WRONG = {
         r"Expected two epochs or more to average\. Received: average_from=0\.95 of epochs=10 in \[training\]\.",
     ),
     "an average from the end": (_with("training", "average_from", 1.0), r"Received: average_from=1\.0 in \[training\]"),
+    "a warm-up without an end": (_with("training", "warmup", 1.0), r"Received: warmup=1\.0 in \[training\]\."),
     "decay twice at once": (_with("training", "decay_at", [0.5, 0.5]), r"Received: decay_at=\[0\.5, 0\.5\]"),
     "decay at the start": (_with("training", "decay_at", [0.0]), r"Received: decay_at=\[0\.0\]"),
     "decay at the end": (_with("training", "decay_at", [0.5, 1.0]), r"Received: decay_at=\[0\.5, 1\.0\]"),

@@ -31,7 +31,7 @@ from atrank_tf.training import (
 EXPERIMENT = experiment_from_dict(
     {
         "model": {"name": "atrank", "width": 8, "spaces": 2, "feed_forward": 8, "hidden": [8], "dropout": 0.3}
-        | {"ranking": ["dot", "dnn", "popularity"]},
+        | {"id_dropout": 0.1, "ranking": ["dot", "dnn", "popularity"]},
         "batching": {"batch_size": 32},
         "training": {
             "epochs": 3,

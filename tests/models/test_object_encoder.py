@@ -1,0 +1,58 @@
+"""Objects whose id training takes for unknown: what is left of them, and what is trained."""
+
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from atrank_tf.data import Batching, Records
+from atrank_tf.models import MODELS, Ranker
+from atrank_tf.schema import UNKNOWN
+
+
+def _model(name: str, records: Records, **changes: Any) -> Ranker:
+    config = {"width": 12, "spaces": 3, "feed_forward": 10, "hidden": (9,), **changes}
+    return MODELS[name](records.schema, config, records.catalogs)
+
+
+def _forget_all_ids(model: Ranker) -> None:
+    for entity in ("product", "coupon"):
+        for column in model.get_layer(f"catalog_{entity}").weights:
+            if column.name == f"{entity}_id":
+                column.assign(np.minimum(column, UNKNOWN))
+
+
+def _batch(model: Ranker, records: Records) -> Any:
+    made = type(model).training_batches(records, settings=Batching(batch_size=32, batch_tokens=120), seed=1)
+    (batch,) = islice(made.dataset, 1)
+    return batch[0]
+
+
+@pytest.mark.parametrize("name", ["atrank", "timeline_atrank"])
+def test_dropped_ids_are_scored_in_training_as_unknown_ids_are_served(name: str, records: Records) -> None:
+    model = _model(name, records, id_dropout=0.999, item_bias=False)
+    inputs = _batch(model, records)
+    known = model(inputs, training=False)
+    trained = model(inputs, training=True)
+    _forget_all_ids(model)
+    served = model(inputs, training=False)
+    for task in model.tasks:
+        np.testing.assert_allclose(trained[task], served[task], rtol=1e-5, atol=1e-5)
+    assert any(tf.reduce_any(abs(known[task] - served[task]) > 1e-3) for task in model.tasks)
+
+
+@pytest.mark.parametrize("name", ["atrank", "timeline_atrank"])
+@pytest.mark.parametrize(("rate", "trained"), [(0.0, False), (0.3, True)])
+def test_the_unknown_row_is_trained_by_dropped_ids_alone(
+    name: str, rate: float, trained: bool, records: Records
+) -> None:
+    model = _model(name, records, id_dropout=rate)
+    table = model.get_layer("table_coupon").embeddings  # All coupons are frequent enough for a row of their own.
+    with tf.GradientTape() as tape:
+        loss = tf.add_n([tf.reduce_sum(logits) for logits in model(_batch(model, records), training=True).values()])
+    gradient = tape.gradient(loss, table)
+    rows = set(np.asarray(gradient.indices))
+    assert (UNKNOWN in rows) == trained
+    assert max(rows) > UNKNOWN
