@@ -208,6 +208,10 @@ def test_a_finished_training_is_current_and_another_one_is_refused(records: Reco
     other = replace(EXPERIMENT, training=replace(EXPERIMENT.training, epochs=5))
     with pytest.raises(ValueError, match="holds another experiment"):
         train(records, other, str(folder))
+    grown = Records(records.path)
+    grown.manifest = {**records.manifest, "fingerprint": "another"}
+    with pytest.raises(ValueError, match="holds the same experiment on other records"):
+        train(grown, EXPERIMENT, str(folder))
 
 
 def test_an_experiment_that_cannot_start_does_not_take_the_folder(records: Records, tmp_path: Path) -> None:
