@@ -141,16 +141,12 @@ def compile_model(model: Ranker, settings: Training, steps: int, workers: Worker
     for task in settings.task_weights:
         if task not in model.tasks:
             raise ValueError(f"Unknown task {task!r} in [training.task_weights]. {suggestion(task, model.tasks)}")
-    rate: Any = settings.learning_rate
-    if settings.decay_at:
-        rate = keras.optimizers.schedules.PiecewiseConstantDecay(
-            [int(share * steps) for share in settings.decay_at],
-            [settings.learning_rate * settings.decay**times for times in range(len(settings.decay_at) + 1)],
-        )
-    if round(settings.warmup * steps):
-        rate = WarmUp(rate, round(settings.warmup * steps))
     optimizer = SparseAdam(
-        rate, moments="dense", l2=settings.l2, global_clipnorm=settings.clip_norm or None, workers=workers
+        _learning_rate(settings, steps),
+        moments="dense",
+        l2=settings.l2,
+        global_clipnorm=settings.clip_norm or None,
+        workers=workers,
     )
     optimizer.exclude_from_weight_decay([v for v in model.trainable_variables if v.path.startswith("item_bias_")])
     optimizer.build(model.trainable_variables)
@@ -161,3 +157,15 @@ def compile_model(model: Ranker, settings: Training, steps: int, workers: Worker
         loss_weights={task: settings.task_weights.get(task, 1.0) for task in model.tasks},
         weighted_metrics=request_auc_by_task(model.tasks),
     )
+
+
+def _learning_rate(settings: Training, steps: int) -> Any:
+    """Returns the learning rate of a training of so many steps: it rises, then falls in steps."""
+    rate: Any = settings.learning_rate
+    if settings.decay_at:
+        rate = keras.optimizers.schedules.PiecewiseConstantDecay(
+            [int(share * steps) for share in settings.decay_at],
+            [settings.learning_rate * settings.decay**times for times in range(len(settings.decay_at) + 1)],
+        )
+    rising = round(settings.warmup * steps)
+    return WarmUp(rate, rising) if rising else rate
