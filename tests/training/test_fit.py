@@ -36,6 +36,7 @@ EXPERIMENT = experiment_from_dict(
         "training": {
             "epochs": 3,
             "learning_rate": 0.01,
+            "warmup": 0.1,
             "decay_at": [0.6],
             "average_from": 0.3,
             "clip_norm": 1.0,
