@@ -14,6 +14,9 @@ _RECORDS = flags.DEFINE_string(
 )
 _CONFIG = flags.DEFINE_string("config", None, "Experiment file (TOML).", required=True)
 _MODEL_DIR = flags.DEFINE_string("model_dir", None, "Folder of the trained model; holds one training.", required=True)
+_WARM_START = flags.DEFINE_string(
+    "warm_start", "", "Model folder of an earlier training, on older records, whose weights this one begins with."
+)
 _INCLUDE_VALIDATION = flags.DEFINE_bool(
     "include_validation", False, "Train on the targets of validation too, for the epochs of the experiment file."
 )
@@ -55,7 +58,14 @@ def main() -> None:
     records = Records(_RECORDS.value)
     callbacks = [AttentionImages(f"{_MODEL_DIR.value}/tensorboard", records)] if _EXPLAIN.value else []
     try:
-        trained = train(records, experiment, _MODEL_DIR.value, callbacks=callbacks, workers=_workers)
+        trained = train(
+            records,
+            experiment,
+            _MODEL_DIR.value,
+            warm_start_dir=_WARM_START.value,
+            callbacks=callbacks,
+            workers=_workers,
+        )
     except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
         raise ConnectionError(
             "Another worker is gone: its own output says why. Start all workers again, and the training goes on after "

@@ -1,4 +1,4 @@
-"""The raw values behind the rows: what an exported model needs to take ids as the logs have them."""
+"""The raw values behind the rows: for an export, which takes ids as the logs have them, and for a later training."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,8 +16,7 @@ class RawValues:
 
     Args:
         ids: entity -> string or int64 [rows - 2].
-        tables: embedding table -> string [rows - 2], for the tables that requests name values of (user and context
-            features).
+        tables: embedding table -> string [rows - 2].
     """
 
     ids: Mapping[str, np.ndarray]
@@ -28,8 +27,12 @@ class RawValues:
         """Takes what a model of these records needs."""
         return cls(
             ids={name: catalog.ids for name, catalog in records.catalogs.items()},
-            tables={name: records.vocabularies[name] for name in _asked(records.schema)},
+            tables=dict(records.vocabularies),
         )
+
+    def asked(self, schema: Schema) -> dict[str, np.ndarray]:
+        """Returns the values of the tables that requests name values of: of user and context features."""
+        return {name: self.tables[name] for name in _asked(schema)}
 
     def check_schema(self, schema: Schema) -> None:
         """Raises ValueError unless these can be the values of a model of this schema; says what differs."""
@@ -73,7 +76,6 @@ class RawValues:
 
 
 def _asked(schema: Schema) -> list[str]:
-    """Returns the tables that requests name values of."""
     sides = (schema.user, *(task.context for task in schema.tasks.values()))
     return sorted({feature.table for side in sides for feature in side.features.values()})
 

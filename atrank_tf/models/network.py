@@ -91,13 +91,12 @@ class Network:
         }
         self._bias = {}
         for task in self.tasks if config.item_bias else ():
-            entity = schema.entities[self._entity(task)]
-            rows = schema.tables[entity.id.table].rows
+            rows = schema.tables[self._id_table(task)].rows
             self._bias[task] = SparseEmbedding(rows, 1, "zeros", name=f"item_bias_{task}")
             self._bias[task].build((None, None))
         self._task_tables = {}
         for task in self.tasks if config.task_tables else ():
-            rows = schema.tables[schema.entities[self._entity(task)].id.table].rows
+            rows = schema.tables[self._id_table(task)].rows
             self._task_tables[task] = SparseEmbedding(rows, config.width, "zeros", name=f"task_table_{task}")
         self._codes: dict[str, Any] = {}
         self._experts = TaskExperts(config, self.tasks)
@@ -171,6 +170,16 @@ class Network:
         """See `Ranker.load_popularity`."""
         if task in self._popularity:
             self._popularity[task].load(*popularity)
+
+    def table_of_weight(self) -> dict[str, str]:
+        """See `Ranker.table_of_weight`."""
+        named = {layer: name for name, layer in self.objects.tables.items()}
+        for by_task in (self._bias, self._task_tables):
+            named |= {layer: self._id_table(task) for task, layer in by_task.items()}
+        return {layer.embeddings.path: name for layer, name in named.items() if layer.built}
+
+    def _id_table(self, task: str) -> str:
+        return self.schema.entities[self._entity(task)].id.table
 
     def _entity(self, task: str) -> str:
         return self.schema.groups[self.schema.tasks[task].group].entity

@@ -120,6 +120,11 @@ class Ranker(keras.Model):
         """
         self._network.load_popularity(task, popularity)
 
+    def table_of_weight(self) -> dict[str, str]:
+        """Returns the weights that have a row for each value of a table: path of the weight -> name of the table."""
+        tables: dict[str, str] = self._network.table_of_weight()
+        return tables
+
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         if training and self.slices > 1:
             return sliced(lambda part: self.call_whole(part, training), inputs, self.slices)

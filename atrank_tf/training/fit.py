@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 from absl import logging
 
-from atrank_tf.data import Records, popularity, positive_counts
+from atrank_tf.data import RawValues, Records, popularity, positive_counts
 from atrank_tf.data.report import drift_warning, load_report
 from atrank_tf.models import MODELS, Ranker
 from atrank_tf.schema import Candidates, suggestion
@@ -19,11 +19,20 @@ from atrank_tf.training.environment import environment
 from atrank_tf.training.experiment import LOSSES, Experiment, Training, experiment_to_dict
 from atrank_tf.training.follow_chief import FollowChief
 from atrank_tf.training.global_metrics import GlobalMetrics
-from atrank_tf.training.model_folder import MODEL_FILE, TRAINING_FILE, holds_finished, write_inputs, write_json
+from atrank_tf.training.model_folder import (
+    MODEL_FILE,
+    TRAINING_FILE,
+    holds_finished,
+    load_trained_experiment,
+    model_checksum,
+    write_inputs,
+    write_json,
+)
 from atrank_tf.training.request_auc import request_auc_by_task
 from atrank_tf.training.settle_tables import SettleTables
 from atrank_tf.training.shared_batches import training_part, training_share, validation_share
 from atrank_tf.training.sparse_adam import SparseAdam
+from atrank_tf.training.warm_start import warm_start
 from atrank_tf.training.warm_up import WarmUp
 from atrank_tf.training.whole_tables import WholeTables
 from atrank_tf.training.workers import ALONE, Workers
@@ -35,6 +44,7 @@ def train(
     experiment: Experiment,
     model_dir: str,
     *,
+    warm_start_dir: str = "",
     callbacks: Sequence[Any] = (),
     workers: Workers = ALONE,
 ) -> bool:
@@ -49,6 +59,8 @@ def train(
         records: a records folder.
         experiment: what is trained.
         model_dir: the model folder.
+        warm_start_dir: model folder of an earlier training, whose weights this one begins with
+            (`atrank_tf.training.warm_start`); "" for none.
         callbacks: more Keras callbacks, of the chief alone.
         workers: who train together, each calling this function. Sizes of batches are shared out among them. Only the
             chief reads and writes the folder.
@@ -57,12 +69,18 @@ def train(
         Whether anything was trained; False if the folder already holds this experiment, trained on these records.
 
     Raises:
-        ValueError: the folder holds another experiment, or one trained on other records; or there are fewer files of
-            records than workers; or a file of the records, or the backup of an interrupted training, is damaged.
+        FileNotFoundError: there is no model to begin with.
+        ValueError: the folder holds another experiment, or one trained on other records or from another start; or the
+            earlier model does not fit; or there are fewer files of records than workers; or a file of the records, or
+            the backup of an interrupted training, is damaged.
     """
     records = records.select(experiment.model.groups)
     share = records.of_worker(workers.index, workers.number)
-    identity = {"experiment": experiment_to_dict(experiment), "records": records.manifest["fingerprint"]}
+    identity: dict[str, Any] = {
+        "experiment": experiment_to_dict(experiment),
+        "records": records.manifest["fingerprint"],
+        "warm_start": model_checksum(warm_start_dir) if warm_start_dir and workers.is_chief else None,
+    }
     backup_file = f"{model_dir}/backup.npz"
     if workers.chief_says(lambda: holds_finished(model_dir, identity)):
         if workers.is_chief and tf.io.gfile.exists(backup_file):  # Killed between the last two lines below.
@@ -82,6 +100,8 @@ def train(
             model.start_at_popularity(task, counts.numpy())
         if "popularity" in experiment.model.ranking:
             model.load_popularity(task, popularity(share, task, training_part(experiment), workers.total))
+    if warm_start_dir and workers.is_chief and not tf.io.gfile.exists(backup_file):
+        _begin_with(warm_start_dir, model, records, settings)
     average = AverageWeights(settings.first_averaged)
     average.set_model(model)
     checkpoint = BestCheckpoint(f"{model_dir}/{MODEL_FILE}", model.tasks, settings.patience, average.first or 0)
@@ -122,6 +142,16 @@ def train(
         tf.io.gfile.remove(backup.path)
     workers.chief_says(lambda: 0)  # Who leaves earlier passes for dead.
     return True
+
+
+def _begin_with(warm_start_dir: str, model: Ranker, records: Records, settings: Training) -> None:
+    found = warm_start(model, RawValues.of(records), warm_start_dir)
+    sys.stdout.write(f"Begins with the weights of {warm_start_dir}:\n{found}\n")
+    if load_trained_experiment(warm_start_dir).training.include_validation and not settings.include_validation:
+        logging.warning(
+            "%s was trained on its validation targets too: validation here may have them, and look too good.",
+            warm_start_dir,
+        )
 
 
 def compile_model(model: Ranker, settings: Training, steps: int, workers: Workers = ALONE) -> None:

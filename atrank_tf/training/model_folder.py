@@ -1,10 +1,10 @@
 """The model folder: what a training leaves, and everything after it reads.
 
 model.keras                 the model
-values.npz                  the raw ids and feature values behind its rows
+values.npz                  the raw ids and values behind its rows
 schema.toml                 the schema of the records, with its sizes
 experiment.toml             the experiment, every key in it
-training.json               experiment, fingerprint of the records, environment, history
+training.json               experiment, fingerprint of the records, what it began with, environment, history
 metrics_<split>.json        what `python -m atrank_tf.evaluate` found
 """
 
@@ -31,7 +31,7 @@ MODEL_FILE = "model.keras"
 TRAINING_FILE = "training.json"
 """What was trained, on what, and how it went, in a model folder."""
 VALUES_FILE = "values.npz"
-"""The raw ids and feature values behind the model's rows, in a model folder."""
+"""The raw ids and values behind the model's rows, in a model folder."""
 _TRAIN_AGAIN = "Train again in another folder, or bring back a copy of the file."
 
 
@@ -122,7 +122,7 @@ def holds_finished(model_dir: str, identity: Mapping[str, Any]) -> bool:
 
     Args:
         model_dir: the folder.
-        identity: `experiment` and `records`, as `training.json` has them.
+        identity: `experiment`, `records` and `warm_start`, as `training.json` has them.
 
     Raises:
         ValueError: the folder holds another training.
@@ -130,8 +130,12 @@ def holds_finished(model_dir: str, identity: Mapping[str, Any]) -> bool:
     if not tf.io.gfile.exists(f"{model_dir}/{TRAINING_FILE}"):
         return False
     found = load_training(model_dir)
-    for key, what in (("experiment", "another experiment"), ("records", "the same experiment on other records")):
-        if found[key] != json.loads(json.dumps(identity[key])):
+    for key, what in (
+        ("experiment", "another experiment"),
+        ("records", "the same experiment on other records"),
+        ("warm_start", "the same training from another start"),
+    ):
+        if found.get(key) != json.loads(json.dumps(identity[key])):
             raise ValueError(f"{model_dir} holds {what}. Name another --model_dir, or remove it.")
     return bool(found["finished"])
 

@@ -298,6 +298,9 @@ def test_summary_config_and_clone(model: Ranker) -> None:
     assert any("projection_purchase" in line for line in lines)
     again = type(model).from_config(model.get_config())
     assert again.get_config() == model.get_config()
+    forms = {weight.path: weight.shape for weight in model.trainable_weights}
+    assert len(forms) == len(model.trainable_weights), "A warm start finds weights by their paths."
+    assert {weight.path: weight.shape for weight in again.trainable_weights} == forms
     assert [weight.shape for weight in again.weights] == [weight.shape for weight in model.weights]
 
 

@@ -10,12 +10,13 @@ import pytest
 from atrank_tf.data import RawValues
 
 
-def test_it_takes_ids_of_all_entities_and_values_of_the_tables_that_requests_name(records: Any, tmp_path: Path) -> None:
+def test_it_takes_ids_of_all_entities_and_values_of_all_tables(records: Any, tmp_path: Path) -> None:
     values = RawValues.of(records)
     assert set(values.ids) == {"product", "coupon"}
     assert values.ids["coupon"].dtype.kind == "i" and values.ids["product"].dtype.kind == "U"
-    assert set(values.tables) == {"age", "channel"}
+    assert set(values.tables) == set(records.schema.tables)
     assert set(values.tables["channel"]) == {"mail", "app"}
+    assert set(values.asked(records.schema)) == {"age", "channel"}
     values.save(str(tmp_path / "values.npz"))
     again = RawValues.load(str(tmp_path / "values.npz"))
     for found, expected in ((again.ids, values.ids), (again.tables, values.tables)):

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import polars as pl
 import pytest
+from interrupted import BeforeTraining, Stop
 
 from atrank_tf.data import Part, RawValues, Records, popularity, prepare
 from atrank_tf.models import Ranker
@@ -48,35 +49,6 @@ SMALL = experiment_from_dict(
     {"model": {"name": "bpr_mf", "width": 4, "tasks": ["next_purchase"]}, "training": {"epochs": 1}}
 )
 """Soon traced: for what has nothing to do with the model."""
-
-
-class Stop(keras.callbacks.Callback):  # type: ignore[misc]
-    """Ends the training within an epoch, or in a callback at its end, as a kill would."""
-
-    def __init__(self, epoch: int, *, at_end: bool) -> None:
-        super().__init__()
-        self.epoch = epoch
-        self.at_end = at_end
-        self.epochs: list[int] = []
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.epochs.append(epoch)
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        if self.epochs[-1] == self.epoch and batch == 2 and not self.at_end:
-            raise InterruptedError
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        if epoch == self.epoch:
-            raise InterruptedError
-
-
-class BeforeTraining(keras.callbacks.Callback):  # type: ignore[misc]
-    """Ends the training before its first step, which would have to be traced; keeps the model as it then is."""
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        self.begun = self.model
-        raise InterruptedError
 
 
 class LastWeights(keras.callbacks.Callback):  # type: ignore[misc]
@@ -175,7 +147,7 @@ def test_the_folder_holds_the_best_model_and_all_that_an_export_needs(records: R
     assert state["environment"] == environment()
     values = RawValues.load(str(folder / VALUES_FILE))
     np.testing.assert_array_equal(values.ids["product"], records.catalogs["product"].ids)
-    assert set(values.tables) == {"age", "channel"}
+    assert set(values.tables) == set(records.schema.tables)
 
 
 def test_4_popularity_is_that_of_the_targets_that_are_trained_on(records: Records, whole: Any, tmp_path: Path) -> None:

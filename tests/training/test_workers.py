@@ -158,12 +158,25 @@ def train_small(case: str, workers: Workers, path: str | None = None) -> dict[st
     return {f"{case} {name}": value for name, value in (history | keep.values | after).items()}
 
 
-def train_in(folder: str, workers: Workers, *, stop: bool) -> dict[str, Any]:
-    """Trains the records beside the folder; only the chief gets a folder that can be written."""
-    keep = Keep()
+class Begun(keras.callbacks.Callback):  # type: ignore[misc]
+    """Keeps the weights of this worker as they are before the first step."""
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.values = {variable.path: np.array(variable) for variable in self.model.trainable_variables}
+
+
+def train_in(folder: str, workers: Workers, what: str) -> dict[str, Any]:
+    """Trains the records beside the folder; only the chief gets a folder that can be written, and one to begin with."""
+    keep = Begun() if what == "warm" else Keep()
     writable = folder if workers.is_chief else f"/dev/null/{workers.index}"
-    callbacks = [keep, Stop()] if stop else [keep]
-    train(Records(f"{folder}/../records"), EXPERIMENT, f"{writable}/model", callbacks=callbacks, workers=workers)
+    train(
+        Records(f"{folder}/../records"),
+        EXPERIMENT,
+        f"{writable}/model",
+        warm_start_dir="" if what != "warm" else f"{writable}/../whole/model",
+        callbacks=[keep, Stop()] if what == "stop" else [keep],
+        workers=workers,
+    )
     return keep.values if workers.is_chief else {}
 
 
@@ -283,6 +296,19 @@ def test_one_worker_goes_on_where_two_were_stopped(records: Records, together: P
     assert found[-1]["loss"] < found[0]["loss"]
 
 
+@pytest.mark.slow
+def test_workers_begin_with_the_weights_that_the_chief_has_read(together: Path) -> None:
+    assert run_workers("warm", together / "warm") == [0, 0], _outputs(together / "warm")
+    begun = np.load(together / "warm/0.npz")
+    divided = 0
+    for variable in load_model(str(together / "whole/model")).trainable_variables:
+        found, value = begun[variable.path], np.array(variable)
+        rows = value if len(found) == len(value) else value[::2]  # Of a divided table the chief has every other row.
+        np.testing.assert_array_equal(found, rows, err_msg=variable.path)
+        divided += len(found) < len(value)
+    assert divided
+
+
 def test_without_tf_config_a_worker_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     for config in ("", "{}", '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}'):
         monkeypatch.setenv("TF_CONFIG", config)
@@ -368,5 +394,5 @@ if __name__ == "__main__":
         workers._NUMBERS_AT_ONCE = 5  # Two rows and a half.
         result["total"] = met.total((met.index + 1) * np.arange(14).reshape(7, 2))
     else:
-        result = train_in(folder, met, stop=what == "stop")
+        result = train_in(folder, met, what)
     np.savez(f"{folder}/{met.index}.npz", **result)

@@ -1,0 +1,104 @@
+"""A training that begins with the weights of an earlier one, on newer records."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from atrank_tf.data import RawValues
+from atrank_tf.data.vocabulary import Vocabulary
+from atrank_tf.models import Ranker
+from atrank_tf.schema import FIRST_ROW, PADDING, UNKNOWN, layout
+from atrank_tf.training.divided_rows import whole_shape
+from atrank_tf.training.model_folder import VALUES_FILE, load_model
+
+
+class WarmStart(NamedTuple):
+    """What an earlier model knew.
+
+    Args:
+        tables: table -> how many of the new records' values it knew, and how many there are.
+        new: paths of the weights that it has not.
+    """
+
+    tables: Mapping[str, tuple[int, int]]
+    new: tuple[str, ...]
+
+    def __str__(self) -> str:
+        wide = max((len(name) for name in self.tables), default=0)
+        lines = [f"  {name:{wide}}  {known:,} of {now:,} values known" for name, (known, now) in self.tables.items()]
+        return "\n".join(lines + [f"  {path}  new" for path in self.new])
+
+
+def warm_start(model: Ranker, values: RawValues, model_dir: str) -> WarmStart:
+    """Gives a model the trained weights of an earlier one.
+
+    Weights are found by their paths: the earlier model may have fewer tasks, groups or blocks, or be of another class.
+    Rows of tables follow their values. A value that is new begins as the row of unknown values, by which the earlier
+    model would have read it; so before its first step the model scores as the earlier one. What is counted and not
+    trained (catalogs, popularity, means and variances) is that of the new records.
+
+    Args:
+        model: a model of the new records. With divided tables: on the chief, before `WholeTables` spreads them.
+        values: the raw values behind its rows.
+        model_dir: model folder of the earlier training.
+
+    Raises:
+        FileNotFoundError: the folder holds no model.
+        ValueError: its weights do not fit, or mean something else; or a file is damaged, or of an earlier version.
+    """
+    earlier = load_model(model_dir)
+    earlier_values = RawValues.load(f"{model_dir}/{VALUES_FILE}")
+    _check_layout(model, earlier, model_dir)
+    weights = {variable.path: variable for variable in earlier.trainable_variables}
+    tables = model.table_of_weight()
+    rows = {}
+    for name in sorted(set(tables.values()) & set(earlier.schema.tables)):
+        rows[name] = _earlier_rows(values.tables[name], _values(earlier_values, name, model_dir))
+    new = []
+    for variable in model.trainable_variables:
+        if variable.path not in weights:
+            new.append(variable.path)
+            continue
+        value = weights[variable.path].numpy()
+        if variable.path in tables:
+            value = value[rows[tables[variable.path]]]
+        if value.shape != whole_shape(variable):
+            raise ValueError(
+                f"Expected a model in {model_dir} whose weights fit: the same width, hidden units and so on. "
+                f"{variable.path} is {list(value.shape)} there and {list(whole_shape(variable))} here."
+            )
+        if getattr(variable, "divided", None) is None:
+            variable.assign(value)
+        else:
+            variable.divided.whole = value
+    if len(new) == len(model.trainable_variables):
+        raise ValueError(f"Expected a model in {model_dir} that shares weights with this one. Found none.")
+    known = {name: (int(np.sum(each[FIRST_ROW:] != UNKNOWN)), len(each) - FIRST_ROW) for name, each in rows.items()}
+    return WarmStart(known, tuple(new))
+
+
+def _check_layout(model: Ranker, earlier: Ranker, model_dir: str) -> None:
+    here, there = layout(model.schema), layout(earlier.schema)
+    for place in sorted(here.keys() & there.keys()):
+        if here[place] != there[place]:
+            raise ValueError(
+                f"Expected a model in {model_dir} whose weights mean the same. In its schema {place} is "
+                f"{there[place]!r}, in that of the records {here[place]!r}."
+            )
+
+
+def _values(earlier: RawValues, table: str, model_dir: str) -> np.ndarray:
+    if table not in earlier.tables:
+        raise ValueError(
+            f"Expected the values of table {table!r} in {model_dir}/{VALUES_FILE}. Found: {sorted(earlier.tables)}. "
+            "An earlier version of this package did not keep them: train that model once more."
+        )
+    return earlier.tables[table]
+
+
+def _earlier_rows(values: np.ndarray, earlier: np.ndarray) -> np.ndarray:
+    """Returns for each row of a table the row that it was in the earlier one, int64 [rows]."""
+    rows = Vocabulary(pl.Series(earlier)).rows_of(pl.Series(values))
+    return np.concatenate([[PADDING, UNKNOWN], rows])
