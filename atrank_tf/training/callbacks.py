@@ -59,11 +59,15 @@ class BestCheckpoint(keras.callbacks.Callback):
         auc = self.validation_auc(logs)
         if auc is None or self.best is None or auc > self.best:
             self.best, self.best_epoch = auc, epoch
-            aside = f"{self.path}.partial.keras"
-            self.model.save(aside)
-            tf.io.gfile.rename(aside, self.path, overwrite=True)
+            self.keep(self.model)
         if self.out_of_patience(epoch):
             self.model.stop_training = True
+
+    def keep(self, model: Any) -> None:
+        """Writes a model to the file."""
+        aside = f"{self.path}.partial.keras"
+        model.save(aside)
+        tf.io.gfile.rename(aside, self.path, overwrite=True)
 
     def out_of_patience(self, epoch: int) -> bool:
         """Returns whether training ends with this epoch."""

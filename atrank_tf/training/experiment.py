@@ -69,15 +69,12 @@ class Training:
     @property
     def first_averaged(self) -> int | None:
         """The first epoch whose end is averaged, from 0; None for no averaging."""
-        return math.ceil(round(self.average_from * self.epochs, 9)) if self.average_from else None
+        return math.ceil(round(self.average_from * self.epochs, 9)) if self.average_from and self.epochs else None
 
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:
             raise ValueError(f"Unknown loss {self.loss!r} in [training]. {suggestion(self.loss, LOSSES)}")
-        for name in ("epochs", "slices"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be positive. Received: {name}={getattr(self, name)} in [training].")
-        for name in ("learning_rate", "decay"):
+        for name in ("slices", "learning_rate", "decay"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be positive. Received: {name}={getattr(self, name)} in [training].")
         for name in ("warmup", "average_from"):
@@ -91,7 +88,7 @@ class Training:
                 "Expected two epochs or more to average. Received: "
                 f"average_from={self.average_from} of epochs={self.epochs} in [training]."
             )
-        for name in ("l2", "clip_norm", "patience", "divide_tables_of", "seed"):
+        for name in ("epochs", "l2", "clip_norm", "patience", "divide_tables_of", "seed"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must not be negative. Received: {name}={getattr(self, name)} in [training].")
         for task, weight in self.task_weights.items():

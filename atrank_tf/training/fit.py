@@ -70,10 +70,16 @@ def train(
 
     Raises:
         FileNotFoundError: there is no model to begin with.
-        ValueError: the folder holds another experiment, or one trained on other records or from another start; or the
-            earlier model does not fit; or there are fewer files of records than workers; or a file of the records, or
-            the backup of an interrupted training, is damaged.
+        ValueError: there are no epochs, and no model to begin with; or the folder holds another experiment, or one
+            trained on other records or from another start; or the earlier model does not fit; or there are fewer files
+            of records than workers; or a file of the records, or the backup of an interrupted training, is damaged.
     """
+    settings = experiment.training
+    if not settings.epochs and (not warm_start_dir or workers.number > 1):
+        raise ValueError(
+            "epochs = 0 in [training] takes over the weights of an earlier model as they are, in one process. "
+            f"Received: warm_start={warm_start_dir!r}, processes: {workers.number}."
+        )
     records = records.select(experiment.model.groups)
     share = records.of_worker(workers.index, workers.number)
     identity: dict[str, Any] = {
@@ -87,7 +93,6 @@ def train(
             tf.io.gfile.remove(backup_file)
         return False
     records.verify()
-    settings = experiment.training
     keras.utils.set_random_seed(settings.seed)
     if workers.is_chief:
         tf.io.gfile.makedirs(model_dir)
@@ -116,7 +121,9 @@ def train(
         identity |= {"environment": environment()}
         write_json(f"{model_dir}/{TRAINING_FILE}", {**identity, "finished": False})  # From here on the folder is taken.
         writing = [checkpoint, keras.callbacks.TensorBoard(f"{model_dir}/tensorboard"), *callbacks, backup]
-    if not done or not workers.chief_says(lambda: done >= settings.epochs or checkpoint.out_of_patience(done - 1)):
+    if not settings.epochs:
+        checkpoint.keep(model)
+    elif not done or not workers.chief_says(lambda: done >= settings.epochs or checkpoint.out_of_patience(done - 1)):
         model.fit(
             (training_share(share, experiment, model, workers, first_epoch=done) if done else batches).dataset,
             steps_per_epoch=batches.steps,
@@ -139,7 +146,8 @@ def train(
         )
     if workers.is_chief:
         write_json(f"{model_dir}/{TRAINING_FILE}", {**identity, "finished": True, **checkpoint.state()})
-        tf.io.gfile.remove(backup.path)
+        if settings.epochs:
+            tf.io.gfile.remove(backup.path)
     workers.chief_says(lambda: 0)  # Who leaves earlier passes for dead.
     return True
 

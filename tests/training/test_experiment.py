@@ -195,7 +195,10 @@ WRONG = {
         r"Unknown loss 'pairwize' in \[training\]\. Did you mean \"pairwise\"\?",
     ),
     "no slices": (_with("training", "slices", 0), r"slices must be positive\. Received: slices=0 in \[training\]\."),
-    "no epochs": (_with("training", "epochs", 0), r"epochs must be positive\. Received: epochs=0 in \[training\]\."),
+    "fewer epochs than none": (
+        _with("training", "epochs", -1),
+        r"epochs must not be negative\. Received: epochs=-1 in \[training\]\.",
+    ),
     "no learning rate": (
         _with("training", "learning_rate", 0.0),
         r"learning_rate must be positive\. Received: learning_rate=0\.0 in \[training\]\.",
@@ -267,7 +270,7 @@ def test_patience_seed_and_clip_norm_may_be_zero() -> None:
     ("text", "message"),
     [
         ('[model]\nname = "atrnak"', r"Unknown model 'atrnak' in \[model\]\..*\(in .*experiment\.toml\)"),
-        ('[model]\nname = "atrank"\n[training]\nepochs = 0', r"epochs=0 in \[training\]\. \(in .*experiment\.toml\)"),
+        ('[model]\nname = "atrank"\n[training]\nslices = 0', r"slices=0 in \[training\]\. \(in .*experiment\.toml\)"),
         ("[model\n", r"experiment\.toml is not valid TOML: .*line 1"),
     ],
 )

@@ -18,11 +18,12 @@ from atrank_tf.data import RawValues, Records, prepare, save_arrays
 from atrank_tf.models import MODELS, Ranker
 from atrank_tf.schema import load_schema
 from atrank_tf.serving.export.raw_inputs import RawInputs
-from atrank_tf.training import MODEL_FILE, VALUES_FILE, experiment_from_dict, train
+from atrank_tf.training import MODEL_FILE, VALUES_FILE, Workers, experiment_from_dict, load_model, train
 from atrank_tf.training.model_folder import TRAINING_FILE, write_json
 from atrank_tf.training.warm_start import warm_start
 
 CONFIG = {"width": 8, "spaces": 2, "feed_forward": 8, "hidden": [8], "task_tables": True, "experts": "mmoe"}
+TIMELINE = experiment_from_dict({"model": {"name": "timeline_atrank", **CONFIG}})
 SMALL = experiment_from_dict(
     {"model": {"name": "bpr_mf", "width": 8, "tasks": ["next_purchase"]}, "training": {"epochs": 2}}
 )
@@ -31,7 +32,8 @@ SMALL = experiment_from_dict(
 
 @pytest.fixture(scope="module")
 def days(logs: Path, schema_file: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Records, Records]:
-    """Records of two days. On the second p1 is gone, p2 has become the most frequent, and p90 to p94 are new."""
+    """Records of two days. On the second p1 is gone, p2 has become the most frequent, and p90 to p94 are new, of
+    which the catalog knows the first."""
     folder = tmp_path_factory.mktemp("days")
     shutil.copytree(logs, folder / "newer")
     purchases = pl.read_csv(logs / "behaviors/purchase.csv").filter(pl.col("product_id") != "p1")
@@ -40,7 +42,8 @@ def days(logs: Path, schema_file: Path, tmp_path_factory: pytest.TempPathFactory
     more = pl.DataFrame(again + new, schema=purchases.schema, orient="row")
     pl.concat([purchases, more]).write_csv(folder / "newer/behaviors/purchase.csv")
     products = pl.read_csv(logs / "catalog/product.csv").filter(pl.col("product_id") != "p1")
-    products.write_csv(folder / "newer/catalog/product.csv")
+    new = pl.DataFrame([("p90", "c1", 5.0)], schema=products.schema, orient="row")
+    pl.concat([products, new]).write_csv(folder / "newer/catalog/product.csv")
     # Without numbers, whose means of the second day are others.
     schema = folder / "schema.toml"
     schema.write_text("\n".join(line for line in schema_file.read_text().splitlines() if not line.startswith("dense")))
@@ -87,7 +90,7 @@ def _scores(model: Ranker, records: Records, products: list[str]) -> dict[str, n
     rows = RawInputs(model.schema, RawValues.of(records))
     raw = {
         "now": np.array([86_400 * 70, 86_400 * 71]),
-        "purchase_id": np.array([["p2", "p90", "p5"], ["p7", "never", ""]]),
+        "purchase_id": np.array([["p2", "p92", "p5"], ["p7", "never", ""]]),
         "purchase_action": np.array([["regular", "discounted", "regular"], ["regular", "regular", ""]]),
         "purchase_timestamp": np.array([[86_400, 86_400 * 2, 86_400 * 30], [86_400 * 5, 86_400 * 6, 0]]),
         "redemption_id": np.array([[3], [4]]),
@@ -116,7 +119,7 @@ def test_before_its_first_step_it_scores_as_the_earlier_model(
     assert {name: known < now for name, (known, now) in found.tables.items()} == {
         name: name == "product" for name in ("product", "category", "coupon", "age", "channel")
     }
-    # p91, which the catalog of the second day does not know either, is read as an unknown product by both.
+    # p91 and p92, which the catalog of the second day does not know either, are read as unknown products by both.
     products = ["p0", "p2", "p3", "p91", "never"]
     expected = _scores(earlier, days[0], products)
     for task, scores in _scores(newer, days[1], products).items():
@@ -239,3 +242,31 @@ def test_validation_that_the_earlier_model_was_trained_on_is_told(
         with pytest.raises(InterruptedError):
             train(days[1], SMALL, str(tmp_path / str(told)), warm_start_dir=folder, callbacks=[BeforeTraining()])
         assert caplog.text.count("was trained on its validation targets too") == told
+
+
+def test_without_epochs_it_is_the_earlier_model_and_knows_the_new_catalog(
+    days: tuple[Records, Records], make_earlier: Callable[..., Path], tmp_path: Path
+) -> None:
+    none = replace(TIMELINE, training=replace(TIMELINE.training, epochs=0, average_from=0.5))
+    assert train(days[1], none, str(tmp_path / "model"), warm_start_dir=str(make_earlier()))
+    assert {path.name for path in (tmp_path / "model").iterdir()} == {
+        MODEL_FILE,
+        VALUES_FILE,
+        "schema.toml",
+        "experiment.toml",
+        TRAINING_FILE,
+    }
+    newer = load_model(str(tmp_path / "model"))
+    found = _scores(newer, days[1], ["p2", "p90", "p91", "p94"])["next_purchase"]
+    before = _scores(load_model(str(make_earlier())), days[0], ["p2", "p90", "p91", "p94"])["next_purchase"]
+    np.testing.assert_allclose(found[:, [0, 2, 3]], before[:, [0, 2, 3]], rtol=1e-5, atol=1e-5)
+    assert (np.abs(found[:, 1] - before[:, 1]) > 1e-3).all(), "By its category."
+    assert not train(days[1], none, str(tmp_path / "model"), warm_start_dir=str(make_earlier()))
+
+    for start, workers in (("", 1), (str(make_earlier()), 2)):
+        several = Workers()
+        several.number = workers
+        message = rf"epochs = 0 .* in one process. Received: warm_start='{start}', processes: {workers}\."
+        with pytest.raises(ValueError, match=message):
+            train(days[1], none, str(tmp_path / "other"), warm_start_dir=start, workers=several)
+    assert not (tmp_path / "other").exists()
