@@ -25,6 +25,7 @@ from atrank_tf.training.model_folder import (
     holds_finished,
     load_trained_experiment,
     model_checksum,
+    warn_if_unfinished,
     write_inputs,
     write_json,
 )
@@ -153,6 +154,7 @@ def train(
 
 
 def _begin_with(warm_start_dir: str, model: Ranker, records: Records, settings: Training) -> None:
+    warn_if_unfinished(warm_start_dir)
     found = warm_start(model, RawValues.of(records), warm_start_dir)
     sys.stdout.write(f"Begins with the weights of {warm_start_dir}:\n{found}\n")
     if load_trained_experiment(warm_start_dir).training.include_validation and not settings.include_validation:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -69,7 +70,8 @@ def make_earlier(days: tuple[Records, Records], tmp_path_factory: pytest.TempPat
         model.save(folder / MODEL_FILE)
         RawValues.of(records).save(str(folder / VALUES_FILE))
         experiment = {"model": {"name": name}, "training": {"include_validation": include_validation}}
-        write_json(str(folder / TRAINING_FILE), {"experiment": experiment, "records": "", "finished": True})
+        finished = not include_validation
+        write_json(str(folder / TRAINING_FILE), {"experiment": experiment, "records": "", "finished": finished})
         return folder
 
     return make
@@ -195,6 +197,16 @@ def test_weights_that_mean_something_else_are_refused_with_the_place(
         warm_start(model, RawValues.of(days[1]), str(folder))
 
 
+def test_a_model_that_shares_nothing_is_refused(
+    days: tuple[Records, Records], make_earlier: Callable[..., Path]
+) -> None:
+    model: Any = SimpleNamespace(
+        schema=days[1].schema, trainable_variables=[keras.Variable([0.0], name="other")], table_of_weight=dict
+    )
+    with pytest.raises(ValueError, match=r"that shares weights with this one\. Found none\."):
+        warm_start(model, RawValues.of(days[1]), str(make_earlier()))
+
+
 def test_a_model_folder_without_the_values_of_all_tables_is_refused(
     days: tuple[Records, Records], make_earlier: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -233,7 +245,7 @@ def test_8_killed_and_resumed_it_has_the_weights_of_one_never_killed(
     assert history == again
 
 
-def test_validation_that_the_earlier_model_was_trained_on_is_told(
+def test_an_earlier_model_that_is_unfinished_or_was_trained_on_validation_is_told(
     days: tuple[Records, Records], make_earlier: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for include, told in ((False, 0), (True, 1)):
@@ -242,6 +254,7 @@ def test_validation_that_the_earlier_model_was_trained_on_is_told(
         with pytest.raises(InterruptedError):
             train(days[1], SMALL, str(tmp_path / str(told)), warm_start_dir=folder, callbacks=[BeforeTraining()])
         assert caplog.text.count("was trained on its validation targets too") == told
+        assert caplog.text.count("holds an unfinished training") == told
 
 
 def test_without_epochs_it_is_the_earlier_model_and_knows_the_new_catalog(
