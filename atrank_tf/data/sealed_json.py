@@ -31,7 +31,7 @@ def load_sealed(path: str, advice: str) -> dict[str, Any]:
     try:
         value = json.loads(content.decode())
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not valid JSON: {error}. {advice}") from error
+        raise ValueError(f"{path} is damaged, or was changed by hand: not valid JSON, {error}. {advice}") from error
     if not isinstance(value, dict):
         raise ValueError(f"Expected a JSON object in {path}. Found: {type(value).__name__}. {advice}")
     seal = value.pop(_SEAL, None)

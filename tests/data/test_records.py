@@ -100,7 +100,7 @@ def test_another_format(folder, version):
 
 def test_a_manifest_that_is_no_json(folder):
     (folder / "manifest.json").write_text("{")
-    with pytest.raises(ValueError, match=r"manifest\.json is not valid JSON"):
+    with pytest.raises(ValueError, match=r"manifest\.json is damaged, or was changed by hand: not valid JSON"):
         Records(str(folder))
 
 

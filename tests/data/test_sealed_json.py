@@ -40,9 +40,9 @@ def test_a_file_without_a_checksum_is_taken_as_it_is(tmp_path: Path) -> None:
     ("content", "match"),
     [
         (dump_sealed({"auc": 0.71}).replace("0.71", "0.72").encode(), r"x\.json is damaged, or was changed by hand"),
-        (dump_sealed({"auc": 0.71})[:-4].encode(), r"x\.json is not valid JSON: "),
-        (b'{"a": "\xff"}', r"x\.json is not valid JSON: "),
-        (b"[" * 100_000, r"x\.json is not valid JSON: "),
+        (dump_sealed({"auc": 0.71})[:-4].encode(), r"x\.json is damaged, or was changed by hand: not valid JSON, "),
+        (b'{"a": "\xff"}', r"x\.json is damaged, or was changed by hand: not valid JSON, "),
+        (b"[" * 100_000, r"x\.json is damaged, or was changed by hand: not valid JSON, "),
         (b"[]", r"Expected a JSON object in .*x\.json\. Found: list\."),
     ],
 )
