@@ -61,3 +61,20 @@ command.run(train.main, before_devices=train._before_devices)
     done = _run("-c", code, *FLAGS)
     assert done.returncode == 1
     assert "train: Another worker is gone" in done.stderr.strip().split("\n")[-1]
+
+
+def test_the_model_to_begin_with_is_passed_on() -> None:
+    code = """
+import sys
+import atrank_tf.data, atrank_tf.training
+from atrank_tf import command, train
+
+atrank_tf.training.load_experiment = lambda path: atrank_tf.training.experiment_from_dict({"model": {"name": "atrank"}})
+atrank_tf.data.Records = lambda path: None
+atrank_tf.training.train = lambda *_, warm_start_dir, **__: print("begins with", warm_start_dir)
+sys.argv[0] = "train"
+command.run(train.main, before_devices=train._before_devices)
+"""
+    done = _run("-c", code, *FLAGS, "--warm_start=monday")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == "begins with monday"

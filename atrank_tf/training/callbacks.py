@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from atrank_tf.data import load_arrays, save_arrays
 from atrank_tf.training.average_weights import AverageWeights
-from atrank_tf.training.divided_rows import whole_shape, whole_values
+from atrank_tf.training.divided_rows import assign_whole, whole_shape, whole_values
 
 _COUNTER = re.compile(r"_\d+(?=/)")
 
@@ -125,10 +125,7 @@ class Backup(keras.callbacks.Callback):
         if state["paths"] != self._paths():
             raise ValueError(f"{self.path} is the backup of another model. Name another folder, or remove it.")
         for number, variable in enumerate(self._variables()):
-            if getattr(variable, "divided", None) is None:
-                variable.assign(values[str(number)])
-            else:
-                variable.divided.whole = values[str(number)]  # `WholeTables` gives each worker its rows.
+            assign_whole(variable, values[str(number)])
         self.checkpoint.restore(state["checkpoint"])
         return int(state["epoch"])
 

@@ -155,6 +155,14 @@ def whole_values(variable: Any) -> np.ndarray:
     return variable.numpy() if divided is None else divided.values()
 
 
+def assign_whole(variable: Any, value: np.ndarray) -> None:
+    """Sets a variable; on the chief, with the rows of all workers: `WholeTables` gives each its own."""
+    if getattr(variable, "divided", None) is None:
+        variable.assign(value)
+    else:
+        variable.divided.whole = value
+
+
 def whole_shape(variable: Any) -> tuple[int, ...]:
     """Returns the shape of a variable, with the rows of all workers."""
     divided: DividedRows | None = getattr(variable, "divided", None)

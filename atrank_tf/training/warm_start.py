@@ -10,7 +10,7 @@ from atrank_tf.data import RawValues
 from atrank_tf.data.vocabulary import Vocabulary
 from atrank_tf.models import Ranker
 from atrank_tf.schema import FIRST_ROW, PADDING, UNKNOWN, layout
-from atrank_tf.training.divided_rows import whole_shape
+from atrank_tf.training.divided_rows import assign_whole, whole_shape
 from atrank_tf.training.model_folder import VALUES_FILE, load_model
 
 
@@ -69,10 +69,7 @@ def warm_start(model: Ranker, values: RawValues, model_dir: str) -> WarmStart:
                 f"Expected a model in {model_dir} whose weights fit: the same width, hidden units and so on. "
                 f"{variable.path} is {list(value.shape)} there and {list(whole_shape(variable))} here."
             )
-        if getattr(variable, "divided", None) is None:
-            variable.assign(value)
-        else:
-            variable.divided.whole = value
+        assign_whole(variable, value)
     if len(new) == len(model.trainable_variables):
         raise ValueError(f"Expected a model in {model_dir} that shares weights with this one. Found none.")
     known = {name: (int(np.sum(each[FIRST_ROW:] != UNKNOWN)), len(each) - FIRST_ROW) for name, each in rows.items()}
