@@ -2,6 +2,7 @@
 
 from atrank_tf.training.average_weights import AverageWeights
 from atrank_tf.training.callbacks import Backup, BestCheckpoint
+from atrank_tf.training.compile_model import compile_model
 from atrank_tf.training.environment import environment
 from atrank_tf.training.experiment import (
     Experiment,
@@ -11,7 +12,7 @@ from atrank_tf.training.experiment import (
     experiment_to_dict,
     load_experiment,
 )
-from atrank_tf.training.fit import compile_model, train
+from atrank_tf.training.fit import train
 from atrank_tf.training.model_folder import (
     MODEL_FILE,
     VALUES_FILE,

@@ -8,15 +8,14 @@ import keras
 import tensorflow as tf
 from absl import logging
 
-from atrank_tf.data import RawValues, Records, popularity, positive_counts
+from atrank_tf.data import RawValues, Records
 from atrank_tf.data.report import drift_warning, load_report
-from atrank_tf.models import MODELS, Ranker
-from atrank_tf.schema import Candidates, suggestion
+from atrank_tf.models import Ranker
 from atrank_tf.training.average_weights import AverageWeights
 from atrank_tf.training.callbacks import Backup, BestCheckpoint
-from atrank_tf.training.divided_rows import divided_among
+from atrank_tf.training.compile_model import compile_model
 from atrank_tf.training.environment import environment
-from atrank_tf.training.experiment import LOSSES, Experiment, Training, experiment_to_dict
+from atrank_tf.training.experiment import Experiment, Training, experiment_to_dict
 from atrank_tf.training.follow_chief import FollowChief
 from atrank_tf.training.global_metrics import GlobalMetrics
 from atrank_tf.training.model_folder import (
@@ -29,12 +28,10 @@ from atrank_tf.training.model_folder import (
     write_inputs,
     write_json,
 )
-from atrank_tf.training.request_auc import request_auc_by_task
+from atrank_tf.training.new_model import new_model
 from atrank_tf.training.settle_tables import SettleTables
-from atrank_tf.training.shared_batches import training_part, training_share, validation_share
-from atrank_tf.training.sparse_adam import SparseAdam
+from atrank_tf.training.shared_batches import training_share, validation_share
 from atrank_tf.training.warm_start import warm_start
-from atrank_tf.training.warm_up import WarmUp
 from atrank_tf.training.whole_tables import WholeTables
 from atrank_tf.training.workers import ALONE, Workers
 from atrank_tf.training.xla_time import XlaTime
@@ -98,14 +95,7 @@ def train(
     if workers.is_chief:
         tf.io.gfile.makedirs(model_dir)
         write_inputs(model_dir, records, experiment)
-    with divided_among(workers, least_rows=settings.divide_tables_of):
-        model = MODELS[experiment.name](records.schema, experiment.model, records.catalogs, name=experiment.name)
-    for task in model.tasks:
-        if settings.start_at_popularity and records.schema.tasks[task].candidates is Candidates.SAMPLED:
-            (counts,) = workers.sum([tf.constant(positive_counts(share, task, training_part(experiment)))])
-            model.start_at_popularity(task, counts.numpy())
-        if "popularity" in experiment.model.ranking:
-            model.load_popularity(task, popularity(share, task, training_part(experiment), workers.total))
+    model = new_model(records, share, experiment, workers)
     if warm_start_dir and workers.is_chief and not tf.io.gfile.exists(backup_file):
         _begin_with(warm_start_dir, model, records, settings)
     average = AverageWeights(settings.first_averaged)
@@ -162,50 +152,3 @@ def _begin_with(warm_start_dir: str, model: Ranker, records: Records, settings: 
             "%s was trained on its validation targets too: validation here may have them, and look too good.",
             warm_start_dir,
         )
-
-
-def compile_model(model: Ranker, settings: Training, steps: int, workers: Workers = ALONE) -> None:
-    """Compiles a model for `fit`: `SparseAdam` and loss as the experiment says, AUC for each task.
-
-    `fit` then needs the callback `SettleTables`.
-
-    Args:
-        model: the model.
-        settings: the experiment's [training].
-        steps: steps of the whole training, of which `warmup` and `decay_at` name shares.
-        workers: who share each batch.
-
-    Raises:
-        ValueError: a weight is of a task that the model has not.
-    """
-    for task in settings.task_weights:
-        if task not in model.tasks:
-            raise ValueError(f"Unknown task {task!r} in [training.task_weights]. {suggestion(task, model.tasks)}")
-    optimizer = SparseAdam(
-        _learning_rate(settings, steps),
-        moments="dense",
-        l2=settings.l2,
-        global_clipnorm=settings.clip_norm or None,
-        workers=workers,
-    )
-    optimizer.exclude_from_weight_decay([v for v in model.trainable_variables if v.path.startswith("item_bias_")])
-    optimizer.build(model.trainable_variables)
-    model.slices, model.xla = settings.slices, settings.xla
-    model.compile(
-        optimizer=optimizer,
-        loss={task: LOSSES[settings.loss](workers=workers) for task in model.tasks},
-        loss_weights={task: settings.task_weights.get(task, 1.0) for task in model.tasks},
-        weighted_metrics=request_auc_by_task(model.tasks),
-    )
-
-
-def _learning_rate(settings: Training, steps: int) -> Any:
-    """Returns the learning rate of a training of so many steps: it rises, then falls in steps."""
-    rate: Any = settings.learning_rate
-    if settings.decay_at:
-        rate = keras.optimizers.schedules.PiecewiseConstantDecay(
-            [int(share * steps) for share in settings.decay_at],
-            [settings.learning_rate * settings.decay**times for times in range(len(settings.decay_at) + 1)],
-        )
-    rising = round(settings.warmup * steps)
-    return WarmUp(rate, rising) if rising else rate

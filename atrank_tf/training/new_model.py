@@ -1,0 +1,32 @@
+"""An experiment -> its model before the first step of training."""
+
+import tensorflow as tf
+
+from atrank_tf.data import Records, popularity, positive_counts
+from atrank_tf.models import MODELS, Ranker
+from atrank_tf.schema import Candidates
+from atrank_tf.training.divided_rows import divided_among
+from atrank_tf.training.experiment import Experiment
+from atrank_tf.training.shared_batches import training_part
+from atrank_tf.training.workers import Workers
+
+
+def new_model(records: Records, share: Records, experiment: Experiment, workers: Workers) -> Ranker:
+    """Returns the experiment's model with fresh weights, and what it knows of how often each object was chosen.
+
+    Args:
+        records: all records, of the groups that the experiment reads.
+        share: this worker's files of them.
+        experiment: what is trained.
+        workers: who train together, each calling this function: they divide large tables and add up their counts.
+    """
+    settings = experiment.training
+    with divided_among(workers, least_rows=settings.divide_tables_of):
+        model = MODELS[experiment.name](records.schema, experiment.model, records.catalogs, name=experiment.name)
+    for task in model.tasks:
+        if settings.start_at_popularity and records.schema.tasks[task].candidates is Candidates.SAMPLED:
+            (counts,) = workers.sum([tf.constant(positive_counts(share, task, training_part(experiment)))])
+            model.start_at_popularity(task, counts.numpy())
+        if "popularity" in experiment.model.ranking:
+            model.load_popularity(task, popularity(share, task, training_part(experiment), workers.total))
+    return model
