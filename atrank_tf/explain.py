@@ -29,11 +29,10 @@ def main() -> None:
 
     from atrank_tf import explanation as room
     from atrank_tf.data import Records
-    from atrank_tf.training import load_model, load_trained_experiment
+    from atrank_tf.training import load_model_for, load_trained_experiment
 
     records = Records(_RECORDS.value).select(load_trained_experiment(_MODEL_DIR.value).model.groups)
-    model, out = load_model(_MODEL_DIR.value), _OUT.value
-    model.check_schema(records.schema)
+    model, out = load_model_for(records, _MODEL_DIR.value), _OUT.value
     records.verify()
     explainer, occluder = room.Explainer(model, room.Names(records, _CATEGORY.value)), room.Occluder(model)
     requests = room.requests_of_users(records, _SPLIT.value, model.tasks, _USER_ID.value, _USERS.value)

@@ -15,12 +15,13 @@ def batch_limits(lengths: Any, *, tokens: int, rows: int, seed: Any) -> tuple[An
         lengths: int64 [S], the places that each row takes.
         tokens: most places of a batch.
         rows: most rows of a batch.
-        seed: int64 [2].
+        seed: int64 [2]. What else is drawn by it has nothing to do with who shares a batch.
 
     Returns:
         order: int64 [S], the rows, longest first.
         limits: int64 [number of batches, 2], where in `order` each batch begins and ends.
     """
+    seed = tf.random.experimental.stateless_fold_in(seed, 1)  # Not the numbers that negatives and targets are drawn by.
     noise = tf.random.stateless_uniform(tf.shape(lengths), seed, dtype=tf.float64)
     order = tf.argsort(tf.cast(lengths, tf.float64) + noise, direction="DESCENDING")
     size = tf.size(lengths, tf.int64)

@@ -41,8 +41,7 @@ class RawValues:
             expected[f"ids of entity {name!r}"] = (entity.rows - FIRST_ROW, entity.id.dtype)
         for name in _asked(schema):
             expected[f"values of table {name!r}"] = (schema.tables[name].rows - FIRST_ROW, "string")
-        found = {f"ids of entity {name!r}": _form(values) for name, values in self.ids.items()}
-        found |= {f"values of table {name!r}": _form(values) for name, values in self.tables.items()}
+        found = {what: _form(values) for what, values in self._by_name().items()}
         for what, wanted in expected.items():
             if found.get(what) != wanted:
                 there = "{} of {}".format(*found[what]) if what in found else "none"
@@ -50,6 +49,27 @@ class RawValues:
                     f"Expected the raw values behind the model. Its {what} are {wanted[0]} of {wanted[1]}. "
                     f"Received: {there}. Take the values of the model's own folder."
                 )
+
+    def check_records(self, records: Records) -> None:
+        """Raises ValueError unless rows of a model mean in these records what they meant where it was trained.
+
+        Args:
+            records: records of the model's schema, sizes included.
+        """
+        ours, theirs = self._by_name(), RawValues.of(records)._by_name()
+        for what in sorted(ours.keys() & theirs.keys()):
+            one, other = ours[what], theirs[what]
+            if not np.array_equal(one, other):
+                row = int(np.argmax(one != other))
+                raise ValueError(
+                    f"Expected records in {records.path} with the rows that the model was trained with. Of the {what} "
+                    f"row {row + FIRST_ROW} is {one[row].item()!r} in the model, {other[row].item()!r} in the records. "
+                    "`python -m atrank_tf.train --warm_start` with epochs = 0 takes a model over to other records."
+                )
+
+    def _by_name(self) -> dict[str, np.ndarray]:
+        named = {f"ids of entity {name!r}": values for name, values in self.ids.items()}
+        return named | {f"values of table {name!r}": values for name, values in self.tables.items()}
 
     def save(self, path: str) -> None:
         """Writes one `.npz` file, aside first and then renamed."""

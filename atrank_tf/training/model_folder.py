@@ -56,6 +56,24 @@ def load_model(model_dir: str) -> Ranker:
     return model
 
 
+def load_model_for(records: Records, model_dir: str) -> Ranker:
+    """Loads the best model of a model folder, to score records of the groups that it reads.
+
+    Lines on the log say if its training is unfinished, or was on other records.
+
+    Raises:
+        FileNotFoundError: the folder holds no model.
+        ValueError: a file is damaged, or the records have another schema, or other ids behind their rows.
+    """
+    warn_if_unfinished(model_dir)
+    if records.manifest["fingerprint"] != load_training(model_dir)["records"]:
+        logging.warning("%s was trained on other records than %s.", model_dir, records.path)
+    model = load_model(model_dir)
+    model.check_schema(records.schema)
+    RawValues.load(f"{model_dir}/{VALUES_FILE}").check_records(records)
+    return model
+
+
 def model_checksum(model_dir: str) -> str:
     """Returns the checksum of the best model of a model folder.
 

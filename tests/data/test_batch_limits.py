@@ -55,3 +55,9 @@ def test_neighbors_in_length_share_a_batch_and_batches_come_in_random_order() ->
 def test_rows_of_one_length_meet_others_each_time() -> None:
     one, two = ({frozenset(batch) for batch in _batches(np.full(12, 5), 20, 100, seed)} for seed in range(2))
     assert one != two
+
+
+def test_who_shares_a_batch_has_nothing_to_do_with_what_else_is_drawn_by_the_seed() -> None:
+    drawn = tf.random.stateless_uniform([1000], tf.constant([1, 2], tf.int64), dtype=tf.float64).numpy()
+    for batch in _batches(np.full(1000, 5), tokens=500, rows=1000):
+        assert drawn[batch].min() < 0.1 and drawn[batch].max() > 0.9

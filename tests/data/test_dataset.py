@@ -234,6 +234,17 @@ def test_whole_history_is_not_cut_at_max_length(records: Records) -> None:
     assert longest[False] == records.schema.groups["purchase"].max_length < longest[True]
 
 
+def test_a_batch_has_negatives_of_all_kinds(records: Records) -> None:
+    """Rows of one length are put together at random, and not by the numbers that their negatives are drawn by."""
+    settings = Batching(batch_size=20, negatives=1, min_history=10)  # The longest that is read: all are of one length.
+    spans = []
+    for inputs, *_ in training_batches(records.select(["purchase"]), settings=settings).dataset.take(20):
+        negatives = inputs["next_purchase_candidates"].numpy()[:, 1]
+        if len(negatives) == 20:
+            spans.append(np.subtract(*np.quantile(negatives, [0.75, 0.25])))
+    assert len(spans) > 5 and np.mean(spans) > 15  # Half of 40 products.
+
+
 def test_training_takes_the_experiments_number_of_negatives_and_evaluation_the_schemas(records: Records) -> None:
     settings = Batching(batch_size=16, negatives=9)
     widths = {inputs["next_purchase_candidates"].shape[1] for inputs, *_ in _epoch(records, settings=settings)}

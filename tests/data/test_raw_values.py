@@ -1,5 +1,6 @@
 """The raw values behind a model's rows."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,3 +58,20 @@ def test_values_of_another_model_are_refused_with_the_difference(
     match = rf"Expected the raw values behind the model\. Its .*{message} Take the values of the model's own folder\."
     with pytest.raises(ValueError, match=match):
         replace(whole, **{part: changed}).check_schema(records.schema)
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "what"),
+    [("ids", "coupon", "ids of entity 'coupon'"), ("tables", "category", "values of table 'category'")],
+)
+def test_records_whose_rows_mean_something_else_are_refused(records: Any, part: str, name: str, what: str) -> None:
+    values = RawValues.of(records)
+    values.check_records(records)
+    values.check_records(records.select(["redemption"]))
+    swapped = getattr(values, part)[name].copy()
+    swapped[[1, 3]] = swapped[[3, 1]]
+    changed = replace(values, **{part: {**getattr(values, part), name: swapped}})
+    there = getattr(values, part)[name][1].item()
+    match = re.escape(f"Of the {what} row 3 is {swapped[1].item()!r} in the model, {there!r} in the records.")
+    with pytest.raises(ValueError, match=match):
+        changed.check_records(records)

@@ -87,6 +87,30 @@ def test_evaluate_ends_with_one_json_object_of_all_tasks_and_metrics(
     assert reachable[1] == "1.0000"
 
 
+def test_evaluate_compares_with_another_model_on_the_same_requests(
+    run_command: Run, folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "other.toml").write_text(
+        '[model]\nname = "average_pooling"\ngroups = ["purchase"]\nwidth = 8\nhidden = [8]\n'
+        "[batching]\nevaluation_negatives = 3\n[training]\nepochs = 1\n"
+    )
+    given, other = f"--records={folder}/records", f"--model_dir={tmp_path}/other"
+    done = run_command("-m", "atrank_tf.train", given, f"--config={tmp_path}/other.toml", other)
+    assert done.returncode == 0, done.stderr
+    done = run_command("-m", "atrank_tf.evaluate", given, f"--model_dir={folder}/model", f"--against={tmp_path}/other")
+    assert done.returncode == 0, done.stderr
+    names = [line.split("  ")[1] for line in done.stdout.splitlines() if line.startswith("  ")]
+    own = ["atrank", "against", "popularity", "recent popularity", "repetition", "users, candidates or requests"]
+    assert names == [*own, "difference", "p", *(name for name in own if name != "against")]  # It knows one task.
+    found = json.loads((folder / "model/metrics_validation.json").read_text())["metrics"]
+    assert set(found["difference"]) == {"next_purchase"}
+    for metric, difference in found["difference"]["next_purchase"].items():
+        ours, theirs = (found[name]["next_purchase"][metric]["value"] for name in ("atrank", "against"))
+        assert difference["difference"] == pytest.approx(ours - theirs, abs=1e-9) and ours != theirs
+        assert f"{difference['difference']:+.4f} ±{difference['standard_error']:.4f}" in done.stdout
+        assert 0 < difference["p_value"] <= 1
+
+
 @pytest.mark.slow
 def test_elsewhere_and_with_other_threads_the_metrics_are_the_same(folder: Path, tmp_path: Path) -> None:
     _run("-m", "atrank_tf.evaluate", f"--records={folder}/records", f"--model_dir={folder}/model", "--split=test")

@@ -4,6 +4,7 @@ import json
 import shutil
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from atrank_tf.training import (
     BestCheckpoint,
     experiment_from_dict,
     load_model,
+    load_model_for,
     load_training,
     train,
 )
@@ -118,6 +120,19 @@ def test_checksums_of_a_model_are_compared_by_whoever_reads_it(trained: Path) ->
         path.write_bytes(damaged)
         with pytest.raises(ValueError, match=r"model\.weights\.h5 has another checksum than when it was written"):
             load_model(str(trained))
+    finally:
+        path.write_bytes(content)
+
+
+def test_a_model_scores_no_records_whose_rows_mean_something_else(trained: Path, records: Records) -> None:
+    assert load_model_for(records, str(trained)).name == "bpr_mf"
+    path = trained / VALUES_FILE
+    content, found = path.read_bytes(), RawValues.load(str(path))
+    ids = {name: values[::-1] for name, values in found.ids.items()}
+    try:
+        replace(found, ids=ids).save(str(path))
+        with pytest.raises(ValueError, match=r"Of the ids of entity 'coupon' row 2 is .* in the model"):
+            load_model_for(records, str(trained))
     finally:
         path.write_bytes(content)
 
