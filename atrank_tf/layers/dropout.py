@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from atrank_tf.layers.compiled import given_seed
@@ -40,7 +41,9 @@ class Dropout(keras.layers.Layer):
         self.supports_masking = True
         self._dropped = round(rate * 256)  # of 256
         if self._dropped:
-            self.seed_generator = keras.random.SeedGenerator(seed)
+            # Seeds that a person names are near each other, and so would be what two layers drop.
+            spread = None if seed is None else int(np.random.SeedSequence(seed).generate_state(1)[0]) >> 1
+            self.seed_generator = keras.random.SeedGenerator(spread)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         if not training or not self._dropped:

@@ -30,6 +30,7 @@ class SparseEmbedding(keras.layers.Layer):
         input_dim: R.
         output_dim: D.
         embeddings_initializer: of the table.
+        decays: whether weight decay and `l2` of `SparseAdam` and `SparseAdagrad` reach the table.
 
     Call arguments:
         inputs: whole numbers in 0..R-1, of any shape, also an empty one.
@@ -38,7 +39,14 @@ class SparseEmbedding(keras.layers.Layer):
         float [..., D] in the compute dtype; the table itself stays in the variable dtype.
     """
 
-    def __init__(self, input_dim: int, output_dim: int, embeddings_initializer: Any = "uniform", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        input_dim: int,
+        output_dim: int,
+        embeddings_initializer: Any = "uniform",
+        decays: bool = True,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         # Else Keras has XLA compile the whole step where there is a GPU, anew for every size of a batch.
         self.supports_jit = False
@@ -48,6 +56,7 @@ class SparseEmbedding(keras.layers.Layer):
         self.input_dim = input_dim
         self.output_dim = output_dim
         self.embeddings_initializer = keras.initializers.get(embeddings_initializer)
+        self.decays = decays
 
     def build(self, input_shape: Any = None) -> None:
         shares: Any = divided(self.input_dim)
@@ -60,6 +69,7 @@ class SparseEmbedding(keras.layers.Layer):
         )
         self.embeddings.settle = None  # The mark of a table, and the place for an optimizer's function.
         self.embeddings.divided = shares
+        self.embeddings.decays = self.decays
         if shares is not None:
             shape, dtype = (self.input_dim, self.output_dim), self.variable_dtype
             self.assign(self.embeddings_initializer(shape, dtype) if shares.workers.is_chief else None)
@@ -109,4 +119,5 @@ class SparseEmbedding(keras.layers.Layer):
             "input_dim": self.input_dim,
             "output_dim": self.output_dim,
             "embeddings_initializer": keras.initializers.serialize(self.embeddings_initializer),
+            "decays": self.decays,
         }

@@ -58,7 +58,9 @@ class WindowConvolution(keras.layers.Layer):
 
     def call(self, behaviors: Any, behavior_mask: Any) -> Any:
         behaviors = behaviors * ops.cast(ops.expand_dims(behavior_mask, -1), behaviors.dtype)
-        return ops.concatenate([convolution(behaviors) for convolution in self.convolutions], axis=-1)
+        # One user more: of none TensorFlow's convolution gives what has not as many units as it should.
+        behaviors = ops.pad(behaviors, ((0, 1), (0, 0), (0, 0)))
+        return ops.concatenate([convolution(behaviors) for convolution in self.convolutions], axis=-1)[:-1]
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"windows": self.windows}

@@ -68,4 +68,10 @@ def bi_lstm(config: BiLSTMConfig) -> Any:
     """Returns a function (behaviors [B, T, D], mask [B, T]) -> states of both directions, [B, T, D], T above 0."""
     lstm = keras.layers.LSTM(config.width // 2, return_sequences=True, name="lstm")
     layer = keras.layers.Bidirectional(lstm, name="bi_lstm")
-    return lambda behaviors, mask: layer(behaviors, mask=mask)
+
+    def encode(behaviors: Any, mask: Any) -> Any:
+        # cuDNN takes no sequence without any real place. What such a one leaves is set to 0 afterwards, as all padding.
+        first = ops.ones_like(mask[:, :1])
+        return layer(behaviors, mask=ops.concatenate([first, mask[:, 1:]], axis=1))
+
+    return encode

@@ -92,7 +92,7 @@ class Network:
         self._bias = {}
         for task in self.tasks if config.item_bias else ():
             rows = schema.tables[self._id_table(task)].rows
-            self._bias[task] = SparseEmbedding(rows, 1, "zeros", name=f"item_bias_{task}")
+            self._bias[task] = SparseEmbedding(rows, 1, "zeros", decays=False, name=f"item_bias_{task}")
             self._bias[task].build((None, None))
         self._task_tables = {}
         for task in self.tasks if config.task_tables else ():

@@ -72,15 +72,16 @@ class PackedHistories:
         """[M, ...] -> [B, T, ...], 0 at padding."""
         return self._packing.unpack(rows)
 
-    def first(self, counts: Any) -> Any:
-        """Returns which behaviors are among the first so many of their group.
+    def windows(self, counts: Any, longest: Sequence[int]) -> Any:
+        """Returns which behaviors are the history of a moment: of the first so many of their group the newest.
 
         Args:
             counts: int64 [B, groups, P], for each of P moments.
+            longest: for each group, how many behaviors a history keeps.
 
         Returns:
             bool [B, P, T].
         """
-        allowed = tf.gather(counts, self.group, batch_dims=1)  # [B, T, P]
-        first = (self.place[:, :, tf.newaxis] <= allowed) & self.mask[:, :, tf.newaxis]
-        return tf.transpose(first, (0, 2, 1))
+        place, end = self.place[:, :, tf.newaxis], tf.gather(counts, self.group, batch_dims=1)  # end: [B, T, P]
+        begin = end - tf.gather(tf.constant(longest, tf.int64), self.group)[:, :, tf.newaxis]
+        return tf.transpose((place > begin) & (place <= end) & self.mask[:, :, tf.newaxis], (0, 2, 1))

@@ -217,7 +217,8 @@ class Ranker(keras.Model):
         return explainer(self._network, task)
 
     def get_config(self) -> dict[str, Any]:
-        return {"name": self.name, "schema": plain(self.schema), "config": plain(self.config)}
+        schema, config = plain(self.schema, defaults=True), plain(self.config, defaults=True)
+        return {"name": self.name, "schema": schema, "config": config}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], custom_objects: Any = None) -> Self:

@@ -67,6 +67,8 @@ class RankerConfig:
                 raise ValueError(
                     f"Unknown {name} {getattr(self, name)!r} in [model]. {suggestion(getattr(self, name), valid)}"
                 )
+        if len(set(self.tasks)) != len(self.tasks):
+            raise ValueError(f"Expected each task once. Received: tasks={list(self.tasks)} in [model].")
         if any(size <= 0 for size in self.hidden):
             raise ValueError(f"hidden widths must be positive. Received: hidden={list(self.hidden)} in [model].")
         if not self.ranking:

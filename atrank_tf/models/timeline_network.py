@@ -152,7 +152,8 @@ class TimelineNetwork(Network):
         moments = [inputs[f"{task}/now"] for task in self.tasks]
         bias = self._time_bias(join(moments), memory["timestamp"])  # [B, K, sum of P, T]
         seen = [[inputs[f"{task}/{group}_seen"] for task in self.tasks] for group in self._groups]
-        mask = histories.first(tf.stack([join(each) for each in seen], axis=1))  # [B, sum of P, T]
+        longest = [self.schema.groups[group].max_length for group in self._groups]
+        mask = histories.windows(tf.stack([join(each) for each in seen], axis=1), longest)  # [B, sum of P, T]
         numbers = [tf.shape(each)[1] for each in moments]
         biases, masks = (tf.split(each, numbers, axis=-2, num=len(numbers)) for each in (bias, mask))
         ids = [_fold_moments(inputs[f"{task}_candidates"]) for task in self.tasks]

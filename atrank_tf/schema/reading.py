@@ -33,20 +33,27 @@ def read(kind: type[T], raw: Any, place: str = "") -> T:
     return found
 
 
-def plain(value: Any) -> Any:
-    """Returns the nested dict of a dataclass: JSON and TOML types only, defaults left out.
+def plain(value: Any, *, defaults: bool = False) -> Any:
+    """Returns the nested dict of a dataclass: JSON and TOML types only.
 
     `read(type(value), plain(value)) == value`.
+
+    Args:
+        value: the dataclass.
+        defaults: whether fields that have their default are in it too, for what must be read alike by a later version,
+            whose defaults may be others.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if not _is_default(f, value)}
-        return {name: plain(item) for name, item in fields.items()}
+        fields = {
+            f.name: getattr(value, f.name) for f in dataclasses.fields(value) if defaults or not _is_default(f, value)
+        }
+        return {name: plain(item, defaults=defaults) for name, item in fields.items()}
     if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
+        return {key: plain(item, defaults=defaults) for key, item in value.items()}
     if isinstance(value, StrEnum):
         return str(value)
     if isinstance(value, tuple):
-        return [plain(item) for item in value]
+        return [plain(item, defaults=defaults) for item in value]
     return value
 
 

@@ -20,7 +20,8 @@ _COUNTER = re.compile(r"_\d+(?=/)")
 class BestCheckpoint(keras.callbacks.Callback):
     """Keeps the model of the best validation AUC (mean over the tasks), and stops when it no longer improves.
 
-    Without validation it keeps the model of the last epoch.
+    A task none of whose validation requests has both a positive and a negative has no AUC and does not count; where no task
+    has one, the model of the least validation loss is kept. Without validation it keeps the model of the last epoch.
 
     The file is written aside and renamed: whoever reads it finds a whole model.
 
@@ -41,12 +42,17 @@ class BestCheckpoint(keras.callbacks.Callback):
         self.best_epoch = -1
         self.history: list[dict[str, float]] = []
 
-    def validation_auc(self, logs: dict[str, float]) -> float | None:
-        """Returns the mean over the tasks of the validation AUC in the logs of an epoch; None without any."""
+    def validation_score(self, logs: dict[str, float]) -> float | None:
+        """Returns how good the logs of an epoch say a model is, more is better.
+
+        It is the mean of the tasks' validation AUC; minus the validation loss where no task has one; None without
+        validation.
+        """
         if not any(name.startswith("val_") for name in logs):
             return None
         names = ["val_auc"] if len(self.tasks) == 1 and "val_auc" in logs else [f"val_{t}_auc" for t in self.tasks]
-        return float(np.mean([logs[name] for name in names]))
+        aucs = [logs[name] for name in names if not math.isnan(logs[name])]
+        return float(np.mean(aucs)) if aucs else -logs["val_loss"]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         logs = {name: float(value) for name, value in (logs or {}).items()}
@@ -56,9 +62,9 @@ class BestCheckpoint(keras.callbacks.Callback):
                 f"[training] may help. The best model of the epochs before is kept in {self.path}."
             )
         self.history.append({"epoch": epoch, **logs})
-        auc = self.validation_auc(logs)
-        if auc is None or self.best is None or auc > self.best:
-            self.best, self.best_epoch = auc, epoch
+        score = self.validation_score(logs)
+        if score is None or self.best is None or score > self.best:
+            self.best, self.best_epoch = score, epoch
             self.keep(self.model)
         if self.out_of_patience(epoch):
             self.model.stop_training = True

@@ -25,8 +25,13 @@ def compile_model(model: Ranker, settings: Training, steps: int, workers: Worker
         workers: who share each batch.
 
     Raises:
-        ValueError: a weight is of a task that the model has not.
+        ValueError: a weight is of a task that the model has not; or several workers shall learn weights of losses.
     """
+    if model.config.task_uncertainty and workers.number > 1:
+        raise ValueError(
+            "Expected one process for task_uncertainty in [model]: each would learn the weights of the losses by what it "
+            f"sees alone. Received: {workers.number}."
+        )
     for task in settings.task_weights:
         if task not in model.tasks:
             raise ValueError(f"Unknown task {task!r} in [training.task_weights]. {suggestion(task, model.tasks)}")
@@ -37,7 +42,6 @@ def compile_model(model: Ranker, settings: Training, steps: int, workers: Worker
         global_clipnorm=settings.clip_norm or None,
         workers=workers,
     )
-    optimizer.exclude_from_weight_decay([v for v in model.trainable_variables if v.path.startswith("item_bias_")])
     optimizer.build(model.trainable_variables)
     model.slices, model.xla = settings.slices, settings.xla
     model.compile(

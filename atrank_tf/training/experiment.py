@@ -169,9 +169,9 @@ def experiment_from_dict(raw: Mapping[str, Any]) -> Experiment:
 
 
 def experiment_to_dict(experiment: Experiment) -> dict[str, Any]:
-    """Returns the nested dict of an experiment; `experiment_from_dict` of it gives an equal one."""
+    """Returns the nested dict of an experiment with every key; `experiment_from_dict` of it gives an equal one."""
     return {
-        "model": {"name": experiment.name, **plain(experiment.model)},
-        "batching": plain(experiment.batching),
-        "training": plain(experiment.training),
+        "model": {"name": experiment.name, **plain(experiment.model, defaults=True)},
+        "batching": plain(experiment.batching, defaults=True),
+        "training": plain(experiment.training, defaults=True),
     }

@@ -11,7 +11,8 @@ from keras import ops
 class RequestAUC(keras.metrics.Metric):
     """Share of a request's (positive, negative) pairs in which the positive scores higher, averaged over requests.
 
-    Exact, ties count one half; requests without a positive or without a negative are left out. Where each user has one
+    Exact, ties count one half; requests without a positive or without a negative are left out, and without any other it is
+    NaN. Where each user has one
     request, it is the average user AUC of the literature; `atrank_tf.evaluation` has that metric for the general case.
 
     `update_state` arguments:
@@ -38,7 +39,7 @@ class RequestAUC(keras.metrics.Metric):
         self.requests.assign_add(ops.sum(counted))
 
     def result(self) -> Any:
-        return self.total / ops.maximum(self.requests, 1.0)
+        return self.total / self.requests  # 0 / 0 is NaN
 
 
 def request_auc_by_task(tasks: Sequence[str]) -> dict[str, list[RequestAUC]]:

@@ -80,9 +80,15 @@ def as_many_batches(batches: Any, steps: int) -> Any:
     count = int(batches.cardinality())
     if count == steps:
         return batches
-    nothing = tf.data.Dataset.from_tensors(
-        tf.nest.map_structure(
-            lambda spec: tf.zeros([0, *(size or 1 for size in spec.shape[1:])], spec.dtype), batches.element_spec
-        )
-    ).repeat(steps - count)
+
+    def empty(rows: Any) -> Any:
+        """No rows; of the sizes that differ among batches only those of other batches are known when it is traced."""
+
+        def of_spec(spec: Any) -> Any:
+            sizes = [rows if size is None else size for size in spec.shape[1:]]
+            return tf.ensure_shape(tf.zeros(tf.stack([rows - 1, *sizes]), spec.dtype), [None, *spec.shape[1:]])
+
+        return tf.nest.map_structure(of_spec, batches.element_spec)
+
+    nothing = tf.data.Dataset.from_tensors(1).repeat(steps - count).map(empty)
     return batches.concatenate(nothing) if count else nothing

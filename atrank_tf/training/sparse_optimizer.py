@@ -63,7 +63,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         super().build(variables)
         self._is_table = [hasattr(variable, "settle") for variable in variables]
         self._is_divided = [getattr(variable, "divided", None) is not None for variable in variables]
-        self._decays = [self._use_weight_decay(variable) for variable in variables]
+        self._decays = [self._use_weight_decay(each) and getattr(each, "decays", True) for each in variables]
         self._clock: Any = self.add_variable((3,), dtype="float64", name="clock") if self.settles else None
         self._stamps: list[Any] = [
             self.add_slot(variable, (variable.shape[0], 3), "stamp", dtype="float64")

@@ -227,6 +227,19 @@ def test_5_eager_and_graph_agree(model: Ranker, batch: dict[str, Any], scores: S
     _assert_same(_scores_of_function(model, batch), scores)
 
 
+def test_5_a_graph_takes_nobody(model: Ranker, batch: dict[str, Any]) -> None:
+    """As a worker does that has no more batches for validation."""
+    inputs = _of(model, batch)
+    forms = {name: tf.TensorSpec([None] * value.ndim, value.dtype) for name, value in inputs.items()}
+    function = tf.function(lambda given: model(given, training=False), input_signature=[forms])
+    for places in (1, 100):
+        nobody = {
+            name: tf.constant(value[:0, :places] if value.ndim > 1 else value[:0]) for name, value in inputs.items()
+        }
+        for task, logits in function(nobody).items():
+            assert logits.shape == (0, min(places, batch[f"{task}_candidates"].shape[1]))
+
+
 @ONE_OF_EACH
 def test_5_eager_and_xla_agree(model: Ranker, batch: dict[str, Any], scores: Scores) -> None:
     _assert_same(_scores_of_function(model, batch, jit_compile=True), scores)
@@ -298,6 +311,8 @@ def test_summary_config_and_clone(model: Ranker) -> None:
     assert any("projection_purchase" in line for line in lines)
     again = type(model).from_config(model.get_config())
     assert again.get_config() == model.get_config()
+    every = {field.name for field in fields(model.config)}
+    assert set(model.get_config()["config"]) == every, "A later version may have other defaults."
     forms = {weight.path: weight.shape for weight in model.trainable_weights}
     assert len(forms) == len(model.trainable_weights), "A warm start finds weights by their paths."
     assert {weight.path: weight.shape for weight in again.trainable_weights} == forms

@@ -1,5 +1,6 @@
 """Dropout: what it drops, how much, from which seed, and that the random numbers are as even as they claim."""
 
+import itertools
 from typing import Any
 
 import keras
@@ -31,6 +32,17 @@ def test_neighbors_rows_and_calls_are_dropped_independently() -> None:
     pairs = [(first, second), (first, np.roll(first, 103)), *((first, np.roll(first, by)) for by in (1, 2, 3, 4, 5, 8))]
     for a, b in pairs:
         assert abs(np.mean((a == b).astype(float)) - 0.5) < limit
+
+
+def test_seeds_beside_each_other_drop_other_units() -> None:
+    limit = 4 / np.sqrt(ONES.size)
+    masks = [_dropped(0.5, seed=seed) > 0 for seed in range(4)]
+    for a, b in itertools.combinations(masks, 2):
+        assert abs(np.mean((a == b).astype(float)) - 0.5) < limit
+    layer = Dropout(0.5, seed=1)
+    first, second = (np.asarray(layer(ONES, training=True)).ravel() > 0 for _ in range(2))
+    for by in (-4, 4):
+        assert abs(np.mean((first == np.roll(second, by)).astype(float)) - 0.5) < limit
 
 
 def test_outside_of_training_nothing_changes() -> None:

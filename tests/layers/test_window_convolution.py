@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from atrank_tf.layers import WindowConvolution
 
@@ -48,3 +49,12 @@ def test_windows_that_do_not_fit_are_refused() -> None:
         WindowConvolution(0)
     with pytest.raises(ValueError, match=r"windows must divide the width 12\. Received: windows=5"):
         WindowConvolution(5).build((B, T, D))
+
+
+@pytest.mark.parametrize("shape", [(0, 1), (0, 3), (2, 3)])
+def test_every_number_of_users_in_a_graph(shape: tuple[int, int]) -> None:
+    layer = WindowConvolution(4)
+    layer.build((None, None, 8))
+    open_sizes = [tf.TensorSpec([None, None, 8]), tf.TensorSpec([None, None], tf.bool)]
+    convolve = tf.function(lambda behaviors, mask: layer(behaviors, mask), input_signature=open_sizes)
+    assert convolve(tf.ones((*shape, 8)), tf.ones(shape, tf.bool)).shape == (*shape, 8)

@@ -31,6 +31,17 @@ def test_each_direction_reads_the_real_behaviors_from_its_end() -> None:
     assert moved[:, :, 3:].all()
 
 
+def test_6_the_layer_is_given_no_sequence_without_a_real_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """cuDNN takes none. No other sequence is changed by it."""
+    given: list[np.ndarray] = []
+    monkeypatch.setattr(
+        keras.layers.Bidirectional, "__call__", lambda self, behaviors, mask: given.append(np.asarray(mask))
+    )
+    mask = np.array([[False, False], [True, False], [True, True]])
+    bi_lstm(BiLSTMConfig(width=6))(np.ones((3, 2, 6), np.float32), mask)
+    assert [each.tolist() for each in given] == [[[True, False], [True, False], [True, True]]]
+
+
 def test_an_odd_width_is_refused() -> None:
     with pytest.raises(ValueError, match=r"width must be even.*Received: width=7 in \[model\]"):
         BiLSTMConfig(width=7)

@@ -43,12 +43,17 @@ def test_there_may_be_more_places_than_behaviors(inputs: dict[str, Any]) -> None
     assert packed.timestamp.numpy().tolist() == [[100, 200, 300, 0], [150, 110, 120, 0], [0, 0, 0, 0]]
 
 
-def test_a_moment_sees_so_many_first_ones_of_each_group(inputs: dict[str, Any]) -> None:
+def test_a_moment_sees_the_newest_of_so_many_first_ones_of_each_group(inputs: dict[str, Any]) -> None:
     packed = PackedHistories(inputs, ("product", "query"), tf.identity)
     # [B, groups, P]: two moments.
     counts = tf.constant([[[1, 3], [0, 0]], [[0, 1], [1, 1]], [[0, 0], [0, 0]]], tf.int64)
-    assert packed.first(counts).numpy().astype(int).tolist() == [
+    assert packed.windows(counts, [9, 9]).numpy().astype(int).tolist() == [
         [[1, 0, 0], [1, 1, 1]],
+        [[0, 1, 0], [1, 1, 0]],
+        [[0, 0, 0], [0, 0, 0]],
+    ]
+    assert packed.windows(counts, [2, 9]).numpy().astype(int).tolist() == [
+        [[1, 0, 0], [0, 1, 1]],
         [[0, 1, 0], [1, 1, 0]],
         [[0, 0, 0], [0, 0, 0]],
     ]
@@ -60,7 +65,7 @@ def test_one_group_stays_as_it_is(inputs: dict[str, Any]) -> None:
     assert packed.by_user(packed.actions["query"]).numpy().tolist() == INPUTS["query_action"]
     assert packed.timestamp.numpy().tolist() == INPUTS["query_timestamp"]
     assert packed.mask.numpy().tolist() == [[False, False], [True, True], [False, False]]
-    first = packed.first(tf.constant([[[0]], [[1]], [[0]]], tf.int64))
+    first = packed.windows(tf.constant([[[0]], [[1]], [[0]]], tf.int64), [9])
     assert first.numpy().astype(int).tolist() == [[[0, 0]], [[1, 0]], [[0, 0]]]
 
 

@@ -130,6 +130,10 @@ def test_an_unknown_task_is_refused(records: Records) -> None:
         ({"id_dropout": -0.1}, "id_dropout must be at least 0 and below 1. Received: id_dropout=-0.1"),
         ({"ranking": ()}, "Expected at least one ranking network"),
         ({"cross_layers": 0}, "cross_layers must be positive. Received: cross_layers=0"),
+        (
+            {"tasks": ("next_purchase",) * 2},
+            "Expected each task once. Received: tasks=\\['next_purchase', 'next_purchase'\\]",
+        ),
         ({"ranking": ("dot", "dot")}, "Expected each ranking network once. Received: ranking=\\['dot', 'dot'\\]"),
         ({"ranking": ("dnm",)}, "Unknown ranking network 'dnm' in \\[model\\]. Did you mean \"dnn\""),
         ({"combine": "summ"}, "Unknown combine 'summ' in \\[model\\]. Did you mean \"sum\""),

@@ -40,7 +40,7 @@ def check(raw: dict[str, Any]) -> None:
     except ValueError as error:
         assert str(error).endswith((".", "]", ")")) and len(str(error)) > 20
         return
-    assert schema_from_dict(plain(schema)) == schema
+    assert schema_from_dict(plain(schema)) == schema_from_dict(plain(schema, defaults=True)) == schema
     assert schema_from_dict(tomllib.loads(dump_schema(schema))) == schema
 
 

@@ -2,7 +2,7 @@
 
 import datetime
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
 import pytest
@@ -84,6 +84,14 @@ def test_plain_leaves_defaults_out_and_is_read_back():
     raw = plain(value)
     assert raw == {"wheel": {"size": 7}, "color": "blue", "tags": ["a"], "labels": {"x": {"text": "X"}}}
     assert type(raw["color"]) is str
+    assert read(Cart, raw) == value
+
+
+def test_plain_with_defaults_has_every_field_and_is_read_back():
+    value = Cart(wheel=Wheel(size=7))
+    raw = plain(value, defaults=True)
+    assert set(raw) == {field.name for field in fields(Cart)}
+    assert set(raw["wheel"]) == {field.name for field in fields(Wheel)}
     assert read(Cart, raw) == value
 
 

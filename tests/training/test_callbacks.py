@@ -1,6 +1,7 @@
 """What is kept after each epoch, and that a training goes on from it as if nothing had happened."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -152,10 +153,23 @@ def test_a_restored_checkpoint_goes_on_as_if_it_had_never_stopped(tmp_path: Path
         (["next"], {"val_next_auc": 0.25, "next_auc": 0.9}, 0.25),
         (["a", "b"], {"val_a_auc": 0.25, "val_b_auc": 0.75, "a_auc": 0.9, "b_auc": 0.9}, 0.5),
         (["a", "b", "c"], {"val_a_auc": 0.0, "val_b_auc": 0.0, "val_c_auc": 0.75, "val_loss": 9.0}, 0.25),
+        (["a", "b"], {"val_a_auc": math.nan, "val_b_auc": 0.75, "val_loss": 9.0}, 0.75),
+        (["a", "b"], {"val_a_auc": math.nan, "val_b_auc": math.nan, "val_loss": 9.0, "loss": 1.0}, -9.0),
     ],
 )
-def test_the_validation_auc_is_the_mean_over_the_tasks(tasks: list[str], logs: dict[str, float], auc: float) -> None:
-    assert BestCheckpoint("model.keras", tasks).validation_auc(logs) == auc
+def test_the_validation_score_is_the_mean_auc_of_the_tasks_that_have_one(
+    tasks: list[str], logs: dict[str, float], auc: float
+) -> None:
+    assert BestCheckpoint("model.keras", tasks).validation_score(logs) == auc
+
+
+def test_where_no_request_has_an_auc_the_least_validation_loss_is_kept(tmp_path: Path) -> None:
+    model, checkpoint = _model(), BestCheckpoint(str(tmp_path / "model.keras"), ["next"])
+    data = (INPUTS, {"next": np.ones_like(LABELS)}, {"next": np.ones_like(LABELS)})
+    history = model.fit(*data[:2], validation_data=data, epochs=3, callbacks=[checkpoint], verbose=0).history
+    assert np.isnan(history["val_auc"]).all()
+    assert checkpoint.best_epoch == int(np.argmin(history["val_loss"])) == 2
+    assert checkpoint.best == pytest.approx(-history["val_loss"][2])
 
 
 @pytest.mark.parametrize("tasks", [("next",), ("next", "other")])

@@ -3,6 +3,7 @@
 from dataclasses import fields
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -110,6 +111,23 @@ def test_learned_uncertainty_weighs_the_losses_and_is_trained(records: Records, 
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     kept = next(v for v in loaded.trainable_variables if v.path == "task_uncertainty/log_variances")
     np.testing.assert_array_equal(kept, log_variances)
+
+
+def test_several_workers_learn_no_weights_of_losses(records: Records) -> None:
+    model = ATRank(records.schema, {**SMALL, "tasks": (), "task_uncertainty": True}, records.catalogs)
+    with pytest.raises(ValueError, match=r"Expected one process for task_uncertainty in \[model\].* Received: 2\."):
+        compile_model(model, Training(), steps=1, workers=SimpleNamespace(number=2))
+
+
+def test_item_biases_do_not_decay_in_a_model_that_is_loaded_either(records: Records, tmp_path: Path) -> None:
+    model = small_model("bpr_mf", records)
+    compile_model(model, Training(l2=1e-3), steps=1)
+    model.save(tmp_path / "model.keras")
+    for each in (model, keras.saving.load_model(tmp_path / "model.keras")):
+        optimizer = each.optimizer
+        optimizer.build(each.trainable_variables)
+        decays = dict(zip([v.path for v in each.trainable_variables], optimizer._decays, strict=True))
+        assert {path for path, decay in decays.items() if not decay} == {"item_bias_next_purchase/embeddings"}
 
 
 def test_the_loss_is_the_one_that_is_named(records: Records) -> None:

@@ -371,6 +371,14 @@ def test_who_has_fewer_batches_goes_on_with_batches_without_rows() -> None:
         assert shapes == [(3, 2)] * have + [(0, 2)] * (4 - have)
 
 
+def test_a_worker_without_any_batch_has_batches_of_open_sizes_too() -> None:
+    """Of a known size, 0, a sum of two parts of a score is taken for one with a bias."""
+    batches = tf.data.Dataset.from_tensor_slices(np.ones((4, 2), "float32")).batch(3)
+    assert batches.element_spec.shape == (None, 2)
+    for have in (0, 1):
+        assert as_many_batches(batches.take(have), 2).element_spec == batches.element_spec
+
+
 def test_a_share_without_targets_is_refused() -> None:
     class Two(Workers):
         def __init__(self, said: Any) -> None:
