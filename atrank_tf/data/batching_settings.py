@@ -10,8 +10,8 @@ class Batching:
 
     Args:
         batch_size: most requests in a batch, of models that encode each request's history.
-        batch_tokens: most places for behaviors in a batch, each row counted as the longest: long histories come in smaller
-            batches. Groups are padded one by one, so that a batch of several may have some more.
+        batch_tokens: most places for behaviors in a batch, each row counted as the longest, so that long histories come
+            in smaller batches. Groups are padded one by one: with several a batch may have some more.
         targets_per_user: most targets of a user and task in one pass, drawn anew each epoch; 0 means all.
         negatives: sampled negatives per positive in training; 0 means as many as the schema says.
         temperature: how the tasks share an epoch. At 1 each has as many batches as its targets fill; above, those with

@@ -27,8 +27,8 @@ import polars as pl
 from atrank_tf.data.cleaning import UNKNOWN_ACTIONS_SHOWN, CleanLog
 from atrank_tf.data.counting import Counts, Dropped, count_shard, sum_objects, sum_values
 from atrank_tf.data.facts import Fact, Facts, together
-from atrank_tf.data.logs import as_error
 from atrank_tf.data.moments import Moments
+from atrank_tf.data.open_log import as_error
 from atrank_tf.data.raw_log import UNKNOWN_ACTION, RawLog
 from atrank_tf.data.shard_writer import ShardWriter
 from atrank_tf.data.staging import Staging, aside, shard_column

@@ -10,14 +10,19 @@ INTEGER = r"^(?:0|-?[1-9][0-9]*)$"
 """Texts that lose nothing when read as an integer: "007" and "+7" are not among them."""
 _WHOLE = r"^(?:0|-?[1-9][0-9]*)\.0+$"
 _FRACTION = r"^-?[0-9]+\.[0-9]*[1-9][0-9]*$"
+LONGEST = 1_000
+"""Most characters of an id or a value: NumPy gives each of an array as much room as the longest needs."""
+_EXACT: dict[type[pl.DataType], int] = {pl.Float16: 2**11, pl.Float32: 2**24, pl.Float64: 2**53}
+"""From where on a float stands for several integers."""
 
 
 def text(name: str, dtype: pl.DataType) -> pl.Expr:
     """Returns a column as text; missing values are null."""
     column = pl.col(name)
-    if dtype.is_decimal():
-        column = column.cast(pl.Float64)
-    if dtype.is_float() or dtype.is_decimal():
+    if isinstance(dtype, pl.Decimal):
+        digits = column.cast(pl.String)  # Not through a float, which is no single integer beyond 2^53.
+        return digits.str.strip_chars_end("0").str.strip_chars_end(".") if dtype.scale else digits
+    if dtype.is_float():
         whole = column.cast(pl.Int64, strict=False)
         as_text = pl.when(column == whole).then(whole.cast(pl.String)).otherwise(column.cast(pl.String))
         return pl.when(column.is_not_nan()).then(as_text)
@@ -81,6 +86,22 @@ def is_missing(name: str, dtype: pl.DataType) -> pl.Expr:
     return text(name, dtype).is_null()
 
 
+def is_unfit(name: str, dtype: pl.DataType, separator: str = "") -> pl.Expr:
+    """Returns whether NumPy could not keep a value: it is longer than `LONGEST`, or has a NUL, which NumPy may drop.
+
+    Null is no. A list, or a text with a separator, is unfit if one of its values is.
+    """
+    column = pl.col(name)
+    if isinstance(dtype, pl.List | pl.Array):
+        lists = column.cast(pl.List(dtype.inner)) if isinstance(dtype, pl.Array) else column
+        return lists.list.eval(is_unfit("", pl.String())).list.any()
+    as_text = column.cast(pl.String, strict=False)
+    long = as_text.str.len_chars() > LONGEST
+    if separator:
+        long = (as_text.str.split(separator).list.eval(pl.element().str.len_chars()).list.max()) > LONGEST
+    return long | as_text.str.contains("\0", literal=True)
+
+
 def id_questions(name: str, dtype: pl.DataType, *, typed: bool) -> dict[str, pl.Expr]:
     """Returns what must be asked about a column of ids, each a bool for each row.
 
@@ -92,13 +113,17 @@ def id_questions(name: str, dtype: pl.DataType, *, typed: bool) -> dict[str, pl.
 
     Returns:
         "text": an id that is no integer that int64 can hold, which makes all ids of the column text. "fraction": an id
-        that is a fraction. "whole": an integer written as a decimal, as in "12.0".
+        that is a fraction. "inexact": a float that stands for several integers. "whole": an integer written as a
+        decimal, as in "12.0".
     """
     column = pl.col(name)
     if dtype.is_integer():
         return {"text": column > 2**63 - 1} if dtype.is_unsigned_integer() else {}
     if dtype.is_float():
-        return {"fraction": column.is_not_nan() & (column.is_infinite() | (column != column.floor()))}
+        return {
+            "fraction": column.is_not_nan() & (column.is_infinite() | (column != column.floor())),
+            "inexact": column.is_finite() & (column.abs() >= _EXACT[dtype.base_type()]),
+        }
     if typed:
         return {"text": pl.col("row").is_not_null()}
     known = column.cast(pl.String)

@@ -85,7 +85,8 @@ def count_shard(rows: Mapping[str, pl.DataFrame], schema: Schema) -> tuple[dict[
             counts.add_objects(schema.groups[name].entity, _as_integers(objects))
         elif kind == IMPRESSIONS:
             key = ["user", "request", "id"]
-            found = found.with_columns(pl.col("label").max().over(key))
+            # A request's moment is the earliest of all its rows, whichever of them stay.
+            found = found.with_columns(pl.col("label").max().over(key), pl.col("timestamp").min().over(key))
             found, dropped = keep_first(found, key, label, REPEATED_CANDIDATE)
             objects = found.group_by("id").agg(count=pl.lit(0), uses=counted.sum())
             counts.add_objects(schema.groups[schema.tasks[name].group].entity, _as_integers(objects))

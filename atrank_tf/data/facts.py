@@ -42,10 +42,11 @@ def gather(frame: pl.LazyFrame, questions: Mapping[str, pl.Expr]) -> Facts:
         frame: has a column `row`.
         questions: name -> bool for each row; null is no.
     """
-    row = pl.col("row").cast(pl.Int64)
-    counted = [holds.sum().cast(pl.Int64).alias(f"{question}\n") for question, holds in questions.items()]
-    firsts = [pl.when(holds).then(row).min().alias(question) for question, holds in questions.items()]
-    found = frame.select(*counted, *firsts).collect(engine="streaming").row(0, named=True)
+    # In a column each: a question that stands in two expressions is asked twice.
+    asked = frame.select(pl.col("row").cast(pl.Int64).alias("\nrow"), **questions)
+    counted = [pl.col(question).sum().cast(pl.Int64).alias(f"{question}\n") for question in questions]
+    firsts = [pl.when(pl.col(question)).then(pl.col("\nrow")).min().alias(question) for question in questions]
+    found = asked.select(*counted, *firsts).collect(engine="streaming").row(0, named=True)
     return Facts({question: Fact(found[f"{question}\n"], found[question]) for question in questions})
 
 

@@ -9,7 +9,7 @@ from tqdm import tqdm
 from atrank_tf.data.cleaning import UNKNOWN_ACTIONS_SHOWN, CleanLog
 from atrank_tf.data.counting import Counts, count_shard
 from atrank_tf.data.facts import Facts
-from atrank_tf.data.logs import as_error
+from atrank_tf.data.open_log import as_error
 from atrank_tf.data.raw_log import UNKNOWN_ACTION, RawLog
 from atrank_tf.data.shard_writer import ShardWriter
 from atrank_tf.data.staging import Staging

@@ -5,19 +5,23 @@
     logs/catalog/user.{parquet,csv,csv.gz}          user_id, one column per feature of the user
     logs/impressions/<task>.{parquet,csv,csv.gz}    request_id, user_id, timestamp, <id column>, label, context columns
 
+Or a folder of parts, `logs/behaviors/<group>/` or, as Spark writes it, `logs/behaviors/<group>.parquet/`.
+
 The rules of cleaning, which `atrank_tf.data.cleaning` applies.
 
 Refused, with the file, the row (1 is the first row of data) and the value:
 
-- a missing file, a file without rows, two files for one name, a missing column;
+- a missing file, a file without rows, two files for one name, a missing column, parts that do not go together;
 - a timestamp column without a single number or date; a timestamp after the year 2100, which is milliseconds or finer;
-- ids that are numbers with a fraction; labels other than 0 and 1; numeric columns with a text that is no number;
+- ids that are numbers with a fraction, or floats too large to be exact; labels other than 0 and 1; numeric columns with
+  a text that is no number;
 - lists in a column that is declared to have a single value;
+- an id of a user or an object, or a value of a feature, with more than 1,000 characters or with the character NUL;
 - a file of which nothing is left after dropping.
 
 Dropped and counted, with the first row remembered; a row counts under the first reason that holds:
 
-- a missing user id, object id, action, request id or timestamp (null, empty text, NaN);
+- a missing user id, object id, action, request id or timestamp (null, empty text, NaN; in CSV the text of a NaN);
 - a timestamp that is no number, or is not after 1970-01-01;
 - an action that the schema does not name;
 - an exact duplicate: same user, object, action and timestamp; the first row stays;
@@ -29,13 +33,11 @@ of a second are cut off. Id 0 is an id like any other. A request's moment is the
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
-import polars as pl
-
-from atrank_tf.schema import Candidates, Features, Schema, suggestion
+from atrank_tf.schema import Candidates, Features, Schema
 
 BEHAVIORS, CATALOG, IMPRESSIONS = "behaviors", "catalog", "impressions"
 USER = "user"
@@ -49,7 +51,7 @@ _ENDINGS = (".parquet", ".csv", ".csv.gz")
 
 @dataclass(frozen=True, kw_only=True)
 class LogFile:
-    """One file of a logs folder.
+    """One file of a logs folder, or a folder of parts that are read as one file.
 
     Args:
         kind: "behaviors", "catalog" or "impressions".
@@ -66,10 +68,15 @@ class LogFile:
         """How messages and the manifest name it: "behaviors/purchase"."""
         return f"{self.kind}/{self.name}"
 
+    @cached_property
+    def parts(self) -> tuple[Path, ...]:
+        """The files that are read, one after the other: the file itself, or those of the folder by name."""
+        return tuple(parts_of(self.path)) if self.path.is_dir() else (self.path,)
+
     @property
     def typed(self) -> bool:
         """Whether the file says what its columns hold."""
-        return self.path.suffix == ".parquet"
+        return self.parts[0].suffix == ".parquet"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +97,7 @@ def find_logs(logs: str, schema: Schema) -> LogFiles:
 
     Raises:
         FileNotFoundError: the folder or a file is missing; lists what was found.
-        ValueError: there are two files for one name.
+        ValueError: there are two files for one name, or a folder with something else than parts of one kind.
     """
     root = Path(logs)
     profile = catalog_profile(schema)
@@ -100,11 +107,11 @@ def find_logs(logs: str, schema: Schema) -> LogFiles:
         raise FileNotFoundError(f"Expected a logs folder at {logs}. Found none.")
     folders = [root / kind for kind in (BEHAVIORS, CATALOG, IMPRESSIONS)]
     found = [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir())]
-    found = [path for path in found if path.is_file() and not path.name.startswith(".")]
+    found = [path for path in found if not path.name.startswith(".")]
     used: dict[str, LogFile] = {}
     for kind, name, required in _wanted(schema):
         paths = [root / kind / f"{name}{ending}" for ending in _ENDINGS]
-        paths = [path for path in paths if path in found]
+        paths = [path for path in (root / kind / name, *paths) if path in found and (path.is_dir() or path in paths)]
         if len(paths) > 1:
             raise ValueError(f"Expected one file for {kind}/{name} in {logs}. Found {_listed(paths, root)}.")
         if not paths and required:
@@ -113,6 +120,7 @@ def find_logs(logs: str, schema: Schema) -> LogFiles:
             )
         if paths:
             used[f"{kind}/{name}"] = LogFile(kind=kind, name=name, path=paths[0])
+            _check_parts(used[f"{kind}/{name}"])
     taken = {file.path for file in used.values()}
     ignored = tuple(path.relative_to(root).as_posix() for path in found if path not in taken)
     return LogFiles(used=used, ignored=ignored)
@@ -124,54 +132,24 @@ def catalog_profile(schema: Schema) -> Features:
     return replace(schema.user, features=features)
 
 
-def open_log(file: LogFile, columns: Mapping[str, str], staging: Path) -> pl.LazyFrame:
-    """Opens a file for repeated scans; nothing is held in memory.
-
-    A CSV file is copied to Parquet once, all columns as text, since each scan of a compressed file unpacks all of it.
-
-    Args:
-        file: the file.
-        columns: name in the frame -> the file's own name.
-        staging: folder for the copy.
-
-    Returns:
-        A frame with the columns asked for, and `row`: 1 for the first row of data.
-
-    Raises:
-        ValueError: the file cannot be read, has no rows or lacks a column.
-    """
-    with as_error(file.path):
-        if file.typed:
-            frame = pl.scan_parquet(file.path, glob=False, row_index_name="row", row_index_offset=1)
-        else:
-            frame = pl.scan_csv(file.path, glob=False, infer_schema=False, row_index_name="row", row_index_offset=1)
-        present = [name for name in frame.collect_schema().names() if name != "row"]
-        for name in columns.values():
-            if name not in present:
-                raise ValueError(f'Missing column "{name}" in {file.path}. {suggestion(name, present)}')
-        frame = frame.select("row", *(pl.col(own).alias(name) for name, own in columns.items()))
-        if not file.typed:
-            copy = staging / f"{file.kind}-{file.name}.parquet"
-            frame.sink_parquet(copy, compression="lz4", mkdir=True)
-            frame = pl.scan_parquet(copy, glob=False)
-        if not frame.select(pl.len()).collect(engine="streaming").item():
-            raise ValueError(f"Expected rows in {file.path}. Found none.")
-    return frame
+def parts_of(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if not path.name.startswith(("_", ".")))
 
 
-@contextmanager
-def as_error(path: Path) -> Iterator[None]:
-    """Turns what polars has to say about a file into a ValueError that names it; of the disk, into an OSError.
+def _check_parts(file: LogFile) -> None:
+    # One of each kind is enough to be told of: there may be thousands.
+    kinds = {_kind(part): part.name for part in reversed(file.parts)}
+    if len(kinds) != 1 or "" in kinds:
+        raise ValueError(
+            f"Expected files in the folder {file.path}, all .parquet or all .csv and .csv.gz. "
+            f"Found {', '.join(sorted(kinds.values())) or 'none'}. Those that begin with _ or . are left out."
+        )
 
-    Whatever reads a file is done within: a Parquet file may turn out to be damaged in a column that nobody read before.
-    """
-    try:
-        yield
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:  # A panic is no `Exception`.
-        reason = str(error).split("\n", 1)[0].rstrip(".")
-        if "IO error" in reason:
-            raise OSError(f"While {path} was read: {reason}. Is there room on the disk?") from error
-        raise ValueError(f"{path} cannot be read: {reason}.") from error
+
+def _kind(path: Path) -> str:
+    if path.is_dir() or not path.name.endswith(_ENDINGS):
+        return ""
+    return "parquet" if path.suffix == ".parquet" else "csv"
 
 
 def _wanted(schema: Schema) -> Iterator[tuple[str, str, bool]]:

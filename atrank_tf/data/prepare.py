@@ -21,8 +21,9 @@ from atrank_tf.data.cleaning import REPEATED_ID, CleanLog, clean_log, open_raw_l
 from atrank_tf.data.counting import Counts, Dropped, keep_first, table_counts
 from atrank_tf.data.engine import Engine
 from atrank_tf.data.local import LocalEngine
-from atrank_tf.data.logs import BEHAVIORS, CATALOG, USER, USERS, LogFile, LogFiles, as_error, find_logs
+from atrank_tf.data.logs import BEHAVIORS, CATALOG, USER, USERS, LogFile, LogFiles, find_logs
 from atrank_tf.data.moments import Moments, with_moments
+from atrank_tf.data.open_log import as_error
 from atrank_tf.data.records import FORMAT, Records, is_current, replacing, write_description, write_manifest
 from atrank_tf.data.report import write_report
 from atrank_tf.data.staging import Staging
@@ -87,8 +88,9 @@ def _inputs(files: LogFiles, schema: Schema, shards: int) -> str:
     """Returns a mark of what prepare would read, found without reading it: good on this machine only."""
     facts: list[Any] = [FORMAT, shards, dump_schema(schema)]
     for label, file in files.used.items():
-        state = file.path.stat()
-        facts.append([label, file.path.name, state.st_size, state.st_mtime_ns])
+        for part in file.parts:
+            state = part.stat()
+            facts.append([label, part.name, state.st_size, state.st_mtime_ns])
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 

@@ -1,19 +1,24 @@
 """One opened log file: what is asked about it, which rows are refused or dropped, and what the others become."""
 
+from bisect import bisect_left
 from collections.abc import Mapping
+from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
 
-from atrank_tf.data.column_types import id_questions, is_missing, number, seconds, text, texts
+from atrank_tf.data.column_types import LONGEST, id_questions, is_missing, is_unfit, number, seconds, text, texts
 from atrank_tf.data.facts import Facts, gather
-from atrank_tf.data.logs import LogFile, as_error, open_log
+from atrank_tf.data.logs import LogFile
+from atrank_tf.data.open_log import as_error, open_log
 from atrank_tf.schema import FIRST_ROW, Features
 
 UNKNOWN_ACTION = "unknown action"
 LATEST = 4_102_444_800
 """2100-01-01 in Unix seconds."""
+_SHOWN = 200
+"""Most characters that a message has of a value."""
 
 
 class _Refusal(NamedTuple):
@@ -55,15 +60,14 @@ class RawLog:
 
     def __init__(self, file: LogFile, names: Mapping[str, str], staging: Path) -> None:
         self.file, self._names = file, names
-        self.frame = open_log(file, names, staging)
+        self.frame, self._part_rows = open_log(file, names, staging)
         self.types = self.frame.collect_schema()
-        with as_error(file.path):
-            self.rows = int(self.frame.select(pl.len()).collect(engine="streaming").item())
+        self.rows = sum(self._part_rows)
         self.reasons: dict[str, pl.Expr] = {}
         self.known_actions: tuple[str, ...] = ()
         self._questions: dict[str, pl.Expr] = {}
         self._refusals: list[_Refusal] = []
-        self._ids: list[str] = []
+        self._as_numbers: list[str] = []
         self._columns: list[pl.Expr] = []
 
     def ids(self, name: str) -> None:
@@ -71,11 +75,13 @@ class RawLog:
         dtype = self.types[name]
         if dtype.is_nested():
             raise ValueError(f"Expected one id per row in {self._place(name)}. Received: {dtype}.")
-        for question, holds in id_questions(name, dtype, typed=self.file.typed).items():
-            self._questions[f"{name}: {question}"] = holds
+        self._ask_for_numbers(name)
         expected = "ids that are whole numbers or text"
         self._refusals.append(_Refusal(f"{name}: fraction", name, expected, unless=f"{name}: text"))
-        self._ids.append(name)
+        expected = "ids that floats hold exactly, below 2^53 or 2^24 (write larger ones as integers or text),"
+        self._refusals.append(_Refusal(f"{name}: inexact", name, expected, unless=""))
+        self._refuse_unfit(name)
+        self.keep(text(name, dtype).alias(name))
 
     def seconds(self) -> None:
         """The timestamps: kept as whole Unix seconds, dropped where they cannot be read or are too early."""
@@ -120,6 +126,9 @@ class RawLog:
                     f"Expected one value per row in {self._place(name)}. Received: {self.types[name]}. "
                     "Set max_values above 1 for it in the schema."
                 )
+            if not self.file.typed and (feature.max_values == 1 or "." not in feature.separator):
+                self._ask_for_numbers(name)  # They may be ids, of a table that an entity shares.
+            self._refuse_unfit(name, feature.separator if feature.max_values > 1 else "")
             self.keep(texts(name, self.types[name], feature.separator, feature.max_values).alias(name))
         for column in features.dense:
             name = f"dense/{column}"
@@ -151,22 +160,33 @@ class RawLog:
             row = facts[question].first
             if row is not None and not facts[unless].rows:
                 with as_error(self.file.path):
-                    found = self.frame.filter(pl.col("row") == row).select(name).collect(engine="streaming").item()
-                raise ValueError(f"Expected {expected} in {self._place(name)}, row {row}. Received: {found!r}.")
+                    found = self.frame.filter(pl.col("row") == row).select(name).collect(engine="streaming")[name]
+                shown = repr(found.to_list()[0])
+                shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}... ({len(shown):,} characters)"
+                raise ValueError(f"Expected {expected} in {self._cell(name, row)}. Received: {shown}.")
 
     def clean(self, facts: Facts, part: slice | None = None) -> pl.LazyFrame:
         """Returns the rows that are kept, of the file or of some of its rows: `row` (int64), ids, other columns."""
-        ids = []
-        for name in self._ids:
-            as_text = text(name, self.types[name])
-            whole = facts[f"{name}: whole"].rows and not facts[f"{name}: text"].rows
-            ids.append((as_text.str.replace(r"\.0+$", "") if whole else as_text).alias(name))
+        decimals = [n for n in self._as_numbers if facts[f"{n}: whole"].rows and not facts[f"{n}: text"].rows]
         kept = self._with_reasons(part).filter(pl.col("reason").is_null())
-        return kept.select(pl.col("row").cast(pl.Int64), *ids, *self._columns)
+        kept = kept.with_columns(pl.col(decimals).str.replace(r"\.0+$", ""))
+        return kept.select(pl.col("row").cast(pl.Int64), *self._columns)
 
     def are_integers(self, name: str, facts: Facts) -> bool:
         """Returns whether every id of a column is an integer."""
         return not facts[f"{name}: text"].rows
+
+    def _ask_for_numbers(self, name: str) -> None:
+        """Asks whether a column holds numbers only; then integers written as decimals are kept as integers."""
+        for question, holds in id_questions(name, self.types[name], typed=self.file.typed).items():
+            self._questions[f"{name}: {question}"] = holds
+        self._as_numbers.append(name)
+
+    def _refuse_unfit(self, name: str, separator: str = "") -> None:
+        dtype = self.types[name]
+        if not (dtype.is_numeric() or dtype.is_temporal()):
+            expected = f"text of at most {LONGEST:,} characters, none of them NUL (cut or drop others),"
+            self.refuse(is_unfit(name, dtype, separator), name, expected)
 
     def _with_reasons(self, part: slice | None) -> pl.LazyFrame:
         numbered = enumerate(self.reasons.values())
@@ -176,3 +196,10 @@ class RawLog:
 
     def _place(self, name: str) -> str:
         return f'column "{self._names[name]}" of {self.file.path}'
+
+    def _cell(self, name: str, row: int) -> str:
+        """Says in which part a row stands, and which row of that part it is."""
+        ends = list(accumulate(self._part_rows))
+        part = bisect_left(ends, row)
+        own_row = row - ends[part] + self._part_rows[part]
+        return f'column "{self._names[name]}" of {self.file.parts[part]}, row {own_row}'

@@ -82,7 +82,8 @@ class Records:
         for name in self.schema.tables:
             self.vocabularies[name] = read_vocabulary(path, name)
             self._compare(f"vocabulary/{name}.npz", arrays_checksum({"values": self.vocabularies[name]}))
-        self.files = sorted(tf.io.gfile.glob(f"{path}/*.tfrecord*"))
+        # Listed, not globbed: a folder may be called r_[v1].
+        self.files = sorted(f"{path}/{name}" for name in tf.io.gfile.listdir(path) if ".tfrecord" in name)
         if len(self.files) != self.manifest["shards"]:
             raise ValueError(
                 f"Expected {self.manifest['shards']} TFRecord files in {path}. Found {len(self.files)}. {_MAKE}"
@@ -224,13 +225,15 @@ def shard_name(shard: int, shards: int) -> str:
 def replacing(path: str) -> Iterator[Path]:
     """Gives a folder to write; it takes the place of `path` when the block ends, and disappears if the block fails.
 
-    The folder stands beside `path`, under a name of its own process, so that a killed run blocks nobody; what killed
-    runs of this machine left is removed.
+    If `path` is a link, that is the place of what it leads to. The folder stands beside it, under a name of its own
+    process, so that a killed run blocks nobody; what killed runs of this machine left is removed.
 
     Raises:
         ValueError: there is something at `path` that is no records folder.
     """
     target = Path(path)
+    if target.is_symlink():
+        target = target.resolve()
     if target.exists() and not _replaceable(target):
         raise ValueError(f"Expected a records folder, or nothing, at {path}. Found something else; it is left alone.")
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ from typing import Any
 
 import polars as pl
 
-from atrank_tf.data.logs import as_error
+from atrank_tf.data.open_log import as_error
 from atrank_tf.datasets.source import RawFiles, Source
 
 CATEGORIES = (

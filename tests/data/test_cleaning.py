@@ -9,7 +9,7 @@ import pytest
 from atrank_tf.data.cleaning import behaviors_log, catalog_log, clean_log, impressions_log
 from atrank_tf.data.facts import together
 from atrank_tf.data.logs import LogFile
-from atrank_tf.schema import Features, schema_from_dict
+from atrank_tf.schema import Features, IdFeature, schema_from_dict
 
 SCHEMA = schema_from_dict(
     {
@@ -189,6 +189,15 @@ def test_a_zone_is_taken_into_account(tmp_path):
         ({"timestamp": [True, False]}, r'Expected Unix seconds in column "timestamp" of .*\. Received: Boolean\.'),
         ({"item_id": [5.0, 6.5]},
          r'Expected ids that are whole numbers or text in column "item_id" of .*, row 2\. Received: 6\.5\.'),
+        ({"item_id": [5.0, 2.0**53]},
+         r'Expected ids that floats hold exactly, below 2\^53 or 2\^24 \(write larger ones as integers or text\), in '
+         r'column "item_id" of .*, row 2\. Received: 9007199254740992\.0\.'),
+        ({"item_id": [-(2.0**63), 6.0]}, r"floats hold exactly.*, row 1\. Received: -9\.223372036854776e\+18\."),
+        ({"user_id": pl.Series([1, 2**24], dtype=pl.Float32)}, r"hold exactly.*, row 2\. Received: 16777216\.0\."),
+        ({"item_id": ["5", "a\0"]},
+         r'Expected text of at most 1,000 characters, none of them NUL \(cut or drop others\), in column "item_id" of '
+         r".*, row 2\. Received: 'a\\x00'\."),
+        ({"user_id": ["é" * 1_001, "v"]}, r"row 1\. Received: 'é{199}\.\.\. \(1,003 characters\)\."),
         ({"user_id": [0.5, None]}, r'whole numbers or text in column "user_id" of .*, row 1\. Received: 0\.5\.'),
         ({"item_id": [[5], [6]]}, r'Expected one id per row in column "item_id" of .*\. Received: List'),
         ({"action": ["sell", "veiw"]},
@@ -216,6 +225,8 @@ def test_fractions_among_integers_of_a_csv_file(tmp_path):
         ("5\n6.5\nx", ["5", "6.5", "x"], False),
         ("5\n9223372036854775808", ["5", "9223372036854775808"], False),
         ("1e5\n3", ["1e5", "3"], False),
+        ("1.0\nNaN\nnan\n\n2.0", ["1", "2"], True),
+        ("x\nNaN\nnano", ["x", "nano"], False),
     ],
 )
 def test_which_ids_of_a_csv_file_are_integers(tmp_path, content, ids, integers):
@@ -233,6 +244,13 @@ def test_which_ids_of_a_csv_file_are_integers(tmp_path, content, ids, integers):
         (pl.Series([5, 6], dtype=pl.UInt8), ["5", "6"], True),
         (pl.Series(["a", "b"], dtype=pl.Categorical), ["a", "b"], False),
         (pl.Series(["5.00", "6.00"]).cast(pl.Decimal(10, 2)), ["5", "6"], False),
+        (pl.Series(["0.00", "-120.50"]).cast(pl.Decimal(10, 2)), ["0", "-120.5"], False),
+        (pl.Series([2**60, 2**60 + 1]).cast(pl.Decimal(20, 0)), [str(2**60), str(2**60 + 1)], False),
+        (pl.Series([700, 2**60 + 4]).cast(pl.Decimal(20, 0)), ["700", str(2**60 + 4)], False),
+        (pl.Series([2**60, 2**60 + 1]).cast(pl.Decimal(38, 9)), [str(2**60), str(2**60 + 1)], False),
+        (pl.Series([700, 2**53 - 1], dtype=pl.Float64), ["700", "9007199254740991"], True),
+        (["NaN", "nan"], ["NaN", "nan"], False),
+        (["é" * 1_000, "b"], ["é" * 1_000, "b"], False),
     ],
 )
 def test_a_parquet_file_says_what_its_ids_are(tmp_path, values, ids, integers):
@@ -307,6 +325,46 @@ def test_clean_catalog(tmp_path):
 def test_several_values_in_parquet(tmp_path, tags, expected):
     rows = catalog(tmp_path, {"item_id": [1, 2], "brand": ["x", "y"], "tags": tags, "price": [1, 2]}).frame.collect()
     assert rows["feature/tags"].to_list() == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (["12.0", "NaN", "", "5.00"], [["12"], [], [], ["5"]]),
+        (["12.5", "12.0", "7"], [["12.5"], ["12"], ["7"]]),
+        (["12.0", "v1"], [["12.0"], ["v1"]]),
+    ],
+)
+@pytest.mark.parametrize("column", ["brand", "tags"])
+def test_integers_that_a_csv_file_writes_as_decimals(tmp_path, column, values, expected):
+    cells = [f"{value}," if column == "brand" else f",{value}" for value in values]
+    lines = [f"{number},{cell},1" for number, cell in enumerate(cells)]
+    rows = catalog(tmp_path, "\n".join(["item_id,brand,tags,price", *lines])).frame.collect()
+    assert rows[f"feature/{column}"].to_list() == expected
+
+
+def test_decimals_are_left_alone_where_a_point_separates_values(tmp_path):
+    tags = {"tags": IdFeature(table="brand", max_values=2, separator=".")}
+    rows = catalog(tmp_path, "item_id,tags\n1,12.0\n2,3.0\n", Features(features=tags)).frame.collect()
+    assert rows["feature/tags"].to_list() == [["12", "0"], ["3", "0"]]
+
+
+@pytest.mark.parametrize("bad", ["x" * 1_001, "a\0b"])
+@pytest.mark.parametrize(
+    ("column", "cells"), [("brand", ["x", "{}"]), ("tags", ["a", "y {}"]), ("tags", [["a"], ["y", "{}"]])]
+)
+def test_values_that_arrays_of_text_cannot_keep(tmp_path, column, cells, bad):
+    cells = [cell.format(bad) if isinstance(cell, str) else [value.format(bad) for value in cell] for cell in cells]
+    rows = {"item_id": [1, 2], "brand": ["x", "x"], "tags": ["a", "a"], "price": [1.0, 2.0]} | {column: cells}
+    match = rf'Expected text of at most 1,000 characters, none of them NUL .*, in column "{column}" of .*, row 2\.'
+    with pytest.raises(ValueError, match=match):
+        catalog(tmp_path, rows)
+
+
+def test_a_text_of_several_values_may_be_longer_than_one_of_them(tmp_path):
+    text = " ".join(f"tag{number}" for number in range(300))
+    rows = catalog(tmp_path, {"item_id": [1], "brand": ["x"], "tags": [text], "price": [1.0]}).frame.collect()
+    assert rows["feature/tags"].to_list() == [["tag0", "tag1", "tag2"]]
 
 
 @pytest.mark.parametrize(

@@ -240,6 +240,32 @@ def test_the_summary_says_what_was_dropped_and_why(small):
     assert re.search(rf"^report: {small.path}/report.html, \d+ of \d+ checks to look at$", text, re.MULTILINE)
 
 
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_the_moment_of_a_request_does_not_depend_on_the_order_of_its_rows(tmp_path, newest_first):
+    head = "request_id,user_id,timestamp,code,label,slots,score\n"
+    # C1 was shown at 50 and taken at 99: the history of the request ends before 50.
+    rows = ["r,u1,50,C1,0,,\n", "r,u1,99,C1,1,,\n"]
+    files = {**FILES, "impressions/offer.csv": head + "".join(rows[::-1] if newest_first else rows)}
+    records = prepare(write(tmp_path / "logs", files), schema_from_dict(raw_schema()), str(tmp_path / "records"))
+    assert timelines(records)["u1"]["offer/timestamp"] == [50]
+    assert timelines(records)["u1"]["offer/label"] == [1]
+
+
+def test_a_feature_that_names_ids_finds_them_whatever_a_csv_file_writes(tmp_path):
+    schema = schema_from_dict(raw_schema())
+    rows = {"code": ["C1", "C3", "C2"], "items": [5, 9, None], "brand": ["y", "w", None]}
+    tables = []
+    for kind in ("parquet", "csv"):
+        logs = tmp_path / kind
+        write(logs, {name: content for name, content in FILES.items() if name != "catalog/coupon.csv"})
+        frame = pl.DataFrame(rows)
+        if kind == "csv":  # As pandas, which has no integers in a column with an empty cell.
+            frame = frame.with_columns(pl.col("items").cast(pl.Float64))
+        (frame.write_csv if kind == "csv" else frame.write_parquet)(logs / f"catalog/coupon.{kind}")
+        tables.append(prepare(str(logs), schema, str(tmp_path / f"records_{kind}")).vocabularies["item"].tolist())
+    assert tables == [["5"], ["5"]]  # 9 and 0 are seen once.
+
+
 def test_leave_last_out_counts_everything(tmp_path):
     schema = schema_from_dict(raw_schema(split={"kind": "leave_last_out"}))
     records = prepare(write(tmp_path / "logs"), schema, str(tmp_path / "records"))
@@ -376,6 +402,46 @@ def test_the_timelines_are_those_of_a_plain_computation(tmp_path, many_rows):
         rows.sort(key=lambda row: row[0])
         columns = (found[user][f"click/{key}"] for key in ("timestamp", "id", "action"))
         assert list(zip(*columns, strict=True)) == rows
+
+
+def write_clicks(logs, kind, parts):
+    """Writes a logs folder whose clicks are in parts, or in one file if there is one part."""
+    write(logs, {name: content for name, content in FILES.items() if "click" not in name})
+    path = logs / f"behaviors/click.{kind}"
+    if len(parts) > 1:
+        path = path.with_suffix("")
+        path.mkdir(exist_ok=True)
+    for number, rows in enumerate(parts):
+        own = path / f"part-{number}.{kind}" if len(parts) > 1 else path
+        (rows.write_parquet if kind == "parquet" else rows.write_csv)(own)
+    return str(logs)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_a_log_in_parts_makes_the_records_of_the_whole_log(tmp_path, many_rows, kind):
+    contents = []
+    for parts in ([many_rows], list(many_rows.iter_slices(1_700))):
+        logs = write_clicks(tmp_path / f"logs{len(parts)}", kind, parts)
+        records = prepare(logs, schema_from_dict(raw_schema()), f"{logs}_records")
+        contents.append((content_of(records.path), records.manifest["files"]["behaviors/click"]["dropped"]))
+    assert contents[0] == contents[1]
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_what_is_wrong_in_a_part_is_named_by_its_part_and_its_row_there(tmp_path, many_rows, kind):
+    schema, path = schema_from_dict(raw_schema()), str(tmp_path / "records")
+    parts = list(many_rows.iter_slices(1_700))
+    logs = write_clicks(tmp_path / "logs", kind, parts)
+    prepare(logs, schema, path)
+    assert are_current(logs, schema, path)
+    (tmp_path / f"logs/behaviors/click/part-2.{kind}").unlink()
+    assert not are_current(logs, schema, path)
+    bad = many_rows.head(1).with_columns(timestamp=pl.lit(10**15))
+    for number, rows, row in ((0, [parts[0], bad], 1_701), (1, [bad, parts[1]], 1)):
+        write_clicks(tmp_path / "logs", kind, [*parts[:number], pl.concat(rows), *parts[number + 1 :]])
+        assert not are_current(logs, schema, path)
+        with pytest.raises(ValueError, match=rf"the year 2100 .*click/part-{number}\.{kind}, row {row}\. Received"):
+            prepare(logs, schema, path)
 
 
 def test_sports_records_agree_with_the_published_numbers(tmp_path):

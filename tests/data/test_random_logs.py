@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from atrank_tf.data import prepare
 from atrank_tf.data.cleaning import clean_log, open_raw_log
-from atrank_tf.data.logs import LogFile, as_error
+from atrank_tf.data.logs import LogFile
+from atrank_tf.data.open_log import as_error
 from atrank_tf.schema import load_schema, schema_from_dict
 
 SCHEMA = schema_from_dict(

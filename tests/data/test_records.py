@@ -203,6 +203,27 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
     assert (tmp_path / "thesis.txt").read_text() == "x"
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_the_place_of_a_link_is_that_of_what_it_leads_to(tmp_path, there):
+    disk, link = tmp_path / "disk", tmp_path / "records"
+    link.symlink_to(disk / "records")
+    if there:
+        (disk / "records").mkdir(parents=True)
+    for inputs in ("abc", "new"):
+        with replacing(str(link)) as partial:
+            assert partial.parent == disk
+            write(partial, inputs)
+        assert link.is_symlink()
+        assert Records(str(link)).manifest["inputs"] == inputs
+    assert [path.name for path in disk.iterdir()] == ["records"]
+
+
+def test_a_name_with_the_characters_of_a_pattern(folder):
+    for name in ("r_[v1]", "r*", "what?"):
+        other = shutil.copytree(folder, folder.parent / name)
+        assert [Path(file).name for file in Records(str(other)).files] == [shard_name(0, 2), shard_name(1, 2)]
+
+
 def test_an_empty_folder_may_be_replaced(tmp_path):
     (tmp_path / "records").mkdir()
     with replacing(str(tmp_path / "records")) as partial:

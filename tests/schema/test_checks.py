@@ -49,9 +49,18 @@ def test_the_valid_schema_is_valid():
         ("tables", {}, r"Expected at least one entry in \[tables\]\."),
         ("tasks/click", {"group": "click", "candidates": "impressions", "context": {"dense": ["id"]}},
          r"\[tasks\.click\] and \[groups\.click\] would both be the model input 'click_id'\. Rename one\."),
+        ("tasks/click", {"group": "click", "candidates": "impressions"},
+         r"\[tasks\.click\] and \[groups\.click\] would both be the key of the records 'click/timestamp'\."),
+        ("tasks/shown/context", {"dense": ["timestamp"]},
+         r"\[tasks\.shown\.context\] and \[tasks\.shown\] would both be the key of the records 'shown/timestamp'\."),
+        ("tasks/shown/context", {"dense": ["row_lengths"]}, r"the key of the records 'shown/row_lengths'\."),
+        ("tasks/shown/context", {"features": {"label": "category"}}, r"the key of the records 'shown/label'\."),
+        ("tasks/shown/context", {"dense": ["candidates"]}, r"the model input 'shown_candidates'\. Rename one\."),
         ("tables/item/dim", 0, r"dim must be positive\. Received: dim=0 in \[tables\.item\]\."),
         ("tables/item/min_count", -1, r"min_count must be positive\. Received: min_count=-1 in \[tables\.item\]\."),
         ("tables/item/rows", -1, r"rows must not be negative\. Received: rows=-1 in \[tables\.item\]\."),
+        ("entities/query", {"id": {"column": "text", "table": "item"}},
+         r"\[entities\.query\] is used by no group\. Remove it or name it there\."),
         ("tables/brand", {"dim": 1}, r"\[tables\.brand\] is used by no entity, user or context feature\."),
         ("entities/item/id/table", "itme", r'Unknown table "itme" in \[entities\.item\.id\]\. Did you mean "item"\?'),
         ("entities/item/id/dtype", "int32",
@@ -101,6 +110,10 @@ def test_the_valid_schema_is_valid():
 def test_refusals(path, value, match):
     with pytest.raises(ValueError, match=match):
         schema_from_dict(changed(path, value))
+
+
+def test_a_task_without_impressions_may_be_named_as_its_group():
+    assert schema_from_dict(changed("tasks/click", {"group": "click", "negatives": {"uniform": 1}})).tasks["click"]
 
 
 def test_prepared_means_that_every_size_is_there():
