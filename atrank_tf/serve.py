@@ -6,7 +6,9 @@ curl -d '{"inputs": {...}}' http://127.0.0.1:8501/v1/models/market:predict
 
 import functools
 import json
+import os
 import sys
+import threading
 from pathlib import Path
 
 import tensorflow as tf
@@ -125,6 +127,15 @@ def main() -> None:
         home_page=_playground(_PLAYGROUND.value, configs) if _PLAYGROUND.value else None,
         on_ready=_announce,
     )
+    _leave_behind()
+
+
+def _leave_behind() -> None:
+    """Ends the process now if a version is still being loaded or scored with: an ordinary end waits for its thread."""
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+        logging.warning("A version is still being loaded, or scored with: it is not waited for.")
+        logging.flush()
+        os._exit(0)
 
 
 def _read_configs() -> list[serving.ModelConfig]:

@@ -1,5 +1,7 @@
 """A page to play with a served model: edit a request, see the scores and what they came from."""
 
+import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,7 +31,12 @@ def playground_page(models: Sequence[str], request: Any) -> str:
 
 
 def _text(value: Any) -> Any:
-    """Whole numbers as text: a browser rounds those above 2 ** 53."""
+    """Numbers that the page's JSON cannot carry as text: a browser rounds whole ones above 2 ** 53.
+
+    A missing number is an empty field, which the page sends as NaN.
+    """
     if isinstance(value, list):
         return [_text(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "" if math.isnan(value) else json.dumps(value)
     return str(value) if isinstance(value, int) else value

@@ -51,6 +51,11 @@ _HTTP_STATUS = {
 }
 
 
+def shown(text: str, most: int = 256) -> str:
+    """A text of a request as an error message shows it: cut, for a mistake must not send the whole body back."""
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 class ServingError(Exception):
     """A request that cannot be answered.
 

@@ -20,8 +20,9 @@ _COUNTER = re.compile(r"_\d+(?=/)")
 class BestCheckpoint(keras.callbacks.Callback):
     """Keeps the model of the best validation AUC (mean over the tasks), and stops when it no longer improves.
 
-    A task none of whose validation requests has both a positive and a negative has no AUC and does not count; where no task
-    has one, the model of the least validation loss is kept. Without validation it keeps the model of the last epoch.
+    A task none of whose validation requests has both a positive and a negative has no AUC and does not count; where no
+    task has one, the model of the least validation loss is kept. Without validation it keeps the model of the last
+    epoch.
 
     The file is written aside and renamed: whoever reads it finds a whole model.
 

@@ -29,8 +29,8 @@ def compile_model(model: Ranker, settings: Training, steps: int, workers: Worker
     """
     if model.config.task_uncertainty and workers.number > 1:
         raise ValueError(
-            "Expected one process for task_uncertainty in [model]: each would learn the weights of the losses by what it "
-            f"sees alone. Received: {workers.number}."
+            "Expected one process for task_uncertainty in [model]: each would learn the weights of the losses by what "
+            f"it sees alone. Received: {workers.number}."
         )
     for task in settings.task_weights:
         if task not in model.tasks:

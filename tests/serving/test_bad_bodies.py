@@ -179,6 +179,41 @@ def test_a_broken_example_is_refused_in_words(models, example):
     assert "Graph execution error" not in json.loads(response.body)["error"]
 
 
+LONG = "n" * 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("path", "document"),
+    [
+        ("typed:predict", {"instances": [{LONG: 1}]}),
+        ("typed:predict", {"instances": [{"word": "a", "offset": 1, LONG: 1}]}),
+        ("typed:predict", {"instances": [1], "signature_name": LONG}),
+        ("typed:predict", {"instances": [LONG]}),
+        ("typed:predict", {"instances": [{"word": "a", "offset": LONG}]}),
+        ("typed:predict", {"inputs": {LONG: LONG}}),
+        ("half:classify", {"examples": [{"x": 1.0}], "signature_name": LONG}),
+        ("half:regress", {"examples": [{LONG: None}]}),
+        ("half:regress", {"examples": [{LONG: [1, 1.0]}]}),
+        ("half:regress", {"examples": [{LONG: 2**63}]}),
+        ("half:regress", {"examples": [{LONG + "\ud800": 1}]}),
+        ("half:regress", {"examples": [{LONG + "_candidates": [1, 2, 3]}]}),
+        ("half:predict", {"instances": [LONG], "signature_name": "regress_x_to_y"}),
+        (
+            "half:predict",
+            {
+                "instances": [{"b64": base64.b64encode(b"\xff" * 1_000_000).decode()}],
+                "signature_name": "regress_x_to_y",
+            },
+        ),
+        ("half:predict", {"instances": [{LONG: 1}], "signature_name": "regress_x_to_y"}),
+    ],
+)
+def test_a_mistake_does_not_send_the_body_back(models, path, document):
+    answer = RestApi(models, max_candidates=2).answer("POST", f"/v1/models/{path}", json.dumps(document).encode())
+    assert answer.status == 400
+    assert len(answer.body) < 5000, answer.body[:300]
+
+
 JSON = st.recursive(
     st.none()
     | st.booleans()

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -97,6 +98,17 @@ def test_serves_what_its_files_say_and_finishes_what_it_holds(half_plus_two, tmp
     assert answer.endswith(b'{"predictions": [3.0]}')
     assert (process.returncode, out) == (0, "")
     assert "Traceback" not in err
+
+
+def test_what_cannot_be_broken_off_does_not_keep_the_process(monkeypatch, caplog):
+    ends, threads = [], [threading.main_thread()]
+    monkeypatch.setattr(os, "_exit", ends.append)
+    monkeypatch.setattr(threading, "enumerate", lambda: threads)
+    for daemon in (True, False):
+        threads.append(threading.Thread(daemon=daemon))
+        serve._leave_behind()
+        assert ends == ([] if daemon else [0])
+    assert "it is not waited for" in caplog.text
 
 
 def test_nothing_to_serve_is_one_line_and_exit_code_1(run_command, tmp_path):

@@ -48,6 +48,21 @@ def sides(schema: Schema, task: str) -> list[tuple[str, Features, list[None]]]:
     return [("user", schema.user, [None]), (task, schema.tasks[task].context, [None, None])]
 
 
+def of_same_users(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns raw inputs as they are, if all of them are of as many users: one user's would be broadcast to all others.
+
+    Whatever is computed of what comes back waits for the check, which fails where an input is of fewer and names it.
+    """
+    users = tf.stack([tf.shape(value)[0] for value in raw.values()])
+    most = tf.reduce_max(users)
+    fewer = tf.where(users != most)[:, 0]
+    message = ["Expected every input to be of as many users as the longest,", most]
+    message += ["Received:", tf.gather(users, fewer), "in", tf.gather(tf.constant(list(raw)), fewer)]
+    check = tf.debugging.Assert(tf.reduce_all(users == most), message, summarize=len(raw))
+    with tf.control_dependencies([check]):
+        return {name: tf.identity(value) for name, value in raw.items()}
+
+
 class RawInputs:
     """Hash tables from raw values to rows, and what is done with them; what they do not hold is `UNKNOWN`.
 

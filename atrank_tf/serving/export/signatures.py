@@ -16,6 +16,7 @@ from atrank_tf.serving.export.raw_inputs import (
     candidate_signature,
     history_signature,
     newest_places,
+    of_same_users,
     request_signature,
 )
 
@@ -196,7 +197,10 @@ class Signatures:
 
 
 def _traced(function: Function, inputs: dict[str, Any]) -> Any:
-    return tf.function(function, input_signature=[inputs], autograph=False).get_concrete_function()
+    def checked(raw: Mapping[str, Any]) -> dict[str, Any]:
+        return function(of_same_users(raw))
+
+    return tf.function(checked, input_signature=[inputs], autograph=False).get_concrete_function()
 
 
 def _fingerprint(model: Ranker) -> int:

@@ -16,12 +16,12 @@ class Column(NamedTuple):
 
 
 def columns_of(metadata: Mapping[str, Any], signature: str) -> dict[str, Column]:
-    """Returns the inputs of a signature from the answer to a metadata call.
+    """Returns the inputs of a signature from the `metadata` that a metadata call answers.
 
     Raises:
         ValueError: the model has no such signature.
     """
-    signatures = metadata["metadata"]["signature_def"]["signature_def"]
+    signatures = metadata["signature_def"]["signature_def"]
     if signature not in signatures:
         names = ", ".join(sorted(name for name in signatures if not name.startswith("__")))
         raise ValueError(f"Expected a signature of the model: {names}. Received: {signature!r}.")

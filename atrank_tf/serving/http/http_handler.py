@@ -29,7 +29,7 @@ class HttpHandler:
     """Answers HTTP requests: the REST API under `/v1/`, the metrics page and `/` if there are such, 404 elsewhere.
 
     Attributes:
-      in_flight: int. Requests that have come and are not answered yet.
+      in_flight: int. Requests that have come, and whose answers are not written yet.
       draining: bool. Set it to have every connection closed after its next answer.
 
     Args:
@@ -51,24 +51,30 @@ class HttpHandler:
         self._workers = ThreadPoolExecutor(settings.num_threads, thread_name_prefix="atrank-rest")
 
     async def answer(self, request: web.Request) -> web.Response:
-        """Answers one request."""
+        """Answers one request, and writes the answer."""
         self.in_flight += 1
         try:
-            response = await self._respond(request)
-        except ConnectionError:  # the client is gone: aiohttp knows what to do
-            raise
-        except Exception:  # a bug: the log gets the traceback, the client does not
-            logging.exception("%s %s failed.", request.method, request.raw_path)
-            response = _json(error_response(ServingError(Code.INTERNAL, "Internal error")))
+            response = await self._response(request)
+            if self.draining:
+                response.force_close()
+            await response.prepare(request)
+            await response.write_eof()
         finally:
             self.in_flight -= 1
-        if self.draining:
-            response.force_close()
         return response
 
     def close(self) -> None:
         """Waits for the requests that are worked on, and drops those that wait."""
         self._workers.shutdown(cancel_futures=True)
+
+    async def _response(self, request: web.Request) -> web.Response:
+        try:
+            return await self._respond(request)
+        except ConnectionError:  # the client is gone: aiohttp knows what to do
+            raise
+        except Exception:  # a bug: the log gets the traceback, the client does not
+            logging.exception("%s %s failed.", request.method, request.raw_path)
+            return _json(error_response(ServingError(Code.INTERNAL, "Internal error")))
 
     async def _respond(self, request: web.Request) -> web.Response:
         path = request.raw_path
@@ -92,11 +98,12 @@ class HttpHandler:
                 body = await request.read()
         except web.HTTPRequestEntityTooLarge:
             message = f"Request body is longer than {self._settings.max_body_bytes} bytes"
-            return RestResponse(413, error_response(ServingError(Code.INVALID_ARGUMENT, message)).body)
+            return RestResponse(413, self._refuse(request, ServingError(Code.INVALID_ARGUMENT, message)).body)
         except web.RequestPayloadError as error:
-            return error_response(ServingError(Code.INVALID_ARGUMENT, f"The request body cannot be read: {error}"))
+            message = f"The request body cannot be read: {error}"
+            return self._refuse(request, ServingError(Code.INVALID_ARGUMENT, message))
         except TimeoutError:
-            return self._too_late()
+            return self._refuse(request, self._too_late())
         encoding = request.headers.get("Content-Encoding", "")
         working = asyncio.get_running_loop().run_in_executor(
             self._workers, self._work, request.method, request.raw_path, body, encoding, deadline
@@ -107,16 +114,19 @@ class HttpHandler:
         except asyncio.CancelledError:  # the client is gone
             working.cancel()
             raise
-        return working.result() if working.done() else self._too_late()
+        return working.result() if working.done() else error_response(self._too_late())
 
     def _work(self, method: str, path: str, body: bytes, encoding: str, deadline: float) -> RestResponse:
         if "gzip" in encoding:
             body = _inflate(body, self._settings.max_body_bytes)
         return self._api.answer(method, path, body, deadline=deadline)
 
-    def _too_late(self) -> RestResponse:
+    def _refuse(self, request: web.Request, error: ServingError) -> RestResponse:
+        return self._api.refuse(request.method, request.raw_path, error)
+
+    def _too_late(self) -> ServingError:
         message = f"The request was not answered within {self._settings.timeout_ms} ms"
-        return error_response(ServingError(Code.DEADLINE_EXCEEDED, message))
+        return ServingError(Code.DEADLINE_EXCEEDED, message)
 
     def _metrics_page(self, path: str) -> web.Response:
         wanted = self._settings.metrics_path

@@ -4,6 +4,7 @@ import dataclasses
 import os
 
 from atrank_tf.serving.rest.candidates import MAX_CANDIDATES
+from atrank_tf.serving.rest.json_parser import MAX_BODY_BYTES
 
 _POSITIVE = ("num_threads", "timeout_ms", "max_body_bytes", "max_candidates")
 _NOT_NEGATIVE = ("poll_seconds", "config_poll_seconds")
@@ -19,7 +20,8 @@ class ServerSettings:
       num_threads: int. Requests that are worked on at once; more wait. Defaults to 4 for each processor.
       timeout_ms: int. From a request's headers to its answer; longer ones get 504.
       max_body_bytes: int. Longest request body; longer ones get 413. A compressed body that is longer when inflated
-        counts as empty, as in TensorFlow Serving, whose limit this default is.
+        counts as empty, as in TensorFlow Serving, whose limit is 100 MB. Also the most bytes that the context of a
+        classify or regress call may take in all its examples together; more get 400.
       max_candidates: int. Most candidates in a request, of all its users together; more get 400.
       poll_seconds: float. Between two looks for new versions; 0 looks once, at the start.
       config_poll_seconds: float. Between two readings of the model config file; 0 reads it once, at the start.
@@ -34,7 +36,7 @@ class ServerSettings:
     port: int = 8501
     num_threads: int = 4 * (os.cpu_count() or 1)
     timeout_ms: int = 30_000
-    max_body_bytes: int = 100 * 1024 * 1024
+    max_body_bytes: int = MAX_BODY_BYTES
     max_candidates: int = MAX_CANDIDATES
     poll_seconds: float = 1.0
     config_poll_seconds: float = 0.0

@@ -16,12 +16,15 @@ from numpy.typing import NDArray
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import config_pb2, saved_model_pb2
 
-from atrank_tf.serving.errors import Code, ServingError
+from atrank_tf.serving.errors import Code, ServingError, shown
 from atrank_tf.serving.loading.version_checksums import compare_checksums
 
 SERVE_TAG = "serve"
 
 _CLOSED = "The model is not loaded any more."
+
+# Most characters of a kernel's text: it may quote a whole Example.
+_KERNEL_TEXT = 1500
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +111,8 @@ class LoadedModel:
           ServingError: INVALID_ARGUMENT, `Serving signature name: "<name>" not found in signature def`.
         """
         if name not in self.signatures:
-            raise ServingError(Code.INVALID_ARGUMENT, f'Serving signature name: "{name}" not found in signature def')
+            message = f'Serving signature name: "{shown(name)}" not found in signature def'
+            raise ServingError(Code.INVALID_ARGUMENT, message)
         return self.signatures[name]
 
     def run(self, signature_name: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -148,12 +152,12 @@ class LoadedModel:
         except tf.errors.OpError as error:
             if self._closed:
                 raise ServingError(Code.UNAVAILABLE, _CLOSED) from error
-            raise ServingError(Code(error.error_code), kernel_text(error)) from error
+            raise ServingError(Code(error.error_code), shown(kernel_text(error), _KERNEL_TEXT)) from error
         except UnicodeDecodeError as error:
             # A kernel's text that quotes bytes of the request, as of a broken tf.Example, may be no UTF-8. What gets
             # lost is the code; of a request it is this one.
             text = bytes(error.object).decode("utf-8", "replace")
-            raise ServingError(Code.INVALID_ARGUMENT, _without_stack(text)) from error
+            raise ServingError(Code.INVALID_ARGUMENT, shown(_without_stack(text), _KERNEL_TEXT)) from error
         return dict(zip(signature.outputs, map(np.asarray, results), strict=True))
 
     def close(self) -> None:

@@ -14,15 +14,16 @@ from atrank_tf.serving.loading.loader import LoadedModel
 from atrank_tf.serving.loading.loader import load as load_model
 from atrank_tf.serving.loading.version_policy import NEWEST, VersionPolicy
 from atrank_tf.serving.loading.version_status import VersionStatus, load_failed
-from atrank_tf.serving.loading.versions import Version, versions
+from atrank_tf.serving.loading.versions import Content, Version, versions
 
 
 class ServedModel:
     """Serves versions under a base path, by default the newest.
 
     `start` loads them; from then on each `refresh` looks for others and swaps them in: what was loaded answers until
-    something new is loaded, and is closed when its last call has ended. Where no version is there that the policy asks
-    for, or none can be loaded, what was loaded stays. Threads may use an object together.
+    something new is loaded, and is closed when its last call has ended. A version whose folder holds another model than
+    the loaded one is a new one too. Where no version is there that the policy asks for, or none can be loaded, what was
+    loaded stays. Threads may use an object together.
 
     Args:
       name: of the model, in URLs.
@@ -91,15 +92,19 @@ class ServedModel:
             raise ValueError(problems[0])
 
     def configure(self, config: ModelConfig) -> None:
-        """Takes another base path, policy and labels, and refreshes. A version that is loaded stays as it is.
+        """Takes another base path, policy and labels, and refreshes.
 
-        A label that points to a version that is not available stays where it was, and the log says so.
+        A label moves when its new version is loaded, and before its old one is closed. One that points to a version
+        that is not available stays where it was, and the log says so.
         """
-        self._config = config
-        self.refresh()
+        with self._refreshing:
+            self._config = config
+            wanted = self._load_new()
+            problems = self._assign_labels()
+            self._retire_others(wanted)
         if not self._slots:
             logging.error("Model %s: no version is served from %s.", self.name, config.base_path)
-        for problem in self._assign_labels():
+        for problem in problems:
             logging.error("%s", problem)
 
     def refresh(self) -> bool:
@@ -108,18 +113,9 @@ class ServedModel:
         Never raises for a version that cannot be loaded: that one is reported by `statuses` and in the log.
         """
         with self._refreshing:
-            present = versions(self._config.base_path)
-            self._forget({version.number for version in present})
-            wanted = self._config.policy.choose(present)
-            before = set(self._slots)
-            for version in reversed(wanted):
-                if self._is_due(version.number):
-                    self._swap_in(version)
-            keep = {version.number for version in wanted}
-            if keep & set(self._slots):
-                for number in set(self._slots) - keep:
-                    self._retire(number)
-            return set(self._slots) != before
+            before = dict(self._slots)
+            self._retire_others(self._load_new())
+            return self._slots != before
 
     @contextlib.contextmanager
     def lease(self, version: int | None = None, label: str | None = None) -> Iterator[tuple[int, LoadedModel]]:
@@ -160,38 +156,72 @@ class ServedModel:
         for number in list(self._slots):
             self._retire(number)
 
-    def _is_due(self, number: int) -> bool:
-        if number in self._slots:
-            return False
-        failure = self._failures.get(number)
-        return failure is None or (failure.times <= self._max_retries and self._clock() >= failure.retry_at)
+    def _load_new(self) -> set[int]:
+        """Loads what the policy asks for and is not loaded; returns the numbers that it asks for."""
+        present = versions(self._config.base_path)
+        self._forget({version.number for version in present})
+        wanted = self._config.policy.choose(present)
+        for version in reversed(wanted):
+            content, slot = version.content, self._slots.get(version.number)
+            if self._is_due(version.number, content):
+                self._swap_in(version, content)
+            elif slot and slot.content == content and self._failures.pop(version.number, None):
+                self._set_status(VersionStatus(version.number, "AVAILABLE"))  # another one came, and has gone again
+        return {version.number for version in wanted}
 
-    def _swap_in(self, version: Version) -> None:
-        self._set_status(VersionStatus(version.number, "LOADING"))
+    def _is_due(self, number: int, content: Content | None) -> bool:
+        slot, failure = self._slots.get(number), self._failures.get(number)
+        if slot and content in (None, slot.content):
+            return False
+        if failure is None or failure.content != content:
+            return True
+        return failure.times <= self._max_retries and self._clock() >= failure.retry_at
+
+    def _swap_in(self, version: Version, content: Content | None) -> None:
+        before = self._slots.get(version.number)
+        if not before:
+            self._set_status(VersionStatus(version.number, "LOADING"))
         try:
             model = self._load(version.path)
         except Exception as error:  # whatever is wrong with a new version must not end the old one's service
-            self._fail(version.number, error)
+            self._fail(version.number, content, error)
             return
         with self._lock:
-            self._slots[version.number] = _Slot(version.number, model)
+            self._slots[version.number] = _Slot(version.number, model, content)
             self._failures.pop(version.number, None)
         self._set_status(VersionStatus(version.number, "AVAILABLE"))
         logging.info("Model %s: version %d is available.", self.name, version.number)
+        if before:
+            self._close(before)
 
-    def _fail(self, number: int, error: Exception) -> None:
+    def _fail(self, number: int, content: Content | None, error: Exception) -> None:
         status = load_failed(number, error)
-        times = self._failures[number].times + 1 if number in self._failures else 1
-        self._failures[number] = _Failure(times, self._clock() + self._retry_seconds)
-        self._set_status(status)
         logging.error("Model %s: version %d cannot be loaded: %s", self.name, number, status.message)
+        if number in self._slots:
+            message = f"The folder holds another model by now, which cannot be loaded: {status.message}"
+            status = dataclasses.replace(status, state="AVAILABLE", message=message)
+        failure = self._failures.get(number)
+        times = failure.times + 1 if failure and failure.content == content else 1
+        self._failures[number] = _Failure(times, self._clock() + self._retry_seconds, content)
+        self._set_status(status)
+
+    def _retire_others(self, wanted: set[int]) -> None:
+        """Retires what the policy does not ask for, if something is there that it does ask for."""
+        if wanted & set(self._slots):
+            for number in set(self._slots) - wanted:
+                self._retire(number)
 
     def _retire(self, number: int) -> None:
         with self._lock:
             slot = self._slots.pop(number)
+        self._set_status(VersionStatus(number, "UNLOADING"))
+        self._close(slot)
+
+    def _close(self, slot: "_Slot") -> None:
+        """Closes a version that no new call gets, now or when its last call has ended."""
+        with self._lock:
             slot.retired = True
             unused = not slot.users
-        self._set_status(VersionStatus(number, "UNLOADING"))
         if unused:
             self._unload(slot)
 
@@ -232,12 +262,13 @@ class ServedModel:
             self._failures = {number: failure for number, failure in self._failures.items() if number in kept}
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class _Slot:
     """A loaded version and how many calls use it; all changes under the lock of its `ServedModel`."""
 
     number: int
     model: LoadedModel
+    content: Content | None
     users: int = 0
     retired: bool = False
 
@@ -246,6 +277,7 @@ class _Slot:
 class _Failure:
     times: int
     retry_at: float
+    content: Content | None
 
 
 def not_found(model: str, version: int | None) -> ServingError:

@@ -18,6 +18,9 @@ _UNFINISHED = "publishing.tmp"
 
 _MAX_VERSION = 2**63 - 1
 
+Content = tuple[int, int]
+"""What tells the content of a version folder from another: when its `saved_model.pb` was written, and its length."""
+
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Version:
@@ -30,6 +33,16 @@ class Version:
 
     number: int
     path: str
+
+    @property
+    def content(self) -> Content | None:
+        """What is in the folder now; None where it has no `saved_model.pb`."""
+        try:
+            found = (Path(self.path) / "saved_model.pb").stat()
+        except OSError:
+            return None
+        # Not the inode: some network file systems make them up anew.
+        return found.st_mtime_ns, found.st_size
 
 
 def versions(base_path: str) -> list[Version]:

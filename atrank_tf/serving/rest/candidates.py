@@ -1,11 +1,12 @@
 """How many candidates one request may ask to be scored: what a ranker's time and memory grow with."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from numpy.typing import NDArray
 
-from atrank_tf.serving.errors import Code, ServingError
+from atrank_tf.serving.errors import Code, ServingError, shown
 
 MAX_CANDIDATES = 100_000
 
@@ -16,10 +17,13 @@ _SUFFIX = "_candidates"
 def check_tensors(tensors: Mapping[str, NDArray[Any]], most: int) -> None:
     """Checks the tensors of a predict call, by name.
 
+    There are as many users as the longest input has rows: a graph may broadcast one user's candidates to all of them.
+
     Raises:
       ServingError: INVALID_ARGUMENT, if all users together have more than `most` candidates.
     """
-    _check({name: tensor.size for name, tensor in tensors.items()}, most)
+    users = max((len(tensor) for tensor in tensors.values() if tensor.ndim), default=1)
+    _check({name: users * math.prod(tensor.shape[1:]) for name, tensor in tensors.items()}, most)
 
 
 def check_examples(document: Mapping[str, Any], most: int) -> None:
@@ -28,13 +32,18 @@ def check_examples(document: Mapping[str, Any], most: int) -> None:
     Raises:
       ServingError: INVALID_ARGUMENT, if all examples together have more than `most` candidates.
     """
-    counts: dict[str, int] = {}
-    context = document.get("context", {})
-    for example in document["examples"]:
-        for name, values in (context | example).items():
-            if name.endswith(_SUFFIX) and isinstance(values, list):
-                counts[name] = counts.get(name, 0) + len(values)
+    examples: list[Mapping[str, Any]] = document["examples"]
+    shared = {name: _length(values) for name, values in document.get("context", {}).items() if name.endswith(_SUFFIX)}
+    counts = {name: length * len(examples) for name, length in shared.items()}
+    for example in examples:
+        for name, values in example.items():
+            if name.endswith(_SUFFIX):  # in place of what the context says
+                counts[name] = counts.get(name, 0) + _length(values) - shared.get(name, 0)
     _check(counts, most)
+
+
+def _length(values: Any) -> int:
+    return len(values) if isinstance(values, list) else 0
 
 
 def _check(counts: Mapping[str, int], most: int) -> None:
@@ -42,6 +51,6 @@ def _check(counts: Mapping[str, int], most: int) -> None:
         if name.endswith(_SUFFIX) and count > most:
             raise ServingError(
                 Code.INVALID_ARGUMENT,
-                f"Expected at most {most} candidates in a request. Received: {count} in {name!r}. Send "
+                f"Expected at most {most} candidates in a request. Received: {count} in {shown(name)!r}. Send "
                 "several requests.",
             )

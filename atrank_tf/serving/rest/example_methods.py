@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atrank_tf.serving.errors import Code, ServingError
+from atrank_tf.serving.errors import Code, ServingError, shown
 from atrank_tf.serving.loading.loader import LoadedModel
 from atrank_tf.serving.rest.json_tokens import contract_dtype
 
@@ -89,7 +89,7 @@ def regress(model: LoadedModel, signature_name: str, examples: NDArray[Any]) -> 
 
 def _signature(model: LoadedModel, name: str, kind: str) -> Any:
     if name not in model.signature_defs:
-        raise _invalid(f"No signature was found with the name: {name}")
+        raise _invalid(f"No signature was found with the name: {shown(name)}")
     proto = model.signature_defs[name]
     if len(proto.inputs) != 1:
         raise _invalid("Expected one input Tensor.")

@@ -13,7 +13,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from atrank_tf.serving.errors import Code, ServingError
+from atrank_tf.serving.errors import Code, ServingError, shown
 from atrank_tf.serving.rest.json_parser import debug_string, format_error, parse_object
 from atrank_tf.serving.rest.json_tensor import Column, is_base64
 
@@ -68,7 +68,7 @@ def read_tensors(request: Request, inputs: Mapping[str, str]) -> tuple[Format, d
     """
     document = request.document
     if not inputs:
-        raise _invalid(f"Failed to get input map for signature: {request.signature_name}")
+        raise _invalid(f"Failed to get input map for signature: {shown(request.signature_name)}")
     if "instances" in document and "inputs" in document:
         raise format_error(
             document, "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist "
@@ -108,10 +108,10 @@ def _read_rows(instances: list[Any], inputs: Mapping[str, str]) -> dict[str, NDA
         for name, value in item.items():
             try:
                 if name not in columns:
-                    raise _invalid(f"JSON object: does not have named input: {name}")
+                    raise _invalid(f"JSON object: does not have named input: {shown(name)}")
                 columns[name].append(value)
             except ServingError as error:
-                raise _item_error(f"{index} key: {name}", error) from None
+                raise _item_error(f"{index} key: {shown(name)}", error) from None
         if len(item) != len(columns):
             raise _invalid(
                 f"Failed to process element: {index} of 'instances' list. JSON object: {debug_string(item)} keys must "

@@ -20,6 +20,7 @@ from atrank_tf.serving.metrics import Metrics
 from atrank_tf.serving.rest.candidates import MAX_CANDIDATES, check_examples, check_tensors
 from atrank_tf.serving.rest.example_methods import classify, regress
 from atrank_tf.serving.rest.json_examples import read_examples
+from atrank_tf.serving.rest.json_parser import MAX_BODY_BYTES
 from atrank_tf.serving.rest.json_request import Request, read_request, read_tensors
 from atrank_tf.serving.rest.json_response import write_classifications, write_predict_response, write_regressions
 from atrank_tf.serving.rest.rest_path import RestPath, parse_path
@@ -42,6 +43,8 @@ class RestApi:
       models: what is served; one model may stand alone.
       metrics: what counts the calls. Defaults to new ones.
       max_candidates: most candidates in a request, of all its users together. Defaults to 100,000.
+      max_body_bytes: most bytes that the context of a classify or regress call may take in all its examples together:
+        as many as a body may have. Defaults to 8 MiB.
     """
 
     def __init__(
@@ -50,10 +53,12 @@ class RestApi:
         *,
         metrics: Metrics | None = None,
         max_candidates: int = MAX_CANDIDATES,
+        max_body_bytes: int = MAX_BODY_BYTES,
     ) -> None:
         self._models = ServedModels.of(models)
         self._metrics = metrics or Metrics()
         self._max_candidates = max_candidates
+        self._max_body_bytes = max_body_bytes
 
     def answer(self, http_method: str, path: str, body: bytes, *, deadline: float = math.inf) -> RestResponse:
         """Answers one call; never raises.
@@ -83,6 +88,15 @@ class RestApi:
             response = error_response(ServingError(code, "Internal error"))
         self._count(model, api, code, time.monotonic() - started)
         return response
+
+    def refuse(self, http_method: str, path: str, error: ServingError) -> RestResponse:
+        """Answers a call whose body did not come, or not whole, by an error, and counts it; never raises."""
+        try:
+            model = parse_path(http_method, path).model
+        except ServingError:
+            model = ""
+        self._count(model, "", error.code, 0.0)
+        return error_response(error)
 
     def _answer(self, path: RestPath, body: bytes) -> bytes:
         if path.method:
@@ -115,7 +129,7 @@ class RestApi:
         return write_regressions(values)
 
     def _examples(self, request: Request) -> NDArray[Any]:
-        examples = read_examples(request)
+        examples = read_examples(request, max_bytes=self._max_body_bytes)
         check_examples(request.document, self._max_candidates)
         return examples
 

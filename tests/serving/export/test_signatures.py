@@ -252,6 +252,29 @@ def test_columns_of_one_group_that_differ_in_length_are_refused(loaded: Any, rec
         loaded.run("next_purchase", raw)
 
 
+@pytest.mark.parametrize("task", ["next_purchase", "next_redemption"])
+def test_an_input_of_one_user_is_not_broadcast_to_the_others(loaded: Any, records: Records, task: str) -> None:
+    raw, _ = whole_request(records, task)
+    for name in raw:
+        if not name.startswith(("purchase_", "redemption_")):
+            match = rf"as many users as the longest,\] \[{len(raw['now'])}\] \[Received:\] \[1\] \[in\] \[{name}\]"
+            with pytest.raises(ServingError, match=match):
+                loaded.run(task, {**raw, name: raw[name][:1]})
+    with pytest.raises(ServingError, match=r"\[1 2\] \[in\] \[now user_age\]"):
+        loaded.run(task, {**raw, "now": raw["now"][:1], "user_age": raw["user_age"][:2]})
+
+
+def test_nor_is_a_memory(loaded: Any, timeline: Any, records: Records) -> None:
+    raw, _ = whole_request(records, "next_purchase")
+    for model, encode in ((loaded, "encode_user"), (timeline, "encode_timeline")):
+        memory = model.run(encode, {name: raw[name] for name in model.signatures[encode].inputs})
+        one = {name: value[:1] for name, value in memory.items()}
+        for signature in {"score_candidates", "append_behaviors"} & set(model.signatures):
+            known = {name: {**raw, **one}[name] for name in model.signatures[signature].inputs}
+            with pytest.raises(ServingError, match=r"as many users as the longest,\].*\[in\] \[.*encoded_at"):
+                model.run(signature, known)
+
+
 def test_6_new_users_and_ids_never_seen_get_finite_scores(loaded: Any, records: Records) -> None:
     raw = {
         "now": np.array([9_999_999]),

@@ -1,13 +1,17 @@
 """The client: plain lists in, ranked candidates out; what it sends is what the server would have been sent by hand."""
 
 import asyncio
+import json
 import threading
+import types
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import numpy as np
 import pytest
+import urllib3
 from aiohttp import web
 
 from atrank_tf.data import RawValues, Records
@@ -171,6 +175,182 @@ def test_no_server_and_a_silent_one_are_told_apart() -> None:
 def test_an_answer_that_is_no_json_is_shown() -> None:
     with _silent(b"<html>") as address, pytest.raises(ClientError, match=r"Expected JSON.*<html>.*HTTP 200"):
         Client(address, "shop").columns()
+
+
+@pytest.mark.parametrize("text", ['{"message": "no healthy upstream"}', '["no", "upstream"]', "null"])
+@pytest.mark.parametrize("status", [200, 503])
+def test_what_a_gateway_answers_in_words_of_its_own_is_shown(status: int, text: str) -> None:
+    def answer(method: str, path: str, body: Any) -> tuple[int, Any]:
+        return status, json.loads(text)
+
+    with (
+        _Fake(answer) as address,
+        pytest.raises(ClientError, match=r"Expected 'metadata' from .*Received: b'") as found,
+    ):
+        Client(address, "shop").columns()
+    assert found.value.status == status
+    assert text in str(found.value)
+
+
+def test_threads_that_begin_together_do_not_wait_for_each_other() -> None:
+    together = threading.Barrier(6)
+
+    def answer(method: str, path: str, body: Any) -> tuple[int, Any]:
+        together.wait(10)
+        return 200, _metadata("now", "next_candidates")
+
+    with _Fake(answer) as address, Client(address, "shop", timeout=60) as client, ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda _: client.columns(), range(6)))
+    assert [set(columns) for columns in found] == [{"now", "next_candidates"}] * 6
+
+
+def test_a_free_connection_is_waited_for_within_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    let_go, asked = threading.Event(), threading.Event()
+
+    def request(*_: Any, **__: Any) -> Any:
+        asked.set()
+        assert let_go.wait(60)
+        return types.SimpleNamespace(status=200, data=json.dumps(_metadata("now", "next_candidates")))
+
+    with Client("http://127.0.0.1:9", "shop", timeout=0.05, connections=1) as client, ThreadPoolExecutor(1) as pool:
+        monkeypatch.setattr(client._pool, "request", request)
+        first = pool.submit(client.columns)
+        try:
+            assert asked.wait(60)
+            with pytest.raises(TimeoutError, match=r"Expected a free connection to http://127.0.0.1:9/.*all in use"):
+                client.columns()
+        finally:
+            let_go.set()
+        assert set(first.result(60)) == {"now", "next_candidates"} == set(client.columns())
+
+
+def test_what_was_waited_is_taken_off_the_time_for_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, left = types.SimpleNamespace(now=100.0), []
+
+    def passes(seconds: float) -> bool:
+        clock.now += seconds
+        return True
+
+    def request(*_: Any, timeout: Any, **__: Any) -> Any:
+        left.append(timeout.total)
+        passes(1.0)
+        if len(left) == 1:
+            raise urllib3.exceptions.ProtocolError("the kept connection was closed")
+        return types.SimpleNamespace(status=200, data=json.dumps(_metadata("now", "next_candidates")))
+
+    client = Client("http://127.0.0.1:9", "shop", timeout=5.0)
+    monkeypatch.setattr("atrank_tf.serving.http.client.time", types.SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(client._free, "acquire", lambda timeout: passes(timeout - 2.0))
+    monkeypatch.setattr(client._pool, "request", request)
+    client.columns()
+    assert left == [2.0, 1.0]
+
+
+class _Versions:
+    """A server whose version changes: it takes its own inputs only, and counts what it is asked."""
+
+    def __init__(self, *inputs: str) -> None:
+        self.inputs, self.asked = inputs, {"GET": 0, "POST": 0}
+
+    def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
+        self.asked[method] += 1
+        if method == "GET":
+            return 200, _metadata(*self.inputs)
+        missing = [name for name in self.inputs if name not in body["inputs"]]
+        if missing:
+            return 400, {"error": f"Missing named input: {missing[0]} in 'inputs' object."}
+        if min(body["inputs"]["now"]) < 0:
+            return 400, {"error": "No such time"}
+        return 200, {"outputs": [[0.5] * len(row) for row in body["inputs"]["next_candidates"]]}
+
+
+def test_inputs_are_asked_for_again_when_a_new_version_takes_others() -> None:
+    versions = _Versions("now", "next_candidates")
+    request = {"now": 1, "next_candidates": [5]}
+    with _Fake(versions.answer) as address, Client(address, "shop", timeout=60) as client:
+        assert client.rank([request]) == [[(5, 0.5)]]
+        versions.inputs = ("now", "next_candidates", "user_age")
+        assert client.rank([request]) == [[(5, 0.5)]]
+        assert versions.asked == {"GET": 2, "POST": 3}
+        versions.inputs = ("now", "next_candidates", "user_age", "user_city")
+        assert client.score([{**request, "user_city": 3}]) == [[0.5]]  # refused here before, as an unknown input
+        assert versions.asked == {"GET": 3, "POST": 4}
+        assert client.score([request]) == [[0.5]]
+        assert versions.asked == {"GET": 3, "POST": 5}
+
+
+def test_a_bad_request_is_sent_once() -> None:
+    versions = _Versions("now", "next_candidates")
+    with _Fake(versions.answer) as address, Client(address, "shop", timeout=60) as client:
+        client.columns()
+        with pytest.raises(ClientError, match=r"^No such time \(HTTP 400\)$"):
+            client.score([{"now": -1, "next_candidates": [5]}])
+        assert versions.asked == {"GET": 2, "POST": 1}
+        with pytest.raises(ValueError, match="Unknown input 'nwo' in request 0"):
+            client.score([{"nwo": 1, "next_candidates": [5]}])
+        assert versions.asked == {"GET": 3, "POST": 1}
+        assert client.rank([]) == client.score([]) == []
+
+
+def test_only_a_bad_request_makes_it_ask_for_the_inputs_again() -> None:
+    asked = []
+
+    def answer(method: str, path: str, body: Any) -> tuple[int, Any]:
+        asked.append(method)
+        return (200, _metadata("now", "next_candidates")) if method == "GET" else (503, {"error": "not yet"})
+
+    with _Fake(answer) as address, Client(address, "shop", timeout=60) as client:
+        for _ in range(2):
+            with pytest.raises(ClientError, match=r"^not yet \(HTTP 503\)$"):
+                client.score([{"now": 1, "next_candidates": [5]}])
+    assert asked == ["GET", "POST", "POST"]
+
+
+def _metadata(*inputs: str) -> dict[str, Any]:
+    columns = {
+        name: {
+            "dtype": "DT_INT64",
+            "tensor_shape": {"dim": [{"size": "-1"}] * (2 if name.endswith("_candidates") else 1)},
+        }
+        for name in inputs
+    }
+    return {"metadata": {"signature_def": {"signature_def": {"serving_default": {"inputs": columns}}}}}
+
+
+class _Fake:
+    """A server of a function: method, path and parsed body -> status and JSON."""
+
+    def __init__(self, answer: Callable[[str, str, Any], tuple[int, Any]]) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                length = int(self.headers.get("Content-Length", 0))
+                body = json.loads(self.rfile.read(length)) if length else None
+                status, told = answer(self.command, self.path, body)
+                data = json.dumps(told).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            do_POST = do_GET
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.thread = threading.Thread(target=self.server.serve_forever)
+
+    def __enter__(self) -> str:
+        self.thread.start()
+        return f"http://127.0.0.1:{self.server.server_port}"
+
+    def __exit__(self, *_: object) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
 
 
 class _silent:

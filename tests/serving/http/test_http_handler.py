@@ -9,6 +9,7 @@ import threading
 
 import numpy as np
 import pytest
+from aiohttp import web
 
 from atrank_tf.serving import ServedModel, ServedModels, ServerSettings, Signature, TensorInfo, make_app
 from atrank_tf.serving.http.http_handler import HttpHandler
@@ -163,11 +164,46 @@ def test_a_body_over_the_limit_is_413(half_plus_two, start):
     assert server.predict(2) == 3.0
 
 
+def test_bodies_that_are_too_long_or_do_not_come_are_counted(half_plus_two, start):
+    server = start(ServedModel("m", half_plus_two), max_body_bytes=1000, timeout_ms=200, metrics_path="/metrics")
+    for name in ("m", "invented"):
+        assert server.call("POST", f"/v1/models/{name}:predict", "x" * 1001)[0] == 413
+    assert server.call("POST", "/v1/nonsense", "x" * 1001)[0] == 413
+    with open_connection(server, b"Content-Length: 100\r\n\r\n{") as connection:
+        assert connection.recv(1000).startswith(b"HTTP/1.1 504 ")
+    counts = [line for line in server.call("GET", "/metrics")[2].decode().splitlines() if ":request_count{" in line]
+    assert [line.partition("{")[2] for line in counts] == [
+        'model_name="m",status="INVALID_ARGUMENT"} 1',
+        'model_name="",status="INVALID_ARGUMENT"} 2',
+        'model_name="m",status="DEADLINE_EXCEEDED"} 1',
+    ]
+
+
+def test_a_body_that_cannot_be_read_is_400_and_counted(half_plus_two, start, monkeypatch):
+    async def read(request):
+        raise web.RequestPayloadError("no chunk")
+
+    server = start(ServedModel("m", half_plus_two), metrics_path="/metrics")
+    monkeypatch.setattr(web.Request, "read", read)
+    status, _, answer = server.call("POST", "/v1/models/m:predict", "{}")
+    assert (status, json.loads(answer)) == (400, {"error": "The request body cannot be read: no chunk"})
+    line = b':tensorflow:serving:request_count{model_name="m",status="INVALID_ARGUMENT"} 1\n'
+    assert line in server.call("GET", "/metrics")[2]
+
+
 def test_gzip_bodies(servers):
     path, good = "/v1/models/default:predict", gzip.compress(b'{"instances": [2.0]}')
     for encoding in ("gzip", "x-gzip"):
         status, _, answer = servers["default"].call("POST", path, good, {"Content-Encoding": encoding})
         assert (status, json.loads(answer)) == (200, {"predictions": [3.0]})
+
+
+def test_a_small_gzip_body_that_holds_millions_of_lists_is_not_parsed(servers):
+    bomb = gzip.compress(b'{"instances": [' + b"[]," * 3_000_000 + b"[]]}")
+    assert len(bomb) < 10_000
+    path = "/v1/models/default:predict"
+    status, _, answer = servers["default"].call("POST", path, bomb, {"Content-Encoding": "gzip"})
+    assert (status, json.loads(answer)) == (400, {"error": "JSON Parse error: The document is empty"})
 
 
 def test_gzip_bodies_that_do_not_inflate_are_empty_ones_and_leave_no_trace_in_the_log(half_plus_two, start, caplog):
@@ -192,6 +228,13 @@ def test_a_request_asks_for_so_many_candidates_at_most(half_plus_two, start):
         if context:
             body["examples"] = [{"x": 1.0} for _ in items]
         assert server.call("POST", "/v1/models/m:regress", json.dumps(body))[0] == status
+
+
+def test_a_context_of_a_body_s_length_in_all_examples_together_at_most(half_plus_two, start):
+    server = start(ServedModel("m", half_plus_two), max_body_bytes=1000)
+    for length, status in ((20, 200), (200, 400)):
+        request = {"signature_name": "regress_x_to_y", "context": {"y": "a" * length}, "examples": [{"x": 1.0}] * 9}
+        assert server.call("POST", "/v1/models/m:regress", json.dumps(request))[0] == status
 
 
 class SlowModel:

@@ -1,7 +1,11 @@
 """What happens over time: versions and configs that change while a server runs, and its end."""
 
+import asyncio
+import gc
 import importlib
+import selectors
 import shutil
+import socket
 import sys
 import threading
 
@@ -18,6 +22,7 @@ from atrank_tf.serving import (
     make_app,
     publish,
     read_model_config,
+    serve,
 )
 
 _PATIENCE_S = 60
@@ -182,6 +187,163 @@ def test_a_shutdown_answers_the_calls_that_are_on_their_way(tmp_path, run_app):
     stopper.join()
     assert results == [1.0]
     assert held.closed
+
+
+class Clock(asyncio.SelectorEventLoop):
+    """An event loop whose time passes when it has nothing to do but wait, and not before it is told to stop serving.
+
+    However slow the machine is, `now` is what its waits add up to.
+    """
+
+    def __init__(self):
+        self.now, self.passes = 0.0, False
+        super().__init__(_Selector(self))
+
+    def time(self):
+        return self.now
+
+    def add_signal_handler(self, number, callback):
+        self.stop_serving = callback
+
+    def end(self):
+        """Tells the server to stop, from any thread."""
+        self.passes = True
+        self.call_soon_threadsafe(self.stop_serving)
+
+
+class _Selector(selectors.DefaultSelector):
+    def __init__(self, clock):
+        super().__init__()
+        self._clock = clock
+
+    def select(self, timeout=None):
+        if not timeout:
+            return super().select(timeout)
+        found = super().select(0.0005)
+        if not found and self._clock.passes:
+            self._clock.now += timeout
+        return found
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The event loop that `serve` runs on."""
+    clock = Clock()
+
+    def run(main):
+        with asyncio.Runner(loop_factory=lambda: clock) as runner:
+            runner.run(main)
+
+    monkeypatch.setattr(asyncio, "run", run)
+    yield clock
+    gc.unfreeze()
+
+
+class Slow:
+    """What begins and does not end before it is let go."""
+
+    def __init__(self):
+        self.begun, self.let_go, self.ended = threading.Event(), threading.Event(), threading.Event()
+
+    def __call__(self):
+        self.begun.set()
+        self.let_go.wait(_PATIENCE_S)
+        self.ended.set()
+
+
+@pytest.fixture
+def slow():
+    slow = Slow()
+    yield slow
+    slow.let_go.set()
+
+
+def served(tmp_path, load):
+    (tmp_path / "1").mkdir()
+    return ServedModel("m", str(tmp_path), load=load)
+
+
+def serve_until(clock, model, caller, **settings):
+    """Serves while `caller(port)` runs in a thread, and stops when it is done."""
+
+    def call(urls):
+        caller(int(urls[0].split("/")[2].split(":")[1]))
+        clock.end()
+
+    threads = []
+
+    def on_ready(urls):
+        threads.append(threading.Thread(target=call, args=[urls]))
+        threads[0].start()
+
+    serve(model, ServerSettings(port=0, **settings), on_ready=on_ready)
+    threads[0].join()
+
+
+def test_a_shutdown_waits_nine_seconds_for_a_body_that_does_not_come_and_no_longer(tmp_path, clock):
+    connections = []
+
+    def caller(port):
+        connections.append(socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE_S))
+        connections[0].sendall(b"POST /v1/models/m:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n")
+        connections[0].sendall(b"Expect: 100-continue\r\n\r\n")
+        assert connections[0].recv(100).startswith(b"HTTP/1.1 100 ")  # so the server is waiting for it
+
+    serve_until(clock, served(tmp_path, lambda path: HeldModel()), caller, poll_seconds=0)
+    connections[0].close()
+    assert 8 < clock.now < 9.001
+
+
+def test_what_is_there_before_models_is_no_business_of_the_garbage_collector(tmp_path, clock):
+    """It holds up everything while a large body is parsed. What models leave behind it shall find."""
+    frozen = []
+
+    def load(path):
+        frozen.append(gc.get_freeze_count())
+        return HeldModel()
+
+    serve_until(clock, served(tmp_path, load), lambda port: None)
+    assert frozen[0] > 0
+    assert gc.get_freeze_count() <= frozen[0]
+
+
+def test_a_shutdown_does_not_wait_for_a_call_that_does_not_end(tmp_path, clock, slow):
+    class SlowModel(HeldModel):
+        def run(self, name, inputs):
+            slow()
+            return {"y": np.ones(1, np.float32)}
+
+    def caller(port):
+        body = b'{"instances": [1]}'
+        connection = socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE_S)
+        connection.sendall(b"POST /v1/models/m:predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body))
+        connection.sendall(body)
+        assert slow.begun.wait(_PATIENCE_S)
+        connections.append(connection)
+
+    connections = []
+    serve_until(clock, served(tmp_path, lambda path: SlowModel()), caller, poll_seconds=0)
+    connections[0].close()
+    assert 8 < clock.now < 9.001
+    assert not slow.ended.is_set()
+
+
+def test_a_shutdown_does_not_wait_for_a_version_that_is_being_loaded(tmp_path, clock, slow):
+    def load(path):
+        if path.endswith("2"):
+            slow()
+        return HeldModel()
+
+    def caller(port):
+        (tmp_path / "2").mkdir()
+        clock.passes = True  # for the next look at the folder
+        assert slow.begun.wait(_PATIENCE_S)
+        begins.append(clock.now)
+
+    begins = []
+    serve_until(clock, served(tmp_path, load), caller)
+    assert 8 < clock.now - begins[0] < 9.1
+    assert not slow.ended.is_set()
 
 
 def test_without_aiohttp_only_the_server_is_missing(monkeypatch):

@@ -1,3 +1,4 @@
+import json
 import os
 
 import pytest
@@ -25,3 +26,12 @@ def test_defaults_are_tensorflow_servings_but_for_the_address():
     assert settings.num_threads == 4 * os.cpu_count()
     assert settings.metrics_path is None
     assert not settings.cors
+
+
+def test_a_body_may_have_all_candidates_with_their_context_and_not_much_more():
+    settings = ServerSettings()
+    columns = {"id": "p" * 20, "price": 1234.56, "position": 100_000.0, "channel": "mail"}
+    history = {"id": ["p" * 20] * 5000, "action": ["regular"] * 5000, "timestamp": [1_700_000_000] * 5000}
+    inputs = {name: [[value] * settings.max_candidates] for name, value in columns.items()}
+    length = len(json.dumps({"inputs": {"now": [1_700_000_000], **history, **inputs}}))
+    assert length < settings.max_body_bytes < 2 * length

@@ -5,6 +5,7 @@ from atrank_tf.serving.loading.config_files import ModelConfig
 from atrank_tf.serving.loading.served_model import ServedModel
 from atrank_tf.serving.loading.served_models import ServedModels
 from atrank_tf.serving.loading.version_policy import All
+from atrank_tf.serving.loading.versions import versions
 
 
 class FakeModel:
@@ -84,19 +85,16 @@ def test_configs_come_and_go(base, caplog):
     assert served(models, "c") == ["c", "5"]
 
 
-def test_a_model_that_cannot_be_looked_at_does_not_keep_others_from_it(base, caplog):
-    class Unlucky(ServedModel):
-        def refresh(self):
-            if self.name == "a" and self.statuses():
-                raise PermissionError("not now")
-            return super().refresh()
-
-    def make_unlucky(name, base_path, **config):
-        return Unlucky(name, base_path, load=FakeModel, **config)
+def test_a_model_that_cannot_be_looked_at_does_not_keep_others_from_it(base, caplog, monkeypatch):
+    def look(base_path):
+        if base_path == base("a"):
+            raise PermissionError("not now")
+        return versions(base_path)
 
     configs = [ModelConfig("a", base("a", 1)), ModelConfig("b", base("b", 1))]
-    models = ServedModels(configs, make_unlucky)
+    models = ServedModels(configs, make)
     models.start()
+    monkeypatch.setattr("atrank_tf.serving.loading.served_model.versions", look)
     base("b", 2)
     models.refresh()
     assert served(models, "b") == ["b", "2"]

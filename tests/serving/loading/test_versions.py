@@ -1,5 +1,6 @@
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,22 @@ from atrank_tf.serving.loading.versions import Version, latest_version, publish,
 
 def write_model(path, content="model"):
     (Path(path) / "saved_model.pb").write_text(content)
+
+
+def test_the_content_of_a_version_is_told_by_its_model_and_not_by_its_place(tmp_path):
+    version = Version(1, str(tmp_path / "1"))
+    assert version.content is None
+    (tmp_path / "1").mkdir()
+    assert version.content is None
+    write_model(version.path)
+    first = version.content
+    shutil.copytree(version.path, tmp_path / "copy")  # brings the times of the files along, and files of its own
+    assert Version(1, str(tmp_path / "copy")).content == first
+    os.utime(tmp_path / "1" / "saved_model.pb", ns=(0, first[0] + 1))
+    second = version.content
+    (tmp_path / "1" / "saved_model.pb").write_text("longer than it was")
+    os.utime(tmp_path / "1" / "saved_model.pb", ns=(0, first[0] + 1))
+    assert len({first, second, version.content}) == 3
 
 
 def test_only_folders_with_integer_names_are_versions(tmp_path):

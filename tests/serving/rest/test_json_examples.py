@@ -1,4 +1,5 @@
 import re
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -82,6 +83,28 @@ def test_integers_end_at_int64_and_larger_ones_are_decimals():
 
 def test_a_decimal_above_the_largest_float_is_infinity():
     assert read(b'{"examples": [{"a": [1e308, -1e308]}]}') == [{"a": ["float_list", np.inf, -np.inf]}]
+
+
+def test_the_context_of_all_examples_together_is_no_longer_than_a_body():
+    request = read_request(b'{"context": {"a": "xyz"}, "examples": [{}, {"b": 1}, {}]}')
+    length = len(read_examples(request)[0])
+    assert len(read_examples(request, max_bytes=3 * length)) == 3
+    message = (
+        f"Expected a context of at most {3 * length - 1} bytes in all examples together. Received: {length} bytes for"
+    )
+    with pytest.raises(ServingError, match=f"^{message} each of 3 examples") as caught:
+        read_examples(request, max_bytes=3 * length - 1)
+    assert caught.value.code is Code.INVALID_ARGUMENT
+
+
+def test_a_context_that_is_too_long_is_refused_before_it_takes_memory():
+    request = read_request(b'{"context": {"a": "' + b"x" * 100_000 + b'"}, "examples": [{}' + b", {}" * 999 + b"]}")
+    tracemalloc.start()
+    with pytest.raises(ServingError, match="bytes for each of 1000 examples"):
+        read_examples(request)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 1_000_000
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,17 @@
 import math
+import tracemalloc
 
 import pytest
 
 from atrank_tf.serving.errors import Code, ServingError
-from atrank_tf.serving.rest.json_parser import debug_string, encode_text, encode_texts, parse_object, type_name
+from atrank_tf.serving.rest.json_parser import (
+    _STRING_OR_INF,
+    debug_string,
+    encode_text,
+    encode_texts,
+    parse_object,
+    type_name,
+)
 
 
 def test_first_of_equal_keys_wins_and_text_after_the_object_is_not_read():
@@ -26,6 +34,27 @@ def test_the_short_form_of_infinity():
 def test_what_only_looks_like_infinity(body):
     with pytest.raises(ServingError, match=r"^JSON Parse error: "):
         parse_object(body)
+
+
+@pytest.mark.parametrize("rest", ['\\"', "a", "\\\\", '\\"Inf', "\n"])
+def test_a_string_without_an_end_is_looked_at_once(rest):
+    """It is one piece to the end of the text, and not looked at again from each quote in it: that took an hour."""
+    head = '{"instances":[Inf,'
+    for times in (1, 100):
+        text = f'{head}"{rest * times}'
+        assert _STRING_OR_INF.findall(text) == ['"instances"', "Inf", text.removeprefix(head)]
+    with pytest.raises(ServingError, match=r"^JSON Parse error: (Missing a closing quotation mark|Invalid encoding)"):
+        parse_object(f'{head}"{rest * 250_000}'.encode())
+
+
+def test_a_long_string_beside_the_short_form_of_infinity_takes_little_memory():
+    body = b'{"a": [Inf, "' + b"\\\\a" * 300_000 + b'"]}'
+    tracemalloc.start()
+    parsed = parse_object(body)["a"]
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [parsed[0], len(parsed[1])] == [math.inf, 600_000]
+    assert most < 9_000_000
 
 
 def test_byte_order_mark_is_skipped():
