@@ -12,8 +12,8 @@ class RequestAUC(keras.metrics.Metric):
     """Share of a request's (positive, negative) pairs in which the positive scores higher, averaged over requests.
 
     Exact, ties count one half; requests without a positive or without a negative are left out, and without any other it
-    is NaN. Where each user has one request, it is the average user AUC of the literature; `atrank_tf.evaluation` has that
-    metric for the general case.
+    is NaN. Where each user has one request, it is the average user AUC of the literature; `atrank_tf.evaluation` has
+    that metric for the general case.
 
     `update_state` arguments:
         y_true: labels in {0, 1}, float [..., N], N candidates of one request.
