@@ -37,7 +37,7 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]
 class Checkpoint(BestCheckpoint):
     """Keeps the model of each epoch."""
 
-    def validation_auc(self, logs: Any) -> None:
+    def validation_score(self, logs: Any) -> None:
         return None
 
 
