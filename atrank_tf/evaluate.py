@@ -37,6 +37,7 @@ def main() -> None:
     settings = load_trained_experiment(_MODEL_DIR.value).batching
     checksum = model_checksum(_MODEL_DIR.value)
     model, read = _load(records, _MODEL_DIR.value, part)
+    against = model_checksum(_AGAINST.value) if _AGAINST.value else None
     other = _load(records, _AGAINST.value, part) if _AGAINST.value else None
     records.verify()
     scored = {model.name: score_model(model, read, part, settings)}
@@ -57,7 +58,7 @@ def main() -> None:
             sys.stdout.write(_table(f"{task}, {part}", rows, differences.get(task, {})))
     found = results | {"difference": differences} if other else results
     numbers = {name: {task: _numbers(metrics) for task, metrics in tasks.items()} for name, tasks in found.items()}
-    metrics = write_metrics(_MODEL_DIR.value, part, checksum, records, numbers)
+    metrics = write_metrics(_MODEL_DIR.value, part, checksum, records, numbers, against)
     of_model = {task: {m: e["value"] for m, e in of_task.items()} for task, of_task in metrics[model.name].items()}
     sys.stdout.write(json.dumps(of_model) + "\n")
 

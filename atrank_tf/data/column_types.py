@@ -38,9 +38,8 @@ def texts(name: str, dtype: pl.DataType, separator: str, max_values: int) -> pl.
     A text column is split at `separator`, unless `max_values` is 1: then the whole text is the value.
     """
     if isinstance(dtype, pl.List | pl.Array):
-        lists = pl.col(name).cast(pl.List(dtype.inner)) if isinstance(dtype, pl.Array) else pl.col(name)
         inner = dtype.inner if isinstance(dtype.inner, pl.DataType) else dtype.inner()
-        values = lists.list.eval(text("", inner))
+        values = _lists(name, dtype).list.eval(text("", inner))
     elif max_values > 1 and not dtype.is_numeric():
         values = text(name, dtype).str.split(separator).list.eval(text("", pl.String()))
     else:
@@ -91,15 +90,13 @@ def is_unfit(name: str, dtype: pl.DataType, separator: str = "") -> pl.Expr:
 
     Null is no. A list, or a text with a separator, is unfit if one of its values is.
     """
-    column = pl.col(name)
     if isinstance(dtype, pl.List | pl.Array):
-        lists = column.cast(pl.List(dtype.inner)) if isinstance(dtype, pl.Array) else column
-        return lists.list.eval(is_unfit("", pl.String())).list.any()
-    as_text = column.cast(pl.String, strict=False)
-    long = as_text.str.len_chars() > LONGEST
+        return _lists(name, dtype).list.eval(is_unfit("", pl.String())).list.any()
+    as_text = pl.col(name).cast(pl.String, strict=False)
+    length = as_text.str.len_chars()
     if separator:
-        long = (as_text.str.split(separator).list.eval(pl.element().str.len_chars()).list.max()) > LONGEST
-    return long | as_text.str.contains("\0", literal=True)
+        length = as_text.str.split(separator).list.eval(pl.element().str.len_chars()).list.max()
+    return (length > LONGEST) | as_text.str.contains("\0", literal=True)
 
 
 def id_questions(name: str, dtype: pl.DataType, *, typed: bool) -> dict[str, pl.Expr]:
@@ -131,3 +128,8 @@ def id_questions(name: str, dtype: pl.DataType, *, typed: bool) -> dict[str, pl.
     integer = known.str.contains(INTEGER) & known.cast(pl.Int64, strict=False).is_not_null()
     fraction, whole = known.str.contains(_FRACTION), known.str.contains(_WHOLE)
     return {"text": ~(integer | fraction | whole), "fraction": fraction, "whole": whole}
+
+
+def _lists(name: str, dtype: pl.List | pl.Array) -> pl.Expr:
+    """Returns a column of lists or of arrays as one of lists."""
+    return pl.col(name).cast(pl.List(dtype.inner)) if isinstance(dtype, pl.Array) else pl.col(name)

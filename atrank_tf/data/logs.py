@@ -110,8 +110,8 @@ def find_logs(logs: str, schema: Schema) -> LogFiles:
     found = [path for path in found if not path.name.startswith(".")]
     used: dict[str, LogFile] = {}
     for kind, name, required in _wanted(schema):
-        paths = [root / kind / f"{name}{ending}" for ending in _ENDINGS]
-        paths = [path for path in (root / kind / name, *paths) if path in found and (path.is_dir() or path in paths)]
+        places = {root / kind / f"{name}{ending}": ending for ending in ("", *_ENDINGS)}
+        paths = [path for path, ending in places.items() if path in found and (ending or path.is_dir())]
         if len(paths) > 1:
             raise ValueError(f"Expected one file for {kind}/{name} in {logs}. Found {_listed(paths, root)}.")
         if not paths and required:
@@ -133,6 +133,7 @@ def catalog_profile(schema: Schema) -> Features:
 
 
 def parts_of(folder: Path) -> list[Path]:
+    """Returns what a folder of parts holds, by name, but for what Spark and others put beside the parts."""
     return sorted(path for path in folder.iterdir() if not path.name.startswith(("_", ".")))
 
 

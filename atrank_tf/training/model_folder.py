@@ -166,7 +166,7 @@ def write_inputs(model_dir: str, records: Records, experiment: Experiment) -> No
 
 
 def write_metrics(
-    model_dir: str, split: str, checksum: str, records: Records, metrics: Mapping[str, Any]
+    model_dir: str, split: str, checksum: str, records: Records, metrics: Mapping[str, Any], against: str | None = None
 ) -> dict[str, Any]:
     """Writes the metrics of a split into the model folder, with what they were measured on.
 
@@ -178,6 +178,7 @@ def write_metrics(
         checksum: of the model, taken before it was loaded: a training that goes on may replace the file.
         records: what was scored.
         metrics: model or baseline -> task -> metric -> numbers.
+        against: checksum of the model that they are compared with; None for none.
 
     Returns:
         The metrics as JSON types: NaN is None.
@@ -185,6 +186,7 @@ def write_metrics(
     found: dict[str, Any] = _plain(metrics)
     content = {
         "model": checksum,
+        "against": against,
         "records": records.manifest["fingerprint"],
         "environment": environment(),
         "metrics": found,

@@ -101,7 +101,9 @@ def test_evaluate_compares_with_another_model_on_the_same_requests(
     names = [line.split("  ")[1] for line in done.stdout.splitlines() if line.startswith("  ")]
     own = ["atrank", "against", "popularity", "recent popularity", "repetition", "users, candidates or requests"]
     assert names == [*own, "difference", "p", *(name for name in own if name != "against")]  # It knows one task.
-    found = json.loads((folder / "model/metrics_validation.json").read_text())["metrics"]
+    written = json.loads((folder / "model/metrics_validation.json").read_text())
+    assert written["against"] == hashlib.sha256((tmp_path / "other/model.keras").read_bytes()).hexdigest()
+    found = written["metrics"]
     assert set(found["difference"]) == {"next_purchase"}
     for metric, difference in found["difference"]["next_purchase"].items():
         ours, theirs = (found[name]["next_purchase"][metric]["value"] for name in ("atrank", "against"))

@@ -168,12 +168,22 @@ def test_what_the_server_refuses_is_told_with_its_status(url: str) -> None:
 def test_no_server_and_a_silent_one_are_told_apart() -> None:
     with pytest.raises(ConnectionError, match=r"Expected a server at http://127\.0\.0\.1:9/v1/models/shop/metadata"):
         Client("http://127.0.0.1:9", "shop").columns()
-    with _silent() as address, pytest.raises(TimeoutError, match="Expected an answer"):
+    over = threading.Event()
+
+    def answer(*_: Any) -> tuple[None, None]:
+        over.wait(60)
+        return None, None
+
+    with _Fake(answer) as address, pytest.raises(TimeoutError, match="Expected an answer"):
         Client(address, "shop", timeout=0.05).columns()
+    over.set()
 
 
 def test_an_answer_that_is_no_json_is_shown() -> None:
-    with _silent(b"<html>") as address, pytest.raises(ClientError, match=r"Expected JSON.*<html>.*HTTP 200"):
+    with (
+        _Fake(lambda *_: (200, b"<html>")) as address,
+        pytest.raises(ClientError, match=r"Expected JSON.*<html>.*HTTP 200"),
+    ):
         Client(address, "shop").columns()
 
 
@@ -318,9 +328,12 @@ def _metadata(*inputs: str) -> dict[str, Any]:
 
 
 class _Fake:
-    """A server of a function: method, path and parsed body -> status and JSON."""
+    """A server of a function: method, path and parsed body -> status and JSON, or bytes as they are.
 
-    def __init__(self, answer: Callable[[str, str, Any], tuple[int, Any]]) -> None:
+    Of status None it says nothing.
+    """
+
+    def __init__(self, answer: Callable[[str, str, Any], tuple[int | None, Any]]) -> None:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
@@ -328,7 +341,9 @@ class _Fake:
                 length = int(self.headers.get("Content-Length", 0))
                 body = json.loads(self.rfile.read(length)) if length else None
                 status, told = answer(self.command, self.path, body)
-                data = json.dumps(told).encode()
+                if status is None:
+                    return
+                data = told if isinstance(told, bytes) else json.dumps(told).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
@@ -348,40 +363,6 @@ class _Fake:
         return f"http://127.0.0.1:{self.server.server_port}"
 
     def __exit__(self, *_: object) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
-
-
-class _silent:
-    """A server that answers one text, or nothing before it is stopped."""
-
-    def __init__(self, text: bytes | None = None) -> None:
-        stopped = threading.Event()
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                if text is None:
-                    stopped.wait(60)
-                    return
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text)
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.stopped = stopped
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.thread = threading.Thread(target=self.server.serve_forever)
-
-    def __enter__(self) -> str:
-        self.thread.start()
-        return f"http://127.0.0.1:{self.server.server_port}"
-
-    def __exit__(self, *_: object) -> None:
-        self.stopped.set()
         self.server.shutdown()
         self.server.server_close()
         self.thread.join()
