@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from atrank_tf.data.column_types import number, text
+from atrank_tf.data.column_types import number
 from atrank_tf.data.facts import Facts
 from atrank_tf.data.logs import BEHAVIORS, IMPRESSIONS, USER_ID, USERS, LogFile, catalog_profile
 from atrank_tf.data.raw_log import RawLog, side_names
@@ -117,13 +117,13 @@ def impressions_log(file: LogFile, task: Task, entity: Entity, staging: Path) ->
     label = number("label", raw.types["label"])
     raw.sides(task.context)
     raw.refuse(~label.is_in([0.0, 1.0]).fill_null(False), "label", "a label of 0 or 1")
+    raw.ids("request")
     raw.ids("user")
     raw.ids("id")
     raw.drop_missing("request", "request id")
     raw.drop_missing("user", "user id")
     raw.drop_missing("id", "object id")
     raw.seconds()
-    raw.keep(text("request", raw.types["request"]).alias("request"))
     raw.keep(label.cast(pl.Int64).alias("label"))
     return raw
 

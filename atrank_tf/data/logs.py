@@ -16,7 +16,7 @@ Refused, with the file, the row (1 is the first row of data) and the value:
 - ids that are numbers with a fraction, or floats too large to be exact; labels other than 0 and 1; numeric columns with
   a text that is no number;
 - lists in a column that is declared to have a single value;
-- an id of a user or an object, or a value of a feature, with more than 1,000 characters or with the character NUL;
+- an id, or a value of a feature, with more than 1,000 characters or with the character NUL;
 - a file of which nothing is left after dropping.
 
 Dropped and counted, with the first row remembered; a row counts under the first reason that holds:

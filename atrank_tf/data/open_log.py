@@ -40,7 +40,7 @@ def open_log(file: LogFile, columns: Mapping[str, str], staging: Path) -> OpenLo
         ValueError: the file cannot be read, has no rows or lacks a column, or its parts differ in a column's type.
     """
     sources, rows = [], []
-    types: dict[str, pl.DataType] = {}
+    types: dict[str, tuple[pl.DataType, Path]] = {}  # And the first part that says so.
     for number, part in enumerate(file.parts):
         with as_error(part):
             frame = pl.scan_parquet(part, glob=False) if file.typed else _scan_csv(part)
@@ -48,9 +48,12 @@ def open_log(file: LogFile, columns: Mapping[str, str], staging: Path) -> OpenLo
             for name in columns.values():
                 if name not in found:
                     raise ValueError(f'Missing column "{name}" in {part}. {suggestion(name, found)}')
-                if found[name] not in (types.setdefault(name, found[name]), pl.Null):
+                known, told_by = types.get(name, (pl.Null(), part))
+                if known == pl.Null:
+                    types[name] = (found[name], part)
+                elif found[name] not in (known, pl.Null):
                     raise ValueError(
-                        f'Expected {types[name]} in column "{name}" of {part}, as in {file.parts[0].name}. '
+                        f'Expected {known} in column "{name}" of {part}, as in {told_by.name}. '
                         f"Received: {found[name]}. Write all parts with the same types."
                     )
             source = part
@@ -61,8 +64,11 @@ def open_log(file: LogFile, columns: Mapping[str, str], staging: Path) -> OpenLo
             sources.append(source)
     if not sum(rows):
         raise ValueError(f"Expected rows in {file.path}. Found none.")
-    frame = pl.scan_parquet(sources, glob=False, extra_columns="ignore", row_index_name=_ROW, row_index_offset=1)
     own_names = columns if file.typed else {name: name for name in columns}
+    schema = {name: types[columns[new]][0] for new, name in own_names.items()}
+    frame = pl.scan_parquet(
+        sources, glob=False, schema=schema, extra_columns="ignore", row_index_name=_ROW, row_index_offset=1
+    )
     return OpenLog(frame.select(row=_ROW, **own_names), tuple(rows))
 
 

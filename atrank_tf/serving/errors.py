@@ -68,3 +68,14 @@ class ServingError(Exception):
         super().__init__(message)
         self.code = code
         self.message = message
+
+
+def not_found(model: str, version: int | None) -> ServingError:
+    """The contract's error for a model, or a version of it, that is not loaded."""
+    wanted = f"Latest({model})" if version is None else f"Specific({model}, {version})"
+    return ServingError(Code.NOT_FOUND, f"Servable not found for request: {wanted}")
+
+
+def unknown_label(label: str) -> ServingError:
+    """The contract's error for a label that points to no version, of a model that is not there too."""
+    return ServingError(Code.INVALID_ARGUMENT, f"Unrecognized servable version label: {label}")

@@ -19,14 +19,29 @@ def new_model(records: Records, share: Records, experiment: Experiment, workers:
         share: this worker's files of them.
         experiment: what is trained.
         workers: who train together, each calling this function: they divide large tables and add up their counts.
+
+    Raises:
+        ValueError: the loss is of pairs, and no request of a task has two candidates.
     """
     settings = experiment.training
     with divided_among(workers, least_rows=settings.divide_tables_of):
         model = MODELS[experiment.name](records.schema, experiment.model, records.catalogs, name=experiment.name)
     for task in model.tasks:
+        if settings.loss == "pairwise":
+            _check_pairs(records, task)
         if settings.start_at_popularity and records.schema.tasks[task].candidates is Candidates.SAMPLED:
             (counts,) = workers.sum([tf.constant(positive_counts(share, task, training_part(experiment)))])
             model.start_at_popularity(task, counts.numpy())
         if "popularity" in experiment.model.ranking:
             model.load_popularity(task, popularity(share, task, training_part(experiment), workers.total))
     return model
+
+
+def _check_pairs(records: Records, task: str) -> None:
+    shown = records.manifest["requests"].get(task)
+    if shown and shown["candidates"] == shown["requests"]:
+        raise ValueError(
+            f'Expected requests with several candidates in impressions/{task} for loss = "pairwise" in [training], '
+            f"which compares the candidates of a request. Found {shown['requests']:,} requests, each with one: "
+            'use "pointwise", or give rows that were shown together the same request_id.'
+        )

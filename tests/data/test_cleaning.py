@@ -290,6 +290,20 @@ def test_dropped_impressions(tmp_path, column, reason):
     assert clean.frame.collect()["row"].to_list() == [2]
 
 
+@pytest.mark.parametrize(
+    ("values", "match"),
+    [
+        ([2.0**53, 2.0**53 + 1], r"ids that floats hold exactly, .*, row 1\. Received: 9007199254740992\.0\."),
+        ([1.0, 1.5], r'whole numbers or text in column "request_id" of .*, row 2\. Received: 1\.5\.'),
+        ([[1], [2]], r'Expected one id per row in column "request_id" of .*\. Received: List'),
+        (["r", "s" * 1_001], r'at most 1,000 characters, .*, in column "request_id" of .*, row 2\.'),
+    ],
+)
+def test_request_ids_are_ids(tmp_path, values, match):
+    with pytest.raises(ValueError, match=match):
+        impressions(tmp_path, shown(request_id=values))
+
+
 @pytest.mark.parametrize("labels", [[True, False], [1.0, 0.0], ["1", "0.0"]])
 def test_labels_of_any_type(tmp_path, labels):
     assert impressions(tmp_path, shown(label=labels)).frame.collect()["label"].to_list() == [1, 0]

@@ -211,6 +211,7 @@ def test_parts_may_be_csv_files_packed_or_not(tmp_path):
 
 
 PART = {"user_id": [1], "item_id": [2]}
+NULLS = {"user_id": [1], "item_id": pl.Series([None], dtype=pl.Null)}
 
 
 @pytest.mark.parametrize(
@@ -223,6 +224,8 @@ PART = {"user_id": [1], "item_id": [2]}
         ({"a.parquet": PART, "b.parquet": {"user_id": [1]}}, r'Missing column "item_id" in .*click/b\.parquet\.'),
         ({"a.parquet": PART, "b.parquet": {"user_id": ["1"], "item_id": [2]}},
          r'Expected Int64 in column "user_id" of .*/b\.parquet, as in a\.parquet\. Received: String\. Write all parts'),
+        ({"a.parquet": NULLS, "b.parquet": PART, "c.parquet": {"user_id": [1], "item_id": ["x"]}},
+         r'Expected Int64 in column "item_id" of .*/c\.parquet, as in b\.parquet\. Received: String\.'),
         ({"a.csv": "user_id,item_id\n1,2\n", "b.csv": "user_id,item_id\n1,2,3\n"}, r"click/b\.csv cannot be read: "),
         ({"a.parquet": PART, "b.parquet": "x"}, r"click/b\.parquet cannot be read: "),
         ({"a.csv": "user_id,item_id\n", "b.csv": "user_id,item_id\n"}, r"Expected rows in .*click\. Found none\."),
@@ -241,10 +244,17 @@ def test_a_folder_in_a_folder_of_parts(tmp_path):
         opened(tmp_path, "behaviors/click")
 
 
-def test_a_part_of_nulls_has_no_type_of_its_own(tmp_path):
-    nulls = {"user_id": [1], "item_id": pl.Series([None], dtype=pl.Null)}
-    parts(tmp_path, "behaviors/click", {"a.parquet": PART, "b.parquet": nulls})
-    assert opened(tmp_path, "behaviors/click").frame.collect()["id"].to_list() == [2, None]
+@pytest.mark.parametrize("order", ["abn", "anb", "nab"])
+def test_a_part_of_nulls_has_no_type_of_its_own(tmp_path, order):
+    days = {"a": PART, "b": {"user_id": [1], "item_id": [3]}, "n": NULLS}
+    parts(tmp_path, "behaviors/click", {f"{day}.parquet": days[name] for day, name in enumerate(order)})
+    ids = {"a": 2, "b": 3, "n": None}
+    assert opened(tmp_path, "behaviors/click").frame.collect()["id"].to_list() == [ids[name] for name in order]
+
+
+def test_a_column_of_nulls_alone_is_one_in_each_part(tmp_path):
+    parts(tmp_path, "behaviors/click", {"a.parquet": NULLS, "b.parquet": NULLS})
+    assert opened(tmp_path, "behaviors/click").frame.collect()["id"].to_list() == [None, None]
 
 
 def test_a_part_that_is_damaged_in_a_column_is_named(tmp_path):

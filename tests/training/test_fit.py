@@ -116,6 +116,19 @@ def test_8_killed_and_resumed_gives_the_same_weights_as_never_killed(
     assert found == expected
 
 
+def test_a_loss_of_pairs_asks_for_requests_of_several_candidates(logs: Path, schema_file: Path, tmp_path: Path) -> None:
+    shutil.copytree(logs, tmp_path / "logs")
+    shown = tmp_path / "logs/impressions/next_redemption.parquet"
+    pl.read_parquet(shown).unique("request_id").write_parquet(shown)
+    records = prepare(str(tmp_path / "logs"), load_schema(str(schema_file)), str(tmp_path / "records"))
+    pairwise = replace(SMALL, training=replace(SMALL.training, loss="pairwise"))
+    assert train(records, pairwise, str(tmp_path / "sampled"))  # Negatives are sampled: there are pairs.
+    both = replace(pairwise, model=replace(SMALL.model, tasks=()))
+    match = r'in impressions/next_redemption for loss = "pairwise" .* Found 180 requests, each with one: use "po'
+    with pytest.raises(ValueError, match=match):
+        train(records, both, str(tmp_path / "both"))
+
+
 def test_another_seed_gives_other_weights(records: Records, tmp_path: Path) -> None:
     first, second, again = (
         _begin(records, replace(SMALL, training=replace(SMALL.training, seed=seed)), tmp_path / str(place))

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 
 from absl import logging
 
-from atrank_tf.serving.errors import Code, ServingError
+from atrank_tf.serving.errors import not_found, unknown_label
 from atrank_tf.serving.loading.config_files import ModelConfig
+from atrank_tf.serving.loading.failed_loads import FailedLoads
 from atrank_tf.serving.loading.loader import LoadedModel
 from atrank_tf.serving.loading.loader import load as load_model
 from atrank_tf.serving.loading.version_policy import NEWEST, VersionPolicy
@@ -54,15 +55,12 @@ class ServedModel:
         self._config = ModelConfig(name, base_path, policy, dict(labels or {}))
         self._any_label = any_label
         self._load = load
-        self._max_retries = max_retries
-        self._retry_seconds = retry_seconds
-        self._clock = clock
         self._refreshing = threading.Lock()  # one `refresh` at a time
         self._lock = threading.Lock()  # guards what follows
         self._slots: dict[int, _Slot] = {}
         self._labels: dict[str, int] = {}  # those that a request may use
         self._statuses: dict[int, VersionStatus] = {}
-        self._failures: dict[int, _Failure] = {}
+        self._failed = FailedLoads(max_retries, retry_seconds, clock)
 
     def start(self) -> None:
         """Loads what the policy asks for.
@@ -165,17 +163,13 @@ class ServedModel:
             content, slot = version.content, self._slots.get(version.number)
             if self._is_due(version.number, content):
                 self._swap_in(version, content)
-            elif slot and slot.content == content and self._failures.pop(version.number, None):
+            elif slot and slot.content == content and self._failed.forget(version.number):
                 self._set_status(VersionStatus(version.number, "AVAILABLE"))  # another one came, and has gone again
         return {version.number for version in wanted}
 
     def _is_due(self, number: int, content: Content | None) -> bool:
-        slot, failure = self._slots.get(number), self._failures.get(number)
-        if slot and content in (None, slot.content):
-            return False
-        if failure is None or failure.content != content:
-            return True
-        return failure.times <= self._max_retries and self._clock() >= failure.retry_at
+        slot = self._slots.get(number)
+        return not (slot and content in (None, slot.content)) and self._failed.is_due(number, content)
 
     def _swap_in(self, version: Version, content: Content | None) -> None:
         before = self._slots.get(version.number)
@@ -188,7 +182,7 @@ class ServedModel:
             return
         with self._lock:
             self._slots[version.number] = _Slot(version.number, model, content)
-            self._failures.pop(version.number, None)
+        self._failed.forget(version.number)
         self._set_status(VersionStatus(version.number, "AVAILABLE"))
         logging.info("Model %s: version %d is available.", self.name, version.number)
         if before:
@@ -200,9 +194,7 @@ class ServedModel:
         if number in self._slots:
             message = f"The folder holds another model by now, which cannot be loaded: {status.message}"
             status = dataclasses.replace(status, state="AVAILABLE", message=message)
-        failure = self._failures.get(number)
-        times = failure.times + 1 if failure and failure.content == content else 1
-        self._failures[number] = _Failure(times, self._clock() + self._retry_seconds, content)
+        self._failed.add(number, content)
         self._set_status(status)
 
     def _retire_others(self, wanted: set[int]) -> None:
@@ -259,7 +251,7 @@ class ServedModel:
         with self._lock:
             kept = present | set(self._slots)
             self._statuses = {number: status for number, status in self._statuses.items() if number in kept}
-            self._failures = {number: failure for number, failure in self._failures.items() if number in kept}
+        self._failed.keep(kept)
 
 
 @dataclasses.dataclass(eq=False)
@@ -271,21 +263,3 @@ class _Slot:
     content: Content | None
     users: int = 0
     retired: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class _Failure:
-    times: int
-    retry_at: float
-    content: Content | None
-
-
-def not_found(model: str, version: int | None) -> ServingError:
-    """The contract's error for a model, or a version of it, that is not loaded."""
-    wanted = f"Latest({model})" if version is None else f"Specific({model}, {version})"
-    return ServingError(Code.NOT_FOUND, f"Servable not found for request: {wanted}")
-
-
-def unknown_label(label: str) -> ServingError:
-    """The contract's error for a label that points to no version, of a model that is not there too."""
-    return ServingError(Code.INVALID_ARGUMENT, f"Unrecognized servable version label: {label}")

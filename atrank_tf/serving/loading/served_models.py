@@ -5,9 +5,10 @@ from contextlib import AbstractContextManager, contextmanager
 
 from absl import logging
 
+from atrank_tf.serving.errors import not_found, unknown_label
 from atrank_tf.serving.loading.config_files import ModelConfig
 from atrank_tf.serving.loading.loader import LoadedModel
-from atrank_tf.serving.loading.served_model import ServedModel, not_found, unknown_label
+from atrank_tf.serving.loading.served_model import ServedModel
 from atrank_tf.serving.loading.version_status import VersionStatus
 
 

@@ -1,0 +1,74 @@
+import pytest
+from fake_versions import FakeModel, label_of, served_with
+
+from atrank_tf.serving.errors import ServingError
+from atrank_tf.serving.loading.config_files import ModelConfig
+from atrank_tf.serving.loading.served_model import ServedModel
+from atrank_tf.serving.loading.version_policy import All, Specific
+
+
+def test_versions_and_labels(served, tmp_path):
+    (tmp_path / "1").mkdir()
+    served.start()
+    served.configure(ModelConfig("m", str(tmp_path), labels={"stable": 1}))
+    with served.lease(version=1) as (number, _):
+        assert number == 1
+    with served.lease(label="stable") as (number, _):
+        assert number == 1
+    with pytest.raises(ServingError, match=r"^Servable not found for request: Specific\(m, 50\)$"), served.lease(50):
+        pass
+    with pytest.raises(ServingError, match=r"^Unrecognized servable version label: nope$"), served.lease(label="nope"):
+        pass
+
+
+def test_labels_point_to_versions_that_are_available(tmp_path, caplog):
+    model = served_with(tmp_path, (1, 2), policy=All(), labels={"stable": 1})
+    assert label_of(model, "stable") == 1
+    model.configure(ModelConfig("m", str(tmp_path), All(), {"stable": 3, "canary": 2}))
+    assert "Request to assign label 'stable' to version 3 of model 'm', which is not available" in caplog.text
+    assert (label_of(model, "stable"), label_of(model, "canary")) == (1, 2)
+    (tmp_path / "3").mkdir()
+    model.configure(ModelConfig("m", str(tmp_path), All(), {"stable": 3}))
+    assert label_of(model, "stable") == 3
+    with pytest.raises(ServingError, match="Unrecognized servable version label: canary"):
+        label_of(model, "canary")
+
+
+def test_a_label_points_to_its_old_version_until_the_new_one_is_loaded_and_to_none_that_is_closed(tmp_path):
+    seen = []
+
+    class Watched(FakeModel):
+        def close(self):
+            seen.append((f"closing {self.name}", label_of(model, "stable")))
+            super().close()
+
+    def load(path):
+        if path.endswith("43"):
+            seen.append(("loading 43", label_of(model, "stable")))
+        return Watched(path)
+
+    for number in (41, 42, 43):
+        (tmp_path / str(number)).mkdir()
+    model = ServedModel("m", str(tmp_path), policy=Specific(frozenset({41, 42})), labels={"stable": 41}, load=load)
+    model.start()
+    model.configure(ModelConfig("m", str(tmp_path), Specific(frozenset({42, 43})), {"stable": 43}))
+    assert seen == [("loading 43", 41), ("closing 41", 43)]
+    assert label_of(model, "stable") == 43
+
+
+def test_a_label_for_a_version_that_is_not_available_ends_the_start(tmp_path):
+    message = r"^Request to assign label 'stable' to version 9 of model 'm', .* Available: \[2\]\.$"
+    with pytest.raises(ValueError, match=message):
+        served_with(tmp_path, (1, 2), labels={"stable": 9})
+
+
+def test_new_labels_may_be_allowed_to_point_anywhere(tmp_path):
+    model = served_with(tmp_path, (1, 2), labels={"next": 3, "stable": 2}, any_label=True)
+    with pytest.raises(ServingError, match=r"^Servable not found for request: Specific\(m, 3\)$"):
+        label_of(model, "next")
+    (tmp_path / "3").mkdir()
+    model.refresh()
+    assert label_of(model, "next") == 3
+    model.configure(ModelConfig("m", str(tmp_path), labels={"stable": 4, "next": 3}))
+    with pytest.raises(ServingError, match=r"Specific\(m, 2\)$"):  # not new: it stays where it was
+        label_of(model, "stable")
