@@ -122,7 +122,7 @@ def test_a_loss_of_pairs_asks_for_requests_of_several_candidates(logs: Path, sch
     pl.read_parquet(shown).unique("request_id").write_parquet(shown)
     records = prepare(str(tmp_path / "logs"), load_schema(str(schema_file)), str(tmp_path / "records"))
     pairwise = replace(SMALL, training=replace(SMALL.training, loss="pairwise"))
-    assert train(records, pairwise, str(tmp_path / "sampled"))  # Negatives are sampled: there are pairs.
+    _begin(records, pairwise, tmp_path / "sampled")  # Negatives are sampled: there are pairs.
     both = replace(pairwise, model=replace(SMALL.model, tasks=()))
     match = r'in impressions/next_redemption for loss = "pairwise" .* Found 180 requests, each with one: use "po'
     with pytest.raises(ValueError, match=match):
