@@ -39,7 +39,7 @@ def served_with(tmp_path, numbers, **arguments):
     return model
 
 
-def write(folder, time):
+def write_version(folder, time):
     """A version folder whose model was written at a time of its own, in nanoseconds."""
     folder.mkdir(exist_ok=True)
     (folder / "saved_model.pb").write_bytes(b"")

@@ -1,7 +1,7 @@
 import shutil
 
 import pytest
-from fake_versions import FakeModel, number_served, write
+from fake_versions import FakeModel, number_served, write_version
 
 from atrank_tf.serving.errors import Code
 from atrank_tf.serving.loading.config_files import ModelConfig
@@ -11,12 +11,12 @@ from atrank_tf.serving.loading.version_status import VersionStatus
 
 @pytest.mark.parametrize("seen", [True, False])
 def test_another_model_under_the_same_number_is_swapped_in(served, tmp_path, loaded, seen):
-    write(tmp_path / "1", 1)
+    write_version(tmp_path / "1", 1)
     served.start()
     with served.lease() as (_, old):
         shutil.rmtree(tmp_path / "1")
         assert not (seen and served.refresh())  # where there is nothing, what is loaded stays
-        write(tmp_path / "1", 2)
+        write_version(tmp_path / "1", 2)
         assert served.refresh() is True
         assert not old.closed
         with served.lease(1) as (number, new):
@@ -40,29 +40,29 @@ def test_the_loaded_model_answers_while_another_under_its_number_loads(tmp_path)
         return FakeModel(path)
 
     model = ServedModel("m", str(tmp_path), load=load)
-    write(tmp_path / "1", 1)
+    write_version(tmp_path / "1", 1)
     model.start()
-    write(tmp_path / "1", 2)
+    write_version(tmp_path / "1", 2)
     model.refresh()
     assert seen == [(1, [VersionStatus(1, "AVAILABLE")])]
     model.close()
 
 
 def test_another_model_under_the_same_number_that_cannot_be_loaded_is_told_of(served, tmp_path, loaded, monkeypatch):
-    write(tmp_path / "1", 1)
+    write_version(tmp_path / "1", 1)
     served.start()
-    write(tmp_path / "1", 2)
+    write_version(tmp_path / "1", 2)
     monkeypatch.setattr(FakeModel, "broken", {"1": OSError("half copied")})
     assert served.refresh() is False
     message = "The folder holds another model by now, which cannot be loaded: half copied"
     assert served.statuses() == [VersionStatus(1, "AVAILABLE", Code.NOT_FOUND, message)]
     assert number_served(served) == 1
     assert not loaded[0].closed
-    write(tmp_path / "1", 1)
+    write_version(tmp_path / "1", 1)
     assert served.refresh() is False
     assert served.statuses() == [VersionStatus(1, "AVAILABLE")]
     monkeypatch.setattr(FakeModel, "broken", {})
-    write(tmp_path / "1", 3)
+    write_version(tmp_path / "1", 3)
     assert served.refresh() is True
     assert served.statuses() == [VersionStatus(1, "AVAILABLE")]
     assert loaded[0].closed
@@ -78,18 +78,18 @@ def test_a_failing_version_is_retried_at_once_when_its_folder_holds_another_mode
         return FakeModel(path)
 
     model = ServedModel("m", str(tmp_path), load=load, max_retries=0)
-    write(tmp_path / "1", 1)
+    write_version(tmp_path / "1", 1)
     model.start()
     for time, count in ((1, 1), (2, 2), (2, 2), (3, 3)):
-        write(tmp_path / "1", time)
+        write_version(tmp_path / "1", time)
         model.refresh()
         assert len(tries) == count
 
 
 def test_another_base_path_may_hold_another_model_under_the_same_number(served, tmp_path, loaded):
-    write(tmp_path / "1", 1)
+    write_version(tmp_path / "1", 1)
     served.start()
     (tmp_path / "b").mkdir()
-    write(tmp_path / "b" / "1", 2)
+    write_version(tmp_path / "b" / "1", 2)
     served.configure(ModelConfig("m", str(tmp_path / "b")))
     assert [model.closed for model in loaded] == [True, False]
