@@ -65,6 +65,7 @@ test_from = 1970-03-15
 
 DAY = 86_400
 USERS, PRODUCTS, COUPONS, CATEGORIES = 60, 40, 12, 5
+USER_IDS = [f"u{user}" if user != 7 else "usuária 7" for user in range(USERS)]
 
 
 def write_logs(folder: Path, seed: int = 0) -> None:
@@ -81,7 +82,7 @@ def write_logs(folder: Path, seed: int = 0) -> None:
             product = rng.choice(liked) if len(liked) and rng.random() < 0.8 else rng.integers(0, PRODUCTS)
             moment = int(rng.integers(1, 90)) * DAY + int(rng.integers(0, 3)) * 3600
             action = "discounted" if rng.random() < 0.3 else "regular"
-            purchases.append((f"u{user}", f"p{product}", action, moment))
+            purchases.append((USER_IDS[user], f"p{product}", action, moment))
     names = ["user_id", "product_id", "action", "timestamp"]
     pl.DataFrame(purchases, schema=names, orient="row").write_csv(folder / "behaviors/purchase.csv")
     requests, redemptions = [], []
@@ -91,9 +92,9 @@ def write_logs(folder: Path, seed: int = 0) -> None:
             for position, coupon in enumerate(rng.choice(COUPONS, size=int(rng.integers(2, 7)), replace=False)):
                 used = int(coupon % CATEGORIES == taste[user] and rng.random() < 0.8)
                 channel = ["mail", "app"][number % 2]
-                requests.append((f"r{user}-{number}", f"u{user}", moment, int(coupon), used, channel, float(position)))
+                requests.append((f"r{user}-{number}", USER_IDS[user], moment, int(coupon), used, channel, float(position)))
                 if used:
-                    redemptions.append((f"u{user}", int(coupon), "redeem", moment + 3600))
+                    redemptions.append((USER_IDS[user], int(coupon), "redeem", moment + 3600))
     columns = ["request_id", "user_id", "timestamp", "coupon_id", "label", "channel", "position"]
     pl.DataFrame(requests, schema=columns, orient="row").write_parquet(folder / "impressions/next_redemption.parquet")
     names = ["user_id", "coupon_id", "action", "timestamp"]
@@ -113,7 +114,7 @@ def write_logs(folder: Path, seed: int = 0) -> None:
     ).write_parquet(folder / "catalog/coupon.parquet")
     pl.DataFrame(
         {
-            "user_id": [f"u{user}" for user in range(USERS)],
+            "user_id": USER_IDS,
             "age": [["young", "old", None][user % 3] for user in range(USERS)],
             "income": [None if user % 4 == 0 else 10.0 * user for user in range(USERS)],
         }

@@ -9,6 +9,8 @@ import polars as pl
 INTEGER = r"^(?:0|-?[1-9][0-9]*)$"
 """Texts that lose nothing when read as an integer: "007" and "+7" are not among them."""
 _WHOLE = r"^(?:0|-?[1-9][0-9]*)\.0+$"
+_SCIENTIFIC = r"^-?[0-9](?:\.[0-9]+)?[eE]\+[0-9]+$"
+"""As a float beyond 2^53 is printed: "1.2345678901234568e+18"; "1e5" is not among them."""
 _FRACTION = r"^-?[0-9]+\.[0-9]*[1-9][0-9]*$"
 LONGEST = 1_000
 """Most characters of an id or a value: NumPy gives each of an array as much room as the longest needs."""
@@ -110,8 +112,8 @@ def id_questions(name: str, dtype: pl.DataType, *, typed: bool) -> dict[str, pl.
 
     Returns:
         "text": an id that is no integer that int64 can hold, which makes all ids of the column text. "fraction": an id
-        that is a fraction. "inexact": a float that stands for several integers. "whole": an integer written as a
-        decimal, as in "12.0".
+        that is a fraction. "inexact": a float that stands for several integers, or was printed as one of them.
+        "whole": an integer written as a decimal, as in "12.0".
     """
     column = pl.col(name)
     if dtype.is_integer():
@@ -126,8 +128,14 @@ def id_questions(name: str, dtype: pl.DataType, *, typed: bool) -> dict[str, pl.
     known = column.cast(pl.String)
     known = pl.when(known != "").then(known)
     integer = known.str.contains(INTEGER) & known.cast(pl.Int64, strict=False).is_not_null()
-    fraction, whole = known.str.contains(_FRACTION), known.str.contains(_WHOLE)
-    return {"text": ~(integer | fraction | whole), "fraction": fraction, "whole": whole}
+    fraction, whole, scientific = (known.str.contains(form) for form in (_FRACTION, _WHOLE, _SCIENTIFIC))
+    exact = known.str.replace(r"\.0+$", "").cast(pl.Int64, strict=False).is_between(-(2**53), 2**53, closed="none")
+    return {
+        "text": ~(integer | fraction | whole | scientific),
+        "fraction": fraction,
+        "inexact": scientific | (whole & ~exact.fill_null(False)),
+        "whole": whole,
+    }
 
 
 def _lists(name: str, dtype: pl.List | pl.Array) -> pl.Expr:

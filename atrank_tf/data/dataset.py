@@ -68,7 +68,7 @@ def training_batches(
     names = task_names(records.schema, tasks)
     counts = agree(_count(records, names, part, settings, seed))
     steps = dict(zip(names, counts, strict=True))
-    require_targets(steps)
+    require_targets(steps, settings.min_history)
     steps = mix(steps, settings.temperature)
 
     def batches(name: str, seeds: Any) -> Any:

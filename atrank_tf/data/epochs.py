@@ -71,8 +71,11 @@ def mix(steps: Mapping[str, int], temperature: float) -> dict[str, int]:
     return {name: max(1, round(share * unit)) for name, share in scaled.items()}
 
 
-def require_targets(steps: Mapping[str, int]) -> None:
-    """Raises ValueError if a task has no batch: `steps` says how many each has."""
+def require_targets(steps: Mapping[str, int], min_history: int) -> None:
+    """Raises ValueError if a task has no batch: `steps` says how many each has, of targets with so long a history."""
     for name, count in steps.items():
         if not count:
-            raise ValueError(f"Expected training targets of task {name!r} in the records. Found none: see [split].")
+            raise ValueError(
+                f"Expected training targets of task {name!r} with at least min_history={min_history} behaviors before "
+                "them. Found none: see min_history in [batching], and [split] and the task's ties in the schema."
+            )

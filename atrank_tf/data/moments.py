@@ -7,6 +7,9 @@ import polars as pl
 
 from atrank_tf.schema import DenseFeature
 
+_ROUNDING = 2.0**-40
+"""How much of itself a mean in float64 may be off by."""
+
 
 @dataclass(frozen=True)
 class Moments:
@@ -45,8 +48,12 @@ class Moments:
 
     @property
     def variance(self) -> float:
-        """Variance, 1 where it is 0 or nothing is known: a constant column is only shifted."""
-        return self.squares / self.count if self.squares > 0 else 1.0
+        """Variance, 1 where it is 0 or nothing is known: a constant column is only shifted.
+
+        What rounding makes of 0 is 0: the mean of many times 0.1 is not quite 0.1.
+        """
+        variance = self.squares / max(1, self.count)
+        return variance if variance > (_ROUNDING * self.mean) ** 2 else 1.0
 
 
 def with_moments(dense: Mapping[str, DenseFeature], moments: Mapping[str, Moments]) -> dict[str, DenseFeature]:

@@ -6,6 +6,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 
 from atrank_tf.data.column_types import LONGEST, id_questions, is_missing, is_unfit, number, seconds, text, texts
@@ -17,6 +18,8 @@ from atrank_tf.schema import FIRST_ROW, Features
 UNKNOWN_ACTION = "unknown action"
 LATEST = 4_102_444_800
 """2100-01-01 in Unix seconds."""
+_LARGEST = float(np.finfo(np.float32).max)
+"""Largest number that the records can hold."""
 _SHOWN = 200
 """Most characters that a message has of a value."""
 
@@ -79,7 +82,7 @@ class RawLog:
         expected = "ids that are whole numbers or text"
         self._refusals.append(_Refusal(f"{name}: fraction", name, expected, unless=f"{name}: text"))
         expected = "ids that floats hold exactly, below 2^53 or 2^24 (write larger ones as integers or text),"
-        self._refusals.append(_Refusal(f"{name}: inexact", name, expected, unless=""))
+        self._refusals.append(_Refusal(f"{name}: inexact", name, expected, unless=f"{name}: text"))
         self._refuse_unfit(name)
         self.keep(text(name, dtype).alias(name))
 
@@ -133,7 +136,7 @@ class RawLog:
         for column in features.dense:
             name = f"dense/{column}"
             values = number(name, self.types[name])
-            self.refuse(values.is_infinite(), name, "a finite number")
+            self.refuse(values.abs() > _LARGEST, name, "a finite number")
             self.keep(values.alias(name))
 
     def keep(self, column: pl.Expr) -> None:

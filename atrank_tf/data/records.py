@@ -10,6 +10,7 @@ timelines-00000-of-000NN.tfrecord       one `tf.train.Example` per user, as `atr
 
 import copy
 import os
+import re
 import shutil
 import socket
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +30,11 @@ from atrank_tf.schema import Schema, dump_schema, load_schema, select_groups
 FORMAT = 1
 """Version of the layout and of the Examples; other versions are refused."""
 _MANIFEST, _SCHEMA = "manifest.json", "schema.toml"
+_OWN = re.compile(
+    r"manifest\.json|schema\.toml|report\.(json|html)|catalog|vocabulary|timelines-[-\w]+\.tfrecord"
+    r"|dataset_info\.json|features\.json|\.DS_Store"
+)
+"""Names of what may be in a records folder; the last are of TensorFlow Datasets, and of macOS."""
 _MAKE = "Make records with python -m atrank_tf.prepare."
 _MAKE_AGAIN = "Make the records again with python -m atrank_tf.prepare --overwrite, or bring back a copy of the file."
 
@@ -100,6 +106,21 @@ class Records:
         """
         for path in self.files:
             self._compare(path.rsplit("/", 1)[-1], file_checksum(path))
+
+    def check_unchanged(self) -> None:
+        """Compares the manifest with the one that was read: files are opened anew in every pass over the data.
+
+        Raises:
+            FileNotFoundError: the folder is gone.
+            ValueError: other records have taken its place.
+        """
+        found = read_manifest(self.path)["fingerprint"]
+        if found != self.manifest["fingerprint"]:
+            raise ValueError(
+                f"Expected the records that were opened, of fingerprint {self.manifest['fingerprint'][:12]}..., in "
+                f"{self.path}. Found others, of {found[:12]}...: prepare has replaced them. Prepare new records in "
+                "another folder while a training reads these."
+            )
 
     def _compare(self, name: str, found: str) -> None:
         expected = self.manifest["checksums"].get(name, "none")
@@ -191,9 +212,12 @@ def read_vocabulary(path: str, table: str) -> np.ndarray:
 def is_current(path: str, inputs: str) -> bool:
     """Returns whether a folder holds complete records of these inputs."""
     try:
-        return bool(read_manifest(path)["inputs"] == inputs)
-    except (FileNotFoundError, ValueError, KeyError):
+        manifest = read_manifest(path)
+    except (FileNotFoundError, ValueError):
         return False
+    return bool(manifest["inputs"] == inputs) and all(
+        tf.io.gfile.exists(f"{path}/{name}") for name in manifest["checksums"]
+    )
 
 
 def write_description(
@@ -229,13 +253,13 @@ def replacing(path: str) -> Iterator[Path]:
     process, so that a killed run blocks nobody; what killed runs of this machine left is removed.
 
     Raises:
-        ValueError: there is something at `path` that is no records folder.
+        ValueError: there is something at `path` that is no records folder, or holds something else beside records, or
+            cannot change places: a mount point, or the current folder.
     """
     target = Path(path)
     if target.is_symlink():
         target = target.resolve()
-    if target.exists() and not _replaceable(target):
-        raise ValueError(f"Expected a records folder, or nothing, at {path}. Found something else; it is left alone.")
+    _check_replaceable(target, path)
     target.parent.mkdir(parents=True, exist_ok=True)
     stem = f"{target.name}.partial-{socket.gethostname()}-"
     for left in target.parent.iterdir():
@@ -256,8 +280,23 @@ def replacing(path: str) -> Iterator[Path]:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _replaceable(target: Path) -> bool:
-    return target.is_dir() and ((target / _MANIFEST).exists() or not any(target.iterdir()))
+def _check_replaceable(target: Path, path: str) -> None:
+    """Raises an error unless a folder holds records, damaged ones too, and nothing else that would be lost."""
+    if target.is_mount() or target.absolute() == Path.cwd():
+        raise ValueError(
+            f"Expected a folder that another one can take the place of, at {path}. Found a mount point, or the current "
+            f"folder. Name a folder in it, as {path.rstrip('/')}/records."
+        )
+    if not target.exists():
+        return
+    if not target.is_dir() or (any(target.iterdir()) and not (target / _MANIFEST).exists()):
+        raise ValueError(f"Expected a records folder, or nothing, at {path}. Found something else; it is left alone.")
+    others = sorted(file.name for file in target.iterdir() if not _OWN.fullmatch(file.name))
+    if others:
+        raise ValueError(
+            f"Expected nothing but records in {path}, which are replaced as a whole. Found: {', '.join(others[:5])}. "
+            "Move it elsewhere."
+        )
 
 
 def _alive(pid: str) -> bool:

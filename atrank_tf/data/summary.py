@@ -12,16 +12,18 @@ def summary(records: Records) -> str:
         "",
         f"{'file':<32}{'rows read':>14}{'kept':>14}{'dropped':>12}",
     ]
-    for label, report in manifest["files"].items():
-        lines.append(f"{label:<32}{report['read']:>14,}{report['kept']:>14,}{report['read'] - report['kept']:>12,}")
-        for reason, dropped in report["dropped"].items():
-            first = f"first: row {dropped['first_row']} of {report['file']}"
+    for label, file in manifest["files"].items():
+        lines.append(f"{label:<32}{file['read']:>14,}{file['kept']:>14,}{file['read'] - file['kept']:>12,}")
+        for reason, dropped in file["dropped"].items():
+            first = f"first: row {dropped['first_row']} of {file['file']}"
             lines.append(f"  {dropped['rows']:,} dropped: {reason} ({first})")
-        lines += [f"  {note}" for note in report["notes"]]
+        lines += [f"  {note}" for note in file["notes"]]
     lines += [f"ignored, the schema names no use for it: {path}" for path in manifest["ignored"]]
     lines.append("")
+    report = load_report(records.path)
     for name, count in manifest["behaviors"].items():
-        lines.append(f"group {name}: {count:,} behaviors, {manifest['unknown_rate'][name]:.1%} with the unknown id")
+        first, unknown = report["groups"][name]["by_day"]["first"], manifest["unknown_rate"][name]
+        lines.append(f"group {name}: {count:,} behaviors from {first} on, {unknown:.1%} with the unknown id")
     for name, shown in manifest["requests"].items():
         lines.append(
             f"task {name}: {shown['requests']:,} requests, {shown['candidates']:,} candidates, "
@@ -29,8 +31,6 @@ def summary(records: Records) -> str:
         )
     lines += [f"entity {name}: {entity.rows:,} rows" for name, entity in schema.entities.items()]
     lines.append("tables: " + ", ".join(f"{name} {table.rows:,} rows" for name, table in schema.tables.items()))
-    checks = load_report(records.path)["checks"]
-    lines.append(
-        f"report: {records.path}/report.html, {sum(c['look'] for c in checks)} of {len(checks)} checks to look at"
-    )
+    look = [check["look"] for check in report["checks"]]
+    lines.append(f"report: {records.path}/report.html, {sum(look)} of {len(look)} checks to look at")
     return "\n".join(lines) + "\n"

@@ -47,7 +47,7 @@ def timeline_batches(
         )
     names = task_names(records.schema, tasks)
     counts = agree(_count(records, names, part, settings, seed))
-    require_targets(dict(zip(names, counts, strict=True)))
+    require_targets(dict(zip(names, counts, strict=True)), settings.min_history)
 
     def one_epoch(seeds: Any) -> Any:
         return _batches(records, names, part, settings, seeds)

@@ -13,6 +13,7 @@ the same one, and keep the order of the raw file.
 import ast
 import gzip
 import re
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,7 @@ def amazon_reviews_logs(reviews: Path, meta: Path) -> dict[str, pl.LazyFrame]:
         meta: `meta_<category>.json.gz`: one literal of a Python dict a line, of all products, reviewed or not.
 
     Raises:
-        ValueError: a line of `meta` is no dict with an asin; names the file and the line.
+        ValueError: a line of `meta` is no dict with an asin; names the file and the line. Or a file is damaged.
     """
     columns = {"reviewerID": pl.String, "asin": pl.String, "unixReviewTime": pl.Int64}
     rows = pl.scan_ndjson(reviews, schema=columns)
@@ -96,17 +97,26 @@ def amazon_reviews_logs(reviews: Path, meta: Path) -> dict[str, pl.LazyFrame]:
 
 
 def _items(meta: Path, reviewed: set[str]) -> Iterator[tuple[str, str | None, list[str]]]:
-    with gzip.open(meta, "rt", encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            # Few products have five reviews, and a line with all that was bought along takes a while to evaluate.
-            begin = _ASIN_FIRST.match(line)
-            if begin and begin[1] not in reviewed:
-                continue
-            product = _evaluated(line, meta, number)
-            if product["asin"] in reviewed:
-                path = [element for path in product.get("categories") or () for element in path]
-                brand = [product["brand"]] if product.get("brand") else []
-                yield product["asin"], path[-1] if path else None, brand + path
+    for number, line in enumerate(_lines(meta), start=1):
+        # Few products have five reviews, and a line with all that was bought along takes a while to evaluate.
+        begin = _ASIN_FIRST.match(line)
+        if begin and begin[1] not in reviewed:
+            continue
+        product = _evaluated(line, meta, number)
+        if product["asin"] in reviewed:
+            path = [element for path in product.get("categories") or () for element in path]
+            brand = [product["brand"]] if product.get("brand") else []
+            yield product["asin"], path[-1] if path else None, brand + path
+
+
+def _lines(path: Path) -> Iterator[str]:
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as lines:
+            yield from lines
+    except (EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"Expected a whole gzip file of UTF-8 text at {path}. Received: {error}. Get it anew."
+        ) from error
 
 
 def _evaluated(line: str, meta: Path, number: int) -> Any:

@@ -106,7 +106,7 @@ def score_requests(
             records, part, tasks=tasks, settings=settings, whole_history=whole_history
         ):
             progress.update(len(users))
-            names = users.numpy().astype(str)
+            names = np.char.decode(users.numpy().astype(bytes), "utf-8")
             for task in tasks:
                 if labels[task].shape[1]:
                     scores = np.asarray(score(task, inputs, names), np.float64)

@@ -106,6 +106,9 @@ def _unused_tables(schema: Schema) -> None:
 
 
 def _features(features: Features, schema: Schema, place: str) -> None:
+    for column in (*features.features, *features.dense):
+        if "/" in column:  # They name inputs and weights of the model.
+            raise ValueError(f"Expected a column without '/' in [{place}]. Received: {column!r}. Rename it in the log.")
     for column, feature in features.features.items():
         _known("table", feature.table, schema.tables, f"{place}.features.{column}")
         _positive(feature.max_values, "max_values", f"{place}.features.{column}")

@@ -29,6 +29,7 @@ from atrank_tf.training.model_folder import (
     write_json,
 )
 from atrank_tf.training.new_model import new_model
+from atrank_tf.training.same_records import SameRecords
 from atrank_tf.training.settle_tables import SettleTables
 from atrank_tf.training.shared_batches import training_share, validation_share
 from atrank_tf.training.warm_start import warm_start
@@ -125,6 +126,7 @@ def train(
             epochs=settings.epochs,
             initial_epoch=done,
             callbacks=[
+                SameRecords(records),
                 SettleTables(),
                 GlobalMetrics(workers),
                 XlaTime(),

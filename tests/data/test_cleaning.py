@@ -1,6 +1,7 @@
 """The rules of cleaning: what is refused, what is dropped under which reason, what is converted."""
 
 import datetime
+import re
 from dataclasses import replace
 
 import polars as pl
@@ -227,6 +228,9 @@ def test_fractions_among_integers_of_a_csv_file(tmp_path):
         ("1e5\n3", ["1e5", "3"], False),
         ("1.0\nNaN\nnan\n\n2.0", ["1", "2"], True),
         ("x\nNaN\nnano", ["x", "nano"], False),
+        ("9007199254740991.0\n\n-9007199254740991.0", ["9007199254740991", "-9007199254740991"], True),
+        ("1.5e+18\nx", ["1.5e+18", "x"], False),
+        ("9007199254740992.0\nx", ["9007199254740992.0", "x"], False),
     ],
 )
 def test_which_ids_of_a_csv_file_are_integers(tmp_path, content, ids, integers):
@@ -234,6 +238,16 @@ def test_which_ids_of_a_csv_file_are_integers(tmp_path, content, ids, integers):
     clean = behaviors(tmp_path, f"item_id,user_id,action,timestamp\n{rows}")
     assert clean.frame.collect()["id"].to_list() == ids
     assert clean.integer_ids == integers
+
+
+@pytest.mark.parametrize(
+    "printed", ["1.2345678901234568e+18", "1e+16", "9007199254740992.0", "-9007199254740993.0", "9223372036854775808.0"]
+)
+def test_integers_that_a_csv_file_has_lost(tmp_path, printed):
+    """As pandas writes a column of large integers of which one cell is empty."""
+    text = f"user_id,item_id,action,timestamp\n1,7.0,view,1\n1,,view,1\n1,{printed},view,1\n"
+    with pytest.raises(ValueError, match=rf"floats hold exactly, .*, row 3\. Received: '{re.escape(printed)}'\."):
+        behaviors(tmp_path, text)
 
 
 @pytest.mark.parametrize(
@@ -388,6 +402,7 @@ def test_a_text_of_several_values_may_be_longer_than_one_of_them(tmp_path):
          r'Expected one value per row in column "brand" of .*\. Received: List.* Set max_values above 1'),
         ({"price": ["1.5", "cheap"]}, r"Expected a finite number in column .* of .*, row 2\. Received: 'cheap'\."),
         ({"price": [1.0, float("inf")]}, r'Expected a finite number in column "price" of .*, row 2\. Received: inf\.'),
+        ({"price": [3.4e38, 3.5e38]}, r"Expected a finite number in .*, row 2\. Received: 3\.5e\+38\."),
         ({"item_id": [None, None]}, r"All 2 were dropped: 2 with missing object id \(first: row 1\)\."),
     ],
 )  # fmt: skip

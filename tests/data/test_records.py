@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -66,8 +67,11 @@ def test_current_means_complete_and_of_the_same_inputs(folder):
     assert is_current(str(folder), "abc")
     assert not is_current(str(folder), "other")
     assert not is_current(str(folder / "nowhere"), "abc")
-    (folder / "manifest.json").unlink()
-    assert not is_current(str(folder), "abc")
+    for name in ("catalog/item.npz", shard_name(1, 2), "manifest.json"):
+        (folder / name).rename(folder / "away")
+        assert not is_current(str(folder), "abc")
+        (folder / "away").rename(folder / name)
+    assert is_current(str(folder), "abc")
 
 
 def test_no_folder(tmp_path):
@@ -201,6 +205,44 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
     with pytest.raises(ValueError, match=match), replacing(str(tmp_path / "thesis.txt")):
         pass
     assert (tmp_path / "thesis.txt").read_text() == "x"
+
+
+@pytest.mark.parametrize("name", ["model", "index.html", "timelines.txt"])
+def test_a_records_folder_that_holds_something_else_too_is_left_alone(folder, name):
+    (folder / name).mkdir()
+    match = rf"Expected nothing but records in .*records, which are replaced as a whole\. Found: {name}\. Move it"
+    with pytest.raises(ValueError, match=match), replacing(str(folder)):
+        pass
+    assert (folder / name).exists()
+
+
+def test_all_that_prepare_and_tensorflow_datasets_write_may_be_replaced(folder):
+    for name in ("report.json", "report.html", "dataset_info.json", "features.json", ".DS_Store"):
+        (folder / name).touch()
+    with replacing(str(folder)) as partial:
+        write(partial, "new")
+    assert Records(str(folder)).manifest["inputs"] == "new"
+
+
+def test_a_mount_point_or_the_current_folder_cannot_be_replaced(tmp_path, monkeypatch):
+    match = r"Found a mount point, or the current folder\. Name a folder in it, as {}/records\."
+    monkeypatch.chdir(tmp_path)
+    for path in (str(tmp_path), "."):
+        with pytest.raises(ValueError, match=match.format(re.escape(path))), replacing(path):
+            pass
+    with pytest.raises(ValueError, match=match.format("")), replacing("/"):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_records_that_were_replaced_are_noticed(folder):
+    records = Records(str(folder))
+    records.check_unchanged()
+    (folder / "schema.toml").write_text(dump_schema(SCHEMA).replace("dim = 2", "dim = 3"))
+    write_manifest(folder, {"inputs": "abc", "shards": 2})
+    match = r"Expected the records that were opened, of fingerprint \w{12}\.\.\., in .*\. Found others, of \w{12}"
+    with pytest.raises(ValueError, match=match):
+        records.check_unchanged()
 
 
 @pytest.mark.parametrize("there", [True, False])

@@ -72,7 +72,9 @@ def test_the_variance_of_large_values_is_not_lost():
     assert moments.variance == pytest.approx(2 / 3)
 
 
-@pytest.mark.parametrize(("values", "mean"), [([], 0.0), ([None], 0.0), ([3.0, 3.0], 3.0)])
+@pytest.mark.parametrize(
+    ("values", "mean"), [([], 0.0), ([None], 0.0), ([3.0, 3.0], 3.0), ([0.0, 0.0], 0.0), ([0.1] * 1_000, 0.1)]
+)
 def test_the_variance_is_1_where_there_is_none(values, mean):
-    moments = Moments.of(pl.Series(values, dtype=pl.Float64))
-    assert (moments.mean, moments.variance) == (mean, 1.0)
+    moments = Moments.of(pl.Series(values, dtype=pl.Float64)).add(Moments.of(pl.Series(values[:7], dtype=pl.Float64)))
+    assert (moments.mean, moments.variance) == (pytest.approx(mean), 1.0)

@@ -200,5 +200,5 @@ def test_a_temperature_is_refused_since_every_batch_has_all_tasks(records: Recor
 
 
 def test_no_target_at_all_is_said(records: Records) -> None:
-    with pytest.raises(ValueError, match="Expected training targets of task 'next_purchase'"):
+    with pytest.raises(ValueError, match=r"targets of task 'next_purchase' with at least min_history=10+ "):
         timeline_batches(records, tasks=["next_purchase"], settings=Batching(min_history=1000))

@@ -88,3 +88,11 @@ def _examples(records):
 
     for serialized in tf.data.TFRecordDataset(records.files):
         yield tf.train.Example.FromString(serialized.numpy()).features
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:-12], lambda content: b"no gzip"])
+def test_a_catalog_file_that_is_cut_is_named(amazon_raw, tmp_path, damage):
+    meta = tmp_path / "meta.json.gz"
+    meta.write_bytes(damage((amazon_raw / "meta_Baby.json.gz").read_bytes()))
+    with pytest.raises(ValueError, match=r"Expected a whole gzip file of UTF-8 text at .*meta\.json\.gz\. Received: "):
+        amazon_reviews_logs(amazon_raw / "reviews_Baby_5.json.gz", meta)["catalog/item"].collect()

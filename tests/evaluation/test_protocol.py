@@ -36,7 +36,7 @@ def test_model_scores_are_those_of_the_whole_model_in_order(
         np.testing.assert_allclose(scored[task].scores[rows, :width][mask], expected[mask], rtol=1e-5, atol=1e-5)
         np.testing.assert_array_equal(scored[task].mask[rows, :width], mask)
         np.testing.assert_array_equal(scored[task].labels[rows, :width], labels[task])
-        assert scored[task].users[rows].tolist() == users.astype(str).tolist()
+        assert scored[task].users[rows].tolist() == [user.decode() for user in users]
     assert {task: len(requests_.users) for task, requests_ in scored.items()} == place
 
 

@@ -60,7 +60,15 @@ def _of_tasks(report: Mapping[str, Any]) -> Iterator[tuple[str, int, int, str, b
                 continue
             same = counts["same_moment"]
             yield about, same, targets, f"targets with other behaviors at the same moment: {tied}", same > 0.2 * targets
-            if part != "training":
+            if part == "training":
+                nearly = 0.95
+                blank = [column for column, (unknown, of) in counts["unknown"].items() if unknown > nearly * of]
+                says = "columns unknown in nearly all targets" + (f": {', '.join(blank)}" if blank else "")
+                says += (
+                    ". If it is all columns of a catalog, its ids may be written in another way than those of the log"
+                )
+                yield about, len(blank), len(counts["unknown"]), says, bool(blank)
+            else:
                 unseen, chosen = counts["unseen"], counts["positives"]
                 says = "chosen objects that were never chosen in training"
                 yield about, unseen, chosen, says, unseen > 0.2 * chosen

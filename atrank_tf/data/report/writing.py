@@ -11,7 +11,7 @@ from atrank_tf.data.report.page import page
 from atrank_tf.data.sealed_json import dump_sealed, load_sealed
 
 _JSON, _PAGE = "report.json", "report.html"
-_MAKE = "Make records with python -m atrank_tf.prepare."
+_MAKE_AGAIN = "Make the records again with python -m atrank_tf.prepare --overwrite."
 
 
 def write_report(path: str) -> None:
@@ -31,5 +31,5 @@ def load_report(path: str) -> dict[str, Any]:
         ValueError: it is damaged.
     """
     if not tf.io.gfile.exists(f"{path}/{_JSON}"):
-        raise FileNotFoundError(f"Expected {_JSON} in {path}. {_MAKE}")
-    return load_sealed(f"{path}/{_JSON}", _MAKE)
+        raise FileNotFoundError(f"Expected {_JSON} in {path}. {_MAKE_AGAIN}")
+    return load_sealed(f"{path}/{_JSON}", _MAKE_AGAIN)

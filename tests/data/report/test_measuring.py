@@ -1,5 +1,6 @@
 """The report: every count by hand on the logs of a few rows; the same from one chunk as from many."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from atrank_tf.data import prepare, target_counts
 from atrank_tf.data.report import load_report
+from atrank_tf.data.report.checks import checks
 from atrank_tf.data.report.measuring import measure
 from atrank_tf.data.report.timeline_measures import popularity_curve
 from atrank_tf.schema import schema_from_dict
@@ -148,6 +150,14 @@ def test_checks_name_what_to_look_at(report):
     assert all({"about", "found", "of", "says", "look"} == set(check) for check in report["checks"])
 
 
+def test_a_catalog_that_fits_no_id_is_something_to_look_at(report):
+    changed = copy.deepcopy(report)
+    changed["tasks"]["next"]["parts"]["training"]["unknown"] = {"item id": [95, 100], "item brand": [96, 100]}
+    found = [check for check in checks(changed) if check["look"] and "columns unknown" in check["says"]]
+    assert [(check["about"], check["found"], check["of"]) for check in found] == [("next, training", 1, 2)]
+    assert found[0]["says"].startswith("columns unknown in nearly all targets: item brand. If it is all columns of")
+
+
 def test_the_files_are_those_of_the_manifest(records, report):
     assert report["files"] == records.manifest["files"]
 
@@ -159,7 +169,9 @@ def test_the_report_is_written_with_the_records(records):
 
 
 def test_a_folder_without_a_report(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"Expected report\.json in .*\. Make records with"):
+    with pytest.raises(
+        FileNotFoundError, match=r"Expected report\.json in .*\. Make the records again with .* --overwrite"
+    ):
         load_report(str(tmp_path))
 
 
