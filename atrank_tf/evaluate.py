@@ -30,7 +30,7 @@ _SPLIT = flags.DEFINE_enum("split", "validation", ["validation", "test"], "Part 
 
 def main() -> None:
     from atrank_tf.data import Part, Records
-    from atrank_tf.evaluation import BASELINES, METRICS, evaluate, paired_difference, score_model, score_truth
+    from atrank_tf.evaluation import BASELINES, evaluate, paired_differences, score_model, score_truth
     from atrank_tf.training import load_trained_experiment, model_checksum, write_metrics
 
     records, part = Records(_RECORDS.value), Part(_SPLIT.value)
@@ -45,8 +45,7 @@ def main() -> None:
     if other:
         scored["against"] = score_model(*other, part, settings)
         for task in scored[model.name].keys() & scored["against"].keys():
-            pair = scored[model.name][task], scored["against"][task]
-            differences[task] = {name: paired_difference(*pair, name) for name in METRICS if name != "auc"}
+            differences[task] = paired_differences(scored[model.name][task], scored["against"][task])
     for name, baseline in BASELINES.items():
         scored[name] = baseline(read, part, model.tasks, settings)
     if _TRUTH.value:

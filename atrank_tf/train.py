@@ -25,6 +25,14 @@ _EXPLAIN = flags.DEFINE_bool(
     "explain", False, "Write attention images after each epoch, and tables for the projector, to MODEL_DIR/tensorboard."
 )
 
+_GONE = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+)
+"""How TensorFlow says that another worker does not answer."""
+
 _experiment: Any = None
 _workers: Any = None
 """Who train together. They must have met, and the threads must be divided, before there are devices."""
@@ -66,7 +74,7 @@ def main() -> None:
             callbacks=callbacks,
             workers=_workers,
         )
-    except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
+    except _GONE as error:
         raise ConnectionError(
             "Another worker is gone: its own output says why. Start all workers again, and the training goes on after "
             "its last whole epoch."

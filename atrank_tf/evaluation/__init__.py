@@ -9,7 +9,7 @@ from atrank_tf.evaluation.protocol import (
     score_repetition,
 )
 from atrank_tf.evaluation.scored_requests import ScoredRequests
-from atrank_tf.evaluation.significance import PairedDifference, paired_difference
+from atrank_tf.evaluation.significance import PairedDifference, paired_difference, paired_differences
 from atrank_tf.evaluation.truth import score_truth
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "ScoredRequests",
     "evaluate",
     "paired_difference",
+    "paired_differences",
     "score_model",
     "score_popularity",
     "score_recent_popularity",

@@ -99,6 +99,14 @@ def paired_difference(
     )
 
 
+def paired_differences(a: ScoredRequests, b: ScoredRequests) -> dict[str, PairedDifference]:
+    """Returns metric -> `paired_difference`, of all metrics but "auc" for which at least two users count."""
+    names = [name for name in metrics.METRICS if name != "auc"]
+    return {
+        name: paired_difference(a, b, name) for name in names if len(np.unique(metrics.metric_values(a, name)[1])) > 1
+    }
+
+
 def _same_requests(a: ScoredRequests, b: ScoredRequests) -> tuple[ScoredRequests, ScoredRequests]:
     """Both padded to one width, or an error that names where they first differ."""
     if len(a.users) != len(b.users):

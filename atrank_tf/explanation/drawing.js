@@ -191,7 +191,7 @@ function drawExplanation(root, explanation, view = {}) {
         top.map((t) => `${percent(row[t], 2)} % ${thing(behaviors[t]).label}`).join("; "))];
     });
     const parts = [make("h2", {}, `${thing(one).label} ${lines.length ? verb : ""}`)];
-    parts.push(lines.length ? make("ol", {}, ...lines) : make("p", {}, "This model reads without attention: see the effects."));
+    parts.push(lines.length ? make("ol", {}, ...lines) : make("p", {}, "Of this model no attention can be shown: see the effects."));
     if (kind === "candidate") {
       const { groups: ofGroups, spaces: ofSpaces } = explanation.without;
       const without = Object.entries(ofGroups).map(([name, fall]) => `${name} ${signed(fall[place])}`);

@@ -58,11 +58,17 @@ def focus_table(focuses: Iterable[Focus]) -> list[list[str]]:
     rows = [["attention", "space", *MEASURES]]
     for focus in focuses:
         for space, (share, error) in enumerate(zip(focus.share, focus.error, strict=True)):
-            cells = ["" if np.isnan(s) else f"{s:.3f} ±{e:.3f}" for s, e in zip(share, error, strict=True)]
+            cells = [_cell(*both) for both in zip(share, error, strict=True)]
             rows.append([focus.attention, numeral(space), *cells])
         cells = ["" if np.isnan(value) else f"{value:.3f}" for value in focus.uniform]
         rows.append([focus.attention, "equal weights", *cells])
     return rows
+
+
+def _cell(share: float, error: float) -> str:
+    if np.isnan(share):
+        return ""
+    return f"{share:.3f}" if np.isnan(error) else f"{share:.3f} ±{error:.3f}"  # One request has no error.
 
 
 def numeral(space: int) -> str:

@@ -71,7 +71,7 @@ def attention_image(weights: np.ndarray) -> np.ndarray:
 
 
 def write_projector(model: Any, names: Names, log_dir: str) -> None:
-    """Writes every embedding table with the names of its rows, for TensorBoard's projector.
+    """Writes every embedding table that the model reads, with the names of its rows, for TensorBoard's projector.
 
     Args:
         model: a `Ranker`.
@@ -81,8 +81,11 @@ def write_projector(model: Any, names: Names, log_dir: str) -> None:
     """
     tf.io.gfile.makedirs(log_dir)
     config = []
+    layers = {layer.name: layer for layer in model.layers}
     for table in names.schema.tables:
-        rows = np.asarray(model.get_layer(f"table_{table}").embeddings)[:MOST_ROWS]
+        if f"table_{table}" not in layers:
+            continue  # Of another task's context, for one.
+        rows = np.asarray(layers[f"table_{table}"].embeddings)[:MOST_ROWS]
         with tf.io.gfile.GFile(f"{log_dir}/{table}.tsv", "w") as file:
             file.write("".join("\t".join(f"{value:.5g}" for value in row) + "\n" for row in rows))
         with tf.io.gfile.GFile(f"{log_dir}/{table}.names.tsv", "w") as file:

@@ -24,7 +24,7 @@ class CatalogLookup(keras.layers.Layer):
         ids: int [...], catalog rows.
 
     Returns:
-        Name -> int32 [...] for a column of 1 value, int32 [..., values] for more, float32 [...] for a numeric one.
+        Name -> int64 [...] for a column of 1 value, int64 [..., values] for more, float32 [...] for a numeric one.
 
     Example:
         >>> lookup = CatalogLookup(rows=4, columns={"category": 1})
@@ -38,8 +38,9 @@ class CatalogLookup(keras.layers.Layer):
         self.rows = rows
         self.columns = dict(columns)
         self.dense = tuple(dense)
+        # Not int32, which TensorFlow keeps in the host's memory where there is a GPU, out of XLA's reach.
         self._by_name = {
-            name: self.add_weight(name=name, shape=(rows, values), dtype="int32", initializer="zeros", trainable=False)
+            name: self.add_weight(name=name, shape=(rows, values), dtype="int64", initializer="zeros", trainable=False)
             for name, values in self.columns.items()
         } | {
             name: self.add_weight(

@@ -10,7 +10,7 @@ from atrank_tf.layers import LastState
 from atrank_tf.models.network import Network, for_each
 from atrank_tf.models.ranker import Ranker
 from atrank_tf.models.ranker_config import RankerConfig
-from atrank_tf.models.time_ordered_network import TimeOrderedNetwork
+from atrank_tf.models.recurrent_network import RecurrentNetwork
 from atrank_tf.schema import Schema
 
 
@@ -24,13 +24,6 @@ class BiLSTMConfig(RankerConfig):
             raise ValueError(
                 f"width must be even: each direction has half of it. Received: width={self.width} in [model]."
             )
-
-
-class RecurrentNetwork(TimeOrderedNetwork):
-    """As `TimeOrderedNetwork`, but XLA does not compile the encoder: a loop has no gradient across its edge."""
-
-    def _encoded(self, behaviors: Any, mask: Any) -> Any:
-        return self._encoder(behaviors, mask)
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")

@@ -5,10 +5,11 @@ from typing import Any, ClassVar
 import keras
 
 from atrank_tf.layers import SpaceAttention
-from atrank_tf.models.bi_lstm import BiLSTMConfig, RecurrentNetwork, bi_lstm
+from atrank_tf.models.bi_lstm import BiLSTMConfig, bi_lstm
 from atrank_tf.models.network import Network
 from atrank_tf.models.ranker import Ranker
 from atrank_tf.models.ranker_config import RankerConfig
+from atrank_tf.models.recurrent_network import RecurrentNetwork
 from atrank_tf.schema import Schema
 
 

@@ -29,15 +29,19 @@ class DoneBefore:
 
     def __init__(self, schema: Schema, tasks: Sequence[str]) -> None:
         self._groups = tuple(schema.groups)
-        entities = [group.entity for group in schema.groups.values()]
-        rows = {name: schema.entities[name].rows for name in dict.fromkeys(entities)}
+        self._entities = {name: group.entity for name, group in schema.groups.items()}
+        rows = {name: schema.entities[name].rows for name in dict.fromkeys(self._entities.values())}
         begins = dict(zip(rows, accumulate(rows.values(), initial=0), strict=False))
-        self._first_object = {name: begins[schema.groups[name].entity] for name in self._groups}
+        self._first_object = {name: begins[entity] for name, entity in self._entities.items()}
+        self._actions = {
+            name: [*map(str, range(FIRST_ROW)), *group.actions]
+            for name, group in sorted(schema.groups.items())  # By name, not as declared.
+        }
         self._first_action: dict[str, int] = {}
         actions = dict.fromkeys(rows, 0)
-        for name, group in sorted(schema.groups.items()):  # By name, not as declared.
-            self._first_action[name] = actions[group.entity]
-            actions[group.entity] += FIRST_ROW + len(group.actions)
+        for name, own in self._actions.items():
+            self._first_action[name] = actions[self._entities[name]]
+            actions[self._entities[name]] += len(own)
         self._group_of = {task: schema.tasks[task].group for task in tasks}
         self._layers = {
             task: RepeatRanking(
@@ -45,6 +49,19 @@ class DoneBefore:
             )
             for task, group in self._group_of.items()
         }
+
+    def row_names(self) -> dict[str, list[str]]:
+        """Returns what the rows of the weights stand for: path of the weight -> `<group>/<action>` of each row."""
+        named = {}
+        for task, layer in self._layers.items():
+            entity = self._entities[self._group_of[task]]
+            named[layer.table.path] = [
+                f"{name}/{action}"
+                for name, actions in self._actions.items()
+                if self._entities[name] == entity
+                for action in actions
+            ]
+        return named
 
     def memory_inputs(self) -> dict[str, Any]:
         """Returns the inputs through which this part of a memory comes back, and `now`."""

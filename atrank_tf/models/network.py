@@ -178,6 +178,10 @@ class Network:
             named |= {layer: self._id_table(task) for task, layer in by_task.items()}
         return {layer.embeddings.path: name for layer, name in named.items() if layer.built}
 
+    def row_names(self) -> dict[str, list[str]]:
+        """See `Ranker.row_names`."""
+        return {} if self._done is None else self._done.row_names()
+
     def _id_table(self, task: str) -> str:
         return self.schema.entities[self._entity(task)].id.table
 
@@ -253,11 +257,12 @@ class Network:
             known = profile if own is None else [*profile, own]
             context = [join(known, axis=-1)] if known else []
         parts = {**parts, **self.core(f"ranking_{task}", partial(self._ranked, task), read, code, *context)}
+        parts = {name: self._to_float32(part) for name, part in parts.items()}  # Added up in full precision.
         show_parts(parts)
         total, *others = parts.values()
         for part in others:
             total = total + part
-        return self._to_float32(total)
+        return total
 
     def _encoded(self, behaviors: Any, mask: Any) -> Any:
         return self.core("encoder", self._encoder, behaviors, mask)

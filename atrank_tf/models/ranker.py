@@ -125,6 +125,13 @@ class Ranker(keras.Model):
         tables: dict[str, str] = self._network.table_of_weight()
         return tables
 
+    def row_names(self) -> dict[str, list[str]]:
+        """Returns the weights whose rows stand for names of the schema: path of the weight -> name of each row."""
+        named: dict[str, list[str]] = self._network.row_names()
+        if self._uncertainty is not None:
+            named |= {self._uncertainty.log_variances.path: list(self.tasks)}
+        return named
+
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         if training and self.slices > 1:
             return sliced(lambda part: self.call_whole(part, training), inputs, self.slices)
@@ -155,13 +162,26 @@ class Ranker(keras.Model):
     ) -> Any:
         """Returns the loss that training makes small; under `task_uncertainty` the losses by their learned weights.
 
-        Needs `compile(loss={task: loss})`.
+        `task_uncertainty` needs `compile(loss={task: loss})`, with a `keras.losses.Loss` for each task.
+
+        Raises:
+            ValueError: under `task_uncertainty` a task has none.
         """
         total = super().compute_loss(x, y, y_pred, sample_weight, training)  # Logs the loss of each task.
         if self._uncertainty is None:
             return total
-        losses = [self.loss[task](y[task], y_pred[task], sample_weight[task]) for task in self.tasks]
-        present = [ops.any(sample_weight[task] > 0) for task in self.tasks]
+        of_task = self.loss if isinstance(self.loss, Mapping) else {}
+        if any(not isinstance(of_task.get(task), keras.losses.Loss) for task in self.tasks):
+            raise ValueError(
+                f"Expected compile(loss={{task: keras.losses.Loss}}) with a loss of each of {list(self.tasks)}, which "
+                f"task_uncertainty weighs. Received: loss={self.loss!r}."
+            )
+        weights = sample_weight or dict.fromkeys(self.tasks)
+        losses = [of_task[task](y[task], y_pred[task], weights[task]) for task in self.tasks]
+        present = [
+            ops.convert_to_tensor(True) if weight is None else ops.any(weight > 0)
+            for weight in (weights[task] for task in self.tasks)
+        ]
         return ops.sum(self._uncertainty(ops.stack(losses), ops.stack(present)))
 
     def encoder(self) -> Any:

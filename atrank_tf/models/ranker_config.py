@@ -59,6 +59,11 @@ class RankerConfig:
                 raise ValueError(
                     f"{name} must be at least 0 and below 1. Received: {name}={getattr(self, name)} in [model]."
                 )
+        if self.id_dropout and self.task_tables:
+            raise ValueError(
+                "id_dropout does not go with task_tables, which would tell the ids that it takes for unknown. "
+                f"Received: id_dropout={self.id_dropout}, task_tables=true in [model]."
+            )
         if self.num_experts <= 0:
             raise ValueError(f"num_experts must be positive. Received: num_experts={self.num_experts} in [model].")
         choices = (("combine", ("sum", "concat")), ("activation", ACTIVATIONS), ("experts", ("none", "mmoe", "ple")))

@@ -13,6 +13,8 @@ from atrank_tf.training.pointwise_crossentropy import PointwiseCrossentropy
 
 LOSSES = {"pointwise": PointwiseCrossentropy, "pairwise": PairwiseCrossentropy}
 """Losses by the name that an experiment file gives: `[training] loss`."""
+_LARGEST_SEED = 2**32 - 1
+"""NumPy takes no larger one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +93,8 @@ class Training:
         for name in ("epochs", "l2", "clip_norm", "patience", "divide_tables_of", "seed"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must not be negative. Received: {name}={getattr(self, name)} in [training].")
+        if self.seed > _LARGEST_SEED:
+            raise ValueError(f"seed must be at most {_LARGEST_SEED}. Received: seed={self.seed} in [training].")
         for task, weight in self.task_weights.items():
             if not 0 <= weight < math.inf:
                 raise ValueError(

@@ -200,8 +200,11 @@ def write_metrics(
 
 
 def write_json(path: str, value: Mapping[str, Any]) -> None:
-    """Writes a JSON file with a checksum; whoever reads it finds the whole file, or what was there before."""
-    _write(path, dump_sealed(value))
+    """Writes a JSON file with a checksum; whoever reads it finds the whole file, or what was there before.
+
+    NaN, which JSON does not know, is written as null.
+    """
+    _write(path, dump_sealed(_plain(value)))
 
 
 def _write(path: str, text: str) -> None:
@@ -213,4 +216,6 @@ def _write(path: str, text: str) -> None:
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
     return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,6 +1,6 @@
 """A training that begins with the weights of an earlier one, on newer records."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -36,8 +36,9 @@ def warm_start(model: Ranker, values: RawValues, model_dir: str) -> WarmStart:
 
     Weights are found by their paths: the earlier model may have fewer tasks, groups or blocks, or be of another class.
     Rows of tables follow their values. A value that is new begins as the row of unknown values, by which the earlier
-    model would have read it; so before its first step the model scores as the earlier one. What is counted and not
-    trained (catalogs, popularity, means and variances) is that of the new records.
+    model would have read it; so before its first step the model scores as the earlier one. Actions of "repeat" and
+    learned weights of losses follow their names. What is counted and not trained (catalogs, popularity, means and
+    variances) is that of the new records.
 
     Args:
         model: a model of the new records. With divided tables: on the chief, before `WholeTables` spreads them.
@@ -52,7 +53,7 @@ def warm_start(model: Ranker, values: RawValues, model_dir: str) -> WarmStart:
     earlier_values = RawValues.load(f"{model_dir}/{VALUES_FILE}")
     _check_layout(model, earlier, model_dir)
     weights = {variable.path: variable for variable in earlier.trainable_variables}
-    tables = model.table_of_weight()
+    tables, names, earlier_names = model.table_of_weight(), model.row_names(), earlier.row_names()
     rows = {}
     for name in sorted(set(tables.values()) & set(earlier.schema.tables)):
         rows[name] = _earlier_rows(values.tables[name], _values(earlier_values, name, model_dir))
@@ -64,6 +65,8 @@ def warm_start(model: Ranker, values: RawValues, model_dir: str) -> WarmStart:
         value = weights[variable.path].numpy()
         if variable.path in tables:
             value = value[rows[tables[variable.path]]]
+        if variable.path in names:
+            value = _by_name(variable.numpy(), names[variable.path], value, earlier_names[variable.path])
         if value.shape != whole_shape(variable):
             raise ValueError(
                 f"Expected a model in {model_dir} whose weights fit: the same width, hidden units and so on. "
@@ -84,6 +87,12 @@ def _check_layout(model: Ranker, earlier: Ranker, model_dir: str) -> None:
                 f"Expected a model in {model_dir} whose weights mean the same. In its schema {place} is "
                 f"{there[place]!r}, in that of the records {here[place]!r}."
             )
+
+
+def _by_name(value: np.ndarray, names: Sequence[str], earlier: np.ndarray, earlier_names: Sequence[str]) -> np.ndarray:
+    """Returns a weight with the earlier rows of the names that were there; others begin as they are."""
+    rows = dict(zip(earlier_names, earlier, strict=True))
+    return np.stack([rows.get(name, own) for name, own in zip(names, value, strict=True)])
 
 
 def _values(earlier: RawValues, table: str, model_dir: str) -> np.ndarray:

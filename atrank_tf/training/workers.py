@@ -59,21 +59,31 @@ class Workers:
 
         Raises:
             ValueError: TF_CONFIG is not what TensorFlow defines, or this process has several devices.
+            ConnectionError: another worker did not come, or this one's address is taken.
         """
         workers = cls()
         workers.number, workers.index = _place(os.environ.get("TF_CONFIG", ""))
-        if workers.number > 1:
-            workers._strategy = tf.distribute.MultiWorkerMirroredStrategy()  # Connected for as long as it lives.
-            devices = workers._strategy.num_replicas_in_sync
-            if devices != workers.number:
+        try:
+            workers._meet()
+        except tf.errors.OpError as error:
+            raise ConnectionError(
+                f"Expected to meet the {workers.number} workers that TF_CONFIG names. Worker {workers.index} failed: "
+                f"{error.message}"
+            ) from error
+        return workers
+
+    def _meet(self) -> None:
+        if self.number > 1:
+            self._strategy = tf.distribute.MultiWorkerMirroredStrategy()  # Connected for as long as it lives.
+            devices = self._strategy.num_replicas_in_sync
+            if devices != self.number:
                 raise ValueError(
-                    f"Expected one device for each of {workers.number} workers. Found {devices} in all. For several "
+                    f"Expected one device for each of {self.number} workers. Found {devices} in all. For several "
                     "GPUs, start a worker for each, with CUDA_VISIBLE_DEVICES."
                 )
             # What holds the same resource runs in the order of the program, so on all workers in the same.
-            workers._order = tf.Variable(0.0, trainable=False)
-            workers.place = np.asarray(workers.gather(tf.constant([workers.index])))[:, 0].tolist().index(workers.index)
-        return workers
+            self._order = tf.Variable(0.0, trainable=False)
+            self.place = np.asarray(self.gather(tf.constant([self.index])))[:, 0].tolist().index(self.index)
 
     @property
     def is_chief(self) -> bool:

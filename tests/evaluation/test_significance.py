@@ -7,7 +7,14 @@ import math
 import numpy as np
 import pytest
 
-from atrank_tf.evaluation import METRICS, PairedDifference, ScoredRequests, evaluate, paired_difference
+from atrank_tf.evaluation import (
+    METRICS,
+    PairedDifference,
+    ScoredRequests,
+    evaluate,
+    paired_difference,
+    paired_differences,
+)
 
 
 def pairs(users, scores, mask=None):
@@ -218,3 +225,13 @@ def test_pooled_auc_undefined_in_a_resample():
     )
     with pytest.raises(ValueError, match=r"'auc' is undefined .* in \d+ of 100 resamples of 2 users"):
         paired_difference(a, a, "auc", samples=100)
+
+
+def test_all_metrics_for_which_two_users_count():
+    a, b = models()
+    found = paired_differences(a, b)
+    assert set(found) == set(METRICS) - {"auc"}
+    assert found["mrr"] == paired_difference(a, b, "mrr")
+    # One candidate a request, one request a user: no user has a pair.
+    alone = [pairs(range(5), np.zeros((5, 1))), pairs(range(5), np.ones((5, 1)))]
+    assert set(paired_differences(*alone)) == {"log_loss", "ndcg@10", "mrr", "hit_rate@10"}

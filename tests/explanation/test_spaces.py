@@ -130,3 +130,9 @@ def test_the_table_has_a_row_for_each_space_and_one_of_equal_weights() -> None:
     ]
     assert table[1][2] == "0.567 ±0.000"
     assert table[4][2] == "" and len(table) == 7
+
+
+def test_of_one_request_the_table_has_shares_without_errors() -> None:
+    one, two = (focus_table(measure_spaces([_explanation()] * requests)) for requests in (1, 2))
+    assert one[1][2] == "0.567"
+    assert two[1][2] == "0.567 ±0.000"

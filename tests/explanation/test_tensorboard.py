@@ -1,5 +1,6 @@
 """What TensorBoard finds: images after each epoch, tables with names at the end."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 
 from atrank_tf.explanation import AttentionImages, Names
-from atrank_tf.explanation.tensorboard import attention_image
+from atrank_tf.explanation.tensorboard import attention_image, write_projector
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +53,15 @@ def test_tables_are_written_with_a_name_for_each_row(run: Path, model: Any, name
         lines = (run / each.metadata_path).read_text().splitlines()
         assert lines == names.of_table(each.tensor_name, len(expected))
         assert len(lines) == len(expected)
+
+
+def test_tables_that_the_model_does_not_read_are_left_out(
+    make_model: Callable[..., Any], names: Names, tmp_path: Path
+) -> None:
+    """Nobody reads the channel of the other task, nor what is known of the user."""
+    write_projector(make_model(tasks=["next_purchase"], ranking=["dot"]), names, str(tmp_path))
+    config = text_format.Parse((tmp_path / "projector_config.pbtxt").read_text(), ProjectorConfig())
+    assert {each.tensor_name for each in config.embeddings} == {"product", "coupon", "category"}
 
 
 def test_an_image_holds_the_maps_side_by_side_dark_where_much() -> None:

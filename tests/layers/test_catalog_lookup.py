@@ -42,9 +42,9 @@ def test_each_object_has_the_values_of_its_row(shape: tuple[int, ...]) -> None:
     np.testing.assert_array_equal(np.asarray(found["price"]), VALUES["price"][ids])
 
 
-def test_categories_are_int32_and_numbers_float32() -> None:
+def test_categories_are_int64_and_numbers_float32() -> None:
     found = _loaded()(IDS)
-    assert (found["category"].dtype, found["words"].dtype, found["price"].dtype) == ("int32", "int32", "float32")
+    assert (found["category"].dtype, found["words"].dtype, found["price"].dtype) == ("int64", "int64", "float32")
 
 
 @pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16", "float64"])

@@ -219,6 +219,10 @@ WRONG = {
         _with("training", "task_weights", {"buy": -1.0}),
         r"weight must not be negative\. Received: buy=-1\.0 in \[training\.task_weights\]\.",
     ),
+    "large seed": (
+        _with("training", "seed", 2**32),
+        r"seed must be at most 4294967295\. Received: seed=4294967296 in \[training\]\.",
+    ),
     "negative seed": (
         _with("training", "seed", -1),
         r"seed must not be negative\. Received: seed=-1 in \[training\]\.",

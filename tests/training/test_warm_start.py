@@ -17,7 +17,7 @@ from interrupted import BeforeTraining, Stop
 
 from atrank_tf.data import RawValues, Records, prepare, save_arrays
 from atrank_tf.models import MODELS, Ranker
-from atrank_tf.schema import load_schema
+from atrank_tf.schema import load_schema, schema_from_dict
 from atrank_tf.serving.export.raw_inputs import RawInputs
 from atrank_tf.training import MODEL_FILE, VALUES_FILE, Workers, experiment_from_dict, load_model, train
 from atrank_tf.training.model_folder import TRAINING_FILE, write_json
@@ -75,6 +75,38 @@ def make_earlier(days: tuple[Records, Records], tmp_path_factory: pytest.TempPat
         return folder
 
     return make
+
+
+def _shop(groups: dict[str, list[str]], tasks: list[str]) -> Ranker:
+    """A model of a shop of one kind of object, which scores by what was done with it before."""
+    schema = {
+        "tables": {"item": {"dim": 2, "rows": 4}},
+        "entities": {"item": {"id": {"column": "item_id", "table": "item", "dtype": "int64"}, "rows": 4}},
+        "groups": {name: {"entity": "item", "actions": actions} for name, actions in groups.items()},
+        "tasks": {task: {"group": "purchase", "negatives": {"uniform": 1}} for task in tasks},
+    }
+    config = {"width": 4, "ranking": ["dot", "repeat"], "task_uncertainty": True}
+    return MODELS["average_pooling"](schema_from_dict(schema), config, None)
+
+
+def test_actions_and_tasks_follow_their_names(tmp_path: Path) -> None:
+    """Their rows are numbered through the groups of one kind of object, by name, and in the order of tasks."""
+    values = RawValues({"item": np.array([7, 8])}, {"item": np.array(["7", "8"])})
+    earlier = _shop({"click": ["view"], "purchase": ["buy"]}, ["first", "second"])
+    rng = np.random.default_rng(0)
+    for weight in earlier.trainable_weights:
+        weight.assign(rng.normal(size=weight.shape))
+    earlier.save(tmp_path / MODEL_FILE)
+    values.save(str(tmp_path / VALUES_FILE))
+
+    later = _shop({"purchase": ["buy"], "visit": ["go", "stay"]}, ["second", "third", "first"])
+    warm_start(later, values, str(tmp_path))
+    before, after = _weights(earlier), _weights(later)
+    table = "repeat_ranking_second/table"
+    np.testing.assert_array_equal(after[table][:3], before[table][3:6])  # Two rows of padding and unknown, one of buy.
+    np.testing.assert_array_equal(after[table][3:], np.zeros((4, before[table].shape[1])))
+    first, second = before["task_uncertainty/log_variances"]
+    np.testing.assert_array_equal(after["task_uncertainty/log_variances"], [second, 0.0, first])
 
 
 def _model(records: Records, name: str = "timeline_atrank", **changes: Any) -> Ranker:
@@ -201,7 +233,10 @@ def test_a_model_that_shares_nothing_is_refused(
     days: tuple[Records, Records], make_earlier: Callable[..., Path]
 ) -> None:
     model: Any = SimpleNamespace(
-        schema=days[1].schema, trainable_variables=[keras.Variable([0.0], name="other")], table_of_weight=dict
+        schema=days[1].schema,
+        trainable_variables=[keras.Variable([0.0], name="other")],
+        table_of_weight=dict,
+        row_names=dict,
     )
     with pytest.raises(ValueError, match=r"that shares weights with this one\. Found none\."):
         warm_start(model, RawValues.of(days[1]), str(make_earlier()))

@@ -343,6 +343,17 @@ def test_several_devices_of_one_worker_are_refused(monkeypatch: pytest.MonkeyPat
         Workers.join()
 
 
+def test_a_worker_that_does_not_meet_the_others_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def strategy() -> None:
+        raise tf.errors.UnknownError(None, None, "Could not start gRPC server")
+
+    monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", strategy)
+    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 1}}')
+    match = r"Expected to meet the 2 workers that TF_CONFIG names\. Worker 1 failed: Could not start gRPC server"
+    with pytest.raises(ConnectionError, match=match):
+        Workers.join()
+
+
 def test_rows_of_all_workers_are_together_at_the_end_of_an_epoch_only() -> None:
     two = Workers()
     two.number = 2
