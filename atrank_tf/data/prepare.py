@@ -21,7 +21,7 @@ from atrank_tf.data.cleaning import REPEATED_ID, CleanLog, clean_log, open_raw_l
 from atrank_tf.data.counting import Counts, Dropped, keep_first, table_counts
 from atrank_tf.data.engine import Engine
 from atrank_tf.data.local import LocalEngine
-from atrank_tf.data.logs import BEHAVIORS, CATALOG, USER, USERS, LogFile, LogFiles, find_logs
+from atrank_tf.data.logs import BEHAVIORS, CATALOG, IMPRESSIONS, USER, USERS, LogFile, LogFiles, find_logs
 from atrank_tf.data.moments import Moments, with_moments
 from atrank_tf.data.open_log import as_error
 from atrank_tf.data.records import FORMAT, Records, is_current, replacing, write_description, write_manifest
@@ -34,8 +34,8 @@ SHARD_BYTES = 64 << 20
 """About the largest size of a shard."""
 FEWEST_SHARDS = 8
 """So that reading can be parallel and shuffled even where the data is small."""
-_BYTES_PER_ROW = 12
-"""What a behavior or a shown candidate takes in the records, about."""
+_BYTES_PER_ROW, _BYTES_PER_VALUE, _BYTES_PER_NUMBER = 12, 3, 4
+"""What a behavior or a shown candidate takes in the records, about, and each value of its context."""
 
 
 def prepare(
@@ -108,7 +108,7 @@ class _Run:
         facts = self._engine.facts(raw, self._work)
         self._logs = {label: clean_log(log, facts[label]) for label, log in raw.items()}
         by_user = {label: log for label, log in self._logs.items() if log.raw.file.kind != CATALOG}
-        staging = Staging(self._work / "shards", shards or _number_of_shards(list(by_user.values())))
+        staging = Staging(self._work / "shards", shards or _number_of_shards(list(by_user.values()), self._schema))
         if USERS in self._logs and USER not in self._schema.entities:
             by_user[USERS] = self._logs[USERS]
         counts = self._engine.count(by_user, staging, self._schema, self._work)
@@ -172,9 +172,9 @@ class _Run:
         return reports
 
 
-def _number_of_shards(logs: list[CleanLog]) -> int:
+def _number_of_shards(logs: list[CleanLog], schema: Schema) -> int:
     """Returns how many shards hold these files: enough for their rows, not more than users where these are few."""
-    by_size = -(-sum(log.report.kept for log in logs) * _BYTES_PER_ROW // SHARD_BYTES)
+    by_size = -(-sum(log.report.kept * _row_bytes(log.raw.file, schema) for log in logs) // SHARD_BYTES)
     if by_size >= FEWEST_SHARDS:
         return by_size
     most = 0
@@ -187,6 +187,14 @@ def _number_of_shards(logs: list[CleanLog]) -> int:
                 if most >= FEWEST_SHARDS:
                     return FEWEST_SHARDS
     return max(by_size, most)
+
+
+def _row_bytes(file: LogFile, schema: Schema) -> int:
+    if file.kind != IMPRESSIONS:
+        return _BYTES_PER_ROW
+    context = schema.tasks[file.name].context
+    values = sum(feature.max_values for feature in context.features.values())
+    return _BYTES_PER_ROW + values * _BYTES_PER_VALUE + len(context.dense) * _BYTES_PER_NUMBER
 
 
 def _moments(entity: Entity, sides: pl.DataFrame) -> dict[str, Moments]:

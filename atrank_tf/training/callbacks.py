@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from atrank_tf.data import load_arrays, save_arrays
+from atrank_tf.data.checksums import file_checksum
 from atrank_tf.training.average_weights import AverageWeights
 from atrank_tf.training.divided_rows import assign_whole, whole_shape, whole_values
 
@@ -24,7 +25,8 @@ class BestCheckpoint(keras.callbacks.Callback):
     task has one, the model of the least validation loss is kept. Without validation it keeps the model of the last
     epoch.
 
-    The file is written aside and renamed: whoever reads it finds a whole model.
+    The file is written aside, and takes its place when the next epoch begins or training ends: whoever reads it finds a
+    whole model, of an epoch that `Backup` has written down.
 
     Args:
         path: the `.keras` file.
@@ -42,6 +44,8 @@ class BestCheckpoint(keras.callbacks.Callback):
         self.best: float | None = None
         self.best_epoch = -1
         self.history: list[dict[str, float]] = []
+        self._aside = f"{path}.partial.keras"
+        self._waits = False
 
     def validation_score(self, logs: dict[str, float]) -> float | None:
         """Returns how good the logs of an epoch say a model is, more is better.
@@ -66,15 +70,31 @@ class BestCheckpoint(keras.callbacks.Callback):
         score = self.validation_score(logs)
         if score is None or self.best is None or score > self.best:
             self.best, self.best_epoch = score, epoch
-            self.keep(self.model)
+            self.model.save(self._aside)
+            self._waits = True
         if self.out_of_patience(epoch):
             self.model.stop_training = True
 
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._put_in_place()
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        self._put_in_place()
+
     def keep(self, model: Any) -> None:
         """Writes a model to the file."""
-        aside = f"{self.path}.partial.keras"
-        model.save(aside)
-        tf.io.gfile.rename(aside, self.path, overwrite=True)
+        model.save(self._aside)
+        self._waits = True
+        self._put_in_place()
+
+    def waiting(self) -> str | None:
+        """Returns the checksum of the model that is to take its place; None if none is."""
+        return file_checksum(self._aside) if self._waits else None
+
+    def _put_in_place(self) -> None:
+        if self._waits:
+            tf.io.gfile.rename(self._aside, self.path, overwrite=True)
+            self._waits = False
 
     def out_of_patience(self, epoch: int) -> bool:
         """Returns whether training ends with this epoch."""
@@ -84,9 +104,15 @@ class BestCheckpoint(keras.callbacks.Callback):
         """Returns what a resumed training must know, as JSON types."""
         return {"best": self.best, "best_epoch": self.best_epoch, "history": self.history}
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Takes over the state of an interrupted training."""
+    def restore(self, state: dict[str, Any], waiting: str | None = None) -> None:
+        """Takes over what `state` and `waiting` gave in an interrupted training.
+
+        A model of an epoch after it that was left waiting is dropped: that epoch comes again.
+        """
         self.best, self.best_epoch, self.history = state["best"], state["best_epoch"], state["history"]
+        if tf.io.gfile.exists(self._aside):
+            self._waits = waiting == file_checksum(self._aside)
+            self._put_in_place()
 
 
 class Backup(keras.callbacks.Callback):
@@ -110,7 +136,8 @@ class Backup(keras.callbacks.Callback):
         self.average = average or AverageWeights()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        state = json.dumps({"epoch": epoch + 1, "paths": self._paths(), "checkpoint": self.checkpoint.state()})
+        best = {"checkpoint": self.checkpoint.state(), "waiting": self.checkpoint.waiting()}
+        state = json.dumps({"epoch": epoch + 1, "paths": self._paths(), **best})
         with self.average.put_aside():
             values = {str(number): whole_values(variable) for number, variable in enumerate(self._variables())}
         save_arrays(self.path, {"state": np.array(state), **values})
@@ -133,7 +160,7 @@ class Backup(keras.callbacks.Callback):
             raise ValueError(f"{self.path} is the backup of another model. Name another folder, or remove it.")
         for number, variable in enumerate(self._variables()):
             assign_whole(variable, values[str(number)])
-        self.checkpoint.restore(state["checkpoint"])
+        self.checkpoint.restore(state["checkpoint"], state["waiting"])
         return int(state["epoch"])
 
     def _variables(self) -> list[Any]:

@@ -1,8 +1,10 @@
 """Logs -> records: every number by hand on logs of a few rows, and the laws on larger ones."""
 
 import hashlib
+import math
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -10,7 +12,8 @@ import pytest
 import tensorflow as tf
 
 from atrank_tf.data import Records
-from atrank_tf.data.prepare import are_current, prepare
+from atrank_tf.data.logs import LogFile
+from atrank_tf.data.prepare import _number_of_shards, are_current, prepare
 from atrank_tf.data.summary import summary
 from atrank_tf.datasets import SOURCES
 from atrank_tf.schema import load_schema, schema_from_dict
@@ -343,6 +346,14 @@ def test_a_failure_leaves_older_records_whole(tmp_path):
 def test_negative_shards(tmp_path):
     with pytest.raises(ValueError, match=r"shards must not be negative\. Received: shards=-1\."):
         prepare("x", schema_from_dict(raw_schema()), str(tmp_path), shards=-1)
+
+
+@pytest.mark.parametrize(("kind", "name", "row_bytes"), [("behaviors", "click", 12), ("impressions", "offer", 22)])
+def test_large_logs_are_divided_by_what_their_rows_take(kind, name, row_bytes):
+    """A request's row has two values and a number of context, too."""
+    file, kept = LogFile(kind=kind, name=name, path=Path("x.csv")), 100_000_000
+    log = SimpleNamespace(raw=SimpleNamespace(file=file), report=SimpleNamespace(kept=kept))
+    assert _number_of_shards([log], schema_from_dict(raw_schema())) == math.ceil(kept * row_bytes / 2**26)
 
 
 def test_shards_never_outnumber_few_users(small):

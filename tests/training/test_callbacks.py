@@ -61,12 +61,14 @@ def _run(checkpoint: BestCheckpoint, aucs: list[float], first: int = 0) -> int:
     model.optimizer.build(model.trainable_variables)
     checkpoint.set_model(model)
     for epoch, auc in enumerate(aucs, first):
+        checkpoint.on_epoch_begin(epoch)
         for weight in model.weights:
             weight.assign(np.full(weight.shape, epoch))
         checkpoint.on_epoch_end(epoch, {"loss": 1.0, "auc": 1.0 - auc, "val_auc": auc})
         if model.stop_training:
-            return epoch + 1
-    return first + len(aucs)
+            break
+    checkpoint.on_train_end()
+    return epoch + 1
 
 
 def _kept_epoch(path: Path) -> float:
@@ -251,6 +253,29 @@ def test_a_backup_is_of_the_last_epoch_not_of_the_best(tmp_path: Path) -> None:
     again = Backup(backup.path, BestCheckpoint(str(tmp_path / "model.keras"), ["next"]))
     assert again.restore(_model()) == 3
     assert (again.checkpoint.best_epoch, again.checkpoint.best) == (0, 0.9)
+
+
+@pytest.mark.parametrize("backed_up", [False, True])
+def test_the_kept_model_is_of_an_epoch_that_the_backup_has(backed_up: bool, tmp_path: Path) -> None:
+    """A training that is killed at the end of an epoch may come to another epoch when it goes on elsewhere."""
+    file = tmp_path / "model.keras"
+    backup, model = Backup(str(tmp_path / "backup.npz"), BestCheckpoint(str(file), ["next"])), _model()
+    model.optimizer.build(model.trainable_variables)
+    for callback in (backup.checkpoint, backup):
+        callback.set_model(model)
+        callback.on_epoch_end(0, {"val_auc": 0.5})
+    backup.checkpoint.on_epoch_begin(1)
+    first = file.read_bytes()
+    model.weights[0].assign(model.weights[0] + 1.0)
+    backup.checkpoint.on_epoch_end(1, {"val_auc": 0.7})
+    if backed_up:
+        backup.on_epoch_end(1, {"val_auc": 0.7})
+    assert file.read_bytes() == first  # Killed here.
+    again = Backup(backup.path, BestCheckpoint(str(file), ["next"]))
+    assert again.restore(_model()) == again.checkpoint.best_epoch + 1 == (2 if backed_up else 1)
+    again.checkpoint.on_epoch_begin(1)
+    assert (file.read_bytes() == first) != backed_up
+    assert (keras.saving.load_model(file).weights[0].numpy() == model.weights[0].numpy()).all() == backed_up
 
 
 def test_without_a_file_there_is_nothing_to_go_on_from(tmp_path: Path) -> None:
