@@ -28,9 +28,9 @@ from measure import (
     fit_seconds,
     matmul_flops,
     matmul_peak,
-    peak_memory,
     shapes,
 )
+from process_memory import peak_memory
 from workload import LOGS, experiments, sports_records
 from yardstick import BATCH_SIZE, yardstick_batches, yardstick_model
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -102,11 +101,6 @@ def _einsum_products(operation: Any) -> int:
         labels = [*before, *(f"...{hidden - place}" for place in range(hidden)), *after]
         sizes |= dict(zip(labels, shape, strict=True))
     return int(np.prod(list(sizes.values()), dtype=np.int64))
-
-
-def peak_memory() -> float:
-    """Returns the most memory that this process has had, in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def count_rows(batch: Any) -> int:

@@ -9,7 +9,8 @@ from absl import flags
 
 from atrank_tf import command
 from atrank_tf.data import Records, training_batches
-from measure import Worker, answer_questions, peak_memory
+from measure import Worker, answer_questions
+from process_memory import peak_memory
 from workload import BUILD, LOGS, experiments, generated_logs, prepared, sports_lengths, sports_logs
 
 _LOGS = flags.DEFINE_string("logs", LOGS, "Logs folder of Amazon Sports; generated logs are taken where it is none.")

@@ -19,7 +19,8 @@ from absl import flags
 from atrank_tf import command
 from atrank_tf.data import prepare
 from atrank_tf.schema import load_schema
-from measure import Worker, answer_questions, peak_memory
+from measure import Worker, answer_questions
+from process_memory import peak_memory
 from workload import BUILD
 
 _SIZES = flags.DEFINE_list("behaviors", ["1000000", "10000000", "50000000"], "Sizes of the logs, in behaviors.")

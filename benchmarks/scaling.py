@@ -17,7 +17,8 @@ from absl import flags
 from atrank_tf import command
 from atrank_tf.models import MODELS
 from atrank_tf.training import compile_model
-from measure import Worker, answer_questions, fit_seconds, peak_memory
+from measure import Worker, answer_questions, fit_seconds
+from process_memory import peak_memory
 from workload import BUILD, experiments, generated_logs, prepared
 
 _MODEL = flags.DEFINE_string("model", "", "Used by the benchmark itself: the model that this process measures.")

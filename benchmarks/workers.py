@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -24,7 +23,8 @@ from atrank_tf import command
 from atrank_tf.layers import SparseEmbedding
 from atrank_tf.training import SparseAdagrad, SparseAdam, Workers
 from atrank_tf.training.divided_rows import divided_among
-from measure import fit_seconds, peak_memory
+from measure import fit_seconds
+from process_memory import memory_now, peak_memory
 
 _ROWS = flags.DEFINE_integer("rows", 4_000_000, "Rows of the table.")
 _WIDTH = flags.DEFINE_integer("width", 32, "Width of the table.")
@@ -72,10 +72,9 @@ def measure(name: str, divided: bool) -> dict[str, float]:
     ids = rng.integers(0, rows, ((first + steps) * BATCH, IDS))
     labels = rng.integers(0, 2, (len(ids), 1)).astype("float32")
     seconds = fit_seconds(model, tf.data.Dataset.from_tensor_slices((ids, labels)).batch(BATCH), first, steps)
-    highest = peak_memory()
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    memory = {"now": memory_now(), "highest": peak_memory()}
     _workers.chief_says(lambda: 0)  # Who leaves earlier passes for dead.
-    return {"ms": 1000 * float(np.median(seconds)), "now": int(status["VmRSS"].split()[0]) / 1024, "highest": highest}
+    return {"ms": 1000 * float(np.median(seconds)), **memory}
 
 
 def _run(case: list[Any]) -> list[dict[str, float]]:

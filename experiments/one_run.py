@@ -8,13 +8,16 @@ last `result.json`, without which a run counts as not done. Of a run that trains
 
 import dataclasses
 import json
+import math
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+from whole_file import replace
 
 from atrank_tf.data import Part, Records, count_targets, evaluation_batches
 from atrank_tf.evaluation import evaluate, score_model, score_truth
@@ -45,9 +48,16 @@ class Watch(keras.callbacks.Callback):
         noted = {"seconds": before + seconds}
         if self._test is not None:
             aucs = self.model.evaluate(self._test, return_dict=True, verbose=0)
-            noted["test_auc"] = float(np.mean([value for name, value in aucs.items() if name.endswith("auc")]))
+            noted["test_auc"] = mean_auc(aucs)
         self.epochs[epoch:] = [noted]
-        self._path.write_text(json.dumps(self.epochs))
+        replace(self._path, json.dumps(self.epochs))
+
+
+def mean_auc(logs: Mapping[str, float | None], prefix: str = "") -> float:
+    """Returns the mean over the tasks that have an AUC, as `BestCheckpoint` takes it; NaN where none has one."""
+    aucs = [value for name, value in logs.items() if name.startswith(prefix) and name.endswith("auc")]
+    known = [value for value in aucs if value is not None and not math.isnan(value)]
+    return float(np.mean(known)) if known else math.nan
 
 
 def main(folder: Path) -> None:
@@ -67,6 +77,7 @@ def main(folder: Path) -> None:
     targets = sum(count_targets(records, task, training_part(experiment), experiment.batching) for task in tasks)
     result: dict[str, Any] = {
         "experiment": run["experiment"],
+        "records": records.manifest["fingerprint"],
         "parameters": int(sum(np.prod(weight.shape) for weight in model.trainable_weights)),
         "best_epoch": best,
         "seconds_to_best": watch.epochs[best]["seconds"],
@@ -77,7 +88,7 @@ def main(folder: Path) -> None:
         result["best_on_test"] = max(epoch["test_auc"] for epoch in watch.epochs)
     if not last:
         for epoch, logs in zip(watch.epochs, training["history"], strict=True):
-            epoch["validation_auc"] = np.mean([v for k, v in logs.items() if k.startswith("val_") and "auc" in k])
+            epoch["validation_auc"] = mean_auc(logs, "val_")
     for part in ([] if last else [Part.VALIDATION]) + ([] if tuning else [Part.TEST]):
         scored = score_model(model, records, part, experiment.batching)
         result[str(part)] = {}
@@ -88,9 +99,7 @@ def main(folder: Path) -> None:
     if run["truth"]:
         truth = score_truth(records, Part.TEST, tasks, experiment.batching, run["truth"])
         result["reachable"] = {task: evaluate(requests)["user_auc"].value for task, requests in truth.items()}
-    aside = folder / "result.json.partial"
-    aside.write_text(json.dumps(result, indent=1))
-    aside.rename(folder / "result.json")
+    replace(folder / "result.json", json.dumps(result, indent=1))
 
 
 if __name__ == "__main__":

@@ -67,6 +67,15 @@ class Comparison:
     simulated_users: int = 0
     tuning: bool = False
 
+    @property
+    def part(self) -> str:
+        """The part of the data by which the models are judged."""
+        return "validation" if self.tuning else "test"
+
+    def logs_folder(self, build: Path) -> str:
+        """The logs, or their name, where all runs are in the folder `build`."""
+        return str(build / self.logs) if self.simulated_users else self.logs
+
 
 @dataclass(frozen=True)
 class Run:
@@ -83,6 +92,10 @@ class Run:
     def records(self, plan: Mapping[str, Comparison]) -> str:
         """The folder of its records, one for each schema of the comparison, under the folder of all runs."""
         return f"{self.comparison}/records/{Path(plan[self.comparison].models[self.model].schema).name.split('.')[0]}"
+
+    def compared_with(self, plan: Mapping[str, Comparison]) -> "Run":
+        """The run of the same seed of the model that this one's is compared with."""
+        return Run(self.comparison, plan[self.comparison].models[self.model].against, self.seed)
 
     def __str__(self) -> str:
         return f"{self.comparison}: {self.model}, seed {self.seed}"

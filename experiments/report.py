@@ -12,36 +12,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from differences import Results, add_differences
 from plan import FOLDER, Comparison, Run
-
-from atrank_tf.evaluation import ScoredRequests, paired_difference
+from whole_file import replace
 
 PAGE, FIGURES, DATA = Path("docs/results.md"), Path("docs/figures"), FOLDER / "results.json"
 
-Results = dict[Run, dict[str, Any]]
-
 
 def is_done(build: Path, run: Run, plan: Mapping[str, Comparison]) -> bool:
-    """Returns whether a run is finished, of the experiment that the plan has now."""
+    """Returns whether a run is finished, as the plan has it now."""
     path = build / run.folder / "result.json"
-    if not path.exists():
-        return False
-    return bool(
-        json.loads(path.read_text())["experiment"] == plan[run.comparison].models[run.model].experiment(run.seed)
-    )
+    return path.exists() and _is_of_plan(json.loads(path.read_text()), run, plan)
+
+
+def _is_of_plan(result: Mapping[str, Any], run: Run, plan: Mapping[str, Comparison]) -> bool:
+    """Returns whether a result is of the plan's experiment, and tells what the plan's tables show of it."""
+    comparison = plan[run.comparison]
+    return result["experiment"] == comparison.models[run.model].experiment(run.seed) and comparison.part in result
 
 
 def write(build: Path, plan: Mapping[str, Comparison]) -> None:
     """Writes the page, the figures and the data of all runs that are done."""
-    results = _kept(plan)
-    for name, comparison in plan.items():
-        for model in comparison.models:
-            for seed in comparison.seeds:
-                run = Run(name, model, seed)
-                if is_done(build, run, plan):
-                    results[run] = json.loads((build / run.folder / "result.json").read_text())
-                    results[run]["against"] = {} if comparison.tuning else _differences(build, run, plan, results[run])
-                    results[run]["compared_with"] = comparison.models[model].against
+    done = _done(build, plan)
+    add_differences(build, done, plan)
+    results = _kept(plan) | done
     if not results:
         raise ValueError(f"Expected a finished run in {build}. Found none.")
     lines = [
@@ -53,8 +47,8 @@ def write(build: Path, plan: Mapping[str, Comparison]) -> None:
         "Each model keeps the epoch of its best validation AUC; nothing is chosen on test. Mean over seeds ± standard "
         "deviation between seeds. The difference is of average user AUC on the same test requests, by paired bootstrap "
         "over users, scores of the same seed against each other; ± its standard error within one seed, in brackets the "
-        "largest p of the seeds. `best on test` picks the epoch on test, as much of the literature does: only to "
-        "compare with it.",
+        "largest p of the seeds and, after `mean`, the p of the users' means over all seeds. `best on test` picks the "
+        "epoch on test, as much of the literature does: only to compare with it.",
     ]
     data: dict[str, list[dict[str, Any]]] = {}
     for name, comparison in plan.items():
@@ -66,8 +60,15 @@ def write(build: Path, plan: Mapping[str, Comparison]) -> None:
             if validated and not comparison.tuning:
                 lines += ["", f"![AUC over seconds of training](figures/{_figure(name, comparison, validated)})"]
             data[name] = [{"model": run.model, "seed": run.seed, **result} for run, result in found.items()]
-    _replace(PAGE, "\n".join(lines) + "\n")
-    _replace(DATA, json.dumps(data, indent=1) + "\n")
+    replace(PAGE, "\n".join(lines) + "\n")
+    replace(DATA, json.dumps(data, indent=1) + "\n")
+
+
+def _done(build: Path, plan: Mapping[str, Comparison]) -> Results:
+    every = [Run(name, model, seed) for name, each in plan.items() for model in each.models for seed in each.seeds]
+    return {
+        run: json.loads((build / run.folder / "result.json").read_text()) for run in every if is_done(build, run, plan)
+    }
 
 
 def _tables(comparison: Comparison, results: Results) -> Iterator[str]:
@@ -155,7 +156,10 @@ def _difference(found: Sequence[Mapping[str, float]], model: str, comparison: Co
     mean, error = (np.mean([each[name] for each in found]) for name in ("difference", "standard_error"))
     against = comparison.models[model].against
     other = "" if against == comparison.against else f" to {against}"
-    return f"{mean:+.4f} ± {error:.4f} ({max(each['p_value'] for each in found):.3f}){other}"
+    # All seeds have the same one, unless a run was made again elsewhere or a seed has left the plan.
+    of_means = {(each.get("p_of_means"), each.get("seeds")) for each in found}
+    p_of_means = "".join(f", mean {p:.3f}" for p, seeds in of_means if len(of_means) == 1 and seeds == len(found))
+    return f"{mean:+.4f} ± {error:.4f} ({max(each['p_value'] for each in found):.3f}{p_of_means}){other}"
 
 
 def _kept(plan: Mapping[str, Comparison]) -> Results:
@@ -166,30 +170,11 @@ def _kept(plan: Mapping[str, Comparison]) -> Results:
         for row in rows:
             run = Run(name, row.pop("model"), row.pop("seed"))
             model = plan[name].models.get(run.model) if name in plan else None
-            if model and run.seed in plan[name].seeds and row["experiment"] == model.experiment(run.seed):
+            if model and run.seed in plan[name].seeds and _is_of_plan(row, run, plan):
                 if row.get("compared_with", plan[name].against) != model.against:
                     row["against"] = {}  # Of another model.
                 found[run] = row
     return found
-
-
-def _differences(build: Path, run: Run, plan: Mapping[str, Comparison], result: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns, by task, in what the run differs from the one of the same seed that it is compared with."""
-    other = Run(run.comparison, plan[run.comparison].models[run.model].against, run.seed)
-    if other == run or not is_done(build, other, plan):
-        return {}
-    tasks = result["test"].keys() & json.loads((build / other.folder / "result.json").read_text())["test"].keys()
-    found = {}
-    for task in sorted(tasks):
-        pair = paired_difference(_scores(build, run, task), _scores(build, other, task))
-        names = ("difference", "standard_error", "p_value")
-        found[task] = {name: float(getattr(pair, name)) for name in names}
-    return found
-
-
-def _scores(build: Path, run: Run, task: str) -> ScoredRequests:
-    with np.load(build / run.folder / f"scores_test_{task}.npz") as arrays:
-        return ScoredRequests(**arrays)
 
 
 def _figure(name: str, comparison: Comparison, results: Results) -> str:
@@ -216,9 +201,3 @@ def _mean(values: Sequence[float]) -> str:
     if not values:
         return ""
     return f"{np.mean(values):.4f}" + (f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else "")
-
-
-def _replace(path: Path, text: str) -> None:
-    aside = path.with_suffix(f"{path.suffix}.partial")
-    aside.write_text(text)
-    aside.rename(path)

@@ -2,7 +2,12 @@
 
 import importlib
 import json
-import sys
+import math
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,6 +17,7 @@ import pytest
 
 from atrank_tf.data import Records
 from atrank_tf.evaluation import ScoredRequests
+from atrank_tf.evaluation.metrics import metric_values
 from atrank_tf.schema import load_schema
 from atrank_tf.training import experiment_from_dict
 
@@ -33,7 +39,6 @@ def report(plan: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
 def _program(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(ROOT / "experiments")
-    monkeypatch.delitem(sys.modules, name, raising=False)
     return importlib.import_module(name)
 
 
@@ -166,8 +171,195 @@ def test_a_trial_of_settings_sees_nothing_of_test(
     result = json.loads((tmp_path / "result.json").read_text())
     assert {"validation", "test"} & set(result) == ({"validation"} if tuning else {"validation", "test"})
     assert "validation_auc" in result["epochs"][0]
+    assert result["records"] == records.manifest["fingerprint"]
     for found in ("best_on_test" in result, "test_auc" in result["epochs"][0], any(tmp_path.glob("scores_test_*"))):
         assert found != tuning
+
+
+def _scored(users: np.ndarray, seed: int, better: float = 0.0) -> ScoredRequests:
+    """One positive and three negatives for each user of a request, the scores random."""
+    labels = np.tile([1, 0, 0, 0], (len(users), 1))
+    scores = np.random.default_rng(seed).normal(size=labels.shape) + better * labels
+    return ScoredRequests(users=users, scores=scores, labels=labels, mask=np.ones(labels.shape, bool))
+
+
+USERS = np.repeat(np.arange(30), np.tile([1, 2, 3], 10))
+
+
+@pytest.mark.parametrize(
+    ("records", "users", "compared"),
+    [
+        (("a", "a"), USERS, True),
+        (("a", "b"), USERS, False),
+        ((None, "b"), USERS, True),  # A run of before its result named its records.
+        (("a", "a"), USERS + 1, False),
+    ],
+)
+def test_runs_on_other_records_or_requests_are_not_compared(
+    plan: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, records: Any, users: Any, compared: bool
+) -> None:
+    comparisons, done = plan.load_plan(), {}
+    for model, own, of_users in (("atrank", records[0], USERS), ("din", records[1], users)):
+        run = plan.Run("amazon_sports", model, 1)
+        done[run] = _result(plan, comparisons, run, 0.8) | ({"records": own} if own else {})
+        np.savez(_finish(tmp_path, run, done[run]) / "scores_test_next_review.npz", **vars(_scored(of_users, 1)))
+    _program("differences", monkeypatch).add_differences(tmp_path, done, comparisons)
+    assert set(done[run]["against"]) == ({"next_review"} if compared else set())
+
+
+def test_models_of_other_schemas_are_compared_though_their_records_differ(
+    plan: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    comparisons, done = plan.load_plan(), {}
+    for model in ("atrank", "bpr_mf"):
+        run = plan.Run("amazon_sports", model, 1)
+        done[run] = _result(plan, comparisons, run, 0.8) | {"records": f"of {model}"}
+        np.savez(_finish(tmp_path, run, done[run]) / "scores_test_next_review.npz", **vars(_scored(USERS, 1)))
+    _program("differences", monkeypatch).add_differences(tmp_path, done, comparisons)
+    assert set(done[run]["against"]) == {"next_review"}
+
+
+def test_the_means_over_all_seeds_are_tested_too(plan: Any, report: Any, tmp_path: Path) -> None:
+    comparisons, of_seeds = plan.load_plan(), []
+    for seed in (1, 2, 3):
+        aucs = []
+        for model, better in (("atrank", 0.0), ("din", 0.15)):
+            run = plan.Run("amazon_sports", model, seed)
+            scored = _scored(USERS, 10 * seed + len(model), better)
+            aucs.append(metric_values(scored, "user_auc")[0])
+            if model == "din":  # A model of other groups has them in another order.
+                order = np.random.default_rng(seed).permutation(len(USERS))
+                scored = replace(scored, users=scored.users[order], scores=scored.scores[order])
+            folder = _finish(tmp_path / "build", run, _result(plan, comparisons, run, 0.8))
+            np.savez(folder / "scores_test_next_review.npz", **vars(scored))
+        of_seeds.append(aucs[1] - aucs[0])
+    report.write(tmp_path / "build", comparisons)
+    rows = [row for row in json.loads(report.DATA.read_text())["amazon_sports"] if row["model"] == "din"]
+    differences, generator = np.mean(of_seeds, axis=0), np.random.default_rng(0)
+    drawn = np.array([differences[generator.integers(30, size=30)].mean() for _ in range(1000)])
+    p_value = 2 * (min((drawn <= 0).sum(), (drawn >= 0).sum()) + 1) / 1001
+    assert 0.01 < p_value < 0.9
+    assert [row["against"]["next_review"]["p_of_means"] for row in rows] == [pytest.approx(p_value)] * 3
+    largest = max(row["against"]["next_review"]["p_value"] for row in rows)
+    assert f" ({largest:.3f}, mean {p_value:.3f}) | " in report.PAGE.read_text()
+    del rows[0]["against"]["next_review"]["p_of_means"]  # As if it had been made again elsewhere.
+    report.DATA.write_text(json.dumps({"amazon_sports": rows}))
+    report.write(tmp_path / "nowhere", comparisons)
+    assert f" ({largest:.3f}) | " in report.PAGE.read_text()
+
+
+def test_a_trial_counts_as_not_done_once_the_comparison_is_none(
+    plan: Any, report: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trials, name = plan.load_plan(), "amazon_sports_trials"
+    comparisons = trials | {name: replace(trials[name], tuning=False, against="din, 14 epochs")}
+    run = plan.Run(name, "din, 14 epochs", 1)
+    result = _result(plan, comparisons, run, 0.84)
+    del result["test"], result["best_on_test"], result["epochs"][0]["test_auc"]
+    folder = _finish(tmp_path / "build", run, result)
+    report.DATA.write_text(json.dumps({name: [{"model": run.model, "seed": 1, "against": {}, **result}]}))
+    assert report.is_done(tmp_path / "build", run, trials)
+    assert not report.is_done(tmp_path / "build", run, comparisons)
+    with pytest.raises(ValueError, match="Expected a finished run"):
+        report.write(tmp_path / "build", comparisons)
+    # It begins anew: its epochs know nothing of test.
+    (folder / "run.json").write_text(json.dumps({"experiment": result["experiment"], "tuning": True}))
+    trainings, said = _program("trainings", monkeypatch), []
+    monkeypatch.setattr(trainings, "FOLDER", tmp_path)  # Where there is no one_run.py.
+    trainings.train_all(tmp_path / "build", [run], comparisons, 1, said.append)
+    assert said[0].startswith(f"{run}: FAILED after 0.0 min, see ")
+    assert sorted(path.name for path in folder.iterdir()) == ["log.txt", "run.json"]
+
+
+@pytest.fixture
+def killed_while_writing(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From its call on, whoever writes a text is killed in the middle of it."""
+
+    def write_text(path: Path, text: str) -> int:
+        with path.open("w") as file:
+            file.write(text[: len(text) // 2])
+        raise KeyboardInterrupt
+
+    return lambda: monkeypatch.setattr(Path, "write_text", write_text)
+
+
+def test_a_kill_leaves_the_notes_of_the_epochs_whole(
+    tmp_path: Path, killed_while_writing: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, epochs = tmp_path / "epochs.json", [{"seconds": 1.0}]
+    path.write_text(json.dumps(epochs))
+    watch = _program("one_run", monkeypatch).Watch(path, None)
+    watch.on_epoch_begin(1)
+    killed_while_writing()
+    with pytest.raises(KeyboardInterrupt):
+        watch.on_epoch_end(1)
+    assert json.loads(path.read_text()) == epochs
+
+
+def test_a_kill_leaves_what_a_run_is_whole(
+    plan: Any, tmp_path: Path, killed_while_writing: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    comparisons, run = plan.load_plan(), plan.Run("amazon_sports", "din", 1)
+    settings = {"experiment": comparisons["amazon_sports"].models["din"].experiment(1), "tuning": False}
+    (tmp_path / run.folder).mkdir(parents=True)
+    (tmp_path / run.folder / "run.json").write_text(json.dumps(settings))
+    trainings = _program("trainings", monkeypatch)
+    killed_while_writing()
+    with pytest.raises(KeyboardInterrupt):
+        trainings.train_all(tmp_path, [run], comparisons, 1, str)
+    assert json.loads((tmp_path / run.folder / "run.json").read_text()) == settings
+
+
+def test_a_task_without_an_auc_does_not_count_in_the_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+    mean_auc = _program("one_run", monkeypatch).mean_auc
+    logs = {"val_a_auc": 0.6, "val_b_auc": math.nan, "val_c_auc": None, "val_d_auc": 0.8, "a_auc": 0.9, "val_loss": 1.0}
+    assert mean_auc(logs, "val_") == pytest.approx(0.7)
+    assert mean_auc({"auc": 0.6, "loss": 1.0}) == 0.6
+    assert math.isnan(mean_auc({"val_auc": None}, "val_"))
+
+
+@pytest.fixture
+def two_runs(tmp_path: Path) -> Path:
+    """A copy of the program for a plan of two runs, without their records; `one_run.py` is to be written."""
+    folder = tmp_path / "experiments"
+    shutil.copytree(ROOT / "experiments", folder, ignore=shutil.ignore_patterns("*.json", "one_run.py"))
+    (folder / "plan.toml").write_text(
+        '[comparisons.a]\ntitle = "t"\nlogs = "l"\nschema = "s"\nseeds = [1, 2]\nagainst = "c"\n'
+        '[comparisons.a.models]\nc = { file = "market.toml" }\n'
+    )
+    (folder / "program.py").write_text(
+        "import signal\n"
+        "import run\n"
+        "from atrank_tf import command\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # Whatever runs the tests may ignore it.
+        "run._prepare = lambda *_: True\n"
+        "command.run(run.main)\n"
+    )
+    return folder
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_stop_ends_the_training_too(two_runs: Path, run_command: Any, tmp_path: Path, name: str) -> None:
+    (two_runs / "one_run.py").write_text(
+        "import os, pathlib, signal, sys, time\n"
+        "pathlib.Path(sys.argv[1], 'process').write_text(str(os.getpid()))\n"
+        f"os.kill(os.getppid(), signal.{name})\n"
+        "time.sleep(60)\n"
+    )
+    done = run_command(two_runs / "program.py", f"--build={tmp_path / 'build'}")
+    assert done.returncode == 128 + signal.SIGINT, done.stderr
+    assert done.stdout == "2 runs, 0 done before\nstopped: the next call goes on from here\n"
+    [process] = (tmp_path / "build").rglob("process")  # The second run has not begun.
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(process.read_text()), 0)
+
+
+def test_more_workers_than_cores_are_refused(two_runs: Path, run_command: Any, tmp_path: Path) -> None:
+    cores = len(os.sched_getaffinity(0))
+    done = run_command(two_runs / "program.py", f"--build={tmp_path / 'build'}", f"--workers={cores + 1}")
+    assert done.returncode == 1
+    assert f"Expected --workers to be at most the CPU cores, {cores}. Received: {cores + 1}." in done.stderr
+    assert not (tmp_path / "build").exists()
 
 
 def test_a_comparison_against_a_model_that_it_has_not_is_refused(plan: Any, tmp_path: Path) -> None:

@@ -1,0 +1,88 @@
+"""In what a run differs from the one that it is compared with: average user AUC on the same test requests."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from plan import Comparison, Run
+
+from atrank_tf.evaluation import ScoredRequests, paired_difference
+
+Results = dict[Run, dict[str, Any]]
+
+
+def add_differences(build: Path, done: Results, plan: Mapping[str, Comparison]) -> None:
+    """Adds to each result `compared_with`, a model, and `against`: by task, the difference to its run of the same seed.
+
+    Once all seeds of a model are done, that of their means is tested too.
+    """
+    for run, result in done.items():
+        other = run.compared_with(plan)
+        compare = not plan[run.comparison].tuning and other != run and other in done
+        result["against"] = _differences(build, run, other, done, plan) if compare else {}
+        result["compared_with"] = other.model
+    for name, comparison in plan.items():
+        for model in comparison.models:
+            runs = [Run(name, model, seed) for seed in comparison.seeds]
+            if len(runs) > 1 and done.keys() >= set(runs):
+                _test_means(build, {run: done[run] for run in runs}, plan)
+
+
+def _differences(
+    build: Path, run: Run, other: Run, done: Results, plan: Mapping[str, Comparison]
+) -> dict[str, dict[str, Any]]:
+    """Returns differences by task: nothing of requests that were others, and nothing at all of records that were.
+
+    Then the schema or the logs have changed between the two. (Models of other schemas always have other records.)
+    """
+    if run.records(plan) == other.records(plan) and not _same_records((done[run], done[other])):
+        return {}
+    found = {}
+    for task in sorted(done[run]["test"].keys() & done[other]["test"].keys()):
+        ours, theirs = _scores(build, run, task), _scores(build, other, task)
+        try:
+            pair = paired_difference(ours, theirs)
+        except ValueError:  # Other requests.
+            continue
+        names = ("difference", "standard_error", "p_value")
+        found[task] = {name: float(getattr(pair, name)) for name in names}
+    return found
+
+
+def _same_records(results: Iterable[Mapping[str, Any]]) -> bool:
+    """Returns whether nothing says that the records were others; runs of before 2026-11-27 do not say which."""
+    return len({result["records"] for result in results if "records" in result}) <= 1
+
+
+def _test_means(build: Path, results: Results, plan: Mapping[str, Comparison]) -> None:
+    """Adds to the differences of all seeds of a model the p of that of the users' means over the seeds."""
+    if not _same_records(results.values()):
+        return
+    for task in set.intersection(*(set(result["against"]) for result in results.values())):
+        others = [run.compared_with(plan) for run in results]
+        pair = paired_difference(_all_seeds(build, results, task), _all_seeds(build, others, task))
+        for result in results.values():
+            result["against"][task] |= {"p_of_means": pair.p_value, "seeds": len(results)}
+
+
+def _all_seeds(build: Path, runs: Iterable[Run], task: str) -> ScoredRequests:
+    """Returns the requests once for each seed, every score of a seed above all those of the seed before.
+
+    A user's AUC over all of them is a constant and, divided by the number of seeds, their mean over the seeds: pairs
+    across seeds are won or lost alike by every model. So the p of a difference is that of the means.
+    """
+    parts, top = [], 0.0
+    for run in runs:
+        scored = _scores(build, run, task)
+        scores = scored.scores.astype(np.float64)
+        scores += top + 1 - scores[scored.mask].min()
+        top = scores[scored.mask].max()
+        parts.append(replace(scored, scores=scores))
+    return ScoredRequests.concatenate(parts)
+
+
+def _scores(build: Path, run: Run, task: str) -> ScoredRequests:
+    with np.load(build / run.folder / f"scores_test_{task}.npz") as arrays:
+        return ScoredRequests(**arrays)

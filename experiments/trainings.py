@@ -1,0 +1,83 @@
+"""Trains runs of the plan, some at a time, each in a process on cores of its own. None outlives its caller."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from plan import FOLDER, Comparison, Run
+from whole_file import replace
+
+_TICK = 0.2
+"""Seconds between looks at who has ended: few beside the minutes of a training, and a look costs nothing."""
+
+
+@dataclass(frozen=True)
+class _Training:
+    run: Run
+    process: subprocess.Popen[bytes]
+    started: float
+
+
+def train_all(
+    build: Path, runs: Sequence[Run], plan: Mapping[str, Comparison], workers: int, say: Callable[[str], None]
+) -> None:
+    """Trains runs in their order, `workers` at a time, and says how each ended.
+
+    Whatever ends the caller (Ctrl-C, an error) ends its trainings; the next call goes on where they stopped.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    waiting, trainings = deque(runs), dict[int, _Training]()
+    try:
+        while waiting or trainings:
+            for worker in range(workers):
+                if waiting and worker not in trainings:
+                    trainings[worker] = _start(build, waiting.popleft(), plan)
+                    os.sched_setaffinity(trainings[worker].process.pid, cores[worker::workers])
+            time.sleep(_TICK)
+            for worker, training in list(trainings.items()):
+                if training.process.poll() is not None:
+                    del trainings[worker]
+                    say(_outcome(build, training, plan))
+                    say(f"  {len(waiting)} to go")
+    finally:
+        for training in trainings.values():
+            training.process.terminate()
+        for training in trainings.values():
+            training.process.wait()
+
+
+def _start(build: Path, run: Run, plan: Mapping[str, Comparison]) -> _Training:
+    folder, comparison = build / run.folder, plan[run.comparison]
+    settings = {
+        "experiment": comparison.models[run.model].experiment(run.seed),
+        "records": str(build / run.records(plan)),
+        "truth": f"{comparison.logs_folder(build)}/truth" if comparison.simulated_users else "",
+        "tuning": comparison.tuning,
+    }
+    if (folder / "run.json").exists():
+        before = json.loads((folder / "run.json").read_text())
+        if any(before.get(key, False) != settings[key] for key in ("experiment", "tuning")):
+            shutil.rmtree(folder)  # The plan has changed; the epochs of a trial of settings know nothing of test.
+    folder.mkdir(parents=True, exist_ok=True)
+    replace(folder / "run.json", json.dumps(settings, indent=1))
+    command_line = [sys.executable, str(FOLDER / "one_run.py"), str(folder)]
+    with (folder / "log.txt").open("a") as log:
+        process = subprocess.Popen(command_line, stdout=log, stderr=subprocess.STDOUT)
+    return _Training(run, process, time.perf_counter())
+
+
+def _outcome(build: Path, training: _Training, plan: Mapping[str, Comparison]) -> str:
+    run, minutes = training.run, (time.perf_counter() - training.started) / 60
+    folder, part = build / run.folder, plan[run.comparison].part
+    if training.process.returncode:
+        return f"{run}: FAILED after {minutes:.1f} min, see {folder}/log.txt"
+    result = json.loads((folder / "result.json").read_text())
+    aucs = ", ".join(f"{task} {metrics['user_auc'][0]:.4f}" for task, metrics in result[part].items())
+    return f"{run}: {part} user AUC {aucs}, {minutes:.1f} min"
