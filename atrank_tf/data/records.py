@@ -282,7 +282,7 @@ def replacing(path: str) -> Iterator[Path]:
 
 def _check_replaceable(target: Path, path: str) -> None:
     """Raises an error unless a folder holds records, damaged ones too, and nothing else that would be lost."""
-    if target.is_mount() or target.absolute() == Path.cwd():
+    if target.is_mount() or target.resolve() == Path.cwd():
         raise ValueError(
             f"Expected a folder that another one can take the place of, at {path}. Found a mount point, or the current "
             f"folder. Name a folder in it, as {path.rstrip('/')}/records."
