@@ -79,6 +79,18 @@ _MAX_CANDIDATES = flags.DEFINE_integer(
     "Most candidates in a request, of all its users together; more get 400.",
     lower_bound=1,
 )
+_MAX_MEMORY_READS = flags.DEFINE_integer(
+    "rest_api_max_memory_reads",
+    ServerSettings.max_memory_reads,
+    "Most candidates times behaviors of a memory that comes with them; more get 400.",
+    lower_bound=1,
+)
+_MAX_OUTPUT_VALUES = flags.DEFINE_integer(
+    "rest_api_max_output_values",
+    ServerSettings.max_output_values,
+    "Most values in an answer, of all outputs together; more get 400.",
+    lower_bound=1,
+)
 _MONITORING_CONFIG_FILE = flags.DEFINE_string(
     "monitoring_config_file", None, "MonitoringConfig in text format; may enable the page that Prometheus reads."
 )
@@ -104,6 +116,8 @@ def main() -> None:
         timeout_ms=_TIMEOUT_MS.value,
         max_body_bytes=_MAX_BODY_BYTES.value,
         max_candidates=_MAX_CANDIDATES.value,
+        max_memory_reads=_MAX_MEMORY_READS.value,
+        max_output_values=_MAX_OUTPUT_VALUES.value,
         poll_seconds=_POLL_SECONDS.value,
         config_poll_seconds=_CONFIG_POLL_SECONDS.value,
         metrics_path=serving.read_metrics_path(monitoring) if monitoring else None,

@@ -44,6 +44,8 @@ def _names(schema: Schema) -> None:
         for name in getattr(schema, room):
             if not name or _NAME_FORBIDDEN & set(name):
                 raise ValueError(f"Expected a name without spaces, commas, '/' or ':' in [{room}]. Received: {name!r}.")
+    if "user" in schema.tasks:
+        raise ValueError("Expected another name than 'user' in [tasks]: its inputs would be those of [user].")
     for room in ("tables", "entities", "groups", "tasks"):
         if not getattr(schema, room):
             raise ValueError(f"Expected at least one entry in [{room}]. Received: none.")

@@ -45,6 +45,7 @@ def test_the_valid_schema_is_valid():
         ("tables/a b", {"dim": 1}, r"Expected a name without spaces, .* in \[tables\]\. Received: 'a b'\."),
         ("groups/a:b", {"entity": "item", "actions": ["x"]}, r"in \[groups\]\. Received: 'a:b'\."),
         ("entities/", {"id": {"column": "i", "table": "item"}}, r"in \[entities\]\. Received: ''\."),
+        ("tasks/user", {"group": "click", "candidates": "impressions"}, r"another name than 'user' in \[tasks\]"),
         ("tasks", {}, r"Expected at least one entry in \[tasks\]\. Received: none\."),
         ("tables", {}, r"Expected at least one entry in \[tables\]\."),
         ("tasks/click", {"group": "click", "candidates": "impressions", "context": {"dense": ["id"]}},

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from damage import damages
 
-from atrank_tf.serving import ServedModel
+from atrank_tf.serving import ServedModel, WarmupRequest, write_warmup
 from atrank_tf.serving.loading.loader import load
 from atrank_tf.serving.loading.version_checksums import compare_checksums, write_checksums
 
@@ -79,6 +79,22 @@ def test_every_file_has_a_checksum(version):
             compare_checksums(str(version))
         (version / name).write_bytes(content)
     compare_checksums(str(version))
+
+
+def test_warm_up_requests_may_be_replaced(version, tmp_path):
+    path = Path(shutil.copytree(version, tmp_path / "1"))
+    file = path / "assets.extra/tf_serving_warmup_requests"
+    file.write_bytes(b"")
+    (path / "assets.extra/checksums.json").unlink()
+    write_checksums(str(path))
+    write_warmup(str(path), [WarmupRequest({"x": X})])
+    assert scores(path) == scores(version)
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="tf_serving_warmup_requests is damaged"):
+        load(str(path))
+    (path / "assets.extra/checksums.json").write_text("{")
+    with pytest.raises(ValueError, match=r"checksums\.json is damaged"):
+        write_warmup(str(path), [WarmupRequest({"x": X})])
 
 
 def test_a_version_of_another_program_and_files_beside_are_taken_as_they_are(version, tmp_path):

@@ -54,7 +54,9 @@ def parse_requests(examples: Any, schema: Schema, task: str) -> tuple[dict[str, 
     parsed = tf.io.parse_example(examples, spec)
     count = parsed[candidates].row_lengths()
     raw = dict(parsed)
-    context = [name for name in (*ragged, *several) if name.startswith(f"{task}_") and name != candidates]
+    # By the schema: a group may be named as the task, or begin with its name.
+    known = schema.tasks[task].context
+    context = [f"{task}_{column}" for column in (*known.features, *known.dense)]
     for group in schema.groups:
         columns = [f"{group}_{column}" for column in ("id", "action", "timestamp")]
         with tf.control_dependencies([_same_lengths(columns, [parsed[name].row_lengths() for name in columns])]):

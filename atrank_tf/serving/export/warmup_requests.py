@@ -7,12 +7,12 @@ import numpy as np
 import tensorflow as tf
 
 from atrank_tf.schema import Schema
-from atrank_tf.serving.export.raw_inputs import candidate_signature, history_signature, id_type
+from atrank_tf.serving.export.raw_inputs import candidate_signature, history_signature
 from atrank_tf.serving.export.signatures import OF_FIRST_TASK
 from atrank_tf.serving.loading.loader import LoadedModel
 from atrank_tf.serving.loading.warmup import WarmupRequest
 
-_BEHAVIORS, _CANDIDATES = 8, 32
+_BEHAVIORS, _CANDIDATES, _VALUES = 8, 32, 8
 _MEMORY_MAKERS = ("encode_user", "encode_timeline")
 
 
@@ -34,8 +34,8 @@ def warmup_requests(model: LoadedModel, schema: Schema, tasks: tuple[str, ...]) 
         if signature not in model.signatures:
             continue
         task = names.get(signature, tasks[0])
-        raw = _made_up(history_signature(schema), 2 if signature == "append_behaviors" else 1)
-        raw |= _made_up(candidate_signature(schema, task), 1)
+        raw = _made_up(history_signature(schema), _BEHAVIORS, 2 if signature == "append_behaviors" else 1)
+        raw |= _made_up(candidate_signature(schema, task), _CANDIDATES)
         made = {**raw, **known, "now": np.array([3]), "examples": _example(schema, task)}
         asked[signature] = {name: made[name] for name in model.signatures[signature].inputs}
         found = model.run(signature, asked[signature])
@@ -47,27 +47,26 @@ def warmup_requests(model: LoadedModel, schema: Schema, tasks: tuple[str, ...]) 
     return [WarmupRequest(inputs, signature) for signature, inputs in asked.items()]
 
 
-def _made_up(signature: Mapping[str, Any], moment: int) -> dict[str, Any]:
-    """Returns one user's values for the inputs of a signature, all behaviors at one moment."""
+def _made_up(signature: Mapping[str, Any], rows: int, moment: int = 1) -> dict[str, Any]:
+    """Returns one user's values for the inputs of a signature, `rows` in each list, all behaviors at one moment."""
     made = {}
     for name, spec in signature.items():
-        shape = [1, *[_CANDIDATES if name.endswith("_candidates") else _BEHAVIORS] * (spec.shape.rank - 1)]
+        shape = [1, rows, _VALUES][: spec.shape.rank]
         value = "" if spec.dtype == tf.string else moment if name.endswith("_timestamp") else 0
         made[name] = np.full(shape, value, object if spec.dtype == tf.string else spec.dtype.as_numpy_dtype)
-    candidates = next((name for name in made if name.endswith("_candidates")), None)
-    if candidates:  # A context value for each candidate.
-        prefix = candidates.removesuffix("candidates")
-        for name in made:
-            if name.startswith(prefix) and name != candidates:
-                made[name] = np.repeat(made[name][:, :1], _CANDIDATES, axis=1)
     return made
 
 
 def _example(schema: Schema, task: str) -> Any:
-    if id_type(schema, task) == tf.string:
-        candidates = tf.train.Feature(bytes_list=tf.train.BytesList(value=[b""] * _CANDIDATES))
-    else:
-        candidates = tf.train.Feature(int64_list=tf.train.Int64List(value=[0] * _CANDIDATES))
-    now = tf.train.Feature(int64_list=tf.train.Int64List(value=[3]))
-    features = tf.train.Features(feature={"now": now, f"{task}_candidates": candidates})
+    candidates = f"{task}_candidates"
+    # With a history of another length than the candidates: what takes one for the other is found by this request.
+    made = {**_made_up(history_signature(schema), _BEHAVIORS), "now": np.array([3])}
+    made[candidates] = _made_up(candidate_signature(schema, task), _CANDIDATES)[candidates]
+    features = tf.train.Features(feature={name: _feature(value[0]) for name, value in made.items()})
     return np.array([tf.train.Example(features=features).SerializeToString()], object)
+
+
+def _feature(values: Any) -> Any:
+    if values.dtype == object:
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value.encode() for value in values]))
+    return tf.train.Feature(int64_list=tf.train.Int64List(value=np.atleast_1d(values)))

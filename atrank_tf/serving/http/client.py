@@ -63,7 +63,7 @@ class Client:
             signature: the task, or `serving_default` for the model's first one.
 
         Raises:
-            ValueError: a request does not fit the model.
+            ValueError: a request does not fit the model, or the signature is no task's.
             ClientError: the server refused.
             ConnectionError: there is no server.
             TimeoutError: it did not answer in time.
@@ -109,9 +109,9 @@ class Client:
     def _scored_by(
         self, columns: Mapping[str, Column], requests: Sequence[Mapping[str, Any]], signature: str
     ) -> tuple[str, list[list[float]]]:
-        body = {"signature_name": signature, "inputs": padded(requests, columns)}
+        name = candidates_name(columns, signature)
+        body = {"signature_name": signature, "inputs": padded(requests, columns, name)}
         found = self._ask("POST", ":predict", "outputs", body)
-        name = candidates_name(columns)
         return name, [row[: len(request[name])] for request, row in zip(requests, found, strict=True)]
 
     def _fetched_columns(self, signature: str) -> dict[str, Column]:

@@ -42,6 +42,9 @@ _END = web.AppKey("end", _End)
 
 ReadConfig = Callable[[], Sequence[ModelConfig]]
 
+# A connection without a request is closed after so long, as common proxies do it. aiohttp's own limit is an hour.
+_IDLE_SECONDS = 75.0
+
 # All of a shutdown takes this long at most: less than container managers wait before they kill (30 s, 10 s).
 _SHUTDOWN_SECONDS = 9.0
 
@@ -74,7 +77,9 @@ def make_app(
         models,
         metrics=metrics,
         max_candidates=settings.max_candidates,
+        max_memory_reads=settings.max_memory_reads,
         max_body_bytes=settings.max_body_bytes,
+        max_output_values=settings.max_output_values,
     )
     app = web.Application(
         client_max_size=settings.max_body_bytes,
@@ -83,6 +88,7 @@ def make_app(
             "auto_decompress": False,  # the handler inflates by the contract's rules
             "debug": False,  # else aiohttp tells clients of tracebacks
             "handler_cancellation": True,  # nobody needs the answer to a client that is gone
+            "keepalive_timeout": _IDLE_SECONDS,
             "logger": _http_logger(),
         },
     )

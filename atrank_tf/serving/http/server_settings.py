@@ -3,10 +3,18 @@
 import dataclasses
 import os
 
-from atrank_tf.serving.rest.candidates import MAX_CANDIDATES
+from atrank_tf.serving.rest.candidates import MAX_CANDIDATES, MAX_MEMORY_READS
 from atrank_tf.serving.rest.json_parser import MAX_BODY_BYTES
+from atrank_tf.serving.rest.json_response import MAX_OUTPUT_VALUES
 
-_POSITIVE = ("num_threads", "timeout_ms", "max_body_bytes", "max_candidates")
+_POSITIVE = (
+    "num_threads",
+    "timeout_ms",
+    "max_body_bytes",
+    "max_candidates",
+    "max_memory_reads",
+    "max_output_values",
+)
 _NOT_NEGATIVE = ("poll_seconds", "config_poll_seconds")
 
 
@@ -23,6 +31,8 @@ class ServerSettings:
         counts as empty, as in TensorFlow Serving, whose limit is 100 MB. Also the most bytes that the context of a
         classify or regress call may take in all its examples together; more get 400.
       max_candidates: int. Most candidates in a request, of all its users together; more get 400.
+      max_memory_reads: int. Most candidates times behaviors of a memory that comes with them; more get 400.
+      max_output_values: int. Most values in an answer, of all outputs together; more get 400.
       poll_seconds: float. Between two looks for new versions; 0 looks once, at the start.
       config_poll_seconds: float. Between two readings of the model config file; 0 reads it once, at the start.
       metrics_path: str, or None for no metrics page.
@@ -38,6 +48,8 @@ class ServerSettings:
     timeout_ms: int = 30_000
     max_body_bytes: int = MAX_BODY_BYTES
     max_candidates: int = MAX_CANDIDATES
+    max_memory_reads: int = MAX_MEMORY_READS
+    max_output_values: int = MAX_OUTPUT_VALUES
     poll_seconds: float = 1.0
     config_poll_seconds: float = 0.0
     metrics_path: str | None = None

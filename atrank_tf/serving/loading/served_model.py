@@ -108,11 +108,14 @@ class ServedModel:
     def refresh(self) -> bool:
         """Looks at the base path once, and loads what is new there; returns whether the served versions changed.
 
-        Never raises for a version that cannot be loaded: that one is reported by `statuses` and in the log.
+        A label whose version has come moves to it. Never raises for a version that cannot be loaded: that one is
+        reported by `statuses` and in the log.
         """
         with self._refreshing:
             before = dict(self._slots)
-            self._retire_others(self._load_new())
+            wanted = self._load_new()
+            self._assign_labels()
+            self._retire_others(wanted)
             return self._slots != before
 
     @contextlib.contextmanager
@@ -198,9 +201,9 @@ class ServedModel:
         self._set_status(status)
 
     def _retire_others(self, wanted: set[int]) -> None:
-        """Retires what the policy does not ask for, if something is there that it does ask for."""
+        """Retires what neither the policy nor a label asks for, if something is there that the policy does ask for."""
         if wanted & set(self._slots):
-            for number in set(self._slots) - wanted:
+            for number in set(self._slots) - wanted - set(self._labels.values()):
                 self._retire(number)
 
     def _retire(self, number: int) -> None:

@@ -5,6 +5,7 @@ in `assets.extra` but the warm-up requests. TensorFlow's own `fingerprint.pb` is
 variables, and no loader compares it; the variables have checksums that are compared, the graph's constants have none.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from atrank_tf.data.checksums import file_checksum
@@ -19,9 +20,24 @@ def write_checksums(saved_model_dir: str) -> None:
     folder = Path(saved_model_dir)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     sums = {path.relative_to(folder).as_posix(): file_checksum(str(path)) for path in files}
-    path = folder / _FILE
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(dump_sealed({"files": sums}), encoding="utf-8")
+    (folder / _FILE).parent.mkdir(exist_ok=True)
+    _write(folder, sums)
+
+
+def renew_checksum(saved_model_dir: str, name: str) -> None:
+    """Writes down what is in one file of a version folder now; of a folder without checksums nothing.
+
+    Args:
+      saved_model_dir: a version folder.
+      name: of a file that was replaced on purpose, relative to the folder.
+
+    Raises:
+      ValueError: the checksums are damaged.
+    """
+    folder = Path(saved_model_dir)
+    if (folder / _FILE).is_file():
+        sums = load_sealed(str(folder / _FILE), _ADVICE).get("files", {})
+        _write(folder, {**sums, name: file_checksum(str(folder / name))})
 
 
 def compare_checksums(saved_model_dir: str) -> None:
@@ -44,3 +60,7 @@ def compare_checksums(saved_model_dir: str) -> None:
                 f"{path} is damaged, or of another version. Expected the SHA-256 {expected} that {_FILE} names. "
                 f"Found {found}. {_ADVICE}"
             )
+
+
+def _write(folder: Path, sums: Mapping[str, str]) -> None:
+    (folder / _FILE).write_text(dump_sealed({"files": sums}), encoding="utf-8")

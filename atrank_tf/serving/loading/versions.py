@@ -95,11 +95,23 @@ def publish(write: Callable[[str], None], base_path: str) -> str:
                 )
             newest = latest_version(base_path)
             target = base / str(newest.number + 1 if newest else 1)
+            for path in (*unfinished.rglob("*"), unfinished):
+                _to_disk(path)
             unfinished.rename(target)
         except BaseException:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
+        _to_disk(base)
     return str(target)
+
+
+def _to_disk(path: Path) -> None:
+    """Waits until a file, or the names in a folder, are on the disk: a rename may be there before what was written."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from atrank_tf.serving.errors import Code, ServingError
+from atrank_tf.serving.loading.version_checksums import renew_checksum
 from atrank_tf.serving.serving_protos import new_message
 
 MAX_REQUESTS = 1000
@@ -41,14 +42,17 @@ class WarmupRequest:
 
 
 def write_warmup(saved_model_dir: str, requests: Iterable[WarmupRequest]) -> None:
-    """Writes the warm-up requests of a SavedModel; there are none where it is not called.
+    """Writes the warm-up requests of a SavedModel, in place of those that it has.
+
+    What `export_savedmodel` wrote has some, and checksums: that of the file is renewed.
 
     Args:
       saved_model_dir: a folder with `saved_model.pb`, before it is published.
       requests: 1 to 1,000.
 
     Raises:
-      ValueError: none or too many, or a method that is neither `predict`, `classify` nor `regress`.
+      ValueError: none or too many, a method that is neither `predict`, `classify` nor `regress`, or checksums that are
+        damaged.
     """
     logs = [_to_log(request) for request in requests]
     if not 0 < len(logs) <= MAX_REQUESTS:
@@ -58,6 +62,7 @@ def write_warmup(saved_model_dir: str, requests: Iterable[WarmupRequest]) -> Non
     with tf.io.TFRecordWriter(str(path)) as writer:
         for log in logs:
             writer.write(log.SerializeToString(deterministic=True))
+    renew_checksum(saved_model_dir, _FILE)
 
 
 def read_warmup(saved_model_dir: str) -> list[WarmupRequest]:

@@ -14,6 +14,29 @@ from atrank_tf.serving.errors import Code, ServingError
 from atrank_tf.serving.rest.json_request import Format
 from atrank_tf.serving.rest.json_tokens import tokens
 
+MAX_OUTPUT_VALUES = 1_000_000
+"""Most values of an answer, ten times as many as a request may have candidates: 13 MB of JSON, half a second's work."""
+
+
+def check_size(outputs: Mapping[str, NDArray[Any]], most: int) -> None:
+    """Checks what a model gave before it is written.
+
+    Args:
+      outputs: name -> array of any shape.
+      most: most values of all of them together.
+
+    Raises:
+      ServingError: INVALID_ARGUMENT, if there are more.
+    """
+    count = sum(array.size for array in outputs.values())
+    if count > most:
+        largest = max(outputs, key=lambda name: outputs[name].size)
+        raise ServingError(
+            Code.INVALID_ARGUMENT,
+            f"Expected at most {most} values in an answer. Received: {count}, most of them in {largest!r} of shape "
+            f"{list(outputs[largest].shape)}. Ask for fewer users, candidates or behaviors at once.",
+        )
+
 
 def write_predict_response(outputs: Mapping[str, NDArray[Any]], form: Format) -> bytes:
     """Writes the body of a predict response.

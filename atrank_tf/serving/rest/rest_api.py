@@ -17,12 +17,18 @@ from atrank_tf.serving.loading.loader import LoadedModel
 from atrank_tf.serving.loading.served_model import ServedModel
 from atrank_tf.serving.loading.served_models import ServedModels
 from atrank_tf.serving.metrics import Metrics
-from atrank_tf.serving.rest.candidates import MAX_CANDIDATES, check_examples, check_tensors
+from atrank_tf.serving.rest.candidates import MAX_CANDIDATES, MAX_MEMORY_READS, check_examples, check_tensors
 from atrank_tf.serving.rest.example_methods import classify, regress
 from atrank_tf.serving.rest.json_examples import read_examples
 from atrank_tf.serving.rest.json_parser import MAX_BODY_BYTES
 from atrank_tf.serving.rest.json_request import Request, read_request, read_tensors
-from atrank_tf.serving.rest.json_response import write_classifications, write_predict_response, write_regressions
+from atrank_tf.serving.rest.json_response import (
+    MAX_OUTPUT_VALUES,
+    check_size,
+    write_classifications,
+    write_predict_response,
+    write_regressions,
+)
 from atrank_tf.serving.rest.rest_path import RestPath, parse_path
 
 
@@ -43,8 +49,10 @@ class RestApi:
       models: what is served; one model may stand alone.
       metrics: what counts the calls. Defaults to new ones.
       max_candidates: most candidates in a request, of all its users together. Defaults to 100,000.
+      max_memory_reads: most candidates times behaviors of a memory that comes with them. Defaults to 20,000,000.
       max_body_bytes: most bytes that the context of a classify or regress call may take in all its examples together:
         as many as a body may have. Defaults to 8 MiB.
+      max_output_values: most values in an answer, of all outputs together. Defaults to 1,000,000.
     """
 
     def __init__(
@@ -53,12 +61,16 @@ class RestApi:
         *,
         metrics: Metrics | None = None,
         max_candidates: int = MAX_CANDIDATES,
+        max_memory_reads: int = MAX_MEMORY_READS,
         max_body_bytes: int = MAX_BODY_BYTES,
+        max_output_values: int = MAX_OUTPUT_VALUES,
     ) -> None:
         self._models = ServedModels.of(models)
         self._metrics = metrics or Metrics()
         self._max_candidates = max_candidates
+        self._max_memory_reads = max_memory_reads
         self._max_body_bytes = max_body_bytes
+        self._max_output_values = max_output_values
 
     def answer(self, http_method: str, path: str, body: bytes, *, deadline: float = math.inf) -> RestResponse:
         """Answers one call; never raises.
@@ -109,9 +121,10 @@ class RestApi:
         with self._lease(path) as (_, loaded):
             signature = loaded.signature(request.signature_name)
             form, tensors = read_tensors(request, {name: info.dtype for name, info in signature.inputs.items()})
-            check_tensors(tensors, self._max_candidates)
+            check_tensors(tensors, self._max_candidates, self._max_memory_reads)
             with self._timed(path.model, "Predict"):
                 outputs = loaded.run(request.signature_name, tensors)
+        check_size(outputs, self._max_output_values)
         return write_predict_response(outputs, form)
 
     def _classify(self, path: RestPath, request: Request) -> bytes:
@@ -119,6 +132,7 @@ class RestApi:
         with self._lease(path) as (_, loaded), self._timed(path.model, "Classify"):
             labels, scores = classify(loaded, request.signature_name, examples)
         self._count_examples(path.model, len(examples))
+        check_size({"classes": labels, "scores": scores}, self._max_output_values)
         return write_classifications(labels, scores)
 
     def _regress(self, path: RestPath, request: Request) -> bytes:
@@ -126,6 +140,7 @@ class RestApi:
         with self._lease(path) as (_, loaded), self._timed(path.model, "Regress"):
             values = regress(loaded, request.signature_name, examples)
         self._count_examples(path.model, len(examples))
+        check_size({"outputs": values}, self._max_output_values)
         return write_regressions(values)
 
     def _examples(self, request: Request) -> NDArray[Any]:

@@ -12,10 +12,16 @@ from raw_requests import example, examples, raw_request, text, whole_request
 
 from atrank_tf.data import RawValues, Records, requests
 from atrank_tf.models import BPRMF, Ranker, TimelineATRank
+from atrank_tf.schema import schema_from_dict
 from atrank_tf.serving import LoadedModel, ServingError, export_savedmodel, lint
+from atrank_tf.serving.export.example_request import parse_requests
 from atrank_tf.serving.export.raw_inputs import newest_places, request_signature, value_rows
+from atrank_tf.serving.export.signatures import check_task_names
 from atrank_tf.serving.loading.loader import read_meta_graph
 from atrank_tf.serving.loading.warmup import read_warmup
+
+KINDS = ("rank", "score_candidates", "explain")
+RESERVED = (*KINDS, "serving_default", "encode_user", "encode_timeline", "append_behaviors")
 
 
 @pytest.fixture(scope="module")
@@ -327,6 +333,70 @@ def test_an_export_has_a_warm_up_request_for_each_signature(
         assert {request.signature_name for request in requests} == set(model.signatures) - {"__saved_model_init_op"}
         for request in requests:
             assert set(model.run(request.signature_name, request.inputs))
+
+
+@pytest.mark.parametrize("task", ["next_purchase", "next_redemption"])
+def test_the_warm_up_example_has_a_history_of_another_length_than_its_candidates(export: str, task: str) -> None:
+    [request] = [each for each in read_warmup(export) if each.signature_name == f"rank_{task}"]
+    features = tf.train.Example.FromString(request.inputs["examples"][0]).features.feature
+    lengths = {}
+    for name, feature in features.items():
+        values = getattr(feature, feature.WhichOneof("kind"))
+        lengths[name] = len(values.value)
+    columns = {f"{group}_{column}" for group in ("purchase", "redemption") for column in ("id", "action", "timestamp")}
+    assert set(lengths) == {"now", f"{task}_candidates"} | columns
+    [history] = {lengths[name] for name in columns}
+    assert 0 < history != lengths[f"{task}_candidates"] > 0
+
+
+@pytest.mark.parametrize(("group", "task"), [("click", "click"), ("click_ad", "click")])
+def test_a_group_named_as_the_task_or_longer_is_no_context_of_candidates(group: str, task: str) -> None:
+    schema = schema_from_dict(
+        {
+            "tables": {"item": {"dim": 4}},
+            "entities": {"item": {"id": {"column": "item_id", "table": "item", "dtype": "string"}}},
+            "groups": {group: {"entity": "item", "actions": ["seen"]}},
+            "tasks": {task: {"group": group, "negatives": {"uniform": 1}}},
+            "split": {"kind": "leave_last_out"},
+        }
+    )
+    features = {
+        "now": [9],
+        f"{group}_id": ["a", "b"],
+        f"{group}_action": ["seen", "seen"],
+        f"{group}_timestamp": [1, 2],
+    }
+    features[f"{task}_candidates"] = ["c", "d", "e"]
+    raw, count = parse_requests(tf.constant([example(features)]), schema, task)
+    assert count.numpy().tolist() == [3]
+    assert raw[f"{group}_timestamp"].numpy().tolist() == [[1, 2]]
+    assert raw[f"{task}_candidates"].shape == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "message"),
+    [
+        *((["buy", name], f"the task '{name}'; '{name}' is a signature of exports, ") for name in RESERVED),
+        *(
+            (["buy", f"{kind}_buy"], f"task '{kind}_buy'; '{kind}_buy' is a signature of the task 'buy'")
+            for kind in KINDS
+        ),
+    ],
+)
+def test_a_task_named_as_another_signature_is_refused(tasks: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_task_names(tasks)
+    check_task_names(tasks[:1])
+    check_task_names(["rank_b", "a", "ranked", "encode"])
+
+
+def test_it_is_refused_before_anything_is_done(
+    small_model: Ranker, records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(small_model, "tasks", ("next_purchase", "rank"))
+    with pytest.raises(ValueError, match="Received: the task 'rank'; 'rank' is a signature of exports"):
+        export_savedmodel(small_model, RawValues.of(records), str(tmp_path / "shop"))
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture(scope="module")

@@ -44,7 +44,7 @@ def test_users_of_different_lengths_are_padded() -> None:
         "next_price": [0.5],
         "next_words": [["u", "v"]],
     }
-    found = padded([rich, {"now": 8, "next_candidates": [6, 7]}], COLUMNS)
+    found = padded([rich, {"now": 8, "next_candidates": [6, 7]}], COLUMNS, "next_candidates")
     price = found.pop("next_price")
     assert found == {
         "now": [9, 8],
@@ -74,7 +74,22 @@ def test_a_request_that_does_not_fit_is_refused_before_it_is_sent(change: dict[s
     good = {"now": 8, "next_candidates": [6, 7]}
     bad = {name: value for name, value in {**good, **change}.items() if value is not None}
     with pytest.raises(ValueError, match=message):
-        padded([good, bad], COLUMNS)
+        padded([good, bad], COLUMNS, "next_candidates")
+
+
+@pytest.mark.parametrize("group", ["next", "next_ad"])
+def test_a_group_named_as_the_task_or_longer_is_no_context_of_candidates(group: str) -> None:
+    columns = {name.replace("buy_", f"{group}_"): column for name, column in COLUMNS.items()}
+    history = {f"{group}_id": ["a", "b"], f"{group}_action": ["x", "y"], f"{group}_timestamp": [1, 2]}
+    found = padded([{"now": 9, "next_candidates": [5, 6, 7], **history}], columns, "next_candidates")
+    assert {name: found[name] for name in history} == {name: [values] for name, values in history.items()}
+    assert found["next_words"] == [[[], [], []]]
+
+
+def test_a_context_column_named_timestamp_makes_no_group() -> None:
+    columns = {**COLUMNS, "next_timestamp": Column("DT_FLOAT", 2)}
+    request = {"now": 9, "next_candidates": [5, 6, 7], "next_timestamp": [1.0, 2.0, 3.0]}
+    assert padded([request], columns, "next_candidates")["next_timestamp"] == [[1.0, 2.0, 3.0]]
 
 
 class _Running:
@@ -101,7 +116,8 @@ class _Running:
 
 @pytest.fixture(scope="module")
 def export(make_model: Callable[..., Ranker], records: Records, tmp_path_factory: pytest.TempPathFactory) -> str:
-    return export_savedmodel(make_model(), RawValues.of(records), str(tmp_path_factory.mktemp("export") / "shop"))
+    folder = str(tmp_path_factory.mktemp("export") / "shop")
+    return export_savedmodel(make_model(), RawValues.of(records), folder, explain=True)
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +179,16 @@ def test_what_the_server_refuses_is_told_with_its_status(url: str) -> None:
         Client(url, "shpo").rank([{"now": 1, "next_purchase_candidates": ["p3"]}])
     with pytest.raises(ValueError, match=r"Expected a signature of the model: .*next_purchase.*Received: 'next'"):
         Client(url, "shop").rank([{"now": 1}], signature="next")
+
+
+@pytest.mark.parametrize("signature", ["rank", "encode_user", "score_candidates", "explain", "explain_next_purchase"])
+def test_a_signature_that_is_no_tasks_is_refused(url: str, signature: str) -> None:
+    message = rf"^Expected 'serving_default' or the signature of a task, .* Received: '{signature}', which takes \w+"
+    with Client(url, "shop") as client:
+        with pytest.raises(ValueError, match=message):
+            client.rank(REQUESTS, signature=signature)
+        with pytest.raises(ValueError, match=message):
+            client.score(REQUESTS, signature=signature)
 
 
 def test_no_server_and_a_silent_one_are_told_apart() -> None:

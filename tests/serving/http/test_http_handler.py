@@ -230,6 +230,31 @@ def test_a_request_asks_for_so_many_candidates_at_most(half_plus_two, start):
         assert server.call("POST", "/v1/models/m:regress", json.dumps(body))[0] == status
 
 
+def test_an_answer_has_so_many_values_at_most(half_plus_two, start):
+    server = start(ServedModel("m", half_plus_two), max_output_values=3)
+    for count, status in ((3, 200), (4, 400)):
+        assert server.call("POST", "/v1/models/m:predict", json.dumps({"instances": [1] * count}))[0] == status
+
+
+def test_candidates_read_so_many_behaviors_of_a_memory_at_most(tmp_path, start):
+    class Scorer:
+        def signature(self, name):
+            inputs = {"buy_candidates": TensorInfo("c:0", "int64", (None, None))}
+            return Signature({**inputs, "memory": TensorInfo("m:0", "float", (None, None, 1))}, {})
+
+        def run(self, name, inputs):
+            return {"scores": np.zeros((1, 2), np.float32)}
+
+        def close(self):
+            pass
+
+    (tmp_path / "1").mkdir()
+    server = start(ServedModel("m", str(tmp_path), load=lambda path: Scorer()), max_memory_reads=6)
+    for length, status in ((3, 200), (4, 400)):
+        body = {"inputs": {"buy_candidates": [[1, 2]], "memory": [[[0.5]] * length]}}
+        assert server.call("POST", "/v1/models/m:predict", json.dumps(body))[0] == status
+
+
 def test_a_context_of_a_body_s_length_in_all_examples_together_at_most(half_plus_two, start):
     server = start(ServedModel("m", half_plus_two), max_body_bytes=1000)
     for length, status in ((20, 200), (200, 400)):

@@ -346,6 +346,22 @@ def test_a_shutdown_does_not_wait_for_a_version_that_is_being_loaded(tmp_path, c
     assert not slow.ended.is_set()
 
 
+def test_an_idle_connection_is_closed_after_75_seconds(tmp_path, clock):
+    closed = []
+
+    def caller(port):
+        with socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE_S) as connection:
+            connection.sendall(b"GET /v1/models/m HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert connection.recv(10_000).startswith(b"HTTP/1.1 200 ")
+            clock.passes = True
+            while connection.recv(10_000):
+                pass
+            closed.append(clock.now)
+
+    serve_until(clock, served(tmp_path, lambda path: HeldModel()), caller, poll_seconds=0)
+    assert 74 < closed[0] < 77
+
+
 def test_without_aiohttp_only_the_server_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "aiohttp", None)
     monkeypatch.delitem(sys.modules, "atrank_tf.serving.http.server")

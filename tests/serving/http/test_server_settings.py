@@ -5,8 +5,10 @@ import pytest
 
 from atrank_tf.serving.http.server_settings import ServerSettings
 
+_POSITIVE = ["num_threads", "timeout_ms", "max_body_bytes", "max_candidates", "max_memory_reads", "max_output_values"]
 
-@pytest.mark.parametrize("name", ["num_threads", "timeout_ms", "max_body_bytes", "max_candidates"])
+
+@pytest.mark.parametrize("name", _POSITIVE)
 def test_numbers_that_must_be_positive(name):
     with pytest.raises(ValueError, match=f"^{name} must be positive. Received: {name}=0.$"):
         ServerSettings(**{name: 0})

@@ -70,5 +70,35 @@ def test_new_labels_may_be_allowed_to_point_anywhere(tmp_path):
     model.refresh()
     assert label_of(model, "next") == 3
     model.configure(ModelConfig("m", str(tmp_path), labels={"stable": 4, "next": 3}))
-    with pytest.raises(ServingError, match=r"Specific\(m, 2\)$"):  # not new: it stays where it was
-        label_of(model, "stable")
+    assert label_of(model, "stable") == 2  # Not new: it stays where it was.
+
+
+def test_a_label_moves_to_a_version_that_comes_after_the_config_before_its_old_one_is_closed(tmp_path):
+    seen = []
+
+    class Watched(FakeModel):
+        def close(self):
+            seen.append((f"closing {self.name}", label_of(model, "stable")))
+            super().close()
+
+    (tmp_path / "41").mkdir()
+    model = ServedModel("m", str(tmp_path), policy=Specific(frozenset({41})), labels={"stable": 41}, load=Watched)
+    model.start()
+    model.configure(ModelConfig("m", str(tmp_path), Specific(frozenset({42})), {"stable": 42}))
+    assert label_of(model, "stable") == 41
+    (tmp_path / "42").mkdir()
+    assert model.refresh()
+    assert seen == [("closing 41", 42)]
+    assert label_of(model, "stable") == 42
+
+
+def test_a_version_that_a_label_points_to_stays_whatever_the_policy(tmp_path, monkeypatch):
+    model = served_with(tmp_path, (1,), labels={"stable": 1})
+    monkeypatch.setitem(FakeModel.broken, "2", ValueError("cut short"))
+    for number in (2, 3):
+        (tmp_path / str(number)).mkdir()
+    model.configure(ModelConfig("m", str(tmp_path), Specific(frozenset({2, 3})), {"stable": 2}))
+    assert label_of(model, "stable") == 1
+    model.configure(ModelConfig("m", str(tmp_path), Specific(frozenset({2, 3})), {}))
+    with pytest.raises(ServingError, match=r"Specific\(m, 1\)$"), model.lease(version=1):
+        pass

@@ -1,8 +1,6 @@
 import fcntl
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -92,7 +90,7 @@ def test_a_write_that_saves_nothing_is_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_killed_run_left_is_no_version_and_is_removed_by_the_next(tmp_path):
+def test_what_a_killed_run_left_is_no_version_and_is_removed_by_the_next(run_command, tmp_path):
     killed = (
         "import os, sys\n"
         "from pathlib import Path\n"
@@ -102,11 +100,7 @@ def test_what_a_killed_run_left_is_no_version_and_is_removed_by_the_next(tmp_pat
         "    os._exit(9)\n"
         "publish(write, sys.argv[1])\n"
     )
-    root = str(Path(__file__).parents[3])
-    run = subprocess.run(
-        [sys.executable, "-c", killed, str(tmp_path)], cwd=root, env={**os.environ, "PYTHONPATH": root}, check=False
-    )
-    assert run.returncode == 9
+    assert run_command("-c", killed, tmp_path).returncode == 9
     left = list(tmp_path.iterdir())
     assert len(left) == 1
     assert versions(str(tmp_path)) == []
@@ -130,3 +124,23 @@ def test_two_runs_at_once_wait_for_each_other(tmp_path):
     publish(lambda path: (write_model(path), seen.append(is_locked())), str(tmp_path))
     assert seen == [True]
     assert not is_locked()
+
+
+def test_a_version_is_on_the_disk_before_it_has_its_name_and_its_name_before_publish_returns(tmp_path, monkeypatch):
+    synced = []
+
+    def fsync(descriptor):
+        path = Path(f"/proc/self/fd/{descriptor}").readlink().relative_to(tmp_path)
+        synced.append((str(path), (tmp_path / "1").is_dir()))
+
+    def write(path):
+        (Path(path) / "variables").mkdir()
+        (Path(path) / "variables" / "data").write_text("numbers")
+        write_model(path)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    publish(write, str(tmp_path))
+    folder = "publishing.tmp"
+    files = {folder, f"{folder}/saved_model.pb", f"{folder}/variables", f"{folder}/variables/data"}
+    assert set(synced[:-1]) == {(name, False) for name in files}
+    assert synced[-1] == (".", True)

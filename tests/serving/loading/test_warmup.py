@@ -210,5 +210,31 @@ def test_a_version_is_loaded_with_its_requests_run(folder):
 )
 def test_a_version_whose_warm_up_fails_is_not_loaded(folder, request_, message):
     write_warmup(str(folder), [*GOOD, request_])
-    with pytest.raises(ServingError, match=message):
-        load_warm(str(folder))
+    metrics = Metrics()
+    with pytest.raises(ServingError, match=message) as caught:
+        load_warm(str(folder), metrics=metrics)
+    line = f'model_warmup_latency_count{{model_path="{folder}",status="{caught.value.code.name}"}} 1\n'
+    assert line in metrics.page().decode()
+
+
+def test_a_warm_up_file_that_cannot_be_read_is_counted_too(folder):
+    (folder / FILE).write_text("no TFRecord file" * 10)
+    metrics = Metrics()
+    with pytest.raises(ServingError, match="Please verify your warmup data"):
+        load_warm(str(folder), metrics=metrics)
+    assert f'model_warmup_latency_count{{model_path="{folder}",status="DATA_LOSS"}} 1\n' in metrics.page().decode()
+
+
+def test_a_warm_up_request_that_takes_longer_than_a_request_may_is_no_fault_of_the_version(tmp_path, caplog):
+    class Endless(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+        def count(self, x):
+            return {"y": tf.while_loop(lambda y: tf.reduce_all(y >= 0), lambda y: (y + 1,), (x,))[0]}
+
+    module, path = Endless(), str(tmp_path / "1")
+    tf.saved_model.save(module, path, signatures={"serving_default": module.count})
+    write_warmup(path, [WarmupRequest({"x": np.zeros(1, np.float32)})])
+    model = load_warm(path, timeout_ms=50)
+    assert "Warm-up of signature serving_default: broken off" in caplog.text
+    assert model.run("serving_default", {"x": np.full(1, -1, np.float32)})["y"].tolist() == [-1.0]
+    model.close()

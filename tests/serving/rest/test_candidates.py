@@ -28,6 +28,23 @@ def test_candidates_alone_need_no_users_beside_them():
             check_tensors({"buy_candidates": np.zeros(shape)}, count - 1)
 
 
+@pytest.mark.parametrize("longest", ["memory", "mask", "timestamp", "object", "action"])
+def test_candidates_count_for_each_behavior_of_a_memory_that_comes_with_them(longest):
+    tensors = {name: np.zeros((2, 5)) for name in ("mask", "timestamp", "object", "action")}
+    tensors |= {"memory": np.zeros((2, 5, 3)), "buy_candidates": np.zeros((2, 7)), "buy_position": np.zeros((2, 7))}
+    tensors[longest] = np.zeros((2, 11, *tensors[longest].shape[2:]))  # a graph would broadcast the others
+    check_tensors(tensors, 14, 154)
+    message = r"^Expected at most 153 candidates times behaviors .* Received: 14 in 'buy_candidates', times 11\."
+    with pytest.raises(ServingError, match=message) as caught:
+        check_tensors(tensors, 14, 153)
+    assert caught.value.code is Code.INVALID_ARGUMENT
+
+
+def test_a_history_is_no_memory_and_a_memory_without_candidates_is_not_read_by_any():
+    check_tensors({"buy_candidates": np.zeros((1, 7)), "timestamp": np.zeros((1, 1000))}, 7, 7)
+    check_tensors({"memory": np.zeros((1, 1000, 3)), "mask": np.zeros((1, 1000))}, 7, 7)
+
+
 def test_candidates_of_a_context_count_for_each_example():
     check_examples({"examples": [{"buy_candidates": [1, 2]}, {"buy_candidates": 3}, {}]}, 2)
     document = {"context": {"buy_candidates": [1, 2, 3]}, "examples": [{"now": [5] * 9}, {"buy_candidates": [4]}]}

@@ -8,8 +8,14 @@ from google.protobuf import text_format
 from tensorflow.core.framework import tensor_pb2
 
 from atrank_tf.serving.errors import Code, ServingError
+from atrank_tf.serving.rest import json_tokens
 from atrank_tf.serving.rest.json_request import Format
-from atrank_tf.serving.rest.json_response import write_classifications, write_predict_response, write_regressions
+from atrank_tf.serving.rest.json_response import (
+    check_size,
+    write_classifications,
+    write_predict_response,
+    write_regressions,
+)
 from atrank_tf.serving.rest.json_tokens import tokens
 
 
@@ -62,6 +68,32 @@ def test_six_digits_are_written_where_they_give_the_float_back():
             six_do = np.float32(float(f"{value:.6g}")) == np.float32(value)
         expected = f"{value:.6g}" if six_do else f"{value:.9g}"
         assert token == (expected if "." in expected or "e" in expected else f"{expected}.0")
+
+
+def test_numbers_are_written_some_at_a_time_so_that_other_threads_run_between(monkeypatch):
+    sizes, whole = [], json_tokens._formatted
+
+    def formatted(flat, digits):
+        sizes.append(flat.size)
+        return whole(flat, digits)
+
+    values = np.random.default_rng(7).normal(size=25_000).astype(np.float32)
+    monkeypatch.setattr(json_tokens, "_formatted", formatted)
+    written = tokens(values)
+    assert max(sizes) <= 10_000
+    assert [np.float32(token) for token in written] == values.tolist()
+
+
+def test_all_values_of_an_answer_count():
+    outputs = {"scores": np.zeros((1, 7)), "attention": np.zeros((1, 2, 3, 5)), "count": np.zeros(())}
+    check_size(outputs, 38)
+    message = (
+        r"^Expected at most 37 values in an answer\. Received: 38, most of them in 'attention' of shape "
+        r"\[1, 2, 3, 5\]\. Ask for fewer users, candidates or behaviors at once\.$"
+    )
+    with pytest.raises(ServingError, match=message) as caught:
+        check_size(outputs, 37)
+    assert caught.value.code is Code.INVALID_ARGUMENT
 
 
 def test_strings_are_escaped_and_those_that_are_not_utf8_pass_through():

@@ -137,6 +137,47 @@ def test_too_many_candidates_are_refused(tmp_path):
         assert answer.status == status
 
 
+def test_too_long_a_memory_for_so_many_candidates_is_refused(tmp_path):
+    class Scorer:
+        def signature(self, name):
+            inputs = {"buy_candidates": ("int64", 2), "memory": ("float", 3)}
+            return Signature({n: TensorInfo(n, dtype, (None,) * rank) for n, (dtype, rank) in inputs.items()}, {})
+
+        def run(self, name, inputs):
+            return {"scores": inputs["buy_candidates"]}
+
+        def close(self):
+            pass
+
+    (tmp_path / "1").mkdir()
+    served = ServedModel("m", str(tmp_path), load=lambda path: Scorer())
+    served.start()
+    for length, status in ((4, 200), (5, 400)):
+        body = json.dumps({"inputs": {"buy_candidates": [[1, 2, 3]], "memory": [[[0.5]] * length]}}).encode()
+        answer = RestApi(served, max_memory_reads=12).answer("POST", "/v1/models/m:predict", body)
+        assert answer.status == status, answer.body
+
+
+@pytest.mark.parametrize(
+    ("method", "request_body", "count"),
+    [
+        ("predict", {"instances": [1, 2, 3]}, 3),
+        ("regress", {"signature_name": "regress_x_to_y", "examples": [{"x": 1.5}] * 3}, 3),
+        ("classify", {"signature_name": "classify_x_to_y", "examples": [{"x": 1.5}] * 3}, 6),
+    ],
+)
+def test_an_answer_of_too_many_values_is_not_written(half_plus_two, method, request_body, count):
+    served = ServedModel("m", half_plus_two)
+    served.start()
+    path, body = f"/v1/models/m:{method}", json.dumps(request_body).encode()
+    assert RestApi(served, max_output_values=count).answer("POST", path, body).status == 200
+    answer = RestApi(served, max_output_values=count - 1).answer("POST", path, body)
+    assert answer.status == 400
+    message = f"Expected at most {count - 1} values in an answer. Received: {count}, most of them in "
+    assert message in json.loads(answer.body)["error"]
+    served.close()
+
+
 def test_the_subresource_is_metadata_in_small_letters(api):
     response = api.answer("GET", "/v1/models/typed/METADATA", b"")
     assert b"model_version_status" in response.body
