@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -49,6 +50,7 @@ def train_all(
     finally:
         for training in trainings.values():
             training.process.terminate()
+            training.process.send_signal(signal.SIGCONT)  # It may be halted.
         for training in trainings.values():
             training.process.wait()
 

@@ -31,7 +31,8 @@ FORMAT = 1
 """Version of the layout and of the Examples; other versions are refused."""
 _MANIFEST, _SCHEMA = "manifest.json", "schema.toml"
 _OWN = re.compile(
-    r"manifest\.json|schema\.toml|report\.(json|html)|catalog|vocabulary|timelines-[-\w]+\.tfrecord"
+    r"manifest\.json|schema\.toml|report\.(json|html)|timelines-[-\w]+\.tfrecord"
+    r"|(catalog|vocabulary)(/[^/]+\.npz)?"
     r"|dataset_info\.json|features\.json|\.DS_Store"
 )
 """Names of what may be in a records folder; the last are of TensorFlow Datasets, and of macOS."""
@@ -271,6 +272,7 @@ def replacing(path: str) -> Iterator[Path]:
     try:
         yield partial
         if target.exists():
+            _check_replaceable(target, path)  # Once more: something may have come meanwhile.
             target.rename(old)
         partial.rename(target)
     finally:
@@ -291,7 +293,9 @@ def _check_replaceable(target: Path, path: str) -> None:
         return
     if not target.is_dir() or (any(target.iterdir()) and not (target / _MANIFEST).exists()):
         raise ValueError(f"Expected a records folder, or nothing, at {path}. Found something else; it is left alone.")
-    others = sorted(file.name for file in target.iterdir() if not _OWN.fullmatch(file.name))
+    files = [*target.iterdir(), *target.glob("catalog/*"), *target.glob("vocabulary/*")]
+    names = (file.relative_to(target).as_posix() for file in files)
+    others = sorted(name for name in names if not _OWN.fullmatch(name))
     if others:
         raise ValueError(
             f"Expected nothing but records in {path}, which are replaced as a whole. Found: {', '.join(others[:5])}. "

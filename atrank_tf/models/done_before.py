@@ -33,13 +33,13 @@ class DoneBefore:
         rows = {name: schema.entities[name].rows for name in dict.fromkeys(self._entities.values())}
         begins = dict(zip(rows, accumulate(rows.values(), initial=0), strict=False))
         self._first_object = {name: begins[entity] for name, entity in self._entities.items()}
-        self._actions = {
-            name: [*map(str, range(FIRST_ROW)), *group.actions]
+        self._rows = {
+            name: [*(f"row {row}" for row in range(FIRST_ROW)), *(f"action {action}" for action in group.actions)]
             for name, group in sorted(schema.groups.items())  # By name, not as declared.
         }
         self._first_action: dict[str, int] = {}
         actions = dict.fromkeys(rows, 0)
-        for name, own in self._actions.items():
+        for name, own in self._rows.items():
             self._first_action[name] = actions[self._entities[name]]
             actions[self._entities[name]] += len(own)
         self._group_of = {task: schema.tasks[task].group for task in tasks}
@@ -51,15 +51,12 @@ class DoneBefore:
         }
 
     def row_names(self) -> dict[str, list[str]]:
-        """Returns what the rows of the weights stand for: path of the weight -> `<group>/<action>` of each row."""
+        """Returns what the rows of the weights stand for: path of the weight -> a name for each row."""
         named = {}
         for task, layer in self._layers.items():
             entity = self._entities[self._group_of[task]]
             named[layer.table.path] = [
-                f"{name}/{action}"
-                for name, actions in self._actions.items()
-                if self._entities[name] == entity
-                for action in actions
+                f"{name}: {row}" for name, rows in self._rows.items() if self._entities[name] == entity for row in rows
             ]
         return named
 

@@ -61,7 +61,7 @@ class RankerConfig:
                 )
         if self.id_dropout and self.task_tables:
             raise ValueError(
-                "id_dropout does not go with task_tables, which would tell the ids that it takes for unknown. "
+                "id_dropout does not go with task_tables, which would still know the objects whose ids it hides. "
                 f"Received: id_dropout={self.id_dropout}, task_tables=true in [model]."
             )
         if self.num_experts <= 0:

@@ -19,6 +19,7 @@ def check(schema: Schema) -> None:
         _known("table", entity.id.table, schema.tables, f"{place}.id")
         if entity.id.dtype not in ("", "string", "int64"):
             raise ValueError(f'Expected "string" or "int64" for {place}.id.dtype. Received: {entity.id.dtype!r}.')
+        _no_slash(entity.id.column, f"{place}.id")
         if entity.id.column in (*entity.features, *entity.dense):
             raise ValueError(f'Column "{entity.id.column}" of [{place}] is both the id and a feature. Keep one.')
         _features(entity, schema, place)
@@ -50,6 +51,13 @@ def _names(schema: Schema) -> None:
         if not getattr(schema, room):
             raise ValueError(f"Expected at least one entry in [{room}]. Received: none.")
     _owned_once(_input_names(schema), "model input", {"now": "the request time"})
+    for owner, names in _input_names(schema).items():
+        for name in names:
+            if name.endswith("_candidates") and name.removesuffix("_candidates") not in schema.tasks:
+                raise ValueError(
+                    "Expected another column: inputs of the model that end with _candidates are tasks' alone. "
+                    f"Received: {name!r}, of [{owner}]."
+                )
     _owned_once(_record_keys(schema), "key of the records", {})
 
 
@@ -109,8 +117,7 @@ def _unused_tables(schema: Schema) -> None:
 
 def _features(features: Features, schema: Schema, place: str) -> None:
     for column in (*features.features, *features.dense):
-        if "/" in column:  # They name inputs and weights of the model.
-            raise ValueError(f"Expected a column without '/' in [{place}]. Received: {column!r}. Rename it in the log.")
+        _no_slash(column, place)
     for column, feature in features.features.items():
         _known("table", feature.table, schema.tables, f"{place}.features.{column}")
         _positive(feature.max_values, "max_values", f"{place}.features.{column}")
@@ -125,6 +132,11 @@ def _features(features: Features, schema: Schema, place: str) -> None:
             raise ValueError(
                 f"variance must not be negative. Received: variance={dense.variance} in [{place}.dense.{column}]."
             )
+
+
+def _no_slash(column: str, place: str) -> None:
+    if "/" in column:  # Columns name inputs and weights of the model.
+        raise ValueError(f"Expected a column without '/' in [{place}]. Received: {column!r}. Rename it in the log.")
 
 
 def _tasks(schema: Schema) -> None:

@@ -160,7 +160,7 @@ class Backup(keras.callbacks.Callback):
             raise ValueError(f"{self.path} is the backup of another model. Name another folder, or remove it.")
         for number, variable in enumerate(self._variables()):
             assign_whole(variable, values[str(number)])
-        self.checkpoint.restore(state["checkpoint"], state["waiting"])
+        self.checkpoint.restore(state["checkpoint"], state.get("waiting"))
         return int(state["epoch"])
 
     def _variables(self) -> list[Any]:

@@ -207,13 +207,21 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
     assert (tmp_path / "thesis.txt").read_text() == "x"
 
 
-@pytest.mark.parametrize("name", ["model", "index.html", "timelines.txt"])
+@pytest.mark.parametrize("name", ["model", "index.html", "timelines.txt", "catalog/prices.xlsx"])
 def test_a_records_folder_that_holds_something_else_too_is_left_alone(folder, name):
     (folder / name).mkdir()
     match = rf"Expected nothing but records in .*records, which are replaced as a whole\. Found: {name}\. Move it"
     with pytest.raises(ValueError, match=match), replacing(str(folder)):
         pass
     assert (folder / name).exists()
+
+
+def test_what_comes_meanwhile_is_not_lost(folder):
+    with pytest.raises(ValueError, match=r"Found: model\. Move it"), replacing(str(folder)) as partial:
+        write(partial, "new")
+        (folder / "model").mkdir()
+    assert (folder / "model").exists()
+    assert Records(str(folder)).manifest["inputs"] == "abc"
 
 
 def test_all_that_prepare_and_tensorflow_datasets_write_may_be_replaced(folder):

@@ -92,19 +92,19 @@ def _shop(groups: dict[str, list[str]], tasks: list[str]) -> Ranker:
 def test_actions_and_tasks_follow_their_names(tmp_path: Path) -> None:
     """Their rows are numbered through the groups of one kind of object, by name, and in the order of tasks."""
     values = RawValues({"item": np.array([7, 8])}, {"item": np.array(["7", "8"])})
-    earlier = _shop({"click": ["view"], "purchase": ["buy"]}, ["first", "second"])
+    earlier = _shop({"click": ["view"], "purchase": ["buy", "1"]}, ["first", "second"])
     rng = np.random.default_rng(0)
     for weight in earlier.trainable_weights:
         weight.assign(rng.normal(size=weight.shape))
     earlier.save(tmp_path / MODEL_FILE)
     values.save(str(tmp_path / VALUES_FILE))
 
-    later = _shop({"purchase": ["buy"], "visit": ["go", "stay"]}, ["second", "third", "first"])
+    later = _shop({"purchase": ["buy", "1"], "visit": ["go", "stay"]}, ["second", "third", "first"])
     warm_start(later, values, str(tmp_path))
     before, after = _weights(earlier), _weights(later)
     table = "repeat_ranking_second/table"
-    np.testing.assert_array_equal(after[table][:3], before[table][3:6])  # Two rows of padding and unknown, one of buy.
-    np.testing.assert_array_equal(after[table][3:], np.zeros((4, before[table].shape[1])))
+    np.testing.assert_array_equal(after[table][:4], before[table][3:])  # Padding, unknown, buy and "1".
+    np.testing.assert_array_equal(after[table][4:], np.zeros((4, before[table].shape[1])))
     first, second = before["task_uncertainty/log_variances"]
     np.testing.assert_array_equal(after["task_uncertainty/log_variances"], [second, 0.0, first])
 

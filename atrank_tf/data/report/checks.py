@@ -63,10 +63,9 @@ def _of_tasks(report: Mapping[str, Any]) -> Iterator[tuple[str, int, int, str, b
             if part == "training":
                 nearly = 0.95
                 blank = [column for column, (unknown, of) in counts["unknown"].items() if unknown > nearly * of]
-                says = "columns unknown in nearly all targets" + (f": {', '.join(blank)}" if blank else "")
-                says += (
-                    ". If it is all columns of a catalog, its ids may be written in another way than those of the log"
-                )
+                says = "columns unknown in nearly all targets"
+                if blank:
+                    says += f": {', '.join(blank)}. Of a catalog: are its ids written as those of the log?"
                 yield about, len(blank), len(counts["unknown"]), says, bool(blank)
             else:
                 unseen, chosen = counts["unseen"], counts["positives"]

@@ -100,19 +100,19 @@ class TargetMeasures:
         return found[[FIRST_ROW + actions.index(name) for name in self._outcomes]]
 
     def _values(self, chunk: Chunk, targets: Targets, chosen: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-        """Yields a column and where a positive (of the context: a candidate) has the table's unknown row, bool."""
+        """Yields a column and where nothing of it is known of a positive (of the context: of a candidate), bool."""
         spec = self._schema.tasks[self._task]
         entity = self._schema.groups[spec.group].entity
         yield f"{entity} id", self._catalog.table_rows[chosen] == UNKNOWN
         for column in self._schema.entities[entity].features:
-            yield f"{entity} {column}", (self._catalog.features[column][chosen] == UNKNOWN).any(axis=1)
+            yield f"{entity} {column}", _nothing_known(self._catalog.features[column][chosen])
         if not self._sampled:
             places = _shown(chunk, targets, self._task)
             for column, feature in spec.context.features.items():
                 rows = chunk.requests[self._task].context[column][places].reshape(len(places), feature.max_values)
-                yield f"context {column}", (rows == UNKNOWN).any(axis=1)
+                yield f"context {column}", _nothing_known(rows)
         for column in self._schema.user.features:
-            yield f"user {column}", (chunk.profile[column][targets.user] == UNKNOWN).any(axis=1)
+            yield f"user {column}", _nothing_known(chunk.profile[column][targets.user])
 
     def _at_the_moment(self, chunk: Chunk, targets: Targets) -> np.ndarray:
         """Returns how many behaviors, beside the target itself, are of the target's moment, int64 [M]."""
@@ -122,6 +122,11 @@ class TargetMeasures:
             moments = rows.user * SPAN + rows.timestamp
             found += np.searchsorted(moments, asked, side="right") - np.searchsorted(moments, asked, side="left")
         return found - int(self._sampled)
+
+
+def _nothing_known(rows: np.ndarray) -> np.ndarray:
+    """Returns where all rows of a table, int [M, max_values], are padding or unknown, bool [M]."""
+    return np.asarray((rows <= UNKNOWN).all(axis=1))
 
 
 def _shown(chunk: Chunk, targets: Targets, task: str) -> np.ndarray:

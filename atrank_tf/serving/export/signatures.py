@@ -33,7 +33,7 @@ Function = Callable[[Mapping[str, Any]], dict[str, Any]]
 
 
 def check_task_names(tasks: Sequence[str]) -> None:
-    """Checks that no task is named as another signature, one that this export would not have too: clients look there.
+    """Checks that no task has the name of another signature, also of one that this export leaves out: clients go by it.
 
     Raises:
         ValueError: one is; names the task and whose signature that is.

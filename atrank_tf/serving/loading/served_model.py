@@ -58,6 +58,7 @@ class ServedModel:
         self._refreshing = threading.Lock()  # one `refresh` at a time
         self._lock = threading.Lock()  # guards what follows
         self._slots: dict[int, _Slot] = {}
+        self._wanted: set[int] = set()  # what of them the policy asks for
         self._labels: dict[str, int] = {}  # those that a request may use
         self._statuses: dict[int, VersionStatus] = {}
         self._failed = FailedLoads(max_retries, retry_seconds, clock)
@@ -134,7 +135,8 @@ class ServedModel:
                 if label not in self._labels:
                     raise unknown_label(label)
                 version = self._labels[label]
-            slot = self._slots.get(max(self._slots, default=-1) if version is None else version)
+            newest = max(self._wanted & self._slots.keys() or self._slots, default=-1)
+            slot = self._slots.get(newest if version is None else version)
             if slot is None:
                 raise not_found(self.name, version)
             slot.users += 1
@@ -201,9 +203,15 @@ class ServedModel:
         self._set_status(status)
 
     def _retire_others(self, wanted: set[int]) -> None:
-        """Retires what neither the policy nor a label asks for, if something is there that the policy does ask for."""
-        if wanted & set(self._slots):
-            for number in set(self._slots) - wanted - set(self._labels.values()):
+        """Retires what the policy does not ask for, if something is there that it does ask for.
+
+        A version stays for a label that could not move on from it.
+        """
+        with self._lock:
+            self._wanted = wanted & set(self._slots)
+            left = {number for label, number in self._labels.items() if self._config.labels[label] != number}
+        if self._wanted:
+            for number in set(self._slots) - wanted - left:
                 self._retire(number)
 
     def _retire(self, number: int) -> None:

@@ -106,10 +106,14 @@ def publish(write: Callable[[str], None], base_path: str) -> str:
 
 
 def _to_disk(path: Path) -> None:
-    """Waits until a file, or the names in a folder, are on the disk: a rename may be there before what was written."""
+    """Waits until a file, or the names in a folder, are on the disk: a rename may be there before what was written.
+
+    Not every file system can do that for a folder.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        with contextlib.suppress(*[OSError] * path.is_dir()):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

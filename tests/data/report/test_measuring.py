@@ -155,7 +155,7 @@ def test_a_catalog_that_fits_no_id_is_something_to_look_at(report):
     changed["tasks"]["next"]["parts"]["training"]["unknown"] = {"item id": [95, 100], "item brand": [96, 100]}
     found = [check for check in checks(changed) if check["look"] and "columns unknown" in check["says"]]
     assert [(check["about"], check["found"], check["of"]) for check in found] == [("next, training", 1, 2)]
-    assert found[0]["says"].startswith("columns unknown in nearly all targets: item brand. If it is all columns of")
+    assert found[0]["says"].startswith("columns unknown in nearly all targets: item brand. Of a catalog: are its ids")
 
 
 def test_the_files_are_those_of_the_manifest(records, report):

@@ -1,5 +1,5 @@
 import pytest
-from fake_versions import FakeModel, label_of, served_with
+from fake_versions import FakeModel, label_of, number_served, served_with
 
 from atrank_tf.serving.errors import ServingError
 from atrank_tf.serving.loading.config_files import ModelConfig
@@ -70,7 +70,8 @@ def test_new_labels_may_be_allowed_to_point_anywhere(tmp_path):
     model.refresh()
     assert label_of(model, "next") == 3
     model.configure(ModelConfig("m", str(tmp_path), labels={"stable": 4, "next": 3}))
-    assert label_of(model, "stable") == 2  # Not new: it stays where it was.
+    with pytest.raises(ServingError, match=r"Specific\(m, 2\)$"):  # not new: it stays where it was
+        label_of(model, "stable")
 
 
 def test_a_label_moves_to_a_version_that_comes_after_the_config_before_its_old_one_is_closed(tmp_path):
@@ -92,13 +93,25 @@ def test_a_label_moves_to_a_version_that_comes_after_the_config_before_its_old_o
     assert label_of(model, "stable") == 42
 
 
-def test_a_version_that_a_label_points_to_stays_whatever_the_policy(tmp_path, monkeypatch):
-    model = served_with(tmp_path, (1,), labels={"stable": 1})
+def test_a_version_stays_for_a_label_that_cannot_move_on_and_for_nobody_else(tmp_path, monkeypatch):
+    model = served_with(tmp_path, (4,), labels={"stable": 4}, retry_seconds=0.0)
     monkeypatch.setitem(FakeModel.broken, "2", ValueError("cut short"))
     for number in (2, 3):
         (tmp_path / str(number)).mkdir()
-    model.configure(ModelConfig("m", str(tmp_path), Specific(frozenset({2, 3})), {"stable": 2}))
-    assert label_of(model, "stable") == 1
-    model.configure(ModelConfig("m", str(tmp_path), Specific(frozenset({2, 3})), {}))
-    with pytest.raises(ServingError, match=r"Specific\(m, 1\)$"), model.lease(version=1):
+    back = Specific(frozenset({2, 3}))
+    model.configure(ModelConfig("m", str(tmp_path), back, {"stable": 2}))
+    assert (label_of(model, "stable"), number_served(model)) == (4, 3)
+    FakeModel.broken.pop("2")
+    model.configure(ModelConfig("m", str(tmp_path), Specific(frozenset({2})), {"stable": 2}))
+    assert (label_of(model, "stable"), number_served(model)) == (2, 2)
+    with pytest.raises(ServingError, match=r"Specific\(m, 4\)$"), model.lease(version=4):
         pass
+
+
+def test_a_label_does_not_hold_what_the_policy_retires(tmp_path):
+    model = served_with(tmp_path, (1,), labels={"stable": 1})
+    (tmp_path / "2").mkdir()
+    model.refresh()
+    assert number_served(model) == 2
+    with pytest.raises(ServingError, match=r"Specific\(m, 1\)$"):
+        label_of(model, "stable")
