@@ -1,5 +1,6 @@
 """Small logs with everything in them: two groups, shared tables, several values, impressions, profile and context."""
 
+import fcntl
 import gc
 import json
 import os
@@ -92,7 +93,9 @@ def write_logs(folder: Path, seed: int = 0) -> None:
             for position, coupon in enumerate(rng.choice(COUPONS, size=int(rng.integers(2, 7)), replace=False)):
                 used = int(coupon % CATEGORIES == taste[user] and rng.random() < 0.8)
                 channel = ["mail", "app"][number % 2]
-                requests.append((f"r{user}-{number}", USER_IDS[user], moment, int(coupon), used, channel, float(position)))
+                requests.append(
+                    (f"r{user}-{number}", USER_IDS[user], moment, int(coupon), used, channel, float(position))
+                )
                 if used:
                     redemptions.append((USER_IDS[user], int(coupon), "redeem", moment + 3600))
     columns = ["request_id", "user_id", "timestamp", "coupon_id", "label", "channel", "position"]
@@ -172,8 +175,42 @@ def make_model(records: Any) -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="session")
+def timeline_model(records: Any) -> Any:
+    """A timeline model of the task next_purchase; the same weights in every process."""
+    import keras
+
+    from atrank_tf.models import TimelineATRank
+
+    keras.utils.set_random_seed(5)
+    config = {"tasks": ["next_purchase"], "width": 12, "spaces": 3, "blocks": 2, "feed_forward": 10, "hidden": [9]}
+    model = TimelineATRank(records.schema, config | {"ranking": ["dot", "dnn", "repeat"]}, records.catalogs)
+    for weight in model.trainable_weights:
+        weight.assign(weight + np.random.default_rng(5).normal(scale=0.2, size=weight.shape))
+    return model
+
+
+@pytest.fixture(scope="session")
+def timeline_export(timeline_model: Any, records: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The export of `timeline_model`, which explains. Not to be written to: all processes of pytest-xdist share it."""
+    from atrank_tf.data import RawValues
+    from atrank_tf.serving import export_savedmodel
+
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "timeline_export"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (folder / "1").exists():
+            return str(folder / "1")
+        return export_savedmodel(timeline_model, RawValues.of(records), str(folder), explain=True)
+
+
+@pytest.fixture(scope="session")
 def run_command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
-    """Runs `python ARGUMENTS...` from the root of the repository, without the seconds of TensorFlow's start."""
+    """Runs `python ARGUMENTS...` from the root of the repository, without the seconds of TensorFlow's start.
+
+    Keyword arguments are added to the environment; for what TensorFlow reads when it is imported they come too late.
+    """
     root, folder = Path(__file__).parents[1], tmp_path_factory.mktemp("commands")
     process = subprocess.Popen(
         [sys.executable, str(root / "tests/command_process.py")],
@@ -185,8 +222,8 @@ def run_command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
     )
     assert process.stdin is not None and process.stdout is not None
 
-    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        given = [f"{folder}/out", f"{folder}/err", *map(str, arguments)]
+    def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+        given = [f"{folder}/out", f"{folder}/err", environment, *map(str, arguments)]
         process.stdin.write(json.dumps(given) + "\n")
         process.stdin.flush()
         code = int(process.stdout.readline())

@@ -27,8 +27,11 @@ class Stop(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 class BeforeTraining(keras.callbacks.Callback):  # type: ignore[misc]
-    """Ends the training before its first step, which would have to be traced; keeps the model as it then is."""
+    """Ends the training before its first step, which would have to be traced.
+
+    Keeps the model as it then is, and how many steps an epoch would have had.
+    """
 
     def on_train_begin(self, logs: Any = None) -> None:
-        self.begun = self.model
+        self.begun, self.steps = self.model, self.params["steps"]
         raise InterruptedError

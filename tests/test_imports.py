@@ -1,7 +1,6 @@
 """Imports run downward only, floor by floor; rooms of one floor do not import each other."""
 
 import ast
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,50 +10,77 @@ import pytest
 import atrank_tf
 
 PACKAGE = Path(__file__).parents[1] / "atrank_tf"
-FLOORS = [
-    {"schema", "layers", "version"},
-    {"data", "models"},
-    {"training", "evaluation", "explanation", "datasets", "serving"},
-    {"quiet", "command", "simulate", "prepare", "train", "evaluate", "explain", "export", "serve"},
-]
-ALLOWED_BESIDE = {("models", "data")}
-"""Models take the catalogs that the data room reads."""
+_LOWER = {"schema", "layers", "data", "models", "version"}
+_ALL = {*_LOWER, "training", "evaluation", "explanation", "datasets", "serving", "command"}
+MAY_IMPORT: dict[str, set[str]] = {
+    "version": set(),
+    "quiet": set(),
+    "schema": set(),
+    "layers": set(),
+    "data": {"schema"},
+    "models": {"schema", "layers", "data"},
+    **dict.fromkeys(("training", "evaluation", "explanation", "datasets", "serving"), _LOWER),
+    "command": {"quiet"},
+    **dict.fromkeys(("simulate", "prepare", "train", "evaluate", "explain", "export", "serve"), _ALL),
+}
+"""Room -> the rooms that it stands on."""
 SERVING = ["loading", "rest", "export", "http"]
 """Folders of serving: each may import those before it, and what lies beside them all."""
-
-
-def _floor(room: str) -> int:
-    return next(number for number, rooms in enumerate(FLOORS) if room in rooms)
 
 
 def _rooms() -> list[str]:
     return sorted(p.stem for p in PACKAGE.iterdir() if p.stem not in ("__init__", "__pycache__", "py"))
 
 
-def _imported(path: Path) -> set[str]:
+def _imported(code: str, package: str = "atrank_tf") -> set[str]:
+    """What code takes of a package: of `from a.b.c import d`, `from a import b` and `import a.b.c`, b of package a.
+
+    An import that does not say so is "a relative import", or "everything" where the package itself is imported.
+    """
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("atrank_tf"):
-            rest = node.module.split(".")[1:]
-            names |= {rest[0]} if rest else {alias.name for alias in node.names}
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            names.add("a relative import")
+        elif isinstance(node, ast.ImportFrom) and node.module == package:
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} if node.module.startswith(f"{package}.") else set()
         elif isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("atrank_tf.")}
-    return names
+            modules = {alias.name for alias in node.names}
+            names |= {module for module in modules if module.startswith(f"{package}.")}
+            names |= {"everything"} if package in modules else set()
+    return {name.removeprefix(f"{package}.").split(".")[0] for name in names}
 
 
-def test_every_room_stands_on_a_floor() -> None:
-    assert set(_rooms()) - {"py.typed"} <= {room for rooms in FLOORS for room in rooms}
+def test_every_way_to_import_is_seen() -> None:
+    code = """
+import atrank_tf.data.chunk as chunk, numpy
+from atrank_tf import schema, layers as own
+from atrank_tf.models.network import Network
+import atrank_tfx, os.path
+def later():
+    from atrank_tf.serving.rest import rest_api
+"""
+    assert _imported(code) == {"data", "schema", "layers", "models", "serving"}
+    assert _imported(code, "atrank_tf.serving") == {"rest"}
+    assert _imported("import atrank_tf") == _imported("import numpy, atrank_tf as room") == {"everything"}
+    assert _imported("from atrank_tf import *") == {"*"}
+    for relative in ("from . import data", "from .data import Records", "from ..data.chunk import parse"):
+        assert _imported(relative) == {"a relative import"}
+
+
+def test_of_every_room_it_is_known_what_it_stands_on() -> None:
+    assert set(_rooms()) == set(MAY_IMPORT)
 
 
 @pytest.mark.parametrize("room", _rooms())
 def test_imports_run_downward(room: str) -> None:
     place = PACKAGE / room
-    files = place.rglob("*.py") if place.is_dir() else [PACKAGE / f"{room}.py"]
+    files = list(place.rglob("*.py")) if place.is_dir() else [PACKAGE / f"{room}.py"]
+    assert files
     for path in files:
-        for other in _imported(path) - {room}:
-            downward = _floor(other) < _floor(room) or (room, other) in ALLOWED_BESIDE
-            command = _floor(room) == 3 and other in ("command", "quiet")
-            assert downward or command, f"{path.relative_to(PACKAGE)} imports {other}"
+        beside = _imported(path.read_text()) - {room} - MAY_IMPORT[room]
+        assert not beside, f"{path.relative_to(PACKAGE)} imports {sorted(beside)}"
 
 
 @pytest.mark.parametrize("folder", SERVING)
@@ -62,29 +88,25 @@ def test_imports_within_serving_run_downward(folder: str) -> None:
     lower = SERVING[: SERVING.index(folder) + 1]
     place = PACKAGE / "serving"
     assert {path.name for path in place.iterdir() if path.is_dir()} - {"__pycache__"} == set(SERVING)
+    beside = {path.stem for path in place.glob("*.py")} - {"__init__"}  # A name of `__init__` may be of any folder.
     for path in [*place.glob("*.py"), *(place / folder).glob("*.py")]:
         if path.name == "__init__.py":
             continue
-        found = re.findall(r"from atrank_tf\.serving\.(\w+)", path.read_text())
-        upper = set(found) & set(SERVING) - set(lower if path.parent.name == folder else ())
+        found = _imported(path.read_text(), "atrank_tf.serving")
+        upper = found - beside - set(lower if path.parent.name == folder else ())
         assert not upper, f"{path.relative_to(PACKAGE)} imports {sorted(upper)}"
 
 
-def test_tensorflow_datasets_is_imported_with_the_builders_only() -> None:
+def test_tensorflow_datasets_and_apache_beam_are_imported_with_what_needs_them_only() -> None:
     code = """
-import sys, atrank_tf
-assert "tensorflow_datasets" not in sys.modules
+import sys, atrank_tf, atrank_tf.prepare, atrank_tf.data.prepare
+assert not {"apache_beam", "tensorflow_datasets"} & set(sys.modules)
 assert "complete_journey" in atrank_tf.datasets.SOURCES
 import tensorflow_datasets as tfds
 assert tfds.builder_cls("complete_journey") is atrank_tf.datasets.CompleteJourney
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-
-
-def test_apache_beam_is_imported_with_its_engine_only() -> None:
-    code = "import sys, atrank_tf.prepare, atrank_tf.data.prepare; sys.exit('apache_beam' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, check=True)
 
 
 def test_a_name_that_is_not_there() -> None:

@@ -35,18 +35,14 @@ def arguments(folder, **flags):
     return ["-m", "atrank_tf.prepare", *(f"--{k}={v}" for k, v in names.items() if v is not None)]
 
 
-def run(folder, **flags):
-    command = [sys.executable, *arguments(folder, **flags)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-
-
-def test_records_are_made_once(folder):
-    first = run(folder)
+def test_records_are_made_once(run_command, folder):
+    command = [sys.executable, *arguments(folder)]
+    first = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert first.returncode == 0, first.stderr
     assert f"{folder}/records: 1 users in 1 files" in first.stdout
     assert "1 dropped: missing object id (first: row 2 of click.csv)" in first.stdout
     assert (folder / "records/manifest.json").exists()
-    second = run(folder)
+    second = run_command(*arguments(folder))
     assert (second.returncode, second.stdout) == (0, f"{folder}/records is current: same logs, same schema\n")
 
 
@@ -72,13 +68,16 @@ def test_a_mistake_is_one_line_and_exit_code_1(run_command, folder, flags, expec
     assert done.stdout == ""
 
 
-def test_flags_of_beam_are_beams(folder, tmp_path):
+def test_flags_of_beam_are_beams(run_command, folder, tmp_path):
+    def run(**flags):
+        return run_command(*arguments(folder, engine="beam", **flags))
+
     pytest.importorskip("apache_beam", reason="the extra `beam` is not installed")
-    done = run(folder, records=f"{tmp_path}/records", engine="beam", runner="FnApiRunner", direct_num_workers=1)
+    done = run(records=f"{tmp_path}/records", runner="FnApiRunner", direct_num_workers=1)
     assert done.returncode == 0, done.stderr
     assert "1 users in 1 files" in done.stdout
     assert "1 dropped: missing object id (first: row 2 of click.csv)" in done.stdout
-    wrong = run(folder, records=f"{tmp_path}/others", engine="beam", runner="FnApiRumner")
+    wrong = run(records=f"{tmp_path}/others", runner="FnApiRumner")
     assert wrong.returncode == 1
     assert "Unexpected pipeline runner: FnApiRumner" in wrong.stderr
 

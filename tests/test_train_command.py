@@ -1,28 +1,22 @@
 """`python -m atrank_tf.train` on several workers: what a person reads when something is wrong."""
 
-import os
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
 FLAGS = ["--records=x", "--config=y", "--model_dir=z"]
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def _run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    given = os.environ | {"PYTHONPATH": str(ROOT)} | environment
-    return subprocess.run([sys.executable, *arguments], env=given, check=False, capture_output=True, text=True)
-
-
-def test_a_wrong_tf_config_is_one_clear_line(tmp_path: Path) -> None:
+def test_a_wrong_tf_config_is_one_clear_line(run_command: Run, tmp_path: Path) -> None:
     (tmp_path / "experiment.toml").write_text('[model]\nname = "atrank"\n')
     config = f"--config={tmp_path}/experiment.toml"
-    done = _run("-m", "atrank_tf.train", *FLAGS, config, TF_CONFIG="{nothing")
+    done = run_command("-m", "atrank_tf.train", *FLAGS, config, TF_CONFIG="{nothing")
     assert done.returncode == 1
     assert done.stderr.strip().split("\n")[-1].startswith("train: Expected TF_CONFIG as ")
 
 
-def test_what_looks_at_the_model_between_epochs_does_not_go_with_divided_tables() -> None:
+def test_what_looks_at_the_model_between_epochs_does_not_go_with_divided_tables(run_command: Run) -> None:
     code = """
 import sys
 import atrank_tf.training
@@ -35,14 +29,14 @@ train._workers.number = 2
 sys.argv[0] = "train"
 command.run(train.main)
 """
-    done = _run("-c", code, *FLAGS, "--explain")
+    done = run_command("-c", code, *FLAGS, "--explain")
     assert done.returncode == 1
     last = done.stderr.strip().split("\n")[-1]
     assert last.startswith("train: --explain calls the model on the chief alone")
     assert last.endswith("Received: divide_tables_of=100 in [training], and 2 workers.")
 
 
-def test_who_has_lost_another_worker_says_so_in_one_line() -> None:
+def test_who_has_lost_another_worker_says_so_in_one_line(run_command: Run) -> None:
     code = """
 import sys
 import tensorflow as tf
@@ -58,12 +52,12 @@ atrank_tf.training.train = lost
 sys.argv[0] = "train"
 command.run(train.main, before_devices=train._before_devices)
 """
-    done = _run("-c", code, *FLAGS)
+    done = run_command("-c", code, *FLAGS)
     assert done.returncode == 1
     assert "train: Another worker is gone" in done.stderr.strip().split("\n")[-1]
 
 
-def test_the_model_to_begin_with_is_passed_on() -> None:
+def test_the_model_to_begin_with_is_passed_on(run_command: Run) -> None:
     code = """
 import sys
 import atrank_tf.data, atrank_tf.training
@@ -75,6 +69,6 @@ atrank_tf.training.train = lambda *_, warm_start_dir, **__: print("begins with",
 sys.argv[0] = "train"
 command.run(train.main, before_devices=train._before_devices)
 """
-    done = _run("-c", code, *FLAGS, "--warm_start=monday")
+    done = run_command("-c", code, *FLAGS, "--warm_start=monday")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0] == "begins with monday"

@@ -15,6 +15,7 @@ import tensorflow as tf
 from atrank_tf import models
 from atrank_tf.data import evaluation_batches
 from atrank_tf.models import MODELS, Ranker
+from atrank_tf.models.ranking_networks import RANKING_NETWORKS
 from atrank_tf.schema import PADDING
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -23,23 +24,31 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         "atrank",
         {"score": "scaled_dot", "attention_activation": "relu", "combine": "concat", "ranking": ["dot"]},
     ),
-    "atrank with two blocks": ("atrank", {"blocks": 2, "item_bias": False, "activation": "relu"}),
-    "atrank without self-attention": ("atrank", {"blocks": 0, "ranking": ["dnn"]}),
-    "atrank with sinks": ("atrank", {"attention_sink": True}),
-    "atrank of one task": ("atrank", {"tasks": ["next_redemption"]}),
+    "atrank with two blocks and sinks": (
+        "atrank",
+        {"blocks": 2, "item_bias": False, "activation": "relu", "attention_sink": True},
+    ),
+    "atrank of one task, without self-attention": (
+        "atrank",
+        {"blocks": 0, "ranking": ["dnn"], "tasks": ["next_redemption"]},
+    ),
     "atrank with shared experts, task tables and uncertainty": (
         "atrank",
         {"experts": "mmoe", "num_experts": 2, "task_tables": True, "task_uncertainty": True},
     ),
-    "atrank with experts of its own": ("atrank", {"experts": "ple", "num_experts": 3}),
-    "atrank that counts repeats and popularity": ("atrank", {"ranking": ["dot", "repeat", "popularity"]}),
+    "atrank with experts of its own, that counts repeats and popularity": (
+        "atrank",
+        {"experts": "ple", "num_experts": 3, "ranking": ["dot", "repeat", "popularity"]},
+    ),
     "timeline atrank": ("timeline_atrank", {}),
     "timeline atrank that counts repeats and popularity": (
         "timeline_atrank",
         {"ranking": ["repeat", "dot", "popularity"]},
     ),
-    "timeline atrank with sinks": ("timeline_atrank", {"attention_sink": True}),
-    "timeline atrank of codes side by side": ("timeline_atrank", {"combine": "concat", "ranking": ["dot"]}),
+    "timeline atrank with sinks, of codes side by side": (
+        "timeline_atrank",
+        {"combine": "concat", "ranking": ["dot"], "attention_sink": True},
+    ),
     "bpr_mf": ("bpr_mf", {"ranking": ["dot", "popularity"]}),
     "average pooling, wide & deep": ("average_pooling", {"ranking": ["wide", "dnn"]}),
     "cnn, pnn": ("cnn", {"windows": 3, "ranking": ["pnn"]}),
@@ -65,19 +74,28 @@ ONE_OF_EACH = pytest.mark.parametrize(
 SMALL = {"width": 12, "spaces": 3, "feed_forward": 10, "hidden": [9], "dropout": 0.3}
 
 
+def _small(name: str) -> dict[str, Any]:
+    """The sizes that a model of this name has."""
+    keys = {field.name for field in fields(MODELS[name].Config)}
+    return {key: value for key, value in SMALL.items() if key in keys}
+
+
 def test_every_model_has_a_variant() -> None:
     assert {name for name, _ in VARIANTS.values()} == set(MODELS)
     exported = {getattr(models, name) for name in models.__all__ if isinstance(getattr(models, name), type)}
     assert {cls for cls in exported if issubclass(cls, Ranker) and cls is not Ranker} == set(MODELS.values())
 
 
+def test_every_ranking_network_has_a_variant() -> None:
+    configs = [MODELS[name].Config(**_small(name) | changes) for name, changes in VARIANTS.values()]
+    assert {name for config in configs for name in config.ranking} == {*RANKING_NETWORKS, "dot", "repeat", "popularity"}
+
+
 @pytest.fixture(scope="module", params=sorted(VARIANTS))
 def model(request: pytest.FixtureRequest, records: Any, popularities: dict[str, Any]) -> Ranker:
     keras.utils.set_random_seed(7)
     name, changes = VARIANTS[request.param]
-    keys = {field.name for field in fields(MODELS[name].Config)}
-    small = {key: value for key, value in SMALL.items() if key in keys}
-    model = MODELS[name](records.schema, small | changes, records.catalogs)
+    model = MODELS[name](records.schema, _small(name) | changes, records.catalogs)
     for task in model.tasks:
         model.load_popularity(task, popularities[task])
     rng = np.random.default_rng(3)
@@ -109,14 +127,26 @@ def scores(model: Ranker, batch: dict[str, Any]) -> Scores:
     return _scores(model, batch)
 
 
+@pytest.fixture(scope="module")
+def graph(model: Ranker, batch: dict[str, Any]) -> Callable[[dict[str, Any]], Scores]:
+    """The model as one graph for batches of any size."""
+    forms = {name: tf.TensorSpec([None] * value.ndim, value.dtype) for name, value in _of(model, batch).items()}
+    call = tf.function(lambda given: model(given, training=False), input_signature=[forms])
+
+    def score(inputs: dict[str, Any]) -> Scores:
+        found = call({name: tf.constant(value) for name, value in _of(model, inputs).items()})
+        return {task: np.asarray(logits) for task, logits in found.items()}
+
+    return score
+
+
+@pytest.fixture(scope="module")
+def encoder(model: Ranker) -> Any:
+    return model.encoder()
+
+
 def _scores(model: Any, inputs: dict[str, Any]) -> Scores:
     return {task: np.asarray(logits) for task, logits in model(_of(model, inputs), training=False).items()}
-
-
-def _scores_of_function(model: Any, inputs: dict[str, Any], **options: Any) -> Scores:
-    tensors = {name: tf.constant(value) for name, value in _of(model, inputs).items()}
-    found = tf.function(lambda: model(tensors, training=False), **options)()
-    return {task: np.asarray(logits) for task, logits in found.items()}
 
 
 def _of(model: Any, inputs: dict[str, Any]) -> dict[str, Any]:
@@ -154,16 +184,16 @@ def test_1_padding_never_matters(model: Ranker, batch: dict[str, Any], scores: S
 
 
 def test_2_a_score_depends_on_no_other_candidate_and_no_other_user(
-    model: Ranker, batch: dict[str, Any], scores: Scores
+    model: Ranker, batch: dict[str, Any], scores: Scores, graph: Callable[[dict[str, Any]], Scores]
 ) -> None:
     for user in (0, 5):
         alone = {name: value[user : user + 1] for name, value in batch.items()}
-        _assert_same(_scores(model, alone), {task: expected[user : user + 1] for task, expected in scores.items()})
+        _assert_same(graph(alone), {task: expected[user : user + 1] for task, expected in scores.items()})
     candidates = {name for name in batch if name.startswith(tuple(f"{task}_" for task in model.tasks))}
     reverse = {name: value[:, ::-1] if name in candidates else value for name, value in batch.items()}
-    _assert_same(_scores(model, reverse), {task: expected[:, ::-1] for task, expected in scores.items()})
+    _assert_same(graph(reverse), {task: expected[:, ::-1] for task, expected in scores.items()})
     first = {name: value[:, :1] if name in candidates else value for name, value in batch.items()}
-    _assert_same(_scores(model, first), {task: expected[:, :1] for task, expected in scores.items()})
+    _assert_same(graph(first), {task: expected[:, :1] for task, expected in scores.items()})
 
 
 def test_3_the_order_of_rows_within_a_group_does_not_matter(
@@ -189,8 +219,9 @@ def test_3_the_order_of_groups_does_not_matter(
     _assert_same(_scores(other, batch), scores)
 
 
-def test_5_encoder_and_scorer_agree_with_the_whole(model: Ranker, batch: dict[str, Any], scores: Scores) -> None:
-    encoder = model.encoder()
+def test_5_encoder_and_scorer_agree_with_the_whole(
+    model: Ranker, encoder: Any, batch: dict[str, Any], scores: Scores
+) -> None:
     memory = {name: value.numpy() for name, value in encoder(_of(encoder, batch), training=False).items()}
     for task in model.tasks:
         scorer = model.scorer(task)
@@ -200,49 +231,48 @@ def test_5_encoder_and_scorer_agree_with_the_whole(model: Ranker, batch: dict[st
 def test_5_an_explainer_gives_the_scores_and_the_parts_that_add_up_to_them(
     model: Ranker, batch: dict[str, Any], scores: Scores
 ) -> None:
-    for task in model.tasks:
-        explainer = model.explainer(task)
-        found = {name: np.asarray(value) for name, value in explainer(_of(explainer, batch), training=False).items()}
-        _assert_same({task: found["score"]}, {task: scores[task]})
-        parts = [value for name, value in found.items() if name.startswith("score_")]
-        assert parts
-        np.testing.assert_allclose(sum(parts), found["score"], rtol=1e-5, atol=1e-5)
-        real = found["behavior_id"] != PADDING
-        for name in {"self_attention", "target_attention"} & set(found):
-            seen = found[name].max(axis=-2) > 0  # By anyone.
-            assert not (seen & ~np.expand_dims(real, list(range(1, seen.ndim - 1)))).any()
-            total = found[name].sum(axis=-1)
-            of_someone = np.expand_dims(real.any(axis=1), list(range(1, total.ndim)))
-            rows = np.broadcast_to(of_someone, total.shape)
-            if name == "self_attention":
-                rows = rows & real[:, None, None]
-            if getattr(model.config, "attention_sink", False):
-                assert (total[rows] < 1).all()
-            else:
-                np.testing.assert_allclose(total[rows], 1.0, rtol=1e-5)
-            assert rows.any()
+    task = model.tasks[-1]  # The one that has a context.
+    explainer = model.explainer(task)
+    found = {name: np.asarray(value) for name, value in explainer(_of(explainer, batch), training=False).items()}
+    _assert_same({task: found["score"]}, {task: scores[task]})
+    parts = [value for name, value in found.items() if name.startswith("score_")]
+    assert parts
+    np.testing.assert_allclose(sum(parts), found["score"], rtol=1e-5, atol=1e-5)
+    real = found["behavior_id"] != PADDING
+    for name in {"self_attention", "target_attention"} & set(found):
+        seen = found[name].max(axis=-2) > 0  # By anyone.
+        assert not (seen & ~np.expand_dims(real, list(range(1, seen.ndim - 1)))).any()
+        total = found[name].sum(axis=-1)
+        of_someone = np.expand_dims(real.any(axis=1), list(range(1, total.ndim)))
+        rows = np.broadcast_to(of_someone, total.shape)
+        if name == "self_attention":
+            rows = rows & real[:, None, None]
+        if getattr(model.config, "attention_sink", False):
+            assert (total[rows] < 1).all()
+        else:
+            np.testing.assert_allclose(total[rows], 1.0, rtol=1e-5)
+        assert rows.any()
 
 
-def test_5_eager_and_graph_agree(model: Ranker, batch: dict[str, Any], scores: Scores) -> None:
-    _assert_same(_scores_of_function(model, batch), scores)
+def test_5_eager_and_graph_agree(
+    batch: dict[str, Any], scores: Scores, graph: Callable[[dict[str, Any]], Scores]
+) -> None:
+    _assert_same(graph(batch), scores)
 
 
-def test_5_a_graph_takes_nobody(model: Ranker, batch: dict[str, Any]) -> None:
+def test_5_a_graph_takes_nobody(batch: dict[str, Any], graph: Callable[[dict[str, Any]], Scores]) -> None:
     """As a worker does that has no more batches for validation."""
-    inputs = _of(model, batch)
-    forms = {name: tf.TensorSpec([None] * value.ndim, value.dtype) for name, value in inputs.items()}
-    function = tf.function(lambda given: model(given, training=False), input_signature=[forms])
     for places in (1, 100):
-        nobody = {
-            name: tf.constant(value[:0, :places] if value.ndim > 1 else value[:0]) for name, value in inputs.items()
-        }
-        for task, logits in function(nobody).items():
+        nobody = {name: value[:0, :places] if value.ndim > 1 else value[:0] for name, value in batch.items()}
+        for task, logits in graph(nobody).items():
             assert logits.shape == (0, min(places, batch[f"{task}_candidates"].shape[1]))
 
 
 @ONE_OF_EACH
 def test_5_eager_and_xla_agree(model: Ranker, batch: dict[str, Any], scores: Scores) -> None:
-    _assert_same(_scores_of_function(model, batch, jit_compile=True), scores)
+    inputs = {name: tf.constant(value) for name, value in _of(model, batch).items()}
+    found = tf.function(lambda: model(inputs, training=False), jit_compile=True)()
+    _assert_same({task: np.asarray(logits) for task, logits in found.items()}, scores)
 
 
 LOADER = """
@@ -280,8 +310,9 @@ def test_5_a_fresh_process_loads_the_model_and_agrees(
     _assert_same(load_and_score(tmp_path), scores)
 
 
-def test_6_no_history_is_read_as_exactly_nothing(model: Ranker, batch: dict[str, Any], scores: Scores) -> None:
-    encoder = model.encoder()
+def test_6_no_history_is_read_as_exactly_nothing(
+    model: Ranker, encoder: Any, batch: dict[str, Any], scores: Scores
+) -> None:
     memory = encoder({name: value[3:4] for name, value in _of(encoder, batch).items()})
     assert not np.asarray(memory["mask"]).any()
     np.testing.assert_array_equal(np.asarray(memory["memory"]), 0.0)

@@ -1,6 +1,7 @@
 """Records -> batches: the laws of leakage, freshness and determinism."""
 
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice, pairwise
 from typing import Any
@@ -14,6 +15,7 @@ from atrank_tf.data import (
     Batching,
     Part,
     Records,
+    TrainingBatches,
     count_targets,
     evaluation_batches,
     input_signature,
@@ -22,6 +24,7 @@ from atrank_tf.data import (
 )
 
 SPLIT = (Part.TRAINING, Part.VALIDATION, Part.TEST)
+GROUP_TIMES = ("purchase/timestamp", "redemption/timestamp")
 
 SETTINGS = Batching(batch_size=16, evaluation_batch_size=13)
 
@@ -38,6 +41,32 @@ def _equal(first: Any, second: Any) -> bool:
     return len(first) == len(second) and all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in pairs)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def several_chunks() -> Iterator[None]:
+    """The users are read in four chunks, not in one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("atrank_tf.data.target_counts.USERS_PER_CHUNK", 16)
+        yield
+
+
+@pytest.fixture(scope="module")
+def made(records: Records) -> TrainingBatches:
+    keras.utils.set_random_seed(7)
+    return training_batches(records, settings=SETTINGS, seed=1)
+
+
+@pytest.fixture(scope="module")
+def two_epochs(made: TrainingBatches) -> list[Any]:
+    """The batches of two epochs."""
+    return list(islice(made.dataset.as_numpy_iterator(), 2 * made.steps))
+
+
+@pytest.fixture(scope="module")
+def asked(records: Records) -> dict[Part, list[Any]]:
+    """The requests of each part, batch by batch."""
+    return {part: list(requests(records, part).as_numpy_iterator()) for part in SPLIT}
+
+
 @pytest.fixture(scope="module")
 def timelines(records: Records) -> dict[str, dict[str, list[int]]]:
     found = {}
@@ -48,21 +77,40 @@ def timelines(records: Records) -> dict[str, dict[str, list[int]]]:
     return found
 
 
+def _range(records: Records, part: Part) -> tuple[int, int]:
+    """The moments of a part: from the first on, before the second."""
+    split = records.schema.split
+    limits = [0, split.validation_from, split.test_from, 2**40]
+    return limits[SPLIT.index(part)], limits[SPLIT.index(part) + 1]
+
+
+@pytest.mark.parametrize("part", SPLIT)
+def test_every_purchase_of_a_part_is_asked_once(
+    records: Records, asked: dict[Part, list[Any]], timelines: dict[str, dict[str, list[int]]], part: Part
+) -> None:
+    expected: Counter[tuple[str, int]] = Counter()
+    for user, columns in timelines.items():
+        moments = [time for name, times in columns.items() if name in GROUP_TIMES for time in times]
+        for now in columns["purchase/timestamp"]:
+            known = part is not Part.TRAINING or min(moments) < now  # Training wants a history.
+            if known and now in range(*_range(records, part)):
+                expected[user, now] += 1
+    found: Counter[tuple[str, int]] = Counter()
+    for inputs, _, _, users in asked[part]:
+        if inputs["next_purchase_candidates"].shape[1]:
+            found.update(zip((user.decode() for user in users), inputs["now"].tolist(), strict=True))
+    assert found == expected and found.total() > 50
+
+
 @pytest.mark.parametrize("part", SPLIT)
 def test_4_no_history_holds_anything_at_or_after_the_targets_moment(
-    records: Records, timelines: dict[str, dict[str, list[int]]], part: Part
+    records: Records, asked: dict[Part, list[Any]], timelines: dict[str, dict[str, list[int]]], part: Part
 ) -> None:
-    split = records.schema.split
-    ranges = {
-        Part.TRAINING: (0, split.validation_from),
-        Part.VALIDATION: (split.validation_from, split.test_from),
-        Part.TEST: (split.test_from, 2**40),
-    }
     seen = 0
-    for inputs, _, _, users in requests(records, part).as_numpy_iterator():
+    for inputs, _, _, users in asked[part]:
         for row, user in enumerate(user.decode() for user in users):
             now = inputs["now"][row]
-            assert ranges[part][0] <= now < ranges[part][1]
+            assert now in range(*_range(records, part))
             for name, group in records.schema.groups.items():
                 real = inputs[f"{name}_id"][row] > 0
                 expected = [
@@ -79,26 +127,32 @@ def test_4_no_history_holds_anything_at_or_after_the_targets_moment(
 
 
 def test_negatives_are_none_of_the_users_positives_in_any_part(
-    records: Records, timelines: dict[str, dict[str, list[int]]]
+    asked: dict[Part, list[Any]], timelines: dict[str, dict[str, list[int]]]
 ) -> None:
     for part in SPLIT:
-        for inputs, labels, weights, users in requests(records, part, tasks=["next_purchase"]).as_numpy_iterator():
+        checked = 0
+        for inputs, labels, weights, users in asked[part]:
             candidates = inputs["next_purchase_candidates"]
+            if not candidates.shape[1]:
+                continue  # A batch of the other task.
             for row, user in enumerate(user.decode() for user in users):
                 negative = (labels["next_purchase"][row] == 0) & (weights["next_purchase"][row] > 0)
                 assert not set(candidates[row][negative]) & set(timelines[user]["purchase/id"])
                 assert candidates[row][0] in timelines[user]["purchase/id"]
+                checked += int(negative.sum())
+        assert checked > 100
 
 
-def test_8_a_seed_and_an_epoch_determine_every_batch_and_nothing_else_does(records: Records) -> None:
-    keras.utils.set_random_seed(7)
-    two = _epoch(records, epochs=2)
-    keras.utils.set_random_seed(0)
-    assert _equal(two, _epoch(records, epochs=2))
-    half = len(two) // 2
-    assert _equal(two[half:], _epoch(records, first_epoch=1))
-    assert not _equal(two[:half], two[half:])
-    assert not _equal(two[:half], _epoch(records, seed=2))
+def test_8_a_seed_and_an_epoch_determine_every_batch_and_nothing_else_does(
+    records: Records, two_epochs: list[Any]
+) -> None:
+    half = len(two_epochs) // 2
+    first, second = two_epochs[:half], two_epochs[half:]
+    keras.utils.set_random_seed(0)  # Not what `two_epochs` were made with.
+    assert _equal(first, _epoch(records))
+    assert _equal(second, _epoch(records, first_epoch=1))
+    assert not _equal(first, second)
+    assert not _equal(first, _epoch(records, seed=2))
 
 
 def test_each_epoch_draws_fresh_negatives_for_the_same_targets(records: Records) -> None:
@@ -110,15 +164,15 @@ def test_each_epoch_draws_fresh_negatives_for_the_same_targets(records: Records)
                     found[(int(now), int(row[0]))].update(row[1:].tolist())
         return found
 
-    settings = Batching(batch_size=1)
-    first, second = positives(_epoch(records, settings=settings)), positives(_epoch(records, seed=5, settings=settings))
+    both = _epoch(records, epochs=2, settings=Batching(batch_size=1))
+    first, second = positives(both[: len(both) // 2]), positives(both[len(both) // 2 :])
     assert set(first) == set(second)
-    assert first != second
+    assert sum(first[target] != second[target] for target in first) > 0.9 * len(first) > 200
 
 
-def test_a_batch_holds_one_task_and_an_epoch_holds_them_mixed(records: Records) -> None:
+def test_a_batch_holds_one_task_and_an_epoch_holds_them_mixed(two_epochs: list[Any]) -> None:
     active = []
-    for inputs, labels, weights in _epoch(records):
+    for inputs, labels, weights in two_epochs[: len(two_epochs) // 2]:
         tasks = [task for task in labels if labels[task].shape[1]]
         assert len(tasks) == 1
         assert {task: inputs[f"{task}_candidates"].shape for task in labels} == {t: v.shape for t, v in labels.items()}
@@ -156,20 +210,22 @@ def _trimmed(batches: list[Any]) -> list[Any]:
     return batches
 
 
-def test_a_temperature_gives_small_tasks_more_batches_in_an_epoch_of_the_same_length(records: Records) -> None:
-    def active(temperature: float) -> Counter[str]:
-        batches = _epoch(records, settings=replace(SETTINGS, temperature=temperature))
+def test_a_temperature_gives_small_tasks_more_batches_in_an_epoch_of_the_same_length(
+    records: Records, two_epochs: list[Any]
+) -> None:
+    def active(batches: list[Any]) -> Counter[str]:
         return Counter(task for _, labels, _ in batches for task in labels if labels[task].shape[1])
 
-    plain, even = active(1.0), active(1e9)
+    plain = active(two_epochs[: len(two_epochs) // 2])
+    even = active(_epoch(records, settings=replace(SETTINGS, temperature=1e9)))
     assert plain.total() == pytest.approx(even.total(), abs=1)
     assert plain["next_purchase"] > 2 * plain["next_redemption"]
     assert even["next_purchase"] == pytest.approx(even["next_redemption"], abs=1)
 
 
-def test_the_dataset_has_the_models_input_signature(records: Records) -> None:
+def test_the_dataset_has_the_models_input_signature(records: Records, made: TrainingBatches) -> None:
     signature = input_signature(records.schema, tuple(records.schema.tasks))
-    for dataset in (training_batches(records, settings=SETTINGS).dataset, evaluation_batches(records, "test")):
+    for dataset in (made.dataset, evaluation_batches(records, "test")):
         inputs = dataset.element_spec[0]
         assert set(inputs) == set(signature)
         for name, spec in signature.items():
@@ -177,14 +233,14 @@ def test_the_dataset_has_the_models_input_signature(records: Records) -> None:
 
 
 def test_training_drops_nothing_and_long_histories_come_in_smaller_batches(records: Records) -> None:
-    settings = Batching(batch_size=16, batch_tokens=100)
-    for task in records.schema.tasks:
-        batches = _epoch(records, settings=settings, tasks=[task])
-        assert sum(len(labels[task]) for _, labels, _ in batches) == count_targets(records, task, Part.TRAINING)
-        for inputs, labels, _ in batches:
-            lengths = (inputs["purchase_id"] > 0).sum(axis=1) + (inputs["redemption_id"] > 0).sum(axis=1)
-            assert len(labels[task]) <= 16
-            assert len(labels[task]) == 1 or len(labels[task]) * lengths.max() <= 100
+    found: Counter[str] = Counter()
+    for inputs, labels, _ in _epoch(records, settings=Batching(batch_size=16, batch_tokens=100)):
+        (task,) = (task for task in labels if labels[task].shape[1])
+        found[task] += len(labels[task])
+        lengths = (inputs["purchase_id"] > 0).sum(axis=1) + (inputs["redemption_id"] > 0).sum(axis=1)
+        assert len(labels[task]) <= 16
+        assert len(labels[task]) == 1 or len(labels[task]) * lengths.max() <= 100
+    assert found == {task: count_targets(records, task, Part.TRAINING) for task in records.schema.tasks}
 
 
 def test_evaluation_drops_nothing_and_says_how_many_batches_there_are(records: Records) -> None:

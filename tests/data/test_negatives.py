@@ -90,7 +90,10 @@ def test_a_pool_gives_few_different_objects_and_still_none_of_the_users_positive
         assert all(len(set(column)) <= 2 + 1 for column in rows.T)  # Two draws, and padding.
         assert not {2, 3} & set(rows[:50].ravel())
         assert 4 not in rows[50:]
-    pooled = np.concatenate([_draw(Negatives(uniform=1), chunk, [1] * 3, seed, pool=2) for seed in range(300)])
+    sampler = NegativeSampler(_catalog(), Negatives(uniform=1))
+    positives, users = positives_of_users(chunk, _schema(), "next_buy"), tf.constant([1] * 3, tf.int64)
+    draw = tf.function(lambda seed: sampler.draw(positives, users, tf.stack([seed, 5]), 2))
+    pooled = np.concatenate([draw(tf.constant(seed, tf.int64)) for seed in range(300)])
     share = np.bincount(pooled.ravel(), minlength=ROWS) / pooled.size
     np.testing.assert_allclose(share[[2, 3, 5, 6]], 0.25, atol=0.07)
 

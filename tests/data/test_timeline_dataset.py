@@ -1,6 +1,7 @@
 """Records -> batches of timelines: the same targets, candidates and windows as the requests one by one."""
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -10,7 +11,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atrank_tf.data import Batching, Records, count_targets, requests, timeline_batches, training_batches
+from atrank_tf.data import (
+    Batching,
+    Records,
+    TrainingBatches,
+    count_targets,
+    requests,
+    timeline_batches,
+    training_batches,
+)
 from atrank_tf.data.targets import Targets, choose_run
 from atrank_tf.data.timeline_batching import row_lengths, timeline_rows
 from atrank_tf.schema import Ties
@@ -21,6 +30,38 @@ SETTINGS = Batching(batch_tokens=150, batch_size=1)
 def _epoch(records: Records, settings: Batching = SETTINGS, seed: int = 1, **options: Any) -> list[Any]:
     batches = timeline_batches(records, settings=settings, seed=seed, **options)
     return list(islice(batches.dataset.as_numpy_iterator(), batches.steps))
+
+
+def _equal(first: Any, second: Any) -> bool:
+    pairs = zip(tf.nest.flatten(first), tf.nest.flatten(second), strict=True)
+    # A missing income is NaN.
+    return len(first) == len(second) and all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in pairs)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def several_chunks() -> Iterator[None]:
+    """The users are read in four chunks, not in one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("atrank_tf.data.target_counts.USERS_PER_CHUNK", 16)
+        yield
+
+
+@pytest.fixture(scope="module")
+def made(records: Records) -> TrainingBatches:
+    keras.utils.set_random_seed(7)
+    return timeline_batches(records, settings=SETTINGS, seed=1)
+
+
+@pytest.fixture(scope="module")
+def two_epochs(made: TrainingBatches) -> list[Any]:
+    """The batches of two epochs."""
+    return list(islice(made.dataset.as_numpy_iterator(), 2 * made.steps))
+
+
+@pytest.fixture(scope="module")
+def epoch(made: TrainingBatches, two_epochs: list[Any]) -> list[Any]:
+    """The batches of the first epoch."""
+    return two_epochs[: made.steps]
 
 
 def _active(labels: dict[str, Any]) -> str:
@@ -70,18 +111,17 @@ def test_4_every_target_sees_what_its_request_would(tied: Records) -> None:
     assert min(Counter(task for task, *_ in found).values()) > 90
 
 
-def test_an_epoch_holds_every_target_once_and_as_many_batches_as_said(records: Records) -> None:
-    batches = _epoch(records)
+def test_an_epoch_holds_every_target_once_and_as_many_batches_as_said(records: Records, epoch: list[Any]) -> None:
     for task in records.schema.tasks:
-        real = sum(int(weights[task].any(axis=2).sum()) for _, _, weights in batches)
+        real = sum(int(weights[task].any(axis=2).sum()) for _, _, weights in epoch)
         assert real == count_targets(records, task, "training", SETTINGS)
 
 
-def test_the_targets_of_all_tasks_share_one_history(records: Records) -> None:
+def test_the_targets_of_all_tasks_share_one_history(records: Records, epoch: list[Any]) -> None:
     users = {
         task: {user for _, _, _, names in _requests(records, task) for user in names} for task in records.schema.tasks
     }
-    rows = [(inputs, weights) for inputs, _, weights in _epoch(records)]
+    rows = [(inputs, weights) for inputs, _, weights in epoch]
     assert sum(len(inputs["purchase_id"]) for inputs, _ in rows) == len(set.union(*users.values())) > 50
     for task, own in users.items():
         assert sum(int(weights[task].any(axis=(1, 2)).sum()) for _, weights in rows) == len(own)
@@ -119,10 +159,24 @@ def test_a_row_is_cut_where_histories_have_nothing_in_common_and_holds_all_that_
     assert row_lengths(rows).numpy().tolist() == [3, 4, 7]
 
 
-def test_negatives_are_fresh_and_none_of_the_users_positives(records: Records) -> None:
-    for first, second in zip(_epoch(records), _epoch(records, seed=2), strict=False):
-        assert not np.array_equal(first[0]["next_purchase_candidates"], second[0]["next_purchase_candidates"])
-    for inputs, labels, weights in _epoch(records):
+def test_each_epoch_draws_fresh_negatives_for_the_same_targets(made: TrainingBatches, two_epochs: list[Any]) -> None:
+    def positives(batches: list[Any]) -> dict[Any, set[int]]:
+        found: dict[Any, set[int]] = defaultdict(set)
+        for inputs, _, weights in batches:
+            for place in zip(*np.nonzero(weights["next_purchase"].any(axis=2)), strict=True):
+                positive, *negatives = inputs["next_purchase_candidates"][place].tolist()
+                found[int(inputs["next_purchase/now"][place]), positive].update(negatives)
+        return found
+
+    first, second = positives(two_epochs[: made.steps]), positives(two_epochs[made.steps :])
+    both = set(first) & set(second)
+    # Users meet in other chunks each time, which may need another batch or one less.
+    assert len(both) > 0.8 * len(first) > 100
+    assert sum(first[target] != second[target] for target in both) > 0.9 * len(both)
+
+
+def test_negatives_are_none_of_the_users_positives(epoch: list[Any]) -> None:
+    for inputs, labels, weights in epoch:
         for row in range(len(inputs["purchase_id"])):
             own = set(inputs["purchase_id"][row][inputs["purchase_id"][row] > 0].tolist())
             negative = (labels["next_purchase"][row] == 0) & (weights["next_purchase"][row] > 0)
@@ -138,17 +192,14 @@ def test_two_tasks_of_one_kind_of_object_draw_negatives_of_their_own(records: Re
         assert (first != second).any()
 
 
-def test_8_a_seed_and_an_epoch_determine_every_batch_and_nothing_else_does(records: Records) -> None:
-    def equal(first: Any, second: Any) -> bool:
-        pairs = zip(tf.nest.flatten(first), tf.nest.flatten(second), strict=True)
-        return all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in pairs)
-
-    keras.utils.set_random_seed(7)
-    made = timeline_batches(records, settings=SETTINGS, seed=1)
-    two = list(islice(made.dataset.as_numpy_iterator(), 2 * made.steps))
-    keras.utils.set_random_seed(0)
-    assert equal(two[: made.steps], _epoch(records))
-    assert equal(two[made.steps :], _epoch(records, first_epoch=1))
+def test_8_a_seed_and_an_epoch_determine_every_batch_and_nothing_else_does(
+    records: Records, epoch: list[Any], two_epochs: list[Any]
+) -> None:
+    keras.utils.set_random_seed(0)  # Not what `two_epochs` were made with.
+    assert _equal(epoch, _epoch(records))
+    assert _equal(two_epochs[len(epoch) :], _epoch(records, first_epoch=1))
+    assert not _equal(epoch, two_epochs[len(epoch) :])
+    assert not _equal(epoch, _epoch(records, seed=2))
 
 
 @pytest.mark.parametrize("tokens", [30, 100, 400])

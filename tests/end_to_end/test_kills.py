@@ -132,10 +132,12 @@ def test_records_are_whole_or_those_of_before(
     prepare = victim("prepare", logs, schema_file, folder / "records")
     longest = seconds_of(prepare.run)
     expected = digests(folder / "records")
+    hits = 0
     for moment in moments(kills, longest, seed=1):
-        prepare.killed(moment)
+        hits += prepare.killed(moment)
         assert digests(folder / "records") == expected
         assert Records(str(folder / "records")).manifest
+    assert hits
     assert prepare.run() == 0
     assert [path.name for path in folder.iterdir()] == ["records"]
     assert digests(folder / "records") == expected
@@ -197,11 +199,13 @@ def test_every_version_of_an_export_can_be_served(
     folder = tmp_path / "export"
     export = victim("export", trained[0], folder)
     longest = seconds_of(export.run)
+    hits = 0
     for moment in moments(kills, longest, seed=2):
-        export.killed(moment)
+        hits += export.killed(moment)
         for version in folder.iterdir():
             if version.name.isdecimal():
                 load(str(version)).close()
+    assert hits > kills / 4
     assert export.run() == 0
     assert all(path.name.isdecimal() for path in folder.iterdir())
 
@@ -227,7 +231,7 @@ def test_a_killed_server_starts_again_on_its_port(
                 time.sleep(0.02)
 
     for moment in moments(kills, 2.0, seed=3):
-        server.killed(moment)
+        assert server.killed(moment)
         child = server.start()
         assert answer()["model_version_status"][0]["state"] == "AVAILABLE"
         os.kill(child, signal.SIGKILL)

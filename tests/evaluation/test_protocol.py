@@ -4,26 +4,41 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 
 from atrank_tf.data import Batching, Part, Records, popularity, positive_counts, requests
 from atrank_tf.evaluation import (
     BASELINES,
+    ScoredRequests,
     evaluate,
     score_model,
-    score_popularity,
     score_recent_popularity,
-    score_repetition,
 )
 from atrank_tf.models import Ranker
 
 SETTINGS = Batching(evaluation_batch_size=17)
 
 
+@pytest.fixture(scope="module")
+def model(make_model: Callable[..., Ranker]) -> Ranker:
+    return make_model()
+
+
+@pytest.fixture(scope="module")
+def scored(model: Ranker, records: Records) -> dict[str, ScoredRequests]:
+    """The requests of the test part as the model scores them."""
+    return score_model(model, records, "test", SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def baselines(records: Records) -> dict[str, dict[str, ScoredRequests]]:
+    """The same requests as each baseline scores them."""
+    return {name: score(records, Part.TEST, list(records.schema.tasks), SETTINGS) for name, score in BASELINES.items()}
+
+
 def test_model_scores_are_those_of_the_whole_model_in_order(
-    records: Records, make_model: Callable[..., Ranker]
+    records: Records, model: Ranker, scored: dict[str, ScoredRequests]
 ) -> None:
-    model = make_model()
-    scored = score_model(model, records, "test", SETTINGS)
     assert set(scored) == {"next_purchase", "next_redemption"}
     place = dict.fromkeys(scored, 0)
     for inputs, labels, weights, users in requests(records, "test", settings=SETTINGS).as_numpy_iterator():
@@ -40,8 +55,8 @@ def test_model_scores_are_those_of_the_whole_model_in_order(
     assert {task: len(requests_.users) for task, requests_ in scored.items()} == place
 
 
-def test_popularity_counts_training_positives_only(records: Records) -> None:
-    scored = score_popularity(records, Part.TEST, ["next_purchase"], SETTINGS)["next_purchase"]
+def test_popularity_counts_training_positives_only(records: Records, baselines: Any) -> None:
+    scored = baselines["popularity"]["next_purchase"]
     counts = positive_counts(records, "next_purchase")
     inputs, *_ = next(requests(records, "test", tasks=["next_purchase"], settings=SETTINGS).as_numpy_iterator())
     expected = np.log1p(counts[inputs["next_purchase_candidates"]])
@@ -64,8 +79,8 @@ def test_recent_popularity_counts_the_four_periods_before_the_request(records: R
     assert len(seen) > 20
 
 
-def test_repetition_counts_this_users_whole_history_of_the_group(records: Records) -> None:
-    scored = score_repetition(records, Part.TEST, ["next_purchase"], SETTINGS)["next_purchase"]
+def test_repetition_counts_this_users_whole_history_of_the_group(records: Records, baselines: Any) -> None:
+    scored = baselines["repetition"]["next_purchase"]
     batches: Any = requests(records, "test", tasks=["next_purchase"], settings=SETTINGS, whole_history=True)
     place = 0
     for inputs, *_ in batches.as_numpy_iterator():
@@ -77,12 +92,11 @@ def test_repetition_counts_this_users_whole_history_of_the_group(records: Record
 
 
 def test_every_baseline_scores_every_task_on_the_models_requests(
-    records: Records, make_model: Callable[..., Ranker]
+    scored: dict[str, ScoredRequests], baselines: dict[str, dict[str, ScoredRequests]]
 ) -> None:
-    model = score_model(make_model(), records, "validation", SETTINGS)
-    for score in BASELINES.values():
-        baseline = score(records, "validation", list(model), SETTINGS)
-        for task, scored in model.items():
-            np.testing.assert_array_equal(baseline[task].users, scored.users)
-            np.testing.assert_array_equal(baseline[task].labels, scored.labels)
-            assert set(evaluate(baseline[task])) == set(evaluate(scored))
+    for baseline in baselines.values():
+        assert set(baseline) == set(scored)
+        for task, by_model in scored.items():
+            np.testing.assert_array_equal(baseline[task].users, by_model.users)
+            np.testing.assert_array_equal(baseline[task].labels, by_model.labels)
+            assert set(evaluate(baseline[task])) == set(evaluate(by_model))

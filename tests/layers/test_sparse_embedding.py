@@ -31,7 +31,7 @@ def _ops(function: Any) -> set[str]:
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
-def test_the_table_is_never_read_whole(policy: str) -> None:
+def test_7_the_table_is_never_read_whole(policy: str) -> None:
     layer = _layer(dtype=policy)
     inputs = keras.Input((2,), dtype="int64")
     model = keras.Model(inputs, keras.layers.Dense(3, dtype=policy)(layer(inputs)))

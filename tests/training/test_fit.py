@@ -12,8 +12,17 @@ import polars as pl
 import pytest
 from interrupted import BeforeTraining, Stop
 
-from atrank_tf.data import Part, RawValues, Records, popularity, prepare
-from atrank_tf.models import Ranker
+from atrank_tf.data import (
+    Part,
+    RawValues,
+    Records,
+    evaluation_batches,
+    popularity,
+    positive_counts,
+    prepare,
+    training_batches,
+)
+from atrank_tf.models import MODELS
 from atrank_tf.schema import load_schema
 from atrank_tf.training import (
     MODEL_FILE,
@@ -31,8 +40,8 @@ from atrank_tf.training import (
 
 EXPERIMENT = experiment_from_dict(
     {
-        "model": {"name": "atrank", "width": 8, "spaces": 2, "feed_forward": 8, "hidden": [8], "dropout": 0.3}
-        | {"id_dropout": 0.1, "ranking": ["dot", "dnn", "popularity"]},
+        "model": {"name": "average_pooling", "width": 8, "hidden": [8], "dropout": 0.3, "id_dropout": 0.1}
+        | {"ranking": ["dot", "dnn", "popularity"]},
         "batching": {"batch_size": 32},
         "training": {
             "epochs": 3,
@@ -42,9 +51,11 @@ EXPERIMENT = experiment_from_dict(
             "average_from": 0.3,
             "clip_norm": 1.0,
             "start_at_popularity": True,
+            "slices": 2,
         },
     }
 )
+"""Dropout of two kinds, in slices that do not wait for each other. Self-attention is in `end_to_end/test_kills.py`."""
 SMALL = experiment_from_dict(
     {"model": {"name": "bpr_mf", "width": 4, "tasks": ["next_purchase"]}, "training": {"epochs": 1}}
 )
@@ -52,7 +63,17 @@ SMALL = experiment_from_dict(
 
 
 class LastWeights(keras.callbacks.Callback):  # type: ignore[misc]
-    """Keeps the weights as they are when training ends."""
+    """Keeps the weights as they are when training ends, and one of them as the last step of each epoch left it."""
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.steps, self.ends = self.params["steps"], []
+        self.watched = next(weight for weight in self.model.trainable_weights if weight.path.endswith("kernel"))
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.ends.append(self.watched.numpy())
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.ends[-1] = self.watched.numpy()
 
     def on_train_end(self, logs: Any = None) -> None:
         self.weights = [weight.numpy() for weight in self.model.weights]
@@ -65,12 +86,12 @@ def _train(records: Records, folder: Path, experiment: Experiment = EXPERIMENT) 
     return last
 
 
-def _begin(records: Records, experiment: Experiment, folder: Path) -> Ranker:
-    """The model of a training before its first step."""
+def _begin(records: Records, experiment: Experiment, folder: Path) -> BeforeTraining:
+    """A training before its first step."""
     before = BeforeTraining()
     with pytest.raises(InterruptedError):
         train(records, experiment, str(folder), callbacks=[before])
-    return before.begun
+    return before
 
 
 def _assert_equal(first: LastWeights, second: LastWeights) -> None:
@@ -131,9 +152,10 @@ def test_a_loss_of_pairs_asks_for_requests_of_several_candidates(logs: Path, sch
 
 def test_another_seed_gives_other_weights(records: Records, tmp_path: Path) -> None:
     first, second, again = (
-        _begin(records, replace(SMALL, training=replace(SMALL.training, seed=seed)), tmp_path / str(place))
+        _begin(records, replace(SMALL, training=replace(SMALL.training, seed=seed)), tmp_path / str(place)).begun
         for place, seed in enumerate((0, 1, 0))
     )
+    assert not first.get_layer("item_bias_next_purchase").embeddings.numpy().any()  # No `start_at_popularity`.
     for a, b, c in zip(first.trainable_weights, second.trainable_weights, again.trainable_weights, strict=True):
         np.testing.assert_array_equal(a, c)
         assert not np.any(a) or (a.numpy() != b.numpy()).any()
@@ -163,10 +185,38 @@ def test_the_folder_holds_the_best_model_and_all_that_an_export_needs(records: R
     assert set(values.tables) == set(records.schema.tables)
 
 
-def test_4_popularity_is_that_of_the_targets_that_are_trained_on(records: Records, whole: Any, tmp_path: Path) -> None:
-    last = replace(SMALL, model=replace(SMALL.model, ranking=("dot", "popularity")))
-    begun = _begin(records, replace(last, training=replace(last.training, include_validation=True)), tmp_path)
-    for model, part in ((load_model(str(whole[0])), Part.TRAINING), (begun, Part.TRAINING_AND_VALIDATION)):
+def test_the_kept_model_is_the_one_that_was_validated_on_the_validation_part(records: Records, whole: Any) -> None:
+    state = json.loads((whole[0] / "training.json").read_text())
+    batches = evaluation_batches(records, Part.VALIDATION, settings=EXPERIMENT.batching)
+    found = load_model(str(whole[0])).evaluate(batches, verbose=0, return_dict=True)
+    expected = state["history"][state["best_epoch"]]
+    assert found == {name: pytest.approx(expected[f"val_{name}"], rel=1e-4) for name in found}
+    assert {"loss", "next_purchase_auc", "next_redemption_auc"} <= set(found)
+
+
+def test_the_mean_of_the_ends_of_epochs_is_what_training_leaves(whole: Any) -> None:
+    last, first = whole[1], EXPERIMENT.training.first_averaged
+    assert (first, len(last.ends)) == (1, 3)
+    np.testing.assert_allclose(last.watched.numpy(), np.mean(last.ends[first:], axis=0), rtol=1e-5, atol=1e-6)
+    assert np.abs(last.watched.numpy() - last.ends[-1]).max() > 1e-3
+
+
+def test_4_what_is_trained_on_and_counted_is_one_part_or_two(records: Records, whole: Any, tmp_path: Path) -> None:
+    last = replace(SMALL, model=replace(SMALL.model, ranking=("dot", "popularity")), batching=EXPERIMENT.batching)
+    settings = replace(last.training, include_validation=True, start_at_popularity=True)
+    before = _begin(records, replace(last, training=settings), tmp_path)
+    both = Part.TRAINING_AND_VALIDATION
+    sizes: dict[str, Any] = {"settings": EXPERIMENT.batching}
+    assert whole[1].steps == training_batches(records, **sizes).steps
+    sizes |= {"tasks": before.begun.tasks}
+    one, two = (training_batches(records, **sizes, part=part).steps for part in (Part.TRAINING, both))
+    assert one < two == before.steps
+    begun, started = before.begun, MODELS[last.name](records.schema, last.model, records.catalogs)
+    started.start_at_popularity("next_purchase", positive_counts(records, "next_purchase", both))
+    bias, expected = (each.get_layer("item_bias_next_purchase").embeddings.numpy() for each in (begun, started))
+    np.testing.assert_array_equal(bias, expected)
+    assert bias.any()
+    for model, part in ((load_model(str(whole[0])), Part.TRAINING), (begun, both)):
         for task in model.tasks:
             layer = model.get_layer(f"popularity_ranking_{task}")
             begins, counts = popularity(records, task, part)

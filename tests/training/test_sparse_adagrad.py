@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from table_steps import step_of, whole_reads
 
 from atrank_tf.layers import SparseEmbedding
 from atrank_tf.training import SettleTables, SparseAdagrad
@@ -73,6 +74,11 @@ def test_7_other_rows_and_their_slots_stay_as_they_are(options: dict[str, Any]) 
         for old, new in zip(before, after, strict=True):
             np.testing.assert_array_equal(old[others], new[others])
             assert np.all(np.any(old != new, axis=1)[ids])
+
+
+@pytest.mark.parametrize("options", [{}, {"accumulators": "row"}, {"weight_decay": 0.1}], ids=str)
+def test_7_a_step_reads_no_table_and_no_slot_whole(options: dict[str, Any]) -> None:
+    assert whole_reads(step_of(_table(), SparseAdagrad(0.1, **options)), ROWS) == 0
 
 
 def test_8_fit_saved_and_loaded_in_between(tmp_path: Any) -> None:

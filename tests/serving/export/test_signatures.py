@@ -11,12 +11,12 @@ import tensorflow as tf
 from raw_requests import example, examples, raw_request, text, whole_request
 
 from atrank_tf.data import RawValues, Records, requests
-from atrank_tf.models import BPRMF, Ranker, TimelineATRank
+from atrank_tf.models import BPRMF, Ranker
 from atrank_tf.schema import schema_from_dict
 from atrank_tf.serving import LoadedModel, ServingError, export_savedmodel, lint
 from atrank_tf.serving.export.example_request import parse_requests
 from atrank_tf.serving.export.raw_inputs import newest_places, request_signature, value_rows
-from atrank_tf.serving.export.signatures import check_task_names
+from atrank_tf.serving.export.signatures import _fingerprint, check_task_names
 from atrank_tf.serving.loading.loader import read_meta_graph
 from atrank_tf.serving.loading.warmup import read_warmup
 
@@ -94,20 +94,20 @@ def test_a_memory_of_other_weights_or_another_time_is_refused(
         loaded.run("score_candidates", {name: known[name] for name in loaded.signatures["score_candidates"].inputs})
 
 
-@pytest.fixture(scope="module")
-def timeline_model(records: Records) -> Ranker:
-    config = {"width": 12, "spaces": 3, "blocks": 2, "feed_forward": 10, "hidden": [9]}
-    config |= {"ranking": ["dot", "dnn", "repeat"]}
-    model = TimelineATRank(records.schema, config, records.catalogs)
-    for weight in model.trainable_weights:
-        weight.assign(weight + np.random.default_rng(5).normal(scale=0.2, size=weight.shape))
-    return model
-
-
-@pytest.fixture(scope="module")
-def timeline_export(timeline_model: Ranker, records: Records, tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = str(tmp_path_factory.mktemp("timeline"))
-    return export_savedmodel(timeline_model, RawValues.of(records), folder, explain=True)
+def test_a_memory_says_which_weights_it_is_of(
+    loaded: Any, model: Ranker, make_model: Callable[..., Ranker], records: Records
+) -> None:
+    raw, _ = whole_request(records, "next_purchase")
+    memory = loaded.run("encode_user", {name: raw[name] for name in loaded.signatures["encode_user"].inputs})
+    assert set(memory["weights"].tolist()) == {_fingerprint(model)}
+    one, other = make_model(), make_model()
+    seen = {_fingerprint(one), _fingerprint(other)}
+    for weight in one.weights:  # One number of each.
+        values = weight.numpy()
+        values.flat[-1] += 1
+        weight.assign(values)
+        seen.add(_fingerprint(one))
+    assert len(seen) == 2 + len(one.weights)
 
 
 @pytest.fixture(scope="module")
@@ -152,8 +152,14 @@ def test_5_behaviors_are_appended_to_a_memory_as_if_they_had_been_there(
         timeline.run("append_behaviors", {**parts[1], **old, "weights": old["weights"] + 1})
 
 
-@pytest.mark.parametrize(("kind", "served"), [("model", "loaded"), ("timeline_model", "timeline")])
-@pytest.mark.parametrize("task", ["next_purchase", "next_redemption"])
+@pytest.mark.parametrize(
+    ("kind", "served", "task"),
+    [
+        ("model", "loaded", "next_purchase"),
+        ("model", "loaded", "next_redemption"),
+        ("timeline_model", "timeline", "next_purchase"),
+    ],
+)
 def test_5_what_a_score_came_from_is_what_keras_says(
     request: pytest.FixtureRequest, records: Records, kind: str, served: str, task: str
 ) -> None:
@@ -203,7 +209,7 @@ def test_5_examples_of_any_length_are_ranked_as_the_padded_request_scores_them(
     found = loaded.run(f"rank_{task}", {"examples": examples(raw, real, task)})
     assert found["count"].tolist() == real.sum(axis=1).tolist()
     assert len(set(found["count"].tolist())) > 1 or task == "next_purchase"
-    ids = raw[f"{task}_candidates"]
+    ids, compared = raw[f"{task}_candidates"], 0
     for row, count in enumerate(found["count"].tolist()):
         best = np.argsort(-scores[row][real[row]], kind="stable")
         np.testing.assert_allclose(found["scores"][row, :count], scores[row][real[row]][best], rtol=1e-5, atol=1e-5)
@@ -211,7 +217,9 @@ def test_5_examples_of_any_length_are_ranked_as_the_padded_request_scores_them(
         order = np.diff(scores[row][real[row]][best]) < -1e-4  # Near ties may stand the other way round.
         if order.all():
             assert [text(value) for value in ranked] == [text(value) for value in expected]
+            compared += count > 1
         assert (found["scores"][row, count:] == np.finfo(np.float32).min).all()
+    assert compared > 0
 
 
 def test_an_example_may_leave_out_all_but_its_moment_and_candidates(loaded: Any) -> None:
