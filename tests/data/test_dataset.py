@@ -89,11 +89,12 @@ def test_every_purchase_of_a_part_is_asked_once(
     records: Records, asked: dict[Part, list[Any]], timelines: dict[str, dict[str, list[int]]], part: Part
 ) -> None:
     expected: Counter[tuple[str, int]] = Counter()
+    begin, end = _range(records, part)
     for user, columns in timelines.items():
         moments = [time for name, times in columns.items() if name in GROUP_TIMES for time in times]
         for now in columns["purchase/timestamp"]:
             known = part is not Part.TRAINING or min(moments) < now  # Training wants a history.
-            if known and now in range(*_range(records, part)):
+            if known and begin <= now < end:
                 expected[user, now] += 1
     found: Counter[tuple[str, int]] = Counter()
     for inputs, _, _, users in asked[part]:
@@ -106,11 +107,11 @@ def test_every_purchase_of_a_part_is_asked_once(
 def test_4_no_history_holds_anything_at_or_after_the_targets_moment(
     records: Records, asked: dict[Part, list[Any]], timelines: dict[str, dict[str, list[int]]], part: Part
 ) -> None:
-    seen = 0
+    seen, (begin, end) = 0, _range(records, part)
     for inputs, _, _, users in asked[part]:
         for row, user in enumerate(user.decode() for user in users):
             now = inputs["now"][row]
-            assert now in range(*_range(records, part))
+            assert begin <= now < end
             for name, group in records.schema.groups.items():
                 real = inputs[f"{name}_id"][row] > 0
                 expected = [
