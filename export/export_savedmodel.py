@@ -1,7 +1,6 @@
 """`python export/export_savedmodel.py`: what `python -m atrank_tf.export` does, from a checkout."""
 
-from atrank_tf import command
-from atrank_tf.export import main
+import runpy
 
 if __name__ == "__main__":
-    command.run(main)
+    runpy.run_module("atrank_tf.export", run_name="__main__", alter_sys=True)

@@ -300,3 +300,8 @@ def test_a_damaged_file_is_told_in_one_line(
 def test_help_lists_the_flags(run_command: Run, command: str, flag: str) -> None:
     done = run_command("-m", f"atrank_tf.{command}", "--help")
     assert flag in done.stdout and "Traceback" not in done.stderr
+
+
+def test_the_script_of_a_checkout_lists_them_too(run_command: Run) -> None:
+    done = run_command("export/export_savedmodel.py", "--help")
+    assert "--export_dir:" in done.stdout and "Traceback" not in done.stderr
