@@ -136,7 +136,7 @@ class RawLog:
         for column in features.dense:
             name = f"dense/{column}"
             values = number(name, self.types[name])
-            self.refuse(values.abs() > _LARGEST, name, "a finite number")
+            self.refuse(values.abs() > _LARGEST, name, "a finite number that float32 holds")
             self.keep(values.alias(name))
 
     def keep(self, column: pl.Expr) -> None:

@@ -1,7 +1,6 @@
 """Records -> batches: the laws of leakage, freshness and determinism."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice, pairwise
 from typing import Any
@@ -10,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from epochs_of_batches import equal
 
 from atrank_tf.data import (
     Batching,
@@ -26,6 +26,8 @@ from atrank_tf.data import (
 SPLIT = (Part.TRAINING, Part.VALIDATION, Part.TEST)
 GROUP_TIMES = ("purchase/timestamp", "redemption/timestamp")
 
+pytestmark = pytest.mark.usefixtures("several_chunks")
+
 SETTINGS = Batching(batch_size=16, evaluation_batch_size=13)
 
 
@@ -33,20 +35,6 @@ def _epoch(records: Records, *, seed: int = 1, first_epoch: int = 0, epochs: int
     options = {"settings": SETTINGS} | options
     batches = training_batches(records, seed=seed, first_epoch=first_epoch, **options)
     return list(islice(batches.dataset.as_numpy_iterator(), batches.steps * epochs))
-
-
-def _equal(first: Any, second: Any) -> bool:
-    pairs = zip(tf.nest.flatten(first), tf.nest.flatten(second), strict=True)
-    # A missing income is NaN.
-    return len(first) == len(second) and all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in pairs)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def several_chunks() -> Iterator[None]:
-    """The users are read in four chunks, not in one."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("atrank_tf.data.target_counts.USERS_PER_CHUNK", 16)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -150,10 +138,10 @@ def test_8_a_seed_and_an_epoch_determine_every_batch_and_nothing_else_does(
     half = len(two_epochs) // 2
     first, second = two_epochs[:half], two_epochs[half:]
     keras.utils.set_random_seed(0)  # Not what `two_epochs` were made with.
-    assert _equal(first, _epoch(records))
-    assert _equal(second, _epoch(records, first_epoch=1))
-    assert not _equal(first, second)
-    assert not _equal(first, _epoch(records, seed=2))
+    assert equal(first, _epoch(records))
+    assert equal(second, _epoch(records, first_epoch=1))
+    assert not equal(first, second)
+    assert not equal(first, _epoch(records, seed=2))
 
 
 def test_each_epoch_draws_fresh_negatives_for_the_same_targets(records: Records) -> None:

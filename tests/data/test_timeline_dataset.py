@@ -1,7 +1,6 @@
 """Records -> batches of timelines: the same targets, candidates and windows as the requests one by one."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -10,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from epochs_of_batches import equal
 
 from atrank_tf.data import (
     Batching,
@@ -24,26 +24,14 @@ from atrank_tf.data.targets import Targets, choose_run
 from atrank_tf.data.timeline_batching import row_lengths, timeline_rows
 from atrank_tf.schema import Ties
 
+pytestmark = pytest.mark.usefixtures("several_chunks")
+
 SETTINGS = Batching(batch_tokens=150, batch_size=1)
 
 
 def _epoch(records: Records, settings: Batching = SETTINGS, seed: int = 1, **options: Any) -> list[Any]:
     batches = timeline_batches(records, settings=settings, seed=seed, **options)
     return list(islice(batches.dataset.as_numpy_iterator(), batches.steps))
-
-
-def _equal(first: Any, second: Any) -> bool:
-    pairs = zip(tf.nest.flatten(first), tf.nest.flatten(second), strict=True)
-    # A missing income is NaN.
-    return len(first) == len(second) and all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in pairs)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def several_chunks() -> Iterator[None]:
-    """The users are read in four chunks, not in one."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("atrank_tf.data.target_counts.USERS_PER_CHUNK", 16)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -196,10 +184,10 @@ def test_8_a_seed_and_an_epoch_determine_every_batch_and_nothing_else_does(
     records: Records, epoch: list[Any], two_epochs: list[Any]
 ) -> None:
     keras.utils.set_random_seed(0)  # Not what `two_epochs` were made with.
-    assert _equal(epoch, _epoch(records))
-    assert _equal(two_epochs[len(epoch) :], _epoch(records, first_epoch=1))
-    assert not _equal(epoch, two_epochs[len(epoch) :])
-    assert not _equal(epoch, _epoch(records, seed=2))
+    assert equal(epoch, _epoch(records))
+    assert equal(two_epochs[len(epoch) :], _epoch(records, first_epoch=1))
+    assert not equal(epoch, two_epochs[len(epoch) :])
+    assert not equal(epoch, _epoch(records, seed=2))
 
 
 @pytest.mark.parametrize("tokens", [30, 100, 400])

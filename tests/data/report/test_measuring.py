@@ -11,6 +11,7 @@ from atrank_tf.data import prepare, target_counts
 from atrank_tf.data.report import load_report
 from atrank_tf.data.report.checks import checks
 from atrank_tf.data.report.measuring import measure
+from atrank_tf.data.report.target_measures import _nothing_known
 from atrank_tf.data.report.timeline_measures import popularity_curve
 from atrank_tf.schema import schema_from_dict
 
@@ -179,6 +180,11 @@ def test_a_folder_without_a_report(tmp_path):
 def test_many_chunks_give_the_same_as_one(records, report, monkeypatch, users):
     monkeypatch.setattr(target_counts, "USERS_PER_CHUNK", users)
     assert measure(records, now=4_000 * DAY) == report
+
+
+def test_of_several_values_one_that_is_known_is_enough():
+    rows = np.array([[1, 0], [1, 5], [1, 1], [4, 1], [0, 0]])
+    assert _nothing_known(rows).tolist() == [True, False, True, False, True]
 
 
 def test_popularity_of_nothing():

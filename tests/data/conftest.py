@@ -1,0 +1,13 @@
+"""For the tests of what is read batch by batch."""
+
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def several_chunks() -> Iterator[None]:
+    """The users are read in four chunks, not in one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("atrank_tf.data.target_counts.USERS_PER_CHUNK", 16)
+        yield
