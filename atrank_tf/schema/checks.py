@@ -9,6 +9,11 @@ from atrank_tf.schema.spec import SECONDS, Candidates, Features, Schema, SplitKi
 
 _NAME_FORBIDDEN = set("/:, \t\n")
 
+_EVERY_EXPORTS = (
+    *("serving_default", "rank", "score_candidates", "explain"),
+    *("encode_user", "encode_timeline", "append_behaviors"),
+)
+
 
 def check(schema: Schema) -> None:
     """Raises ValueError at the first thing that is wrong; the message names its place in the file."""
@@ -59,6 +64,7 @@ def _names(schema: Schema) -> None:
                     f"Received: {name!r}, of [{owner}]."
                 )
     _owned_once(_record_keys(schema), "key of the records", {})
+    _owned_once(_signatures(schema), "signature", dict.fromkeys(_EVERY_EXPORTS, "every export"))
 
 
 def _input_names(schema: Schema) -> dict[str, list[str]]:
@@ -79,6 +85,11 @@ def _record_keys(schema: Schema) -> dict[str, list[str]]:
             columns = (*task.context.features, *task.context.dense)
             keys[f"tasks.{name}.context"] = [f"{name}/{column}" for column in columns]
     return keys | {"user": [f"user/{c}" for c in (*schema.user.features, *schema.user.dense)]}
+
+
+def _signatures(schema: Schema) -> dict[str, list[str]]:
+    """Returns owner -> what an export can be asked of it, as `atrank_tf.serving.export.signatures` names it."""
+    return {f"tasks.{t}": [t, f"rank_{t}", f"score_candidates_{t}", f"explain_{t}"] for t in schema.tasks}
 
 
 def _owned_once(names: Mapping[str, list[str]], what: str, taken: Mapping[str, str]) -> None:

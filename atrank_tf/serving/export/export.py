@@ -7,7 +7,7 @@ import tensorflow as tf
 from atrank_tf.data import RawValues
 from atrank_tf.models import Ranker
 from atrank_tf.serving.export.lint import lint
-from atrank_tf.serving.export.signatures import Signatures, check_task_names
+from atrank_tf.serving.export.signatures import Signatures
 from atrank_tf.serving.export.warmup_requests import warmup_requests
 from atrank_tf.serving.loading.loader import load
 from atrank_tf.serving.loading.version_checksums import write_checksums
@@ -45,13 +45,11 @@ def export_savedmodel(model: Ranker, values: RawValues, export_dir: str, *, expl
         The version's folder.
 
     Raises:
-        ValueError: a task has the name of another signature, the model does not compute in float32, the values are not
-            of this model, or TensorFlow Serving could not run the result; nothing is published.
+        ValueError: the model does not compute in float32, the values are not of this model, or TensorFlow Serving could
+            not run the result; nothing is published.
         ServingError: a signature fails; nothing is published.
         OSError: the disk is full, or the folder is read-only; nothing is published.
     """
-
-    check_task_names(model.tasks)
     if model.compute_dtype != "float32":
         raise ValueError(
             f"Expected a model that computes in float32, as exports do. Received: {model.compute_dtype}. Load it in a "

@@ -1,7 +1,7 @@
 """What an exported model can be asked: functions of raw tensors, each with the specs of its inputs."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -26,26 +26,8 @@ DEFAULT = "serving_default"
 OF_FIRST_TASK = {DEFAULT: "", "rank": "rank_", "score_candidates": "score_candidates_", "explain": "explain_"}
 """Name of a signature without a task's name -> what stands before the task's name in that of the first task."""
 
-_OF_NO_TASK = ("encode_user", "encode_timeline", "append_behaviors")
-
 Function = Callable[[Mapping[str, Any]], dict[str, Any]]
 """Raw tensors by name -> tensors by name."""
-
-
-def check_task_names(tasks: Sequence[str]) -> None:
-    """Checks that no task has the name of another signature, also of one that this export leaves out: clients go by it.
-
-    Raises:
-        ValueError: one is; names the task and whose signature that is.
-    """
-    others = dict.fromkeys((*OF_FIRST_TASK, *_OF_NO_TASK), "exports, whatever their tasks")
-    others |= {f"{kind}{task}": f"the task {task!r}" for task in tasks for kind in OF_FIRST_TASK.values() if kind}
-    for task in tasks:
-        if task in others:
-            raise ValueError(
-                f"Expected no task to be named as another signature. Received: the task {task!r}; {task!r} is a "
-                f"signature of {others[task]}. Rename the task in the schema."
-            )
 
 
 class Signatures:

@@ -1,5 +1,6 @@
 """The exported model: raw ids in, the scores of the Keras model out, through the loader that the server uses."""
 
+import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,15 +14,13 @@ from raw_requests import example, examples, raw_request, text, whole_request
 from atrank_tf.data import RawValues, Records, requests
 from atrank_tf.models import BPRMF, Ranker
 from atrank_tf.schema import schema_from_dict
+from atrank_tf.schema.checks import check
 from atrank_tf.serving import LoadedModel, ServingError, export_savedmodel, lint
 from atrank_tf.serving.export.example_request import parse_requests
 from atrank_tf.serving.export.raw_inputs import newest_places, request_signature, value_rows
-from atrank_tf.serving.export.signatures import _fingerprint, check_task_names
+from atrank_tf.serving.export.signatures import _fingerprint
 from atrank_tf.serving.loading.loader import read_meta_graph
 from atrank_tf.serving.loading.warmup import read_warmup
-
-KINDS = ("rank", "score_candidates", "explain")
-RESERVED = (*KINDS, "serving_default", "encode_user", "encode_timeline", "append_behaviors")
 
 
 @pytest.fixture(scope="module")
@@ -333,6 +332,14 @@ def test_signatures_have_the_names_and_dtypes_that_the_schema_says(export: str, 
     assert request_signature(model.schema, "next_purchase")["purchase_id"].dtype == tf.string
 
 
+def test_no_task_may_have_the_name_of_another_signature(loaded: Any, timeline: Any, records: Records) -> None:
+    tasks = records.schema.tasks
+    for name in {*loaded.signatures, *timeline.signatures} - {"__saved_model_init_op", *tasks}:
+        schema = dataclasses.replace(records.schema, tasks={**tasks, name: tasks["next_purchase"]})
+        with pytest.raises(ValueError, match=f"would both be the signature '{name}'"):
+            check(schema)
+
+
 def test_an_export_has_a_warm_up_request_for_each_signature(
     loaded: Any, timeline: Any, export: str, timeline_export: str
 ) -> None:
@@ -379,32 +386,6 @@ def test_a_group_named_as_the_task_or_longer_is_no_context_of_candidates(group: 
     assert count.numpy().tolist() == [3]
     assert raw[f"{group}_timestamp"].numpy().tolist() == [[1, 2]]
     assert raw[f"{task}_candidates"].shape == (1, 3)
-
-
-@pytest.mark.parametrize(
-    ("tasks", "message"),
-    [
-        *((["buy", name], f"the task '{name}'; '{name}' is a signature of exports, ") for name in RESERVED),
-        *(
-            (["buy", f"{kind}_buy"], f"task '{kind}_buy'; '{kind}_buy' is a signature of the task 'buy'")
-            for kind in KINDS
-        ),
-    ],
-)
-def test_a_task_named_as_another_signature_is_refused(tasks: list[str], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        check_task_names(tasks)
-    check_task_names(tasks[:1])
-    check_task_names(["rank_b", "a", "ranked", "encode"])
-
-
-def test_it_is_refused_before_anything_is_done(
-    small_model: Ranker, records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(small_model, "tasks", ("next_purchase", "rank"))
-    with pytest.raises(ValueError, match="Received: the task 'rank'; 'rank' is a signature of exports"):
-        export_savedmodel(small_model, RawValues.of(records), str(tmp_path / "shop"))
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture(scope="module")
