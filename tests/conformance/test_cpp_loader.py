@@ -8,7 +8,7 @@ import ctypes
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,15 +87,16 @@ class CppSession:
         self._session = load(options, None, folder, tags, 1, self._graph, None, self._status)
         self._check()
 
-    def run(self, feeds: Mapping[str, NDArray[Any]], fetch: str) -> NDArray[Any]:
-        """Runs the graph, everything by tensor name; strings as arrays of kind `S` or of bytes."""
+    def run(self, feeds: Mapping[str, NDArray[Any]], fetches: Sequence[str]) -> list[NDArray[Any]]:
+        """Runs the graph once, everything by tensor name; strings as arrays of kind `S` or of bytes."""
         places = (Output * len(feeds))(*map(self._place, feeds))
         values = (_pointer * len(feeds))(*map(self._to_tensor, feeds.values()))
-        results = (_pointer * 1)()
-        fed, fetched = (places, values, len(feeds)), ((Output * 1)(self._place(fetch)), results, 1)
+        results = (_pointer * len(fetches))()
+        fed = (places, values, len(feeds))
+        fetched = ((Output * len(fetches))(*map(self._place, fetches)), results, len(fetches))
         self._library.TF_SessionRun(self._session, None, *fed, *fetched, None, 0, None, self._status)
         self._check()
-        return self._to_array(results[0])
+        return list(map(self._to_array, results))
 
     def _place(self, tensor_name: str) -> Output:
         operation, index = tensor_name.split(":")
@@ -141,9 +142,10 @@ def answer(saved_model_dir: str, asked: str, answered: str) -> None:
         for name, signature in read_meta_graph(saved_model_dir).signature_def.items():
             if signature.inputs:  # The init op, listed as a signature too, has none.
                 feeds = {info.name: _bytes(key, given[f"{name}/{key}"]) for key, info in signature.inputs.items()}
-                for key, info in signature.outputs.items():
-                    if info.dtype != tf.string.as_datatype_enum:
-                        found[f"{name}/{key}"] = session.run(feeds, info.name)
+                text = tf.string.as_datatype_enum
+                fetched = {key: info.name for key, info in signature.outputs.items() if info.dtype != text}
+                answers = session.run(feeds, list(fetched.values()))
+                found |= {f"{name}/{key}": value for key, value in zip(fetched, answers, strict=True)}
     np.savez(answered, **found)
 
 
