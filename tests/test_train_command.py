@@ -4,6 +4,8 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 FLAGS = ["--records=x", "--config=y", "--model_dir=z"]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -36,15 +38,17 @@ command.run(train.main)
     assert last.endswith("Received: divide_tables_of=100 in [training], and 2 workers.")
 
 
-def test_who_has_lost_another_worker_says_so_in_one_line(run_command: Run) -> None:
+@pytest.mark.parametrize("kind", ["UnavailableError", "AbortedError", "CancelledError", "DeadlineExceededError"])
+def test_who_has_lost_another_worker_says_so_in_one_line(run_command: Run, kind: str) -> None:
     code = """
+import os
 import sys
 import tensorflow as tf
 import atrank_tf.data, atrank_tf.training
 from atrank_tf import command, train
 
 def lost(*_, **__):
-    raise tf.errors.UnavailableError(None, None, "Connection reset by peer")
+    raise getattr(tf.errors, os.environ["LOST"])(None, None, "Connection reset by peer")
 
 atrank_tf.training.load_experiment = lambda path: atrank_tf.training.experiment_from_dict({"model": {"name": "atrank"}})
 atrank_tf.data.Records = lambda path: None
@@ -52,7 +56,7 @@ atrank_tf.training.train = lost
 sys.argv[0] = "train"
 command.run(train.main, before_devices=train._before_devices)
 """
-    done = run_command("-c", code, *FLAGS)
+    done = run_command("-c", code, *FLAGS, LOST=kind)
     assert done.returncode == 1
     assert "train: Another worker is gone" in done.stderr.strip().split("\n")[-1]
 
