@@ -30,7 +30,7 @@ _SPLIT = flags.DEFINE_enum("split", "validation", ["validation", "test"], "Part 
 
 def main() -> None:
     from atrank_tf.data import Part, Records
-    from atrank_tf.evaluation import BASELINES, evaluate, paired_differences, score_model, score_truth
+    from atrank_tf.evaluation import evaluate, paired_differences, score_baselines, score_model, score_truth
     from atrank_tf.training import load_trained_experiment, model_checksum, write_metrics
 
     records, part = Records(_RECORDS.value), Part(_SPLIT.value)
@@ -46,8 +46,7 @@ def main() -> None:
         scored["against"] = score_model(*other, part, settings)
         for task in scored[model.name].keys() & scored["against"].keys():
             differences[task] = paired_differences(scored[model.name][task], scored["against"][task])
-    for name, baseline in BASELINES.items():
-        scored[name] = baseline(read, part, model.tasks, settings)
+    scored |= score_baselines(read, part, model.tasks, settings)
     if _TRUTH.value:
         scored["reachable"] = score_truth(read, part, model.tasks, settings, _TRUTH.value)
     results = {name: {task: evaluate(requests) for task, requests in tasks.items()} for name, tasks in scored.items()}

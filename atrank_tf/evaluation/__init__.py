@@ -1,19 +1,12 @@
 """How good a ranking is: metrics with standard errors, baselines, and whether two models differ."""
 
 from atrank_tf.evaluation.metrics import METRICS, Estimate, evaluate
-from atrank_tf.evaluation.protocol import (
-    BASELINES,
-    score_model,
-    score_popularity,
-    score_recent_popularity,
-    score_repetition,
-)
+from atrank_tf.evaluation.protocol import score_baselines, score_model
 from atrank_tf.evaluation.scored_requests import ScoredRequests
 from atrank_tf.evaluation.significance import PairedDifference, paired_difference, paired_differences
 from atrank_tf.evaluation.truth import score_truth
 
 __all__ = [
-    "BASELINES",
     "METRICS",
     "Estimate",
     "PairedDifference",
@@ -21,9 +14,7 @@ __all__ = [
     "evaluate",
     "paired_difference",
     "paired_differences",
+    "score_baselines",
     "score_model",
-    "score_popularity",
-    "score_recent_popularity",
-    "score_repetition",
     "score_truth",
 ]

@@ -1,12 +1,12 @@
 """Scoring a part of the data: by a model, and by the three baselines that any model must beat."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from atrank_tf.data import Batching, Part, Records, count_targets, popularity, positive_counts, requests
+from atrank_tf.data import Batching, Part, Records, count_targets, popularity, requests
 from atrank_tf.evaluation.scored_requests import ScoredRequests
 from atrank_tf.models import Ranker
 from atrank_tf.models.traced import traced
@@ -32,84 +32,74 @@ def score_model(
         logits: np.ndarray = scorers[task]({**inputs, **encode(inputs)})[task].numpy()
         return logits
 
-    return score_requests(score, model.tasks, records, part, settings, "model", whole_history=False)
+    return score_requests({"model": score}, model.tasks, records, part, settings)["model"]
 
 
-def score_popularity(
+def score_baselines(
     records: Records, part: Part | str, tasks: Sequence[str], settings: Batching | None = None
-) -> dict[str, ScoredRequests]:
-    """Scores a candidate by how often it was a positive of the task in training, over all users."""
-    counts = {task: positive_counts(records, task) for task in tasks}
+) -> dict[str, dict[str, ScoredRequests]]:
+    """Scores every request of a part of the data by the baselines, in one pass.
 
-    def score(task: str, inputs: dict[str, Any], users: np.ndarray) -> np.ndarray:
-        return np.log1p(counts[task][inputs[f"{task}_candidates"].numpy()])
+    | baseline | scores a candidate by how often |
+    |---|---|
+    | popularity | it was a positive of the task in training, over all users |
+    | recent popularity | the same, in the last `RECENT_PERIODS` before the request |
+    | repetition | this user acted on it before, in the task's group, in the whole history |
 
-    return score_requests(score, tasks, records, part, settings, "popularity", whole_history=False)
-
-
-def score_recent_popularity(
-    records: Records, part: Part | str, tasks: Sequence[str], settings: Batching | None = None
-) -> dict[str, ScoredRequests]:
-    """Scores a candidate by how often it was a positive of the task shortly before the request, over all users.
-
-    "Shortly before" are the last `RECENT_PERIODS` that `atrank_tf.data.popularity` tells apart in training.
+    Returns:
+        baseline -> task -> scored requests; a task without a request in this part is left out.
     """
-    begins, reached = {}, {}
+    groups = {task: records.schema.tasks[task].group for task in tasks}
+    begins, until = {}, {}
     for task in tasks:
         begins[task], counts = popularity(records, task)
-        reached[task] = np.pad(np.cumsum(counts, axis=1), ((0, 0), (1, 0)))
+        until[task] = np.pad(np.cumsum(counts, axis=1), ((0, 0), (1, 0)))
 
-    def score(task: str, inputs: dict[str, Any], users: np.ndarray) -> np.ndarray:
+    def by_popularity(task: str, inputs: dict[str, Any], users: np.ndarray) -> np.ndarray:
+        return np.log1p(until[task][inputs[f"{task}_candidates"].numpy(), -1])
+
+    def by_recent_popularity(task: str, inputs: dict[str, Any], users: np.ndarray) -> np.ndarray:
         candidates = inputs[f"{task}_candidates"].numpy()
         over = np.searchsorted(begins[task], inputs["now"].numpy(), side="right")[:, np.newaxis]
         before = np.maximum(over - RECENT_PERIODS, 0)
-        return np.log1p(reached[task][candidates, over] - reached[task][candidates, before])
+        return np.log1p(until[task][candidates, over] - until[task][candidates, before])
 
-    return score_requests(score, tasks, records, part, settings, "recent popularity", whole_history=False)
-
-
-def score_repetition(
-    records: Records, part: Part | str, tasks: Sequence[str], settings: Batching | None = None
-) -> dict[str, ScoredRequests]:
-    """Scores a candidate by how often this user acted on it before, in the task's group, in the whole history."""
-    groups = {task: records.schema.tasks[task].group for task in tasks}
-
-    def score(task: str, inputs: dict[str, Any], users: np.ndarray) -> np.ndarray:
+    def by_repetition(task: str, inputs: dict[str, Any], users: np.ndarray) -> np.ndarray:
         history, candidates = inputs[f"{groups[task]}_id"].numpy(), inputs[f"{task}_candidates"].numpy()
         counts = np.stack([(history == candidates[:, [n]]).sum(axis=1) for n in range(candidates.shape[1])], axis=1)
         return np.log1p(counts.astype(np.float64))
 
-    return score_requests(score, tasks, records, part, settings, "repetition", whole_history=True)
-
-
-BASELINES = {
-    "popularity": score_popularity,
-    "recent popularity": score_recent_popularity,
-    "repetition": score_repetition,
-}
-"""Baselines by name: (records, part, tasks, settings) -> task -> scored requests."""
+    scores = {"popularity": by_popularity, "recent popularity": by_recent_popularity, "repetition": by_repetition}
+    return score_requests(scores, tasks, records, part, settings, whole_history=True)
 
 
 def score_requests(
-    score: Score,
+    scores: Mapping[str, Score],
     tasks: Sequence[str],
     records: Records,
     part: Part | str,
     settings: Batching | None,
-    name: str,
-    whole_history: bool,
-) -> dict[str, ScoredRequests]:
-    found: dict[str, list[ScoredRequests]] = {task: [] for task in tasks}
+    *,
+    whole_history: bool = False,
+) -> dict[str, dict[str, ScoredRequests]]:
+    """Returns what each of `scores` gives: name -> task -> scored requests."""
+    found: dict[str, dict[str, list[ScoredRequests]]] = {name: {task: [] for task in tasks} for name in scores}
     total = sum(count_targets(records, task, part, settings) for task in tasks)
-    with tqdm(total=total, desc=f"{Part(part)} {name}", unit=" requests", mininterval=1.0, leave=False) as progress:
+    title = f"{Part(part)} {', '.join(scores)}"
+    with tqdm(total=total, desc=title, unit=" requests", mininterval=1.0, leave=False) as progress:
         for inputs, labels, weights, users in requests(
             records, part, tasks=tasks, settings=settings, whole_history=whole_history
         ):
             progress.update(len(users))
-            names = np.char.decode(users.numpy().astype(bytes), "utf-8")
+            decoded = np.char.decode(users.numpy().astype(bytes), "utf-8")
             for task in tasks:
-                if labels[task].shape[1]:
-                    scores = np.asarray(score(task, inputs, names), np.float64)
-                    mask = weights[task].numpy() > 0
-                    found[task].append(ScoredRequests(names, scores, labels[task].numpy(), mask))
-    return {task: ScoredRequests.concatenate(parts) for task, parts in found.items() if parts}
+                if not labels[task].shape[1]:
+                    continue
+                mask = weights[task].numpy() > 0
+                for name, score in scores.items():
+                    values = np.asarray(score(task, inputs, decoded), np.float64)
+                    found[name][task].append(ScoredRequests(decoded, values, labels[task].numpy(), mask))
+    return {
+        name: {task: ScoredRequests.concatenate(parts) for task, parts in by_task.items() if parts}
+        for name, by_task in found.items()
+    }

@@ -40,7 +40,7 @@ def score_truth(
     def score(task: str, inputs: dict[str, Any], users: np.ndarray) -> np.ndarray:
         return known[task].logits(users, inputs["now"].numpy(), inputs[f"{task}_candidates"].numpy())
 
-    return score_requests(score, shown, records, part, settings, "reachable", whole_history=False)
+    return score_requests({"reachable": score}, shown, records, part, settings)["reachable"]
 
 
 class _Truth:

@@ -7,13 +7,7 @@ import numpy as np
 import pytest
 
 from atrank_tf.data import Batching, Part, Records, popularity, positive_counts, requests
-from atrank_tf.evaluation import (
-    BASELINES,
-    ScoredRequests,
-    evaluate,
-    score_model,
-    score_recent_popularity,
-)
+from atrank_tf.evaluation import ScoredRequests, evaluate, score_baselines, score_model
 from atrank_tf.models import Ranker
 
 SETTINGS = Batching(evaluation_batch_size=17)
@@ -33,7 +27,7 @@ def scored(model: Ranker, records: Records) -> dict[str, ScoredRequests]:
 @pytest.fixture(scope="module")
 def baselines(records: Records) -> dict[str, dict[str, ScoredRequests]]:
     """The same requests as each baseline scores them."""
-    return {name: score(records, Part.TEST, list(records.schema.tasks), SETTINGS) for name, score in BASELINES.items()}
+    return score_baselines(records, Part.TEST, list(records.schema.tasks), SETTINGS)
 
 
 def test_model_scores_are_those_of_the_whole_model_in_order(
@@ -65,7 +59,7 @@ def test_popularity_counts_training_positives_only(records: Records, baselines: 
 
 def test_recent_popularity_counts_the_four_periods_before_the_request(records: Records) -> None:
     part, task = Part.TRAINING, "next_purchase"  # The split is by time: all other requests come after all periods.
-    scored = score_recent_popularity(records, part, [task], SETTINGS)[task]
+    scored = score_baselines(records, part, [task], SETTINGS)["recent popularity"][task]
     begins, counts = popularity(records, task)
     place, seen = 0, set()
     for inputs, *_ in requests(records, part, tasks=[task], settings=SETTINGS).as_numpy_iterator():
@@ -94,6 +88,7 @@ def test_repetition_counts_this_users_whole_history_of_the_group(records: Record
 def test_every_baseline_scores_every_task_on_the_models_requests(
     scored: dict[str, ScoredRequests], baselines: dict[str, dict[str, ScoredRequests]]
 ) -> None:
+    assert list(baselines) == ["popularity", "recent popularity", "repetition"]
     for baseline in baselines.values():
         assert set(baseline) == set(scored)
         for task, by_model in scored.items():

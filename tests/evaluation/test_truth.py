@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from atrank_tf.data import prepare
-from atrank_tf.evaluation import evaluate, score_popularity, score_truth
+from atrank_tf.evaluation import evaluate, score_baselines, score_truth
 from atrank_tf.schema import schema_from_dict
 
 SCHEMA = {
@@ -66,7 +66,7 @@ def test_the_best_auc_is_that_of_the_true_probabilities(folder, records):
 
 def test_its_scores_are_logits_of_the_requests_that_models_are_scored_on(folder, records):
     scored = score_truth(records, "validation", ["shown"], None, str(folder / "truth"))["shown"]
-    other = score_popularity(records, "validation", ["shown"])["shown"]
+    other = score_baselines(records, "validation", ["shown"])["popularity"]["shown"]
     for name in ("users", "labels", "mask"):
         np.testing.assert_array_equal(getattr(scored, name), getattr(other, name))
     probability = 1 / (1 + np.exp(-scored.scores[scored.mask]))
