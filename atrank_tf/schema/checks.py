@@ -9,10 +9,16 @@ from atrank_tf.schema.spec import SECONDS, Candidates, Features, Schema, SplitKi
 
 _NAME_FORBIDDEN = set("/:, \t\n")
 
-_EVERY_EXPORTS = (
-    *("serving_default", "rank", "score_candidates", "explain"),
-    *("encode_user", "encode_timeline", "append_behaviors"),
+_SIGNATURES = (
+    "serving_default",
+    "rank",
+    "score_candidates",
+    "explain",
+    "encode_user",
+    "encode_timeline",
+    "append_behaviors",
 )
+"""Of an export, whatever its tasks are called."""
 
 
 def check(schema: Schema) -> None:
@@ -64,7 +70,7 @@ def _names(schema: Schema) -> None:
                     f"Received: {name!r}, of [{owner}]."
                 )
     _owned_once(_record_keys(schema), "key of the records", {})
-    _owned_once(_signatures(schema), "signature", dict.fromkeys(_EVERY_EXPORTS, "every export"))
+    _owned_once(_signatures(schema), "signature", dict.fromkeys(_SIGNATURES, "every export"))
 
 
 def _input_names(schema: Schema) -> dict[str, list[str]]:
