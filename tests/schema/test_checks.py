@@ -128,6 +128,11 @@ def test_a_task_without_impressions_may_be_named_as_its_group():
     assert schema_from_dict(changed("tasks/click", {"group": "click", "negatives": {"uniform": 1}})).tasks["click"]
 
 
+@pytest.mark.parametrize("name", ["rank_later", "ranked", "encode"])
+def test_a_task_may_begin_as_a_signature_does(name):
+    assert schema_from_dict(changed(f"tasks/{name}", {"group": "click", "negatives": {"uniform": 1}})).tasks[name]
+
+
 def test_prepared_means_that_every_size_is_there():
     raw = changed("tables/item/rows", 5)
     assert not schema_from_dict(raw).prepared

@@ -1,9 +1,7 @@
 """The exported model: raw ids in, the scores of the Keras model out, through the loader that the server uses."""
 
 import dataclasses
-import shutil
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,14 +10,11 @@ import tensorflow as tf
 from raw_requests import example, examples, raw_request, text, whole_request
 
 from atrank_tf.data import RawValues, Records, requests
-from atrank_tf.models import BPRMF, Ranker
-from atrank_tf.schema import schema_from_dict
+from atrank_tf.models import Ranker
 from atrank_tf.schema.checks import check
-from atrank_tf.serving import LoadedModel, ServingError, export_savedmodel, lint
-from atrank_tf.serving.export.example_request import parse_requests
-from atrank_tf.serving.export.raw_inputs import newest_places, request_signature, value_rows
+from atrank_tf.serving import LoadedModel, ServingError, export_savedmodel
+from atrank_tf.serving.export.raw_inputs import request_signature
 from atrank_tf.serving.export.signatures import _fingerprint
-from atrank_tf.serving.loading.loader import read_meta_graph
 from atrank_tf.serving.loading.warmup import read_warmup
 
 
@@ -364,69 +359,6 @@ def test_the_warm_up_example_has_a_history_of_another_length_than_its_candidates
     assert 0 < history != lengths[f"{task}_candidates"] > 0
 
 
-@pytest.mark.parametrize(("group", "task"), [("click", "click"), ("click_ad", "click")])
-def test_a_group_named_as_the_task_or_longer_is_no_context_of_candidates(group: str, task: str) -> None:
-    schema = schema_from_dict(
-        {
-            "tables": {"item": {"dim": 4}},
-            "entities": {"item": {"id": {"column": "item_id", "table": "item", "dtype": "string"}}},
-            "groups": {group: {"entity": "item", "actions": ["seen"]}},
-            "tasks": {task: {"group": group, "negatives": {"uniform": 1}}},
-            "split": {"kind": "leave_last_out"},
-        }
-    )
-    features = {
-        "now": [9],
-        f"{group}_id": ["a", "b"],
-        f"{group}_action": ["seen", "seen"],
-        f"{group}_timestamp": [1, 2],
-    }
-    features[f"{task}_candidates"] = ["c", "d", "e"]
-    raw, count = parse_requests(tf.constant([example(features)]), schema, task)
-    assert count.numpy().tolist() == [3]
-    assert raw[f"{group}_timestamp"].numpy().tolist() == [[1, 2]]
-    assert raw[f"{task}_candidates"].shape == (1, 3)
-
-
-@pytest.fixture(scope="module")
-def small_model(records: Records) -> Ranker:
-    """Soon exported: for what has nothing to do with the model."""
-    return BPRMF(records.schema, {"width": 4}, records.catalogs)
-
-
-def test_versions_count_up_the_lint_is_content_and_explanations_must_be_asked_for(
-    small_model: Ranker, records: Records, export: str, tmp_path: Path
-) -> None:
-    assert lint(export) == []
-    assert (Path(export) / "assets.extra/checksums.json").is_file()
-    assert Path(export).name == "1"
-    shutil.copytree(export, tmp_path / "1")
-    second = export_savedmodel(small_model, RawValues.of(records), str(tmp_path))
-    assert Path(second).name == "2"
-    first, plain = (set(read_meta_graph(path).signature_def) for path in (export, second))
-    assert first - plain == {"explain", "explain_next_purchase", "explain_next_redemption"}
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
-
-
-def test_what_tensorflow_serving_cannot_run_is_not_published(
-    small_model: Ranker, records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("atrank_tf.serving.export.export.lint", lambda path: ["an op that it does not know"])
-    with pytest.raises(ValueError, match="Found: an op that it does not know"):
-        export_savedmodel(small_model, RawValues.of(records), str(tmp_path))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_of_more_behaviors_than_max_length_the_newest_count_and_later_ones_win_ties() -> None:
-    timestamp = tf.constant([[30, 10, 20, 30, 0], [0, 0, 5, 0, 0]], tf.int64)
-    picked = [set(row) for row in newest_places(timestamp, 2).numpy().tolist()]
-    assert picked[0] == {0, 3}
-    assert 2 in picked[1]
-    assert [set(row) for row in newest_places(timestamp[:1], 1).numpy().tolist()] == [{3}]
-    assert sorted(newest_places(timestamp, 9).numpy()[0].tolist()) == [0, 1, 2, 3, 4]
-    assert newest_places(timestamp[:, :0], 3).shape == (2, 0)
-
-
 def test_a_longer_history_scores_as_its_newest_part(loaded: Any, records: Records) -> None:
     inputs, *_ = next(requests(records, "test", tasks=["next_purchase", "next_redemption"]).as_numpy_iterator())
     full = int(np.argmax((inputs["purchase_id"] > 0).sum(axis=1)))
@@ -439,11 +371,3 @@ def test_a_longer_history_scores_as_its_newest_part(loaded: Any, records: Record
     np.testing.assert_allclose(
         loaded.run("next_purchase", longer)["scores"], loaded.run("next_purchase", raw)["scores"], rtol=1e-5, atol=1e-5
     )
-
-
-def test_several_values_come_in_the_width_of_training_and_none_at_all_is_unknown() -> None:
-    rows = tf.constant([[5, 0, 6, 7], [0, 0, 0, 0]], tf.int64)
-    assert value_rows(rows, 3).numpy().tolist() == [[5, 0, 6], [1, 0, 0]]
-    assert value_rows(rows[:, :1], 3).numpy().tolist() == [[5, 0, 0], [1, 0, 0]]
-    assert value_rows(rows[:, :0], 2).numpy().tolist() == [[1, 0], [1, 0]]
-    assert value_rows(rows[:, tf.newaxis, :2], 2).numpy().tolist() == [[[5, 0]], [[1, 0]]]
