@@ -10,7 +10,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # Somebody's own setting win
 with quiet_start():
     import tensorflow as _  # noqa: F401
 
-from atrank_tf import data, evaluation, explanation, layers, models, schema, serving, training
+from atrank_tf import data, evaluation, explanation, layers, models, saved_model, schema, server, training
 from atrank_tf.data import Batching, Records, evaluation_batches, training_batches
 from atrank_tf.models import ATRank, ATRankConfig
 from atrank_tf.schema import Schema, load_schema
@@ -35,8 +35,9 @@ __all__ = [
     "load_schema",
     "models",
     "request_auc_by_task",
+    "saved_model",
     "schema",
-    "serving",
+    "server",
     "training",
     "training_batches",
 ]

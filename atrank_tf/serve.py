@@ -14,9 +14,9 @@ from pathlib import Path
 import tensorflow as tf
 from absl import flags, logging
 
-from atrank_tf import command, serving
+from atrank_tf import command, server
 from atrank_tf.explanation import playground_page
-from atrank_tf.serving import ServerSettings
+from atrank_tf.server import ServerSettings
 
 _MODEL_NAME = flags.DEFINE_string("model_name", "default", "Name of the model in URLs: /v1/models/NAME.")
 _MODEL_BASE_PATH = flags.DEFINE_string(
@@ -120,21 +120,21 @@ def main() -> None:
         max_output_values=_MAX_OUTPUT_VALUES.value,
         poll_seconds=_POLL_SECONDS.value,
         config_poll_seconds=_CONFIG_POLL_SECONDS.value,
-        metrics_path=serving.read_metrics_path(monitoring) if monitoring else None,
+        metrics_path=server.read_metrics_path(monitoring) if monitoring else None,
         cors=_CORS.value,
     )
     configs = _read_configs()
-    metrics = serving.Metrics()
-    load = functools.partial(serving.load_warm, metrics=metrics) if _WARMUP.value else serving.load
+    metrics = server.Metrics()
+    load = functools.partial(server.load_warm, metrics=metrics) if _WARMUP.value else server.load
     make = functools.partial(
-        serving.ServedModel,
+        server.ServedModel,
         load=functools.partial(load, timeout_ms=settings.timeout_ms),
         max_retries=_MAX_RETRIES.value,
         retry_seconds=_RETRY_MICROS.value / 1e6,
         any_label=_ANY_LABEL.value,
     )
-    serving.serve(
-        serving.ServedModels(configs, make),
+    server.serve(
+        server.ServedModels(configs, make),
         settings,
         metrics=metrics,
         read_config=_read_configs if _MODEL_CONFIG_FILE.value else None,
@@ -152,15 +152,15 @@ def _leave_behind() -> None:
         os._exit(0)
 
 
-def _read_configs() -> list[serving.ModelConfig]:
+def _read_configs() -> list[server.ModelConfig]:
     if _MODEL_CONFIG_FILE.value:
-        return serving.read_model_config(_MODEL_CONFIG_FILE.value)
+        return server.read_model_config(_MODEL_CONFIG_FILE.value)
     if not _MODEL_BASE_PATH.value:
         raise ValueError("Expected --model_base_path or --model_config_file. Received: neither.")
-    return [serving.ModelConfig(_MODEL_NAME.value, _MODEL_BASE_PATH.value)]
+    return [server.ModelConfig(_MODEL_NAME.value, _MODEL_BASE_PATH.value)]
 
 
-def _playground(path: str, configs: list[serving.ModelConfig]) -> str:
+def _playground(path: str, configs: list[server.ModelConfig]) -> str:
     try:
         return playground_page([config.name for config in configs], json.loads(Path(path).read_text("utf-8")))
     except ValueError as error:

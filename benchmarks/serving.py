@@ -44,7 +44,7 @@ _NOW = 1_400_000_000
 
 
 def main() -> None:
-    from atrank_tf.serving import LoadedModel
+    from atrank_tf.server import LoadedModel
 
     export = _export()
     model = LoadedModel(export)
@@ -120,14 +120,14 @@ def _export() -> str:
 
     from atrank_tf.data import RawValues
     from atrank_tf.models import MODELS
-    from atrank_tf.serving import export_savedmodel
+    from atrank_tf.saved_model import export_model
 
     lengths = np.full(200, max(HISTORIES) + 10)
     records = prepared(generated_logs("serving", lengths), BUILD / "records" / "serving", max_length=max(HISTORIES))
     experiment = experiments()[_MODEL.value]
     keras.utils.set_random_seed(1)
     model = MODELS[experiment.name](records.schema, experiment.model, records.catalogs)
-    return export_savedmodel(model, RawValues.of(records), str(BUILD / "export" / _MODEL.value))
+    return export_model(model, RawValues.of(records), str(BUILD / "export" / _MODEL.value))
 
 
 def _request(history: int, candidates: int) -> dict[str, Any]:

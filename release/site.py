@@ -14,7 +14,18 @@ from typing import Any
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("schema", "data", "datasets", "layers", "models", "training", "evaluation", "explanation", "serving")
+ROOMS = (
+    "schema",
+    "data",
+    "datasets",
+    "layers",
+    "models",
+    "training",
+    "evaluation",
+    "explanation",
+    "saved_model",
+    "server",
+)
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s:#]+)(#[^)\s]*)?\)")
 _FENCE = re.compile(r"^(```.*?^```[ \t]*)$", re.MULTILINE | re.DOTALL)
 

@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 
 import atrank_tf
-from atrank_tf.serving import RestApi, ServedModel
+from atrank_tf.server import RestApi, ServedModel
 
 EXPERIMENT = """
 [model]

@@ -4,7 +4,7 @@ from typing import assert_type
 
 import atrank_tf
 from atrank_tf.schema import Schema
-from atrank_tf.serving import ServerSettings, serve
+from atrank_tf.server import ServerSettings, serve
 from atrank_tf.training import Experiment, load_experiment
 
 records = atrank_tf.Records("records")

@@ -16,7 +16,8 @@ import atrank_tf.data
 import atrank_tf.datasets
 import atrank_tf.evaluation
 import atrank_tf.explanation
-import atrank_tf.serving
+import atrank_tf.saved_model
+import atrank_tf.server
 import atrank_tf.training  # noqa: F401
 
 

@@ -193,7 +193,7 @@ def timeline_model(records: Any) -> Any:
 def timeline_export(timeline_model: Any, records: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The export of `timeline_model`, which explains. Not to be written to: all processes of pytest-xdist share it."""
     from atrank_tf.data import RawValues
-    from atrank_tf.serving import export_savedmodel
+    from atrank_tf.saved_model import export_model
 
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "timeline_export"
@@ -202,7 +202,7 @@ def timeline_export(timeline_model: Any, records: Any, tmp_path_factory: pytest.
         fcntl.flock(lock, fcntl.LOCK_EX)
         if (folder / "1").exists():
             return str(folder / "1")
-        return export_savedmodel(timeline_model, RawValues.of(records), str(folder), explain=True)
+        return export_model(timeline_model, RawValues.of(records), str(folder), explain=True)
 
 
 @pytest.fixture(scope="session")

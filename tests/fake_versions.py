@@ -3,7 +3,7 @@
 import os
 from typing import ClassVar
 
-from atrank_tf.serving.loading.served_model import ServedModel
+from atrank_tf.server.served_model import ServedModel
 
 
 class FakeModel:

@@ -25,8 +25,9 @@ import pytest
 from atrank_tf import schema
 from atrank_tf.data import Batching, RawValues
 from atrank_tf.models import MODELS, RankerConfig
+from atrank_tf.saved_model import export_model
 from atrank_tf.schema import plain, schema_from_dict
-from atrank_tf.serving import RestApi, ServedModel, export_savedmodel
+from atrank_tf.server import RestApi, ServedModel
 from atrank_tf.training import Training, experiment_from_dict
 
 ROOT = Path(__file__).parents[1]
@@ -152,7 +153,7 @@ def test_there_are_schemas_experiments_requests_and_outputs_to_check() -> None:
 def shop(make_model: Callable[..., Any], records: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RestApi]:
     """The REST API of an exported model."""
     base = tmp_path_factory.mktemp("shop")
-    export_savedmodel(make_model(), RawValues.of(records), str(base))
+    export_model(make_model(), RawValues.of(records), str(base))
     served = ServedModel("shop", str(base))
     served.start()
     yield RestApi(served)

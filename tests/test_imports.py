@@ -11,7 +11,7 @@ import atrank_tf
 
 PACKAGE = Path(__file__).parents[1] / "atrank_tf"
 _LOWER = {"schema", "layers", "data", "models", "version"}
-_ALL = {*_LOWER, "training", "evaluation", "explanation", "datasets", "serving", "command"}
+_ALL = {*_LOWER, "training", "evaluation", "explanation", "datasets", "saved_model", "server", "command"}
 MAY_IMPORT: dict[str, set[str]] = {
     "version": set(),
     "quiet": set(),
@@ -19,13 +19,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "layers": set(),
     "data": {"schema"},
     "models": {"schema", "layers", "data"},
-    **dict.fromkeys(("training", "evaluation", "explanation", "datasets", "serving"), _LOWER),
+    **dict.fromkeys(("training", "evaluation", "explanation", "datasets"), _LOWER),
+    "server": {"data"},
+    "saved_model": {"schema", "data", "models", "server"},
     "command": {"quiet"},
     **dict.fromkeys(("simulate", "prepare", "train", "evaluate", "explain", "export", "serve"), _ALL),
 }
 """Room -> the rooms that it stands on."""
-SERVING = ["loading", "rest", "export", "http"]
-"""Folders of serving: each may import those before it, and what lies beside them all."""
 
 
 def _rooms() -> list[str]:
@@ -59,10 +59,10 @@ from atrank_tf import schema, layers as own
 from atrank_tf.models.network import Network
 import atrank_tfx, os.path
 def later():
-    from atrank_tf.serving.rest import rest_api
+    from atrank_tf.server.rest import rest_api
 """
-    assert _imported(code) == {"data", "schema", "layers", "models", "serving"}
-    assert _imported(code, "atrank_tf.serving") == {"rest"}
+    assert _imported(code) == {"data", "schema", "layers", "models", "server"}
+    assert _imported(code, "atrank_tf.server") == {"rest"}
     assert _imported("import atrank_tf") == _imported("import numpy, atrank_tf as room") == {"everything"}
     assert _imported("from atrank_tf import *") == {"*"}
     for relative in ("from . import data", "from .data import Records", "from ..data.chunk import parse"):
@@ -81,20 +81,6 @@ def test_imports_run_downward(room: str) -> None:
     for path in files:
         beside = _imported(path.read_text()) - {room} - MAY_IMPORT[room]
         assert not beside, f"{path.relative_to(PACKAGE)} imports {sorted(beside)}"
-
-
-@pytest.mark.parametrize("folder", SERVING)
-def test_imports_within_serving_run_downward(folder: str) -> None:
-    lower = SERVING[: SERVING.index(folder) + 1]
-    place = PACKAGE / "serving"
-    assert {path.name for path in place.iterdir() if path.is_dir()} - {"__pycache__"} == set(SERVING)
-    beside = {path.stem for path in place.glob("*.py")} - {"__init__"}  # A name of `__init__` may be of any folder.
-    for path in [*place.glob("*.py"), *(place / folder).glob("*.py")]:
-        if path.name == "__init__.py":
-            continue
-        found = _imported(path.read_text(), "atrank_tf.serving")
-        upper = found - beside - set(lower if path.parent.name == folder else ())
-        assert not upper, f"{path.relative_to(PACKAGE)} imports {sorted(upper)}"
 
 
 def test_tensorflow_datasets_and_apache_beam_are_imported_with_what_needs_them_only() -> None:

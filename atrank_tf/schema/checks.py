@@ -94,7 +94,7 @@ def _record_keys(schema: Schema) -> dict[str, list[str]]:
 
 
 def _signatures(schema: Schema) -> dict[str, list[str]]:
-    """Returns owner -> what an export can be asked of it, as `atrank_tf.serving.export.signatures` names it."""
+    """Returns owner -> what an export can be asked of it, as `atrank_tf.saved_model.signatures` names it."""
     return {f"tasks.{t}": [t, f"rank_{t}", f"score_candidates_{t}", f"explain_{t}"] for t in schema.tasks}
 
 

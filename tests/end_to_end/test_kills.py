@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 from atrank_tf.data import Records
-from atrank_tf.serving import load
+from atrank_tf.server import load
 from atrank_tf.training import MODEL_FILE, load_model
 
 ROOT = Path(__file__).parents[2]

@@ -10,8 +10,9 @@ import resource
 import sys
 
 from atrank_tf.data import RawValues, Records, prepare
+from atrank_tf.saved_model import export_model
 from atrank_tf.schema import load_schema
-from atrank_tf.serving import ServedModel, ServerSettings, export_savedmodel, serve
+from atrank_tf.server import ServedModel, ServerSettings, serve
 from atrank_tf.training import VALUES_FILE, load_experiment, load_model, train
 
 FILE_BYTES = {"prepare": 2_000, "train": 40_000, "export": 40_000}
@@ -27,7 +28,7 @@ def do_train(records: str, experiment: str, model_dir: str) -> None:
 
 
 def do_export(model_dir: str, export_dir: str) -> None:
-    export_savedmodel(load_model(model_dir), RawValues.load(f"{model_dir}/{VALUES_FILE}"), export_dir)
+    export_model(load_model(model_dir), RawValues.load(f"{model_dir}/{VALUES_FILE}"), export_dir)
 
 
 def do_serve(export_dir: str, port: str) -> None:

@@ -6,11 +6,11 @@ The first line is the path, the rest the body. No model is asked: what the kerne
 import harness
 
 with harness.watched():
-    from atrank_tf.serving.errors import Code, ServingError
-    from atrank_tf.serving.rest.json_examples import read_examples
-    from atrank_tf.serving.rest.json_parser import debug_string
-    from atrank_tf.serving.rest.json_request import read_request, read_tensors
-    from atrank_tf.serving.rest.rest_path import parse_path
+    from atrank_tf.server.errors import Code, ServingError
+    from atrank_tf.server.json_examples import read_examples
+    from atrank_tf.server.json_parser import debug_string
+    from atrank_tf.server.json_request import read_request, read_tensors
+    from atrank_tf.server.rest_path import parse_path
 
 SIGNATURES = [
     {"word": "string", "offset": "int64"},

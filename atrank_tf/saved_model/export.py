@@ -1,0 +1,78 @@
+"""A trained model -> a SavedModel that takes raw ids."""
+
+import contextlib
+
+import tensorflow as tf
+
+from atrank_tf.data import RawValues
+from atrank_tf.models import Ranker
+from atrank_tf.saved_model.lint import lint
+from atrank_tf.saved_model.signatures import Signatures
+from atrank_tf.saved_model.warmup_requests import warmup_requests
+from atrank_tf.server.loader import load
+from atrank_tf.server.version_checksums import write_checksums
+from atrank_tf.server.versions import publish
+from atrank_tf.server.warmup import write_warmup
+
+
+def export_model(model: Ranker, values: RawValues, export_dir: str, *, explain: bool = False) -> str:
+    """Writes the next version of a model for TensorFlow Serving.
+
+    | signature | takes | gives |
+    |---|---|---|
+    | `<task>`; `serving_default` | histories, users, candidates | `scores` float32 [B, N] |
+    | `rank_<task>`; `rank` | the same as `tf.train.Example`s | `ids`, `scores` [B, N], best first; `count` int64 [B] |
+    | `encode_user` | histories | `memory` float32 [B, T, D], `mask` bool [B, T] and moments |
+    | `score_candidates_<task>`; `score_candidates` | that, users, candidates | `scores` float32 [B, N] |
+    | `explain_<task>`; `explain`, if asked for | as `<task>` | `scores` and what they came from |
+
+    Those without a task's name are of the first task. One made-up request for each stands in `assets.extra`, which
+    servers run before they answer anybody; a signature that does not run is found here. The checksums of all files
+    stand there too, which the embedded server compares.
+
+    Inputs are what a log holds: `<group>_id` string or int64 [B, T_g], `<group>_action` string [B, T_g],
+    `<group>_timestamp` int64 [B, T_g] (0 = padding; of more than `max_length` the newest count), `now` int64 [B],
+    `<task>_candidates` string or int64 [B, N], and user and context features as strings or floats. Scores are logits;
+    sigmoid gives the probability of a positive among the candidates that the training showed.
+
+    Args:
+        model: a trained model.
+        values: the raw values behind its rows.
+        export_dir: the folder of all versions; the new one is 1 above the newest.
+        explain: whether the export can say what its scores came from.
+
+    Returns:
+        The version's folder.
+
+    Raises:
+        ValueError: the model does not compute in float32, the values are not of this model, or TensorFlow Serving could
+            not run the result; nothing is published.
+        ServingError: a signature fails; nothing is published.
+        OSError: the disk is full, or the folder is read-only; nothing is published.
+    """
+    if model.compute_dtype != "float32":
+        raise ValueError(
+            f"Expected a model that computes in float32, as exports do. Received: {model.compute_dtype}. Load it in a "
+            "process that has not called keras.config.set_dtype_policy: its weights are float32."
+        )
+    values.check_schema(model.schema)
+
+    def write(path: str) -> None:
+        signatures = Signatures(model, values, explain=explain)
+        # Not `keras.export.ExportArchive`: it traces each function twice, and stores it twice.
+        served = tf.Module()
+        read = {id(variable): variable for function in signatures.functions.values() for variable in function.variables}
+        served.variables_read = list(read.values())
+        served.tables_read = signatures.resources
+        try:
+            tf.saved_model.save(served, path, signatures.functions)
+        except tf.errors.OpError as error:  # Nothing is run here: it is the disk that failed.
+            raise OSError(f"The SavedModel cannot be written: {error.message}") from error
+        problems = lint(path)
+        if problems:
+            raise ValueError(f"Expected a SavedModel that TensorFlow Serving can run. Found: {'; '.join(problems)}.")
+        with contextlib.closing(load(path)) as loaded:
+            write_warmup(path, warmup_requests(loaded, model.schema, model.tasks))
+        write_checksums(path)
+
+    return publish(write, export_dir)

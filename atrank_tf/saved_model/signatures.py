@@ -1,0 +1,211 @@
+"""What an exported model can be asked: functions of raw tensors, each with the specs of its inputs."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from atrank_tf.data import RawValues
+from atrank_tf.models import Ranker, TimelineATRank
+from atrank_tf.saved_model.example_request import parse_requests
+from atrank_tf.saved_model.raw_inputs import (
+    RawInputs,
+    candidate_signature,
+    history_signature,
+    newest_places,
+    of_same_users,
+    request_signature,
+)
+from atrank_tf.schema import PADDING, SECONDS, Ties
+
+DEFAULT = "serving_default"
+"""Name of the signature that TensorFlow Serving uses where a request names none; scores the first task."""
+
+OF_FIRST_TASK = {DEFAULT: "", "rank": "rank_", "score_candidates": "score_candidates_", "explain": "explain_"}
+"""Name of a signature without a task's name -> what stands before the task's name in that of the first task."""
+
+Function = Callable[[Mapping[str, Any]], dict[str, Any]]
+"""Raw tensors by name -> tensors by name."""
+
+
+class Signatures:
+    """The functions of one model behind its signatures.
+
+    Args:
+        model: a trained model.
+        values: the raw values behind its rows.
+        explain: whether scores may be asked what they came from.
+
+    Attributes:
+        functions: name -> `ConcreteFunction` of a dict of raw tensors.
+        resources: the hash tables that the functions use.
+    """
+
+    def __init__(self, model: Ranker, values: RawValues, *, explain: bool = False) -> None:
+        self._schema = model.schema
+        self._reads_time = isinstance(model, TimelineATRank)  # Others' memories know times relative to their moment.
+        self._raw = RawInputs(model.schema, values)
+        self._encoder = model.encoder()
+        with model.candidates_coded_ahead():
+            self._scorers = {task: model.scorer(task) for task in model.tasks}
+            self._explainers = {task: model.explainer(task) for task in model.tasks if explain}
+        self._weights = _fingerprint(model)
+        self.resources = self._raw.tables
+        self.functions = {"encode_user": _traced(*self._encode_user())}
+        for task in model.tasks:
+            self.functions[task] = _traced(*self._score(task))
+            self.functions[f"rank_{task}"] = _traced(*self._rank(task))
+            self.functions[f"score_candidates_{task}"] = _traced(*self._score_candidates(task))
+        if isinstance(model, TimelineATRank):
+            self.functions["encode_timeline"] = _traced(*self._encode_timeline(model))
+            self.functions["append_behaviors"] = _traced(*self._append_behaviors(model))
+        for task in self._explainers:
+            self.functions[f"explain_{task}"] = _traced(*self._explain(task))
+        for name, kind in OF_FIRST_TASK.items():
+            if f"{kind}{model.tasks[0]}" in self.functions:
+                self.functions[name] = self.functions[f"{kind}{model.tasks[0]}"]
+
+    def _score(self, task: str) -> tuple[Function, dict[str, Any]]:
+        def score(raw: Mapping[str, Any]) -> dict[str, Any]:
+            return {"scores": self._scores(task, raw)}
+
+        return score, request_signature(self._schema, task)
+
+    def _rank(self, task: str) -> tuple[Function, dict[str, Any]]:
+        def rank(raw: Mapping[str, Any]) -> dict[str, Any]:
+            request, count = parse_requests(raw["examples"], self._schema, task)
+            ids = request[f"{task}_candidates"]
+            real = tf.sequence_mask(count, tf.shape(ids)[1])
+            scores = tf.where(real, self._scores(task, request), tf.float32.min)
+            scores, best_first = tf.math.top_k(scores, tf.shape(ids)[1])
+            return {"ids": tf.gather(ids, best_first, batch_dims=1), "scores": scores, "count": count}
+
+        return rank, {"examples": tf.TensorSpec([None], tf.string, "examples")}
+
+    def _encode_user(self) -> tuple[Function, dict[str, Any]]:
+        def encode_user(raw: Mapping[str, Any]) -> dict[str, Any]:
+            now = raw["now"]
+            memory = self._encoder(self._raw.history(raw), training=False)
+            memory["memory"] = tf.cast(memory["memory"], tf.float32)
+            return memory | self._stamps(now)
+
+        return encode_user, history_signature(self._schema)
+
+    def _encode_timeline(self, model: TimelineATRank) -> tuple[Function, dict[str, Any]]:
+        def encode_timeline(raw: Mapping[str, Any]) -> dict[str, Any]:
+            now = raw["now"]
+            memory = model.append(model.empty_memory(tf.shape(now)[0]), self._raw.history(raw))
+            return memory | self._stamps(now)
+
+        return encode_timeline, history_signature(self._schema)
+
+    def _append_behaviors(self, model: TimelineATRank) -> tuple[Function, dict[str, Any]]:
+        empty = model.empty_memory(1)
+        shapes = {name: [None if size in (0, 1) else size for size in value.shape] for name, value in empty.items()}
+        memory = {name: tf.TensorSpec(shapes[name], value.dtype, name) for name, value in empty.items()}
+        moments = {name: tf.TensorSpec([None], tf.int64, name) for name in ("encoded_at", "weights")}
+
+        def append_behaviors(raw: Mapping[str, Any]) -> dict[str, Any]:
+            history = self._raw.history(raw)
+            checks = [*self._memory_checks(raw), self._newer(raw, history)]
+            with tf.control_dependencies(checks):
+                known = {name: tf.identity(raw[name]) for name in memory}
+            return model.append(known, history) | self._stamps(raw["now"])
+
+        return append_behaviors, {**history_signature(self._schema), **memory, **moments}
+
+    def _newer(self, raw: Mapping[str, Any], history: Mapping[str, Any]) -> Any:
+        """A behavior changes those of its own moment too, unless the log's order counts and all are of one group."""
+        groups = self._schema.groups
+        new = tf.concat([history[f"{name}_timestamp"] for name in groups], axis=1)
+        first = tf.reduce_min(tf.where(new > 0, new, tf.int64.max), axis=1)
+        last = tf.reduce_max(tf.concat([raw["timestamp"], tf.zeros_like(raw["timestamp"][:, :1])], axis=1), axis=1)
+        ordered = len(groups) == 1 and any(task.ties is Ties.ORDERED for task in self._schema.tasks.values())
+        fits = first >= last if ordered else first > last
+        message = (
+            "Expected behaviors newer than those in the memory; else encode the whole. Received first new, last old:"
+        )
+        return tf.debugging.Assert(tf.reduce_all(fits), [message, first, last])
+
+    def _stamps(self, now: Any) -> dict[str, Any]:
+        """What tells a memory's moment and weights."""
+        return {"encoded_at": now, "weights": tf.fill(tf.shape(now), tf.constant(self._weights, tf.int64))}
+
+    def _score_candidates(self, task: str) -> tuple[Function, dict[str, Any]]:
+        scorer = self._scorers[task]
+        asked = [tensor.name for tensor in scorer.inputs]
+        moments = {name: tf.TensorSpec([None], tf.int64, name) for name in ("now", "encoded_at", "weights")}
+        memory = {name: tf.TensorSpec(value.shape, value.dtype, name) for name, value in self._encoder.output.items()}
+
+        def score_candidates(raw: Mapping[str, Any]) -> dict[str, Any]:
+            with tf.control_dependencies(self._memory_checks(raw)):
+                known = {**{name: tf.identity(raw[name]) for name in raw}, **self._raw.candidates(raw, task)}
+            logits = scorer({name: known[name] for name in asked}, training=False)[task]
+            return {"scores": tf.cast(logits, tf.float32)}
+
+        return score_candidates, {**moments, **memory, **candidate_signature(self._schema, task)}
+
+    def _explain(self, task: str) -> tuple[Function, dict[str, Any]]:
+        explainer, groups = self._explainers[task], self._schema.groups
+        asked = [tensor.name for tensor in explainer.inputs]
+
+        def explain(raw: Mapping[str, Any]) -> dict[str, Any]:
+            known = {**self._raw.history(raw), **self._raw.candidates(raw, task)}
+            found = explainer({name: known[name] for name in asked}, training=False)
+            # Of a behavior the request says which it is: where it stands there is all that need come back.
+            group, real = found.pop("behavior_group"), found.pop("behavior_id") != PADDING
+            del found["behavior_action"], found["behavior_timestamp"]
+            places = [newest_places(raw[f"{name}_timestamp"], of.max_length) for name, of in groups.items()]
+            place = tf.cast(tf.concat(places, axis=1), tf.int64)
+            return {
+                **found,
+                "scores": found.pop("score"),
+                "behavior_group": tf.where(real, tf.gather(tf.constant(list(groups)), group), ""),
+                "behavior_place": tf.where(real, place, tf.constant(-1, tf.int64)),
+            }
+
+        return explain, request_signature(self._schema, task)
+
+    def _scores(self, task: str, raw: Mapping[str, Any]) -> Any:
+        scorer = self._scorers[task]
+        history = self._raw.history(raw)
+        known = {**history, **self._raw.candidates(raw, task), **self._encoder(history, training=False)}
+        logits = scorer({tensor.name: known[tensor.name] for tensor in scorer.inputs}, training=False)[task]
+        return tf.cast(logits, tf.float32)
+
+    def _memory_checks(self, raw: Mapping[str, Any]) -> list[Any]:
+        """A memory of other weights would be misread; one whose times are relative to `encoded_at` grows old."""
+        age = raw["now"] - raw["encoded_at"]
+        checks = [
+            tf.debugging.Assert(
+                tf.reduce_all(raw["weights"] == self._weights),
+                ["Expected a memory that encode_user of this version made. Received weights:", raw["weights"]],
+            ),
+            tf.debugging.Assert(
+                tf.reduce_all(age >= 0), ["Expected now not before encoded_at. Received now - encoded_at:", age]
+            ),
+        ]
+        if not self._reads_time:
+            most = SECONDS[self._schema.time.unit]
+            message = f"Expected a memory encoded less than {most} seconds ago: it knows times relative to encoded_at."
+            checks.append(
+                tf.debugging.Assert(tf.reduce_all(age < most), [f"{message} Received now - encoded_at:", age])
+            )
+        return checks
+
+
+def _traced(function: Function, inputs: dict[str, Any]) -> Any:
+    def checked(raw: Mapping[str, Any]) -> dict[str, Any]:
+        return function(of_same_users(raw))
+
+    return tf.function(checked, input_signature=[inputs], autograph=False).get_concrete_function()
+
+
+def _fingerprint(model: Ranker) -> int:
+    """Returns a number that tells weights apart, below 2 ** 48."""
+    digest = hashlib.sha256()
+    for weight in model.weights:
+        digest.update(np.ascontiguousarray(weight.numpy()).data)
+    return int.from_bytes(digest.digest()[:6], "big")

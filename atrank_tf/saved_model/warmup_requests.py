@@ -1,0 +1,72 @@
+"""One request for each signature of an export, for servers to run before they answer anybody."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from atrank_tf.saved_model.raw_inputs import candidate_signature, history_signature
+from atrank_tf.saved_model.signatures import OF_FIRST_TASK
+from atrank_tf.schema import Schema
+from atrank_tf.server.loader import LoadedModel
+from atrank_tf.server.warmup import WarmupRequest
+
+_BEHAVIORS, _CANDIDATES, _VALUES = 8, 32, 8
+_MEMORY_MAKERS = ("encode_user", "encode_timeline")
+
+
+def warmup_requests(model: LoadedModel, schema: Schema, tasks: tuple[str, ...]) -> list[WarmupRequest]:
+    """Runs every function behind the signatures once, on made-up users and candidates, and returns what it was asked.
+
+    Args:
+        model: the export.
+        schema: the model's schema.
+        tasks: the model's tasks, the first one first.
+
+    Raises:
+        ServingError: a signature does not run.
+    """
+    asked: dict[str, Mapping[str, Any]] = {}
+    known: dict[str, Any] = {}
+    names = {f"{kind}{task}": task for task in tasks for kind in OF_FIRST_TASK.values()}
+    for signature in (*_MEMORY_MAKERS, "append_behaviors", *names):
+        if signature not in model.signatures:
+            continue
+        task = names.get(signature, tasks[0])
+        raw = _made_up(history_signature(schema), _BEHAVIORS, 2 if signature == "append_behaviors" else 1)
+        raw |= _made_up(candidate_signature(schema, task), _CANDIDATES)
+        made = {**raw, **known, "now": np.array([3]), "examples": _example(schema, task)}
+        asked[signature] = {name: made[name] for name in model.signatures[signature].inputs}
+        found = model.run(signature, asked[signature])
+        if signature in _MEMORY_MAKERS:
+            known |= found
+    for signature, kind in OF_FIRST_TASK.items():  # The same functions under another name.
+        if signature in model.signatures:
+            asked[signature] = asked[f"{kind}{tasks[0]}"]
+    return [WarmupRequest(inputs, signature) for signature, inputs in asked.items()]
+
+
+def _made_up(signature: Mapping[str, Any], rows: int, moment: int = 1) -> dict[str, Any]:
+    """Returns one user's values for the inputs of a signature, `rows` in each list, all behaviors at one moment."""
+    made = {}
+    for name, spec in signature.items():
+        shape = [1, rows, _VALUES][: spec.shape.rank]
+        value = "" if spec.dtype == tf.string else moment if name.endswith("_timestamp") else 0
+        made[name] = np.full(shape, value, object if spec.dtype == tf.string else spec.dtype.as_numpy_dtype)
+    return made
+
+
+def _example(schema: Schema, task: str) -> Any:
+    candidates = f"{task}_candidates"
+    # With a history of another length than the candidates: what takes one for the other is found by this request.
+    made = {**_made_up(history_signature(schema), _BEHAVIORS), "now": np.array([3])}
+    made[candidates] = _made_up(candidate_signature(schema, task), _CANDIDATES)[candidates]
+    features = tf.train.Features(feature={name: _feature(value[0]) for name, value in made.items()})
+    return np.array([tf.train.Example(features=features).SerializeToString()], object)
+
+
+def _feature(values: Any) -> Any:
+    if values.dtype == object:
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value.encode() for value in values]))
+    return tf.train.Feature(int64_list=tf.train.Int64List(value=np.atleast_1d(values)))

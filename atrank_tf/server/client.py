@@ -1,0 +1,158 @@
+"""A client of TensorFlow Serving's REST endpoint, or of the embedded server: they answer alike."""
+
+import json
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import urllib3
+
+from atrank_tf.server.client_request import Column, candidates_name, columns_of, padded
+
+
+class ClientError(RuntimeError):
+    """What a server answered in place of scores.
+
+    Attributes:
+        status: the HTTP status: 400 a bad request, 404 no such model, 503 not ready, ...
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"{message} (HTTP {status})")
+        self.status = status
+
+
+class Client:
+    """Ranks candidates by a served model. Connections are kept; one client may serve many threads.
+
+    A request is a dict: input name -> value or list, as `docs/serving.md` names them. Lists of a user may have any
+    length, and what a user did not do may be left out.
+
+    Args:
+        url: of the server, as "http://127.0.0.1:8501".
+        model: name of the model.
+        version: number of the version; None for the newest.
+        timeout: most seconds until the server has answered, with the wait for a free connection. The first call of a
+            signature asks twice: for its inputs, too.
+        connections: most connections, and so most requests at once.
+
+    Example:
+        >>> with Client("http://127.0.0.1:8501", "shop") as client:
+        ...     client.rank([{"now": 7344000, "next_purchase_candidates": ["p3", "p5"]}])
+        [[('p5', -0.29295069), ('p3', -0.478229195)]]
+    """
+
+    def __init__(
+        self, url: str, model: str, *, version: int | None = None, timeout: float = 5.0, connections: int = 8
+    ) -> None:
+        path = f"/v1/models/{model}" + ("" if version is None else f"/versions/{version}")
+        self._address = url.rstrip("/") + path
+        self._pool = urllib3.PoolManager(maxsize=connections, retries=False)
+        self._free = threading.Semaphore(connections)  # The pool could wait too, but not within the timeout.
+        self._timeout = timeout
+        self._columns: dict[str, dict[str, Column]] = {}
+
+    def rank(
+        self, requests: Sequence[Mapping[str, Any]], *, signature: str = "serving_default"
+    ) -> list[list[tuple[Any, float]]]:
+        """Returns the candidates of each request with their scores, best first.
+
+        Args:
+            requests: one for each user.
+            signature: the task, or `serving_default` for the model's first one.
+
+        Raises:
+            ValueError: a request does not fit the model, or the signature is no task's.
+            ClientError: the server refused.
+            ConnectionError: there is no server.
+            TimeoutError: it did not answer in time.
+        """
+        if not requests:
+            return []
+        name, scores = self._scored(requests, signature)
+        pairs = (zip(request[name], row, strict=True) for request, row in zip(requests, scores, strict=True))
+        return [sorted(each, key=lambda pair: -pair[1]) for each in pairs]
+
+    def score(self, requests: Sequence[Mapping[str, Any]], *, signature: str = "serving_default") -> list[list[float]]:
+        """Returns the scores of each request's candidates, in their order. Arguments and errors as `rank`."""
+        return self._scored(requests, signature)[1] if requests else []
+
+    def columns(self, signature: str = "serving_default") -> dict[str, Column]:
+        """Returns the inputs of a signature; asks the server when it does not know them. Errors as `rank`."""
+        return self._columns.get(signature) or self._fetched_columns(signature)
+
+    def close(self) -> None:
+        """Closes the kept connections."""
+        self._pool.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _scored(self, requests: Sequence[Mapping[str, Any]], signature: str) -> tuple[str, list[list[float]]]:
+        """Returns the name of the candidates, and their scores."""
+        columns = self.columns(signature)
+        try:
+            return self._scored_by(columns, requests, signature)
+        except (ValueError, ClientError) as error:
+            if isinstance(error, ClientError) and error.status != 400:
+                raise
+            # A version with other inputs may be served by now.
+            fresh = self._fetched_columns(signature)
+            if fresh == columns:
+                raise
+        return self._scored_by(fresh, requests, signature)
+
+    def _scored_by(
+        self, columns: Mapping[str, Column], requests: Sequence[Mapping[str, Any]], signature: str
+    ) -> tuple[str, list[list[float]]]:
+        name = candidates_name(columns, signature)
+        body = {"signature_name": signature, "inputs": padded(requests, columns, name)}
+        found = self._ask("POST", ":predict", "outputs", body)
+        return name, [row[: len(request[name])] for request, row in zip(requests, found, strict=True)]
+
+    def _fetched_columns(self, signature: str) -> dict[str, Column]:
+        columns = columns_of(self._ask("GET", "/metadata", "metadata"), signature)
+        self._columns[signature] = columns
+        return columns
+
+    def _ask(self, method: str, verb: str, wanted: str, body: Any = None) -> Any:
+        """Returns what stands under the key `wanted` of an answer."""
+        address, data = f"{self._address}{verb}", None if body is None else json.dumps(body).encode()
+        try:
+            answer = self._exchange(method, address, data)
+        except (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ProtocolError) as error:
+            raise ConnectionError(f"Expected a server at {address}. Found: {error}") from error
+        except urllib3.exceptions.TimeoutError as error:
+            raise TimeoutError(f"Expected an answer from {address} in time. Found: {error}") from error
+        try:
+            found = json.loads(answer.data)
+        except ValueError as error:
+            message = f"Expected JSON from {address}. Received: {answer.data[:200]!r}"
+            raise ClientError(answer.status, message) from error
+        members = found if isinstance(found, dict) else {}
+        if answer.status == 200 and wanted in members:
+            return members[wanted]
+        # What stands between here and the server answers in words of its own.
+        message = f"Expected {wanted!r} from {address}. Received: {answer.data[:200]!r}"
+        raise ClientError(answer.status, str(members.get("error", message)))
+
+    def _exchange(self, method: str, address: str, data: bytes | None) -> urllib3.BaseHTTPResponse:
+        give_up = time.monotonic() + self._timeout
+
+        def once() -> urllib3.BaseHTTPResponse:
+            left = max(give_up - time.monotonic(), 0.001)
+            return self._pool.request(method, address, body=data, timeout=urllib3.Timeout(left))
+
+        if not self._free.acquire(timeout=self._timeout):
+            raise TimeoutError(f"Expected a free connection to {address} in time. Found: all in use.")
+        try:
+            return once()
+        except urllib3.exceptions.ProtocolError:
+            # A kept connection that the server has closed meanwhile. Scoring changes nothing: ask again.
+            return once()
+        finally:
+            self._free.release()

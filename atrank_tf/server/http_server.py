@@ -1,0 +1,232 @@
+"""The embedded HTTP server: the REST contract of TensorFlow Serving on aiohttp. Needs the extra `serving`."""
+
+import asyncio
+import contextlib
+import dataclasses
+import functools
+import gc
+import logging
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import quote
+
+from absl import logging as absl_logging
+
+from atrank_tf.server.config_files import ModelConfig
+from atrank_tf.server.metrics import Metrics
+from atrank_tf.server.rest_api import RestApi
+from atrank_tf.server.served_model import ServedModel
+from atrank_tf.server.served_models import ServedModels
+from atrank_tf.server.server_settings import ServerSettings
+
+try:
+    from aiohttp import web
+    from aiohttp.http_exceptions import HttpProcessingError
+
+    from atrank_tf.server.http_handler import HttpHandler
+except ImportError as error:
+    raise ImportError("The embedded server needs aiohttp. Install it with: pip install 'atrank-tf[serving]'") from error
+
+
+@dataclasses.dataclass
+class _End:
+    """When a server waits no longer for what is on its way: by its event loop's clock; None until it is told to end."""
+
+    at: float | None = None
+
+
+_HANDLER = web.AppKey("handler", HttpHandler)
+_END = web.AppKey("end", _End)
+
+ReadConfig = Callable[[], Sequence[ModelConfig]]
+
+# A connection without a request is closed after so long, as common proxies do it. aiohttp's own limit is an hour.
+_IDLE_SECONDS = 75.0
+
+# All of a shutdown takes this long at most: less than container managers wait before they kill (30 s, 10 s).
+_SHUTDOWN_SECONDS = 9.0
+
+# Of these aiohttp has so long, twice, for the requests that are broken off.
+_BREAKING_OFF_SECONDS = 0.25
+
+
+def make_app(
+    models: ServedModels | ServedModel,
+    settings: ServerSettings | None = None,
+    *,
+    metrics: Metrics | None = None,
+    read_config: ReadConfig | None = None,
+    home_page: str | None = None,
+) -> web.Application:
+    """The aiohttp application that serves models; it looks for new versions while it runs, and closes the models.
+
+    Its clean-up waits for the calls of models and the loading of versions that it cannot break off.
+
+    Args:
+      models: started already, so that the port opens when they are ready.
+      settings: what a person may choose; host and port are the runner's business. Defaults to the
+        defaults.
+      metrics: counts the calls, and is what the metrics page shows. Defaults to new ones.
+      read_config: reads the model config file, every `settings.config_poll_seconds`. Defaults to no such file.
+      home_page: HTML of `/`. Defaults to none.
+    """
+    models, settings, metrics = ServedModels.of(models), settings or ServerSettings(), metrics or Metrics()
+    api = RestApi(
+        models,
+        metrics=metrics,
+        max_candidates=settings.max_candidates,
+        max_memory_reads=settings.max_memory_reads,
+        max_body_bytes=settings.max_body_bytes,
+        max_output_values=settings.max_output_values,
+    )
+    app = web.Application(
+        client_max_size=settings.max_body_bytes,
+        handler_args={
+            "access_log": None,
+            "auto_decompress": False,  # the handler inflates by the contract's rules
+            "debug": False,  # else aiohttp tells clients of tracebacks
+            "handler_cancellation": True,  # nobody needs the answer to a client that is gone
+            "keepalive_timeout": _IDLE_SECONDS,
+            "logger": _http_logger(),
+        },
+    )
+    app[_HANDLER] = HttpHandler(api, metrics, settings, home_page=home_page)
+    app[_END] = _End()
+    app.router.add_route("*", "/{path:.*}", app[_HANDLER].answer)
+
+    async def run_models(app: web.Application) -> AsyncIterator[None]:
+        # A thread of its own: loading a version takes long, and must not wait for requests nor they for it.
+        loader = ThreadPoolExecutor(1, thread_name_prefix="atrank-versions")
+        watching = [asyncio.create_task(_repeat(settings.poll_seconds, loader, models.refresh))]
+        if read_config:
+            reload = functools.partial(_reload, models, read_config)
+            watching.append(asyncio.create_task(_repeat(settings.config_poll_seconds, loader, reload)))
+        yield
+        for task in watching:
+            task.cancel()
+        await asyncio.gather(*watching, return_exceptions=True)
+        await asyncio.gather(
+            _wait_for(functools.partial(loader.shutdown, cancel_futures=True), app[_END]),
+            _wait_for(app[_HANDLER].close, app[_END]),
+        )
+        await asyncio.to_thread(models.close)
+
+    app.cleanup_ctx.append(run_models)
+    return app
+
+
+def serve(
+    models: ServedModels | ServedModel,
+    settings: ServerSettings | None = None,
+    *,
+    metrics: Metrics | None = None,
+    read_config: ReadConfig | None = None,
+    home_page: str | None = None,
+    on_ready: Callable[[list[str]], None] | None = None,
+) -> None:
+    """Loads models and serves them until SIGINT or SIGTERM; calls on their way get 9 seconds to be answered first.
+
+    Call it in the main thread. It returns within these 9 seconds. A call of a model or the loading of a version that
+    takes longer goes on in its thread, which an ordinary end of the process waits for.
+
+    Args:
+      models: not started yet; closed in the end.
+      settings: what a person may choose. Defaults to the defaults.
+      metrics: see `make_app`.
+      read_config: see `make_app`.
+      home_page: see `make_app`.
+      on_ready: called once with the URL of each model when requests are answered. Defaults to nothing.
+
+    Raises:
+      FileNotFoundError: a model without a version folder.
+      ValueError: a model of which no version can be loaded.
+      OSError: the port cannot be bound.
+    """
+    models, settings = ServedModels.of(models), settings or ServerSettings()
+    app = make_app(models, settings, metrics=metrics, read_config=read_config, home_page=home_page)
+    # Nothing else runs while a large body is parsed, and the garbage collector goes through all that is there, above
+    # all TensorFlow's modules: 8 MiB of empty lists took 2.2 s, and take 0.6 s without (2 cores, 2026-11-27).
+    gc.freeze()
+    models.start()
+    asyncio.run(_serve(app, models, settings, on_ready))
+
+
+async def _serve(
+    app: web.Application,
+    models: ServedModels,
+    settings: ServerSettings,
+    on_ready: Callable[[list[str]], None] | None,
+) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    runner = web.AppRunner(app, shutdown_timeout=_BREAKING_OFF_SECONDS)
+    await runner.setup()
+    site = web.TCPSite(runner, settings.host, settings.port)
+    try:
+        await site.start()
+        if on_ready:
+            host, port = runner.addresses[0][:2]
+            shown = f"[{host}]" if ":" in host else host
+            on_ready([f"http://{shown}:{port}/v1/models/{quote(name, safe='')}" for name in models.names])
+        await stop.wait()
+        app[_END].at = end = loop.time() + _SHUTDOWN_SECONDS
+        await site.stop()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(end - 2 * _BREAKING_OFF_SECONDS):
+                await _drain(app[_HANDLER])
+    finally:
+        await runner.cleanup()
+
+
+async def _drain(handler: HttpHandler) -> None:
+    """Waits for requests whose bodies are on their way: aiohttp's own shutdown stops reading them."""
+    handler.draining = True
+    while handler.in_flight:
+        await asyncio.sleep(0.01)
+
+
+async def _wait_for(work: Callable[[], None], end: _End) -> None:
+    """Waits for `work` in a thread that may be left behind, which those of an executor may not."""
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+
+    def run() -> None:
+        work()
+        with contextlib.suppress(RuntimeError):  # nobody waits any more, and the loop is closed
+            loop.call_soon_threadsafe(done.set)
+
+    threading.Thread(target=run, daemon=True).start()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout_at(end.at):
+            await done.wait()
+
+
+async def _repeat(seconds: float, thread: ThreadPoolExecutor, work: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+    while seconds:
+        await asyncio.sleep(seconds)
+        await loop.run_in_executor(thread, work)
+
+
+def _reload(models: ServedModels, read_config: ReadConfig) -> None:
+    try:
+        configs = read_config()
+    except (OSError, ValueError) as error:
+        absl_logging.error("The models stay as they are: %s", error)
+    else:
+        models.configure(configs)
+
+
+def _http_logger() -> logging.Logger:
+    """aiohttp's logger, without the tracebacks that it writes for requests that are no HTTP."""
+    logger = logging.getLogger("aiohttp.server")
+    if _is_no_client_fault not in logger.filters:
+        logger.addFilter(_is_no_client_fault)
+    return logger
+
+
+def _is_no_client_fault(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))

@@ -1,0 +1,221 @@
+"""The REST contract without a network: method, path and body in, HTTP status and body out."""
+
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from absl import logging
+from google.protobuf import json_format
+from numpy.typing import NDArray
+
+from atrank_tf.server.candidates import MAX_CANDIDATES, MAX_MEMORY_READS, check_examples, check_tensors
+from atrank_tf.server.errors import Code, ServingError
+from atrank_tf.server.example_methods import classify, regress
+from atrank_tf.server.json_examples import read_examples
+from atrank_tf.server.json_parser import MAX_BODY_BYTES
+from atrank_tf.server.json_request import Request, read_request, read_tensors
+from atrank_tf.server.json_response import (
+    MAX_OUTPUT_VALUES,
+    check_size,
+    write_classifications,
+    write_predict_response,
+    write_regressions,
+)
+from atrank_tf.server.loader import LoadedModel
+from atrank_tf.server.metrics import Metrics
+from atrank_tf.server.rest_path import RestPath, parse_path
+from atrank_tf.server.served_model import ServedModel
+from atrank_tf.server.served_models import ServedModels
+
+
+@dataclasses.dataclass(frozen=True)
+class RestResponse:
+    """HTTP status and JSON body of an answer. Content-Type is always `application/json`."""
+
+    status: int
+    body: bytes
+
+
+class RestApi:
+    """Answers the calls of TensorFlow Serving's REST API: predict, classify, regress, status and metadata.
+
+    `answer` blocks while the model runs, and may be called from many threads at once.
+
+    Args:
+      models: what is served; one model may stand alone.
+      metrics: what counts the calls. Defaults to new ones.
+      max_candidates: most candidates in a request, of all its users together. Defaults to 100,000.
+      max_memory_reads: most candidates times behaviors of a memory that comes with them. Defaults to 20,000,000.
+      max_body_bytes: most bytes that the context of a classify or regress call may take in all its examples together:
+        as many as a body may have. Defaults to 8 MiB.
+      max_output_values: most values in an answer, of all outputs together. Defaults to 1,000,000.
+    """
+
+    def __init__(
+        self,
+        models: ServedModels | ServedModel,
+        *,
+        metrics: Metrics | None = None,
+        max_candidates: int = MAX_CANDIDATES,
+        max_memory_reads: int = MAX_MEMORY_READS,
+        max_body_bytes: int = MAX_BODY_BYTES,
+        max_output_values: int = MAX_OUTPUT_VALUES,
+    ) -> None:
+        self._models = ServedModels.of(models)
+        self._metrics = metrics or Metrics()
+        self._max_candidates = max_candidates
+        self._max_memory_reads = max_memory_reads
+        self._max_body_bytes = max_body_bytes
+        self._max_output_values = max_output_values
+
+    def answer(self, http_method: str, path: str, body: bytes, *, deadline: float = math.inf) -> RestResponse:
+        """Answers one call; never raises.
+
+        Args:
+          http_method: `GET`, `POST`, ...
+          path: as in the request line: percent-encoded, with the query string if there is one.
+          body: bytes of the request.
+          deadline: reading of `time.monotonic` after which nobody waits for the answer any more. Defaults to never.
+
+        Returns:
+          200 with the answer, or the status of the error with `{"error": "<message>"}`.
+        """
+        started = time.monotonic()
+        model = api = ""
+        try:
+            parsed = parse_path(http_method, path)
+            model, api = parsed.model, parsed.method
+            _check_deadline(deadline)  # it may have waited for its turn
+            response, code = RestResponse(200, self._answer(parsed, body)), Code.OK
+            _check_deadline(deadline)
+        except ServingError as error:
+            response, code = error_response(error), error.code
+        except Exception:  # a bug: the log gets the traceback, the client does not
+            logging.exception("%s %s failed.", http_method, path)
+            code = Code.INTERNAL
+            response = error_response(ServingError(code, "Internal error"))
+        self._count(model, api, code, time.monotonic() - started)
+        return response
+
+    def refuse(self, http_method: str, path: str, error: ServingError) -> RestResponse:
+        """Answers a call whose body did not come, or not whole, by an error, and counts it; never raises."""
+        try:
+            model = parse_path(http_method, path).model
+        except ServingError:
+            model = ""
+        self._count(model, "", error.code, 0.0)
+        return error_response(error)
+
+    def _answer(self, path: RestPath, body: bytes) -> bytes:
+        if path.method:
+            return {"predict": self._predict, "classify": self._classify, "regress": self._regress}[path.method](
+                path, read_request(body)
+            )
+        return self._metadata(path) if path.subresource == "metadata" else self._status(path)
+
+    def _predict(self, path: RestPath, request: Request) -> bytes:
+        with self._lease(path) as (_, loaded):
+            signature = loaded.signature(request.signature_name)
+            form, tensors = read_tensors(request, {name: info.dtype for name, info in signature.inputs.items()})
+            check_tensors(tensors, self._max_candidates, self._max_memory_reads)
+            with self._timed(path.model, "Predict"):
+                outputs = loaded.run(request.signature_name, tensors)
+        check_size(outputs, self._max_output_values)
+        return write_predict_response(outputs, form)
+
+    def _classify(self, path: RestPath, request: Request) -> bytes:
+        examples = self._examples(request)
+        with self._lease(path) as (_, loaded), self._timed(path.model, "Classify"):
+            labels, scores = classify(loaded, request.signature_name, examples)
+        self._count_examples(path.model, len(examples))
+        check_size({"classes": labels, "scores": scores}, self._max_output_values)
+        return write_classifications(labels, scores)
+
+    def _regress(self, path: RestPath, request: Request) -> bytes:
+        examples = self._examples(request)
+        with self._lease(path) as (_, loaded), self._timed(path.model, "Regress"):
+            values = regress(loaded, request.signature_name, examples)
+        self._count_examples(path.model, len(examples))
+        check_size({"outputs": values}, self._max_output_values)
+        return write_regressions(values)
+
+    def _examples(self, request: Request) -> NDArray[Any]:
+        examples = read_examples(request, max_bytes=self._max_body_bytes)
+        check_examples(request.document, self._max_candidates)
+        return examples
+
+    def _status(self, path: RestPath) -> bytes:
+        # A label is taken and ignored here: that is the contract.
+        statuses = self._models.statuses(path.model)
+        if path.version is not None:
+            statuses = [status for status in statuses if status.version == path.version]
+            if not statuses:
+                raise ServingError(Code.NOT_FOUND, f"Could not find version {path.version} of model {path.model}")
+        if not statuses:
+            raise ServingError(Code.NOT_FOUND, f"Could not find any versions of model {path.model}")
+        return _json(
+            {
+                "model_version_status": [
+                    {
+                        "version": str(status.version),
+                        "state": status.state,
+                        "status": {"error_code": status.code.name, "error_message": status.message},
+                    }
+                    for status in statuses
+                ]
+            }
+        )
+
+    def _metadata(self, path: RestPath) -> bytes:
+        with self._lease(path) as (number, loaded):
+            signatures = {
+                name: json_format.MessageToDict(
+                    proto, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+                )
+                for name, proto in sorted(loaded.signature_defs.items())
+            }
+        return _json(
+            {
+                "model_spec": {"name": path.model, "signature_name": "", "version": str(number)},
+                "metadata": {"signature_def": {"signature_def": signatures}},
+            }
+        )
+
+    def _lease(self, path: RestPath) -> AbstractContextManager[tuple[int, LoadedModel]]:
+        return self._models.lease(path.model, path.version, path.label)
+
+    @contextmanager
+    def _timed(self, model: str, api: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self._metrics.runtime_latency.add(1e6 * (time.perf_counter() - started), model, api, "TF1")
+
+    def _count_examples(self, model: str, number: int) -> None:
+        self._metrics.request_example_counts.add(number, model)
+        self._metrics.request_example_count_total.add(model, by=number)
+
+    def _count(self, model: str, api: str, code: Code, seconds: float) -> None:
+        # Names that clients make up must not fill the memory.
+        known = model if model in self._models.names else ""
+        self._metrics.request_count.add(known, code.name)
+        if code is Code.OK:
+            self._metrics.request_latency.add(1e6 * seconds, known, api, "REST")
+
+
+def error_response(error: ServingError) -> RestResponse:
+    """The answer that the contract gives to an error."""
+    return RestResponse(error.code.http_status, _json({"error": error.message}))
+
+
+def _check_deadline(deadline: float) -> None:
+    if time.monotonic() > deadline:
+        raise ServingError(Code.DEADLINE_EXCEEDED, "The request was not answered within its time limit")
+
+
+def _json(body: dict[str, Any]) -> bytes:
+    # A path or a kernel's text may hold half a surrogate pair, which has no UTF-8 form.
+    return json.dumps(body, ensure_ascii=False, indent=4).encode("utf-8", "replace")

@@ -1,0 +1,96 @@
+"""All models of a server, by name, and changing which ones these are while it runs."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from absl import logging
+
+from atrank_tf.server.config_files import ModelConfig
+from atrank_tf.server.errors import not_found, unknown_label
+from atrank_tf.server.loader import LoadedModel
+from atrank_tf.server.served_model import ServedModel
+from atrank_tf.server.version_status import VersionStatus
+
+
+class ServedModels:
+    """The models that a server has. Threads may use an object together; `start`, `configure`, `refresh` one at a time.
+
+    Args:
+      configs: one for each model.
+      make: called with a config's name and base path, and its `policy` and `labels` by keyword. Defaults to
+        `ServedModel`.
+    """
+
+    def __init__(self, configs: Iterable[ModelConfig], make: Callable[..., ServedModel] = ServedModel) -> None:
+        self._make = make
+        # Replaced as a whole, so that a look-up needs no lock.
+        self._models = {config.name: self._new(config) for config in configs}
+
+    @classmethod
+    def of(cls, models: "ServedModels | ServedModel") -> "ServedModels":
+        """Several models as they are; one model as the only one."""
+        if isinstance(models, ServedModels):
+            return models
+        only = cls([])
+        only._models = {models.name: models}
+        return only
+
+    @property
+    def names(self) -> Collection[str]:
+        """The names of all models."""
+        return self._models.keys()
+
+    def lease(
+        self, name: str, version: int | None = None, label: str | None = None
+    ) -> AbstractContextManager[tuple[int, LoadedModel]]:
+        """See `ServedModel.lease`, which also says what raises; NOT_FOUND for a model that is not served."""
+        model = self._models.get(name)
+        if model is not None:
+            return model.lease(version, label)
+        raise not_found(name, version) if label is None else unknown_label(label)
+
+    def statuses(self, name: str) -> list[VersionStatus]:
+        """What became of each version of a model, newest first; empty for a model that is not served."""
+        model = self._models.get(name)
+        return model.statuses() if model else []
+
+    def start(self) -> None:
+        """Loads all models; what raises: see `ServedModel.start`."""
+        for model in self._models.values():
+            model.start()
+
+    def configure(self, configs: Iterable[ModelConfig]) -> None:
+        """Takes other configs: loads models that are new, closes those that are gone, changes the others.
+
+        A new model that cannot be loaded is tried again by `refresh`; its status says why.
+        """
+        before, wanted = self._models, {config.name: config for config in configs}
+        self._models = {name: before.get(name) or self._new(config) for name, config in wanted.items()}
+        for name, config in wanted.items():
+            with _others_go_on(name):
+                self._models[name].configure(config)
+        for name in before.keys() - wanted.keys():
+            logging.info("Model %s is no longer served.", name)
+            before[name].close()
+
+    def refresh(self) -> None:
+        """Looks for other versions of every model."""
+        for name, model in self._models.items():
+            with _others_go_on(name):
+                model.refresh()
+
+    def close(self) -> None:
+        """Stops serving; each model is closed when its last call has ended."""
+        for model in self._models.values():
+            model.close()
+
+    def _new(self, config: ModelConfig) -> ServedModel:
+        return self._make(config.name, config.base_path, policy=config.policy, labels=config.labels)
+
+
+@contextmanager
+def _others_go_on(name: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception:  # a base path that cannot be read now may be readable at the next look
+        logging.exception("Model %s: looking for new versions failed.", name)

@@ -1,1 +1,0 @@
-"""A trained model -> a version folder that a server can run, and what it can be asked."""

@@ -1,1 +1,0 @@
-"""The embedded server, and a client of either server."""

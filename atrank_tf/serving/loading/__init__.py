@@ -1,1 +1,0 @@
-"""Which versions are served, and a version in memory."""

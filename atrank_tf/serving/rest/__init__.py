@@ -1,1 +1,0 @@
-"""TensorFlow Serving's REST contract, without a network: a request body -> an answer."""

@@ -1,0 +1,52 @@
+"""Versions of an export, and what is refused and leaves none."""
+
+import shutil
+from pathlib import Path
+
+import keras
+import pytest
+
+from atrank_tf.data import RawValues, Records
+from atrank_tf.models import BPRMF
+from atrank_tf.saved_model import export_model, lint
+from atrank_tf.server.loader import read_meta_graph
+
+
+@pytest.fixture(scope="module")
+def small_model(records: Records) -> BPRMF:
+    """Soon exported."""
+    return BPRMF(records.schema, {"width": 4}, records.catalogs)
+
+
+def test_versions_count_up_the_lint_is_content_and_explanations_must_be_asked_for(
+    small_model: BPRMF, records: Records, timeline_export: str, tmp_path: Path
+) -> None:
+    assert lint(timeline_export) == []
+    assert (Path(timeline_export) / "assets.extra/checksums.json").is_file()
+    assert Path(timeline_export).name == "1"
+    shutil.copytree(timeline_export, tmp_path / "1")
+    second = export_model(small_model, RawValues.of(records), str(tmp_path))
+    assert Path(second).name == "2"
+    first, plain = (set(read_meta_graph(path).signature_def) for path in (timeline_export, second))
+    assert first - plain == {"explain", "explain_next_purchase", "encode_timeline", "append_behaviors"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
+
+
+def test_what_tensorflow_serving_cannot_run_is_not_published(
+    small_model: BPRMF, records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("atrank_tf.saved_model.export.lint", lambda path: ["an op that it does not know"])
+    with pytest.raises(ValueError, match="Found: an op that it does not know"):
+        export_model(small_model, RawValues.of(records), str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_computes_in_half_precision(records: Records, tmp_path: Path) -> None:
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = BPRMF(records.schema, {"width": 4}, records.catalogs)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    with pytest.raises(ValueError, match=r"Expected a model that computes in float32.* Received: bfloat16\."):
+        export_model(model, RawValues.of(records), str(tmp_path / "export"))
+    assert not list(tmp_path.iterdir())
