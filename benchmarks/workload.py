@@ -1,6 +1,5 @@
 """What the benchmarks read: Amazon Sports where its logs are, else logs generated in its shape; simulated markets."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +7,7 @@ import polars as pl
 
 from atrank_tf.data import Records, prepare
 from atrank_tf.datasets import SOURCES, write_market
+from atrank_tf.files import whole_folder
 from atrank_tf.schema import load_schema
 from atrank_tf.training import Experiment, load_experiment
 
@@ -68,10 +68,6 @@ def generated_logs(name: str, lengths: np.ndarray) -> str:
     folder = BUILD / "logs" / name
     if folder.is_dir():
         return str(folder)
-    partial = folder.with_suffix(".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    for part in ("behaviors", "catalog"):
-        (partial / part).mkdir(parents=True)
     random = np.random.default_rng(0)
     popularity = random.lognormal(0.0, 1.0, ITEMS)
     total = int(lengths.sum())
@@ -81,12 +77,12 @@ def generated_logs(name: str, lengths: np.ndarray) -> str:
         "action": ["review"] * total,
         "timestamp": 1_050_000_000 + random.integers(0, _TEN_YEARS, total),
     }
-    pl.DataFrame(rows).write_parquet(partial / "behaviors/review.parquet")
     objects = {
         "item_id": np.arange(ITEMS),
         "category_id": random.integers(0, CATEGORIES, ITEMS),
         "attribute_ids": [random.integers(0, ATTRIBUTES, 6).tolist() for _ in range(ITEMS)],
     }
-    pl.DataFrame(objects).write_parquet(partial / "catalog/item.parquet")
-    partial.rename(folder)
+    with whole_folder(str(folder)) as partial:
+        for name, columns in (("behaviors/review", rows), ("catalog/item", objects)):
+            pl.DataFrame(columns).write_parquet(partial / f"{name}.parquet", mkdir=True)
     return str(folder)

@@ -17,10 +17,10 @@ from typing import Any
 
 import keras
 import numpy as np
-from whole_file import replace
 
 from atrank_tf.data import Part, Records, count_targets, evaluation_batches
 from atrank_tf.evaluation import evaluate, score_model, score_truth
+from atrank_tf.files import write_text
 from atrank_tf.training import divide_threads, experiment_from_dict, load_model, train, training_part
 
 
@@ -50,7 +50,7 @@ class Watch(keras.callbacks.Callback):
             aucs = self.model.evaluate(self._test, return_dict=True, verbose=0)
             noted["test_auc"] = mean_auc(aucs)
         self.epochs[epoch:] = [noted]
-        replace(self._path, json.dumps(self.epochs))
+        write_text(self._path, json.dumps(self.epochs))
 
 
 def mean_auc(logs: Mapping[str, float | None], prefix: str = "") -> float:
@@ -99,7 +99,7 @@ def main(folder: Path) -> None:
     if run["truth"]:
         truth = score_truth(records, Part.TEST, tasks, experiment.batching, run["truth"])
         result["reachable"] = {task: evaluate(requests)["user_auc"].value for task, requests in truth.items()}
-    replace(folder / "result.json", json.dumps(result, indent=1))
+    write_text(folder / "result.json", json.dumps(result, indent=1))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from differences import Results, add_differences
 from plan import FOLDER, Comparison, Run
-from whole_file import replace
+
+from atrank_tf.files import write_text
 
 PAGE, FIGURES, DATA = Path("docs/results.md"), Path("docs/figures"), FOLDER / "results.json"
 
@@ -60,8 +61,8 @@ def write(build: Path, plan: Mapping[str, Comparison]) -> None:
             if validated and not comparison.tuning:
                 lines += ["", f"![AUC over seconds of training](figures/{_figure(name, comparison, validated)})"]
             data[name] = [{"model": run.model, "seed": run.seed, **result} for run, result in found.items()]
-    replace(PAGE, "\n".join(lines) + "\n")
-    replace(DATA, json.dumps(data, indent=1) + "\n")
+    write_text(PAGE, "\n".join(lines) + "\n")
+    write_text(DATA, json.dumps(data, indent=1) + "\n")
 
 
 def _done(build: Path, plan: Mapping[str, Comparison]) -> Results:

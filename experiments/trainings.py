@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plan import FOLDER, Comparison, Run
-from whole_file import replace
+
+from atrank_tf.files import write_text
 
 _TICK = 0.2
 """Seconds between looks at who has ended: few beside the minutes of a training, and a look costs nothing."""
@@ -68,7 +69,7 @@ def _start(build: Path, run: Run, plan: Mapping[str, Comparison]) -> _Training:
         if any(before.get(key, False) != settings[key] for key in ("experiment", "tuning")):
             shutil.rmtree(folder)  # The plan has changed; the epochs of a trial of settings know nothing of test.
     folder.mkdir(parents=True, exist_ok=True)
-    replace(folder / "run.json", json.dumps(settings, indent=1))
+    write_text(folder / "run.json", json.dumps(settings, indent=1))
     command_line = [sys.executable, str(FOLDER / "one_run.py"), str(folder)]
     with (folder / "log.txt").open("a") as log:
         process = subprocess.Popen(command_line, stdout=log, stderr=subprocess.STDOUT)

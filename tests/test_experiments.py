@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from atrank_tf.data import Records
 from atrank_tf.evaluation import ScoredRequests
@@ -275,12 +276,14 @@ def test_a_trial_counts_as_not_done_once_the_comparison_is_none(
 def killed_while_writing(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """From its call on, whoever writes a text is killed in the middle of it."""
 
-    def write_text(path: Path, text: str) -> int:
-        with path.open("w") as file:
-            file.write(text[: len(text) // 2])
+    whole = tf.io.gfile.GFile.write
+
+    def write(file: Any, text: str) -> None:
+        whole(file, text[: len(text) // 2])
+        file.flush()
         raise KeyboardInterrupt
 
-    return lambda: monkeypatch.setattr(Path, "write_text", write_text)
+    return lambda: monkeypatch.setattr(tf.io.gfile.GFile, "write", write)
 
 
 def test_a_kill_leaves_the_notes_of_the_epochs_whole(

@@ -10,18 +10,19 @@ import pytest
 import atrank_tf
 
 PACKAGE = Path(__file__).parents[1] / "atrank_tf"
-_LOWER = {"schema", "layers", "data", "models", "version"}
+_LOWER = {"schema", "files", "layers", "data", "models", "version"}
 _ALL = {*_LOWER, "training", "evaluation", "explanation", "datasets", "saved_model", "server", "command"}
 MAY_IMPORT: dict[str, set[str]] = {
     "version": set(),
     "quiet": set(),
     "schema": set(),
+    "files": set(),
     "layers": set(),
-    "data": {"schema"},
+    "data": {"schema", "files"},
     "models": {"schema", "layers", "data"},
     **dict.fromkeys(("training", "evaluation", "explanation", "datasets"), _LOWER),
-    "server": {"data"},
-    "saved_model": {"schema", "data", "models", "server"},
+    "server": {"files"},
+    "saved_model": {"schema", "files", "data", "models", "server"},
     "command": {"quiet"},
     **dict.fromkeys(("simulate", "prepare", "train", "evaluate", "explain", "export", "serve"), _ALL),
 }

@@ -1,6 +1,5 @@
 """Logs -> records -> tf.data."""
 
-from atrank_tf.data.arrays import load_arrays, save_arrays
 from atrank_tf.data.batching import input_signature
 from atrank_tf.data.batching_settings import Batching
 from atrank_tf.data.catalog import Catalog
@@ -26,12 +25,10 @@ __all__ = [
     "count_targets",
     "evaluation_batches",
     "input_signature",
-    "load_arrays",
     "popularity",
     "positive_counts",
     "prepare",
     "requests",
-    "save_arrays",
     "timeline_batches",
     "training_batches",
 ]

@@ -31,8 +31,9 @@ from atrank_tf.data.moments import Moments
 from atrank_tf.data.open_log import as_error
 from atrank_tf.data.raw_log import UNKNOWN_ACTION, RawLog
 from atrank_tf.data.shard_writer import ShardWriter
-from atrank_tf.data.staging import Staging, aside, shard_column
+from atrank_tf.data.staging import Staging, shard_column
 from atrank_tf.data.totals import Totals
+from atrank_tf.files import whole_file
 from atrank_tf.schema import Schema
 
 try:
@@ -200,7 +201,7 @@ class _SumCounts(beam.DoFn):
             counts = sum_values(found).filter(pl.col("count") >= self._smallest.get(name, 0))
         folder = self._folder / kind / name
         folder.mkdir(parents=True, exist_ok=True)
-        with aside(folder / f"{number}.parquet") as partial:
+        with whole_file(folder / f"{number}.parquet", concurrent=True) as partial:
             counts.write_parquet(partial)
 
 

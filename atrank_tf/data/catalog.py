@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from atrank_tf.data.arrays import load_arrays, save_arrays
 from atrank_tf.data.vocabulary import Vocabulary
+from atrank_tf.files import load_arrays, save_arrays
 from atrank_tf.schema import FIRST_ROW, UNKNOWN, Entity
 
 

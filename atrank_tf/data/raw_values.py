@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from atrank_tf.data.arrays import load_arrays, save_arrays
 from atrank_tf.data.records import Records
+from atrank_tf.files import load_arrays, save_arrays
 from atrank_tf.schema import FIRST_ROW, Schema
 
 
@@ -72,7 +72,7 @@ class RawValues:
         return named | {f"values of table {name!r}": values for name, values in self.tables.items()}
 
     def save(self, path: str) -> None:
-        """Writes one `.npz` file, aside first and then renamed."""
+        """Writes one `.npz` file, whole or not at all."""
         arrays = {f"ids/{name}": values for name, values in self.ids.items()}
         arrays |= {f"tables/{name}": values for name, values in self.tables.items()}
         save_arrays(path, arrays)

@@ -9,22 +9,28 @@ timelines-00000-of-000NN.tfrecord       one `tf.train.Example` per user, as `atr
 """
 
 import copy
-import os
+import hashlib
+import json
 import re
-import shutil
-import socket
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import tensorflow as tf
 
-from atrank_tf.data.arrays import load_arrays
 from atrank_tf.data.catalog import Catalog
-from atrank_tf.data.checksums import arrays_checksum, checksums, file_checksum, fingerprint
-from atrank_tf.data.sealed_json import dump_sealed, load_sealed
+from atrank_tf.files import (
+    arrays_checksum,
+    file_checksum,
+    load_arrays,
+    load_json,
+    save_arrays,
+    whole_folder,
+    write_json,
+    write_text,
+)
 from atrank_tf.schema import Schema, dump_schema, load_schema, select_groups
 
 FORMAT = 1
@@ -178,7 +184,7 @@ def read_manifest(path: str) -> dict[str, Any]:
     """
     if not tf.io.gfile.isdir(path):
         raise FileNotFoundError(f"Expected a records folder at {path}. Found none. {_MAKE}")
-    manifest = load_sealed(_complete(path, _MANIFEST), _MAKE_AGAIN)
+    manifest = load_json(_complete(path, _MANIFEST), _MAKE_AGAIN)
     found = manifest.get("format")
     if found != FORMAT:
         raise ValueError(f"Expected records of format {FORMAT} in {path}. Found format {found}. {_MAKE}")
@@ -230,15 +236,35 @@ def write_description(
         catalog.save(str(folder / "catalog" / f"{name}.npz"))
     (folder / "vocabulary").mkdir()
     for name, values in vocabularies.items():
-        np.savez_compressed(folder / "vocabulary" / f"{name}.npz", values=values)
-    (folder / _SCHEMA).write_text(dump_schema(schema), encoding="utf-8")
+        save_arrays(str(folder / "vocabulary" / f"{name}.npz"), {"values": values}, compress=True)
+    write_text(folder / _SCHEMA, dump_schema(schema))
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Writes the manifest, which makes a folder with everything else in it complete."""
     sums = checksums(folder)
     content = {"format": FORMAT, "fingerprint": fingerprint(sums), **manifest, "checksums": sums}
-    (folder / _MANIFEST).write_text(dump_sealed(content), encoding="utf-8")
+    write_json(folder / _MANIFEST, content)
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    """Returns relative path -> SHA-256 of the schema, the catalogs, the vocabularies and the timelines in a folder.
+
+    The same contents are the same on every machine, whenever written: of arrays the values count, not how they are
+    packed, since compression differs between versions of zlib.
+    """
+    paths = [folder / _SCHEMA, *folder.glob("catalog/*.npz"), *folder.glob("vocabulary/*.npz")]
+    paths += folder.glob("*.tfrecord")
+    return {path.relative_to(folder).as_posix(): _checksum(str(path)) for path in sorted(paths)}
+
+
+def _checksum(path: str) -> str:
+    return arrays_checksum(load_arrays(path)) if path.endswith(".npz") else file_checksum(path)
+
+
+def fingerprint(sums: Mapping[str, str]) -> str:
+    """Returns one SHA-256 of all checksums of a folder."""
+    return hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()
 
 
 def shard_name(shard: int, shards: int) -> str:
@@ -246,40 +272,14 @@ def shard_name(shard: int, shards: int) -> str:
     return f"timelines-{shard:05d}-of-{shards:05d}.tfrecord"
 
 
-@contextmanager
-def replacing(path: str) -> Iterator[Path]:
-    """Gives a folder to write; it takes the place of `path` when the block ends, and disappears if the block fails.
-
-    If `path` is a link, that is the place of what it leads to. The folder stands beside it, under a name of its own
-    process, so that a killed run blocks nobody; what killed runs of this machine left is removed.
+def replacing(path: str) -> AbstractContextManager[Path]:
+    """Gives a folder to write; it takes the place of the records at `path`, if there are any, as `whole_folder` says.
 
     Raises:
         ValueError: there is something at `path` that is no records folder, or holds something else beside records, or
             cannot change places: a mount point, or the current folder.
     """
-    target = Path(path)
-    if target.is_symlink():
-        target = target.resolve()
-    _check_replaceable(target, path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    stem = f"{target.name}.partial-{socket.gethostname()}-"
-    for left in target.parent.iterdir():
-        if left.name.startswith(stem) and not _alive(left.name.removeprefix(stem)):
-            shutil.rmtree(left)
-    partial = target.parent / f"{stem}{os.getpid()}"
-    old = target.parent / f"{stem}{os.getpid()}-old"
-    partial.mkdir()
-    try:
-        yield partial
-        if target.exists():
-            _check_replaceable(target, path)  # Once more: something may have come meanwhile.
-            target.rename(old)
-        partial.rename(target)
-    finally:
-        if old.exists() and not target.exists():
-            old.rename(target)
-        for left in (partial, old):
-            shutil.rmtree(left, ignore_errors=True)
+    return whole_folder(path, lambda target: _check_replaceable(target, path))
 
 
 def _check_replaceable(target: Path, path: str) -> None:
@@ -301,18 +301,6 @@ def _check_replaceable(target: Path, path: str) -> None:
             f"Expected nothing but records in {path}, which are replaced as a whole. Found: {', '.join(others[:5])}. "
             "Move it elsewhere."
         )
-
-
-def _alive(pid: str) -> bool:
-    if not pid.isdigit() or int(pid) == os.getpid():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _complete(path: str, name: str) -> str:

@@ -8,9 +8,10 @@ import tensorflow as tf
 
 from atrank_tf.data.records import read_catalog, read_vocabulary, shard_name
 from atrank_tf.data.shard_timelines import ShardTimelines
-from atrank_tf.data.staging import Staging, aside
+from atrank_tf.data.staging import Staging
 from atrank_tf.data.totals import Totals
 from atrank_tf.data.vocabulary import Vocabulary
+from atrank_tf.files import whole_file
 from atrank_tf.schema import Schema
 
 
@@ -41,7 +42,7 @@ class ShardWriter:
         """Writes the file of one shard, whole or not at all."""
         timelines = ShardTimelines(self._staging, shard, self._schema, self._objects, self._vocabularies)
         path = self._folder / shard_name(shard, self._staging.shards)
-        with aside(path) as partial, tf.io.TFRecordWriter(str(partial)) as writer:
+        with whole_file(path, concurrent=True) as partial, tf.io.TFRecordWriter(partial) as writer:
             for example in timelines:
                 writer.write(example.SerializeToString(deterministic=True))
         return Totals.of(timelines, self._schema, self._table_rows)

@@ -1,12 +1,11 @@
 """Temporary storage between the logs and the records: rows, divided by user, so that one part fits in memory."""
 
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from uuid import uuid4
 
 import polars as pl
+
+from atrank_tf.files import whole_file
 
 
 def shard_of(value: str, shards: int) -> int:
@@ -26,17 +25,6 @@ def shard_column(column: str, shards: int) -> pl.Expr:
         return values.replace_strict(distinct, numbers, return_dtype=pl.Int32)
 
     return pl.col(column).map_batches(hashed, return_dtype=pl.Int32, is_elementwise=True).alias("shard")
-
-
-@contextmanager
-def aside(path: Path) -> Iterator[Path]:
-    """Gives a file to write beside `path`; it takes that place when the block ends, however many write it at a time."""
-    partial = path.with_name(f"{path.name}.{uuid4().hex}.partial")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 class Staging:
@@ -67,7 +55,7 @@ class Staging:
         folder = self.folder / source / f"shard={shard}"
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "0.parquet"
-        with aside(path) as partial:
+        with whole_file(path, concurrent=True) as partial:
             frame.write_parquet(partial, compression="lz4")
         for file in folder.glob("*.parquet"):
             if file != path:

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import tensorflow_datasets as tfds
 
-from atrank_tf.datasets.whole_folder import whole_folder
+from atrank_tf.files import whole_folder
 
 RawFiles = Mapping[str, Path]
 """Name of a raw file -> where it is."""

@@ -12,6 +12,7 @@ import tensorflow as tf
 from atrank_tf.explanation.attention import Explanation
 from atrank_tf.explanation.occlusion import Occlusion
 from atrank_tf.explanation.spaces import MEASURES, Focus, numeral
+from atrank_tf.files import whole_file
 
 MOST_BEHAVIORS = 32
 """The newest behaviors that a figure shows: more could not be named in it."""
@@ -195,9 +196,9 @@ def _save(figure: Any, path: str) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # Names may be in any script.
         figure.savefig(drawn, format="png", dpi=110)
-    with tf.io.gfile.GFile(f"{path}.partial", "wb") as file:  # A palette: a third of the bytes, and nobody sees it.
+    with whole_file(path) as partial, tf.io.gfile.GFile(partial, "wb") as file:
+        # A palette: a third of the bytes, and nobody sees it.
         Image.open(drawn).convert("RGB").quantize(256).save(file, format="png", optimize=True)
-    tf.io.gfile.rename(f"{path}.partial", path, overwrite=True)
 
 
 def _color(explanation: Explanation, group: str) -> str:

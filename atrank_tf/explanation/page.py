@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
-import tensorflow as tf
-
 from atrank_tf.explanation.spaces import MEASURES, Focus, focus_table
+from atrank_tf.files import write_text
 
 
 def write_page(path: str, explanations: Sequence[dict[str, Any]], focuses: Sequence[Focus], about: str) -> None:
@@ -31,9 +30,7 @@ def write_page(path: str, explanations: Sequence[dict[str, Any]], focuses: Seque
         "spaces": focus_table(focuses),
         "measures": "; ".join(f"{name}: {meaning}" for name, meaning in MEASURES.items()) + ".",
     }
-    with tf.io.gfile.GFile(f"{path}.partial", "w") as file:
-        file.write(page(data))
-    tf.io.gfile.rename(f"{path}.partial", path, overwrite=True)
+    write_text(path, page(data))
 
 
 def page(data: Any) -> str:

@@ -8,8 +8,7 @@ variables, and no loader compares it; the variables have checksums that are comp
 from collections.abc import Mapping
 from pathlib import Path
 
-from atrank_tf.data.checksums import file_checksum
-from atrank_tf.data.sealed_json import dump_sealed, load_sealed
+from atrank_tf.files import file_checksum, load_json, write_json
 
 _FILE = "assets.extra/checksums.json"
 _ADVICE = "Export again, or bring back a copy of the file."
@@ -36,7 +35,7 @@ def renew_checksum(saved_model_dir: str, name: str) -> None:
     """
     folder = Path(saved_model_dir)
     if (folder / _FILE).is_file():
-        sums = load_sealed(str(folder / _FILE), _ADVICE).get("files", {})
+        sums = load_json(folder / _FILE, _ADVICE).get("files", {})
         _write(folder, {**sums, name: file_checksum(str(folder / name))})
 
 
@@ -50,7 +49,7 @@ def compare_checksums(saved_model_dir: str) -> None:
     folder = Path(saved_model_dir)
     if not (folder / _FILE).is_file():
         return
-    for name, expected in load_sealed(str(folder / _FILE), _ADVICE).get("files", {}).items():
+    for name, expected in load_json(folder / _FILE, _ADVICE).get("files", {}).items():
         path = folder / name
         if not path.is_file():
             raise ValueError(f"Expected {name} in {folder}, as {_FILE} has it. Found none. {_ADVICE}")
@@ -63,4 +62,4 @@ def compare_checksums(saved_model_dir: str) -> None:
 
 
 def _write(folder: Path, sums: Mapping[str, str]) -> None:
-    (folder / _FILE).write_text(dump_sealed({"files": sums}), encoding="utf-8")
+    write_json(folder / _FILE, {"files": sums})

@@ -10,8 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from atrank_tf.data import load_arrays, save_arrays
-from atrank_tf.data.checksums import file_checksum
+from atrank_tf.files import file_checksum, load_arrays, save_arrays
 from atrank_tf.training.average_weights import AverageWeights
 from atrank_tf.training.divided_rows import assign_whole, whole_shape, whole_values
 

@@ -10,6 +10,7 @@ from absl import logging
 
 from atrank_tf.data import RawValues, Records
 from atrank_tf.data.report import drift_warning, load_report
+from atrank_tf.files import write_json
 from atrank_tf.models import Ranker
 from atrank_tf.training.average_weights import AverageWeights
 from atrank_tf.training.callbacks import Backup, BestCheckpoint
@@ -26,7 +27,6 @@ from atrank_tf.training.model_folder import (
     model_checksum,
     warn_if_unfinished,
     write_inputs,
-    write_json,
 )
 from atrank_tf.training.new_model import new_model
 from atrank_tf.training.same_records import SameRecords

@@ -9,7 +9,6 @@ metrics_<split>.json        what `python -m atrank_tf.evaluate` found
 """
 
 import json
-import math
 import zipfile
 from collections.abc import Mapping
 from typing import Any
@@ -19,8 +18,7 @@ import tensorflow as tf
 from absl import logging
 
 from atrank_tf.data import RawValues, Records
-from atrank_tf.data.checksums import file_checksum
-from atrank_tf.data.sealed_json import dump_sealed, load_sealed
+from atrank_tf.files import file_checksum, json_types, load_json, write_json, write_text
 from atrank_tf.models import Ranker
 from atrank_tf.schema import dump_schema
 from atrank_tf.training.environment import environment
@@ -108,7 +106,7 @@ def load_training(model_dir: str) -> dict[str, Any]:
     path = f"{model_dir}/{TRAINING_FILE}"
     if not tf.io.gfile.exists(path):
         raise FileNotFoundError(f"Expected a training at {path}. Found none: run `python -m atrank_tf.train`.")
-    training = load_sealed(path, _TRAIN_AGAIN)
+    training = load_json(path, _TRAIN_AGAIN)
     missing = {"experiment", "records", "finished"} - training.keys()
     if missing:
         raise ValueError(f"Expected a training in {path}. Missing: {sorted(missing)}. {_TRAIN_AGAIN}")
@@ -161,8 +159,8 @@ def holds_finished(model_dir: str, identity: Mapping[str, Any]) -> bool:
 def write_inputs(model_dir: str, records: Records, experiment: Experiment) -> None:
     """Writes down what a model is made of: the raw values, the schema and the experiment."""
     RawValues.of(records).save(f"{model_dir}/{VALUES_FILE}")
-    _write(f"{model_dir}/schema.toml", dump_schema(records.schema))
-    _write(f"{model_dir}/experiment.toml", dump_experiment(experiment))
+    write_text(f"{model_dir}/schema.toml", dump_schema(records.schema))
+    write_text(f"{model_dir}/experiment.toml", dump_experiment(experiment))
 
 
 def write_metrics(
@@ -183,7 +181,7 @@ def write_metrics(
     Returns:
         The metrics as JSON types: NaN is None.
     """
-    found: dict[str, Any] = _plain(metrics)
+    found: dict[str, Any] = json_types(metrics)
     content = {
         "model": checksum,
         "against": against,
@@ -197,25 +195,3 @@ def write_metrics(
     except tf.errors.OpError as error:
         logging.warning("%s is not written: %s", path, error.message)
     return found
-
-
-def write_json(path: str, value: Mapping[str, Any]) -> None:
-    """Writes a JSON file with a checksum; whoever reads it finds the whole file, or what was there before.
-
-    NaN, which JSON does not know, is written as null.
-    """
-    _write(path, dump_sealed(_plain(value)))
-
-
-def _write(path: str, text: str) -> None:
-    with tf.io.gfile.GFile(f"{path}.partial", "w") as file:
-        file.write(text)
-    tf.io.gfile.rename(f"{path}.partial", path, overwrite=True)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from atrank_tf.data import prepare
-from atrank_tf.data.checksums import checksums, fingerprint
+from atrank_tf.data.records import checksums, fingerprint
 from atrank_tf.schema import load_schema
 
 

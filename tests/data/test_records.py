@@ -1,12 +1,8 @@
 """The records folder: complete or refused; replaced whole or not at all."""
 
 import json
-import os
 import re
 import shutil
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +10,7 @@ import pytest
 import tensorflow as tf
 
 from atrank_tf.data import Catalog, Records
-from atrank_tf.data.checksums import fingerprint
-from atrank_tf.data.records import is_current, replacing, shard_name, write_description, write_manifest
+from atrank_tf.data.records import fingerprint, is_current, replacing, shard_name, write_description, write_manifest
 from atrank_tf.schema import dump_schema, load_schema, schema_from_dict
 
 SCHEMA = schema_from_dict(
@@ -166,37 +161,6 @@ def test_an_older_folder_is_replaced_only_when_the_new_one_is_complete(folder):
     assert [path.name for path in folder.parent.iterdir()] == ["records"]
 
 
-def test_a_failure_leaves_everything_as_it_was(folder):
-    with pytest.raises(RuntimeError, match="stop"), replacing(str(folder)) as partial:
-        write(partial, "new")
-        raise RuntimeError("stop")
-    assert Records(str(folder)).manifest["inputs"] == "abc"
-    assert [path.name for path in folder.parent.iterdir()] == ["records"]
-
-
-def test_a_failure_while_the_folders_change_places_brings_the_old_one_back(folder):
-    with pytest.raises(FileNotFoundError), replacing(str(folder)) as partial:
-        shutil.rmtree(partial)
-    assert Records(str(folder)).manifest["inputs"] == "abc"
-
-
-def test_what_a_killed_run_left_blocks_nobody_and_is_removed(tmp_path):
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    dead = process.pid
-    stem = f"records.partial-{socket.gethostname()}-"
-    left, mine = tmp_path / f"{stem}{dead}", tmp_path / f"{stem}{os.getpid()}"
-    alive, elsewhere = tmp_path / f"{stem}{os.getppid()}", tmp_path / "records.partial-another-machine-1"
-    for path in (left, mine, alive, elsewhere):
-        path.mkdir()
-        write(path)
-    with pytest.raises(FileNotFoundError, match="Found none"):
-        Records(str(tmp_path / "records"))
-    with replacing(str(tmp_path / "records")) as partial:
-        write(partial)
-    assert {path.name for path in tmp_path.iterdir()} == {"records", alive.name, elsewhere.name}
-
-
 def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("x")
     match = r"Expected a records folder, or nothing, at .*\. Found something else; it is left alone\."
@@ -251,21 +215,6 @@ def test_records_that_were_replaced_are_noticed(folder):
     match = r"Expected the records that were opened, of fingerprint \w{12}\.\.\., in .*\. Found others, of \w{12}"
     with pytest.raises(ValueError, match=match):
         records.check_unchanged()
-
-
-@pytest.mark.parametrize("there", [True, False])
-def test_the_place_of_a_link_is_that_of_what_it_leads_to(tmp_path, there):
-    disk, link = tmp_path / "disk", tmp_path / "records"
-    link.symlink_to(disk / "records")
-    if there:
-        (disk / "records").mkdir(parents=True)
-    for inputs in ("abc", "new"):
-        with replacing(str(link)) as partial:
-            assert partial.parent == disk
-            write(partial, inputs)
-        assert link.is_symlink()
-        assert Records(str(link)).manifest["inputs"] == inputs
-    assert [path.name for path in disk.iterdir()] == ["records"]
 
 
 def test_a_name_with_the_characters_of_a_pattern(folder):

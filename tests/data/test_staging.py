@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from atrank_tf.data.staging import Staging, aside, shard_column, shard_of
+from atrank_tf.data.staging import Staging, shard_column, shard_of
 
 
 def test_the_shard_of_a_user_never_changes():
@@ -34,20 +34,6 @@ def test_a_shard_without_rows(tmp_path):
 
 def test_no_rows_have_no_shards():
     assert pl.DataFrame(schema={"user": pl.String}).select(shard_column("user", 3)).schema == {"shard": pl.Int32}
-
-
-def test_a_file_that_several_write_is_always_whole(tmp_path):
-    path = tmp_path / "file"
-    with aside(path) as one, aside(path) as other:
-        one.write_text("one")
-        other.write_text("other")
-        assert not path.exists()
-    assert path.read_text() == "one"
-    with pytest.raises(ZeroDivisionError), aside(path) as third:
-        third.write_text("1 / 0")
-        _ = 1 / 0
-    assert [file.name for file in tmp_path.iterdir()] == ["file"]
-    assert path.read_text() == "one"
 
 
 def test_rows_are_replaced(tmp_path):

@@ -25,7 +25,6 @@ from atrank_tf.training import (
     load_training,
     train,
 )
-from atrank_tf.training.model_folder import write_json
 
 EXPERIMENT = experiment_from_dict(
     {
@@ -174,10 +173,3 @@ def test_a_training_on_damaged_records_does_not_begin(records: Records, tmp_path
     with pytest.raises(ValueError, match=rf"{path} is damaged, or of other records\."):
         train(Records(str(copy)), EXPERIMENT, str(tmp_path / "model"))
     assert not (tmp_path / "model").exists()
-
-
-def test_what_is_not_a_number_is_null_in_json(tmp_path: Path) -> None:
-    path = tmp_path / "training.json"
-    write_json(str(path), {"history": [{"val_auc": float("nan"), "loss": 0.5}]})
-    found = json.loads(path.read_text(), parse_constant=pytest.fail)
-    assert found["history"] == [{"val_auc": None, "loss": 0.5}]

@@ -15,12 +15,13 @@ import polars as pl
 import pytest
 from interrupted import BeforeTraining, Stop
 
-from atrank_tf.data import RawValues, Records, prepare, save_arrays
+from atrank_tf.data import RawValues, Records, prepare
+from atrank_tf.files import save_arrays, write_json
 from atrank_tf.models import MODELS, Ranker
 from atrank_tf.saved_model.raw_inputs import RawInputs
 from atrank_tf.schema import load_schema, schema_from_dict
 from atrank_tf.training import MODEL_FILE, VALUES_FILE, Workers, experiment_from_dict, load_model, train
-from atrank_tf.training.model_folder import TRAINING_FILE, write_json
+from atrank_tf.training.model_folder import TRAINING_FILE
 from atrank_tf.training.warm_start import warm_start
 
 CONFIG = {"width": 8, "spaces": 2, "feed_forward": 8, "hidden": [8], "task_tables": True, "experts": "mmoe"}

@@ -8,7 +8,7 @@ import tensorflow as tf
 from atrank_tf.data.records import Records
 from atrank_tf.data.report.measuring import measure
 from atrank_tf.data.report.page import page
-from atrank_tf.data.sealed_json import dump_sealed, load_sealed
+from atrank_tf.files import load_json, write_json, write_text
 
 _JSON, _PAGE = "report.json", "report.html"
 _MAKE_AGAIN = "Make the records again with python -m atrank_tf.prepare --overwrite."
@@ -17,10 +17,8 @@ _MAKE_AGAIN = "Make the records again with python -m atrank_tf.prepare --overwri
 def write_report(path: str) -> None:
     """Measures what is in a records folder; writes `report.json` and `report.html` into it."""
     report = measure(Records(path), now=int(time.time()))
-    with tf.io.gfile.GFile(f"{path}/{_JSON}", "w") as file:
-        file.write(dump_sealed(report))
-    with tf.io.gfile.GFile(f"{path}/{_PAGE}", "w") as file:
-        file.write(page(report))
+    write_json(f"{path}/{_JSON}", report)
+    write_text(f"{path}/{_PAGE}", page(report))
 
 
 def load_report(path: str) -> dict[str, Any]:
@@ -32,4 +30,4 @@ def load_report(path: str) -> dict[str, Any]:
     """
     if not tf.io.gfile.exists(f"{path}/{_JSON}"):
         raise FileNotFoundError(f"Expected {_JSON} in {path}. {_MAKE_AGAIN}")
-    return load_sealed(f"{path}/{_JSON}", _MAKE_AGAIN)
+    return load_json(f"{path}/{_JSON}", _MAKE_AGAIN)

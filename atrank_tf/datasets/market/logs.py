@@ -11,7 +11,7 @@ from atrank_tf.datasets.market.equations import EFFECTS
 from atrank_tf.datasets.market.objects import KINDS, Objects, draw_objects
 from atrank_tf.datasets.market.settings import MarketSettings
 from atrank_tf.datasets.market.visits import MOST_VISITS, Behaviors, Shown, Visits
-from atrank_tf.datasets.whole_folder import whole_folder
+from atrank_tf.files import whole_folder
 
 START = 1_704_067_200
 """2024-01-01, the moment 0 of a market, in Unix seconds."""

@@ -1,4 +1,4 @@
-"""Named arrays in one `.npz` file, written aside and renamed."""
+"""Named arrays in one `.npz` file."""
 
 import io
 import os
@@ -9,18 +9,20 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from atrank_tf.files.whole_file import whole_file
+
 _END = struct.Struct("<4s4H2LH")
 """The last bytes of a zip archive without a comment; the fifth field is the number of its files."""
 
 
-def save_arrays(path: str, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes the arrays; whoever reads `path` finds the whole file, or what was there before."""
+def save_arrays(path: str, arrays: Mapping[str, np.ndarray], *, compress: bool = False) -> None:
+    """Writes arrays, whole or not at all."""
     # A zip archive is written back and forth, which a GFile does not allow.
     archive = io.BytesIO()
-    np.savez(archive, **arrays)  # type: ignore[arg-type]
-    with tf.io.gfile.GFile(f"{path}.partial", "wb") as file:
+    write = np.savez_compressed if compress else np.savez
+    write(archive, **arrays)  # type: ignore[arg-type]
+    with whole_file(path) as partial, tf.io.gfile.GFile(partial, "wb") as file:
         file.write(archive.getvalue())
-    tf.io.gfile.rename(f"{path}.partial", path, overwrite=True)
 
 
 def load_arrays(path: str, advice: str = "") -> dict[str, np.ndarray]:

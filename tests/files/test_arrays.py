@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atrank_tf.data import load_arrays, save_arrays
+from atrank_tf.files import load_arrays, save_arrays
 
 
 def test_what_was_saved_is_loaded_and_nothing_lies_beside_it(tmp_path: Path) -> None:

@@ -1,0 +1,67 @@
+"""Writes a folder whole or not at all: aside, then renamed."""
+
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def whole_folder(path: str, replace: Callable[[Path], None] | None = None) -> Iterator[Path]:
+    """Gives a folder to write; it becomes `path` when the block ends, and disappears if the block fails.
+
+    The folder stands beside `path`, under a name of its own process, so that a killed run blocks nobody; what killed
+    runs of this machine left is removed. If `path` is a link, its place is that of what it leads to.
+
+    Args:
+        path: the folder; those above it are made if missing.
+        replace: says what may be replaced: called with a folder, which need not be there, before the block and once
+            more after it, and raises an error unless another folder may take its place. By default nothing may.
+
+    Raises:
+        FileExistsError: there is something at `path`, and no `replace`.
+    """
+    target = Path(path)
+    if target.is_symlink():
+        target = target.resolve()
+    check = replace or _check_absent
+    check(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    stem = f"{target.name}.partial-{socket.gethostname()}-"
+    for left in target.parent.iterdir():
+        if left.name.startswith(stem) and not _is_alive(left.name.removeprefix(stem)):
+            shutil.rmtree(left)
+    partial = target.parent / f"{stem}{os.getpid()}"
+    old = target.parent / f"{stem}{os.getpid()}-old"
+    partial.mkdir()
+    try:
+        yield partial
+        check(target)  # Once more: something may have come meanwhile.
+        if target.exists():
+            target.rename(old)
+        partial.rename(target)
+    finally:
+        if old.exists() and not target.exists():
+            old.rename(target)
+        for left in (partial, old):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _check_absent(target: Path) -> None:
+    if target.exists():
+        raise FileExistsError(f"Expected nothing at {target}. Remove it, or choose another folder.")
+
+
+def _is_alive(pid: str) -> bool:
+    """Returns whether another process runs that writes a folder; what this one left is of an earlier one."""
+    if not pid.isdigit() or int(pid) == os.getpid():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
