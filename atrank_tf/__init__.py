@@ -10,7 +10,19 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # Somebody's own setting win
 with quiet_start():
     import tensorflow as _  # noqa: F401
 
-from atrank_tf import data, evaluation, explanation, layers, models, saved_model, schema, server, training
+from atrank_tf import (
+    data,
+    evaluation,
+    explanation,
+    layers,
+    models,
+    preparation,
+    report,
+    saved_model,
+    schema,
+    server,
+    training,
+)
 from atrank_tf.data import Batching, Records, evaluation_batches, training_batches
 from atrank_tf.models import ATRank, ATRankConfig
 from atrank_tf.schema import Schema, load_schema
@@ -34,6 +46,8 @@ __all__ = [
     "layers",
     "load_schema",
     "models",
+    "preparation",
+    "report",
     "request_auc_by_task",
     "saved_model",
     "schema",

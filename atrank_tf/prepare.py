@@ -29,15 +29,14 @@ _ENGINE = flags.DEFINE_enum(
 
 
 def main(*beam_flags: str) -> None:
-    from atrank_tf.data.engine import Engine
-    from atrank_tf.data.local import LocalEngine
-    from atrank_tf.data.prepare import are_current, prepare
-    from atrank_tf.data.summary import summary
+    from atrank_tf.preparation import are_current, prepare, summary
+    from atrank_tf.preparation.engine import Engine
+    from atrank_tf.preparation.local_engine import LocalEngine
     from atrank_tf.schema import load_schema
 
     engine: Engine = LocalEngine()
     if _ENGINE.value == "beam":
-        from atrank_tf.data.beam import BeamEngine
+        from atrank_tf.preparation.beam_engine import BeamEngine
 
         engine = BeamEngine(beam_flags)
     records = _RECORDS.value

@@ -17,7 +17,7 @@ import polars as pl
 from absl import flags
 
 from atrank_tf import command
-from atrank_tf.data import prepare
+from atrank_tf.preparation import prepare
 from atrank_tf.schema import load_schema
 from measure import Worker, answer_questions
 from process_memory import peak_memory

@@ -118,7 +118,7 @@ def _export() -> str:
     """Exports the model, of records whose users have histories as long as the longest."""
     import keras
 
-    from atrank_tf.data import RawValues
+    from atrank_tf.data import IdMaps
     from atrank_tf.models import MODELS
     from atrank_tf.saved_model import export_model
 
@@ -127,7 +127,7 @@ def _export() -> str:
     experiment = experiments()[_MODEL.value]
     keras.utils.set_random_seed(1)
     model = MODELS[experiment.name](records.schema, experiment.model, records.catalogs)
-    return export_model(model, RawValues.of(records), str(BUILD / "export" / _MODEL.value))
+    return export_model(model, IdMaps.of(records), str(BUILD / "export" / _MODEL.value))
 
 
 def _request(history: int, candidates: int) -> dict[str, Any]:

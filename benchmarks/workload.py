@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from atrank_tf.data import Records, prepare
+from atrank_tf.data import Records
 from atrank_tf.datasets import SOURCES, write_market
 from atrank_tf.files import whole_folder
+from atrank_tf.preparation import prepare
 from atrank_tf.schema import load_schema
 from atrank_tf.training import Experiment, load_experiment
 

@@ -16,6 +16,8 @@ from mkdocs.structure.files import File
 ROOT = Path(__file__).parents[1]
 ROOMS = (
     "schema",
+    "preparation",
+    "report",
     "data",
     "datasets",
     "layers",

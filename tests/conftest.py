@@ -148,7 +148,7 @@ def schema_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def records(logs: Path, schema_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Records of `logs`."""
-    from atrank_tf.data import prepare
+    from atrank_tf.preparation import prepare
     from atrank_tf.schema import load_schema
 
     return prepare(str(logs), load_schema(str(schema_file)), str(tmp_path_factory.mktemp("records") / "records"))
@@ -192,7 +192,7 @@ def timeline_model(records: Any) -> Any:
 @pytest.fixture(scope="session")
 def timeline_export(timeline_model: Any, records: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The export of `timeline_model`, which explains. Not to be written to: all processes of pytest-xdist share it."""
-    from atrank_tf.data import RawValues
+    from atrank_tf.data import IdMaps
     from atrank_tf.saved_model import export_model
 
     base = tmp_path_factory.getbasetemp()
@@ -202,7 +202,7 @@ def timeline_export(timeline_model: Any, records: Any, tmp_path_factory: pytest.
         fcntl.flock(lock, fcntl.LOCK_EX)
         if (folder / "1").exists():
             return str(folder / "1")
-        return export_model(timeline_model, RawValues.of(records), str(folder), explain=True)
+        return export_model(timeline_model, IdMaps.of(records), str(folder), explain=True)
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from atrank_tf import schema
-from atrank_tf.data import Batching, RawValues
+from atrank_tf.data import Batching, IdMaps
 from atrank_tf.models import MODELS, RankerConfig
 from atrank_tf.saved_model import export_model
 from atrank_tf.schema import plain, schema_from_dict
@@ -153,7 +153,7 @@ def test_there_are_schemas_experiments_requests_and_outputs_to_check() -> None:
 def shop(make_model: Callable[..., Any], records: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RestApi]:
     """The REST API of an exported model."""
     base = tmp_path_factory.mktemp("shop")
-    export_model(make_model(), RawValues.of(records), str(base))
+    export_model(make_model(), IdMaps.of(records), str(base))
     served = ServedModel("shop", str(base))
     served.start()
     yield RestApi(served)

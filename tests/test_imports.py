@@ -10,8 +10,8 @@ import pytest
 import atrank_tf
 
 PACKAGE = Path(__file__).parents[1] / "atrank_tf"
-_LOWER = {"schema", "files", "layers", "data", "models", "version"}
-_ALL = {*_LOWER, "training", "evaluation", "explanation", "datasets", "saved_model", "server", "command"}
+_LOWER = {"schema", "files", "layers", "data", "report", "models", "version"}
+_ALL = {*_LOWER, "preparation", "training", "evaluation", "explanation", "datasets", "saved_model", "server", "command"}
 MAY_IMPORT: dict[str, set[str]] = {
     "version": set(),
     "quiet": set(),
@@ -19,8 +19,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "files": set(),
     "layers": set(),
     "data": {"schema", "files"},
+    "report": {"schema", "files", "data"},
+    "preparation": {"schema", "files", "data", "report"},
     "models": {"schema", "layers", "data"},
-    **dict.fromkeys(("training", "evaluation", "explanation", "datasets"), _LOWER),
+    **dict.fromkeys(("training", "evaluation", "explanation"), _LOWER),
+    "datasets": {"schema", "files", "data", "preparation"},
     "server": {"files"},
     "saved_model": {"schema", "files", "data", "models", "server"},
     "command": {"quiet"},
@@ -86,7 +89,7 @@ def test_imports_run_downward(room: str) -> None:
 
 def test_tensorflow_datasets_and_apache_beam_are_imported_with_what_needs_them_only() -> None:
     code = """
-import sys, atrank_tf, atrank_tf.prepare, atrank_tf.data.prepare
+import sys, atrank_tf, atrank_tf.prepare, atrank_tf.preparation.prepare
 assert not {"apache_beam", "tensorflow_datasets"} & set(sys.modules)
 assert "complete_journey" in atrank_tf.datasets.SOURCES
 import tensorflow_datasets as tfds

@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from atrank_tf.data.chunk import SPAN, parse
+from atrank_tf.data.chunk_reading import EVALUATION_SEED, positives, read_chunks
 from atrank_tf.data.records import Records
-from atrank_tf.data.target_counts import EVALUATION_SEED, positives, read_chunks
 from atrank_tf.data.targets import Part
 from atrank_tf.data.without_autograph import without_autograph
 

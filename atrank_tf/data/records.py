@@ -4,8 +4,8 @@ schema.toml                             the schema with its sizes filled in
 manifest.json                           format, counts, checksums and fingerprints
 catalog/<entity>.npz                    `Catalog`
 vocabulary/<table>.npz                  `values`: unicode [rows - 2]
-report.json, report.html                how good the data is, as `atrank_tf.data.report` measures it
-timelines-00000-of-000NN.tfrecord       one `tf.train.Example` per user, as `atrank_tf.data.timelines` says
+report.json, report.html                how good the data is, as `atrank_tf.report` measures it
+timelines-00000-of-000NN.tfrecord       one `tf.train.Example` per user, as `atrank_tf.preparation.timelines` says
 """
 
 import copy
@@ -35,6 +35,8 @@ from atrank_tf.schema import Schema, dump_schema, load_schema, select_groups
 
 FORMAT = 1
 """Version of the layout and of the Examples; other versions are refused."""
+DUPLICATE = "exact duplicate"
+"""Why rows of a file were dropped, in the manifest: same user, object, action and timestamp."""
 _MANIFEST, _SCHEMA = "manifest.json", "schema.toml"
 _OWN = re.compile(
     r"manifest\.json|schema\.toml|report\.(json|html)|timelines-[-\w]+\.tfrecord"

@@ -20,8 +20,8 @@ from typing import Any
 
 import polars as pl
 
-from atrank_tf.data.open_log import as_error
 from atrank_tf.datasets.source import RawFiles, Source
+from atrank_tf.preparation.open_log import as_error
 
 CATEGORIES = (
     "Amazon_Instant_Video",

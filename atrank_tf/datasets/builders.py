@@ -13,11 +13,11 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from atrank_tf.data import prepare
 from atrank_tf.datasets.amazon_reviews import CATEGORIES
 from atrank_tf.datasets.source import Source, write_logs
 from atrank_tf.datasets.sources import SOURCES
 from atrank_tf.datasets.timeline_features import timeline_features
+from atrank_tf.preparation import prepare
 from atrank_tf.schema import load_schema
 
 _FILES = "timelines-{SHARD_X_OF_Y}.{FILEFORMAT}"

@@ -22,7 +22,7 @@ class Source:
         page: where a person finds it.
         citation: BibTeX of the paper that asks to be cited; may be empty.
         schema: file of the schema that fits the logs.
-        logs: raw files -> `<kind>/<name>` -> rows, as `atrank_tf.data.logs` says; lazy where the data is large.
+        logs: raw files -> `<kind>/<name>` -> rows, as `atrank_tf.preparation.logs` says; lazy where the data is large.
         files: names of the raw files; empty if `logs` finds its data by itself.
         url: what stands before a file's name where a program may download it; empty if only a person may.
     """

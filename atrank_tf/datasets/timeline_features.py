@@ -1,4 +1,4 @@
-"""The layout of `atrank_tf.data.timelines`, as TensorFlow Datasets must know it to read the Examples."""
+"""The layout of `atrank_tf.preparation.timelines`, as TensorFlow Datasets must know it to read the Examples."""
 
 from typing import Any
 

@@ -4,7 +4,7 @@ import contextlib
 
 import tensorflow as tf
 
-from atrank_tf.data import RawValues
+from atrank_tf.data import IdMaps
 from atrank_tf.models import Ranker
 from atrank_tf.saved_model.lint import lint
 from atrank_tf.saved_model.signatures import Signatures
@@ -15,7 +15,7 @@ from atrank_tf.server.versions import publish
 from atrank_tf.server.warmup import write_warmup
 
 
-def export_model(model: Ranker, values: RawValues, export_dir: str, *, explain: bool = False) -> str:
+def export_model(model: Ranker, values: IdMaps, export_dir: str, *, explain: bool = False) -> str:
     """Writes the next version of a model for TensorFlow Serving.
 
     | signature | takes | gives |

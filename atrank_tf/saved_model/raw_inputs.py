@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from atrank_tf.data import RawValues
+from atrank_tf.data import IdMaps
 from atrank_tf.schema import FIRST_ROW, PADDING, UNKNOWN, Features, Schema
 
 
@@ -71,7 +71,7 @@ class RawInputs:
         values: the raw values behind its rows.
     """
 
-    def __init__(self, schema: Schema, values: RawValues) -> None:
+    def __init__(self, schema: Schema, values: IdMaps) -> None:
         self._schema = schema
         self._ids = {name: _hash_table(ids) for name, ids in values.ids.items()}
         self._features = {name: _hash_table(known) for name, known in values.asked(schema).items()}

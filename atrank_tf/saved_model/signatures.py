@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from atrank_tf.data import RawValues
+from atrank_tf.data import IdMaps
 from atrank_tf.models import Ranker, TimelineATRank
 from atrank_tf.saved_model.example_request import parse_requests
 from atrank_tf.saved_model.raw_inputs import (
@@ -43,7 +43,7 @@ class Signatures:
         resources: the hash tables that the functions use.
     """
 
-    def __init__(self, model: Ranker, values: RawValues, *, explain: bool = False) -> None:
+    def __init__(self, model: Ranker, values: IdMaps, *, explain: bool = False) -> None:
         self._schema = model.schema
         self._reads_time = isinstance(model, TimelineATRank)  # Others' memories know times relative to their moment.
         self._raw = RawInputs(model.schema, values)

@@ -83,7 +83,7 @@ def _input_names(schema: Schema) -> dict[str, list[str]]:
 
 
 def _record_keys(schema: Schema) -> dict[str, list[str]]:
-    """Returns owner -> its keys in a timeline, as `atrank_tf.data.timelines` writes them."""
+    """Returns owner -> its keys in a timeline, as `atrank_tf.preparation.timelines` writes them."""
     keys = {f"groups.{g}": [f"{g}/id", f"{g}/action", f"{g}/timestamp"] for g in schema.groups}
     for name, task in schema.tasks.items():
         if task.candidates is Candidates.IMPRESSIONS:

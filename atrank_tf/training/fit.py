@@ -8,10 +8,10 @@ import keras
 import tensorflow as tf
 from absl import logging
 
-from atrank_tf.data import RawValues, Records
-from atrank_tf.data.report import drift_warning, load_report
+from atrank_tf.data import IdMaps, Records
 from atrank_tf.files import write_json
 from atrank_tf.models import Ranker
+from atrank_tf.report import drift_warning, load_report
 from atrank_tf.training.average_weights import AverageWeights
 from atrank_tf.training.callbacks import Backup, BestCheckpoint
 from atrank_tf.training.compile_model import compile_model
@@ -147,7 +147,7 @@ def train(
 
 def _begin_with(warm_start_dir: str, model: Ranker, records: Records, settings: Training) -> None:
     warn_if_unfinished(warm_start_dir)
-    found = warm_start(model, RawValues.of(records), warm_start_dir)
+    found = warm_start(model, IdMaps.of(records), warm_start_dir)
     sys.stdout.write(f"Begins with the weights of {warm_start_dir}:\n{found}\n")
     if load_trained_experiment(warm_start_dir).training.include_validation and not settings.include_validation:
         logging.warning(

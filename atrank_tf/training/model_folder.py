@@ -17,7 +17,7 @@ import keras
 import tensorflow as tf
 from absl import logging
 
-from atrank_tf.data import RawValues, Records
+from atrank_tf.data import IdMaps, Records
 from atrank_tf.files import file_checksum, json_types, load_json, write_json, write_text
 from atrank_tf.models import Ranker
 from atrank_tf.schema import dump_schema
@@ -68,7 +68,7 @@ def load_model_for(records: Records, model_dir: str) -> Ranker:
         logging.warning("%s was trained on other records than %s.", model_dir, records.path)
     model = load_model(model_dir)
     model.check_schema(records.schema)
-    RawValues.load(f"{model_dir}/{VALUES_FILE}").check_records(records)
+    IdMaps.load(f"{model_dir}/{VALUES_FILE}").check_records(records)
     return model
 
 
@@ -158,7 +158,7 @@ def holds_finished(model_dir: str, identity: Mapping[str, Any]) -> bool:
 
 def write_inputs(model_dir: str, records: Records, experiment: Experiment) -> None:
     """Writes down what a model is made of: the raw values, the schema and the experiment."""
-    RawValues.of(records).save(f"{model_dir}/{VALUES_FILE}")
+    IdMaps.of(records).save(f"{model_dir}/{VALUES_FILE}")
     write_text(f"{model_dir}/schema.toml", dump_schema(records.schema))
     write_text(f"{model_dir}/experiment.toml", dump_experiment(experiment))
 

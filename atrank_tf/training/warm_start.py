@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from atrank_tf.data import RawValues
+from atrank_tf.data import IdMaps
 from atrank_tf.data.vocabulary import Vocabulary
 from atrank_tf.models import Ranker
 from atrank_tf.schema import FIRST_ROW, PADDING, UNKNOWN, layout
@@ -31,7 +31,7 @@ class WarmStart(NamedTuple):
         return "\n".join(lines + [f"  {path}  new" for path in self.new])
 
 
-def warm_start(model: Ranker, values: RawValues, model_dir: str) -> WarmStart:
+def warm_start(model: Ranker, values: IdMaps, model_dir: str) -> WarmStart:
     """Gives a model the trained weights of an earlier one.
 
     Weights are found by their paths: the earlier model may have fewer tasks, groups or blocks, or be of another class.
@@ -50,7 +50,7 @@ def warm_start(model: Ranker, values: RawValues, model_dir: str) -> WarmStart:
         ValueError: its weights do not fit, or mean something else; or a file is damaged, or of an earlier version.
     """
     earlier = load_model(model_dir)
-    earlier_values = RawValues.load(f"{model_dir}/{VALUES_FILE}")
+    earlier_values = IdMaps.load(f"{model_dir}/{VALUES_FILE}")
     _check_layout(model, earlier, model_dir)
     weights = {variable.path: variable for variable in earlier.trainable_variables}
     tables, names, earlier_names = model.table_of_weight(), model.row_names(), earlier.row_names()
@@ -95,7 +95,7 @@ def _by_name(value: np.ndarray, names: Sequence[str], earlier: np.ndarray, earli
     return np.stack([rows.get(name, own) for name, own in zip(names, value, strict=True)])
 
 
-def _values(earlier: RawValues, table: str, model_dir: str) -> np.ndarray:
+def _values(earlier: IdMaps, table: str, model_dir: str) -> np.ndarray:
     if table not in earlier.tables:
         raise ValueError(
             f"Expected the values of table {table!r} in {model_dir}/{VALUES_FILE}. Found: {sorted(earlier.tables)}. "

@@ -19,7 +19,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from raw_requests import examples, whole_request
 
-from atrank_tf.data import RawValues, Records, requests
+from atrank_tf.data import IdMaps, Records, requests
 from atrank_tf.models import ATRank, Ranker, TimelineATRank
 from atrank_tf.saved_model import export_model
 from atrank_tf.server import LoadedModel
@@ -193,7 +193,7 @@ def test_5_tensorflow_servings_loader_answers_every_signature_without_xla(
         model, rng = kind(records.schema, config, records.catalogs), np.random.default_rng(5)
         for weight in model.trainable_weights:
             weight.assign(weight + rng.normal(scale=0.2, size=weight.shape))
-        export = export_model(model, RawValues.of(records), str(tmp_path / "export"), explain=True)
+        export = export_model(model, IdMaps.of(records), str(tmp_path / "export"), explain=True)
     here = LoadedModel(export)
     asked: dict[str, dict[str, NDArray[Any]]] = {}
     for task in reversed(tasks):  # The first task of the model last: its requests are the default.

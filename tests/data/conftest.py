@@ -9,5 +9,5 @@ import pytest
 def several_chunks() -> Iterator[None]:
     """The users are read in four chunks, not in one."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("atrank_tf.data.target_counts.USERS_PER_CHUNK", 16)
+        patch.setattr("atrank_tf.data.chunk_reading.USERS_PER_CHUNK", 16)
         yield

@@ -10,7 +10,7 @@ import tensorflow as tf
 from damage import damages
 
 from atrank_tf.data import Records
-from atrank_tf.data.report import load_report
+from atrank_tf.report import load_report
 
 FILES = [
     "manifest.json",

@@ -43,7 +43,7 @@ def test_a_worker_with_fewer_batches_sees_some_targets_twice_and_loses_none(reco
 
 
 def test_in_evaluation_workers_have_the_batches_of_one(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("atrank_tf.data.target_counts.USERS_PER_CHUNK", 16)
+    monkeypatch.setattr("atrank_tf.data.chunk_reading.USERS_PER_CHUNK", 16)
 
     def batches(share: Records) -> list[bytes]:
         dataset = evaluation_batches(share, Part.VALIDATION, **GIVEN)

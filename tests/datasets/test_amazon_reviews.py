@@ -5,9 +5,9 @@ import gzip
 import numpy as np
 import pytest
 
-from atrank_tf.data import prepare
 from atrank_tf.datasets import SOURCES, write_logs
 from atrank_tf.datasets.amazon_reviews import amazon_reviews_logs
+from atrank_tf.preparation import prepare
 from atrank_tf.schema import load_schema
 
 DAY = 86_400

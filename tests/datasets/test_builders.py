@@ -9,8 +9,9 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from tensorflow_datasets.scripts.cli import build, cli_utils
 
-from atrank_tf.data import Records, prepare, training_batches
+from atrank_tf.data import Records, training_batches
 from atrank_tf.datasets import SOURCES, AmazonReviews2014, CompleteJourney, TaobaoUserBehavior, write_logs
+from atrank_tf.preparation import prepare
 from atrank_tf.schema import load_schema
 
 

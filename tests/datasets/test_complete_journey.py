@@ -6,9 +6,9 @@ import sys
 import polars as pl
 import pytest
 
-from atrank_tf.data.prepare import prepare
 from atrank_tf.datasets import SOURCES, write_logs
 from atrank_tf.datasets.complete_journey import complete_journey_logs
+from atrank_tf.preparation.prepare import prepare
 from atrank_tf.schema import load_schema
 
 SOURCE = SOURCES["complete_journey"]

@@ -9,12 +9,12 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from atrank_tf.data import prepare
 from atrank_tf.datasets import MarketSettings, write_market
 from atrank_tf.datasets.market.equations import CHOICES, EFFECTS
 from atrank_tf.datasets.market.logs import START, USERS_PER_BLOCK
 from atrank_tf.datasets.market.objects import KINDS, draw_objects
 from atrank_tf.datasets.market.visits import DAYS
+from atrank_tf.preparation import prepare
 from atrank_tf.schema import load_schema
 
 ROOT = Path(__file__).parents[2]

@@ -3,8 +3,8 @@
 import polars as pl
 import pytest
 
-from atrank_tf.data import prepare
 from atrank_tf.datasets import SOURCES, write_logs
+from atrank_tf.preparation import prepare
 from atrank_tf.schema import load_schema
 
 SOURCE = SOURCES["taobao_user_behavior"]

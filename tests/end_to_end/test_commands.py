@@ -17,7 +17,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from atrank_tf.data import prepare
+from atrank_tf.preparation import prepare
 from atrank_tf.schema import load_schema
 from atrank_tf.training import load_training
 

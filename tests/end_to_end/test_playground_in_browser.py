@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import pytest
 
-from atrank_tf.data import RawValues, Records
+from atrank_tf.data import IdMaps, Records
 from atrank_tf.models import Ranker
 from atrank_tf.saved_model import export_model
 from atrank_tf.server import LoadedModel
@@ -49,7 +49,7 @@ def export(make_model: Callable[..., Ranker], records: Records, tmp_path_factory
     model, rng = make_model(blocks=2), np.random.default_rng(5)
     for weight in model.trainable_weights:
         weight.assign(weight + rng.normal(scale=0.3, size=weight.shape))
-    return Path(export_model(model, RawValues.of(records), str(tmp_path_factory.mktemp("shop")), explain=True))
+    return Path(export_model(model, IdMaps.of(records), str(tmp_path_factory.mktemp("shop")), explain=True))
 
 
 @pytest.fixture(scope="module")

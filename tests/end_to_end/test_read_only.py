@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from atrank_tf.data import RawValues, Records, prepare
+from atrank_tf.data import IdMaps, Records
+from atrank_tf.preparation import prepare
 from atrank_tf.saved_model import export_model
 from atrank_tf.schema import load_schema
 from atrank_tf.server import load, publish
@@ -72,7 +73,7 @@ def whole_way(logs: Path, schema_file: Path, records: Records, read_only: Path) 
     (read_only / "experiment.toml").write_text(EXPERIMENT)
     model = str(read_only / "model")
     train(Records(records.path), load_experiment(str(read_only / "experiment.toml")), model)
-    export_model(load_model(model), RawValues.load(f"{model}/{VALUES_FILE}"), str(read_only / "export"))
+    export_model(load_model(model), IdMaps.load(f"{model}/{VALUES_FILE}"), str(read_only / "export"))
     return read_only
 
 

@@ -9,7 +9,8 @@ import os
 import resource
 import sys
 
-from atrank_tf.data import RawValues, Records, prepare
+from atrank_tf.data import IdMaps, Records
+from atrank_tf.preparation import prepare
 from atrank_tf.saved_model import export_model
 from atrank_tf.schema import load_schema
 from atrank_tf.server import ServedModel, ServerSettings, serve
@@ -28,7 +29,7 @@ def do_train(records: str, experiment: str, model_dir: str) -> None:
 
 
 def do_export(model_dir: str, export_dir: str) -> None:
-    export_model(load_model(model_dir), RawValues.load(f"{model_dir}/{VALUES_FILE}"), export_dir)
+    export_model(load_model(model_dir), IdMaps.load(f"{model_dir}/{VALUES_FILE}"), export_dir)
 
 
 def do_serve(export_dir: str, port: str) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from atrank_tf.data import prepare
 from atrank_tf.evaluation import evaluate, score_baselines, score_truth
+from atrank_tf.preparation import prepare
 from atrank_tf.schema import schema_from_dict
 
 SCHEMA = {

@@ -12,9 +12,9 @@ import polars as pl
 os.environ.setdefault("POLARS_MAX_THREADS", "1")
 
 with harness.watched():
-    from atrank_tf.data.cleaning import clean_log, open_raw_log
-    from atrank_tf.data.logs import LogFile
-    from atrank_tf.data.open_log import as_error
+    from atrank_tf.preparation.cleaning import clean_log, open_raw_log
+    from atrank_tf.preparation.logs import LogFile
+    from atrank_tf.preparation.open_log import as_error
     from atrank_tf.schema import schema_from_dict
 
 import tomllib

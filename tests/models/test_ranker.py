@@ -9,8 +9,9 @@ import keras
 import numpy as np
 import pytest
 
-from atrank_tf.data import Popularity, Records, evaluation_batches, positive_counts, prepare, requests
+from atrank_tf.data import Popularity, Records, evaluation_batches, positive_counts, requests
 from atrank_tf.models import BPRMF, MODELS, ATRank, ATRankConfig, Ranker, RankerConfig
+from atrank_tf.preparation import prepare
 from atrank_tf.schema import load_schema
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 import pytest
 
-from atrank_tf.data import RawValues, Records
+from atrank_tf.data import IdMaps, Records
 from atrank_tf.models import BPRMF
 from atrank_tf.saved_model import export_model, lint
 from atrank_tf.server.loader import read_meta_graph
@@ -25,7 +25,7 @@ def test_versions_count_up_the_lint_is_content_and_explanations_must_be_asked_fo
     assert (Path(timeline_export) / "assets.extra/checksums.json").is_file()
     assert Path(timeline_export).name == "1"
     shutil.copytree(timeline_export, tmp_path / "1")
-    second = export_model(small_model, RawValues.of(records), str(tmp_path))
+    second = export_model(small_model, IdMaps.of(records), str(tmp_path))
     assert Path(second).name == "2"
     first, plain = (set(read_meta_graph(path).signature_def) for path in (timeline_export, second))
     assert first - plain == {"explain", "explain_next_purchase", "encode_timeline", "append_behaviors"}
@@ -37,7 +37,7 @@ def test_what_tensorflow_serving_cannot_run_is_not_published(
 ) -> None:
     monkeypatch.setattr("atrank_tf.saved_model.export.lint", lambda path: ["an op that it does not know"])
     with pytest.raises(ValueError, match="Found: an op that it does not know"):
-        export_model(small_model, RawValues.of(records), str(tmp_path))
+        export_model(small_model, IdMaps.of(records), str(tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -48,5 +48,5 @@ def test_a_model_that_computes_in_half_precision(records: Records, tmp_path: Pat
     finally:
         keras.config.set_dtype_policy("float32")
     with pytest.raises(ValueError, match=r"Expected a model that computes in float32.* Received: bfloat16\."):
-        export_model(model, RawValues.of(records), str(tmp_path / "export"))
+        export_model(model, IdMaps.of(records), str(tmp_path / "export"))
     assert not list(tmp_path.iterdir())

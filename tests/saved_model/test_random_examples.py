@@ -9,7 +9,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atrank_tf.data import RawValues, Records
+from atrank_tf.data import IdMaps, Records
 from atrank_tf.models import Ranker
 from atrank_tf.saved_model.signatures import Signatures
 from atrank_tf.server.errors import Code, ServingError
@@ -40,7 +40,7 @@ FEATURES = {
 def rank(make_model: Callable[..., Ranker], records: Records, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The signature `rank` of an export that has no other, as a server runs it."""
     model = make_model(width=8, spaces=2, feed_forward=8, hidden=[8])
-    signatures = Signatures(model, RawValues.of(records))
+    signatures = Signatures(model, IdMaps.of(records))
     served, function = tf.Module(), signatures.functions[f"rank_{TASK}"]
     served.variables_read, served.tables_read = list(function.variables), signatures.resources
     path = str(tmp_path_factory.mktemp("rank"))

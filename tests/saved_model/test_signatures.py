@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from raw_requests import example, examples, raw_request, text, whole_request
 
-from atrank_tf.data import RawValues, Records, requests
+from atrank_tf.data import IdMaps, Records, requests
 from atrank_tf.models import Ranker
 from atrank_tf.saved_model import export_model
 from atrank_tf.saved_model.raw_inputs import request_signature
@@ -32,7 +32,7 @@ def model(make_model: Callable[..., Ranker], popularities: dict[str, Any]) -> Ra
 
 @pytest.fixture(scope="module")
 def export(model: Ranker, records: Records, tmp_path_factory: pytest.TempPathFactory) -> str:
-    return export_model(model, RawValues.of(records), str(tmp_path_factory.mktemp("export")), explain=True)
+    return export_model(model, IdMaps.of(records), str(tmp_path_factory.mktemp("export")), explain=True)
 
 
 @pytest.fixture(scope="module")

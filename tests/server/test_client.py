@@ -14,7 +14,7 @@ import pytest
 import urllib3
 from aiohttp import web
 
-from atrank_tf.data import RawValues, Records
+from atrank_tf.data import IdMaps, Records
 from atrank_tf.models import Ranker
 from atrank_tf.saved_model import export_model
 from atrank_tf.server import Client, ClientError, LoadedModel, ServedModel, make_app
@@ -118,7 +118,7 @@ class _Running:
 @pytest.fixture(scope="module")
 def export(make_model: Callable[..., Ranker], records: Records, tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = str(tmp_path_factory.mktemp("export") / "shop")
-    return export_model(make_model(), RawValues.of(records), folder, explain=True)
+    return export_model(make_model(), IdMaps.of(records), folder, explain=True)
 
 
 @pytest.fixture(scope="module")

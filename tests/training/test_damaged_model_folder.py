@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from damage import damages
 
-from atrank_tf.data import RawValues, Records
+from atrank_tf.data import IdMaps, Records
 from atrank_tf.training import (
     MODEL_FILE,
     VALUES_FILE,
@@ -72,7 +72,7 @@ def weights(folder: Path) -> list[np.ndarray]:
 
 
 def values(folder: Path) -> list[np.ndarray]:
-    found = RawValues.load(str(folder / VALUES_FILE))
+    found = IdMaps.load(str(folder / VALUES_FILE))
     return [np.array([*found.ids, *found.tables]), *found.ids.values(), *found.tables.values()]
 
 
@@ -127,7 +127,7 @@ def test_checksums_of_a_model_are_compared_by_whoever_reads_it(trained: Path) ->
 def test_a_model_scores_no_records_whose_rows_mean_something_else(trained: Path, records: Records) -> None:
     assert load_model_for(records, str(trained)).name == "bpr_mf"
     path = trained / VALUES_FILE
-    content, found = path.read_bytes(), RawValues.load(str(path))
+    content, found = path.read_bytes(), IdMaps.load(str(path))
     ids = {name: values[::-1] for name, values in found.ids.items()}
     try:
         replace(found, ids=ids).save(str(path))

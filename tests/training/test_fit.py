@@ -12,17 +12,9 @@ import polars as pl
 import pytest
 from interrupted import BeforeTraining, Stop
 
-from atrank_tf.data import (
-    Part,
-    RawValues,
-    Records,
-    evaluation_batches,
-    popularity,
-    positive_counts,
-    prepare,
-    training_batches,
-)
+from atrank_tf.data import IdMaps, Part, Records, evaluation_batches, popularity, positive_counts, training_batches
 from atrank_tf.models import MODELS
+from atrank_tf.preparation import prepare
 from atrank_tf.schema import load_schema
 from atrank_tf.training import (
     MODEL_FILE,
@@ -180,7 +172,7 @@ def test_the_folder_holds_the_best_model_and_all_that_an_export_needs(records: R
     assert load_schema(str(folder / "schema.toml")) == records.schema
     assert state["records"] == records.manifest["fingerprint"]
     assert state["environment"] == environment()
-    values = RawValues.load(str(folder / VALUES_FILE))
+    values = IdMaps.load(str(folder / VALUES_FILE))
     np.testing.assert_array_equal(values.ids["product"], records.catalogs["product"].ids)
     assert set(values.tables) == set(records.schema.tables)
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import keras
 import pytest
 
-from atrank_tf.data import Records, prepare
+from atrank_tf.data import Records
+from atrank_tf.preparation import prepare
 from atrank_tf.schema import load_schema
 from atrank_tf.training import MODEL_FILE, experiment_from_dict, train
 

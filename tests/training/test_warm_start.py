@@ -15,9 +15,10 @@ import polars as pl
 import pytest
 from interrupted import BeforeTraining, Stop
 
-from atrank_tf.data import RawValues, Records, prepare
+from atrank_tf.data import IdMaps, Records
 from atrank_tf.files import save_arrays, write_json
 from atrank_tf.models import MODELS, Ranker
+from atrank_tf.preparation import prepare
 from atrank_tf.saved_model.raw_inputs import RawInputs
 from atrank_tf.schema import load_schema, schema_from_dict
 from atrank_tf.training import MODEL_FILE, VALUES_FILE, Workers, experiment_from_dict, load_model, train
@@ -69,7 +70,7 @@ def make_earlier(days: tuple[Records, Records], tmp_path_factory: pytest.TempPat
             weight.assign(rng.normal(scale=0.3, size=weight.shape))
         folder = tmp_path_factory.mktemp("earlier")
         model.save(folder / MODEL_FILE)
-        RawValues.of(records).save(str(folder / VALUES_FILE))
+        IdMaps.of(records).save(str(folder / VALUES_FILE))
         experiment = {"model": {"name": name}, "training": {"include_validation": include_validation}}
         finished = not include_validation
         write_json(str(folder / TRAINING_FILE), {"experiment": experiment, "records": "", "finished": finished})
@@ -92,7 +93,7 @@ def _shop(groups: dict[str, list[str]], tasks: list[str]) -> Ranker:
 
 def test_actions_and_tasks_follow_their_names(tmp_path: Path) -> None:
     """Their rows are numbered through the groups of one kind of object, by name, and in the order of tasks."""
-    values = RawValues({"item": np.array([7, 8])}, {"item": np.array(["7", "8"])})
+    values = IdMaps({"item": np.array([7, 8])}, {"item": np.array(["7", "8"])})
     earlier = _shop({"click": ["view"], "purchase": ["buy", "1"]}, ["first", "second"])
     rng = np.random.default_rng(0)
     for weight in earlier.trainable_weights:
@@ -122,7 +123,7 @@ def _weights(model: Any) -> dict[str, np.ndarray]:
 
 def _scores(model: Ranker, records: Records, products: list[str]) -> dict[str, np.ndarray]:
     """What a model says of two users: of products, and of coupons."""
-    rows = RawInputs(model.schema, RawValues.of(records))
+    rows = RawInputs(model.schema, IdMaps.of(records))
     raw = {
         "now": np.array([86_400 * 70, 86_400 * 71]),
         "purchase_id": np.array([["p2", "p92", "p5"], ["p7", "never", ""]]),
@@ -149,7 +150,7 @@ def test_before_its_first_step_it_scores_as_the_earlier_model(
     folder = make_earlier()
     earlier = keras.saving.load_model(folder / MODEL_FILE)
     newer = _model(days[1])
-    found = warm_start(newer, RawValues.of(days[1]), str(folder))
+    found = warm_start(newer, IdMaps.of(days[1]), str(folder))
     assert found.new == ()
     assert {name: known < now for name, (known, now) in found.tables.items()} == {
         name: name == "product" for name in ("product", "category", "coupon", "age", "channel")
@@ -168,7 +169,7 @@ def test_rows_follow_their_values_and_new_values_begin_as_unknown_ones(
     folder = make_earlier()
     before = _weights(keras.saving.load_model(folder / MODEL_FILE))
     model = _model(days[1])
-    warm_start(model, RawValues.of(days[1]), str(folder))
+    warm_start(model, IdMaps.of(days[1]), str(folder))
     after = _weights(model)
     products = [day.vocabularies["product"].tolist() for day in days]
     assert "p1" in products[0] and "p1" not in products[1] and "p90" in products[1] and "p90" not in products[0]
@@ -195,7 +196,7 @@ def test_a_model_of_another_form_takes_what_it_shares(
     folder = make_earlier()
     model = _model(days[0], name, **changes)
     fresh = _weights(model)
-    found = warm_start(model, RawValues.of(days[0]), str(folder))
+    found = warm_start(model, IdMaps.of(days[0]), str(folder))
     before = _weights(keras.saving.load_model(folder / MODEL_FILE))
     assert set(found.new) == fresh.keys() - before.keys() != set()
     for path, value in _weights(model).items():
@@ -211,7 +212,7 @@ def test_weights_that_do_not_fit_are_refused_with_their_shapes(
     folder = make_earlier()
     message = r"whose weights fit: .* projection_purchase/kernel is \[12, 8\] there and \[12, 4\] here"
     with pytest.raises(ValueError, match=message):
-        warm_start(_model(days[1], width=4), RawValues.of(days[1]), str(folder))
+        warm_start(_model(days[1], width=4), IdMaps.of(days[1]), str(folder))
 
 
 def test_weights_that_mean_something_else_are_refused_with_the_place(
@@ -227,7 +228,7 @@ def test_weights_that_mean_something_else_are_refused_with_the_place(
         r"\['discounted', 'regular'\]"
     )
     with pytest.raises(ValueError, match=message):
-        warm_start(model, RawValues.of(days[1]), str(folder))
+        warm_start(model, IdMaps.of(days[1]), str(folder))
 
 
 def test_a_model_that_shares_nothing_is_refused(
@@ -240,17 +241,17 @@ def test_a_model_that_shares_nothing_is_refused(
         row_names=dict,
     )
     with pytest.raises(ValueError, match=r"that shares weights with this one\. Found none\."):
-        warm_start(model, RawValues.of(days[1]), str(make_earlier()))
+        warm_start(model, IdMaps.of(days[1]), str(make_earlier()))
 
 
 def test_a_model_folder_without_the_values_of_all_tables_is_refused(
     days: tuple[Records, Records], make_earlier: Callable[..., Path], tmp_path: Path
 ) -> None:
     folder = shutil.copytree(make_earlier(), tmp_path / "folder")
-    values = RawValues.of(days[0])
+    values = IdMaps.of(days[0])
     save_arrays(str(folder / VALUES_FILE), {f"tables/{name}": values.tables[name] for name in ("age", "channel")})
     with pytest.raises(ValueError, match=r"Expected the values of table 'category' .* train that model once more"):
-        warm_start(_model(days[1]), RawValues.of(days[1]), str(folder))
+        warm_start(_model(days[1]), IdMaps.of(days[1]), str(folder))
 
 
 def test_8_killed_and_resumed_it_has_the_weights_of_one_never_killed(

@@ -1,0 +1,187 @@
+"""Records -> tf.data: the batches that `fit`, `evaluate` and `predict` take."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import tensorflow as tf
+
+from atrank_tf.data import batching
+from atrank_tf.data.batch_limits import batch_limits
+from atrank_tf.data.batching_settings import Batching
+from atrank_tf.data.candidates import NegativeSampler, positives_of_users, training_negatives
+from atrank_tf.data.chunk import parse
+from atrank_tf.data.chunk_reading import (
+    EVALUATION_SEED,
+    chunk_seed,
+    chunk_targets,
+    read_chunks,
+    sum_of_chunks,
+    task_names,
+)
+from atrank_tf.data.epochs import TrainingBatches, epochs, mix, require_targets, shuffled_tasks
+from atrank_tf.data.records import Records
+from atrank_tf.data.targets import Part, Targets, history_lengths
+from atrank_tf.data.without_autograph import without_autograph
+from atrank_tf.schema import Candidates, Schema
+
+_ANY = 2**40
+"""Longer than any history."""
+_EVALUATION_TOKENS = 8192
+"""Most places for behaviors in a batch of evaluation: attention over more of them would leave the caches."""
+
+
+def training_batches(
+    records: Records,
+    *,
+    tasks: Sequence[str] | None = None,
+    settings: Batching | None = None,
+    seed: int = 0,
+    first_epoch: int = 0,
+    part: Part = Part.TRAINING,
+    agree: Callable[[Sequence[int]], Sequence[int]] = list,
+) -> TrainingBatches:
+    """Returns the batches of training, epoch after epoch without end, and how many make an epoch.
+
+    A batch holds the requests of one task, the others have no candidates in it; the batches of all tasks are shuffled
+    together (ATRank, section "Multi-task"). Each epoch draws the order, the negatives and, under `targets_per_user`,
+    the targets anew, from `seed` and the number of the epoch alone.
+
+    Args:
+        records: a records folder.
+        tasks: the tasks to train; None means all of the schema.
+        settings: sizes.
+        seed: every draw depends on it.
+        first_epoch: number of the first epoch, to go on where an interrupted training stopped.
+        part: `Part.TRAINING`, or `Part.TRAINING_AND_VALIDATION` for a last training, when all has been chosen.
+        agree: for several workers: what turns the numbers of batches that this one has of each task into those that all
+            will take. A worker with fewer sees some of its targets twice.
+
+    Returns:
+        `dataset`, which yields (inputs, labels, weights) as `fit` takes them: `inputs` as `input_signature` says;
+        labels and weights: task -> float32 [B, N]. `steps`, for `fit(steps_per_epoch=...)`.
+
+    Raises:
+        ValueError: an unknown task, or a task without a single training target.
+    """
+    settings = settings or Batching()
+    names = task_names(records.schema, tasks)
+    counts = agree(_count(records, names, part, settings, seed))
+    steps = dict(zip(names, counts, strict=True))
+    require_targets(steps, settings.min_history)
+    steps = mix(steps, settings.temperature)
+
+    def batches(name: str, seeds: Any) -> Any:
+        return _batches(records, name, names, part, settings, seeds, records.schema).map(_unnamed)
+
+    return epochs(shuffled_tasks(batches, steps), sum(steps.values()), seed=seed, first_epoch=first_epoch)
+
+
+def evaluation_batches(
+    records: Records, part: Part | str, *, tasks: Sequence[str] | None = None, settings: Batching | None = None
+) -> Any:
+    """Returns a `tf.data.Dataset` of validation or test batches: always the same requests and negatives.
+
+    Yields (inputs, labels, weights) as `training_batches` does, task after task. Nothing is dropped.
+    """
+    settings = settings or Batching()
+    names = task_names(records.schema, tasks)
+    steps = sum(_count(records, names, Part(part), settings, EVALUATION_SEED))
+    batches = requests(records, part, tasks=names, settings=settings).map(_unnamed)
+    return batches.apply(tf.data.experimental.assert_cardinality(steps))
+
+
+def requests(
+    records: Records,
+    part: Part | str,
+    *,
+    tasks: Sequence[str] | None = None,
+    settings: Batching | None = None,
+    whole_history: bool = False,
+) -> Any:
+    """Returns what `evaluation_batches` returns with the user ids (string [B]) as a fourth element.
+
+    `whole_history` leaves histories uncut by `max_length`, for a baseline that reads all of them.
+    """
+    settings = settings or Batching()
+    names = task_names(records.schema, tasks)
+    seeds = tf.constant([EVALUATION_SEED, 0], tf.int64)
+    schema = _uncut(records.schema) if whole_history else records.schema
+    streams = [_batches(records, name, names, Part(part), settings, seeds, schema) for name in names]
+    dataset = streams[0]
+    for stream in streams[1:]:
+        dataset = dataset.concatenate(stream)
+    return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+def _batches(
+    records: Records,
+    task: str,
+    tasks: Sequence[str],
+    part: Part,
+    settings: Batching,
+    seeds: Any,
+    schema: Schema,
+) -> Any:
+    spec = schema.tasks[task]
+    sampler = None
+    if spec.candidates is Candidates.SAMPLED:
+        catalog = records.catalogs[schema.groups[spec.group].entity]
+        negatives = training_negatives(spec.negatives, settings) if part.trains else spec.negatives
+        sampler = NegativeSampler(catalog, negatives)
+
+    def chunk_batches(chunk_number: Any, serialized: Any) -> Any:
+        seed = chunk_seed(seeds, chunk_number)
+        chunk = parse(serialized, schema)
+        targets = chunk_targets(chunk, records.schema, task, part, settings, seed)
+        negatives = None
+        if sampler is not None:
+            negatives = sampler.draw(positives_of_users(chunk, schema, task), targets.user, seed)
+        order, limits = _divided(targets, part, settings, seed)
+        if schema is not records.schema:  # The same requests in the same order, with longer windows.
+            targets = chunk_targets(chunk, schema, task, part, settings, seed)
+
+        def batch(limit: Any) -> Any:
+            chosen = order[limit[0] : limit[1]]
+            picked = targets.take(chosen)
+            drawn = tf.gather(negatives, chosen) if sampler else None
+            inputs, labels, weights = batching.candidate_inputs(chunk, picked, schema, task, drawn)
+            inputs |= {"now": picked.now} | batching.user_inputs(chunk, picked)
+            all_labels, all_weights = {task: labels}, {task: weights}
+            for other in tasks:
+                if other != task:
+                    more, all_labels[other], all_weights[other] = batching.no_candidates(schema, other, tf.size(chosen))
+                    inputs |= more
+            return inputs, all_labels, all_weights, tf.gather(chunk.user_id, picked.user)
+
+        limits = tf.data.Dataset.from_tensor_slices(limits)
+        return limits.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+    return read_chunks(records, part, seeds).flat_map(without_autograph(chunk_batches))
+
+
+def _count(records: Records, tasks: Sequence[str], part: Part, settings: Batching, seed: int) -> list[int]:
+    """Returns the number of batches of each task, in one pass over the records."""
+
+    def count(serialized: Any, drawn: Any) -> Any:
+        chunk = parse(serialized, records.schema)
+        targets = [chunk_targets(chunk, records.schema, task, part, settings, drawn) for task in tasks]
+        return tf.stack([tf.shape(_divided(each, part, settings, drawn)[1], tf.int64)[0] for each in targets])
+
+    return list(sum_of_chunks(records, part, seed, count))
+
+
+def _divided(targets: Targets, part: Part, settings: Batching, seed: Any) -> tuple[Any, Any]:
+    lengths = history_lengths(targets)
+    if part.trains:
+        return batch_limits(lengths, tokens=settings.batch_tokens, rows=settings.batch_size, seed=seed)
+    return batch_limits(lengths, tokens=_EVALUATION_TOKENS, rows=settings.evaluation_batch_size, seed=seed)
+
+
+def _uncut(schema: Schema) -> Schema:
+    return replace(schema, groups={name: replace(g, max_length=_ANY) for name, g in schema.groups.items()})
+
+
+def _unnamed(inputs: Any, labels: Any, weights: Any, _: Any) -> Any:
+    """Leaves the user ids out."""
+    return inputs, labels, weights

@@ -1,0 +1,6 @@
+"""Logs -> records."""
+
+from atrank_tf.preparation.prepare import are_current, prepare
+from atrank_tf.preparation.summary import summary
+
+__all__ = ["are_current", "prepare", "summary"]

@@ -1,0 +1,208 @@
+"""One opened log file: what is asked about it, which rows are refused or dropped, and what the others become."""
+
+from bisect import bisect_left
+from collections.abc import Mapping
+from itertools import accumulate
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from atrank_tf.preparation.column_checks import Facts, gather
+from atrank_tf.preparation.column_types import LONGEST, id_questions, is_missing, is_unfit, number, seconds, text, texts
+from atrank_tf.preparation.logs import LogFile
+from atrank_tf.preparation.open_log import as_error, open_log
+from atrank_tf.schema import FIRST_ROW, Features
+
+UNKNOWN_ACTION = "unknown action"
+LATEST = 4_102_444_800
+"""2100-01-01 in Unix seconds."""
+_LARGEST = float(np.finfo(np.float32).max)
+"""Largest number that the records can hold."""
+_SHOWN = 200
+"""Most characters that a message has of a value."""
+
+
+class _Refusal(NamedTuple):
+    """A file is refused if `question` holds anywhere, unless the question `unless` holds somewhere."""
+
+    question: str
+    column: str
+    expected: str
+    unless: str
+
+
+def side_names(features: Features) -> dict[str, str]:
+    """Returns frame column -> file column of side features: `feature/<column>` (lists of text) and `dense/<column>`."""
+    return {f"feature/{c}": c for c in features.features} | {f"dense/{c}": c for c in features.dense}
+
+
+class RawLog:
+    """A log file with standard column names and the types of the file.
+
+    The cleaning of a file is declared by the methods from `ids` to `keep`; nothing is read then. `facts` reads the
+    file, or each part of it; `check` says what follows from them, and `clean` gives the rows that are left.
+
+    Args:
+        file: the file.
+        names: name in the frame -> the file's own name.
+        staging: folder for copies.
+
+    Attributes:
+        file: the file.
+        frame: the opened file, lazy.
+        types: its columns' types.
+        rows: number of rows.
+        known_actions: the actions that the schema names, of behaviors.
+        reasons: reason for dropping a row -> where it holds, bool. The first one that holds counts.
+
+    Raises:
+        ValueError: in every method, and says where: the file is refused.
+    """
+
+    def __init__(self, file: LogFile, names: Mapping[str, str], staging: Path) -> None:
+        self.file, self._names = file, names
+        self.frame, self._part_rows = open_log(file, names, staging)
+        self.types = self.frame.collect_schema()
+        self.rows = sum(self._part_rows)
+        self.reasons: dict[str, pl.Expr] = {}
+        self.known_actions: tuple[str, ...] = ()
+        self._questions: dict[str, pl.Expr] = {}
+        self._refusals: list[_Refusal] = []
+        self._as_numbers: list[str] = []
+        self._columns: list[pl.Expr] = []
+
+    def ids(self, name: str) -> None:
+        """A column of ids: kept as text."""
+        dtype = self.types[name]
+        if dtype.is_nested():
+            raise ValueError(f"Expected one id per row in {self._place(name)}. Received: {dtype}.")
+        self._ask_for_numbers(name)
+        expected = "ids that are whole numbers or text"
+        self._refusals.append(_Refusal(f"{name}: fraction", name, expected, unless=f"{name}: text"))
+        expected = "ids that floats hold exactly, below 2^53 or 2^24 (write larger ones as integers or text),"
+        self._refusals.append(_Refusal(f"{name}: inexact", name, expected, unless=f"{name}: text"))
+        self._refuse_unfit(name)
+        self.keep(text(name, dtype).alias(name))
+
+    def seconds(self) -> None:
+        """The timestamps: kept as whole Unix seconds, dropped where they cannot be read or are too early."""
+        dtype = self.types["timestamp"]
+        if not (dtype.is_numeric() or isinstance(dtype, pl.String | pl.Date | pl.Datetime | pl.Null)):
+            raise ValueError(f"Expected Unix seconds in {self._place('timestamp')}. Received: {dtype}.")
+        found, missing = seconds("timestamp", dtype), is_missing("timestamp", dtype)
+        self._questions |= {"timestamp: given": ~missing, "timestamp: read": found.is_not_null()}
+        self._refusals.append(_Refusal("timestamp: given", "timestamp", "Unix seconds", unless="timestamp: read"))
+        self.refuse(found > LATEST, "timestamp", "Unix seconds before the year 2100 (not milliseconds or finer)")
+        self.reasons |= {
+            "missing timestamp": missing,
+            "timestamp that is no number": found.is_null(),
+            "timestamp not after 1970-01-01": found <= 0,
+        }
+        self.keep(found.alias("timestamp"))
+
+    def refuse(self, bad: pl.Expr, name: str, expected: str) -> None:
+        """The file is refused if `bad` holds anywhere."""
+        question = f"{name}: not {expected}"
+        self._questions[question] = bad
+        self._refusals.append(_Refusal(question, name, expected, unless=""))
+
+    def drop_missing(self, name: str, what: str) -> None:
+        """Rows without a value are dropped."""
+        self.reasons[f"missing {what}"] = is_missing(name, self.types[name])
+
+    def actions(self, known: tuple[str, ...]) -> None:
+        """The actions: kept as `FIRST_ROW` + place among the known ones, dropped where they are none of them."""
+        action = text("action", self.types["action"])
+        self.known_actions = known
+        self.reasons[UNKNOWN_ACTION] = ~action.is_in(known)
+        place = action.cast(pl.Enum(known), strict=False).to_physical().cast(pl.Int64)
+        self.keep((place + FIRST_ROW).alias("action"))
+
+    def sides(self, features: Features) -> None:
+        """Side features under the names of `side_names`; refused where they hold what their declaration rules out."""
+        for column, feature in features.features.items():
+            name = f"feature/{column}"
+            if self.types[name].is_nested() and feature.max_values == 1:
+                raise ValueError(
+                    f"Expected one value per row in {self._place(name)}. Received: {self.types[name]}. "
+                    "Set max_values above 1 for it in the schema."
+                )
+            if not self.file.typed and (feature.max_values == 1 or "." not in feature.separator):
+                self._ask_for_numbers(name)  # They may be ids, of a table that an entity shares.
+            self._refuse_unfit(name, feature.separator if feature.max_values > 1 else "")
+            self.keep(texts(name, self.types[name], feature.separator, feature.max_values).alias(name))
+        for column in features.dense:
+            name = f"dense/{column}"
+            values = number(name, self.types[name])
+            self.refuse(values.abs() > _LARGEST, name, "a finite number that float32 holds")
+            self.keep(values.alias(name))
+
+    def keep(self, column: pl.Expr) -> None:
+        """A column of the clean rows."""
+        self._columns.append(column)
+
+    def facts(self, part: slice | None = None) -> Facts:
+        """Answers what is asked about the file, or about some of its rows: `slice(0, 10)` are the first ten."""
+        reasons = {reason: pl.col("reason") == number for number, reason in enumerate(self.reasons)}
+        with as_error(self.file.path):
+            return gather(self._with_reasons(part), self._questions | reasons)
+
+    def unknown_actions(self, part: slice | None = None) -> pl.DataFrame:
+        """Counts the actions that the schema does not name: `action` and `rows`."""
+        number = list(self.reasons).index(UNKNOWN_ACTION)
+        rows = self._with_reasons(part).filter(pl.col("reason") == number)
+        named = rows.select(action=text("action", self.types["action"]))
+        with as_error(self.file.path):
+            return named.group_by("action").agg(rows=pl.len()).collect(engine="streaming")
+
+    def check(self, facts: Facts) -> None:
+        """Raises if what is known of the whole file refuses it; names the first row that does, and its value."""
+        for question, name, expected, unless in self._refusals:
+            row = facts[question].first
+            if row is not None and not facts[unless].rows:
+                with as_error(self.file.path):
+                    found = self.frame.filter(pl.col("row") == row).select(name).collect(engine="streaming")[name]
+                shown = repr(found.to_list()[0])
+                shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}... ({len(shown):,} characters)"
+                raise ValueError(f"Expected {expected} in {self._cell(name, row)}. Received: {shown}.")
+
+    def clean(self, facts: Facts, part: slice | None = None) -> pl.LazyFrame:
+        """Returns the rows that are kept, of the file or of some of its rows: `row` (int64), ids, other columns."""
+        decimals = [n for n in self._as_numbers if facts[f"{n}: whole"].rows and not facts[f"{n}: text"].rows]
+        kept = self._with_reasons(part).filter(pl.col("reason").is_null())
+        kept = kept.with_columns(pl.col(decimals).str.replace(r"\.0+$", ""))
+        return kept.select(pl.col("row").cast(pl.Int64), *self._columns)
+
+    def are_integers(self, name: str, facts: Facts) -> bool:
+        """Returns whether every id of a column is an integer."""
+        return not facts[f"{name}: text"].rows
+
+    def _ask_for_numbers(self, name: str) -> None:
+        """Asks whether a column holds numbers only; then integers written as decimals are kept as integers."""
+        for question, holds in id_questions(name, self.types[name], typed=self.file.typed).items():
+            self._questions[f"{name}: {question}"] = holds
+        self._as_numbers.append(name)
+
+    def _refuse_unfit(self, name: str, separator: str = "") -> None:
+        dtype = self.types[name]
+        if not (dtype.is_numeric() or dtype.is_temporal()):
+            expected = f"text of at most {LONGEST:,} characters, none of them NUL (cut or drop others),"
+            self.refuse(is_unfit(name, dtype, separator), name, expected)
+
+    def _with_reasons(self, part: slice | None) -> pl.LazyFrame:
+        numbered = enumerate(self.reasons.values())
+        reason = pl.coalesce(*(pl.when(holds).then(pl.lit(number, pl.UInt8)) for number, holds in numbered))
+        frame = self.frame if part is None else self.frame.slice(part.start, part.stop - part.start)
+        return frame.with_columns(reason=reason)
+
+    def _place(self, name: str) -> str:
+        return f'column "{self._names[name]}" of {self.file.path}'
+
+    def _cell(self, name: str, row: int) -> str:
+        """Says in which part a row stands, and which row of that part it is."""
+        ends = list(accumulate(self._part_rows))
+        part = bisect_left(ends, row)
+        own_row = row - ends[part] + self._part_rows[part]
+        return f'column "{self._names[name]}" of {self.file.parts[part]}, row {own_row}'

@@ -1,0 +1,171 @@
+"""The logs folder: which files it has, and what is taken from them.
+
+    logs/behaviors/<group>.{parquet,csv,csv.gz}     user_id, <id column of the entity>, action, timestamp
+    logs/catalog/<entity>.{parquet,csv,csv.gz}      <id column>, one column per side feature
+    logs/catalog/user.{parquet,csv,csv.gz}          user_id, one column per feature of the user
+    logs/impressions/<task>.{parquet,csv,csv.gz}    request_id, user_id, timestamp, <id column>, label, context columns
+
+Or a folder of parts, `logs/behaviors/<group>/` or, as Spark writes it, `logs/behaviors/<group>.parquet/`.
+
+The rules of cleaning, which `atrank_tf.preparation.cleaning` applies.
+
+Refused, with the file, the row (1 is the first row of data) and the value:
+
+- a missing file, a file without rows, two files for one name, a missing column, parts that do not go together;
+- a timestamp column without a single number or date; a timestamp after the year 2100, which is milliseconds or finer;
+- ids that are numbers with a fraction, or floats too large to be exact; labels other than 0 and 1; numeric columns with
+  a text that is no number;
+- lists in a column that is declared to have a single value;
+- an id, or a value of a feature, with more than 1,000 characters or with the character NUL;
+- a file of which nothing is left after dropping.
+
+Dropped and counted, with the first row remembered; a row counts under the first reason that holds:
+
+- a missing user id, object id, action, request id or timestamp (null, empty text, NaN; in CSV the text of a NaN);
+- a timestamp that is no number, or is not after 1970-01-01;
+- an action that the schema does not name;
+- an exact duplicate: same user, object, action and timestamp; the first row stays;
+- a candidate that stands twice in a request: the first row stays, with label 1 if any of them has it;
+- a catalog row whose id was there before.
+
+Timestamps are Unix seconds; dates and datetimes of a Parquet file are converted (UTC where no zone is given), fractions
+of a second are cut off. Id 0 is an id like any other. A request's moment is the earliest of its rows.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from atrank_tf.schema import Candidates, Features, Schema
+
+BEHAVIORS, CATALOG, IMPRESSIONS = "behaviors", "catalog", "impressions"
+USER = "user"
+"""Name of the catalog that holds what is known of the users."""
+USER_ID = "user_id"
+"""The feature of users that is who they are: nothing that a catalog has to say."""
+USERS = f"{CATALOG}/{USER}"
+"""Label of its file."""
+_ENDINGS = (".parquet", ".csv", ".csv.gz")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogFile:
+    """One file of a logs folder, or a folder of parts that are read as one file.
+
+    Args:
+        kind: "behaviors", "catalog" or "impressions".
+        name: the group, entity (or "user") or task.
+        path: where it is.
+    """
+
+    kind: str
+    name: str
+    path: Path
+
+    @property
+    def label(self) -> str:
+        """How messages and the manifest name it: "behaviors/purchase"."""
+        return f"{self.kind}/{self.name}"
+
+    @cached_property
+    def parts(self) -> tuple[Path, ...]:
+        """The files that are read, one after the other: the file itself, or those of the folder by name."""
+        return tuple(parts_of(self.path)) if self.path.is_dir() else (self.path,)
+
+    @property
+    def typed(self) -> bool:
+        """Whether the file says what its columns hold."""
+        return self.parts[0].suffix == ".parquet"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogFiles:
+    """The files of a logs folder.
+
+    Args:
+        used: label -> file, in the order in which they are read.
+        ignored: paths in the folder that the schema names no use for.
+    """
+
+    used: Mapping[str, LogFile]
+    ignored: tuple[str, ...]
+
+
+def find_logs(logs: str, schema: Schema) -> LogFiles:
+    """Finds the files of a logs folder that a schema asks for.
+
+    Raises:
+        FileNotFoundError: the folder or a file is missing; lists what was found.
+        ValueError: there are two files for one name, or a folder with something else than parts of one kind.
+    """
+    root = Path(logs)
+    profile = catalog_profile(schema)
+    if USER in schema.entities and (profile.features or profile.dense):
+        raise ValueError("[entities.user] and [user] would both read catalog/user. Rename the entity.")
+    if not root.is_dir():
+        raise FileNotFoundError(f"Expected a logs folder at {logs}. Found none.")
+    folders = [root / kind for kind in (BEHAVIORS, CATALOG, IMPRESSIONS)]
+    found = [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir())]
+    found = [path for path in found if not path.name.startswith(".")]
+    used: dict[str, LogFile] = {}
+    for kind, name, required in _wanted(schema):
+        places = {root / kind / f"{name}{ending}": ending for ending in ("", *_ENDINGS)}
+        paths = [path for path, ending in places.items() if path in found and (ending or path.is_dir())]
+        if len(paths) > 1:
+            raise ValueError(f"Expected one file for {kind}/{name} in {logs}. Found {_listed(paths, root)}.")
+        if not paths and required:
+            raise FileNotFoundError(
+                f"Expected {kind}/{name} ({', '.join(_ENDINGS)}) in {logs}. Found {_listed(found, root)}."
+            )
+        if paths:
+            used[f"{kind}/{name}"] = LogFile(kind=kind, name=name, path=paths[0])
+            _check_parts(used[f"{kind}/{name}"])
+    taken = {file.path for file in used.values()}
+    ignored = tuple(path.relative_to(root).as_posix() for path in found if path not in taken)
+    return LogFiles(used=used, ignored=ignored)
+
+
+def catalog_profile(schema: Schema) -> Features:
+    """Returns the features of users that `catalog/user` holds: all but `USER_ID`."""
+    features = {column: feature for column, feature in schema.user.features.items() if column != USER_ID}
+    return replace(schema.user, features=features)
+
+
+def parts_of(folder: Path) -> list[Path]:
+    """Returns what a folder of parts holds, by name, but for what Spark and others put beside the parts."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith(("_", ".")))
+
+
+def _check_parts(file: LogFile) -> None:
+    # One of each kind is enough to be told of: there may be thousands.
+    kinds = {_kind(part): part.name for part in reversed(file.parts)}
+    if len(kinds) != 1 or "" in kinds:
+        raise ValueError(
+            f"Expected files in the folder {file.path}, all .parquet or all .csv and .csv.gz. "
+            f"Found {', '.join(sorted(kinds.values())) or 'none'}. Those that begin with _ or . are left out."
+        )
+
+
+def _kind(path: Path) -> str:
+    if path.is_dir() or not path.name.endswith(_ENDINGS):
+        return ""
+    return "parquet" if path.suffix == ".parquet" else "csv"
+
+
+def _wanted(schema: Schema) -> Iterator[tuple[str, str, bool]]:
+    """Yields kind, name and whether the file must be there."""
+    for name, entity in schema.entities.items():
+        yield CATALOG, name, bool(entity.features or entity.dense)
+    profile = catalog_profile(schema)
+    if profile.features or profile.dense:
+        yield CATALOG, USER, True
+    for name in schema.groups:
+        yield BEHAVIORS, name, True
+    for name, task in schema.tasks.items():
+        if task.candidates is Candidates.IMPRESSIONS:
+            yield IMPRESSIONS, name, True
+
+
+def _listed(paths: list[Path], root: Path) -> str:
+    return ", ".join(path.relative_to(root).as_posix() for path in paths) or "nothing"

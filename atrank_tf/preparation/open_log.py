@@ -1,0 +1,97 @@
+"""Log files as frames: opened, and told of by name where they cannot be read."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+
+from atrank_tf.preparation.logs import LogFile, parts_of
+from atrank_tf.schema import suggestion
+
+_NAN = ["NaN", "nan"]
+"""How polars, Spark and Java, and how Python, NumPy and pandas write it."""
+_ROW = "\nrow"
+"""Name of the row numbers until columns have the names asked for: a file may have a column `row` of its own."""
+
+
+class OpenLog(NamedTuple):
+    """An opened file.
+
+    `frame`: the columns asked for, and `row`: 1 for the first row of data; lazy. `rows`: of each part.
+    """
+
+    frame: pl.LazyFrame
+    rows: tuple[int, ...]
+
+
+def open_log(file: LogFile, columns: Mapping[str, str], staging: Path) -> OpenLog:
+    """Opens a file for repeated scans; nothing is held in memory.
+
+    A CSV file is copied to Parquet once, all columns as text, since each scan of a compressed file unpacks all of it.
+
+    Args:
+        file: the file.
+        columns: name in the frame -> the file's own name.
+        staging: folder for the copy.
+
+    Raises:
+        ValueError: the file cannot be read, has no rows or lacks a column, or its parts differ in a column's type.
+    """
+    sources, rows = [], []
+    types: dict[str, tuple[pl.DataType, Path]] = {}  # And the first part that says so.
+    for number, part in enumerate(file.parts):
+        with as_error(part):
+            frame = pl.scan_parquet(part, glob=False) if file.typed else _scan_csv(part)
+            found = frame.collect_schema()
+            for name in columns.values():
+                if name not in found:
+                    raise ValueError(f'Missing column "{name}" in {part}. {suggestion(name, found)}')
+                known, told_by = types.get(name, (pl.Null(), part))
+                if known == pl.Null:
+                    types[name] = (found[name], part)
+                elif found[name] not in (known, pl.Null):
+                    raise ValueError(
+                        f'Expected {known} in column "{name}" of {part}, as in {told_by.name}. '
+                        f"Received: {found[name]}. Write all parts with the same types."
+                    )
+            source = part
+            if not file.typed:
+                source = staging / f"{file.kind}-{file.name}-{number}.parquet"
+                frame.select(**columns).sink_parquet(source, compression="lz4", mkdir=True)
+            rows.append(pl.scan_parquet(source, glob=False).select(pl.len()).collect(engine="streaming").item())
+            sources.append(source)
+    if not sum(rows):
+        raise ValueError(f"Expected rows in {file.path}. Found none.")
+    own_names = columns if file.typed else {name: name for name in columns}
+    schema = {name: types[columns[new]][0] for new, name in own_names.items()}
+    frame = pl.scan_parquet(
+        sources, glob=False, schema=schema, extra_columns="ignore", row_index_name=_ROW, row_index_offset=1
+    )
+    return OpenLog(frame.select(row=_ROW, **own_names), tuple(rows))
+
+
+@contextmanager
+def as_error(path: Path) -> Iterator[None]:
+    """Turns what polars has to say about a file into a ValueError that names it; of the disk, into an OSError.
+
+    Whatever reads a file is done within: a Parquet file may turn out to be damaged in a column that nobody read before.
+    """
+    try:
+        yield
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:  # A panic is no `Exception`.
+        reason = str(error).split("\n", 1)[0].rstrip(".")
+        if isinstance(error, OSError) and (error.errno is not None or "os error" in reason):
+            raise  # The system says so; of a damaged .gz Polars does.
+        if "IO error" in reason:
+            raise OSError(f"While {path} was read: {reason}. Is there room on the disk?") from error
+        for part in parts_of(path) if path.is_dir() else ():
+            if part.suffix == ".parquet":
+                with as_error(part):  # Raises for the part that is meant; CSV files are read one by one.
+                    pl.scan_parquet(part, glob=False).select(pl.all().null_count()).collect(engine="streaming")
+        raise ValueError(f"{path} cannot be read: {reason}.") from error
+
+
+def _scan_csv(path: Path) -> pl.LazyFrame:
+    return pl.scan_csv(path, glob=False, infer_schema=False, null_values=_NAN)

@@ -1,0 +1,214 @@
+"""Logs -> records, for logs of any size.
+
+What is held in memory here: the catalogs and the vocabularies. The rows belong to the engine, which reads them three
+times: to learn what is in the files, to divide them by user, and to write the timelines.
+"""
+
+import dataclasses
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from atrank_tf.data.catalog import Catalog, build_catalog, order_objects
+from atrank_tf.data.records import FORMAT, Records, is_current, replacing, write_description, write_manifest
+from atrank_tf.data.vocabulary import Vocabulary, build_vocabulary
+from atrank_tf.preparation.cleaning import REPEATED_ID, CleanLog, clean_log, open_raw_log
+from atrank_tf.preparation.counting import Counts, Dropped, keep_first, table_counts
+from atrank_tf.preparation.engine import Engine
+from atrank_tf.preparation.local_engine import LocalEngine
+from atrank_tf.preparation.logs import BEHAVIORS, CATALOG, IMPRESSIONS, USER, USERS, LogFile, LogFiles, find_logs
+from atrank_tf.preparation.mean_and_variance import Moments, with_moments
+from atrank_tf.preparation.open_log import as_error
+from atrank_tf.preparation.staging import Staging
+from atrank_tf.report import write_report
+from atrank_tf.schema import Entity, Schema, dump_schema
+
+SHARD_BYTES = 64 << 20
+"""About the largest size of a shard."""
+FEWEST_SHARDS = 8
+"""So that reading can be parallel and shuffled even where the data is small."""
+_BYTES_PER_ROW, _BYTES_PER_VALUE, _BYTES_PER_NUMBER = 12, 3, 4
+"""What a behavior or a shown candidate takes in the records, about, and each value of its context."""
+
+
+def prepare(
+    logs: str,
+    schema: Schema,
+    records: str,
+    *,
+    shards: int = 0,
+    overwrite: bool = False,
+    engine: Engine | None = None,
+) -> Records:
+    """Reads a logs folder and writes a records folder; does nothing if the records are current.
+
+    The records appear whole or not at all, and take the place of older ones only then. They are the same whatever the
+    engine.
+
+    Args:
+        logs: the logs folder, as `atrank_tf.preparation.logs` says.
+        schema: what the logs hold.
+        records: the records folder.
+        shards: number of TFRecord files; 0 means files of at most about 64 MB, and 8 at least.
+        overwrite: write the records even if they are current.
+        engine: what reads the rows. Defaults to this machine; see `atrank_tf.preparation.beam_engine.BeamEngine`.
+
+    Raises:
+        ValueError: a file is refused (see `atrank_tf.preparation.logs`), or `records` is some other folder.
+        FileNotFoundError: a file is missing.
+    """
+    if shards < 0:
+        raise ValueError(f"shards must not be negative. Received: shards={shards}.")
+    started = time.monotonic()
+    files = find_logs(logs, schema)
+    mark = _inputs(files, schema, shards)
+    if not overwrite and is_current(records, mark):
+        return Records(records)
+    with replacing(records) as folder:
+        facts = _Run(files, schema, folder, engine or LocalEngine()).make(shards)
+        seconds = round(time.monotonic() - started, 1)
+        write_manifest(folder, {"inputs": mark, "seconds": seconds, "ignored": list(files.ignored), **facts})
+        write_report(str(folder))
+    return Records(records)
+
+
+def are_current(logs: str, schema: Schema, records: str, *, shards: int = 0) -> bool:
+    """Returns whether `prepare` with these arguments would have nothing to do."""
+    return is_current(records, _inputs(find_logs(logs, schema), schema, shards))
+
+
+def _inputs(files: LogFiles, schema: Schema, shards: int) -> str:
+    """Returns a mark of what prepare would read, found without reading it: good on this machine only."""
+    facts: list[Any] = [FORMAT, shards, dump_schema(schema)]
+    for label, file in files.used.items():
+        for part in file.parts:
+            state = part.stat()
+            facts.append([label, part.name, state.st_size, state.st_mtime_ns])
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+class _Run:
+    """One run: the steps, and what is known so far."""
+
+    def __init__(self, files: LogFiles, schema: Schema, folder: Path, engine: Engine) -> None:
+        self._files, self._schema, self._folder, self._engine = files.used, schema, folder, engine
+        self._work = folder / "staging"
+        self._logs: dict[str, CleanLog] = {}
+
+    def make(self, shards: int) -> dict[str, Any]:
+        """Writes everything but the manifest, and returns what that will say."""
+        raw = {label: open_raw_log(file, self._schema, self._work / "logs") for label, file in self._files.items()}
+        facts = self._engine.facts(raw, self._work)
+        self._logs = {label: clean_log(log, facts[label]) for label, log in raw.items()}
+        by_user = {label: log for label, log in self._logs.items() if log.raw.file.kind != CATALOG}
+        staging = Staging(self._work / "shards", shards or _number_of_shards(list(by_user.values()), self._schema))
+        if USERS in self._logs and USER not in self._schema.entities:
+            by_user[USERS] = self._logs[USERS]
+        counts = self._engine.count(by_user, staging, self._schema, self._work)
+        self._report(counts.dropped)
+        schema = self._look_up(counts)
+        totals = self._engine.write(staging, self._folder, schema, self._work)
+        shutil.rmtree(self._work)
+        return {"shards": staging.shards, **totals.as_dict(), "files": self._reports()}
+
+    def _look_up(self, counts: Counts) -> Schema:
+        """Writes vocabularies and catalogs, and returns the schema with its sizes."""
+        schema = self._schema
+        known: dict[str, tuple[Entity, pl.DataFrame, pl.DataFrame | None]] = {}
+        for name, entity in schema.entities.items():
+            label, sides = f"{CATALOG}/{name}", None
+            if label in self._logs:
+                with as_error(self._logs[label].raw.file.path):
+                    found = self._logs[label].frame.collect(engine="streaming")
+                sides, dropped = keep_first(found, ["id"], label, REPEATED_ID)
+                self._report(dropped)
+            known[name] = (entity, counts.of_objects(name, sides), sides)
+        vocabularies = {
+            name: build_vocabulary(table_counts(name, known, counts), table.min_count)
+            for name, table in schema.tables.items()
+        }
+        entities: dict[str, Entity] = {}
+        catalogs: dict[str, Catalog] = {}
+        for name, (entity, objects, sides) in known.items():
+            integers = all(log.integer_ids for log in self._logs.values() if self._entity_of(log.raw.file) == name)
+            ordered = order_objects(objects, integers=integers)
+            catalogs[name] = build_catalog(ordered, sides, entity, vocabularies, integers=integers)
+            entities[name] = replace(
+                entity,
+                id=replace(entity.id, dtype="int64" if integers else "string"),
+                rows=len(catalogs[name]),
+                dense=with_moments(entity.dense, {} if sides is None else _moments(entity, sides)),
+            )
+        schema = _with_sizes(schema, entities, vocabularies, counts)
+        values = {name: vocabulary.values.to_numpy().astype("U") for name, vocabulary in vocabularies.items()}
+        write_description(self._folder, schema, catalogs, values)
+        return schema
+
+    def _entity_of(self, file: LogFile) -> str:
+        if file.kind == CATALOG:
+            return file.name
+        group = file.name if file.kind == BEHAVIORS else self._schema.tasks[file.name].group
+        return self._schema.groups[group].entity
+
+    def _report(self, dropped: Iterable[Dropped]) -> None:
+        for label, reason, rows, first_row in dropped:
+            self._logs[label].report.drop(reason, rows, first_row)
+
+    def _reports(self) -> dict[str, Any]:
+        reports = {}
+        for label, log in self._logs.items():
+            report = dataclasses.asdict(log.report)
+            report["dropped"] = {
+                reason: {"rows": rows, "first_row": first} for reason, (rows, first) in report["dropped"].items()
+            }
+            reports[label] = report
+        return reports
+
+
+def _number_of_shards(logs: list[CleanLog], schema: Schema) -> int:
+    """Returns how many shards hold these files: enough for their rows, not more than users where these are few."""
+    by_size = -(-sum(log.report.kept * _row_bytes(log.raw.file, schema) for log in logs) // SHARD_BYTES)
+    if by_size >= FEWEST_SHARDS:
+        return by_size
+    most = 0
+    for log in logs:
+        users: set[str] = set()
+        with as_error(log.raw.file.path):
+            for batch in log.frame.select("user").collect_batches():
+                users.update(batch["user"].unique().head(FEWEST_SHARDS))
+                most = max(most, len(users))
+                if most >= FEWEST_SHARDS:
+                    return FEWEST_SHARDS
+    return max(by_size, most)
+
+
+def _row_bytes(file: LogFile, schema: Schema) -> int:
+    if file.kind != IMPRESSIONS:
+        return _BYTES_PER_ROW
+    context = schema.tasks[file.name].context
+    values = sum(feature.max_values for feature in context.features.values())
+    return _BYTES_PER_ROW + values * _BYTES_PER_VALUE + len(context.dense) * _BYTES_PER_NUMBER
+
+
+def _moments(entity: Entity, sides: pl.DataFrame) -> dict[str, Moments]:
+    return {column: Moments().add(Moments.of(sides[f"dense/{column}"])) for column in entity.dense}
+
+
+def _with_sizes(
+    schema: Schema, entities: dict[str, Entity], vocabularies: dict[str, Vocabulary], counts: Counts
+) -> Schema:
+    """Returns the schema with everything that was measured."""
+    tasks = {}
+    for name, task in schema.tasks.items():
+        dense = with_moments(task.context.dense, counts.moments[name])
+        tasks[name] = replace(task, context=replace(task.context, dense=dense))
+    tables = {name: replace(table, rows=len(vocabularies[name])) for name, table in schema.tables.items()}
+    user = replace(schema.user, dense=with_moments(schema.user.dense, counts.moments[USER]))
+    return replace(schema, tables=tables, entities=entities, user=user, tasks=tasks)

@@ -1,0 +1,67 @@
+"""Two passes over finished records: what the timelines hold, then what is asked of them.
+
+What is held in memory: one chunk of timelines, counts in fixed bins, and a count for each object. So it does not grow
+with the users, whoever wrote the records.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from atrank_tf.data.chunk import Chunk, parse
+from atrank_tf.data.chunk_reading import EVALUATION_SEED, read_chunks
+from atrank_tf.data.records import Records
+from atrank_tf.data.targets import Part, Targets, find_targets
+from atrank_tf.report.checks import checks
+from atrank_tf.report.drift import drift
+from atrank_tf.report.target_measures import TargetMeasures, positives
+from atrank_tf.report.timeline_measures import TimelineMeasures
+
+PARTS = (Part.TRAINING, Part.VALIDATION, Part.TEST)
+
+
+def measure(records: Records, now: int) -> dict[str, Any]:
+    """Returns the report on a records folder, as JSON types; docs/data_report.md says what it holds.
+
+    Args:
+        records: the folder.
+        now: Unix seconds; behaviors after it are of the future.
+    """
+    schema = records.schema
+    catalogs = {task: records.catalogs[schema.groups[spec.group].entity] for task, spec in schema.tasks.items()}
+    seen = {task: np.zeros(len(catalog), np.int64) for task, catalog in catalogs.items()}
+    timelines = TimelineMeasures(schema, records.catalogs, now)
+    for chunk, targets in _chunks(records, (Part.TRAINING,)):
+        timelines.add(chunk)
+        for task, found in targets.items():
+            seen[task] += np.bincount(positives(chunk, found[Part.TRAINING], schema, task), minlength=len(seen[task]))
+    measures = {
+        task: {part: TargetMeasures(schema, catalogs[task], task, part, seen[task]) for part in PARTS}
+        for task in schema.tasks
+    }
+    for chunk, targets in _chunks(records, PARTS):
+        for task, found in targets.items():
+            trained = np.unique(found[Part.TRAINING].user)
+            for part in PARTS:
+                measures[task][part].add(chunk, found[part], trained)
+    report: dict[str, Any] = {"files": records.manifest["files"], **timelines.as_dict(), "tasks": {}}
+    for task, parts in measures.items():
+        counts = {str(part): found.as_dict() for part, found in parts.items()}
+        others = (str(part) for part in PARTS[1:])
+        report["tasks"][task] = {
+            "ties": str(schema.tasks[task].ties),
+            "parts": counts,
+            "drift": {other: drift(counts[str(Part.TRAINING)], counts[other]) for other in others},
+        }
+    return {**report, "checks": checks(report)}
+
+
+def _chunks(records: Records, parts: tuple[Part, ...]) -> Iterator[tuple[Chunk, dict[str, dict[Part, Targets]]]]:
+    """Yields each chunk and its targets, task -> part -> targets, as NumPy arrays."""
+    schema, seeds = records.schema, tf.constant([EVALUATION_SEED, 0], tf.int64)
+    for _, serialized in read_chunks(records, Part.TEST, seeds):
+        chunk = parse(serialized, schema)
+        targets = {task: {part: find_targets(chunk, schema, task, part) for part in parts} for task in schema.tasks}
+        yield tf.nest.map_structure(np.asarray, (chunk, targets))

@@ -1,0 +1,160 @@
+"""A report -> one HTML file that needs nothing else and runs nothing."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from html import escape
+from importlib import resources
+from typing import Any
+
+import numpy as np
+
+from atrank_tf.report.charts import bars, curve
+from atrank_tf.report.drift import LARGE
+
+
+def page(report: Mapping[str, Any]) -> str:
+    """Returns the page; names from logs and schema get into it as text, and a policy lets nothing load or run."""
+    style = _read("page.css")
+    allowed = f"'sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}'"
+    parts = {"policy": allowed, "style": style, "body": "\n".join(_sections(report))}
+    # One pass: what a part says is not looked at again.
+    return re.sub(r"{{(\w+)}}", lambda place: parts[place[1]], _read("page.html"))
+
+
+def _sections(report: Mapping[str, Any]) -> Iterator[str]:
+    yield _section("To look at", _checks(report["checks"]))
+    yield _section("Files", _files(report["files"]))
+    gaps, users = report["gaps"], f"<p>{report['users']:,} users with a behavior or a request.</p>"
+    between = bars("Time from one behavior of a user to the next, all groups", list(gaps), {"": list(gaps.values())})
+    yield _section("Users", users, _charts([between]))
+    for name, group in report["groups"].items():
+        yield _section(f"Group {name}", *_group(group))
+    for name, task in report["tasks"].items():
+        yield _section(f"Task {name}", *_task(task))
+
+
+def _checks(checks: Sequence[Mapping[str, Any]]) -> str:
+    marked = _check_list(check for check in checks if check["look"]) or "<p>Nothing.</p>"
+    rest = _check_list(check for check in checks if not check["look"])
+    return f"{marked}<details><summary>Checked, and as usual</summary>{rest}</details>"
+
+
+def _check_list(checks: Iterable[Mapping[str, Any]]) -> str:
+    lines = []
+    for check in checks:
+        about = f'<b class="{"look" if check["look"] else "fine"}">{escape(check["about"])}</b>'
+        counts = f"{_share(check['found'], check['of'])} ({check['found']:,} of {check['of']:,})"
+        lines.append(f"<li>{about} {counts} {escape(check['says'])}</li>")
+    return f"<ul>{''.join(lines)}</ul>" if lines else ""
+
+
+def _files(files: Mapping[str, Any]) -> str:
+    rows = []
+    for label, file in files.items():
+        rows.append(f"<tr>{_name(label)}<td>{file['read']:,}</td><td>{file['kept']:,}</td><td></td><td></td></tr>")
+        for reason, dropped in file["dropped"].items():
+            says = f"{reason} (first: row {dropped['first_row']})"
+            rows.append(f"<tr><th></th><td></td><td></td><td>{dropped['rows']:,}</td>{_text(says)}</tr>")
+        rows += [f"<tr><th></th><td></td><td></td><td></td>{_text(note)}</tr>" for note in file["notes"]]
+    return _table(["file", "rows read", "kept", "dropped", "why"], rows, text={4})
+
+
+def _group(group: Mapping[str, Any]) -> Iterator[str]:
+    behaviors, by_day, per_user = group["behaviors"], group["by_day"], group["per_user"]
+    yield (
+        f"<p>{behaviors:,} behaviors with {group['objects']:,} objects; {_share(group['unknown'], behaviors)} are with "
+        f"objects too rare for an embedding of their own. {group['users_cut']:,} users have more behaviors than a "
+        f"history keeps ({group['max_length']:,}).</p>"
+    )
+    dates = np.datetime64(by_day["first"]) + by_day["days"] * np.arange(len(by_day["counts"]))
+    each = "day" if by_day["days"] == 1 else f"{by_day['days']} days"
+    yield _charts(
+        [
+            bars(f"Behaviors by time, each {each}", [str(date) for date in dates], {"": by_day["counts"]}),
+            bars("Behaviors of a user", list(per_user), {"": list(per_user.values())}),
+            bars("Actions", list(group["actions"]), {"": list(group["actions"].values())}),
+            curve("Share of behaviors with the most frequent share of objects", group["popularity"]),
+        ]
+    )
+
+
+def _task(task: Mapping[str, Any]) -> Iterator[str]:
+    parts = task["parts"]
+    counts: list[tuple[str, str, str | None]] = [
+        ("targets", "targets", None),
+        ("users", "users", None),
+        ("users without a training target", "new_users", "users"),
+        ("targets with other behaviors at the same moment", "same_moment", "targets"),
+        ("chosen objects that training has not (in training: no other time)", "unseen", "positives"),
+    ]
+    rows = []
+    for says, key, of in counts:
+        cells = (f"{part[key]:,}" if of is None else _share(part[key], part[of]) for part in parts.values())
+        rows.append(_row(says, cells))
+    for column in next(iter(parts.values()))["unknown"]:
+        cells = (_share(*part["unknown"].get(column, (0, 0))) for part in parts.values())
+        rows.append(_row(f"unknown value: {column}", cells))
+    yield _table(["", *parts], rows)
+    titles = {
+        "outcomes": "Outcomes",
+        "popularity": "How often a chosen object was chosen in training",
+        "gaps": "Time since the newest behavior",
+        "history": "Behaviors in a history",
+    }
+    first = next(iter(parts.values()))
+    series = {key: {name: list(part[key].values()) for name, part in parts.items()} for key in titles}
+    yield _charts([bars(title, list(first[key]), series[key]) for key, title in titles.items()])
+    measures = task["drift"]
+    names = dict.fromkeys(name for found in measures.values() for name in found)
+    rows = [_row(name, (_psi(found.get(name)) for found in measures.values()), raw=True) for name in names]
+    if rows:
+        yield (
+            '<p class="muted">How unlike training a part is, as population stability index. Marked: above '
+            f"{LARGE} and above what chance gives.</p>"
+        )
+        yield _table(["", *measures], rows)
+
+
+def _psi(measure: Mapping[str, Any] | None) -> str:
+    if measure is None:
+        return ""
+    return f'<span class="look">{measure["psi"]:.3f}</span>' if measure["drifted"] else f"{measure['psi']:.3f}"
+
+
+def _section(title: str, *content: str) -> str:
+    return f"<section><h2>{escape(title)}</h2>{''.join(content)}</section>"
+
+
+def _charts(charts: Iterable[str]) -> str:
+    return f'<div class="charts">{"".join(charts)}</div>'
+
+
+def _table(heads: Sequence[str], rows: Iterable[str], text: Iterable[int] = ()) -> str:
+    columns = set(text)
+    head = "".join(
+        f'<th class="text">{escape(head)}</th>' if place in columns else f"<th>{escape(head)}</th>"
+        for place, head in enumerate(heads)
+    )
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+
+
+def _row(name: str, cells: Iterable[str], *, raw: bool = False) -> str:
+    return f"<tr>{_name(name)}{''.join(f'<td>{cell if raw else escape(cell)}</td>' for cell in cells)}</tr>"
+
+
+def _name(text: str) -> str:
+    return f"<th>{escape(text)}</th>"
+
+
+def _text(text: str) -> str:
+    return f'<td class="text">{escape(text)}</td>'
+
+
+def _share(found: int, of: int) -> str:
+    return f"{found / of:.2%}" if of else "none"
+
+
+def _read(name: str) -> str:
+    return resources.files("atrank_tf.report").joinpath(name).read_text("utf-8")

@@ -1,0 +1,280 @@
+"""The logs folder: what is found, what is refused before a row is cleaned."""
+
+import gzip
+
+import polars as pl
+import pytest
+
+from atrank_tf.preparation.logs import find_logs
+from atrank_tf.preparation.open_log import as_error, open_log
+from atrank_tf.schema import schema_from_dict
+
+SCHEMA = {
+    "tables": {"item": {"dim": 2}, "query": {"dim": 2}, "brand": {"dim": 2}},
+    "entities": {
+        "item": {"id": {"column": "item_id", "table": "item"}, "features": {"brand": "brand"}},
+        "query": {"id": {"column": "text", "table": "query"}},
+    },
+    "groups": {"click": {"entity": "item", "actions": ["view"]}, "search": {"entity": "query", "actions": ["type"]}},
+    "tasks": {"next": {"group": "click", "candidates": "impressions"}},
+}
+FILES = ("behaviors/click.csv", "behaviors/search.csv", "catalog/item.csv", "impressions/next.csv")
+
+
+def folder(tmp_path, *files):
+    for name in files:
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("user_id,item_id\n1,2\n3,4\n")
+    return str(tmp_path)
+
+
+def found(tmp_path, *files, schema=SCHEMA):
+    return find_logs(folder(tmp_path, *files), schema_from_dict(schema))
+
+
+def opened(tmp_path, name, columns=None):
+    logs = find_logs(str(tmp_path), schema_from_dict(SCHEMA))
+    return open_log(logs.used[name], columns or {"user": "user_id", "id": "item_id"}, tmp_path / "copies")
+
+
+def parts(tmp_path, name, files):
+    """Writes the parts of a log: text, or a dict of columns as Parquet."""
+    folder(tmp_path, *(file for file in FILES if not file.startswith("behaviors/click")))
+    (tmp_path / name).mkdir(parents=True)
+    for file, content in files.items():
+        path = tmp_path / name / file
+        if isinstance(content, dict):
+            pl.DataFrame(content).write_parquet(path)
+        else:
+            path.write_bytes(gzip.compress(content.encode()) if path.suffix == ".gz" else content.encode())
+
+
+def test_files_are_found_by_name(tmp_path):
+    logs = found(tmp_path, *FILES)
+    assert set(logs.used) == {name.removesuffix(".csv") for name in FILES}
+    assert logs.used["catalog/item"].path == tmp_path / "catalog/item.csv"
+    assert logs.ignored == ()
+
+
+def test_a_catalog_is_needed_only_for_side_features(tmp_path):
+    assert "catalog/query" not in found(tmp_path, *FILES).used
+    assert "catalog/query" in found(tmp_path, "catalog/query.csv").used
+
+
+def test_what_no_name_asks_for_is_ignored_and_reported(tmp_path):
+    more = ("behaviors/old.parquet", "behaviors/click.txt", "catalog/user.csv", "impressions/x.csv.gz")
+    logs = found(tmp_path, *FILES, *more, "behaviors/.hidden")
+    assert logs.ignored == tuple(sorted(more))
+
+
+def test_no_folder(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"Expected a logs folder at .*nowhere\. Found none\."):
+        find_logs(str(tmp_path / "nowhere"), schema_from_dict(SCHEMA))
+
+
+@pytest.mark.parametrize("missing", FILES)
+def test_a_missing_file_lists_what_is_there(tmp_path, missing):
+    others = [name for name in FILES if name != missing]
+    match = rf"Expected {missing.removesuffix('.csv')} \(\.parquet, \.csv, \.csv\.gz\) in .*\. Found .*{others[0]}"
+    with pytest.raises(FileNotFoundError, match=match):
+        found(tmp_path, *others)
+
+
+def test_an_empty_folder(tmp_path):
+    with pytest.raises(FileNotFoundError, match="Found nothing"):
+        found(tmp_path)
+
+
+def test_the_user_catalog_is_needed_for_user_features(tmp_path):
+    with pytest.raises(FileNotFoundError, match="Expected catalog/user"):
+        found(tmp_path, *FILES, schema={**SCHEMA, "user": {"features": {"age": "brand"}}})
+
+
+def test_two_files_for_one_name(tmp_path):
+    match = r"Expected one file for behaviors/click in .*\. Found behaviors/click\.parquet, behaviors/click\.csv\."
+    with pytest.raises(ValueError, match=match):
+        found(tmp_path, *FILES, "behaviors/click.parquet")
+
+
+def test_an_entity_that_is_called_user(tmp_path):
+    people = {"user": {"id": {"column": "friend", "table": "query"}}}
+    schema = {**SCHEMA, "entities": SCHEMA["entities"] | people, "user": {"features": {"age": "brand"}}}
+    schema["groups"] = {**SCHEMA["groups"], "befriend": {"entity": "user", "actions": ["ask"]}}
+    with pytest.raises(ValueError, match=r"\[entities\.user\] and \[user\] would both read catalog/user\."):
+        found(tmp_path, *FILES, schema=schema)
+
+
+@pytest.mark.parametrize("ending", ["csv", "csv.gz", "parquet"])
+def test_rows_are_numbered_from_1_in_every_format(tmp_path, ending):
+    folder(tmp_path, *FILES)
+    (tmp_path / "behaviors/click.csv").unlink()
+    path = tmp_path / f"behaviors/click.{ending}"
+    frame = pl.DataFrame({"user_id": [7, 8], "other": ["x", "y"], "item_id": ["a", ""]})
+    if ending == "parquet":
+        frame.write_parquet(path)
+    else:
+        text = frame.write_csv().encode()
+        path.write_bytes(gzip.compress(text) if ending == "csv.gz" else text)
+    rows = opened(tmp_path, "behaviors/click").frame.collect()
+    assert rows.columns == ["row", "user", "id"]
+    assert rows["row"].to_list() == [1, 2]
+    assert rows["user"].cast(pl.String).to_list() == ["7", "8"]
+
+
+def test_a_missing_column_says_which_was_meant(tmp_path):
+    folder(tmp_path, *FILES)
+    (tmp_path / "behaviors/click.csv").write_text("userid,item_id\n1,2\n")
+    match = r'Missing column "user_id" in .*click\.csv\. Did you mean "userid"\? Valid: item_id, userid\.'
+    with pytest.raises(ValueError, match=match):
+        opened(tmp_path, "behaviors/click")
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        ("", r"click\.csv cannot be read: empty CSV\."),
+        ("user_id,item_id\n", r"Expected rows in .*click\.csv\. Found none\."),
+        ("user_id,item_id\n1,2\n1,2,3\n", r"click\.csv cannot be read: found more fields"),
+    ],
+)
+def test_a_file_that_holds_nothing_usable(tmp_path, content, match):
+    folder(tmp_path, *FILES)
+    (tmp_path / "behaviors/click.csv").write_text(content)
+    with pytest.raises(ValueError, match=match):
+        opened(tmp_path, "behaviors/click")
+
+
+def test_a_broken_parquet_file(tmp_path):
+    folder(tmp_path, *FILES[1:], "behaviors/click.parquet")
+    with pytest.raises(ValueError, match=r"click\.parquet cannot be read: "):
+        opened(tmp_path, "behaviors/click")
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_further_column_may_be_called_row(tmp_path, ending):
+    folder(tmp_path, *FILES[1:])
+    frame = pl.DataFrame({"row": ["x", "y"], "user_id": ["7", "8"], "item_id": ["a", "b"]})
+    (frame.write_parquet if ending == "parquet" else frame.write_csv)(tmp_path / f"behaviors/click.{ending}")
+    rows = opened(tmp_path, "behaviors/click").frame.collect()
+    assert rows.to_dict(as_series=False) == {"row": [1, 2], "user": ["7", "8"], "id": ["a", "b"]}
+    named = opened(tmp_path, "behaviors/click", {"user": "row"}).frame.collect()
+    assert named.to_dict(as_series=False) == {"row": [1, 2], "user": ["x", "y"]}
+
+
+def test_the_text_of_a_nan_is_missing_in_a_csv_file_and_a_text_in_a_parquet_file(tmp_path):
+    folder(tmp_path, *FILES[1:])
+    frame = pl.DataFrame({"user_id": ["NaN", "nan", "Nan", "nanna"], "item_id": ["1", "", None, "2"]})
+    frame.write_csv(tmp_path / "behaviors/click.csv")
+    assert opened(tmp_path, "behaviors/click").frame.collect()["user"].to_list() == [None, None, "Nan", "nanna"]
+    (tmp_path / "behaviors/click.csv").unlink()
+    frame.write_parquet(tmp_path / "behaviors/click.parquet")
+    assert opened(tmp_path, "behaviors/click").frame.collect()["user"].to_list() == ["NaN", "nan", "Nan", "nanna"]
+
+
+@pytest.mark.parametrize(("cut", "match"), [(b"", "unexpected end of file"), (b"????5678", "corrupt gzip stream")])
+def test_a_damaged_archive_is_named(tmp_path, cut, match):
+    folder(tmp_path, *FILES[1:])
+    whole = gzip.compress(b"user_id,item_id\n" + b"".join(b"%d,%d\n" % (i, i * i) for i in range(5_000)))
+    (tmp_path / "behaviors/click.csv.gz").write_bytes(whole[:-8] + cut)  # The end is a checksum and a size.
+    with pytest.raises(ValueError, match=rf"behaviors/click\.csv\.gz cannot be read: {match}"):
+        opened(tmp_path, "behaviors/click")
+
+
+def test_what_the_system_says_stays_an_error_of_the_system(tmp_path):
+    file = found(tmp_path, *FILES).used["behaviors/click"]
+    file.path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"behaviors/click\.csv"):
+        open_log(file, {"user": "user_id"}, tmp_path / "copies")
+    with pytest.raises(PermissionError, match="denied"), as_error(file.path):
+        raise PermissionError(13, "Permission denied")
+
+
+@pytest.mark.parametrize("name", ["behaviors/click", "behaviors/click.parquet"])
+def test_a_folder_of_parts_is_read_as_one_file(tmp_path, name):
+    later, earlier = {"item_id": ["c"], "user_id": ["9"]}, {"user_id": ["7", "8"], "item_id": ["a", "b"], "new": [1, 2]}
+    parts(tmp_path, name, {"b.parquet": later, "a.parquet": earlier, "_SUCCESS": "", ".a.parquet.crc": "?"})
+    opened_log = opened(tmp_path, "behaviors/click")
+    expected = {"row": [1, 2, 3], "user": ["7", "8", "9"], "id": ["a", "b", "c"]}
+    assert opened_log.frame.collect().to_dict(as_series=False) == expected
+    assert opened_log.rows == (2, 1)
+    assert find_logs(str(tmp_path), schema_from_dict(SCHEMA)).ignored == ()
+
+
+def test_parts_may_be_csv_files_packed_or_not(tmp_path):
+    days = {"2.csv": "item_id,user_id\nb,8\n", "1.csv.gz": "user_id,item_id\n7,a\n", "3.csv": "user_id,item_id\n"}
+    parts(tmp_path, "behaviors/click", days)
+    opened_log = opened(tmp_path, "behaviors/click")
+    expected = {"row": [1, 2], "user": ["7", "8"], "id": ["a", "b"]}
+    assert opened_log.frame.collect().to_dict(as_series=False) == expected
+    assert opened_log.rows == (1, 1, 0)
+
+
+PART = {"user_id": [1], "item_id": [2]}
+NULLS = {"user_id": [1], "item_id": pl.Series([None], dtype=pl.Null)}
+
+
+@pytest.mark.parametrize(
+    ("files", "match"),
+    [
+        ({}, r"Expected files in the folder .*click, all \.parquet or all \.csv and \.csv\.gz\. Found none\."),
+        ({"_SUCCESS": ""}, r"Found none\. Those that begin with _ or \. are left out\."),
+        ({"a.parquet": PART, "b.csv": "x", "c.csv": "x"}, r"Found a\.parquet, b\.csv\."),
+        ({"a.txt": "x", "b.csv": "x"}, r"Found a\.txt, b\.csv\."),
+        ({"a.parquet": PART, "b.parquet": {"user_id": [1]}}, r'Missing column "item_id" in .*click/b\.parquet\.'),
+        ({"a.parquet": PART, "b.parquet": {"user_id": ["1"], "item_id": [2]}},
+         r'Expected Int64 in column "user_id" of .*/b\.parquet, as in a\.parquet\. Received: String\. Write all parts'),
+        ({"a.parquet": NULLS, "b.parquet": PART, "c.parquet": {"user_id": [1], "item_id": ["x"]}},
+         r'Expected Int64 in column "item_id" of .*/c\.parquet, as in b\.parquet\. Received: String\.'),
+        ({"a.csv": "user_id,item_id\n1,2\n", "b.csv": "user_id,item_id\n1,2,3\n"}, r"click/b\.csv cannot be read: "),
+        ({"a.parquet": PART, "b.parquet": "x"}, r"click/b\.parquet cannot be read: "),
+        ({"a.csv": "user_id,item_id\n", "b.csv": "user_id,item_id\n"}, r"Expected rows in .*click\. Found none\."),
+    ],
+)  # fmt: skip
+def test_parts_that_do_not_go_together(tmp_path, files, match):
+    parts(tmp_path, "behaviors/click", files)
+    with pytest.raises(ValueError, match=match):
+        opened(tmp_path, "behaviors/click")
+
+
+def test_a_folder_in_a_folder_of_parts(tmp_path):
+    parts(tmp_path, "behaviors/click", {"a.parquet": PART})
+    (tmp_path / "behaviors/click/date=2024-01-01").mkdir()
+    with pytest.raises(ValueError, match=r"Found a\.parquet, date=2024-01-01\."):
+        opened(tmp_path, "behaviors/click")
+
+
+@pytest.mark.parametrize("order", ["abn", "anb", "nab"])
+def test_a_part_of_nulls_has_no_type_of_its_own(tmp_path, order):
+    days = {"a": PART, "b": {"user_id": [1], "item_id": [3]}, "n": NULLS}
+    parts(tmp_path, "behaviors/click", {f"{day}.parquet": days[name] for day, name in enumerate(order)})
+    ids = {"a": 2, "b": 3, "n": None}
+    assert opened(tmp_path, "behaviors/click").frame.collect()["id"].to_list() == [ids[name] for name in order]
+
+
+def test_a_column_of_nulls_alone_is_one_in_each_part(tmp_path):
+    parts(tmp_path, "behaviors/click", {"a.parquet": NULLS, "b.parquet": NULLS})
+    assert opened(tmp_path, "behaviors/click").frame.collect()["id"].to_list() == [None, None]
+
+
+def test_a_part_that_is_damaged_in_a_column_is_named(tmp_path):
+    parts(tmp_path, "behaviors/click", {f"{name}.parquet": PART for name in "abc"})
+    damaged, magic = tmp_path / "behaviors/click/b.parquet", b"\x28\xb5\x2f\xfd"  # Of a compressed page.
+    damaged.write_bytes(damaged.read_bytes().replace(magic, b"????"))
+    frame = opened(tmp_path, "behaviors/click").frame
+    with pytest.raises(ValueError, match=r"click/b\.parquet cannot be read: "), as_error(damaged.parent):
+        frame.collect()
+
+
+def test_a_file_and_a_folder_for_one_name(tmp_path):
+    parts(tmp_path, "behaviors/click", {"a.parquet": PART})
+    with pytest.raises(ValueError, match=r"Expected one file for .*Found behaviors/click, behaviors/click\.csv\."):
+        found(tmp_path, *FILES)
+
+
+def test_a_folder_of_another_name_is_ignored_and_reported(tmp_path):
+    (tmp_path / "behaviors/clicks.parquet").mkdir(parents=True)
+    assert found(tmp_path, *FILES).ignored == ("behaviors/clicks.parquet",)
+    (tmp_path / "behaviors/click.csv").unlink()
+    with pytest.raises(FileNotFoundError, match=r"Expected behaviors/click .*\. Found behaviors/clicks\.parquet"):
+        find_logs(str(tmp_path), schema_from_dict(SCHEMA))
