@@ -18,7 +18,7 @@ from absl import flags
 
 from atrank_tf import command
 from atrank_tf.models import MODELS
-from atrank_tf.training import Experiment, XlaTime, compile_model, divide_threads
+from atrank_tf.training import Experiment, compile_model, divide_threads
 from measure import (
     Worker,
     answer_questions,
@@ -47,8 +47,6 @@ _OUT = flags.DEFINE_string("out", "build/bench_fit.json", "Where the figures are
 YARDSTICK = "yardstick"
 MODELS_MEASURED = ("atrank", "timeline_atrank", "cnn", "bi_lstm")
 """ATRank, and of the baselines the convolutions and the recurrence; all by their experiments on Amazon Sports."""
-UNDER_XLA = {f"{name} under XLA": name for name in ("atrank", "timeline_atrank")}
-"""The same with `xla`, and without slices, which make it slower."""
 FIRST = 5
 """Steps of a round before the counted ones."""
 PIPELINE_BATCHES = 200
@@ -63,9 +61,7 @@ def main() -> None:
     sports_records(_LOGS.value)
     common = ("--logs", "--steps", "--rounds", "--yardstick_steps", "--yardstick_batch")
     arguments = [f"{name}={flags.FLAGS[name[2:]].value}" for name in common]
-    workers = {
-        name: Worker(__file__, f"--model={name}", *arguments) for name in (YARDSTICK, *MODELS_MEASURED, *UNDER_XLA)
-    }
+    workers = {name: Worker(__file__, f"--model={name}", *arguments) for name in (YARDSTICK, *MODELS_MEASURED)}
     figures = {name: worker.ask("prepare") for name, worker in workers.items()}
     rounds = [{name: worker.ask("round") for name, worker in workers.items()} for _ in range(_ROUNDS.value)]
     for name, worker in workers.items():
@@ -111,21 +107,17 @@ def _measure(name: str) -> None:
         compile_model(model, experiment.training, steps=batches.steps)
         steps = _STEPS.value
     counted: list[Any] = []
-    compiling = [XlaTime()] if name in UNDER_XLA else []
 
     def prepare() -> dict[str, float]:
         counted.extend(batches.dataset.skip(FIRST).take(steps))
         # Every shape that the rounds will meet is traced and compiled here: a dataset starts at the same batch again.
-        fit_seconds(model, batches.dataset, FIRST, steps, callbacks=compiling)
-        figures = {
+        fit_seconds(model, batches.dataset, FIRST, steps)
+        return {
             "steps": steps,
             "rows": sum(count_rows(batch) for batch in counted),
             "targets": sum(count_targets(batch) for batch in counted),
             "pipeline_rows_per_second": _pipeline(batches, PIPELINE_BATCHES),
         }
-        for each in compiling:
-            figures |= each.logs()
-        return figures
 
     def one_round() -> dict[str, float]:
         before = matmul_peak()
@@ -141,17 +133,16 @@ def _measure(name: str) -> None:
 
 
 def _experiment(name: str) -> Experiment:
-    experiment = experiments()[UNDER_XLA.get(name, name)]
-    xla = name in UNDER_XLA
+    experiment = experiments()[name]
     return replace(
         experiment,
         batching=replace(experiment.batching, negatives=CANDIDATES - 1),
-        training=replace(experiment.training, slices=1 if xla else cores(), xla=xla),
+        training=replace(experiment.training, slices=cores()),
     )
 
 
 def _before_devices() -> None:
-    # As `python -m atrank_tf.train` does. The yardstick, and what is not sliced, have TensorFlow's own division.
+    # As `python -m atrank_tf.train` does. The yardstick has TensorFlow's own division.
     if _MODEL.value in MODELS_MEASURED:
         divide_threads(cores())
 

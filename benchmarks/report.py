@@ -97,9 +97,6 @@ def _fit(figures: dict[str, Any]) -> Iterator[Line]:
             f"{found['pipeline_over_fit']:,.1f} x its fit",
             f"at least {PIPELINE_OVER_FIT:.0f} x" if name in TARGETS else "",
         )
-        if "xla_functions" in found:
-            compiled = f"{found['xla_functions']:,.0f} functions"
-            yield f"{name}: steps that compile, seconds", f"{found['xla_seconds']:,.1f}", compiled, ""
 
 
 def _tasks(figures: dict[str, Any]) -> Iterator[Line]:

@@ -4,7 +4,6 @@ from atrank_tf.layers.activation_unit import ActivationUnit
 from atrank_tf.layers.behavior_embedding import BehaviorEmbedding
 from atrank_tf.layers.catalog_lookup import CatalogLookup
 from atrank_tf.layers.causal_mask import CausalMask
-from atrank_tf.layers.compiled import compiled
 from atrank_tf.layers.dcn_ranking import DCNRanking
 from atrank_tf.layers.dnn_ranking import DNNRanking
 from atrank_tf.layers.dot_ranking import DotRanking
@@ -30,7 +29,6 @@ from atrank_tf.layers.sparse_embedding import SparseEmbedding
 from atrank_tf.layers.standardize import Standardize
 from atrank_tf.layers.take import take
 from atrank_tf.layers.target_attention import Asked, TargetAttention
-from atrank_tf.layers.task_uncertainty import TaskUncertainty
 from atrank_tf.layers.time_bias import TimeBias
 from atrank_tf.layers.time_buckets import TimeBuckets
 from atrank_tf.layers.time_order import TimeOrder
@@ -67,13 +65,11 @@ __all__ = [
     "SparseEmbedding",
     "Standardize",
     "TargetAttention",
-    "TaskUncertainty",
     "TimeBias",
     "TimeBuckets",
     "TimeOrder",
     "WideRanking",
     "WindowConvolution",
-    "compiled",
     "hidden",
     "take",
 ]

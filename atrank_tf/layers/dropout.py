@@ -6,16 +6,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from atrank_tf.layers.compiled import given_seed
-
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
 class Dropout(keras.layers.Layer):
     """Sets a share of the units to 0 in training and scales the others, as `keras.layers.Dropout` does.
 
     One hash of a counter decides about four units, by 8 bits each. Philox, which TensorFlow draws from, took a tenth of
-    a training step without XLA, and with it, where it does not fuse, more than everything else in the step. The share
-    is rounded to a 256th, and units are scaled by the rounded one, so the expected output is the input.
+    a training step. The share is rounded to a 256th, and units are scaled by the rounded one, so that the expected
+    output is the input.
 
     Args:
         rate: share of the units that training drops, at least 0 and below 1.
@@ -57,14 +55,8 @@ class Dropout(keras.layers.Layer):
         """Returns which units this call keeps, bool of the shape of `inputs`."""
         if self._dropped == 256:
             return tf.zeros_like(inputs, tf.bool)
-        seed = given_seed()
-        if seed is None:
-            seed = self.draw()
+        seed = tf.cast(self.seed_generator.next(), tf.uint32)
         return tf.reshape(_bytes(tf.size(inputs), seed) >= self._dropped, tf.shape(inputs))
-
-    def draw(self) -> Any:
-        """Returns the next seed, uint32 [2]; of a layer that drops nothing always the same."""
-        return tf.cast(self.seed_generator.next(), tf.uint32) if self._dropped else tf.zeros(2, tf.uint32)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape

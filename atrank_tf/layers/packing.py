@@ -24,19 +24,9 @@ class Packing:
         self._rows = tf.scatter_nd(places[:, tf.newaxis], number, tf.reduce_prod(tf.cast(shape, tf.int64))[tf.newaxis])
 
     @classmethod
-    def of(cls, mask: Any, count: Any | None = None) -> Self:
-        """Returns the packing of what is True in a mask of any shape.
-
-        Args:
-            mask: bool.
-            count: M, an integer scalar, where there should be rows to spare: the last ones are of places that are False
-                in the mask. As many as the mask has places where that is less. None for none to spare.
-        """
-        flat = tf.reshape(mask, [-1])
-        places = tf.where(flat)[:, 0]
-        if count is not None:
-            places = tf.concat([places, tf.where(~flat)[: count - tf.size(places, tf.int64), 0]], axis=0)
-        return cls(places, tf.shape(mask))
+    def of(cls, mask: Any) -> Self:
+        """Returns the packing of what is True in a mask, bool of any shape."""
+        return cls(tf.where(tf.reshape(mask, [-1]))[:, 0], tf.shape(mask))
 
     def pack(self, values: Any) -> Any:
         """[*shape, ...] -> [M, ...]."""

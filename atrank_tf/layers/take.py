@@ -4,8 +4,6 @@ from typing import Any
 
 import tensorflow as tf
 
-from atrank_tf.layers.compiled import is_compiled
-
 
 def take(rows: Any, places: Any | None) -> Any:
     """Returns `rows` [U, ...] at `places` [...], float [..., ...]; without places, the rows as they are."""
@@ -14,13 +12,9 @@ def take(rows: Any, places: Any | None) -> Any:
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]
 def _take(rows: Any, places: Any) -> Any:
-    by_xla = is_compiled()
-
     def gradient(upstream: Any) -> tuple[Any, None]:
         flat = tf.reshape(places, [-1])
         upstream = tf.reshape(upstream, tf.concat([[-1], tf.shape(rows)[1:]], axis=0))
-        if by_xla:
-            return tf.math.unsorted_segment_sum(upstream, flat, tf.shape(rows)[0]), None
         # Summed in the order of the rows: a third of the time of tf.gather's own gradient, which scatters.
         order = tf.argsort(flat, stable=True)
         total = tf.sparse.segment_sum(upstream, order, tf.gather(flat, order), num_segments=tf.shape(rows)[0])

@@ -10,7 +10,6 @@ from atrank_tf.models.din import DIN, DINConfig
 from atrank_tf.models.network import Network, for_each
 from atrank_tf.models.ranker import Ranker
 from atrank_tf.models.ranker_config import RankerConfig
-from atrank_tf.models.recurrent_network import RecurrentNetwork
 from atrank_tf.models.sasrec import SASRec, SASRecConfig
 from atrank_tf.models.time_ordered_network import TimeOrderedNetwork
 from atrank_tf.models.timeline_atrank import TimelineATRank
@@ -46,7 +45,6 @@ __all__ = [
     "Network",
     "Ranker",
     "RankerConfig",
-    "RecurrentNetwork",
     "SASRec",
     "SASRecConfig",
     "TimeOrderedNetwork",

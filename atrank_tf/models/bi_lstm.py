@@ -10,7 +10,7 @@ from atrank_tf.layers import LastState
 from atrank_tf.models.network import Network, for_each
 from atrank_tf.models.ranker import Ranker
 from atrank_tf.models.ranker_config import RankerConfig
-from atrank_tf.models.recurrent_network import RecurrentNetwork
+from atrank_tf.models.time_ordered_network import TimeOrderedNetwork
 from atrank_tf.schema import Schema
 
 
@@ -39,7 +39,7 @@ class BiLSTM(Ranker):
     """
 
     Config: ClassVar[type[RankerConfig]] = BiLSTMConfig
-    Network: ClassVar[type[Network]] = RecurrentNetwork
+    Network: ClassVar[type[Network]] = TimeOrderedNetwork
 
     @staticmethod
     def make_encoder(config: BiLSTMConfig, schema: Schema) -> Any:

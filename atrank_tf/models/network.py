@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, NamedTuple
 
 import keras
@@ -20,14 +19,12 @@ from atrank_tf.layers import (
     SparseEmbedding,
     TimeBuckets,
 )
-from atrank_tf.models.dense_core import DenseCore
 from atrank_tf.models.done_before import DoneBefore
 from atrank_tf.models.inputs import join
 from atrank_tf.models.object_encoder import ObjectEncoder
 from atrank_tf.models.probe import show_parts
 from atrank_tf.models.ranker_config import RankerConfig
 from atrank_tf.models.ranking_networks import RANKING_NETWORKS
-from atrank_tf.models.size_ladder import padded
 from atrank_tf.models.task_experts import TaskExperts
 from atrank_tf.schema import FIRST_ROW, PADDING, Schema
 
@@ -76,7 +73,6 @@ class Network:
         }
         self._buckets = TimeBuckets(schema.time.boundaries, name="time_buckets")
         self._drop = Dropout(config.dropout, name="dropout")
-        self.core = DenseCore(self._drop.draw)
         self._dot = DotRanking(name="dot_ranking") if "dot" in config.ranking else None
         self._done = DoneBefore(schema, self.tasks) if "repeat" in config.ranking else None
         self._popularity = {}
@@ -94,10 +90,6 @@ class Network:
             rows = schema.tables[self._id_table(task)].rows
             self._bias[task] = SparseEmbedding(rows, 1, "zeros", decays=False, name=f"item_bias_{task}")
             self._bias[task].build((None, None))
-        self._task_tables = {}
-        for task in self.tasks if config.task_tables else ():
-            rows = schema.tables[self._id_table(task)].rows
-            self._task_tables[task] = SparseEmbedding(rows, config.width, "zeros", name=f"task_table_{task}")
         self._codes: dict[str, Any] = {}
         self._experts = TaskExperts(config, self.tasks)
         self._to_float32 = keras.layers.Activation("linear", dtype="float32", name="logits")
@@ -115,7 +107,7 @@ class Network:
     def encode(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the memory of the histories in the model's inputs."""
         behaviors, mask = self._behaviors(inputs, self._histories(inputs))
-        memory = {"memory": real(self._encoded(behaviors, mask), mask), "mask": mask}
+        memory = {"memory": real(self._encoder(behaviors, mask), mask), "mask": mask}
         return memory if self._done is None else memory | self._done.remember(inputs)
 
     def logits(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -123,13 +115,6 @@ class Network:
         memory = self.encode(inputs)
         profile = self.objects.profile(inputs)
         return {task: self.score(task, memory, profile, inputs) for task in self.tasks}
-
-    def logits_under_xla(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """As `logits` of tensors, but the dense core is compiled by XLA, for the sizes of a ladder."""
-        with self.core.under_xla():
-            logits = self.logits(padded(inputs, self.schema, self.tasks))
-        sizes = {task: tf.shape(inputs[f"{task}_candidates"]) for task in self.tasks}
-        return {task: tf.slice(each, tf.zeros_like(sizes[task]), sizes[task]) for task, each in logits.items()}
 
     def score(self, task: str, memory: Mapping[str, Any], profile: Any | None, inputs: Mapping[str, Any]) -> Any:
         """Returns the logits of a task's candidates, float32 [B, N]."""
@@ -142,8 +127,8 @@ class Network:
         for task in self.tasks:
             if self.schema.entities[self._entity(task)].rows * self.config.width * 4 > CODES_BYTES:
                 continue
-            owner = task if task in self._task_tables else self.schema.tasks[task].group
-            if owner not in tables:  # Tasks of one group code their candidates alike, unless each has a table.
+            owner = self.schema.tasks[task].group
+            if owner not in tables:  # Tasks of one group code their candidates alike.
                 tables[owner] = self._code_table(task)
             self._codes[task] = tables[owner]
         try:
@@ -174,8 +159,7 @@ class Network:
     def table_of_weight(self) -> dict[str, str]:
         """See `Ranker.table_of_weight`."""
         named = {layer: name for name, layer in self.objects.tables.items()}
-        for by_task in (self._bias, self._task_tables):
-            named |= {layer: self._id_table(task) for task, layer in by_task.items()}
+        named |= {layer: self._id_table(task) for task, layer in self._bias.items()}
         return {layer.embeddings.path: name for layer, name in named.items() if layer.built}
 
     def row_names(self) -> dict[str, list[str]]:
@@ -204,8 +188,6 @@ class Network:
         """Returns candidates, given the codes of their objects."""
         group = self.schema.tasks[task].group
         code = self._projections[group](self._embeddings[group](objects))
-        if task in self._task_tables:
-            code = code + self._task_tables[task](self.objects.id_rows(self._entity(task), rows))
         return Coded(self._drop(code), self._item_bias(task, rows))
 
     def _item_bias(self, task: str, rows: Any) -> Any | None:
@@ -256,16 +238,13 @@ class Network:
             own = self.objects.context(task, inputs)
             known = profile if own is None else [*profile, own]
             context = [join(known, axis=-1)] if known else []
-        parts = {**parts, **self.core(f"ranking_{task}", partial(self._ranked, task), read, code, *context)}
+        parts = {**parts, **self._ranked(task, read, code, *context)}
         parts = {name: self._to_float32(part) for name, part in parts.items()}  # Added up in full precision.
         show_parts(parts)
         total, *others = parts.values()
         for part in others:
             total = total + part
         return total
-
-    def _encoded(self, behaviors: Any, mask: Any) -> Any:
-        return self.core("encoder", self._encoder, behaviors, mask)
 
     def _ranked(self, task: str, read: Any, code: Any, context: Any | None = None) -> dict[str, Any]:
         """Returns what the ranking networks say of candidates, name -> logits [B, N]."""
@@ -274,7 +253,7 @@ class Network:
         return parts | {name: network(read, code, context) for name, network in self._networks[task].items()}
 
     def _read(self, candidates: Any, memory: Mapping[str, Any], inputs: Mapping[str, Any]) -> Any:
-        return self.core("reader", self._reader, candidates, memory["memory"], memory["mask"])
+        return self._reader(candidates, memory["memory"], memory["mask"])
 
     def _histories(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the codes of the objects of the histories, group -> [B, T_g, D_o]."""

@@ -1,6 +1,6 @@
 """The histories of a batch of timelines without their padding."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -20,7 +20,6 @@ class PackedHistories:
     Args:
         inputs: `<group>_id|_action|_timestamp`, int64 [B, T_g].
         groups: the names of the groups.
-        size: a function that says how many places to make for a count of them.
 
     Attributes:
         ids, actions: group -> int64 [M_g].
@@ -30,11 +29,11 @@ class PackedHistories:
         place: int64 [B, T], the place within the group, from 1.
     """
 
-    def __init__(self, inputs: Mapping[str, Any], groups: Sequence[str], size: Callable[[Any], Any]) -> None:
+    def __init__(self, inputs: Mapping[str, Any], groups: Sequence[str]) -> None:
         if len(groups) == 1:
             self._lay_out_one(inputs, groups[0])
         else:
-            self._lay_out(inputs, groups, size)
+            self._lay_out(inputs, groups)
 
     def _lay_out_one(self, inputs: Mapping[str, Any], group: str) -> None:
         # A batch is of users with histories of one length: packing would cost as much as the little padding.
@@ -45,14 +44,14 @@ class PackedHistories:
         self.group, self.place = tf.zeros_like(ids), tf.cumsum(tf.ones_like(ids), axis=1)
         self.id, self.action = ids, inputs[f"{group}_action"]
 
-    def _lay_out(self, inputs: Mapping[str, Any], groups: Sequence[str], size: Callable[[Any], Any]) -> None:
+    def _lay_out(self, inputs: Mapping[str, Any], groups: Sequence[str]) -> None:
         real = {name: inputs[f"{name}_id"] != PADDING for name in groups}
         packings = {name: Packing.of(each) for name, each in real.items()}
         self.ids = {name: packings[name].pack(inputs[f"{name}_id"]) for name in groups}
         self.actions = {name: packings[name].pack(inputs[f"{name}_action"]) for name in groups}
         counts = [tf.reduce_sum(tf.cast(each, tf.int64), axis=1) for each in real.values()]
         total = tf.add_n(counts)  # [B]
-        length = size(tf.maximum(tf.reduce_max(total), 1))
+        length = tf.maximum(tf.reduce_max(total), 1)
         users = tf.size(total)
         begin = tf.range(tf.cast(users, tf.int64)) * length  # Where a user's behaviors of a group begin.
         places, facts = [], []

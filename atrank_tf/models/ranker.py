@@ -9,7 +9,6 @@ import numpy as np
 from keras import ops
 
 from atrank_tf.data import Catalog, Popularity, training_batches
-from atrank_tf.layers import TaskUncertainty
 from atrank_tf.models.explainer import explainer
 from atrank_tf.models.inputs import candidate_inputs, history_inputs, model_inputs, profile_inputs
 from atrank_tf.models.network import Network
@@ -42,9 +41,6 @@ class Ranker(keras.Model):
     slices: int = 1
     """Into how many slices of users a training batch is cut, computed side by side. `compile_model` sets it."""
 
-    xla: bool = False
-    """Whether XLA compiles the dense core of a training step. `compile_model` sets it."""
-
     def __init__(
         self,
         schema: Schema,
@@ -72,11 +68,6 @@ class Ranker(keras.Model):
         self.config = config
         self.tasks = network.tasks
         self._network: Any = network
-        self._uncertainty = (
-            TaskUncertainty(len(self.tasks), name="task_uncertainty") if config.task_uncertainty else None
-        )
-        if self._uncertainty is not None:
-            self._uncertainty.build()
         if catalogs is not None:
             network.objects.load_catalogs(catalogs)
 
@@ -128,8 +119,6 @@ class Ranker(keras.Model):
     def row_names(self) -> dict[str, list[str]]:
         """Returns the weights whose rows stand for names of the schema: path of the weight -> name of each row."""
         named: dict[str, list[str]] = self._network.row_names()
-        if self._uncertainty is not None:
-            named |= {self._uncertainty.log_variances.path: list(self.tasks)}
         return named
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
@@ -139,14 +128,7 @@ class Ranker(keras.Model):
 
     def call_whole(self, inputs: Any, training: bool | None) -> Any:
         """`call`, of inputs that are not cut."""
-        if training and self.xla:
-            return self._network.logits_under_xla(inputs)
         return super().call(inputs, training=training)
-
-    @property
-    def xla_functions(self) -> int:
-        """How many functions XLA has compiled in training, each counted once for each set of sizes."""
-        return len(self._network.core.sizes)
 
     def make_train_function(self, force: bool = False) -> Any:
         """Makes the function of a training step; Keras calls it."""
@@ -156,33 +138,6 @@ class Ranker(keras.Model):
             self.compute_loss(y=nothing, y_pred=nothing, sample_weight=nothing)
             self.reset_metrics()
         return super().make_train_function(force)
-
-    def compute_loss(
-        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
-    ) -> Any:
-        """Returns the loss that training makes small; under `task_uncertainty` the losses by their learned weights.
-
-        `task_uncertainty` needs `compile(loss={task: loss})`, with a `keras.losses.Loss` for each task.
-
-        Raises:
-            ValueError: under `task_uncertainty` a task has none.
-        """
-        total = super().compute_loss(x, y, y_pred, sample_weight, training)  # Logs the loss of each task.
-        if self._uncertainty is None:
-            return total
-        of_task = self.loss if isinstance(self.loss, Mapping) else {}
-        if any(not isinstance(of_task.get(task), keras.losses.Loss) for task in self.tasks):
-            raise ValueError(
-                f"Expected compile(loss={{task: keras.losses.Loss}}) with a loss of each of {list(self.tasks)}, which "
-                f"task_uncertainty weighs. Received: loss={self.loss!r}."
-            )
-        weights = sample_weight or dict.fromkeys(self.tasks)
-        losses = [of_task[task](y[task], y_pred[task], weights[task]) for task in self.tasks]
-        present = [
-            ops.convert_to_tensor(True) if weight is None else ops.any(weight > 0)
-            for weight in (weights[task] for task in self.tasks)
-        ]
-        return ops.sum(self._uncertainty(ops.stack(losses), ops.stack(present)))
 
     def encoder(self) -> Any:
         """Returns the part of the model that encodes a user, sharing its weights.

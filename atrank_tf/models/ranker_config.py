@@ -30,8 +30,6 @@ class RankerConfig:
         experts: what stands between the read-out and the ranking networks of a task: "none", "mmoe" (experts that all
             tasks share, and a gate for each task) or "ple" (experts of its own besides).
         num_experts: shared experts, and as many of each task's own.
-        task_tables: whether each task has a table of its own that is added to the codes of its candidates.
-        task_uncertainty: whether the losses of the tasks are weighed by their uncertainty, which is learned.
     """
 
     tasks: tuple[str, ...] = ()
@@ -47,8 +45,6 @@ class RankerConfig:
     item_bias: bool = True
     experts: str = "none"
     num_experts: int = 4
-    task_tables: bool = False
-    task_uncertainty: bool = False
 
     def __post_init__(self) -> None:
         for name in ("width", "cross_layers"):
@@ -59,11 +55,6 @@ class RankerConfig:
                 raise ValueError(
                     f"{name} must be at least 0 and below 1. Received: {name}={getattr(self, name)} in [model]."
                 )
-        if self.id_dropout and self.task_tables:
-            raise ValueError(
-                "id_dropout does not go with task_tables, which would still know the objects whose ids it hides. "
-                f"Received: id_dropout={self.id_dropout}, task_tables=true in [model]."
-            )
         if self.num_experts <= 0:
             raise ValueError(f"num_experts must be positive. Received: num_experts={self.num_experts} in [model].")
         choices = (("combine", ("sum", "concat")), ("activation", ACTIVATIONS), ("experts", ("none", "mmoe", "ple")))

@@ -87,6 +87,6 @@ class TimelineATRank(Ranker):
         return
 
     def call_whole(self, inputs: Any, training: bool | None) -> Any:
-        if "now" in inputs or (training and self.xla):
+        if "now" in inputs:
             return super().call_whole(inputs, training)
         return self._network.timeline(inputs)

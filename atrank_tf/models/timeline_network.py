@@ -1,7 +1,7 @@
 """The layers of a ranker that encodes a timeline once for all moments, and how they are called."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -54,7 +54,7 @@ class TimelineNetwork(Network):
     def _encode(self, behaviors: Any, mask: Any, timestamp: Any, group: Any) -> dict[str, Any]:
         """Returns the memory of behaviors [B, T, D], each of a group, int64 [B, T]."""
         visible = self._causal(timestamp, group)
-        memory = self.core("encoder", self._encoder, behaviors, mask, visible, timestamp)
+        memory = self._encoder(behaviors, mask, visible, timestamp)
         return {"memory": real(memory, mask), "mask": mask, "timestamp": timestamp}
 
     def append(self, memory: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,14 +82,14 @@ class TimelineNetwork(Network):
         Args:
             inputs: tensors of a batch of `timeline_batches`.
         """
-        histories = PackedHistories(inputs, self._groups, self.core.size)
+        histories = PackedHistories(inputs, self._groups)
         objects, coded, places = self._coded_once(inputs, histories.ids)
         codes = [self._embeddings[name](code, histories.actions[name]) for name, code in objects.items()]
         behaviors = join([self._projections[name](code) for name, code in zip(objects, codes, strict=True)], axis=0)
         behaviors = histories.by_user(self._drop(behaviors))
         memory = self._encode(behaviors, histories.mask, histories.timestamp, histories.group)
         asked = self._asked(inputs, places, memory, histories)
-        reads = self._reads(coded.code, memory["memory"], asked)
+        reads = self._reader.layer.read_packed(coded.code, memory["memory"], asked)
         if self._done is not None:
             memory |= self._done.numbered(histories.id, histories.action, histories.group)
         profile = self.objects.profile(inputs)
@@ -97,22 +97,6 @@ class TimelineNetwork(Network):
             task: self._of_moments(task, each, read, coded, memory, profile, inputs)
             for task, each, read in zip(self.tasks, asked, reads, strict=True)
         }
-
-    def _reads(self, codes: Any, memory: Any, asked: Sequence[Asked]) -> list[Any]:
-        """Returns what the real candidates of each task read, float [M, D]."""
-        read = self._reader.layer.read_packed
-        if not self.core.compiles:
-            return read(codes, memory, asked)
-
-        def of_tensors(codes: Any, memory: Any, *tensors: Any) -> list[Any]:
-            asked = [
-                Asked(mask, bias, places, Packing(rows, tf.shape(places)))
-                for mask, bias, places, rows in zip(*(tensors[part::4] for part in range(4)), strict=True)
-            ]
-            return read(codes, memory, asked)
-
-        tensors = [part for each in asked for part in (each.mask, each.bias, each.places, each.packing.places)]
-        return self.core("reader", of_tensors, codes, memory, *tensors)
 
     def _of_moments(
         self,
@@ -157,13 +141,8 @@ class TimelineNetwork(Network):
         numbers = [tf.shape(each)[1] for each in moments]
         biases, masks = (tf.split(each, numbers, axis=-2, num=len(numbers)) for each in (bias, mask))
         ids = [_fold_moments(inputs[f"{task}_candidates"]) for task in self.tasks]
-        packings = [self._packing(each != PADDING) for each in ids]
+        packings = [Packing.of(each != PADDING) for each in ids]
         return [Asked(*each) for each in zip(masks, biases, places, packings, strict=True)]
-
-    def _packing(self, real: Any) -> Packing:
-        if not self.core.compiles:
-            return Packing.of(real)
-        return Packing.of(real, self.core.size(tf.math.count_nonzero(real)))
 
     def _time_buckets(self) -> None:
         return None
@@ -197,7 +176,7 @@ class TimelineNetwork(Network):
             objects |= dict(zip(same, self.objects.objects_once(entity, [rows[name] for name in same]), strict=True))
         coded = [self._coded(task, objects[name], rows[name]) for task, name in names.items()]
         begins = [0, *itertools.accumulate(tf.shape(each.code)[0] for each in coded[:-1])]
-        code = self.core.with_padding(join([each.code for each in coded], axis=0))
+        code = join([each.code for each in coded], axis=0)
         bias = join([each.bias for each in coded], axis=0) if self._bias else None
         places = [begin + where for begin, where in zip(begins, places, strict=True)]
         return {name: objects[name] for name in histories}, Coded(code, bias), places

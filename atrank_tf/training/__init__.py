@@ -33,7 +33,6 @@ from atrank_tf.training.sparse_adagrad import SparseAdagrad
 from atrank_tf.training.sparse_adam import SparseAdam
 from atrank_tf.training.threads import divide_threads
 from atrank_tf.training.workers import Workers
-from atrank_tf.training.xla_time import XlaTime
 
 __all__ = [
     "MODEL_FILE",
@@ -50,7 +49,6 @@ __all__ = [
     "SparseAdam",
     "Training",
     "Workers",
-    "XlaTime",
     "compile_model",
     "divide_threads",
     "dump_experiment",

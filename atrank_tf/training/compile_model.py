@@ -25,13 +25,8 @@ def compile_model(model: Ranker, settings: Training, steps: int, workers: Worker
         workers: who share each batch.
 
     Raises:
-        ValueError: a weight is of a task that the model has not; or several workers shall learn weights of losses.
+        ValueError: a weight is of a task that the model has not.
     """
-    if model.config.task_uncertainty and workers.number > 1:
-        raise ValueError(
-            "Expected one process for task_uncertainty in [model]: each would learn the weights of the losses by what "
-            f"it sees alone. Received: {workers.number}."
-        )
     for task in settings.task_weights:
         if task not in model.tasks:
             raise ValueError(f"Unknown task {task!r} in [training.task_weights]. {suggestion(task, model.tasks)}")
@@ -43,7 +38,7 @@ def compile_model(model: Ranker, settings: Training, steps: int, workers: Worker
         workers=workers,
     )
     optimizer.build(model.trainable_variables)
-    model.slices, model.xla = settings.slices, settings.xla
+    model.slices = settings.slices
     model.compile(
         optimizer=optimizer,
         loss={task: LOSSES[settings.loss](workers=workers) for task in model.tasks},

@@ -45,8 +45,6 @@ class Training:
             them; 0 for none: each holds all tables whole.
         slices: into how many slices of users a batch is cut, computed side by side: as many as there are cores, so that
             each core has one. Losses are those of the whole batch; dropout is drawn for each slice.
-        xla: whether XLA compiles the dense core of a training step, for the sizes of a ladder to which batches are
-            padded. What is saved and exported is the same.
         seed: of weights, order, dropout and negatives.
     """
 
@@ -65,7 +63,6 @@ class Training:
     include_validation: bool = False
     divide_tables_of: int = 0
     slices: int = 1
-    xla: bool = False
     seed: int = 1
 
     @property

@@ -35,7 +35,6 @@ from atrank_tf.training.shared_batches import training_share, validation_share
 from atrank_tf.training.warm_start import warm_start
 from atrank_tf.training.whole_tables import WholeTables
 from atrank_tf.training.workers import ALONE, Workers
-from atrank_tf.training.xla_time import XlaTime
 
 
 def train(
@@ -129,7 +128,6 @@ def train(
                 SameRecords(records),
                 SettleTables(),
                 GlobalMetrics(workers),
-                XlaTime(),
                 average,
                 WholeTables(average),
                 *writing,

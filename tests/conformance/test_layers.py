@@ -107,7 +107,6 @@ CASES = {
         layers.TargetAttention(K, hidden=13),
         {"candidates": _floats(B, N, D), "memory": _floats(B, T, D), "memory_mask": MASK},
     ),
-    "TaskUncertainty": Case(layers.TaskUncertainty(B), {"losses": _floats(B), "present": MASK[:, 3]}),
     "TimeBias": Case(
         layers.TimeBias((1, 2, 4), num_spaces=K),
         {"now": np.full((B, N), 1_700_000_000), "timestamp": 1_700_000_000 - _ints(9, B, T)},

@@ -32,9 +32,9 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         "atrank",
         {"blocks": 0, "ranking": ["dnn"], "tasks": ["next_redemption"]},
     ),
-    "atrank with shared experts, task tables and uncertainty": (
+    "atrank with shared experts": (
         "atrank",
-        {"experts": "mmoe", "num_experts": 2, "task_tables": True, "task_uncertainty": True},
+        {"experts": "mmoe", "num_experts": 2},
     ),
     "atrank with experts of its own, that counts repeats and popularity": (
         "atrank",

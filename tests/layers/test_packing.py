@@ -36,15 +36,6 @@ def test_rows_may_stand_in_any_order() -> None:
     np.testing.assert_array_equal(np.asarray(packing.pack(packing.unpack(rows))), rows)
 
 
-def test_rows_to_spare_are_of_padding() -> None:
-    mask = tf.constant(MASKS["some"])
-    for count, spare in ((4, []), (6, [1, 4]), (100, [1, 4, 5, 6, 7, 8, 10, 11])):
-        packing = Packing.of(mask, tf.constant(count, tf.int64))
-        np.testing.assert_array_equal(packing.places, [0, 2, 3, 9, *spare])
-        back = np.asarray(packing.unpack(packing.pack(tf.constant(VALUES)))).reshape(12, 2)
-        np.testing.assert_array_equal(back[packing.places.numpy()], VALUES.reshape(12, 2)[packing.places.numpy()])
-
-
 def test_everything_is_packed_as_it_stands() -> None:
     everything = Everything(tf.constant([3, 4]))
     np.testing.assert_array_equal(np.asarray(everything.pack(tf.constant(VALUES))), VALUES.reshape(12, 2))

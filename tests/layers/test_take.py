@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atrank_tf.layers import compiled, take
+from atrank_tf.layers import take
 
 RNG = np.random.default_rng(0)
 ROWS = RNG.normal(size=(5, 3))
@@ -31,19 +31,6 @@ def test_rows_and_their_gradient_are_those_of_indexing(places: Any) -> None:
     gradient = tape.gradient(total, rows)
     assert gradient.shape == ROWS.shape
     np.testing.assert_allclose(np.asarray(gradient), expected, rtol=1e-12, atol=1e-12)
-
-
-def test_under_xla_the_gradient_is_the_same() -> None:
-    places = tf.constant([[4, 0, 4], [4, 1, 0]])
-
-    def gradient(rows: Any) -> Any:
-        with tf.GradientTape() as tape, compiled(tf.zeros(2, tf.uint32)):
-            tape.watch(rows)
-            total = tf.reduce_sum(take(rows, places) ** 2)
-        return tape.gradient(total, rows)
-
-    found = tf.function(gradient, jit_compile=True)(tf.constant(ROWS))
-    np.testing.assert_allclose(np.asarray(found), 2 * ROWS * np.array([[2, 1, 0, 0, 3]]).T, rtol=1e-12)
 
 
 def test_single_numbers_have_places_too() -> None:

@@ -23,7 +23,7 @@ def inputs() -> dict[str, Any]:
 
 
 def test_the_behaviors_of_each_user_stand_together_group_after_group(inputs: dict[str, Any]) -> None:
-    packed = PackedHistories(inputs, ("product", "query"), tf.identity)
+    packed = PackedHistories(inputs, ("product", "query"))
     assert packed.ids["product"].numpy().tolist() == [11, 12, 13, 21]
     assert packed.actions["product"].numpy().tolist() == [2, 3, 4, 5]
     assert packed.ids["query"].numpy().tolist() == [31, 32]
@@ -37,14 +37,8 @@ def test_the_behaviors_of_each_user_stand_together_group_after_group(inputs: dic
     assert packed.by_user(ids).numpy().tolist() == [[11, 12, 13], [21, 31, 32], [0, 0, 0]]
 
 
-def test_there_may_be_more_places_than_behaviors(inputs: dict[str, Any]) -> None:
-    packed = PackedHistories(inputs, ("product", "query"), lambda count: count + 1)
-    assert packed.mask.numpy().tolist() == [[True] * 3 + [False], [True] * 3 + [False], [False] * 4]
-    assert packed.timestamp.numpy().tolist() == [[100, 200, 300, 0], [150, 110, 120, 0], [0, 0, 0, 0]]
-
-
 def test_a_moment_sees_the_newest_of_so_many_first_ones_of_each_group(inputs: dict[str, Any]) -> None:
-    packed = PackedHistories(inputs, ("product", "query"), tf.identity)
+    packed = PackedHistories(inputs, ("product", "query"))
     # [B, groups, P]: two moments.
     counts = tf.constant([[[1, 3], [0, 0]], [[0, 1], [1, 1]], [[0, 0], [0, 0]]], tf.int64)
     assert packed.windows(counts, [9, 9]).numpy().astype(int).tolist() == [
@@ -60,7 +54,7 @@ def test_a_moment_sees_the_newest_of_so_many_first_ones_of_each_group(inputs: di
 
 
 def test_one_group_stays_as_it_is(inputs: dict[str, Any]) -> None:
-    packed = PackedHistories(inputs, ("query",), tf.identity)
+    packed = PackedHistories(inputs, ("query",))
     assert packed.by_user(packed.ids["query"]).numpy().tolist() == INPUTS["query_id"]
     assert packed.by_user(packed.actions["query"]).numpy().tolist() == INPUTS["query_action"]
     assert packed.timestamp.numpy().tolist() == INPUTS["query_timestamp"]
@@ -71,6 +65,6 @@ def test_one_group_stays_as_it_is(inputs: dict[str, Any]) -> None:
 
 def test_nobody_did_anything() -> None:
     nothing = {name: tf.zeros((2, 0), tf.int64) for name in INPUTS}
-    packed = PackedHistories(nothing, ("product", "query"), tf.identity)
+    packed = PackedHistories(nothing, ("product", "query"))
     assert packed.mask.numpy().tolist() == [[False], [False]]
     assert packed.by_user(tf.zeros((0, 4))).shape == (2, 1, 4)

@@ -130,7 +130,6 @@ def test_an_unknown_task_is_refused(records: Records) -> None:
         ({"width": 0}, "width must be positive. Received: width=0"),
         ({"dropout": 1.0}, "dropout must be at least 0 and below 1. Received: dropout=1.0"),
         ({"id_dropout": -0.1}, "id_dropout must be at least 0 and below 1. Received: id_dropout=-0.1"),
-        ({"id_dropout": 0.1, "task_tables": True}, "Received: id_dropout=0.1, task_tables=true in"),
         ({"ranking": ()}, "Expected at least one ranking network"),
         ({"cross_layers": 0}, "cross_layers must be positive. Received: cross_layers=0"),
         (
@@ -156,7 +155,7 @@ def test_a_ranker_needs_a_subclass() -> None:
         Ranker.make_reader(RankerConfig())
 
 
-@pytest.mark.parametrize("changes", [{}, {"task_tables": True, "item_bias": False}])
+@pytest.mark.parametrize("changes", [{}, {"item_bias": False}])
 def test_candidates_coded_ahead_score_as_ever_until_the_weights_change(
     records: Records, make_model: Callable[..., Ranker], monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:
@@ -184,20 +183,6 @@ def test_candidates_coded_ahead_score_as_ever_until_the_weights_change(
     changed = score(model.scorer(task))
     assert np.abs(changed - scores).max() > 1e-3
     np.testing.assert_allclose(score(too_large), changed, rtol=1e-5, atol=1e-5)
-
-
-def test_learned_uncertainty_takes_a_loss_of_each_task_and_no_weights(records: Records) -> None:
-    config = {"width": 4, "ranking": ["dot"], "task_uncertainty": True}
-    model = MODELS["bpr_mf"](records.schema, config, records.catalogs)
-    rng = np.random.default_rng(0)
-    labels, logits = ({task: rng.random((3, 2)).astype("float32") for task in model.tasks} for _ in range(2))
-    model.compile(loss={task: keras.losses.MeanSquaredError() for task in model.tasks})
-    found = model.compute_loss(y=labels, y_pred=logits)
-    assert float(found) == pytest.approx(sum(((labels[t] - logits[t]) ** 2).mean() for t in model.tasks), rel=1e-5)
-    for loss in ("mean_squared_error", dict.fromkeys(model.tasks, "mean_squared_error")):
-        model.compile(loss=loss)
-        with pytest.raises(ValueError, match=r"keras\.losses\.Loss}\) with a loss of each of .* Received: loss=.*mean"):
-            model.compute_loss(y=labels, y_pred=logits)
 
 
 def test_the_parts_of_a_score_add_up_in_full_precision(records: Records) -> None:

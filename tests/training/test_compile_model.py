@@ -3,17 +3,14 @@
 from dataclasses import fields
 from itertools import islice
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from atrank_tf.data import Batching, Records
 from atrank_tf.models import MODELS, ATRank, Ranker
-from atrank_tf.models.size_ladder import LADDER
 from atrank_tf.schema import PADDING
 from atrank_tf.training import PairwiseCrossentropy, PointwiseCrossentropy, SettleTables, Training, compile_model
 from atrank_tf.training.experiment import LOSSES
@@ -25,7 +22,7 @@ OF_EACH_KIND = [
     pytest.param(name, marks=() if name in ("atrank", "timeline_atrank", "bi_lstm") else pytest.mark.slow)
     for name in sorted(MODELS)
 ]
-"""Request by request, a timeline at once, and an encoder that XLA leaves out; `make test-slow` has the others."""
+"""Request by request, a timeline at once, and a recurrent encoder; `make test-slow` has the others."""
 
 
 def small_model(name: str, records: Records, **changes: Any) -> Ranker:
@@ -109,32 +106,6 @@ def test_the_loss_of_a_task_counts_by_its_weight(records: Records, of_both_tasks
     assert float(weighted["loss"]) == pytest.approx(3 * float(plain["loss"]), rel=1e-5)
 
 
-def test_learned_uncertainty_weighs_the_losses_and_is_trained(
-    records: Records, of_both_tasks: Any, tmp_path: Path
-) -> None:
-    keras.utils.set_random_seed(1)
-    model = ATRank(records.schema, {**SMALL, "tasks": (), "dropout": 0.0, "task_uncertainty": True}, records.catalogs)
-    compile_model(model, Training(learning_rate=0.1), steps=1)
-    model.run_eagerly = True
-    task = next(name for name, weights in of_both_tasks[2].items() if weights.any())
-    log_variances = next(v for v in model.trainable_variables if v.path == "task_uncertainty/log_variances")
-    log_variances.assign([1.0, 1.0])
-    found = model.train_on_batch(*of_both_tasks, return_dict=True)
-    assert float(found["loss"]) == pytest.approx(float(found[f"{task}_loss"]) * np.exp(-1.0) + 0.5, rel=1e-4)
-    moved = log_variances.numpy() != 1.0
-    assert moved.tolist() == [name == task for name in model.tasks]
-    model.save(tmp_path / "model.keras")
-    loaded = keras.saving.load_model(tmp_path / "model.keras")
-    kept = next(v for v in loaded.trainable_variables if v.path == "task_uncertainty/log_variances")
-    np.testing.assert_array_equal(kept, log_variances)
-
-
-def test_several_workers_learn_no_weights_of_losses(records: Records) -> None:
-    model = ATRank(records.schema, {**SMALL, "tasks": (), "task_uncertainty": True}, records.catalogs)
-    with pytest.raises(ValueError, match=r"Expected one process for task_uncertainty in \[model\].* Received: 2\."):
-        compile_model(model, Training(), steps=1, workers=SimpleNamespace(number=2))
-
-
 def test_item_biases_do_not_decay_in_a_model_that_is_loaded_either(records: Records, tmp_path: Path) -> None:
     model = small_model("bpr_mf", records)
     compile_model(model, Training(l2=1e-3), steps=1)
@@ -210,65 +181,6 @@ def test_slices_of_a_batch_train_as_the_whole(
         for one, other in zip(*gradients, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-7)
     assert len(calls) == (1 + len(few)) * (1 + 3)
-
-
-UNDER_XLA = {
-    **{name: {} for name in MODELS},
-    "average_pooling": {"tasks": (), "experts": "mmoe", "num_experts": 2},
-    "cnn": {"ranking": ["pnn"]},
-    "din": {"ranking": ["fm"]},
-    "sasrec": {"ranking": ["wide", "dcn"]},
-    "atrank": {"tasks": (), "experts": "ple", "num_experts": 2, "ranking": ["dot", "repeat"], "attention_sink": True},
-    "timeline_atrank": {"tasks": (), "task_tables": True, "ranking": ["dnn", "popularity"], "task_uncertainty": True},
-}
-
-
-@pytest.mark.parametrize("name", OF_EACH_KIND)
-def test_under_xla_a_step_trains_as_without(name: str, records: Records) -> None:
-    changes = {"dropout": 0.0, **UNDER_XLA[name]}
-    tasks = changes.get("tasks", SMALL["tasks"]) or None
-    batches = MODELS[name].training_batches(
-        records, tasks=tasks, settings=Batching(batch_size=9, batch_tokens=130), seed=1
-    )
-    batch = next(batches.dataset.as_numpy_iterator())
-    assert not {size for values in batch[0].values() for size in values.shape} <= set(LADDER)
-    states = []
-    for xla in (False, True):
-        model = small_model(name, records, **changes)
-        compile_model(model, Training(xla=xla), steps=1)
-        model.run_eagerly = True
-        model.train_on_batch(*batch)
-        states.append([v.numpy() for v in model.optimizer.variables if "momentum" in v.path])
-        assert (model.xla_functions > 0) == xla
-    rows = {shape[0] for _, *shapes in model._network.core.sizes for shape in shapes}
-    assert rows <= set(LADDER)
-    assert len(states[0]) == len(model.trainable_variables)
-    for expected, found in zip(*states, strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
-
-
-def test_the_graph_of_inference_has_no_xla(records: Records) -> None:
-    model = small_model("average_pooling", records)
-    compile_model(model, Training(xla=True), steps=1)
-    inputs = {tensor.name: tf.TensorSpec(tensor.shape, tensor.dtype, tensor.name) for tensor in model.inputs}
-    for training in (True, False):
-        call = tf.function(lambda inputs, training=training: model(inputs, training=training))
-        assert ("_XlaMustCompile" in str(call.get_concrete_function(inputs).graph.as_graph_def())) == training
-
-
-def test_xla_compiles_once_for_the_sizes_of_a_rung_and_dropout_goes_on(records: Records) -> None:
-    model = small_model("average_pooling", records)
-    compile_model(model, Training(xla=True, slices=2), steps=6)
-    batches = model.training_batches(records, tasks=SMALL["tasks"], settings=Batching(batch_size=20), seed=1)
-    inputs, _, _ = next(batches.dataset.as_numpy_iterator())
-    counts, found = [], []
-    call = tf.function(lambda inputs: model(inputs, training=True)["next_purchase"], reduce_retracing=True)
-    for users in (20, 20, 19, 17):  # Slices of 10 and 10, 10 and 10, 9 and 10, 8 and 9.
-        found.append(call({name: values[:users] for name, values in inputs.items()}).numpy())
-        counts.append(model.xla_functions)
-    assert [each.shape[0] for each in found] == [20, 20, 19, 17]
-    assert counts[0] == counts[1] == counts[2] < counts[3]
-    assert (found[0] != found[1]).mean() > 0.5
 
 
 def test_a_weight_of_no_task_is_refused(records: Records) -> None:

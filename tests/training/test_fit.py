@@ -221,15 +221,6 @@ def test_it_learns(whole: Any) -> None:
     assert history[-1]["loss"] < 0.9 * history[0]["loss"]
 
 
-def test_what_xla_has_compiled_is_told(records: Records, whole: Any, tmp_path: Path) -> None:
-    train(records, replace(SMALL, training=replace(SMALL.training, xla=True)), str(tmp_path))
-    (epoch,) = json.loads((tmp_path / "training.json").read_text())["history"]
-    assert epoch["xla_functions"] >= 2
-    assert epoch["xla_seconds"] > 0
-    without = json.loads((whole[0] / "training.json").read_text())["history"][0]
-    assert not any(name.startswith("xla") for name in without)
-
-
 def test_a_finished_training_is_current_and_another_one_is_refused(records: Records, whole: Any) -> None:
     folder, _ = whole
     assert not train(records, EXPERIMENT, str(folder))

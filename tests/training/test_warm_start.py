@@ -25,7 +25,7 @@ from atrank_tf.training import MODEL_FILE, VALUES_FILE, Workers, experiment_from
 from atrank_tf.training.model_folder import TRAINING_FILE
 from atrank_tf.training.warm_start import warm_start
 
-CONFIG = {"width": 8, "spaces": 2, "feed_forward": 8, "hidden": [8], "task_tables": True, "experts": "mmoe"}
+CONFIG = {"width": 8, "spaces": 2, "feed_forward": 8, "hidden": [8], "experts": "mmoe"}
 TIMELINE = experiment_from_dict({"model": {"name": "timeline_atrank", **CONFIG}})
 SMALL = experiment_from_dict(
     {"model": {"name": "bpr_mf", "width": 8, "tasks": ["next_purchase"]}, "training": {"epochs": 2}}
@@ -87,7 +87,7 @@ def _shop(groups: dict[str, list[str]], tasks: list[str]) -> Ranker:
         "groups": {name: {"entity": "item", "actions": actions} for name, actions in groups.items()},
         "tasks": {task: {"group": "purchase", "negatives": {"uniform": 1}} for task in tasks},
     }
-    config = {"width": 4, "ranking": ["dot", "repeat"], "task_uncertainty": True}
+    config = {"width": 4, "ranking": ["dot", "repeat"]}
     return MODELS["average_pooling"](schema_from_dict(schema), config, None)
 
 
@@ -107,8 +107,6 @@ def test_actions_and_tasks_follow_their_names(tmp_path: Path) -> None:
     table = "repeat_ranking_second/table"
     np.testing.assert_array_equal(after[table][:4], before[table][3:])  # Padding, unknown, buy and "1".
     np.testing.assert_array_equal(after[table][4:], np.zeros((4, before[table].shape[1])))
-    first, second = before["task_uncertainty/log_variances"]
-    np.testing.assert_array_equal(after["task_uncertainty/log_variances"], [second, 0.0, first])
 
 
 def _model(records: Records, name: str = "timeline_atrank", **changes: Any) -> Ranker:
