@@ -1,0 +1,161 @@
+"""The inputs of a model: names, dtypes and shapes, in one list that batches, models and exports share.
+
+Glossary of shapes, all of them behind the batch dimension B, which stands in none:
+
+    T_g         behaviors of group g, padded on the right to the longest history of the batch
+    N           candidates of a request, padded on the right
+    P           requests of a task in a batch of whole timelines
+    max_values  most values of a categorical column; written out, since a model is built for it
+
+A dimension that a batch or a request chooses, T_g, N and P, is None. What a model reads are rows, int64, and
+standardized numbers, float32; what a request to an export holds are raw values, as strings and numbers (`raw_*`).
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+
+from atrank_tf.schema.spec import Features, Schema
+
+BEHAVIOR_COLUMNS = ("id", "action", "timestamp")
+"""What is known of a behavior: which object, which action, when."""
+
+Shape = tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """One input of a model.
+
+    Args:
+        name: its key in the dict that a model is called with.
+        dtype: "int64", "float32" or "string".
+        shape: without the batch dimension; None for a dimension that a batch chooses.
+    """
+
+    name: str
+    dtype: str
+    shape: Shape
+
+
+def history_name(group: str, column: str) -> str:
+    """Returns the name of a column of a group's behaviors; `column` is one of `BEHAVIOR_COLUMNS`."""
+    return f"{group}_{column}"
+
+
+def profile_name(column: str) -> str:
+    """Returns the name of a column of `[user]`."""
+    return f"user_{column}"
+
+
+def candidates_name(task: str) -> str:
+    """Returns the name of the candidates of a task."""
+    return f"{task}_candidates"
+
+
+def context_name(task: str, column: str) -> str:
+    """Returns the name of a column of `[tasks.<task>.context]`."""
+    return f"{task}_{column}"
+
+
+def request_times_name(task: str) -> str:
+    """Returns the name of the times of a task's requests in a batch of whole timelines."""
+    return f"{task}/now"
+
+
+def seen_name(task: str, group: str) -> str:
+    """Returns the name of how many behaviors of a group each request of a task sees, in a batch of whole timelines."""
+    return f"{task}/{group}_seen"
+
+
+def history_specs(schema: Schema) -> list[InputSpec]:
+    """Returns `now`, the Unix seconds of the request, int64 []; and the behaviors of each group, int64 [T_g]."""
+    behaviors = [
+        InputSpec(history_name(group, column), "int64", (None,))
+        for group in schema.groups
+        for column in BEHAVIOR_COLUMNS
+    ]
+    return [InputSpec("now", "int64", ()), *behaviors]
+
+
+def profile_specs(schema: Schema) -> list[InputSpec]:
+    """Returns the columns of `[user]`: categorical int64 [max_values], also where that is 1; numeric float32 []."""
+    user = schema.user
+    categorical = [
+        InputSpec(profile_name(column), "int64", (feature.max_values,)) for column, feature in user.features.items()
+    ]
+    return categorical + [InputSpec(profile_name(column), "float32", ()) for column in user.dense]
+
+
+def candidate_specs(schema: Schema, task: str) -> list[InputSpec]:
+    """Returns the candidates of a task, int64 [N], and the columns of their context.
+
+    A categorical column is int64 [N], or [N, max_values] where it may have several values; a numeric one float32 [N].
+    """
+    context = schema.tasks[task].context
+    specs = [InputSpec(candidates_name(task), "int64", (None,))]
+    for column, feature in context.features.items():
+        values: Shape = () if feature.max_values == 1 else (feature.max_values,)
+        specs.append(InputSpec(context_name(task, column), "int64", (None, *values)))
+    return specs + [InputSpec(context_name(task, column), "float32", (None,)) for column in context.dense]
+
+
+def input_specs(schema: Schema, tasks: Iterable[str]) -> list[InputSpec]:
+    """Returns all inputs of a model of these tasks."""
+    candidates = [spec for task in tasks for spec in candidate_specs(schema, task)]
+    return [*history_specs(schema), *profile_specs(schema), *candidates]
+
+
+def timeline_specs(schema: Schema, tasks: Iterable[str]) -> list[InputSpec]:
+    """Returns what a batch of whole timelines has in place of `now`, for each task.
+
+    The times of its requests, and for each group how many of its behaviors each request sees, all int64 [P]. Such a
+    batch has the candidates of `candidate_specs` for each request: their shapes begin with P.
+    """
+    specs = []
+    for task in tasks:
+        specs.append(InputSpec(request_times_name(task), "int64", (None,)))
+        specs += [InputSpec(seen_name(task, group), "int64", (None,)) for group in schema.groups]
+    return specs
+
+
+def raw_history_specs(schema: Schema) -> list[InputSpec]:
+    """Returns `history_specs` as a log holds them: ids in their own dtype [T_g], actions string [T_g]."""
+    specs = [InputSpec("now", "int64", ())]
+    for name, group in schema.groups.items():
+        dtypes = (schema.entities[group.entity].id.dtype, "string", "int64")
+        specs += [
+            InputSpec(history_name(name, column), dtype, (None,))
+            for column, dtype in zip(BEHAVIOR_COLUMNS, dtypes, strict=True)
+        ]
+    return specs
+
+
+def raw_profile_specs(schema: Schema) -> list[InputSpec]:
+    """Returns `profile_specs` as a log holds them: string [], or [values] where there may be several; float32 []."""
+    return _raw_specs(schema.user, profile_name, ())
+
+
+def raw_candidate_specs(schema: Schema, task: str) -> list[InputSpec]:
+    """Returns `candidate_specs` as a log holds them.
+
+    Candidates have the dtype of their ids, [N]; a categorical column of their context is string [N], or [N, values]
+    where there may be several; a numeric one float32 [N].
+    """
+    spec = schema.tasks[task]
+    dtype = schema.entities[schema.groups[spec.group].entity].id.dtype
+    context = _raw_specs(spec.context, partial(context_name, task), (None,))
+    return [InputSpec(candidates_name(task), dtype, (None,)), *context]
+
+
+def raw_input_specs(schema: Schema, task: str) -> list[InputSpec]:
+    """Returns all inputs of a request to score the candidates of a task."""
+    return [*raw_history_specs(schema), *raw_profile_specs(schema), *raw_candidate_specs(schema, task)]
+
+
+def _raw_specs(features: Features, name: Callable[[str], str], shape: Shape) -> list[InputSpec]:
+    categorical = [
+        InputSpec(name(column), "string", shape if feature.max_values == 1 else (*shape, None))
+        for column, feature in features.features.items()
+    ]
+    return categorical + [InputSpec(name(column), "float32", shape) for column in features.dense]
