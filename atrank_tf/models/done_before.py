@@ -1,4 +1,4 @@
-"""What a user did with the very candidate before: the part of a memory that `RepeatRanking` reads."""
+"""What a user did with the very candidate before: the part of a memory that `RepeatHead` reads."""
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from atrank_tf.layers import RepeatRanking
+from atrank_tf.layers import RepeatHead
 from atrank_tf.models.inputs import group_numbers, side_by_side
 from atrank_tf.schema import FIRST_ROW, Schema
 
@@ -44,7 +44,7 @@ class DoneBefore:
             actions[self._entities[name]] += len(own)
         self._group_of = {task: schema.tasks[task].group for task in tasks}
         self._layers = {
-            task: RepeatRanking(
+            task: RepeatHead(
                 schema.time.boundaries, actions[schema.groups[group].entity], name=f"repeat_ranking_{task}"
             )
             for task, group in self._group_of.items()

@@ -12,10 +12,10 @@ from keras import ops
 from atrank_tf.data import PERIODS, Popularity
 from atrank_tf.layers import (
     BehaviorEmbedding,
-    DotRanking,
+    DotHead,
     Dropout,
     GroupProjection,
-    PopularityRanking,
+    PopularityHead,
     SparseEmbedding,
     TimeBuckets,
 )
@@ -73,12 +73,12 @@ class Network:
         }
         self._buckets = TimeBuckets(schema.time.boundaries, name="time_buckets")
         self._drop = Dropout(config.dropout, name="dropout")
-        self._dot = DotRanking(name="dot_ranking") if "dot" in config.ranking else None
+        self._dot = DotHead(name="dot_ranking") if "dot" in config.ranking else None
         self._done = DoneBefore(schema, self.tasks) if "repeat" in config.ranking else None
         self._popularity = {}
         for task in self.tasks if "popularity" in config.ranking else ():
             rows = schema.entities[self._entity(task)].rows
-            self._popularity[task] = PopularityRanking(rows, PERIODS, name=f"popularity_ranking_{task}")
+            self._popularity[task] = PopularityHead(rows, PERIODS, name=f"popularity_ranking_{task}")
             self._popularity[task].build()
         reading = [name for name in config.ranking if name in RANKING_NETWORKS]
         self._networks = {

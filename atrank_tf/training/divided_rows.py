@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from atrank_tf.layers import take
-from atrank_tf.layers.divided_tables import dividing
+from atrank_tf.layers.embedding.divided_tables import dividing
 from atrank_tf.training.workers import ROWS_AT_ONCE, Workers, room_for
 
 

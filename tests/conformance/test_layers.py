@@ -53,21 +53,21 @@ CASES = {
     "CausalMask": Case(
         layers.CausalMask((True, False)), {"timestamp": np.sort(_ints(3, B, T)), "group": np.sort(_ints(2, B, T))}
     ),
-    "DCNRanking": Case(
-        layers.DCNRanking(layers=2),
+    "DCNHead": Case(
+        layers.DCNHead(layers=2),
         {"read": _floats(B, N, D), "candidates": _floats(B, N, D), "context": _floats(B, N, 2)},
     ),
-    "DNNRanking": Case(
-        layers.DNNRanking(hidden=(13, 5)),
+    "DNNHead": Case(
+        layers.DNNHead(hidden=(13, 5)),
         {"read": _floats(B, N, D), "candidates": _floats(B, N, D), "context": _floats(B, N, 2)},
     ),
-    "DotRanking": Case(layers.DotRanking(), {"read": _floats(B, N, D), "candidates": _floats(B, N, D)}),
+    "DotHead": Case(layers.DotHead(), {"read": _floats(B, N, D), "candidates": _floats(B, N, D)}),
     "Dropout": Case(layers.Dropout(0.5), {"inputs": _floats(B, T, D)}),
     "ExpertGate": Case(layers.ExpertGate(), {"inputs": _floats(B, N, D), "experts": _floats(B, N, 3, D)}),
     "Experts": Case(layers.Experts(3), {"inputs": _floats(B, N, D)}),
     "FeedForward": Case(layers.FeedForward(hidden=13), {"inputs": _floats(B, T, D)}),
-    "FMRanking": Case(
-        layers.FMRanking(),
+    "FMHead": Case(
+        layers.FMHead(),
         {"read": _floats(B, N, D), "candidates": _floats(B, N, D), "context": _floats(B, N, 2)},
     ),
     "GroupProjection": Case(layers.GroupProjection(13, activation="relu"), {"behaviors": _floats(B, T, D)}),
@@ -75,18 +75,18 @@ CASES = {
     "LastState": Case(layers.LastState(), {"states": _floats(B, T, D), "state_mask": MASK}),
     "MaxPooling": Case(layers.MaxPooling(), {"states": _floats(B, T, D), "state_mask": MASK}),
     "MeanPooling": Case(layers.MeanPooling(), {"embeddings": _floats(B, T, D), "value_mask": MASK}),
-    "PNNRanking": Case(
-        layers.PNNRanking(hidden=(13, 5)),
+    "PNNHead": Case(
+        layers.PNNHead(hidden=(13, 5)),
         {"read": _floats(B, N, D), "candidates": _floats(B, N, D), "context": _floats(B, N, 2)},
     ),
-    "PopularityRanking": Case(
-        layers.PopularityRanking(7, 4),
+    "PopularityHead": Case(
+        layers.PopularityHead(7, 4),
         {"candidates": _ints(7, B, 2, N), "now": _ints(9, B, 2)},
         loaded=(np.array([2, 4, 5, 7]), _ints(9, 7, 4)),
     ),
     "PositionEmbedding": Case(layers.PositionEmbedding(4), {"behaviors": _floats(B, T, D), "behavior_mask": MASK}),
-    "RepeatRanking": Case(
-        layers.RepeatRanking((1, 2), 3),
+    "RepeatHead": Case(
+        layers.RepeatHead((1, 2), 3),
         {
             "candidates": _ints(5, B, 2, N),
             "objects": _ints(5, B, T),
@@ -123,8 +123,8 @@ CASES = {
             "content": _ints(99, B, T),
         },
     ),
-    "WideRanking": Case(
-        layers.WideRanking(),
+    "WideHead": Case(
+        layers.WideHead(),
         {"read": _floats(B, N, D), "candidates": _floats(B, N, D), "context": _floats(B, N, 2)},
     ),
     "WindowConvolution": Case(layers.WindowConvolution(2), {"behaviors": _floats(B, T, D), "behavior_mask": MASK}),

@@ -4,7 +4,7 @@ import keras_rs
 import numpy as np
 import pytest
 
-from atrank_tf.layers import DCNRanking
+from atrank_tf.layers import DCNHead
 
 B, N, D, CONTEXT = 3, 7, 11, 2
 RNG = np.random.default_rng(0)
@@ -14,7 +14,7 @@ READ, CANDIDATES, SITUATION = (RNG.normal(size=(B, N, size)) for size in (D, D, 
 @pytest.mark.parametrize("context", [True, False])
 def test_logits_are_those_of_the_cross_layers(context: bool) -> None:
     inputs = [READ, CANDIDATES, SITUATION] if context else [READ, CANDIDATES]
-    layer = DCNRanking(3, dtype="float64")
+    layer = DCNHead(3, dtype="float64")
     layer.build(*(value.shape for value in inputs))
     for weight in layer.weights:
         weight.assign(RNG.normal(size=weight.shape))
@@ -31,7 +31,7 @@ def test_logits_are_those_of_the_cross_layers(context: bool) -> None:
 
 
 def test_a_logit_by_hand() -> None:
-    layer = DCNRanking(1)
+    layer = DCNHead(1)
     layer.build((1, 1, 1), (1, 1, 1))
     for weight, value in zip(
         layer.weights, ([[0.0, 1.0], [1.0, 0.0]], [0.0, 10.0], [[1.0], [100.0]], [0.5]), strict=True
@@ -43,9 +43,9 @@ def test_a_logit_by_hand() -> None:
 
 
 def test_no_candidates_give_no_logits() -> None:
-    assert DCNRanking(1)(*(value[:, :0] for value in (READ, CANDIDATES, SITUATION))).shape == (B, 0)
+    assert DCNHead(1)(*(value[:, :0] for value in (READ, CANDIDATES, SITUATION))).shape == (B, 0)
 
 
 def test_no_cross_layers_are_refused() -> None:
     with pytest.raises(ValueError, match=r"layers must be positive\. Received: layers=0"):
-        DCNRanking(0)
+        DCNHead(0)

@@ -7,11 +7,11 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from atrank_tf.layers.time_bias import of_buckets, time_buckets
+from atrank_tf.layers.attention.time_bias import of_buckets, time_buckets
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
-class RepeatRanking(keras.layers.Layer):
+class RepeatHead(keras.layers.Layer):
     """Adds up what each earlier behavior on the same object says: by its action, and how long it is ago.
 
     Rough sketch:

@@ -9,13 +9,13 @@ from atrank_tf.layers.linear import flatten
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
-class DCNRanking(keras.layers.Layer):
+class DCNHead(keras.layers.Layer):
     """Scores by the cross network of DCN-v2 on [e_u; h_t; context].
 
     Rough sketch:
         x_0 = [e_u; h_t; context],   x_{l+1} = x_0 * (W_l x_l + b_l) + x_l,   logit = w x_L + b
 
-    Together with `DNNRanking` it is the parallel form of DCN-v2.
+    Together with `DNNHead` it is the parallel form of DCN-v2.
 
     Args:
         layers: L, the number of cross layers: products of up to L + 1 numbers.

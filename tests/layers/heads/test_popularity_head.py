@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atrank_tf.layers import PopularityRanking
+from atrank_tf.layers import PopularityHead
 
 # Period 0 is before 10, 1 from 10 on, 2 from 20, 3 from 30; from 40 on all are over.
 BEGINS = np.array([10, 20, 30, 40])
@@ -13,8 +13,8 @@ MEANS = COUNTS.mean(axis=0)
 
 
 @pytest.fixture
-def layer() -> PopularityRanking:
-    layer = PopularityRanking(3, 4, hidden=3)
+def layer() -> PopularityHead:
+    layer = PopularityHead(3, 4, hidden=3)
     layer.build()
     layer.load(BEGINS, COUNTS)
     layer.kernel.assign(np.eye(3))  # One unit for each of the windows of 1, 2 and 4 periods.
@@ -23,7 +23,7 @@ def layer() -> PopularityRanking:
     return layer
 
 
-def _logits(layer: PopularityRanking, candidates: list[list[int]], now: list[int]) -> np.ndarray:
+def _logits(layer: PopularityHead, candidates: list[list[int]], now: list[int]) -> np.ndarray:
     return np.asarray(layer(tf.constant(candidates, tf.int64), tf.constant(now, tf.int64))) - 40 * 111
 
 
@@ -32,7 +32,7 @@ def _expected(object_: int, first: int, end: int) -> float:
     return float(np.log((COUNTS[object_, first:end].sum() + 0.1) / (MEANS[first:end].sum() + 0.1)))
 
 
-def test_a_logit_is_of_the_shares_in_the_last_1_2_and_4_periods(layer: PopularityRanking) -> None:
+def test_a_logit_is_of_the_shares_in_the_last_1_2_and_4_periods(layer: PopularityHead) -> None:
     found = _logits(layer, [[1, 2], [2, 0]], [35, 50])
     # At 35 periods 0, 1 and 2 are over; at 50 all are.
     at_35 = [_expected(o, 2, 3) + 10 * _expected(o, 1, 3) + 100 * _expected(o, 0, 3) for o in (1, 2)]
@@ -41,7 +41,7 @@ def test_a_logit_is_of_the_shares_in_the_last_1_2_and_4_periods(layer: Popularit
 
 
 @pytest.mark.parametrize(("now", "over"), [(9, 0), (10, 1), (19, 1), (20, 2), (39, 3), (40, 4), (10**9, 4)])
-def test_4_nothing_of_the_moments_period_or_later_is_seen(layer: PopularityRanking, now: int, over: int) -> None:
+def test_4_nothing_of_the_moments_period_or_later_is_seen(layer: PopularityHead, now: int, over: int) -> None:
     before = _logits(layer, [[0, 1, 2]], [now])
     later = COUNTS.copy()
     later[:, over:] += 7
@@ -55,7 +55,7 @@ def test_4_nothing_of_the_moments_period_or_later_is_seen(layer: PopularityRanki
 
 
 def test_without_counts_all_logits_are_the_same() -> None:
-    layer = PopularityRanking(3, 4)
+    layer = PopularityHead(3, 4)
     layer.build()
     layer.bias.assign(np.ones(layer.hidden))
     found = np.asarray(layer(tf.constant([[0, 1, 2]], tf.int64), tf.constant([35], tf.int64)))
@@ -72,7 +72,7 @@ def test_without_counts_all_logits_are_the_same() -> None:
     ],
 )
 def test_counts_that_do_not_fit_are_refused(
-    layer: PopularityRanking, begins: np.ndarray, counts: np.ndarray, message: str
+    layer: PopularityHead, begins: np.ndarray, counts: np.ndarray, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
         layer.load(begins, counts)
@@ -87,4 +87,4 @@ def test_counts_that_do_not_fit_are_refused(
 )
 def test_arguments_are_checked(arguments: tuple[int, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        PopularityRanking(*arguments)
+        PopularityHead(*arguments)

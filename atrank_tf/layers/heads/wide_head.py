@@ -9,7 +9,7 @@ from atrank_tf.layers.linear import flatten, linear
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
-class WideRanking(keras.layers.Layer):
+class WideHead(keras.layers.Layer):
     """Scores by a linear model on e_u, h_t and the context, and on every product of a number of e_u or the context with
     a number of h_t.
 

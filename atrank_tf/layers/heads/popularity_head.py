@@ -13,7 +13,7 @@ PRIOR = 0.1
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
-class PopularityRanking(keras.layers.Layer):
+class PopularityHead(keras.layers.Layer):
     """Scores by how often the candidate was chosen of late, by anyone: its popularity at the moment of the request.
 
     Rough sketch:

@@ -5,7 +5,7 @@ import keras_rs
 import numpy as np
 import pytest
 
-from atrank_tf.layers import PNNRanking
+from atrank_tf.layers import PNNHead
 
 B, N, D, CONTEXT = 3, 7, 11, 2
 RNG = np.random.default_rng(0)
@@ -16,7 +16,7 @@ READ, CANDIDATES, SITUATION = (RNG.normal(size=(B, N, size)) for size in (D, D, 
 @pytest.mark.parametrize("hidden", [(), (13, 5)])
 def test_logits_are_those_of_a_network_on_fields_and_products(hidden: tuple[int, ...], context: bool) -> None:
     inputs = [READ, CANDIDATES, SITUATION] if context else [READ, CANDIDATES]
-    layer = PNNRanking(hidden, dtype="float64")
+    layer = PNNHead(hidden, dtype="float64")
     layer.build(*(value.shape for value in inputs))
     for weight in layer.trainable_weights:
         weight.assign(RNG.normal(size=weight.shape))
@@ -33,11 +33,11 @@ def test_logits_are_those_of_a_network_on_fields_and_products(hidden: tuple[int,
 
 def test_dropout_drops_hidden_units_in_training_only() -> None:
     keras.utils.set_random_seed(3)
-    layer = PNNRanking((13,), dropout=0.5)
+    layer = PNNHead((13,), dropout=0.5)
     still = np.asarray(layer(READ, CANDIDATES, SITUATION))
     np.testing.assert_array_equal(np.asarray(layer(READ, CANDIDATES, SITUATION, training=False)), still)
     assert (np.asarray(layer(READ, CANDIDATES, SITUATION, training=True)) != still).any()
 
 
 def test_no_candidates_give_no_logits() -> None:
-    assert PNNRanking((5,))(*(value[:, :0] for value in (READ, CANDIDATES, SITUATION))).shape == (B, 0)
+    assert PNNHead((5,))(*(value[:, :0] for value in (READ, CANDIDATES, SITUATION))).shape == (B, 0)

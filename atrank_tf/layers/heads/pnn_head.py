@@ -11,14 +11,14 @@ from atrank_tf.layers.linear import flatten, linear
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
-class PNNRanking(keras.layers.Layer):
+class PNNHead(keras.layers.Layer):
     """Scores by a DNN on the fields e_u, h_t and the context, and on the inner products of each two of them.
 
     Rough sketch:
         fields = e_u, h_t, V context
         logit = DNN([fields; <field_i, field_j> / sqrt(D) for each pair])
 
-    V brings the context to the width of the others; the scale is that of `DotRanking`.
+    V brings the context to the width of the others; the scale is that of `DotHead`.
 
     Args:
         hidden: widths of the hidden layers.

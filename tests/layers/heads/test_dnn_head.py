@@ -4,15 +4,15 @@ import keras
 import numpy as np
 import pytest
 
-from atrank_tf.layers import DNNRanking
+from atrank_tf.layers import DNNHead
 
 B, N, D, CONTEXT = 3, 7, 11, 2
 RNG = np.random.default_rng(0)
 READ, CANDIDATES, SITUATION = (RNG.normal(size=(B, N, size)) for size in (D, D, CONTEXT))
 
 
-def _layer(hidden: tuple[int, ...], context: bool) -> DNNRanking:
-    layer = DNNRanking(hidden, dtype="float64", name="ranking")
+def _layer(hidden: tuple[int, ...], context: bool) -> DNNHead:
+    layer = DNNHead(hidden, dtype="float64", name="ranking")
     layer.build((B, N, D), (B, N, D), (B, N, CONTEXT) if context else None)
     rng = np.random.default_rng(1)
     for weight in layer.trainable_weights:
@@ -38,7 +38,7 @@ def test_logits_are_those_of_the_network(hidden: tuple[int, ...], context: bool)
 
 
 def test_a_logit_by_hand() -> None:
-    layer = DNNRanking(())
+    layer = DNNHead(())
     layer.build((1, 1, 1), (1, 1, 1), (1, 1, 1))
     layer.set_weights([np.array([[1000.0], [100.0], [10.0], [1.0]]), np.array([-0.5])])
     found = layer(*(np.array([[[value]]]) for value in (2.0, 3.0, 7.0)))
@@ -65,7 +65,7 @@ def test_no_candidates_give_no_logits(context: bool) -> None:
 
 def test_dropout_drops_units_of_each_hidden_layer_in_training_only() -> None:
     keras.utils.set_random_seed(3)
-    layer = DNNRanking((1, 1), dropout=0.5, dtype="float64")
+    layer = DNNHead((1, 1), dropout=0.5, dtype="float64")
     layer.build((101, N, 1), (101, N, 1))
     # Both hidden units and the logit pass on the read-out 1: what comes out is 1 * 2 * 2 or dropped on the way.
     one, zero = np.ones((1, 1)), np.zeros(1)
@@ -84,7 +84,7 @@ def test_dropout_drops_units_of_each_hidden_layer_in_training_only() -> None:
 def test_dropout_is_drawn_from_the_seed_and_anew_in_each_call() -> None:
     def draws(seed: int) -> tuple[np.ndarray, np.ndarray]:
         keras.utils.set_random_seed(seed)
-        layer = DNNRanking((13, 5), dropout=0.3)
+        layer = DNNHead((13, 5), dropout=0.3)
         first = np.asarray(layer(READ, CANDIDATES, SITUATION, training=True))
         return first, np.asarray(layer(READ, CANDIDATES, SITUATION, training=True))
 

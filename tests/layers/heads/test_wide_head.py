@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from atrank_tf.layers import WideRanking
+from atrank_tf.layers import WideHead
 
 B, N, D, CONTEXT = 3, 7, 11, 2
 RNG = np.random.default_rng(0)
@@ -13,7 +13,7 @@ READ, CANDIDATES, SITUATION = (RNG.normal(size=(B, N, size)) for size in (D, D, 
 @pytest.mark.parametrize("context", [True, False])
 def test_logits_are_linear_in_all_codes_and_in_all_products_with_the_candidate(context: bool) -> None:
     inputs = [READ, CANDIDATES, SITUATION] if context else [READ, CANDIDATES]
-    layer = WideRanking(dtype="float64")
+    layer = WideHead(dtype="float64")
     layer.build(*(value.shape for value in inputs))
     for weight in layer.weights:
         weight.assign(RNG.normal(size=weight.shape))
@@ -25,7 +25,7 @@ def test_logits_are_linear_in_all_codes_and_in_all_products_with_the_candidate(c
 
 
 def test_a_logit_by_hand() -> None:
-    layer = WideRanking()
+    layer = WideHead()
     layer.build((1, 1, 1), (1, 1, 1), (1, 1, 1))
     layer.kernel.assign([[1000.0], [100.0], [10.0]])  # Of read-out, context, candidate.
     layer.cross.assign([[1.0], [0.1]])  # Of the candidate with the read-out, with the context.
@@ -35,4 +35,4 @@ def test_a_logit_by_hand() -> None:
 
 
 def test_no_candidates_give_no_logits() -> None:
-    assert WideRanking()(*(value[:, :0] for value in (READ, CANDIDATES, SITUATION))).shape == (B, 0)
+    assert WideHead()(*(value[:, :0] for value in (READ, CANDIDATES, SITUATION))).shape == (B, 0)

@@ -11,7 +11,7 @@ from atrank_tf.layers.linear import flatten, linear
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
-class DNNRanking(keras.layers.Layer):
+class DNNHead(keras.layers.Layer):
     """Scores by a DNN on [e_u; h_t; e_u * h_t; context].
 
     Args:

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from atrank_tf.layers.divided_tables import divided
+from atrank_tf.layers.embedding.divided_tables import divided
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")

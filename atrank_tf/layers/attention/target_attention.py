@@ -7,10 +7,10 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from atrank_tf.layers.attention.masks import by_view
+from atrank_tf.layers.attention.space_attention import SpaceAttention
 from atrank_tf.layers.feed_forward import FeedForward
-from atrank_tf.layers.masks import by_view
 from atrank_tf.layers.packing import Packing
-from atrank_tf.layers.space_attention import SpaceAttention
 
 
 class Asked(NamedTuple):

@@ -5,9 +5,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from atrank_tf.layers.attention.space_attention import SpaceAttention
 from atrank_tf.layers.dropout import Dropout
 from atrank_tf.layers.feed_forward import FeedForward
-from atrank_tf.layers.space_attention import SpaceAttention
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")

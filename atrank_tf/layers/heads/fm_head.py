@@ -9,14 +9,14 @@ from atrank_tf.layers.linear import linear
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
-class FMRanking(keras.layers.Layer):
+class FMHead(keras.layers.Layer):
     """Scores by a factorization machine whose fields are e_u, h_t and the context.
 
     Rough sketch:
         fields = e_u, h_t, V context
         logit = w [e_u; h_t; context] + sum over pairs <field_i, field_j> / sqrt(D) + b
 
-    V brings the context to the width of the others; the scale is that of `DotRanking`. Together with `DNNRanking` it is
+    V brings the context to the width of the others; the scale is that of `DotHead`. Together with `DNNHead` it is
     DeepFM: both read the same codes.
 
     Call arguments:

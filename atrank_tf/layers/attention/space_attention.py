@@ -6,10 +6,10 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from atrank_tf.layers.attention.masks import by_view, hidden
 from atrank_tf.layers.dropout import Dropout
+from atrank_tf.layers.embedding.take import take
 from atrank_tf.layers.linear import linear
-from atrank_tf.layers.masks import by_view, hidden
-from atrank_tf.layers.take import take
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atrank_tf.layers import RepeatRanking
+from atrank_tf.layers import RepeatHead
 
 # Two buckets after the first: from 10 and from 100 seconds on. Actions 0 and 1.
 TABLE = np.array([[1.0, 2.0, 4.0], [8.0, 16.0, 32.0]])
@@ -17,8 +17,8 @@ EXPECTED = [[[4 + 8, 16, 0], [16, 4, 0]], [[0, 0, 0], [0, 0, 0]]]
 
 
 @pytest.fixture
-def layer() -> RepeatRanking:
-    layer = RepeatRanking((10, 100), 2)
+def layer() -> RepeatHead:
+    layer = RepeatHead((10, 100), 2)
     layer.build()
     layer.table.assign(TABLE)
     return layer
@@ -29,11 +29,11 @@ def _tensors() -> list[tf.Tensor]:
     return [*numbers, tf.constant(SEEN), tf.constant(NOW, tf.int64), tf.constant(TIMESTAMP, tf.int64)]
 
 
-def test_each_behavior_on_the_candidate_adds_what_its_action_and_age_say(layer: RepeatRanking) -> None:
+def test_each_behavior_on_the_candidate_adds_what_its_action_and_age_say(layer: RepeatHead) -> None:
     np.testing.assert_array_equal(np.asarray(layer(*_tensors())), EXPECTED)
 
 
-def test_the_gradient_counts_the_behaviors(layer: RepeatRanking) -> None:
+def test_the_gradient_counts_the_behaviors(layer: RepeatHead) -> None:
     with tf.GradientTape() as tape:
         first = layer(*_tensors())[0, 0, 0]
     gradient = tape.gradient(first, layer.table.value)
@@ -41,9 +41,9 @@ def test_the_gradient_counts_the_behaviors(layer: RepeatRanking) -> None:
 
 
 def test_it_starts_at_0() -> None:
-    np.testing.assert_array_equal(np.asarray(RepeatRanking((10, 100), 2)(*_tensors())), 0)
+    np.testing.assert_array_equal(np.asarray(RepeatHead((10, 100), 2)(*_tensors())), 0)
 
 
 def test_no_actions_are_refused() -> None:
     with pytest.raises(ValueError, match=r"actions must be positive\. Received: actions=0\."):
-        RepeatRanking((10,), 0)
+        RepeatHead((10,), 0)

@@ -1,10 +1,10 @@
-"""Several values -> one embedding: the mean over what is real."""
+"""Mean, maximum and last state over what is real."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from atrank_tf.layers import MeanPooling
+from atrank_tf.layers import LastState, MaxPooling, MeanPooling
 
 B, T, VALUES, D = 2, 3, 5, 7
 MASK = np.arange(VALUES) < np.array([[[5], [2], [0]], [[1], [0], [4]]])
@@ -60,3 +60,21 @@ def test_gradients_share_the_mean_and_are_zero_in_padding() -> None:
     share = MASK / np.maximum(MASK.sum(axis=-1, keepdims=True), 1)
     expected = np.broadcast_to(share[..., None], EMBEDDINGS.shape)
     np.testing.assert_allclose(np.asarray(tape.gradient(total, embeddings)), expected, rtol=1e-12)
+
+
+def test_a_maximum_is_that_of_what_is_real_and_nothing_gives_zeros() -> None:
+    states = np.array([[[-1.0, 5.0], [-2.0, 3.0], [9.0, 9.0]]] * 2)
+    mask = np.array([[True, True, False], [False, False, False]])
+    np.testing.assert_array_equal(np.asarray(MaxPooling()(states, mask)), [[-1.0, 5.0], [0.0, 0.0]])
+
+
+def test_the_last_state_is_that_of_the_last_real_place() -> None:
+    states = np.arange(1.0, 13.0).reshape(3, 4, 1)
+    mask = np.arange(4) < np.array([[4], [2], [0]])
+    np.testing.assert_array_equal(np.asarray(LastState()(states, mask)), [[4.0], [6.0], [0.0]])
+
+
+def test_a_sequence_of_no_places_has_a_last_state_of_zeros() -> None:
+    np.testing.assert_array_equal(
+        np.asarray(LastState()(np.zeros((2, 0, 3)), np.zeros((2, 0), bool))), np.zeros((2, 3))
+    )

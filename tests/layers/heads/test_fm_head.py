@@ -4,7 +4,7 @@ import keras_rs
 import numpy as np
 import pytest
 
-from atrank_tf.layers import FMRanking
+from atrank_tf.layers import FMHead
 
 B, N, D, CONTEXT = 3, 7, 11, 2
 RNG = np.random.default_rng(0)
@@ -14,7 +14,7 @@ READ, CANDIDATES, SITUATION = (RNG.normal(size=(B, N, size)) for size in (D, D, 
 @pytest.mark.parametrize("context", [True, False])
 def test_logits_are_a_linear_part_and_the_inner_products_of_the_fields(context: bool) -> None:
     inputs = [READ, CANDIDATES, SITUATION] if context else [READ, CANDIDATES]
-    layer = FMRanking(dtype="float64")
+    layer = FMHead(dtype="float64")
     layer.build(*(value.shape for value in inputs))
     for weight in layer.weights:
         weight.assign(RNG.normal(size=weight.shape))
@@ -26,7 +26,7 @@ def test_logits_are_a_linear_part_and_the_inner_products_of_the_fields(context: 
 
 
 def test_a_logit_by_hand() -> None:
-    layer = FMRanking()
+    layer = FMHead()
     layer.build((1, 1, 4), (1, 1, 4), (1, 1, 1))
     layer.kernel.assign(np.zeros((9, 1)))
     layer.context_kernel.assign([[1.0, 0.0, 0.0, 0.0]])
@@ -38,4 +38,4 @@ def test_a_logit_by_hand() -> None:
 
 
 def test_no_candidates_give_no_logits() -> None:
-    assert FMRanking()(*(value[:, :0] for value in (READ, CANDIDATES, SITUATION))).shape == (B, 0)
+    assert FMHead()(*(value[:, :0] for value in (READ, CANDIDATES, SITUATION))).shape == (B, 0)

@@ -7,7 +7,7 @@ from keras import ops
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
-class DotRanking(keras.layers.Layer):
+class DotHead(keras.layers.Layer):
     """Scores by the dot product of read-out and candidate: <e_u, h_t> / sqrt(D).
 
     Call arguments:

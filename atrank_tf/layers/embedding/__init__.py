@@ -1,0 +1,1 @@
+"""Embedding tables, catalogs and features -> embeddings of behaviors and candidates."""

@@ -1,0 +1,1 @@
+"""Ranking heads: user vector, candidate and context -> logits."""
