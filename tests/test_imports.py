@@ -10,22 +10,23 @@ import pytest
 import atrank_tf
 
 PACKAGE = Path(__file__).parents[1] / "atrank_tf"
-_LOWER = {"schema", "files", "layers", "data", "report", "models", "version"}
+_LOWER = {"schema", "files", "layers", "data", "report", "models", "types", "version"}
 _ALL = {*_LOWER, "preparation", "training", "evaluation", "explanation", "datasets", "saved_model", "server", "command"}
 MAY_IMPORT: dict[str, set[str]] = {
     "version": set(),
+    "types": set(),
     "quiet": set(),
     "schema": set(),
     "files": set(),
-    "layers": set(),
-    "data": {"schema", "files"},
+    "layers": {"types"},
+    "data": {"schema", "files", "types"},
     "report": {"schema", "files", "data"},
     "preparation": {"schema", "files", "data", "report"},
-    "models": {"schema", "layers", "data"},
+    "models": {"schema", "layers", "data", "types"},
     **dict.fromkeys(("training", "evaluation", "explanation"), _LOWER),
     "datasets": {"schema", "files", "data", "preparation"},
     "server": {"files"},
-    "saved_model": {"schema", "files", "data", "models", "server"},
+    "saved_model": {"schema", "files", "data", "models", "server", "types"},
     "command": {"quiet"},
     **dict.fromkeys(("simulate", "prepare", "train", "evaluate", "explain", "export", "serve"), _ALL),
 }
