@@ -1,6 +1,5 @@
 """Records -> tf.data."""
 
-from atrank_tf.data.batching import input_signature
 from atrank_tf.data.batching_settings import Batching
 from atrank_tf.data.catalog import Catalog
 from atrank_tf.data.chunk_reading import count_targets, positive_counts
@@ -23,7 +22,6 @@ __all__ = [
     "TrainingBatches",
     "count_targets",
     "evaluation_batches",
-    "input_signature",
     "popularity",
     "positive_counts",
     "requests",

@@ -1,6 +1,5 @@
 """Targets -> batches: windows become padded rows only here."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -8,10 +7,18 @@ import tensorflow as tf
 from atrank_tf.data.chunk import Chunk
 from atrank_tf.data.targets import Targets
 from atrank_tf.schema import Candidates, Schema
+from atrank_tf.schema.inputs import (
+    BEHAVIOR_COLUMNS,
+    candidate_specs,
+    candidates_name,
+    context_name,
+    history_name,
+    profile_name,
+)
 
 
 def user_inputs(chunk: Chunk, targets: Targets) -> dict[str, Any]:
-    """Returns what the model reads of a user: per group id, action and timestamp as int64 [B, T_g], and the profile.
+    """Returns the inputs of `history_specs` and `profile_specs`, but for `now`.
 
     Padded on the right with 0 to the batch's longest history of each group.
     """
@@ -19,10 +26,10 @@ def user_inputs(chunk: Chunk, targets: Targets) -> dict[str, Any]:
     for name, rows in chunk.groups.items():
         start, end = targets.starts[name], targets.ends[name]
         gather, mask = windows(start, end)
-        for column in ("id", "action", "timestamp"):
-            inputs[f"{name}_{column}"] = _pick(getattr(rows, column), gather, mask)
+        for column in BEHAVIOR_COLUMNS:
+            inputs[history_name(name, column)] = _pick(getattr(rows, column), gather, mask)
     for column, values in chunk.profile.items():
-        inputs[f"user_{column}"] = tf.gather(values, targets.user)
+        inputs[profile_name(column)] = tf.gather(values, targets.user)
     return inputs
 
 
@@ -37,7 +44,7 @@ def candidate_inputs(chunk: Chunk, targets: Targets, schema: Schema, task_name: 
         negatives: entity rows, int64 [B, n]; None for impressions.
 
     Returns:
-        inputs (`<task>_candidates` int64 [B, N] and the context columns), labels float32 [B, N], weights float32
+        the inputs of `candidate_specs`, labels float32 [B, N], weights float32
         [B, N]: 0 on padding. A sampled request has its positive first.
     """
     task = schema.tasks[task_name]
@@ -45,45 +52,23 @@ def candidate_inputs(chunk: Chunk, targets: Targets, schema: Schema, task_name: 
         positive = tf.gather(chunk.groups[task.group].id, targets.index)[:, tf.newaxis]
         candidates = tf.concat([positive, negatives], axis=1)
         labels = tf.concat([tf.ones_like(positive, tf.float32), tf.zeros_like(negatives, tf.float32)], axis=1)
-        return {f"{task_name}_candidates": candidates}, labels, tf.cast(candidates > 0, tf.float32)
+        return {candidates_name(task_name): candidates}, labels, tf.cast(candidates > 0, tf.float32)
     requests = chunk.requests[task_name]
     gather, mask = windows(tf.gather(requests.starts, targets.index), tf.gather(requests.ends, targets.index))
-    inputs = {f"{task_name}_candidates": _pick(requests.id, gather, mask)}
+    inputs = {candidates_name(task_name): _pick(requests.id, gather, mask)}
     for column, values in requests.context.items():
-        inputs[f"{task_name}_{column}"] = _pick(values, gather, mask)
+        inputs[context_name(task_name, column)] = _pick(values, gather, mask)
     return inputs, _pick(tf.cast(requests.label, tf.float32), gather, mask), tf.cast(mask, tf.float32)
 
 
 def no_candidates(schema: Schema, task_name: str, rows: Any) -> tuple[dict[str, Any], Any, Any]:
     """Returns `candidate_inputs` of a task that has no candidates in this batch: N = 0; `rows` is B."""
-    task = schema.tasks[task_name]
-    none = [rows, 0]
-    empty = tf.zeros(none, tf.float32)
-    inputs: dict[str, Any] = {f"{task_name}_candidates": tf.zeros(none, tf.int64)}
-    for column, feature in task.context.features.items():
-        values = none if feature.max_values == 1 else [*none, feature.max_values]
-        inputs[f"{task_name}_{column}"] = tf.zeros(values, tf.int64)
-    inputs |= {f"{task_name}_{column}": empty for column in task.context.dense}
+    inputs = {
+        spec.name: tf.zeros([rows, *(0 if size is None else size for size in spec.shape)], spec.dtype)
+        for spec in candidate_specs(schema, task_name)
+    }
+    empty = tf.zeros([rows, 0], tf.float32)
     return inputs, empty, empty
-
-
-def input_signature(schema: Schema, tasks: Mapping[str, Any] | tuple[str, ...]) -> dict[str, Any]:
-    """Returns the shapes and dtypes of the model's inputs, as `tf.TensorSpec`s; every dimension is open."""
-    signature: dict[str, Any] = {"now": tf.TensorSpec([None], tf.int64)}
-    for name in schema.groups:
-        for column in ("id", "action", "timestamp"):
-            signature[f"{name}_{column}"] = tf.TensorSpec([None, None], tf.int64)
-    for column, feature in schema.user.features.items():
-        signature[f"user_{column}"] = tf.TensorSpec([None, feature.max_values], tf.int64)
-    signature |= {f"user_{column}": tf.TensorSpec([None], tf.float32) for column in schema.user.dense}
-    for name in tasks:
-        signature[f"{name}_candidates"] = tf.TensorSpec([None, None], tf.int64)
-        for column, feature in schema.tasks[name].context.features.items():
-            shape = [None, None] if feature.max_values == 1 else [None, None, feature.max_values]
-            signature[f"{name}_{column}"] = tf.TensorSpec(shape, tf.int64)
-        for column in schema.tasks[name].context.dense:
-            signature[f"{name}_{column}"] = tf.TensorSpec([None, None], tf.float32)
-    return signature
 
 
 def windows(start: Any, end: Any) -> tuple[Any, Any]:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from atrank_tf.schema import Candidates, Features, Schema
+from atrank_tf.schema.inputs import BEHAVIOR_COLUMNS
 
 SPAN = 1 << 33
 """More than any timestamp (seconds, until the year 2100) or entity row: makes (user, value) pairs one int64 key."""
@@ -58,7 +59,7 @@ def parse(serialized: Any, schema: Schema) -> Chunk:
     integers, reals = tf.io.RaggedFeature(tf.int64), tf.io.RaggedFeature(tf.float32)
     features: dict[str, Any] = {"user_id": tf.io.FixedLenFeature([], tf.string)}
     for name in schema.groups:
-        features |= {f"{name}/{column}": integers for column in ("id", "action", "timestamp")}
+        features |= {f"{name}/{column}": integers for column in BEHAVIOR_COLUMNS}
     for name, _ in impression_tasks(schema):
         features |= {f"{name}/{column}": integers for column in ("timestamp", "row_lengths", "candidates", "label")}
     for prefix, side in _sides(schema):

@@ -58,8 +58,9 @@ def training_batches(
             will take. A worker with fewer sees some of its targets twice.
 
     Returns:
-        `dataset`, which yields (inputs, labels, weights) as `fit` takes them: `inputs` as `input_signature` says;
-        labels and weights: task -> float32 [B, N]. `steps`, for `fit(steps_per_epoch=...)`.
+        `dataset`, which yields (inputs, labels, weights) as `fit` takes them. `inputs`: those of
+        `atrank_tf.schema.inputs.input_specs`. Labels and weights: task -> float32 [B, N]. `steps`, for
+        `fit(steps_per_epoch=...)`.
 
     Raises:
         ValueError: an unknown task, or a task without a single training target.

@@ -9,6 +9,7 @@ from atrank_tf.data import batching
 from atrank_tf.data.chunk import SPAN, Chunk
 from atrank_tf.data.targets import Targets, place_in_user
 from atrank_tf.schema import Schema
+from atrank_tf.schema.inputs import request_times_name, seen_name
 
 TARGETS_PER_ROW = 128
 """Most targets of a row: what a longer timeline has is divided into several rows, each with its own history."""
@@ -100,10 +101,10 @@ def timeline_batch(
         )
         inputs |= {name: unfold(values) for name, values in own.items()}
         labels[task], weights[task] = unfold(own_labels), unfold(own_weights)
-        inputs[f"{task}/now"] = unfold(picked.now)
+        inputs[request_times_name(task)] = unfold(picked.now)
         for name in schema.groups:
             seen = picked.ends[name] - tf.gather(history.starts[name], real[:, 0])
-            inputs[f"{task}/{name}_seen"] = unfold(seen)
+            inputs[seen_name(task, name)] = unfold(seen)
     return inputs, labels, weights
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from atrank_tf.schema import Candidates, Features, Schema
+from atrank_tf.schema.inputs import BEHAVIOR_COLUMNS
 
 
 def timeline_features(schema: Schema) -> Any:
@@ -14,10 +15,7 @@ def timeline_features(schema: Schema) -> Any:
     A slash in the name of a feature of an Example becomes a level of the dict: `timeline["purchase"]["id"]`.
     """
     integers = tfds.features.Sequence(np.int64)
-    found = {
-        group: tfds.features.Sequence({"id": np.int64, "action": np.int64, "timestamp": np.int64})
-        for group in schema.groups
-    }
+    found = {group: tfds.features.Sequence(dict.fromkeys(BEHAVIOR_COLUMNS, np.int64)) for group in schema.groups}
     for name, task in schema.tasks.items():
         if task.candidates is Candidates.IMPRESSIONS:
             request = dict.fromkeys(("timestamp", "row_lengths", "candidates", "label"), integers)

@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from atrank_tf.data.batching import candidate_inputs, input_signature, no_candidates, user_inputs
+from atrank_tf.data.batching import candidate_inputs, no_candidates, user_inputs
 from atrank_tf.data.chunk import parse
 from atrank_tf.data.targets import Part, find_targets
 from atrank_tf.schema import schema_from_dict
+from atrank_tf.schema.inputs import input_specs
 
 
 def _example(features: dict[str, Any]) -> bytes:
@@ -110,15 +111,16 @@ def test_a_sampled_request_has_its_positive_first_and_no_weight_where_nothing_wa
     assert weights.numpy().tolist() == [[1, 1, 0]] * 4
 
 
-def test_inputs_are_as_the_signature_says_with_and_without_candidates() -> None:
+def test_inputs_are_as_listed_with_and_without_candidates() -> None:
     chunk = parse(tf.constant([_example(user) for user in USERS]), SCHEMA)
     targets = find_targets(chunk, SCHEMA, "shown", Part.TRAINING)
     with_candidates, _, _ = candidate_inputs(chunk, targets, SCHEMA, "shown", None)
     without, labels, weights = no_candidates(SCHEMA, "shown", 3)
     assert labels.shape == weights.shape == (3, 0)
-    signature = input_signature(SCHEMA, ("shown",))
+    specs = input_specs(SCHEMA, ["shown"])
     history = {"now": targets.now} | user_inputs(chunk, targets)
     for inputs in (history | with_candidates, history | without):
-        assert set(inputs) == set(signature)
-        for name, spec in signature.items():
-            assert spec.is_compatible_with(inputs[name]), name
+        assert set(inputs) == {spec.name for spec in specs}
+        for spec in specs:
+            assert inputs[spec.name].dtype == spec.dtype, spec
+            assert tf.TensorShape([3, *spec.shape]).is_compatible_with(inputs[spec.name].shape), spec

@@ -18,10 +18,10 @@ from atrank_tf.data import (
     TrainingBatches,
     count_targets,
     evaluation_batches,
-    input_signature,
     requests,
     training_batches,
 )
+from atrank_tf.schema.inputs import input_specs
 
 SPLIT = (Part.TRAINING, Part.VALIDATION, Part.TEST)
 GROUP_TIMES = ("purchase/timestamp", "redemption/timestamp")
@@ -212,13 +212,14 @@ def test_a_temperature_gives_small_tasks_more_batches_in_an_epoch_of_the_same_le
     assert even["next_purchase"] == pytest.approx(even["next_redemption"], abs=1)
 
 
-def test_the_dataset_has_the_models_input_signature(records: Records, made: TrainingBatches) -> None:
-    signature = input_signature(records.schema, tuple(records.schema.tasks))
+def test_the_dataset_has_the_inputs_of_the_model(records: Records, made: TrainingBatches) -> None:
+    specs = input_specs(records.schema, records.schema.tasks)
     for dataset in (made.dataset, evaluation_batches(records, "test")):
         inputs = dataset.element_spec[0]
-        assert set(inputs) == set(signature)
-        for name, spec in signature.items():
-            assert spec.dtype == inputs[name].dtype and spec.shape.rank == inputs[name].shape.rank, name
+        assert set(inputs) == {spec.name for spec in specs}
+        for spec in specs:
+            found = inputs[spec.name]
+            assert found.dtype == spec.dtype and found.shape.rank == 1 + len(spec.shape), spec
 
 
 def test_training_drops_nothing_and_long_histories_come_in_smaller_batches(records: Records) -> None:

@@ -23,6 +23,7 @@ from atrank_tf.data import (
 from atrank_tf.data.targets import Targets, choose_run
 from atrank_tf.data.timeline_batching import row_lengths, timeline_rows
 from atrank_tf.schema import Ties
+from atrank_tf.schema.inputs import candidate_specs, history_specs, profile_specs, timeline_specs
 
 pytestmark = pytest.mark.usefixtures("several_chunks")
 
@@ -145,6 +146,15 @@ def test_a_row_is_cut_where_histories_have_nothing_in_common_and_holds_all_that_
     assert rows.history.starts["a"].numpy().tolist() == [0, 6, 14]
     assert rows.history.ends["a"].numpy().tolist() == [2, 10, 20]
     assert row_lengths(rows).numpy().tolist() == [3, 4, 7]
+
+
+def test_the_dataset_has_the_inputs_of_a_model_of_timelines(records: Records, made: TrainingBatches) -> None:
+    schema = records.schema
+    ranks = {spec.name: 1 + len(spec.shape) for spec in [*history_specs(schema), *profile_specs(schema)]}
+    del ranks["now"]
+    ranks |= {spec.name: 1 + len(spec.shape) for spec in timeline_specs(schema, schema.tasks)}
+    ranks |= {spec.name: 2 + len(spec.shape) for task in schema.tasks for spec in candidate_specs(schema, task)}
+    assert {name: value.shape.rank for name, value in made.dataset.element_spec[0].items()} == ranks
 
 
 def test_each_epoch_draws_fresh_negatives_for_the_same_targets(made: TrainingBatches, two_epochs: list[Any]) -> None:
