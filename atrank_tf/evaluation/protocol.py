@@ -10,6 +10,7 @@ from atrank_tf.data import Batching, Part, Records, count_targets, popularity, r
 from atrank_tf.evaluation.scored_requests import ScoredRequests
 from atrank_tf.models import Ranker
 from atrank_tf.models.traced import traced
+from atrank_tf.schema.inputs import candidates_name, history_name
 
 Score = Callable[[str, dict[str, Any], np.ndarray], np.ndarray]
 """(task, inputs, users: str [B]) -> scores [B, N]."""
@@ -56,16 +57,16 @@ def score_baselines(
         until[task] = np.pad(np.cumsum(counts, axis=1), ((0, 0), (1, 0)))
 
     def by_popularity(task: str, inputs: dict[str, Any], users: np.ndarray) -> np.ndarray:
-        return np.log1p(until[task][inputs[f"{task}_candidates"].numpy(), -1])
+        return np.log1p(until[task][inputs[candidates_name(task)].numpy(), -1])
 
     def by_recent_popularity(task: str, inputs: dict[str, Any], users: np.ndarray) -> np.ndarray:
-        candidates = inputs[f"{task}_candidates"].numpy()
+        candidates = inputs[candidates_name(task)].numpy()
         over = np.searchsorted(begins[task], inputs["now"].numpy(), side="right")[:, np.newaxis]
         before = np.maximum(over - RECENT_PERIODS, 0)
         return np.log1p(until[task][candidates, over] - until[task][candidates, before])
 
     def by_repetition(task: str, inputs: dict[str, Any], users: np.ndarray) -> np.ndarray:
-        history, candidates = inputs[f"{groups[task]}_id"].numpy(), inputs[f"{task}_candidates"].numpy()
+        history, candidates = inputs[history_name(groups[task], "id")].numpy(), inputs[candidates_name(task)].numpy()
         counts = np.stack([(history == candidates[:, [n]]).sum(axis=1) for n in range(candidates.shape[1])], axis=1)
         return np.log1p(counts.astype(np.float64))
 

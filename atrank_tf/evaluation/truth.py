@@ -12,6 +12,7 @@ from atrank_tf.data.vocabulary import Vocabulary
 from atrank_tf.evaluation.protocol import score_requests
 from atrank_tf.evaluation.scored_requests import ScoredRequests
 from atrank_tf.schema import PADDING, Candidates, SplitKind
+from atrank_tf.schema.inputs import candidates_name
 
 
 def score_truth(
@@ -38,7 +39,7 @@ def score_truth(
     known = {task: _Truth(Path(truth) / f"{task}.parquet", records, task) for task in shown}
 
     def score(task: str, inputs: dict[str, Any], users: np.ndarray) -> np.ndarray:
-        return known[task].logits(users, inputs["now"].numpy(), inputs[f"{task}_candidates"].numpy())
+        return known[task].logits(users, inputs["now"].numpy(), inputs[candidates_name(task)].numpy())
 
     return score_requests({"reachable": score}, shown, records, part, settings)["reachable"]
 

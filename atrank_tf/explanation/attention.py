@@ -12,6 +12,7 @@ from atrank_tf.models import Ranker
 from atrank_tf.models.explainer import PART
 from atrank_tf.models.traced import traced
 from atrank_tf.schema import PADDING
+from atrank_tf.schema.inputs import candidates_name
 
 
 class Behavior(NamedTuple):
@@ -127,7 +128,7 @@ class Explainer:
                     place=int(place - first[found["behavior_group"][place]]),
                 )
             )
-        rows = inputs[f"{task}_candidates"][0]
+        rows = inputs[candidates_name(task)][0]
         real = np.flatnonzero(rows != PADDING)
         entity = schema.groups[schema.tasks[task].group].entity
         nothing = np.zeros((0, 0, 0, 0), np.float32)

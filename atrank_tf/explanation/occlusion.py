@@ -17,6 +17,7 @@ from atrank_tf.layers import SelfAttention, SpaceAttention, TargetAttention
 from atrank_tf.models import Ranker
 from atrank_tf.models.traced import traced
 from atrank_tf.schema import PADDING
+from atrank_tf.schema.inputs import BEHAVIOR_COLUMNS, candidates_name, history_name
 
 _WEIGHTS = 1 << 22
 """Attention weights of a space that are computed together: as many copies of a request as fit."""
@@ -53,7 +54,7 @@ class Occluder:
 
     def occlude(self, explanation: Explanation) -> Occlusion:
         """Returns how the scores of an explained request fall."""
-        task, real = explanation.task, explanation.inputs[f"{explanation.task}_candidates"][0] != PADDING
+        task, real = explanation.task, explanation.inputs[candidates_name(explanation.task)][0] != PADDING
         whole = self._scores(task, explanation.inputs)
         groups = list(self._model.schema.groups)
         without: list[tuple[str, Any]] = [(behavior.group, behavior.place) for behavior in explanation.behaviors]
@@ -73,8 +74,8 @@ class Occluder:
         if task not in self._score:
             explainer = self._model.explainer(task)
             self._score[task] = traced(keras.Model(explainer.inputs, {"score": explainer.output["score"]}))
-        behaviors = sum(inputs[f"{group}_id"].shape[1] for group in self._model.schema.groups)
-        weights = behaviors * max(behaviors, inputs[f"{task}_candidates"].shape[1])
+        behaviors = sum(inputs[history_name(group, "id")].shape[1] for group in self._model.schema.groups)
+        weights = behaviors * max(behaviors, inputs[candidates_name(task)].shape[1])
         rows, step = len(inputs["now"]), max(1, _WEIGHTS // max(1, weights))
         parts = [
             {name: value[start : start + step] for name, value in inputs.items()} for start in range(0, rows, step)
@@ -86,8 +87,8 @@ def _copies(inputs: Mapping[str, np.ndarray], without: list[tuple[str, Any]]) ->
     """Returns a batch with a copy of a request for each (group, places) that the copy is without."""
     copies = {name: np.repeat(value, len(without), axis=0) for name, value in inputs.items()}
     for row, (group, places) in enumerate(without):
-        for column in ("id", "action", "timestamp"):
-            copies[f"{group}_{column}"][row, places] = PADDING
+        for column in BEHAVIOR_COLUMNS:
+            copies[history_name(group, column)][row, places] = PADDING
     return copies
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from atrank_tf.data import Batching, Part, Records, count_targets, requests
+from atrank_tf.schema.inputs import history_name
 
 _ONE_EACH = Batching(evaluation_targets_per_user=1)
 _LOOKED_AT = 10_000
@@ -75,5 +76,5 @@ def _stream(records: Records, part: Part | str, task: str) -> Iterator[Request]:
 
 def _richness(records: Records, of_one: Sequence[Request]) -> tuple[int, int]:
     """Returns how many groups a user's history holds, and the number of tasks."""
-    groups = [sum(bool(request.inputs[f"{group}_id"].any()) for group in records.schema.groups) for request in of_one]
-    return max(groups), len(of_one)
+    ids = [history_name(group, "id") for group in records.schema.groups]
+    return max(sum(bool(request.inputs[name].any()) for name in ids) for request in of_one), len(of_one)

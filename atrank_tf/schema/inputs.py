@@ -20,8 +20,6 @@ from atrank_tf.schema.spec import Features, Schema
 BEHAVIOR_COLUMNS = ("id", "action", "timestamp")
 """What is known of a behavior: which object, which action, when."""
 
-Shape = tuple[int | None, ...]
-
 
 @dataclass(frozen=True)
 class InputSpec:
@@ -35,7 +33,7 @@ class InputSpec:
 
     name: str
     dtype: str
-    shape: Shape
+    shape: tuple[int | None, ...]
 
 
 def history_name(group: str, column: str) -> str:
@@ -95,7 +93,7 @@ def candidate_specs(schema: Schema, task: str) -> list[InputSpec]:
     context = schema.tasks[task].context
     specs = [InputSpec(candidates_name(task), "int64", (None,))]
     for column, feature in context.features.items():
-        values: Shape = () if feature.max_values == 1 else (feature.max_values,)
+        values = () if feature.max_values == 1 else (feature.max_values,)
         specs.append(InputSpec(context_name(task, column), "int64", (None, *values)))
     return specs + [InputSpec(context_name(task, column), "float32", (None,)) for column in context.dense]
 
@@ -153,7 +151,7 @@ def raw_input_specs(schema: Schema, task: str) -> list[InputSpec]:
     return [*raw_history_specs(schema), *raw_profile_specs(schema), *raw_candidate_specs(schema, task)]
 
 
-def _raw_specs(features: Features, name: Callable[[str], str], shape: Shape) -> list[InputSpec]:
+def _raw_specs(features: Features, name: Callable[[str], str], shape: tuple[None, ...]) -> list[InputSpec]:
     categorical = [
         InputSpec(name(column), "string", shape if feature.max_values == 1 else (*shape, None))
         for column, feature in features.features.items()
