@@ -57,12 +57,6 @@ def main() -> None:
         changes |= {"include_validation": True, "patience": 0}
     training = dataclasses.replace(_experiment.training, **changes)
     experiment = dataclasses.replace(_experiment, training=training)
-    if _EXPLAIN.value and training.divide_tables_of and _workers.number > 1:
-        raise ValueError(
-            "--explain calls the model on the chief alone, between two epochs, when the others do not answer: it does "
-            f"not go with tables that are divided. Received: divide_tables_of={training.divide_tables_of} in "
-            f"[training], and {_workers.number} workers."
-        )
     records = Records(_RECORDS.value)
     callbacks = [AttentionImages(f"{_MODEL_DIR.value}/tensorboard", records)] if _EXPLAIN.value else []
     try:

@@ -1,9 +1,8 @@
-"""`python benchmarks/workers.py`: a table held whole by each worker, beside the same table with its rows divided.
+"""`python benchmarks/workers.py`: what a step of several workers costs, by optimizer, on one large table.
 
 Each worker is a process of this machine and reads 256 x 20 ids in a step, uniform over the table. Prints, for the chief
 and another worker, the median time of a step in milliseconds, and the memory of the process in MiB: in training, and at
-its highest before that (the chief makes the whole table once). Workers share the processors, so times of 2 on 2 cores
-say more than those of 8.
+its highest before that. Workers share the processors, so times of 2 on 2 cores say more than those of 8.
 """
 
 import json
@@ -22,7 +21,6 @@ from absl import flags
 from atrank_tf import command
 from atrank_tf.layers import SparseEmbedding
 from atrank_tf.training import SparseAdagrad, SparseAdam, Workers
-from atrank_tf.training.divided_rows import divided_among
 from measure import fit_seconds
 from process_memory import memory_now, peak_memory
 
@@ -48,23 +46,20 @@ def _meet() -> None:
 
 def main() -> None:
     if _CASE.value:
-        print(json.dumps(measure(*json.loads(_CASE.value))))
+        print(json.dumps(measure(_CASE.value)))
         return
-    print(f"{'':24}{'':10}{'worker':>8}{'ms a step':>12}{'MiB':>8}{'highest':>10}")
+    print(f"{'':24}{'worker':>8}{'ms a step':>12}{'MiB':>8}{'highest':>10}")
     for name in OPTIMIZERS:
-        for divided in (False, True):
-            for index, found in enumerate(_run([name, divided])[:2]):
-                kind = "divided" if divided else "whole"
-                print(f"{name:24}{kind:10}{index:>8}{found['ms']:>12.1f}{found['now']:>8.0f}{found['highest']:>10.0f}")
+        for index, found in enumerate(_run(name)[:2]):
+            print(f"{name:24}{index:>8}{found['ms']:>12.1f}{found['now']:>8.0f}{found['highest']:>10.0f}")
 
 
-def measure(name: str, divided: bool) -> dict[str, float]:
+def measure(name: str) -> dict[str, float]:
     """Trains a small model on one table."""
     rows = _ROWS.value
-    with divided_among(_workers, least_rows=rows if divided else 0):
-        inputs = keras.Input((IDS,), dtype="int64")
-        pooled = keras.ops.mean(SparseEmbedding(rows, _WIDTH.value)(inputs), axis=1)
-        model = keras.Model(inputs, keras.layers.Dense(1)(pooled))
+    inputs = keras.Input((IDS,), dtype="int64")
+    pooled = keras.ops.mean(SparseEmbedding(rows, _WIDTH.value)(inputs), axis=1)
+    model = keras.Model(inputs, keras.layers.Dense(1)(pooled))
     model.compile(OPTIMIZERS[name](_workers), keras.losses.BinaryCrossentropy(from_logits=True), jit_compile=False)
     model.optimizer.build(model.trainable_variables)
     rng = np.random.default_rng(_workers.index)
@@ -77,7 +72,7 @@ def measure(name: str, divided: bool) -> dict[str, float]:
     return {"ms": 1000 * float(np.median(seconds)), **memory}
 
 
-def _run(case: list[Any]) -> list[dict[str, float]]:
+def _run(case: str) -> list[dict[str, float]]:
     """Returns what each of the workers has measured."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(_WORKERS.value)]
     addresses = [f"127.0.0.1:{found.getsockname()[1]}" for found in sockets]
@@ -87,7 +82,7 @@ def _run(case: list[Any]) -> list[dict[str, float]]:
     processes = []
     for index in range(_WORKERS.value):
         config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-        command_line = [sys.executable, __file__, *arguments, f"--case={json.dumps(case)}"]
+        command_line = [sys.executable, __file__, *arguments, f"--case={case}"]
         environment = os.environ | {"TF_CONFIG": json.dumps(config)}
         processes.append(subprocess.Popen(command_line, env=environment, stdout=subprocess.PIPE, text=True))
     return [json.loads(process.communicate()[0].splitlines()[-1]) for process in processes]

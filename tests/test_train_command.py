@@ -18,26 +18,6 @@ def test_a_wrong_tf_config_is_one_clear_line(run_command: Run, tmp_path: Path) -
     assert done.stderr.strip().split("\n")[-1].startswith("train: Expected TF_CONFIG as ")
 
 
-def test_what_looks_at_the_model_between_epochs_does_not_go_with_divided_tables(run_command: Run) -> None:
-    code = """
-import sys
-import atrank_tf.training
-from atrank_tf import command, train
-
-raw = {"model": {"name": "atrank"}, "training": {"divide_tables_of": 100}}
-train._experiment = atrank_tf.training.experiment_from_dict(raw)
-train._workers = atrank_tf.training.Workers()
-train._workers.number = 2
-sys.argv[0] = "train"
-command.run(train.main)
-"""
-    done = run_command("-c", code, *FLAGS, "--explain")
-    assert done.returncode == 1
-    last = done.stderr.strip().split("\n")[-1]
-    assert last.startswith("train: --explain calls the model on the chief alone")
-    assert last.endswith("Received: divide_tables_of=100 in [training], and 2 workers.")
-
-
 @pytest.mark.parametrize("kind", ["UnavailableError", "AbortedError", "CancelledError", "DeadlineExceededError"])
 def test_who_has_lost_another_worker_says_so_in_one_line(run_command: Run, kind: str) -> None:
     code = """

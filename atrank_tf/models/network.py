@@ -149,7 +149,7 @@ class Network:
         mean = np.bincount(rows, weights=positive_counts, minlength=table_rows) / np.maximum(objects, 1)
         bias = np.log((mean + 1) / (mean[FIRST_ROW:].mean() + 1))
         bias[PADDING] = 0.0
-        self._bias[task].assign(bias[:, np.newaxis])
+        self._bias[task].embeddings.assign(bias[:, np.newaxis])
 
     def load_popularity(self, task: str, popularity: Popularity) -> None:
         """See `Ranker.load_popularity`."""

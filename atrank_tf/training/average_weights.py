@@ -6,8 +6,6 @@ from typing import Any
 
 import keras
 
-from atrank_tf.training.divided_rows import hold_beside
-
 
 class AverageWeights(keras.callbacks.Callback):
     """Stochastic weight averaging: validation sees the mean of the trainable weights at the ends of epochs.
@@ -41,7 +39,7 @@ class AverageWeights(keras.callbacks.Callback):
 
     def set_model(self, model: Any) -> None:
         if self.first is not None and self.model is not model:
-            self.means = [hold_beside(_copy(variable), variable) for variable in model.trainable_variables]
+            self.means = [_copy(variable) for variable in model.trainable_variables]
             self._shown = False
         super().set_model(model)
 
@@ -81,8 +79,6 @@ class AverageWeights(keras.callbacks.Callback):
             value = keras.ops.copy(variable.value)
             variable.assign(mean.value)
             mean.assign(value)
-            if getattr(variable, "divided", None) is not None:
-                variable.divided.whole, mean.divided.whole = mean.divided.whole, variable.divided.whole
         self._shown = not self._shown
 
 

@@ -12,7 +12,6 @@ import tensorflow as tf
 
 from atrank_tf.files import file_checksum, load_arrays, save_arrays
 from atrank_tf.training.average_weights import AverageWeights
-from atrank_tf.training.divided_rows import assign_whole, whole_shape, whole_values
 
 _COUNTER = re.compile(r"_\d+(?=/)")
 
@@ -138,7 +137,7 @@ class Backup(keras.callbacks.Callback):
         best = {"checkpoint": self.checkpoint.state(), "waiting": self.checkpoint.waiting()}
         state = json.dumps({"epoch": epoch + 1, "paths": self._paths(), **best})
         with self.average.put_aside():
-            values = {str(number): whole_values(variable) for number, variable in enumerate(self._variables())}
+            values = {str(number): variable.numpy() for number, variable in enumerate(self._variables())}
         save_arrays(self.path, {"state": np.array(state), **values})
 
     def restore(self, model: Any) -> int:
@@ -158,7 +157,7 @@ class Backup(keras.callbacks.Callback):
         if state["paths"] != self._paths():
             raise ValueError(f"{self.path} is the backup of another model. Name another folder, or remove it.")
         for number, variable in enumerate(self._variables()):
-            assign_whole(variable, values[str(number)])
+            variable.assign(values[str(number)])
         self.checkpoint.restore(state["checkpoint"], state.get("waiting"))
         return int(state["epoch"])
 
@@ -172,4 +171,4 @@ class Backup(keras.callbacks.Callback):
 
     def _paths(self) -> list[str]:
         # Keras numbers random generators and optimizers through the process: "adam_1", where another model was before.
-        return [f"{_COUNTER.sub('', v.path)} {whole_shape(v)}" for v in self._variables()]
+        return [f"{_COUNTER.sub('', v.path)} {tuple(v.shape)}" for v in self._variables()]

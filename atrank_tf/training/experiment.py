@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from atrank_tf.data import Batching
 from atrank_tf.models import MODELS, RankerConfig
@@ -11,8 +11,20 @@ from atrank_tf.schema import dump_toml, load_toml, plain, read, suggestion
 from atrank_tf.training.pairwise_crossentropy import PairwiseCrossentropy
 from atrank_tf.training.pointwise_crossentropy import PointwiseCrossentropy
 
+T = TypeVar("T")
 LOSSES = {"pointwise": PointwiseCrossentropy, "pairwise": PairwiseCrossentropy}
 """Losses by the name that an experiment file gives: `[training] loss`."""
+REMOVED_KEYS = {
+    "training": {
+        "divide_tables_of": "tables sharded by hand cost fifty workers 0.4 seconds of messages in each step",
+        "xla": "XLA made training a third slower on every CPU it was measured on",
+    },
+    "model": {
+        "task_uncertainty": "losses weighed by a learned uncertainty ranked no task better",
+        "task_tables": "a table of its own for each task ranked no task better",
+    },
+}
+"""Section -> key that experiment files once had -> why it is gone."""
 _LARGEST_SEED = 2**32 - 1
 """NumPy takes no larger one."""
 
@@ -41,8 +53,6 @@ class Training:
             own count, which may overfit where most are counted a few times.
         include_validation: whether the targets of validation are trained on too: a last training, when everything has
             been chosen. Nothing is validated then, and the model of the last epoch is kept.
-        divide_tables_of: where several workers train together, the rows of tables of at least so many are divided among
-            them; 0 for none: each holds all tables whole.
         slices: into how many slices of users a batch is cut, computed side by side: as many as there are cores, so that
             each core has one. Losses are those of the whole batch; dropout is drawn for each slice.
         seed: of weights, order, dropout and negatives.
@@ -61,7 +71,6 @@ class Training:
     patience: int = 0
     start_at_popularity: bool = False
     include_validation: bool = False
-    divide_tables_of: int = 0
     slices: int = 1
     seed: int = 1
 
@@ -87,7 +96,7 @@ class Training:
                 "Expected two epochs or more to average. Received: "
                 f"average_from={self.average_from} of epochs={self.epochs} in [training]."
             )
-        for name in ("epochs", "l2", "clip_norm", "patience", "divide_tables_of", "seed"):
+        for name in ("epochs", "l2", "clip_norm", "patience", "seed"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must not be negative. Received: {name}={getattr(self, name)} in [training].")
         if self.seed > _LARGEST_SEED:
@@ -163,9 +172,9 @@ def experiment_from_dict(raw: Mapping[str, Any]) -> Experiment:
     rest = {key: value for key, value in model.items() if key != "name"}
     return Experiment(
         name=name,
-        model=read(MODELS[name].Config, rest, "model"),
-        batching=read(Batching, raw.get("batching", {}), "batching"),
-        training=read(Training, raw.get("training", {}), "training"),
+        model=_read(MODELS[name].Config, rest, "model"),
+        batching=_read(Batching, raw.get("batching", {}), "batching"),
+        training=_read(Training, raw.get("training", {}), "training"),
     )
 
 
@@ -176,3 +185,14 @@ def experiment_to_dict(experiment: Experiment) -> dict[str, Any]:
         "batching": plain(experiment.batching, defaults=True),
         "training": plain(experiment.training, defaults=True),
     }
+
+
+def _read(kind: type[T], raw: Any, section: str) -> T:
+    """`read`, but a key that was removed is told why."""
+    for key, reason in REMOVED_KEYS.get(section, {}).items():
+        if isinstance(raw, Mapping) and key in raw:
+            raise ValueError(
+                f'Unknown key "{key}" in [{section}]: it was removed, because {reason}. Delete it from the file; see '
+                '"Tried, and left out" in docs/architecture.md.'
+            )
+    return read(kind, raw, section)

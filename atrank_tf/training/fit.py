@@ -33,7 +33,6 @@ from atrank_tf.training.same_records import SameRecords
 from atrank_tf.training.settle_tables import SettleTables
 from atrank_tf.training.shared_batches import training_share, validation_share
 from atrank_tf.training.warm_start import warm_start
-from atrank_tf.training.whole_tables import WholeTables
 from atrank_tf.training.workers import ALONE, Workers
 
 
@@ -129,7 +128,6 @@ def train(
                 SettleTables(),
                 GlobalMetrics(workers),
                 average,
-                WholeTables(average),
                 *writing,
                 FollowChief(workers, average),
             ],

@@ -14,7 +14,7 @@ class FollowChief(keras.callbacks.Callback):
     within an epoch, rows are settled by one worker when it reads them and by another at the end of the step, which may
     differ in the last bit. Each worker has its own numbers for dropout. Training ends when the chief's does.
 
-    The last of the callbacks. Rows that are divided among the workers are on one only: they stay as they are.
+    The last of the callbacks.
 
     Args:
         workers: all of them.
@@ -34,8 +34,7 @@ class FollowChief(keras.callbacks.Callback):
         self.model.stop_training = bool(self.workers.chief_says(lambda: self.model.stop_training))
 
     def _follow(self) -> None:
-        variables = [*self.model.variables, *self.model.optimizer.variables, *self.average.means]
-        self.workers.follow_chief([v for v in variables if getattr(v, "divided", None) is None])
+        self.workers.follow_chief([*self.model.variables, *self.model.optimizer.variables, *self.average.means])
         other = tf.constant([2 * self.workers.index, 0], tf.int64)  # `layers.Dropout` does not see a seed's last bit.
         for variable in self.model.variables:
             if variable.name == "seed_generator_state":

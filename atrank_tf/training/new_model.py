@@ -5,7 +5,6 @@ import tensorflow as tf
 from atrank_tf.data import Records, popularity, positive_counts
 from atrank_tf.models import MODELS, Ranker
 from atrank_tf.schema import Candidates
-from atrank_tf.training.divided_rows import divided_among
 from atrank_tf.training.experiment import Experiment
 from atrank_tf.training.shared_batches import training_part
 from atrank_tf.training.workers import Workers
@@ -18,14 +17,13 @@ def new_model(records: Records, share: Records, experiment: Experiment, workers:
         records: all records, of the groups that the experiment reads.
         share: this worker's files of them.
         experiment: what is trained.
-        workers: who train together, each calling this function: they divide large tables and add up their counts.
+        workers: who train together, each calling this function: their counts are added up.
 
     Raises:
         ValueError: the loss is of pairs, and no request of a task has two candidates.
     """
     settings = experiment.training
-    with divided_among(workers, least_rows=settings.divide_tables_of):
-        model = MODELS[experiment.name](records.schema, experiment.model, records.catalogs, name=experiment.name)
+    model = MODELS[experiment.name](records.schema, experiment.model, records.catalogs, name=experiment.name)
     for task in model.tasks:
         if settings.loss == "pairwise":
             _check_pairs(records, task)

@@ -62,23 +62,14 @@ def agreed_steps(counts: Sequence[int], workers: Workers) -> list[int]:
 
 
 def validation_share(share: Records, experiment: Experiment, model: Ranker, workers: Workers) -> Any:
-    """Returns the batches of validation that this worker takes, as many as the others; None if no worker has any."""
+    """Returns the batches of validation that this worker takes; None if no worker has any."""
     batches = evaluation_batches(share, Part.VALIDATION, tasks=model.tasks, settings=experiment.batching)
-    steps = int(workers.all_say([int(batches.cardinality())]).max())
-    return as_many_batches(batches, steps) if steps else None
+    return one_at_least(batches) if workers.all_say([int(batches.cardinality())]).any() else None
 
 
-def as_many_batches(batches: Any, steps: int) -> Any:
-    """Returns a dataset of so many batches: the last ones have no rows.
-
-    Lookups in divided tables need all workers, so all evaluate in as many steps.
-
-    Args:
-        batches: a dataset of at most so many batches.
-        steps: how many.
-    """
-    count = int(batches.cardinality())
-    if count == steps:
+def one_at_least(batches: Any) -> Any:
+    """Returns a dataset; if it has no batch, one without rows, since Keras takes no dataset without batches."""
+    if int(batches.cardinality()):
         return batches
 
     def empty(rows: Any) -> Any:
@@ -90,5 +81,4 @@ def as_many_batches(batches: Any, steps: int) -> Any:
 
         return tf.nest.map_structure(of_spec, batches.element_spec)
 
-    nothing = tf.data.Dataset.from_tensors(1).repeat(steps - count).map(empty)
-    return batches.concatenate(nothing) if count else nothing
+    return tf.data.Dataset.from_tensors(1).map(empty)

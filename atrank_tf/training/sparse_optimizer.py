@@ -7,7 +7,6 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from atrank_tf.training.divided_rows import hold_beside, whole_values
 from atrank_tf.training.workers import ALONE, Workers
 
 _SETTLED_AT_ONCE = 1 << 14
@@ -25,8 +24,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
     table carries the clock's reading at its last settlement. What is between the two is what the row is behind.
 
     Several workers: each gives the gradient of its own batch; the step takes the mean of all. A row that any of them
-    read is in it, so all settle the same rows by the end of the step. Of a table whose rows are divided, each worker
-    has the gradients of all for the rows that it holds, and takes the step for these alone.
+    read is in it, so all settle the same rows by the end of the step.
 
     A subclass has `update_step`.
     """
@@ -62,7 +60,6 @@ class SparseOptimizer(keras.optimizers.Optimizer):
                 table.settle = None
         super().build(variables)
         self._is_table = [hasattr(variable, "settle") for variable in variables]
-        self._is_divided = [getattr(variable, "divided", None) is not None for variable in variables]
         self._decays = [self._use_weight_decay(each) and getattr(each, "decays", True) for each in variables]
         self._clock: Any = self.add_variable((3,), dtype="float64", name="clock") if self.settles else None
         self._stamps: list[Any] = [
@@ -81,14 +78,9 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         variable._autocast = False
         return variable
 
-    def add_variable_from_reference(self, reference_variable: Any, *args: Any, **kwargs: Any) -> Any:
-        slot = super().add_variable_from_reference(reference_variable, *args, **kwargs)
-        return hold_beside(slot, reference_variable)
-
     def add_slot(self, variable: Any, shape: Sequence[int], name: str, **kwargs: Any) -> Any:
         """Creates a variable that belongs to one of the model, of another shape but with as many rows."""
-        slot = self.add_variable(shape, name=f"{variable.path.replace('/', '_')}_{name}", **kwargs)
-        return hold_beside(slot, variable)
+        return self.add_variable(shape, name=f"{variable.path.replace('/', '_')}_{name}", **kwargs)
 
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
         if not grads:
@@ -101,8 +93,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         numbers = [self._get_variable_index(variable) for variable in variables]
         prepared = self._by_rows(grads, variables, numbers)
         if self.workers.number > 1:
-            prepared = self._by_rows(self._mean(prepared, numbers), variables, numbers)
-        prepared = self._clipped(prepared, numbers)
+            prepared = self._by_rows(self.workers.mean_gradients(prepared), variables, numbers)
         for gradient, number in zip(prepared, numbers, strict=True):
             if self._stamps[number] is not None and gradient is not None:
                 self.settle_rows(number, gradient.indices)
@@ -176,20 +167,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
 
     def save_own_variables(self, store: Any) -> None:
         self.settle()  # Tables settle when saved, and a file must hold the clock that goes with them.
-        for number, variable in enumerate(self.variables):
-            store[str(number)] = whole_values(variable)
-
-    def _mean(self, grads: Sequence[Any], numbers: Sequence[int]) -> list[Any]:
-        """Returns the mean of the gradients of all workers; of divided rows, the sum has come already."""
-        divided = [self._is_divided[number] for number in numbers]
-        means = self.workers.mean_gradients(
-            [None if apart else gradient for gradient, apart in zip(grads, divided, strict=True)]
-        )
-        for place, (gradient, apart) in enumerate(zip(grads, divided, strict=True)):
-            if apart and gradient is not None:
-                values = gradient.values / self.workers.number
-                means[place] = tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
-        return means
+        super().save_own_variables(store)
 
     def _by_rows(self, grads: Sequence[Any], variables: Sequence[Any], numbers: Sequence[int]) -> list[Any]:
         return [
@@ -202,29 +180,11 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         return tf.stack([tf.ones_like(rate), rate, tf.math.log1p(-rate * (self.weight_decay or 0.0))])
 
     def _clip_gradients(self, grads: Sequence[Any]) -> list[Any]:
-        return list(grads)  # `apply` has clipped them: it knows whose they are.
-
-    def _clipped(self, grads: Sequence[Any], numbers: Sequence[int]) -> list[Any]:
-        values = [g.values if isinstance(g, tf.IndexedSlices) else g for g in grads]
-        divided = [self._is_divided[number] for number in numbers]
-        if any(divided) and (self.clipnorm or self.global_clipnorm):
-            values = self._clipped_by_norm(values, divided)
-        else:
-            values = super()._clip_gradients(values)
+        values = super()._clip_gradients([g.values if isinstance(g, tf.IndexedSlices) else g for g in grads])
         return [
             tf.IndexedSlices(value, g.indices, g.dense_shape) if isinstance(g, tf.IndexedSlices) else value
             for g, value in zip(grads, values, strict=True)
         ]
-
-    def _clipped_by_norm(self, values: Sequence[Any], divided: Sequence[bool]) -> list[Any]:
-        """As in Keras, but each worker has only its part of the gradient of divided rows."""
-        squares = tf.stack([0.0 if v is None else tf.reduce_sum(tf.square(tf.cast(v, tf.float32))) for v in values])
-        (total,) = self.workers.sum([tf.where(divided, squares, 0.0)])
-        squares = tf.where(divided, total, squares)
-        largest = self.clipnorm or self.global_clipnorm
-        norms = tf.sqrt(squares if self.clipnorm else tf.fill(tf.shape(squares), tf.reduce_sum(squares)))
-        factors = tf.unstack(largest / tf.maximum(norms, largest), len(values))
-        return [v if v is None else v * tf.cast(factor, v.dtype) for v, factor in zip(values, factors, strict=True)]
 
     def _apply_weight_decay(self, variables: Sequence[Any]) -> None:
         super()._apply_weight_decay([v for v in variables if not self._is_table[self._get_variable_index(v)]])

@@ -10,7 +10,6 @@ from atrank_tf.data import IdMaps
 from atrank_tf.data.vocabulary import Vocabulary
 from atrank_tf.models import Ranker
 from atrank_tf.schema import FIRST_ROW, PADDING, UNKNOWN, layout
-from atrank_tf.training.divided_rows import assign_whole, whole_shape
 from atrank_tf.training.model_folder import VALUES_FILE, load_model
 
 
@@ -41,7 +40,7 @@ def warm_start(model: Ranker, values: IdMaps, model_dir: str) -> WarmStart:
     variances) is that of the new records.
 
     Args:
-        model: a model of the new records. With divided tables: on the chief, before `WholeTables` spreads them.
+        model: a model of the new records.
         values: the raw values behind its rows.
         model_dir: model folder of the earlier training.
 
@@ -67,12 +66,12 @@ def warm_start(model: Ranker, values: IdMaps, model_dir: str) -> WarmStart:
             value = value[rows[tables[variable.path]]]
         if variable.path in names:
             value = _by_name(variable.numpy(), names[variable.path], value, earlier_names[variable.path])
-        if value.shape != whole_shape(variable):
+        if value.shape != tuple(variable.shape):
             raise ValueError(
                 f"Expected a model in {model_dir} whose weights fit: the same width, hidden units and so on. "
-                f"{variable.path} is {list(value.shape)} there and {list(whole_shape(variable))} here."
+                f"{variable.path} is {list(value.shape)} there and {list(variable.shape)} here."
             )
-        assign_whole(variable, value)
+        variable.assign(value)
     if len(new) == len(model.trainable_variables):
         raise ValueError(f"Expected a model in {model_dir} that shares weights with this one. Found none.")
     known = {name: (int(np.sum(each[FIRST_ROW:] != UNKNOWN)), len(each) - FIRST_ROW) for name, each in rows.items()}

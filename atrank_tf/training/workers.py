@@ -12,14 +12,9 @@ import tensorflow as tf
 _GROUP = 1_000_000  # Far from the numbers that the strategy gives.
 _OPERATIONS: dict[str, Any] = {
     "sum": partial(tf.raw_ops.CollectiveReduceV2, merge_op="Add", final_op="Id"),
-    "max": partial(tf.raw_ops.CollectiveReduceV2, merge_op="Max", final_op="Id"),
     "gather": tf.raw_ops.CollectiveGatherV2,
-    "exchange": tf.raw_ops.CollectiveAllToAllV2,
 }
-_KINDS = (
-    *("sum float32", "sum float64", "sum int32", "sum int64"),
-    *("gather float32", "gather int32", "max int32", "exchange int32"),
-)
+_KINDS = ("sum float32", "sum float64", "sum int32", "sum int64", "gather float32", "gather int32")
 _LARGEST = 2**28
 """Most numbers in one message."""
 _ROOMS = np.array([eighths << exponent for exponent in range(25) for eighths in range(8, 16)], np.int32)
@@ -27,29 +22,25 @@ _ROOMS = np.array([eighths << exponent for exponent in range(25) for eighths in 
 are left in memory; none is more than an eighth longer than what it holds."""
 _NUMBERS_AT_ONCE = 1 << 24
 """Numbers in one message, when a large array is summed."""
-ROWS_AT_ONCE = 1 << 14
+_ROWS_AT_ONCE = 1 << 14
 """Rows of a table in one message, when a whole table is sent: bounds the memory it takes."""
 
 
 class Workers:
     """The processes that train one model together, on a device each, and the collective operations between them.
 
-    Each holds the whole model, as ordinary variables, but for tables whose rows are divided (`DividedRows`);
-    TensorFlow's `MultiWorkerMirroredStrategy` only connects them.
+    Each holds the whole model, as ordinary variables; TensorFlow's `MultiWorkerMirroredStrategy` only connects them.
     Every method is called by all of them, in the same order, or they wait for each other for ever. They work eagerly
     and in a `tf.function`. A worker by itself, the default, tells itself everything and costs nothing.
 
     Attributes:
         number: how many there are.
         index: which one this is, from 0.
-        place: where it stands in `gather` and `exchange`, from 0: TensorFlow orders workers by their names, "task:10"
-            before "task:2".
     """
 
     def __init__(self) -> None:
         self.number = 1
         self.index = 0
-        self.place = 0
         self._strategy: Any = None
         self._order: Any = None
 
@@ -83,7 +74,6 @@ class Workers:
                 )
             # What holds the same resource runs in the order of the program, so on all workers in the same.
             self._order = tf.Variable(0.0, trainable=False)
-            self.place = np.asarray(self.gather(tf.constant([self.index])))[:, 0].tolist().index(self.index)
 
     @property
     def is_chief(self) -> bool:
@@ -111,27 +101,10 @@ class Workers:
         parts = [array[begin : begin + rows] for begin in range(0, len(array), rows)]
         return np.concatenate([self.sum([tf.constant(part)])[0].numpy() for part in parts])
 
-    def max(self, count: Any) -> Any:
-        """Returns the largest of the int32 scalars that the workers give."""
-        return count if self.number == 1 else self._collective("max", tf.reshape(count, [1]))[0]
-
     def gather(self, tensor: Any) -> Any:
-        """Returns the tensors of all workers, [workers, ...], by `place`; shapes and dtypes are the same on all."""
+        """Returns the tensors of all workers, [workers, ...], in TensorFlow's order; shapes and dtypes are the same."""
         every = self._collective("gather", tf.reshape(tensor, [-1]))
         return tf.reshape(every, tf.concat([[self.number], tf.shape(tensor)], axis=0))
-
-    def exchange(self, parts: Any) -> Any:
-        """Gives each worker a part, and returns what each has given to this one; gradients go the way back.
-
-        Args:
-            parts: [workers, ...], by `place`; shapes and dtypes are the same on all of them.
-        """
-
-        @tf.custom_gradient  # type: ignore[untyped-decorator]
-        def exchanged(parts: Any) -> Any:
-            return self._exchange(parts), self._exchange
-
-        return exchanged(parts)
 
     def mean_gradients(self, gradients: Sequence[Any]) -> list[Any]:
         """Returns the mean of each gradient over the workers; None stays None.
@@ -190,15 +163,15 @@ class Workers:
             return
         for variable in variables:
             rows = int(variable.shape[0]) if variable.shape.rank else 0
-            if rows <= ROWS_AT_ONCE:
-                variable.assign(self.of_chief(tf.convert_to_tensor(variable)))
+            if rows <= _ROWS_AT_ONCE:
+                variable.assign(self._of_chief(tf.convert_to_tensor(variable)))
                 continue
-            for start in range(0, rows, ROWS_AT_ONCE):
-                ids = tf.range(start, min(start + ROWS_AT_ONCE, rows))
-                piece = self.of_chief(tf.gather(variable.value, ids))
+            for start in range(0, rows, _ROWS_AT_ONCE):
+                ids = tf.range(start, min(start + _ROWS_AT_ONCE, rows))
+                piece = self._of_chief(tf.gather(variable.value, ids))
                 variable.value.scatter_update(tf.IndexedSlices(piece, ids))
 
-    def of_chief(self, value: Any) -> Any:
+    def _of_chief(self, value: Any) -> Any:
         """Returns the tensor of the chief, bit for bit; shape and dtype are the same on all of them."""
         # As whole numbers, because -0.0 + 0 is 0.0.
         whole = tf.bitcast(value, tf.int32 if value.dtype.size == 4 else tf.int64)
@@ -215,14 +188,14 @@ class Workers:
             return []
         counts = tf.stack([tf.size(found.indices) for found in slices])  # [tables]
         counts = self.gather(counts)
-        rooms = [room_for(count) for count in tf.unstack(tf.reduce_max(counts, axis=0), len(slices))]
+        rooms = [_room_for(count) for count in tf.unstack(tf.reduce_max(counts, axis=0), len(slices))]
         packed = []
         for found, room in zip(slices, rooms, strict=True):
             ids = tf.bitcast(tf.cast(found.indices, tf.int64), tf.float32)  # [U, 2]
             rows = tf.concat([ids, tf.cast(found.values, tf.float32)], axis=1)
             packed.append(tf.reshape(tf.pad(rows, [[0, room - tf.shape(rows)[0]], [0, 0]]), [-1]))
         sizes = [tf.size(part) for part in packed]
-        packed.append(tf.zeros([room_for(tf.add_n(sizes)) - tf.add_n(sizes)]))
+        packed.append(tf.zeros([_room_for(tf.add_n(sizes)) - tf.add_n(sizes)]))
         every = self.gather(tf.concat(packed, axis=0))
         parts = tf.split(every, [*sizes, tf.size(packed[-1])], axis=1)
         result = []
@@ -232,11 +205,6 @@ class Workers:
             ids = tf.cast(tf.bitcast(rows[:, :2], tf.int64), found.indices.dtype)
             result.append(tf.IndexedSlices(tf.cast(rows[:, 2:], found.values.dtype), ids, found.dense_shape))
         return result
-
-    def _exchange(self, parts: Any) -> Any:
-        whole = tf.bitcast(parts, tf.int32)
-        moved = self._collective("exchange", tf.reshape(whole, (self.number, -1)))
-        return tf.bitcast(tf.reshape(moved, tf.shape(whole)), parts.dtype)
 
     def _collective(self, operation: str, message: Any) -> Any:
         return _OPERATIONS[operation](
@@ -253,7 +221,7 @@ ALONE = Workers()
 """The one worker of an ordinary training."""
 
 
-def room_for(count: Any) -> Any:
+def _room_for(count: Any) -> Any:
     """Returns the least of `_ROOMS` that holds so many."""
     return tf.gather(_ROOMS, tf.searchsorted(_ROOMS, tf.reshape(count, [1]))[0])
 

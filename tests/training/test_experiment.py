@@ -17,6 +17,7 @@ from atrank_tf.training import (
     experiment_to_dict,
     load_experiment,
 )
+from atrank_tf.training.experiment import REMOVED_KEYS
 
 SHIPPED = [
     path
@@ -254,6 +255,13 @@ def test_a_wrong_experiment_is_refused_with_its_place_and_what_is_valid(case: st
     raw, message = WRONG[case]
     with pytest.raises(ValueError, match=message):
         experiment_from_dict(raw)
+
+
+@pytest.mark.parametrize(("section", "key"), [(section, key) for section, keys in REMOVED_KEYS.items() for key in keys])
+def test_a_key_that_was_removed_says_why(section: str, key: str) -> None:
+    message = rf'Unknown key "{key}" in \[{section}\]: it was removed, because .*"Tried, and left out" in docs/arch'
+    with pytest.raises(ValueError, match=message):
+        experiment_from_dict(_with(section, key, 1))
 
 
 def test_a_model_name_that_is_a_list_is_refused() -> None:

@@ -33,11 +33,9 @@ from atrank_tf.training import (
     train,
     workers,
 )
-from atrank_tf.training.divided_rows import DividedRows, divided_among, whole_values
 from atrank_tf.training.follow_chief import FollowChief
 from atrank_tf.training.global_metrics import GlobalMetrics
-from atrank_tf.training.shared_batches import agreed_steps, as_many_batches
-from atrank_tf.training.whole_tables import WholeTables
+from atrank_tf.training.shared_batches import agreed_steps, one_at_least
 from atrank_tf.training.workers import ALONE
 
 ROOT = Path(__file__).parents[2]
@@ -48,50 +46,31 @@ OPTIMIZERS: dict[str, Any] = {
     "decay": lambda workers: SparseAdam(0.02, weight_decay=0.05, workers=workers),
     "adagrad": lambda workers: SparseAdagrad(0.05, accumulators="row", weight_decay=0.05, workers=workers),
 }
-OPTIMIZERS |= {
-    "divided l2": lambda workers: SparseAdam(0.02, l2=1e-3, global_clipnorm=0.05, workers=workers),
-    "divided adagrad": lambda workers: SparseAdagrad(0.05, weight_decay=0.05, clipnorm=0.1, workers=workers),
-}
 LOSSES: dict[str, Any] = {"decay": PairwiseCrossentropy}
 """Of the cases that have another loss than the point-wise one."""
 STEPS, REQUESTS, ROWS = 5, 7, 41
-HELD = 21
-"""Rows on each of two workers."""
 EXPERIMENT = experiment_from_dict(
     {
         "model": {"name": "atrank", "width": 8, "spaces": 2, "feed_forward": 8, "hidden": [8], "dropout": 0.3}
         | {"ranking": ["dot", "dnn", "popularity"]},
         "batching": {"batch_size": 64},
         "training": {"epochs": 3, "learning_rate": 0.01, "decay_at": [0.6], "l2": 1e-4, "start_at_popularity": True}
-        | {"average_from": 0.3, "divide_tables_of": 20},  # Some tables.
+        | {"average_from": 0.3},
     }
 )
 
 
 class Keep(keras.callbacks.Callback):  # type: ignore[misc]
-    """Keeps all variables as they are after the last epoch; on the chief, whole."""
+    """Keeps all variables as they are after the last epoch."""
 
-    def __init__(self, workers: Workers = ALONE, average: AverageWeights | None = None) -> None:
+    def __init__(self, average: AverageWeights | None = None) -> None:
         super().__init__()
-        self.workers = workers
         self.average = average or AverageWeights()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         variables = [*self.model.trainable_variables, *self.model.optimizer.variables, *self.average.means]
-        value = whole_values if self.workers.is_chief else np.asarray
         with self.average.put_aside():
-            self.values = {f"{number} {v.name}": np.array(value(v)) for number, v in enumerate(variables)}
-
-
-class Save(keras.callbacks.Callback):  # type: ignore[misc]
-    """Saves the model after each epoch."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__()
-        self.path = path
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.model.save(self.path)
+            self.values = {f"{number} {v.name}": np.array(v) for number, v in enumerate(variables)}
 
 
 class Stop(keras.callbacks.Callback):  # type: ignore[misc]
@@ -111,45 +90,33 @@ def requests(seed: int, *, weighed: bool) -> Any:
     return (history, candidates), labels.astype("float32"), weights.astype("float32")
 
 
-def train_small(case: str, workers: Workers, path: str | None = None) -> dict[str, Any]:
+def train_small(case: str, workers: Workers) -> dict[str, Any]:
     """Each worker takes its rows of the same batches; in validation, whole batches, which do not divide evenly."""
     keras.utils.set_random_seed(1)
-    with divided_among(workers, least_rows=ROWS if "divided" in case else 0):
-        items, bias = SparseEmbedding(ROWS, 6, name="items"), SparseEmbedding(ROWS, 1, name="bias")
-        history, candidates = keras.Input((3,), dtype="int64"), keras.Input((5,), dtype="int64")
-        user = keras.layers.Dense(6, name="user")(keras.ops.mean(items(history), axis=1))
-        logits = keras.ops.einsum("bd,bnd->bn", user, items(candidates)) + bias(candidates)[..., 0]
-    bias.assign(np.linspace(-1, 1, ROWS)[:, np.newaxis])
+    items, bias = SparseEmbedding(ROWS, 6, name="items"), SparseEmbedding(ROWS, 1, name="bias")
+    history, candidates = keras.Input((3,), dtype="int64"), keras.Input((5,), dtype="int64")
+    user = keras.layers.Dense(6, name="user")(keras.ops.mean(items(history), axis=1))
+    logits = keras.ops.einsum("bd,bnd->bn", user, items(candidates)) + bias(candidates)[..., 0]
+    bias.embeddings.assign(np.linspace(-1, 1, ROWS)[:, np.newaxis])
     model = keras.Model((history, candidates), logits)
     loss = LOSSES.get(case, PointwiseCrossentropy)(workers=workers)
     model.compile(OPTIMIZERS[case](workers), loss, weighted_metrics=[RequestAUC()])
     rows = tf.nest.map_structure(
-        lambda array: array[:, workers.index :: workers.number], requests(1, weighed="l2" not in case)
+        lambda array: array[:, workers.index :: workers.number], requests(1, weighed=case != "l2")
     )
     average = AverageWeights(first=-1)  # As in a training that is resumed, of which only the chief has read the mean.
     average.set_model(model)
     for mean in average.means:
-        if getattr(mean, "divided", None) is None:
-            mean.assign(mean.value + workers.index)
-    keep = Keep(workers, average)
-    writing = [Save(path)] if path and workers.is_chief else []
+        mean.assign(mean.value + workers.index)
+    keep = Keep(average)
     history = model.fit(
         tf.data.Dataset.from_tensor_slices(rows).repeat(),
         steps_per_epoch=STEPS,
         epochs=3,
-        validation_data=as_many_batches(
-            tf.data.Dataset.from_tensor_slices(requests(2, weighed=True)).shard(workers.number, workers.index),
-            -(-STEPS // workers.number),
+        validation_data=tf.data.Dataset.from_tensor_slices(requests(2, weighed=True)).shard(
+            workers.number, workers.index
         ),
-        callbacks=[
-            SettleTables(),
-            GlobalMetrics(workers),
-            average,
-            WholeTables(average),
-            *writing,
-            keep,
-            FollowChief(workers, average),
-        ],
+        callbacks=[SettleTables(), GlobalMetrics(workers), average, keep, FollowChief(workers, average)],
         shuffle=False,
         verbose=0,
     ).history
@@ -222,27 +189,13 @@ def test_two_workers_train_what_one_would_have_trained(tmp_path: Path) -> None:
     for case in OPTIMIZERS:
         for name, expected in train_small(case, ALONE).items():
             # The loss of training is a mean of the means of batches, and two workers have other batches.
-            if name.startswith("divided") and "after" in name:
-                continue  # The rows of one worker.
-            if "_loss" in name or "loss" not in name or "l2" in case:
+            if "_loss" in name or "loss" not in name or case == "l2":
                 np.testing.assert_allclose(chief[name], expected, rtol=1e-4, atol=1e-5, err_msg=name)
     for name in chief.files:
-        if "val_" in name or ("after" in name and (chief[name].shape[0] != HELD or not name.startswith("divided"))):
+        if "val_" in name or "after" in name:
             np.testing.assert_array_equal(chief[name], other[name], err_msg=name)  # Bit for bit.
     for found in (chief, other):
         np.testing.assert_array_equal(found["total"], 3 * np.arange(14).reshape(7, 2))
-    for case in ("divided l2", "divided adagrad"):
-        # A worker holds half of the rows; the chief puts them together for a file that needs no workers.
-        assert [found[f"{case} after 0"].shape for found in (chief, other)] == [(HELD, 6)] * 2
-        whole = chief[f"{case} 0 embeddings"]
-        np.testing.assert_array_equal(whole[::2], chief[f"{case} after 0"])
-        np.testing.assert_array_equal(whole[1::2], other[f"{case} after 0"][:-1])  # The last is no row of the table.
-        loaded = keras.saving.load_model(tmp_path / f"{case}.keras")
-        (mean,) = (
-            chief[name] for name in chief.files if name.startswith(case) and name.endswith("items_embeddings_mean")
-        )
-        np.testing.assert_array_equal(loaded.get_layer("items").embeddings, mean)
-        assert (mean != whole).any()
 
 
 @pytest.fixture(scope="module")
@@ -300,13 +253,8 @@ def test_one_worker_goes_on_where_two_were_stopped(records: Records, together: P
 def test_workers_begin_with_the_weights_that_the_chief_has_read(together: Path) -> None:
     assert run_workers("warm", together / "warm") == [0, 0], _outputs(together / "warm")
     begun = np.load(together / "warm/0.npz")
-    divided = 0
     for variable in load_model(str(together / "whole/model")).trainable_variables:
-        found, value = begun[variable.path], np.array(variable)
-        rows = value if len(found) == len(value) else value[::2]  # Of a divided table the chief has every other row.
-        np.testing.assert_array_equal(found, rows, err_msg=variable.path)
-        divided += len(found) < len(value)
-    assert divided
+        np.testing.assert_array_equal(begun[variable.path], variable, err_msg=variable.path)
 
 
 def test_without_tf_config_a_worker_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -354,40 +302,18 @@ def test_a_worker_that_does_not_meet_the_others_says_so(monkeypatch: pytest.Monk
         Workers.join()
 
 
-def test_rows_of_all_workers_are_together_at_the_end_of_an_epoch_only() -> None:
-    two = Workers()
-    two.number = 2
-    rows = DividedRows(5, two)
-    assert rows.held == 3
-    with pytest.raises(RuntimeError, match="cannot be saved within an epoch"):
-        rows.values()
-    rows.whole = np.zeros((5, 2))
-    np.testing.assert_array_equal(rows.values(), rows.whole)
-    with pytest.raises(RuntimeError, match=r"Expected a lookup in a step of all workers.*divide_tables_of = 0"):
-        rows.lookup(tf.constant([1]), lambda own: own)
-
-
-def test_one_worker_alone_divides_nothing() -> None:
-    with divided_among(ALONE, least_rows=1):
-        table = SparseEmbedding(5, 2)
-        table.build()
-    assert table.embeddings.divided is None
-    assert tuple(table.embeddings.shape) == (5, 2)
-
-
-def test_who_has_fewer_batches_goes_on_with_batches_without_rows() -> None:
+def test_a_worker_without_any_batch_has_one_without_rows() -> None:
     batches = tf.data.Dataset.from_tensor_slices(np.ones((4, 3, 2), "float32"))
     for have in (0, 2, 4):
-        shapes = [tuple(batch.shape) for batch in as_many_batches(batches.take(have), 4)]
-        assert shapes == [(3, 2)] * have + [(0, 2)] * (4 - have)
+        shapes = [tuple(batch.shape) for batch in one_at_least(batches.take(have))]
+        assert shapes == ([(3, 2)] * have or [(0, 2)])
 
 
-def test_a_worker_without_any_batch_has_batches_of_open_sizes_too() -> None:
+def test_a_batch_without_rows_has_open_sizes_too() -> None:
     """Of a known size, 0, a sum of two parts of a score is taken for one with a bias."""
     batches = tf.data.Dataset.from_tensor_slices(np.ones((4, 2), "float32")).batch(3)
     assert batches.element_spec.shape == (None, 2)
-    for have in (0, 1):
-        assert as_many_batches(batches.take(have), 2).element_spec == batches.element_spec
+    assert one_at_least(batches.take(0)).element_spec == batches.element_spec
 
 
 def test_a_share_without_targets_is_refused() -> None:
@@ -408,7 +334,7 @@ if __name__ == "__main__":
     what, folder = sys.argv[1:]
     met = Workers.join()
     if what == "small":
-        cases = [train_small(case, met, f"{folder}/{case}.keras") for case in OPTIMIZERS]
+        cases = [train_small(case, met) for case in OPTIMIZERS]
         result = {name: value for case in cases for name, value in case.items()}
         workers._NUMBERS_AT_ONCE = 5  # Two rows and a half.
         result["total"] = met.total((met.index + 1) * np.arange(14).reshape(7, 2))

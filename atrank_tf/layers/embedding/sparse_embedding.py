@@ -5,8 +5,6 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from atrank_tf.layers.embedding.divided_tables import divided
-
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
 class SparseEmbedding(keras.layers.Layer):
@@ -20,9 +18,6 @@ class SparseEmbedding(keras.layers.Layer):
     them is made up for when they are read. The optimizer leaves the function that does so on the variable
     (`embeddings.settle`), and a call asks it before it gathers, unless `training` is False. Saving settles all rows
     first, so a file never holds rows that are behind.
-
-    Made within `dividing`, the variable holds the rows of this worker only, and a call asks the others for theirs
-    (`embeddings.divided`). A file has all rows.
 
     Glossary: R rows, D width.
 
@@ -59,46 +54,22 @@ class SparseEmbedding(keras.layers.Layer):
         self.decays = decays
 
     def build(self, input_shape: Any = None) -> None:
-        shares: Any = divided(self.input_dim)
         # autocast would cast the whole table before the lookup.
         self.embeddings = self.add_weight(
             name="embeddings",
-            shape=(self.input_dim if shares is None else shares.held, self.output_dim),
-            initializer=self.embeddings_initializer if shares is None else "zeros",
+            shape=(self.input_dim, self.output_dim),
+            initializer=self.embeddings_initializer,
             autocast=False,
         )
         self.embeddings.settle = None  # The mark of a table, and the place for an optimizer's function.
-        self.embeddings.divided = shares
         self.embeddings.decays = self.decays
-        if shares is not None:
-            shape, dtype = (self.input_dim, self.output_dim), self.variable_dtype
-            self.assign(self.embeddings_initializer(shape, dtype) if shares.workers.is_chief else None)
-
-    def assign(self, values: Any) -> None:
-        """Sets the whole table.
-
-        Args:
-            values: float [R, D]; of a divided table those of the chief count.
-        """
-        if self.embeddings.divided is None:
-            self.embeddings.assign(values)
-        else:
-            self.embeddings.divided.spread(self.embeddings, values)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         ids = inputs if inputs.dtype in (tf.int32, tf.int64) else tf.cast(inputs, tf.int32)
         # None counts as training: a model whose `call` has no `training` argument is trained without it.
-        read = self._read if training is False else self._settle_and_read
-        shares = self.embeddings.divided
-        return tf.cast(read(ids) if shares is None else shares.lookup(ids, read), self.compute_dtype)
-
-    def _settle_and_read(self, ids: Any) -> Any:
-        if self.embeddings.settle is not None:
+        if training is not False and self.embeddings.settle is not None:
             self.embeddings.settle(ids)
-        return self._read(ids)
-
-    def _read(self, ids: Any) -> Any:
-        return tf.gather(self.embeddings.value, ids)
+        return tf.cast(tf.gather(self.embeddings.value, ids), self.compute_dtype)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return (*input_shape, self.output_dim)
@@ -109,9 +80,6 @@ class SparseEmbedding(keras.layers.Layer):
     def save_own_variables(self, store: Any) -> None:
         if self.built and self.embeddings.settle is not None:
             self.embeddings.settle()
-        if self.built and self.embeddings.divided is not None:
-            store["0"] = self.embeddings.divided.values()
-            return
         super().save_own_variables(store)
 
     def get_config(self) -> dict[str, Any]:
