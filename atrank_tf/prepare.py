@@ -30,8 +30,7 @@ _ENGINE = flags.DEFINE_enum(
 
 def main(*beam_flags: str) -> None:
     from atrank_tf.preparation import are_current, prepare, summary
-    from atrank_tf.preparation.engine import Engine
-    from atrank_tf.preparation.local_engine import LocalEngine
+    from atrank_tf.preparation.engine import Engine, LocalEngine
     from atrank_tf.schema import load_schema
 
     engine: Engine = LocalEngine()

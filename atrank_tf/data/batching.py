@@ -1,20 +1,86 @@
-"""Targets -> batches: windows become padded rows only here."""
+"""How batches are made: their sizes, which rows share one, and windows of flat tensors as padded rows."""
 
+import math
+from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
 
 from atrank_tf.data.chunk import Chunk
 from atrank_tf.data.targets import Targets
-from atrank_tf.schema import Candidates, Schema
-from atrank_tf.schema.inputs import (
-    BEHAVIOR_COLUMNS,
-    candidate_specs,
-    candidates_name,
-    context_name,
-    history_name,
-    profile_name,
-)
+from atrank_tf.schema.inputs import BEHAVIOR_COLUMNS, history_name, profile_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batching:
+    """How batches are made of records.
+
+    Args:
+        batch_size: most requests in a batch, of models that encode each request's history.
+        batch_tokens: most places for behaviors in a batch, each row counted as the longest, so that long histories come
+            in smaller batches. Groups are padded one by one: with several a batch may have some more.
+        targets_per_user: most targets of a user and task in one pass, drawn anew each epoch; 0 means all.
+        negatives: sampled negatives per positive in training; 0 means as many as the schema says.
+        temperature: how the tasks share an epoch. At 1 each has as many batches as its targets fill; above, those with
+            few have more of them (some twice) and those with many fewer, in proportion to batches ** (1 / temperature).
+            1 for models trained on timelines, whose batches hold the targets of all tasks.
+        min_history: fewest behaviors that a training target must have before it.
+        evaluation_batch_size: most requests in a batch of evaluation.
+        evaluation_targets_per_user: as `targets_per_user`, for validation and test; always the same ones.
+    """
+
+    batch_size: int = 256
+    batch_tokens: int = 8192
+    targets_per_user: int = 0
+    negatives: int = 0
+    temperature: float = 1.0
+    min_history: int = 1
+    evaluation_batch_size: int = 512
+    evaluation_targets_per_user: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "batch_tokens", "evaluation_batch_size"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive. Received: {name}={getattr(self, name)} in [batching].")
+        if not 1 <= self.temperature < math.inf:
+            raise ValueError(f"temperature must be at least 1. Received: temperature={self.temperature} in [batching].")
+        for name in ("targets_per_user", "negatives", "min_history", "evaluation_targets_per_user"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative. Received: {name}={getattr(self, name)} in [batching].")
+
+
+def batch_limits(lengths: Any, *, tokens: int, rows: int, seed: Any) -> tuple[Any, Any]:
+    """Divides rows into batches of at most `tokens` places, padding included, and at most `rows` rows.
+
+    Rows of about one length share a batch, so that little is padded. Which of them meet, and the order of the batches,
+    is random. A row longer than `tokens` is a batch by itself.
+
+    Args:
+        lengths: int64 [S], the places that each row takes.
+        tokens: most places of a batch.
+        rows: most rows of a batch.
+        seed: int64 [2]. What else is drawn by it has nothing to do with who shares a batch.
+
+    Returns:
+        order: int64 [S], the rows, longest first.
+        limits: int64 [number of batches, 2], where in `order` each batch begins and ends.
+    """
+    seed = tf.random.experimental.stateless_fold_in(seed, 1)  # Not the numbers that negatives and targets are drawn by.
+    noise = tf.random.stateless_uniform(tf.shape(lengths), seed, dtype=tf.float64)
+    order = tf.argsort(tf.cast(lengths, tf.float64) + noise, direction="DESCENDING")
+    size = tf.size(lengths, tf.int64)
+    # The first row of a batch is its longest, and says how many fit.
+    longest = tf.maximum(tf.gather(lengths, order), 1)
+    fit = tf.clip_by_value(tokens // longest, 1, rows)
+    _, begins = tf.while_loop(
+        lambda begin, _: begin < size,
+        lambda begin, found: (begin + fit[begin], found.write(found.size(), begin)),
+        (tf.constant(0, tf.int64), tf.TensorArray(tf.int64, 0, dynamic_size=True, element_shape=[])),
+    )
+    begins = begins.stack()
+    limits = tf.stack([begins, tf.concat([begins[1:], size[tf.newaxis]], axis=0)[: tf.size(begins)]], axis=1)
+    turns = tf.argsort(tf.random.stateless_uniform(tf.shape(begins), seed + 1, dtype=tf.float64))
+    return tf.cast(order, tf.int64), tf.gather(limits, turns)
 
 
 def user_inputs(chunk: Chunk, targets: Targets) -> dict[str, Any]:
@@ -25,60 +91,22 @@ def user_inputs(chunk: Chunk, targets: Targets) -> dict[str, Any]:
     inputs: dict[str, Any] = {}
     for name, rows in chunk.groups.items():
         start, end = targets.starts[name], targets.ends[name]
-        gather, mask = windows(start, end)
+        gather, mask = window_indices(start, end)
         for column in BEHAVIOR_COLUMNS:
-            inputs[history_name(name, column)] = _pick(getattr(rows, column), gather, mask)
+            inputs[history_name(name, column)] = gather_padded(getattr(rows, column), gather, mask)
     for column, values in chunk.profile.items():
         inputs[profile_name(column)] = tf.gather(values, targets.user)
     return inputs
 
 
-def candidate_inputs(chunk: Chunk, targets: Targets, schema: Schema, task_name: str, negatives: Any) -> tuple[Any, ...]:
-    """Returns the candidates of each target.
-
-    Args:
-        chunk: the chunk.
-        targets: B targets.
-        schema: the schema.
-        task_name: the task.
-        negatives: entity rows, int64 [B, n]; None for impressions.
-
-    Returns:
-        the inputs of `candidate_specs`, labels float32 [B, N], weights float32
-        [B, N]: 0 on padding. A sampled request has its positive first.
-    """
-    task = schema.tasks[task_name]
-    if task.candidates is Candidates.SAMPLED:
-        positive = tf.gather(chunk.groups[task.group].id, targets.index)[:, tf.newaxis]
-        candidates = tf.concat([positive, negatives], axis=1)
-        labels = tf.concat([tf.ones_like(positive, tf.float32), tf.zeros_like(negatives, tf.float32)], axis=1)
-        return {candidates_name(task_name): candidates}, labels, tf.cast(candidates > 0, tf.float32)
-    requests = chunk.requests[task_name]
-    gather, mask = windows(tf.gather(requests.starts, targets.index), tf.gather(requests.ends, targets.index))
-    inputs = {candidates_name(task_name): _pick(requests.id, gather, mask)}
-    for column, values in requests.context.items():
-        inputs[context_name(task_name, column)] = _pick(values, gather, mask)
-    return inputs, _pick(tf.cast(requests.label, tf.float32), gather, mask), tf.cast(mask, tf.float32)
-
-
-def no_candidates(schema: Schema, task_name: str, rows: Any) -> tuple[dict[str, Any], Any, Any]:
-    """Returns `candidate_inputs` of a task that has no candidates in this batch: N = 0; `rows` is B."""
-    inputs = {
-        spec.name: tf.zeros([rows, *(0 if size is None else size for size in spec.shape)], spec.dtype)
-        for spec in candidate_specs(schema, task_name)
-    }
-    empty = tf.zeros([rows, 0], tf.float32)
-    return inputs, empty, empty
-
-
-def windows(start: Any, end: Any) -> tuple[Any, Any]:
+def window_indices(start: Any, end: Any) -> tuple[Any, Any]:
     """Returns flat positions [B, longest] of each window and which of them are real, bool [B, longest]."""
     width = tf.reduce_max(tf.concat([end - start, tf.zeros([1], tf.int64)], axis=0))
     positions = start[:, tf.newaxis] + tf.range(width)[tf.newaxis, :]
     return positions, positions < end[:, tf.newaxis]
 
 
-def _pick(values: Any, positions: Any, mask: Any) -> Any:
+def gather_padded(values: Any, positions: Any, mask: Any) -> Any:
     """Returns `values` [V, ...] at `positions` [B, W], 0 where `mask` is False."""
     picked = tf.gather(values, tf.minimum(positions, tf.shape(values, tf.int64)[0] - 1))
     mask = tf.reshape(mask, [*tf.unstack(tf.shape(mask)), *[1] * (values.shape.rank - 1)])

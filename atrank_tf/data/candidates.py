@@ -1,4 +1,4 @@
-"""Sampled negatives: fresh ones for each epoch, never one of the user's positives."""
+"""Candidates of requests: what was really shown, or a positive with negatives that are drawn anew each epoch."""
 
 from dataclasses import replace
 from typing import Any
@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from atrank_tf.data.batching_settings import Batching
+from atrank_tf.data.batching import Batching, gather_padded, window_indices
 from atrank_tf.data.catalog import Catalog
 from atrank_tf.data.chunk import SPAN, Chunk, first_at_least
-from atrank_tf.data.targets import positive_behaviors
-from atrank_tf.schema import PADDING, Negatives, Schema
+from atrank_tf.data.targets import Targets, positive_behaviors
+from atrank_tf.schema import PADDING, Candidates, Negatives, Schema
+from atrank_tf.schema.inputs import candidate_specs, candidates_name, context_name
 
 ROUNDS = 50
 """How often a rejected draw is repeated before its place is left empty."""
@@ -99,3 +100,41 @@ def training_negatives(declared: Negatives, settings: Batching) -> Negatives:
         return declared
     uniform = round(settings.negatives * declared.uniform / (declared.uniform + declared.popularity))
     return replace(declared, uniform=uniform, popularity=settings.negatives - uniform)
+
+
+def candidate_inputs(chunk: Chunk, targets: Targets, schema: Schema, task_name: str, negatives: Any) -> tuple[Any, ...]:
+    """Returns the candidates of each target.
+
+    Args:
+        chunk: the chunk.
+        targets: B targets.
+        schema: the schema.
+        task_name: the task.
+        negatives: entity rows, int64 [B, n]; None for impressions.
+
+    Returns:
+        the inputs of `candidate_specs`, labels float32 [B, N], weights float32 [B, N]: 0 on padding. A sampled request
+        has its positive first.
+    """
+    task = schema.tasks[task_name]
+    if task.candidates is Candidates.SAMPLED:
+        positive = tf.gather(chunk.groups[task.group].id, targets.index)[:, tf.newaxis]
+        candidates = tf.concat([positive, negatives], axis=1)
+        labels = tf.concat([tf.ones_like(positive, tf.float32), tf.zeros_like(negatives, tf.float32)], axis=1)
+        return {candidates_name(task_name): candidates}, labels, tf.cast(candidates > 0, tf.float32)
+    requests = chunk.requests[task_name]
+    gather, mask = window_indices(tf.gather(requests.starts, targets.index), tf.gather(requests.ends, targets.index))
+    inputs = {candidates_name(task_name): gather_padded(requests.id, gather, mask)}
+    for column, values in requests.context.items():
+        inputs[context_name(task_name, column)] = gather_padded(values, gather, mask)
+    return inputs, gather_padded(tf.cast(requests.label, tf.float32), gather, mask), tf.cast(mask, tf.float32)
+
+
+def no_candidates(schema: Schema, task_name: str, rows: Any) -> tuple[dict[str, Any], Any, Any]:
+    """Returns `candidate_inputs` of a task that has no candidates in this batch: N = 0; `rows` is B."""
+    inputs = {
+        spec.name: tf.zeros([rows, *(0 if size is None else size for size in spec.shape)], spec.dtype)
+        for spec in candidate_specs(schema, task_name)
+    }
+    empty = tf.zeros([rows, 0], tf.float32)
+    return inputs, empty, empty

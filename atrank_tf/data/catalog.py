@@ -5,11 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import polars as pl
 
-from atrank_tf.data.vocabulary import Vocabulary
 from atrank_tf.files import load_arrays, save_arrays
-from atrank_tf.schema import FIRST_ROW, UNKNOWN, Entity
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,65 +67,3 @@ class Catalog:
             if kind in sides:
                 sides[kind][column] = values
         return cls(arrays["ids"], arrays["counts"], arrays["table_rows"], sides["features"], sides["dense"])
-
-
-def order_objects(counts: pl.DataFrame, *, integers: bool) -> pl.DataFrame:
-    """Orders the objects of an entity as its rows: by count, the largest first, then by id.
-
-    Args:
-        counts: `id` (text, each once) and `count`.
-        integers: whether ids are ordered as numbers.
-    """
-    key = pl.col("id").cast(pl.Int64) if integers else pl.col("id")
-    return counts.with_columns(key=key).sort(["count", "key"], descending=[True, False]).drop("key")
-
-
-def build_catalog(
-    objects: pl.DataFrame,
-    sides: pl.DataFrame | None,
-    entity: Entity,
-    vocabularies: Mapping[str, Vocabulary],
-    *,
-    integers: bool,
-) -> Catalog:
-    """Builds the catalog of an entity.
-
-    Args:
-        objects: `id` (text) and `count` in row order, as `order_objects` returns them.
-        sides: `id` and the side features `feature/<column>` (lists of text) and `dense/<column>` of the catalog file;
-            None if there is no file.
-        entity: the entity.
-        vocabularies: table -> its vocabulary.
-        integers: whether the ids are kept as int64.
-    """
-    ids = objects["id"].cast(pl.Int64) if integers else objects["id"]
-    zeros = np.zeros(FIRST_ROW, np.int64)
-    known = objects.select("id")
-    if sides is not None:
-        known = known.join(sides, on="id", how="left", maintain_order="left")
-    features = {}
-    for column, feature in entity.features.items():
-        lists = known[f"feature/{column}"].fill_null([])
-        longest = max(lists.list.len().to_list(), default=0)
-        width = max(1, min(feature.max_values, longest))
-        rows = vocabularies[feature.table].rows_of_lists(lists, width)
-        features[column] = np.concatenate([_reserved(width), rows]).astype(np.int32)
-    missing = np.full(FIRST_ROW, np.nan)
-    own_rows = vocabularies[entity.id.table].rows_of(objects["id"])
-    return Catalog(
-        ids=ids.to_numpy() if integers else ids.to_numpy().astype(np.str_),
-        counts=np.concatenate([zeros, objects["count"].to_numpy()]).astype(np.int64),
-        table_rows=np.concatenate([_reserved(1)[:, 0], own_rows]).astype(np.int32),
-        features=features,
-        dense={
-            column: np.concatenate([missing, known[f"dense/{column}"].fill_null(np.nan).to_numpy()]).astype(np.float32)
-            for column in entity.dense
-        },
-    )
-
-
-def _reserved(width: int) -> np.ndarray:
-    """Returns the rows 0 and 1: nothing at all, and one unknown value."""
-    rows = np.zeros((FIRST_ROW, width), np.int64)
-    rows[UNKNOWN, 0] = UNKNOWN
-    return rows

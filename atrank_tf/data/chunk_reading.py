@@ -3,19 +3,20 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
-from atrank_tf.data.batching_settings import Batching
+from atrank_tf.data.batching import Batching
 from atrank_tf.data.chunk import Chunk, parse
 from atrank_tf.data.records import Records
 from atrank_tf.data.targets import Part, Targets, choose_per_user, find_targets, history_lengths
-from atrank_tf.data.without_autograph import without_autograph
-from atrank_tf.schema import Candidates, Schema, suggestion
+from atrank_tf.schema import Schema, suggestion
 
 USERS_PER_CHUNK = 2048
 """Users whose timelines are in memory at a time. A constant, so that evaluation draws the same negatives everywhere."""
 EVALUATION_SEED = 0
+
+without_autograph = tf.autograph.experimental.do_not_convert
+"""What datasets map is TensorFlow as it stands: AutoGraph would read its source for seconds and change nothing."""
 
 
 def read_chunks(records: Records, part: Part, seeds: Any) -> Any:
@@ -86,38 +87,6 @@ def count_targets(records: Records, task: str, part: Part | str, settings: Batch
 
     counts = read_chunks(records, part, seeds).map(without_autograph(one), num_parallel_calls=tf.data.AUTOTUNE)
     return _sum(counts)
-
-
-def positive_counts(records: Records, task: str, part: Part = Part.TRAINING) -> np.ndarray:
-    """Returns how often each object was a positive of a task's training targets, int64 [rows of the entity's catalog].
-
-    Unlike `Catalog.counts` it holds nothing of validation or test, whatever the split.
-    """
-    schema = records.schema
-    rows = schema.entities[schema.groups[schema.tasks[task].group].entity].rows
-    nothing = tf.constant([EVALUATION_SEED, 0], tf.int64)
-
-    def one(_: Any, serialized: Any) -> Any:
-        ids, _ = positives(parse(serialized, schema), schema, task, part)
-        return tf.math.bincount(tf.cast(ids, tf.int32), minlength=rows, maxlength=rows, dtype=tf.int64)
-
-    counts = read_chunks(records, part, nothing).map(without_autograph(one), num_parallel_calls=tf.data.AUTOTUNE)
-    total = counts.reduce(tf.zeros([rows], tf.int64), lambda sums, chunk_counts: sums + chunk_counts)
-    return np.asarray(total)
-
-
-def positives(chunk: Chunk, schema: Schema, task: str, part: Part) -> tuple[Any, Any]:
-    """Returns what was chosen in the targets of a chunk, and when: objects and Unix seconds, int64 [M] each."""
-    targets = find_targets(chunk, schema, task, part)
-    spec = schema.tasks[task]
-    if spec.candidates is Candidates.SAMPLED:
-        return tf.gather(chunk.groups[spec.group].id, targets.index), targets.now
-    shown = chunk.requests[task]
-    starts, ends = tf.gather(shown.starts, targets.index), tf.gather(shown.ends, targets.index)
-    places = tf.ragged.range(starts, ends)
-    chosen = tf.gather(shown.label, places.values) > 0
-    ids = tf.gather(shown.id, tf.boolean_mask(places.values, chosen))
-    return ids, tf.boolean_mask(tf.gather(targets.now, places.value_rowids()), chosen)
 
 
 def chunk_seed(seeds: Any, chunk_number: Any) -> Any:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from atrank_tf.data.without_autograph import without_autograph
+from atrank_tf.data.chunk_reading import without_autograph
 
 
 class TrainingBatches(NamedTuple):

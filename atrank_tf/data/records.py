@@ -9,12 +9,7 @@ timelines-00000-of-000NN.tfrecord       one `tf.train.Example` per user, as `atr
 """
 
 import copy
-import hashlib
-import json
-import re
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -26,24 +21,14 @@ from atrank_tf.files import (
     file_checksum,
     load_arrays,
     load_json,
-    save_arrays,
-    whole_folder,
-    write_json,
-    write_text,
 )
-from atrank_tf.schema import Schema, dump_schema, load_schema, select_groups
+from atrank_tf.schema import Schema, load_schema, select_groups
 
 FORMAT = 1
 """Version of the layout and of the Examples; other versions are refused."""
 DUPLICATE = "exact duplicate"
 """Why rows of a file were dropped, in the manifest: same user, object, action and timestamp."""
-_MANIFEST, _SCHEMA = "manifest.json", "schema.toml"
-_OWN = re.compile(
-    r"manifest\.json|schema\.toml|report\.(json|html)|timelines-[-\w]+\.tfrecord"
-    r"|(catalog|vocabulary)(/[^/]+\.npz)?"
-    r"|dataset_info\.json|features\.json|\.DS_Store"
-)
-"""Names of what may be in a records folder; the last are of TensorFlow Datasets, and of macOS."""
+MANIFEST, SCHEMA = "manifest.json", "schema.toml"
 _MAKE = "Make records with python -m atrank_tf.prepare."
 _MAKE_AGAIN = "Make the records again with python -m atrank_tf.prepare --overwrite, or bring back a copy of the file."
 
@@ -82,10 +67,10 @@ class Records:
     def __init__(self, path: str) -> None:
         self.path = path
         self.manifest = read_manifest(path)
-        self._compare(_SCHEMA, file_checksum(_complete(path, _SCHEMA)))
-        self.schema = load_schema(f"{path}/{_SCHEMA}")
+        self._compare(SCHEMA, file_checksum(_complete(path, SCHEMA)))
+        self.schema = load_schema(f"{path}/{SCHEMA}")
         if not self.schema.prepared:
-            raise ValueError(f"Expected a prepared schema in {path}/{_SCHEMA}. Some sizes are missing. {_MAKE}")
+            raise ValueError(f"Expected a prepared schema in {path}/{SCHEMA}. Some sizes are missing. {_MAKE}")
         self.catalogs = {}
         for name, entity in self.schema.entities.items():
             self.catalogs[name] = read_catalog(path, name)
@@ -186,13 +171,13 @@ def read_manifest(path: str) -> dict[str, Any]:
     """
     if not tf.io.gfile.isdir(path):
         raise FileNotFoundError(f"Expected a records folder at {path}. Found none. {_MAKE}")
-    manifest = load_json(_complete(path, _MANIFEST), _MAKE_AGAIN)
+    manifest = load_json(_complete(path, MANIFEST), _MAKE_AGAIN)
     found = manifest.get("format")
     if found != FORMAT:
         raise ValueError(f"Expected records of format {FORMAT} in {path}. Found format {found}. {_MAKE}")
     missing = {"inputs", "shards", "fingerprint", "checksums"} - manifest.keys()
     if missing:
-        raise ValueError(f"Expected the manifest of records in {path}/{_MANIFEST}. Missing: {sorted(missing)}. {_MAKE}")
+        raise ValueError(f"Expected the manifest of records in {path}/{MANIFEST}. Missing: {sorted(missing)}. {_MAKE}")
     return manifest
 
 
@@ -216,93 +201,6 @@ def read_vocabulary(path: str, table: str) -> np.ndarray:
     if set(arrays) != {"values"}:
         raise ValueError(f"Expected one array, values, in {file_path}. Found: {sorted(arrays)}. {_MAKE_AGAIN}")
     return arrays["values"]
-
-
-def is_current(path: str, inputs: str) -> bool:
-    """Returns whether a folder holds complete records of these inputs."""
-    try:
-        manifest = read_manifest(path)
-    except (FileNotFoundError, ValueError):
-        return False
-    return bool(manifest["inputs"] == inputs) and all(
-        tf.io.gfile.exists(f"{path}/{name}") for name in manifest["checksums"]
-    )
-
-
-def write_description(
-    folder: Path, schema: Schema, catalogs: Mapping[str, Catalog], vocabularies: Mapping[str, np.ndarray]
-) -> None:
-    """Writes everything into a folder but the timelines and the manifest."""
-    (folder / "catalog").mkdir()
-    for name, catalog in catalogs.items():
-        catalog.save(str(folder / "catalog" / f"{name}.npz"))
-    (folder / "vocabulary").mkdir()
-    for name, values in vocabularies.items():
-        save_arrays(str(folder / "vocabulary" / f"{name}.npz"), {"values": values}, compress=True)
-    write_text(folder / _SCHEMA, dump_schema(schema))
-
-
-def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Writes the manifest, which makes a folder with everything else in it complete."""
-    sums = checksums(folder)
-    content = {"format": FORMAT, "fingerprint": fingerprint(sums), **manifest, "checksums": sums}
-    write_json(folder / _MANIFEST, content)
-
-
-def checksums(folder: Path) -> dict[str, str]:
-    """Returns relative path -> SHA-256 of the schema, the catalogs, the vocabularies and the timelines in a folder.
-
-    The same contents are the same on every machine, whenever written: of arrays the values count, not how they are
-    packed, since compression differs between versions of zlib.
-    """
-    paths = [folder / _SCHEMA, *folder.glob("catalog/*.npz"), *folder.glob("vocabulary/*.npz")]
-    paths += folder.glob("*.tfrecord")
-    return {path.relative_to(folder).as_posix(): _checksum(str(path)) for path in sorted(paths)}
-
-
-def _checksum(path: str) -> str:
-    return arrays_checksum(load_arrays(path)) if path.endswith(".npz") else file_checksum(path)
-
-
-def fingerprint(sums: Mapping[str, str]) -> str:
-    """Returns one SHA-256 of all checksums of a folder."""
-    return hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()
-
-
-def shard_name(shard: int, shards: int) -> str:
-    """Returns the file name of a shard, as TensorFlow Datasets names them."""
-    return f"timelines-{shard:05d}-of-{shards:05d}.tfrecord"
-
-
-def replacing(path: str) -> AbstractContextManager[Path]:
-    """Gives a folder to write; it takes the place of the records at `path`, if there are any, as `whole_folder` says.
-
-    Raises:
-        ValueError: there is something at `path` that is no records folder, or holds something else beside records, or
-            cannot change places: a mount point, or the current folder.
-    """
-    return whole_folder(path, lambda target: _check_replaceable(target, path))
-
-
-def _check_replaceable(target: Path, path: str) -> None:
-    """Raises an error unless a folder holds records, damaged ones too, and nothing else that would be lost."""
-    if target.is_mount() or target.resolve() == Path.cwd():
-        raise ValueError(
-            f"Expected a folder that another one can take the place of, at {path}. Found a mount point, or the current "
-            f"folder. Name a folder in it, as {path.rstrip('/')}/records."
-        )
-    if not target.exists():
-        return
-    if not target.is_dir() or (any(target.iterdir()) and not (target / _MANIFEST).exists()):
-        raise ValueError(f"Expected a records folder, or nothing, at {path}. Found something else; it is left alone.")
-    files = [*target.iterdir(), *target.glob("catalog/*"), *target.glob("vocabulary/*")]
-    names = (file.relative_to(target).as_posix() for file in files)
-    others = sorted(name for name in names if not _OWN.fullmatch(name))
-    if others:
-        raise ValueError(
-            f"Expected nothing but records in {path}, which are replaced as a whole. Found: {', '.join(others[:5])}. "
-            "Move it elsewhere."
-        )
 
 
 def _complete(path: str, name: str) -> str:

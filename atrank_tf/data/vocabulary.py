@@ -1,18 +1,4 @@
-"""Vocabularies: values -> rows of a table. 0 is padding, 1 is unknown, real values start at 2, the frequent ones first.
-
-What a value's count is, for `min_count` and for the order. A table is shared, so the counts of all its uses are added:
-
-- an id of the table: behaviors with the object, and requests that show it;
-- a side feature: the same of every object that has the value, and 1 for each such object of the catalog, so that
-  `min_count = 1` keeps what only the catalog knows;
-- a feature of the user: users that have the value;
-- a feature of the context: shown candidates that have it.
-
-Of behaviors and requests only those before `validation_from` count where the split is by time. Shown candidates count
-because a table that kept only what was acted on would tell, by its unknown row, what was never chosen.
-"""
-
-from collections.abc import Sequence
+"""Vocabularies: values -> rows of a table, the frequent ones first."""
 
 import numpy as np
 import polars as pl
@@ -60,19 +46,3 @@ class Vocabulary:
         owner = np.repeat(np.arange(len(lists)), lengths)
         rows[owner, np.arange(len(flat)) - starts[owner]] = flat
         return rows
-
-
-def build_vocabulary(counts: Sequence[pl.DataFrame], min_count: int) -> Vocabulary:
-    """Builds the vocabulary of a table from the counts of all its uses.
-
-    Args:
-        counts: frames with `value` (text) and `count` (int); a value may stand in several.
-        min_count: values counted less often are left out.
-
-    Returns:
-        The values by count, the largest first, and by value where counts are equal.
-    """
-    together = pl.concat([frame.select("value", pl.col("count").cast(pl.Int64)) for frame in counts])
-    totals = together.drop_nulls("value").group_by("value").agg(pl.col("count").sum())
-    kept = totals.filter(pl.col("count") >= min_count).sort(["count", "value"], descending=[True, False])
-    return Vocabulary(kept["value"])

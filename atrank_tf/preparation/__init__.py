@@ -1,6 +1,5 @@
 """Logs -> records."""
 
-from atrank_tf.preparation.prepare import are_current, prepare
-from atrank_tf.preparation.summary import summary
+from atrank_tf.preparation.prepare import are_current, prepare, summary
 
 __all__ = ["are_current", "prepare", "summary"]

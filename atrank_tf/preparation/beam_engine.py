@@ -3,7 +3,7 @@
 Three pipelines, one for each reading. Their elements are parts of files and blocks of rows, not rows: what a worker
 does to a part, or to a shard, the local engine does to a file, or to a shard, by the same functions.
 
-    facts   parts of files -> facts about each -> facts about the file
+    check   parts of files -> checks of each -> checks of the file
     count   parts of files -> blocks of rows, by shard -> shards without duplicates
                                                        -> blocks of counts, by bucket -> counts
     write   shards -> TFRecord files
@@ -26,14 +26,11 @@ import polars as pl
 
 from atrank_tf.files import whole_file
 from atrank_tf.preparation.cleaning import UNKNOWN_ACTIONS_SHOWN, CleanLog
-from atrank_tf.preparation.column_checks import Fact, Facts, together
-from atrank_tf.preparation.counting import Counts, Dropped, count_shard, sum_objects, sum_values
-from atrank_tf.preparation.log_reader import UNKNOWN_ACTION, RawLog
-from atrank_tf.preparation.mean_and_variance import Moments
+from atrank_tf.preparation.counting import Counts, Dropped, MeanAndVariance, count_shard, sum_objects, sum_values
+from atrank_tf.preparation.log_reader import UNKNOWN_ACTION, CheckResult, ColumnChecks, LogReader, combine_checks
 from atrank_tf.preparation.open_log import as_error
-from atrank_tf.preparation.shard_writer import ShardWriter
+from atrank_tf.preparation.shard_writer import ShardWriter, Totals
 from atrank_tf.preparation.staging import Staging, shard_column
-from atrank_tf.preparation.totals import Totals
 from atrank_tf.schema import Schema
 
 try:
@@ -68,23 +65,28 @@ class BeamEngine:
         self._flags = list(flags)
         self.counters = defaultdict(int)
 
-    def facts(self, logs: Mapping[str, RawLog], work: Path) -> dict[str, Facts]:
+    def check_columns(self, logs: Mapping[str, LogReader], work: Path) -> dict[str, ColumnChecks]:
         """Reads parts of files side by side."""
-        with self._pipeline("facts") as pipeline:
-            found = _parts(pipeline, logs) | "answer" >> beam.ParDo(_Answer(logs)).with_outputs("unknown", main="facts")
-            facts = found.facts | "facts of a file" >> beam.CombinePerKey(together)
-            _write(facts | beam.MapTuple(lambda label, facts: (label, facts.answers)), work / "facts")
+        with self._pipeline("check") as pipeline:
+            found = _parts(pipeline, logs) | "check columns" >> beam.ParDo(_CheckColumns(logs)).with_outputs(
+                "unknown", main="checks"
+            )
+            checks = found.checks | "checks of a file" >> beam.CombinePerKey(combine_checks)
+            _write(checks | beam.MapTuple(lambda label, checks: (label, checks.results)), work / "checks")
             actions = found.unknown | "rows of an action" >> beam.CombinePerKey(sum)
             most = actions | beam.MapTuple(lambda key, rows: (key[0], (key[1], rows))) | _most_frequent()
             _write(most, work / "unknown_actions")
         unknown = {label: tuple(map(tuple, found)) for label, found in _read(work / "unknown_actions")}
-        answers = {label: {name: Fact(*fact) for name, fact in found.items()} for label, found in _read(work / "facts")}
-        return {label: Facts(found, unknown.get(label, ())) for label, found in answers.items()}
+        results = {
+            label: {name: CheckResult(*result) for name, result in found.items()}
+            for label, found in _read(work / "checks")
+        }
+        return {label: ColumnChecks(found, unknown.get(label, ())) for label, found in results.items()}
 
     def count(self, logs: Mapping[str, CleanLog], staging: Staging, schema: Schema, work: Path) -> Counts:
         """Shuffles rows by shard, then counts by bucket."""
         with self._pipeline("count") as pipeline:
-            parts = _parts(pipeline, {label: log.raw for label, log in logs.items()})
+            parts = _parts(pipeline, {label: log.reader for label, log in logs.items()})
             blocks = parts | "divide by user" >> beam.ParDo(_Divide(logs, staging.shards))
             shards = blocks | "shards" >> beam.GroupByKey()
             counted = shards | "count" >> beam.ParDo(_CountShard(staging, schema)).with_outputs("notes", main="counts")
@@ -93,9 +95,11 @@ class BeamEngine:
             _write(counted.notes, work / "notes")
         counts = Counts(objects=_tables(work / "counts/objects"), values=_tables(work / "counts/values"))
         # By shard: the local engine's order.
-        for _, moments, dropped in sorted(_read(work / "notes"), key=lambda note: note[0]):
-            more = {place: {name: Moments(*own) for name, own in found.items()} for place, found in moments.items()}
-            counts.add(Counts(moments=more, dropped=[Dropped(*each) for each in dropped]))
+        for _, dense, dropped in sorted(_read(work / "notes"), key=lambda note: note[0]):
+            more = {
+                owner: {name: MeanAndVariance(*own) for name, own in found.items()} for owner, found in dense.items()
+            }
+            counts.add(Counts(dense=more, dropped=[Dropped(*each) for each in dropped]))
         return counts
 
     def write(self, staging: Staging, folder: Path, schema: Schema, work: Path) -> Totals:
@@ -121,23 +125,23 @@ class BeamEngine:
             self.counters[counter.key.metric.name] += counter.result
 
 
-class _Answer(beam.DoFn):
-    """A part of a file -> what is asked about it."""
+class _CheckColumns(beam.DoFn):
+    """A part of a file -> what its checks found."""
 
-    def __init__(self, logs: Mapping[str, RawLog]) -> None:
+    def __init__(self, logs: Mapping[str, LogReader]) -> None:
         self._logs = logs
 
     def process(self, part: tuple[str, int, int]) -> Iterator[Any]:
         label, start, stop = part
-        raw, rows = self._logs[label], slice(start, stop)
-        facts = raw.facts(rows)
-        yield label, facts
+        reader, rows = self._logs[label], slice(start, stop)
+        checks = reader.check_columns(rows)
+        yield label, checks
         _counter(f"{label}: read").inc(stop - start)
-        for reason in raw.reasons:
-            if facts[reason].rows:
-                _counter(f"{label}: {reason}").inc(facts[reason].rows)
-        if facts[UNKNOWN_ACTION].rows:
-            for action, count in raw.unknown_actions(rows).iter_rows():
+        for reason in reader.reasons:
+            if checks[reason].rows:
+                _counter(f"{label}: {reason}").inc(checks[reason].rows)
+        if checks[UNKNOWN_ACTION].rows:
+            for action, count in reader.unknown_actions(rows).iter_rows():
                 yield beam.pvalue.TaggedOutput("unknown", ((label, action), count))
 
 
@@ -150,8 +154,8 @@ class _Divide(beam.DoFn):
     def process(self, part: tuple[str, int, int]) -> Iterator[tuple[int, _Block]]:
         label, start, stop = part
         log = self._logs[label]
-        with as_error(log.raw.file.path):
-            rows = log.raw.clean(log.facts, slice(start, stop)).collect(engine="streaming")
+        with as_error(log.reader.file.path):
+            rows = log.reader.clean(log.checks, slice(start, stop)).collect(engine="streaming")
         for shard, own in _divided(rows, "user", self._shards):
             yield shard, (label, _to_bytes(own))
 
@@ -179,11 +183,11 @@ class _CountShard(beam.DoFn):
                 # A table without a single value must be known to have none.
                 for bucket, own in _divided(found, column, buckets) or [(0, found)]:
                     yield (kind, name, bucket), _to_bytes(own)
-        moments = {
-            place: {name: dataclasses.astuple(own) for name, own in found.items()}
-            for place, found in counts.moments.items()
+        dense = {
+            owner: {name: dataclasses.astuple(own) for name, own in found.items()}
+            for owner, found in counts.dense.items()
         }
-        yield beam.pvalue.TaggedOutput("notes", (number, moments, counts.dropped))
+        yield beam.pvalue.TaggedOutput("notes", (number, dense, counts.dropped))
 
 
 class _SumCounts(beam.DoFn):
@@ -226,7 +230,7 @@ def _counter(name: str) -> Any:
     return beam.metrics.Metrics.counter(_NAMESPACE, name)
 
 
-def _parts(pipeline: Any, logs: Mapping[str, RawLog]) -> Any:
+def _parts(pipeline: Any, logs: Mapping[str, LogReader]) -> Any:
     parts = [
         (label, start, min(start + PART_ROWS, log.rows))
         for label, log in logs.items()

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import polars as pl
 
-from atrank_tf.preparation.column_checks import Facts
 from atrank_tf.preparation.column_types import number
-from atrank_tf.preparation.log_reader import RawLog, side_names
+from atrank_tf.preparation.log_reader import ColumnChecks, LogReader, side_names
 from atrank_tf.preparation.logs import BEHAVIORS, IMPRESSIONS, USER_ID, USERS, LogFile, catalog_profile
 from atrank_tf.schema import Entity, Features, Group, Schema, Task, suggestion
 
@@ -43,30 +42,30 @@ class FileReport:
 
 @dataclass(frozen=True)
 class CleanLog:
-    """A file of which everything is known that cleaning needs.
+    """A log file whose columns are checked, so that its rows can be cleaned.
 
     Args:
-        raw: the file.
-        facts: what is known of it.
+        reader: the file.
+        checks: what the checks of the whole file found.
         report: what is dropped.
     """
 
-    raw: RawLog
-    facts: Facts
+    reader: LogReader
+    checks: ColumnChecks
     report: FileReport
 
     @property
     def frame(self) -> pl.LazyFrame:
         """The kept rows, duplicates still inside."""
-        return self.raw.clean(self.facts)
+        return self.reader.clean(self.checks)
 
     @property
     def integer_ids(self) -> bool:
         """Whether every object id in the file is an integer."""
-        return self.raw.are_integers("id", self.facts)
+        return self.reader.are_integers("id", self.checks)
 
 
-def open_raw_log(file: LogFile, schema: Schema, staging: Path) -> RawLog:
+def open_reader(file: LogFile, schema: Schema, staging: Path) -> LogReader:
     """Opens a file and declares how it is cleaned.
 
     Raises:
@@ -74,17 +73,17 @@ def open_raw_log(file: LogFile, schema: Schema, staging: Path) -> RawLog:
     """
     if file.kind == BEHAVIORS:
         group = schema.groups[file.name]
-        return behaviors_log(file, group, schema.entities[group.entity], staging)
+        return behaviors_reader(file, group, schema.entities[group.entity], staging)
     if file.kind == IMPRESSIONS:
         task = schema.tasks[file.name]
-        return impressions_log(file, task, schema.entities[schema.groups[task.group].entity], staging)
+        return impressions_reader(file, task, schema.entities[schema.groups[task.group].entity], staging)
     if file.label == USERS and file.name not in schema.entities:
-        return catalog_log(file, catalog_profile(schema), "user", USER_ID, staging)
+        return catalog_reader(file, catalog_profile(schema), "user", USER_ID, staging)
     entity = schema.entities[file.name]
-    return catalog_log(file, entity, "id", entity.id.column, staging)
+    return catalog_reader(file, entity, "id", entity.id.column, staging)
 
 
-def behaviors_log(file: LogFile, group: Group, entity: Entity, staging: Path) -> RawLog:
+def behaviors_reader(file: LogFile, group: Group, entity: Entity, staging: Path) -> LogReader:
     """Declares `behaviors/<group>`.
 
     The clean rows have `row` (int64, data row), `user` and `id` (text), `timestamp` (int64, Unix seconds) and `action`
@@ -92,18 +91,18 @@ def behaviors_log(file: LogFile, group: Group, entity: Entity, staging: Path) ->
     """
     own = {name: group.columns.get(name, name) for name in ("user_id", "action", "timestamp")}
     names = {"user": own["user_id"], "id": entity.id.column, "action": own["action"], "timestamp": own["timestamp"]}
-    raw = RawLog(file, names, staging)
-    raw.ids("user")
-    raw.ids("id")
-    raw.drop_missing("user", "user id")
-    raw.drop_missing("id", "object id")
-    raw.drop_missing("action", "action")
-    raw.seconds()
-    raw.actions(group.actions)
-    return raw
+    reader = LogReader(file, names, staging)
+    reader.ids("user")
+    reader.ids("id")
+    reader.drop_missing("user", "user id")
+    reader.drop_missing("id", "object id")
+    reader.drop_missing("action", "action")
+    reader.seconds()
+    reader.actions(group.actions)
+    return reader
 
 
-def impressions_log(file: LogFile, task: Task, entity: Entity, staging: Path) -> RawLog:
+def impressions_reader(file: LogFile, task: Task, entity: Entity, staging: Path) -> LogReader:
     """Declares `impressions/<task>`.
 
     The clean rows have `row`, `user`, `id` and `timestamp` as behaviors have, `request` (text), `label` (int64, 0 or
@@ -112,53 +111,53 @@ def impressions_log(file: LogFile, task: Task, entity: Entity, staging: Path) ->
     own = {name: task.columns.get(name, name) for name in ("request_id", "user_id", "timestamp", "label")}
     names = {"user": own["user_id"], "id": entity.id.column, "timestamp": own["timestamp"]}
     names |= {"request": own["request_id"], "label": own["label"]}
-    raw = RawLog(file, names | side_names(task.context), staging)
-    label = number("label", raw.types["label"])
-    raw.sides(task.context)
-    raw.refuse(~label.is_in([0.0, 1.0]).fill_null(False), "label", "a label of 0 or 1")
-    raw.ids("request")
-    raw.ids("user")
-    raw.ids("id")
-    raw.drop_missing("request", "request id")
-    raw.drop_missing("user", "user id")
-    raw.drop_missing("id", "object id")
-    raw.seconds()
-    raw.keep(label.cast(pl.Int64).alias("label"))
-    return raw
+    reader = LogReader(file, names | side_names(task.context), staging)
+    label = number("label", reader.types["label"])
+    reader.sides(task.context)
+    reader.refuse(~label.is_in([0.0, 1.0]).fill_null(False), "label", "a label of 0 or 1")
+    reader.ids("request")
+    reader.ids("user")
+    reader.ids("id")
+    reader.drop_missing("request", "request id")
+    reader.drop_missing("user", "user id")
+    reader.drop_missing("id", "object id")
+    reader.seconds()
+    reader.keep(label.cast(pl.Int64).alias("label"))
+    return reader
 
 
-def catalog_log(file: LogFile, features: Features, name: str, id_column: str, staging: Path) -> RawLog:
+def catalog_reader(file: LogFile, features: Features, name: str, id_column: str, staging: Path) -> LogReader:
     """Declares `catalog/<entity>` or `catalog/user`.
 
     The clean rows have `row`, the id (text) under `name`, and the features as `side_names` says.
     """
-    raw = RawLog(file, {name: id_column} | side_names(features), staging)
-    raw.sides(features)
-    raw.ids(name)
-    raw.drop_missing(name, "object id")
-    return raw
+    reader = LogReader(file, {name: id_column} | side_names(features), staging)
+    reader.sides(features)
+    reader.ids(name)
+    reader.drop_missing(name, "object id")
+    return reader
 
 
-def clean_log(raw: RawLog, facts: Facts) -> CleanLog:
-    """Draws the conclusions from what is known of a whole file.
+def clean_log(reader: LogReader, checks: ColumnChecks) -> CleanLog:
+    """Refuses a file, or says which of its rows are dropped, by the checks of the whole file.
 
     Raises:
         ValueError: the file is refused; names the file, the row and the value.
     """
-    raw.check(facts)
-    report = FileReport(file=raw.file.path.name, read=raw.rows, kept=raw.rows)
-    for reason in sorted(raw.reasons):
-        rows, first = facts[reason]
+    reader.raise_if_refused(checks)
+    report = FileReport(file=reader.file.path.name, read=reader.rows, kept=reader.rows)
+    for reason in sorted(reader.reasons):
+        rows, first = checks[reason]
         if first is not None:
             report.drop(reason, rows, first)
-    for action, rows in facts.unknown_actions:
-        report.notes.append(f'Unknown action "{action}" in {rows} rows. {suggestion(action, raw.known_actions)}')
+    for action, rows in checks.unknown_actions:
+        report.notes.append(f'Unknown action "{action}" in {rows} rows. {suggestion(action, reader.known_actions)}')
     if not report.kept:
         reasons = ", ".join(
             f"{rows} with {reason} (first: row {first})" for reason, (rows, first) in report.dropped.items()
         )
         raise ValueError(
-            f"Expected usable rows in {raw.file.path}. All {report.read} were dropped: {reasons}. "
+            f"Expected usable rows in {reader.file.path}. All {report.read} were dropped: {reasons}. "
             f"{' '.join(report.notes)}"
         )
-    return CleanLog(raw, facts, report)
+    return CleanLog(reader, checks, report)

@@ -101,8 +101,8 @@ def is_unfit(name: str, dtype: pl.DataType, separator: str = "") -> pl.Expr:
     return (length > LONGEST) | as_text.str.contains("\0", literal=True)
 
 
-def id_questions(name: str, dtype: pl.DataType, *, typed: bool) -> dict[str, pl.Expr]:
-    """Returns what must be asked about a column of ids, each a bool for each row.
+def id_conditions(name: str, dtype: pl.DataType, *, typed: bool) -> dict[str, pl.Expr]:
+    """Returns the conditions that a column of ids is checked for, each a bool for each row.
 
     Args:
         name: the column.

@@ -1,4 +1,4 @@
-"""The first reading of the rows of a shard: duplicates are dropped, objects and values are counted."""
+"""Counts of a shard: duplicates are dropped, objects and values counted, mean and variance of numbers measured."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -10,8 +10,55 @@ import polars as pl
 from atrank_tf.data.records import DUPLICATE
 from atrank_tf.preparation.cleaning import REPEATED_CANDIDATE, REPEATED_ID
 from atrank_tf.preparation.logs import BEHAVIORS, IMPRESSIONS, USER, USER_ID, USERS, catalog_profile
-from atrank_tf.preparation.mean_and_variance import Moments
-from atrank_tf.schema import Entity, Features, Schema, SplitKind
+from atrank_tf.schema import Features, Schema, SplitKind
+
+_ROUNDING = 2.0**-40
+"""How much of itself a mean in float64 may be off by."""
+
+
+@dataclass(frozen=True)
+class MeanAndVariance:
+    """Mean and variance of the values seen so far.
+
+    Args:
+        count: number of values, missing ones left out.
+        mean: their mean.
+        squares: sum of their squared distances from the mean.
+    """
+
+    count: int = 0
+    mean: float = 0.0
+    squares: float = 0.0
+
+    @classmethod
+    def of(cls, values: pl.Series) -> "MeanAndVariance":
+        """Returns those of some values; nulls are missing."""
+        values = values.drop_nulls().rechunk()
+        if not len(values):
+            return cls()
+        mean = float(values.mean())  # type: ignore[arg-type]
+        return cls(count=len(values), mean=mean, squares=float(((values - mean) ** 2).sum()))
+
+    def add(self, more: "MeanAndVariance") -> "MeanAndVariance":
+        """Returns those of these values and of more."""
+        if not more.count:
+            return self
+        count, distance = self.count + more.count, more.mean - self.mean
+        # Chan, Golub and LeVeque: sums of squares alone would lose the variance of large values.
+        return MeanAndVariance(
+            count=count,
+            mean=self.mean + distance * more.count / count,
+            squares=self.squares + more.squares + distance**2 * self.count * more.count / count,
+        )
+
+    @property
+    def variance(self) -> float:
+        """Variance, 1 where it is 0 or nothing is known: a constant column is only shifted.
+
+        What rounding makes of 0 is 0: the mean of many times 0.1 is not quite 0.1.
+        """
+        variance = self.squares / max(1, self.count)
+        return variance if variance > (_ROUNDING * self.mean) ** 2 else 1.0
 
 
 class Dropped(NamedTuple):
@@ -30,24 +77,26 @@ class Counts:
     Args:
         objects: entity -> `id`, `count` (counted behaviors) and `uses` (these and counted shown candidates).
         values: table -> `value` and `count`, of user and context features.
-        moments: place ("user" or a task) -> column -> moments.
+        dense: "user" or a task -> numeric column -> its mean and variance.
         dropped: what was dropped.
     """
 
     objects: dict[str, pl.DataFrame] = field(default_factory=dict)
     values: dict[str, pl.DataFrame] = field(default_factory=dict)
-    moments: dict[str, dict[str, Moments]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(Moments)))
+    dense: dict[str, dict[str, MeanAndVariance]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(MeanAndVariance))
+    )
     dropped: list[Dropped] = field(default_factory=list)
 
     def add(self, more: "Counts") -> None:
-        """Adds the counts of another shard. Moments are added as they come: the order is seen in their last digits."""
+        """Adds the counts of another shard. The order of shards is seen in the last digits of means and variances."""
         for entity, found in more.objects.items():
             self.add_objects(entity, found)
         for table, found in more.values.items():
             self.add_values(table, found)
-        for place, columns in more.moments.items():
-            for column, moments in columns.items():
-                self.moments[place][column] = self.moments[place][column].add(moments)
+        for owner, columns in more.dense.items():
+            for column, measured in columns.items():
+                self.dense[owner][column] = self.dense[owner][column].add(measured)
         self.dropped.extend(more.dropped)
 
     def of_objects(self, entity: str, sides: pl.DataFrame | None) -> pl.DataFrame:
@@ -114,27 +163,6 @@ def sum_values(counts: Sequence[pl.DataFrame]) -> pl.DataFrame:
     return pl.concat(counts).group_by("value").agg(pl.col("count").sum())
 
 
-def table_counts(
-    table: str, entities: dict[str, tuple[Entity, pl.DataFrame, pl.DataFrame | None]], counts: Counts
-) -> list[pl.DataFrame]:
-    """Returns `value` and `count` of every use of a table; `atrank_tf.data.vocabulary` says what counts.
-
-    Args:
-        table: the table.
-        entities: name -> the entity, what `Counts.of_objects` gives for it, and its catalog file's rows, each id once.
-        counts: the counts.
-    """
-    found = [counts.values[table]] if table in counts.values else []
-    for entity, objects, sides in entities.values():
-        if entity.id.table == table:
-            found.append(objects.select(value="id", count="uses"))
-        for column, feature in entity.features.items():
-            if feature.table == table and sides is not None:
-                carriers = sides.select("id", f"feature/{column}").join(objects, on="id")
-                found.append(value_counts(carriers, f"feature/{column}", pl.col("uses") + 1))
-    return found
-
-
 def value_counts(rows: pl.DataFrame, column: str, weight: pl.Expr) -> pl.DataFrame:
     """Returns `value` and `count` of a column of lists; each row adds its weight once to each of its values."""
     lists = rows.select(value=pl.col(column).list.unique(), count=weight.cast(pl.Int64))
@@ -161,9 +189,9 @@ def _as_integers(objects: pl.DataFrame) -> pl.DataFrame:
     return objects.with_columns(pl.col("count", "uses").cast(pl.Int64))
 
 
-def _add_side(counts: Counts, rows: pl.DataFrame, features: Features, place: str) -> None:
+def _add_side(counts: Counts, rows: pl.DataFrame, features: Features, owner: str) -> None:
     for column, feature in features.features.items():
         counts.add_values(feature.table, value_counts(rows, f"feature/{column}", pl.lit(1)))
     for column in features.dense:
-        moments = counts.moments[place]
-        moments[column] = moments[column].add(Moments.of(rows[f"dense/{column}"]))
+        found = counts.dense[owner]
+        found[column] = found[column].add(MeanAndVariance.of(rows[f"dense/{column}"]))

@@ -1,28 +1,31 @@
-"""What of prepare touches every row; an engine does it, on this machine or on many.
+"""Engines: do the parts of prepare that touch every row, on this machine or on many.
 
 Everything between these steps is small: what the schema says, the vocabularies and the catalogs. What is done to a part
-of a file and to a shard are functions that all engines call (`RawLog.facts` and `clean`, `count_shard`, `ShardWriter`),
-so records do not depend on the engine.
+of a file and to a shard are functions that all engines call (`LogReader.check_columns` and `clean`, `count_shard`,
+`ShardWriter`), so records do not depend on the engine.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from atrank_tf.preparation.cleaning import CleanLog
-from atrank_tf.preparation.column_checks import Facts
-from atrank_tf.preparation.counting import Counts
-from atrank_tf.preparation.log_reader import RawLog
+from tqdm import tqdm
+
+from atrank_tf.preparation.cleaning import UNKNOWN_ACTIONS_SHOWN, CleanLog
+from atrank_tf.preparation.counting import Counts, count_shard
+from atrank_tf.preparation.log_reader import UNKNOWN_ACTION, ColumnChecks, LogReader
+from atrank_tf.preparation.open_log import as_error
+from atrank_tf.preparation.shard_writer import ShardWriter, Totals
 from atrank_tf.preparation.staging import Staging
-from atrank_tf.preparation.totals import Totals
 from atrank_tf.schema import Schema
 
 
 class Engine(Protocol):
     """Does the three readings of prepare."""
 
-    def facts(self, logs: Mapping[str, RawLog], work: Path) -> dict[str, Facts]:
-        """Reads the files, and answers what is asked about each.
+    def check_columns(self, logs: Mapping[str, LogReader], work: Path) -> dict[str, ColumnChecks]:
+        """Reads the files and checks their columns.
 
         Args:
             logs: label -> file.
@@ -48,3 +51,45 @@ class Engine(Protocol):
             schema: the schema, prepared.
             work: a folder for what the engine needs.
         """
+
+
+class LocalEngine:
+    """The `Engine` of one machine."""
+
+    def check_columns(self, logs: Mapping[str, LogReader], work: Path) -> dict[str, ColumnChecks]:
+        """Reads the files one after the other."""
+        return {
+            label: _check_columns(reader) for label, reader in tqdm(logs.items(), "cleaning", unit="file", disable=None)
+        }
+
+    def count(self, logs: Mapping[str, CleanLog], staging: Staging, schema: Schema, work: Path) -> Counts:
+        """Divides the files by user, and reads shard by shard."""
+        for label, log in tqdm(logs.items(), "dividing by user", unit="file", disable=None):
+            with as_error(log.reader.file.path):
+                staging.write(label, log.frame)
+        counts = Counts()
+        for shard in tqdm(range(staging.shards), "counting", unit="shard", disable=None):
+            found = {label: staging.read(label, shard) for label in logs}
+            kept, more = count_shard({label: rows for label, rows in found.items() if rows is not None}, schema)
+            for label, rows in kept.items():
+                staging.replace(label, shard, rows)
+            counts.add(more)
+        return counts
+
+    def write(self, staging: Staging, folder: Path, schema: Schema, work: Path) -> Totals:
+        """Writes shard after shard."""
+        writer, totals = ShardWriter(staging, folder, schema), Totals()
+        with tqdm(desc="writing", unit="user", disable=None) as progress:
+            for shard in range(staging.shards):
+                more = writer.write(shard)
+                totals = totals.add(more)
+                progress.update(more.users)
+        return totals
+
+
+def _check_columns(reader: LogReader) -> ColumnChecks:
+    checks = reader.check_columns()
+    if not checks[UNKNOWN_ACTION].rows:
+        return checks
+    named = reader.unknown_actions().sort(["rows", "action"], descending=[True, False]).head(UNKNOWN_ACTIONS_SHOWN)
+    return replace(checks, unknown_actions=tuple(named.iter_rows()))

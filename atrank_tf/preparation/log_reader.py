@@ -1,7 +1,13 @@
-"""One opened log file: what is asked about it, which rows are refused or dropped, and what the others become."""
+"""Reads one log file: checks its columns, refuses or drops rows, and gives the others clean columns.
+
+Whether the ids of a file are integers, whether a row of it is refused, how many rows are dropped: each is a condition,
+and all that is needed of it is in how many rows it holds, and which of them is the first. What is found in the parts of
+a file adds up to what holds of the file, so the parts may be read anywhere.
+"""
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
@@ -9,8 +15,16 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from atrank_tf.preparation.column_checks import Facts, gather
-from atrank_tf.preparation.column_types import LONGEST, id_questions, is_missing, is_unfit, number, seconds, text, texts
+from atrank_tf.preparation.column_types import (
+    LONGEST,
+    id_conditions,
+    is_missing,
+    is_unfit,
+    number,
+    seconds,
+    text,
+    texts,
+)
 from atrank_tf.preparation.logs import LogFile
 from atrank_tf.preparation.open_log import as_error, open_log
 from atrank_tf.schema import FIRST_ROW, Features
@@ -24,10 +38,59 @@ _SHOWN = 200
 """Most characters that a message has of a value."""
 
 
-class _Refusal(NamedTuple):
-    """A file is refused if `question` holds anywhere, unless the question `unless` holds somewhere."""
+class CheckResult(NamedTuple):
+    """Where something holds: in how many rows, and the first of them (None if in none)."""
 
-    question: str
+    rows: int
+    first: int | None
+
+
+@dataclass(frozen=True)
+class ColumnChecks:
+    """What was found by the checks of a file, or of a part of it.
+
+    Args:
+        results: condition -> where it holds.
+        unknown_actions: the most frequent actions that the schema does not name, with their rows.
+    """
+
+    results: Mapping[str, CheckResult]
+    unknown_actions: tuple[tuple[str, int], ...] = ()
+
+    def __getitem__(self, condition: str) -> CheckResult:
+        return self.results.get(condition, CheckResult(0, None))
+
+
+def run_checks(frame: pl.LazyFrame, conditions: Mapping[str, pl.Expr]) -> ColumnChecks:
+    """Reads a frame once, and finds where each condition holds.
+
+    Args:
+        frame: has a column `row`.
+        conditions: name -> bool for each row; null is no.
+    """
+    # In a column each: a condition that stands in two expressions is evaluated twice.
+    columns = frame.select(pl.col("row").cast(pl.Int64).alias("\nrow"), **conditions)
+    counted = [pl.col(condition).sum().cast(pl.Int64).alias(f"{condition}\n") for condition in conditions]
+    firsts = [pl.when(pl.col(condition)).then(pl.col("\nrow")).min().alias(condition) for condition in conditions]
+    found = columns.select(*counted, *firsts).collect(engine="streaming").row(0, named=True)
+    return ColumnChecks({condition: CheckResult(found[f"{condition}\n"], found[condition]) for condition in conditions})
+
+
+def combine_checks(parts: Iterable[ColumnChecks]) -> ColumnChecks:
+    """Returns the checks of a whole file, of those of its parts in any order."""
+    results: dict[str, CheckResult] = {}
+    for part in parts:
+        for condition, more in part.results.items():
+            known = results.get(condition, CheckResult(0, None))
+            firsts = [first for first in (known.first, more.first) if first is not None]
+            results[condition] = CheckResult(known.rows + more.rows, min(firsts, default=None))
+    return ColumnChecks(results)
+
+
+class _Refusal(NamedTuple):
+    """A file is refused if `condition` holds anywhere, unless the condition `unless` holds somewhere."""
+
+    condition: str
     column: str
     expected: str
     unless: str
@@ -38,11 +101,11 @@ def side_names(features: Features) -> dict[str, str]:
     return {f"feature/{c}": c for c in features.features} | {f"dense/{c}": c for c in features.dense}
 
 
-class RawLog:
+class LogReader:
     """A log file with standard column names and the types of the file.
 
-    The cleaning of a file is declared by the methods from `ids` to `keep`; nothing is read then. `facts` reads the
-    file, or each part of it; `check` says what follows from them, and `clean` gives the rows that are left.
+    The cleaning of a file is declared by the methods from `ids` to `keep`; nothing is read then.
+    `check_columns` reads the file, or each part of it; `raise_if_refused` and `clean` take what it found.
 
     Args:
         file: the file.
@@ -68,7 +131,7 @@ class RawLog:
         self.rows = sum(self._part_rows)
         self.reasons: dict[str, pl.Expr] = {}
         self.known_actions: tuple[str, ...] = ()
-        self._questions: dict[str, pl.Expr] = {}
+        self._conditions: dict[str, pl.Expr] = {}
         self._refusals: list[_Refusal] = []
         self._as_numbers: list[str] = []
         self._columns: list[pl.Expr] = []
@@ -78,7 +141,7 @@ class RawLog:
         dtype = self.types[name]
         if dtype.is_nested():
             raise ValueError(f"Expected one id per row in {self._place(name)}. Received: {dtype}.")
-        self._ask_for_numbers(name)
+        self._check_for_numbers(name)
         expected = "ids that are whole numbers or text"
         self._refusals.append(_Refusal(f"{name}: fraction", name, expected, unless=f"{name}: text"))
         expected = "ids that floats hold exactly, below 2^53 or 2^24 (write larger ones as integers or text),"
@@ -92,7 +155,7 @@ class RawLog:
         if not (dtype.is_numeric() or isinstance(dtype, pl.String | pl.Date | pl.Datetime | pl.Null)):
             raise ValueError(f"Expected Unix seconds in {self._place('timestamp')}. Received: {dtype}.")
         found, missing = seconds("timestamp", dtype), is_missing("timestamp", dtype)
-        self._questions |= {"timestamp: given": ~missing, "timestamp: read": found.is_not_null()}
+        self._conditions |= {"timestamp: given": ~missing, "timestamp: read": found.is_not_null()}
         self._refusals.append(_Refusal("timestamp: given", "timestamp", "Unix seconds", unless="timestamp: read"))
         self.refuse(found > LATEST, "timestamp", "Unix seconds before the year 2100 (not milliseconds or finer)")
         self.reasons |= {
@@ -104,9 +167,9 @@ class RawLog:
 
     def refuse(self, bad: pl.Expr, name: str, expected: str) -> None:
         """The file is refused if `bad` holds anywhere."""
-        question = f"{name}: not {expected}"
-        self._questions[question] = bad
-        self._refusals.append(_Refusal(question, name, expected, unless=""))
+        condition = f"{name}: not {expected}"
+        self._conditions[condition] = bad
+        self._refusals.append(_Refusal(condition, name, expected, unless=""))
 
     def drop_missing(self, name: str, what: str) -> None:
         """Rows without a value are dropped."""
@@ -130,7 +193,7 @@ class RawLog:
                     "Set max_values above 1 for it in the schema."
                 )
             if not self.file.typed and (feature.max_values == 1 or "." not in feature.separator):
-                self._ask_for_numbers(name)  # They may be ids, of a table that an entity shares.
+                self._check_for_numbers(name)  # They may be ids, of a table that an entity shares.
             self._refuse_unfit(name, feature.separator if feature.max_values > 1 else "")
             self.keep(texts(name, self.types[name], feature.separator, feature.max_values).alias(name))
         for column in features.dense:
@@ -143,11 +206,11 @@ class RawLog:
         """A column of the clean rows."""
         self._columns.append(column)
 
-    def facts(self, part: slice | None = None) -> Facts:
-        """Answers what is asked about the file, or about some of its rows: `slice(0, 10)` are the first ten."""
+    def check_columns(self, part: slice | None = None) -> ColumnChecks:
+        """Checks the file, or some of its rows: `slice(0, 10)` are the first ten."""
         reasons = {reason: pl.col("reason") == number for number, reason in enumerate(self.reasons)}
         with as_error(self.file.path):
-            return gather(self._with_reasons(part), self._questions | reasons)
+            return run_checks(self._with_reasons(part), self._conditions | reasons)
 
     def unknown_actions(self, part: slice | None = None) -> pl.DataFrame:
         """Counts the actions that the schema does not name: `action` and `rows`."""
@@ -157,32 +220,32 @@ class RawLog:
         with as_error(self.file.path):
             return named.group_by("action").agg(rows=pl.len()).collect(engine="streaming")
 
-    def check(self, facts: Facts) -> None:
-        """Raises if what is known of the whole file refuses it; names the first row that does, and its value."""
-        for question, name, expected, unless in self._refusals:
-            row = facts[question].first
-            if row is not None and not facts[unless].rows:
+    def raise_if_refused(self, checks: ColumnChecks) -> None:
+        """Raises ValueError if the checks of the whole file refuse it; names the first row that does, and its value."""
+        for condition, name, expected, unless in self._refusals:
+            row = checks[condition].first
+            if row is not None and not checks[unless].rows:
                 with as_error(self.file.path):
                     found = self.frame.filter(pl.col("row") == row).select(name).collect(engine="streaming")[name]
                 shown = repr(found.to_list()[0])
                 shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}... ({len(shown):,} characters)"
                 raise ValueError(f"Expected {expected} in {self._cell(name, row)}. Received: {shown}.")
 
-    def clean(self, facts: Facts, part: slice | None = None) -> pl.LazyFrame:
+    def clean(self, checks: ColumnChecks, part: slice | None = None) -> pl.LazyFrame:
         """Returns the rows that are kept, of the file or of some of its rows: `row` (int64), ids, other columns."""
-        decimals = [n for n in self._as_numbers if facts[f"{n}: whole"].rows and not facts[f"{n}: text"].rows]
+        decimals = [n for n in self._as_numbers if checks[f"{n}: whole"].rows and not checks[f"{n}: text"].rows]
         kept = self._with_reasons(part).filter(pl.col("reason").is_null())
         kept = kept.with_columns(pl.col(decimals).str.replace(r"\.0+$", ""))
         return kept.select(pl.col("row").cast(pl.Int64), *self._columns)
 
-    def are_integers(self, name: str, facts: Facts) -> bool:
+    def are_integers(self, name: str, checks: ColumnChecks) -> bool:
         """Returns whether every id of a column is an integer."""
-        return not facts[f"{name}: text"].rows
+        return not checks[f"{name}: text"].rows
 
-    def _ask_for_numbers(self, name: str) -> None:
-        """Asks whether a column holds numbers only; then integers written as decimals are kept as integers."""
-        for question, holds in id_questions(name, self.types[name], typed=self.file.typed).items():
-            self._questions[f"{name}: {question}"] = holds
+    def _check_for_numbers(self, name: str) -> None:
+        """Checks whether a column holds numbers only; then integers written as decimals are kept as integers."""
+        for condition, holds in id_conditions(name, self.types[name], typed=self.file.typed).items():
+            self._conditions[f"{name}: {condition}"] = holds
         self._as_numbers.append(name)
 
     def _refuse_unfit(self, name: str, separator: str = "") -> None:

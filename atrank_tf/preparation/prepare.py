@@ -10,25 +10,20 @@ import json
 import shutil
 import time
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
-from atrank_tf.data.catalog import Catalog, build_catalog, order_objects
-from atrank_tf.data.records import FORMAT, Records, is_current, replacing, write_description, write_manifest
-from atrank_tf.data.vocabulary import Vocabulary, build_vocabulary
-from atrank_tf.preparation.cleaning import REPEATED_ID, CleanLog, clean_log, open_raw_log
-from atrank_tf.preparation.counting import Counts, Dropped, keep_first, table_counts
-from atrank_tf.preparation.engine import Engine
-from atrank_tf.preparation.local_engine import LocalEngine
+from atrank_tf.data.records import FORMAT, Records
+from atrank_tf.preparation.catalogs import EntityObjects, build_catalogs, build_vocabularies, with_sizes
+from atrank_tf.preparation.cleaning import REPEATED_ID, CleanLog, clean_log, open_reader
+from atrank_tf.preparation.counting import Counts, Dropped, keep_first
+from atrank_tf.preparation.engine import Engine, LocalEngine
 from atrank_tf.preparation.logs import BEHAVIORS, CATALOG, IMPRESSIONS, USER, USERS, LogFile, LogFiles, find_logs
-from atrank_tf.preparation.mean_and_variance import Moments, with_moments
 from atrank_tf.preparation.open_log import as_error
+from atrank_tf.preparation.records_folder import is_current, replacing, write_description, write_manifest
 from atrank_tf.preparation.staging import Staging
-from atrank_tf.report import write_report
-from atrank_tf.schema import Entity, Schema, dump_schema
+from atrank_tf.report import load_report, write_report
+from atrank_tf.schema import Schema, dump_schema
 
 SHARD_BYTES = 64 << 20
 """About the largest size of a shard."""
@@ -72,9 +67,9 @@ def prepare(
     if not overwrite and is_current(records, mark):
         return Records(records)
     with replacing(records) as folder:
-        facts = _Run(files, schema, folder, engine or LocalEngine()).make(shards)
+        found = _Run(files, schema, folder, engine or LocalEngine()).make(shards)
         seconds = round(time.monotonic() - started, 1)
-        write_manifest(folder, {"inputs": mark, "seconds": seconds, "ignored": list(files.ignored), **facts})
+        write_manifest(folder, {"inputs": mark, "seconds": seconds, "ignored": list(files.ignored), **found})
         write_report(str(folder))
     return Records(records)
 
@@ -84,14 +79,46 @@ def are_current(logs: str, schema: Schema, records: str, *, shards: int = 0) -> 
     return is_current(records, _inputs(find_logs(logs, schema), schema, shards))
 
 
+def summary(records: Records) -> str:
+    """Returns a text of some lines about a records folder."""
+    manifest, schema = records.manifest, records.schema
+    lines = [
+        f"{records.path}: {manifest['users']:,} users in {manifest['shards']} files, made in {manifest['seconds']} s",
+        "",
+        f"{'file':<32}{'rows read':>14}{'kept':>14}{'dropped':>12}",
+    ]
+    for label, file in manifest["files"].items():
+        lines.append(f"{label:<32}{file['read']:>14,}{file['kept']:>14,}{file['read'] - file['kept']:>12,}")
+        for reason, dropped in file["dropped"].items():
+            first = f"first: row {dropped['first_row']} of {file['file']}"
+            lines.append(f"  {dropped['rows']:,} dropped: {reason} ({first})")
+        lines += [f"  {note}" for note in file["notes"]]
+    lines += [f"ignored, the schema names no use for it: {path}" for path in manifest["ignored"]]
+    lines.append("")
+    report = load_report(records.path)
+    for name, count in manifest["behaviors"].items():
+        first, unknown = report["groups"][name]["by_day"]["first"], manifest["unknown_rate"][name]
+        lines.append(f"group {name}: {count:,} behaviors from {first} on, {unknown:.1%} with the unknown id")
+    for name, shown in manifest["requests"].items():
+        lines.append(
+            f"task {name}: {shown['requests']:,} requests, {shown['candidates']:,} candidates, "
+            f"{shown['positives']:,} of them positive"
+        )
+    lines += [f"entity {name}: {entity.rows:,} rows" for name, entity in schema.entities.items()]
+    lines.append("tables: " + ", ".join(f"{name} {table.rows:,} rows" for name, table in schema.tables.items()))
+    look = [check["look"] for check in report["checks"]]
+    lines.append(f"report: {records.path}/report.html, {sum(look)} of {len(look)} checks to look at")
+    return "\n".join(lines) + "\n"
+
+
 def _inputs(files: LogFiles, schema: Schema, shards: int) -> str:
     """Returns a mark of what prepare would read, found without reading it: good on this machine only."""
-    facts: list[Any] = [FORMAT, shards, dump_schema(schema)]
+    inputs: list[Any] = [FORMAT, shards, dump_schema(schema)]
     for label, file in files.used.items():
         for part in file.parts:
             state = part.stat()
-            facts.append([label, part.name, state.st_size, state.st_mtime_ns])
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+            inputs.append([label, part.name, state.st_size, state.st_mtime_ns])
+    return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
 
 
 class _Run:
@@ -104,52 +131,41 @@ class _Run:
 
     def make(self, shards: int) -> dict[str, Any]:
         """Writes everything but the manifest, and returns what that will say."""
-        raw = {label: open_raw_log(file, self._schema, self._work / "logs") for label, file in self._files.items()}
-        facts = self._engine.facts(raw, self._work)
-        self._logs = {label: clean_log(log, facts[label]) for label, log in raw.items()}
-        by_user = {label: log for label, log in self._logs.items() if log.raw.file.kind != CATALOG}
+        readers = {label: open_reader(file, self._schema, self._work / "logs") for label, file in self._files.items()}
+        checks = self._engine.check_columns(readers, self._work)
+        self._logs = {label: clean_log(reader, checks[label]) for label, reader in readers.items()}
+        by_user = {label: log for label, log in self._logs.items() if log.reader.file.kind != CATALOG}
         staging = Staging(self._work / "shards", shards or _number_of_shards(list(by_user.values()), self._schema))
         if USERS in self._logs and USER not in self._schema.entities:
             by_user[USERS] = self._logs[USERS]
         counts = self._engine.count(by_user, staging, self._schema, self._work)
         self._report(counts.dropped)
-        schema = self._look_up(counts)
+        schema = self._write_catalogs(counts)
         totals = self._engine.write(staging, self._folder, schema, self._work)
         shutil.rmtree(self._work)
         return {"shards": staging.shards, **totals.as_dict(), "files": self._reports()}
 
-    def _look_up(self, counts: Counts) -> Schema:
+    def _write_catalogs(self, counts: Counts) -> Schema:
         """Writes vocabularies and catalogs, and returns the schema with its sizes."""
-        schema = self._schema
-        known: dict[str, tuple[Entity, pl.DataFrame, pl.DataFrame | None]] = {}
-        for name, entity in schema.entities.items():
-            label, sides = f"{CATALOG}/{name}", None
-            if label in self._logs:
-                with as_error(self._logs[label].raw.file.path):
-                    found = self._logs[label].frame.collect(engine="streaming")
-                sides, dropped = keep_first(found, ["id"], label, REPEATED_ID)
-                self._report(dropped)
-            known[name] = (entity, counts.of_objects(name, sides), sides)
-        vocabularies = {
-            name: build_vocabulary(table_counts(name, known, counts), table.min_count)
-            for name, table in schema.tables.items()
-        }
-        entities: dict[str, Entity] = {}
-        catalogs: dict[str, Catalog] = {}
-        for name, (entity, objects, sides) in known.items():
-            integers = all(log.integer_ids for log in self._logs.values() if self._entity_of(log.raw.file) == name)
-            ordered = order_objects(objects, integers=integers)
-            catalogs[name] = build_catalog(ordered, sides, entity, vocabularies, integers=integers)
-            entities[name] = replace(
-                entity,
-                id=replace(entity.id, dtype="int64" if integers else "string"),
-                rows=len(catalogs[name]),
-                dense=with_moments(entity.dense, {} if sides is None else _moments(entity, sides)),
-            )
-        schema = _with_sizes(schema, entities, vocabularies, counts)
+        objects = {name: self._objects(name, counts) for name in self._schema.entities}
+        vocabularies = build_vocabularies(self._schema, objects, counts)
+        catalogs = build_catalogs(objects, vocabularies)
+        schema = with_sizes(self._schema, objects, catalogs, vocabularies, counts)
         values = {name: vocabulary.values.to_numpy().astype("U") for name, vocabulary in vocabularies.items()}
         write_description(self._folder, schema, catalogs, values)
         return schema
+
+    def _objects(self, entity: str, counts: Counts) -> EntityObjects:
+        """Returns the objects of an entity: those in the logs, and those in its catalog file."""
+        label, sides = f"{CATALOG}/{entity}", None
+        if label in self._logs:
+            with as_error(self._logs[label].reader.file.path):
+                found = self._logs[label].frame.collect(engine="streaming")
+            sides, dropped = keep_first(found, ["id"], label, REPEATED_ID)
+            self._report(dropped)
+        own = [log for log in self._logs.values() if self._entity_of(log.reader.file) == entity]
+        integers = all(log.integer_ids for log in own)
+        return EntityObjects(self._schema.entities[entity], counts.of_objects(entity, sides), sides, integers)
 
     def _entity_of(self, file: LogFile) -> str:
         if file.kind == CATALOG:
@@ -174,13 +190,13 @@ class _Run:
 
 def _number_of_shards(logs: list[CleanLog], schema: Schema) -> int:
     """Returns how many shards hold these files: enough for their rows, not more than users where these are few."""
-    by_size = -(-sum(log.report.kept * _row_bytes(log.raw.file, schema) for log in logs) // SHARD_BYTES)
+    by_size = -(-sum(log.report.kept * _row_bytes(log.reader.file, schema) for log in logs) // SHARD_BYTES)
     if by_size >= FEWEST_SHARDS:
         return by_size
     most = 0
     for log in logs:
         users: set[str] = set()
-        with as_error(log.raw.file.path):
+        with as_error(log.reader.file.path):
             for batch in log.frame.select("user").collect_batches():
                 users.update(batch["user"].unique().head(FEWEST_SHARDS))
                 most = max(most, len(users))
@@ -195,20 +211,3 @@ def _row_bytes(file: LogFile, schema: Schema) -> int:
     context = schema.tasks[file.name].context
     values = sum(feature.max_values for feature in context.features.values())
     return _BYTES_PER_ROW + values * _BYTES_PER_VALUE + len(context.dense) * _BYTES_PER_NUMBER
-
-
-def _moments(entity: Entity, sides: pl.DataFrame) -> dict[str, Moments]:
-    return {column: Moments().add(Moments.of(sides[f"dense/{column}"])) for column in entity.dense}
-
-
-def _with_sizes(
-    schema: Schema, entities: dict[str, Entity], vocabularies: dict[str, Vocabulary], counts: Counts
-) -> Schema:
-    """Returns the schema with everything that was measured."""
-    tasks = {}
-    for name, task in schema.tasks.items():
-        dense = with_moments(task.context.dense, counts.moments[name])
-        tasks[name] = replace(task, context=replace(task.context, dense=dense))
-    tables = {name: replace(table, rows=len(vocabularies[name])) for name, table in schema.tables.items()}
-    user = replace(schema.user, dense=with_moments(schema.user.dense, counts.moments[USER]))
-    return replace(schema, tables=tables, entities=entities, user=user, tasks=tasks)

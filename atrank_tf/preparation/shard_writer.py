@@ -1,18 +1,86 @@
 """Staged rows -> the TFRecord files of the records, shard by shard."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import tensorflow as tf
 
-from atrank_tf.data.records import read_catalog, read_vocabulary, shard_name
+from atrank_tf.data.records import read_catalog, read_vocabulary
 from atrank_tf.data.vocabulary import Vocabulary
 from atrank_tf.files import whole_file
-from atrank_tf.preparation.shard_timelines import ShardTimelines
+from atrank_tf.preparation.records_folder import shard_name
 from atrank_tf.preparation.staging import Staging
-from atrank_tf.preparation.totals import Totals
-from atrank_tf.schema import Schema
+from atrank_tf.preparation.timelines import ShardTimelines
+from atrank_tf.schema import UNKNOWN, Schema
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Numbers of users, behaviors and requests, of a shard or of several.
+
+    Args:
+        users: users.
+        behaviors: group -> behaviors.
+        unknown: group -> behaviors with the table's unknown row.
+        requests: task -> requests.
+        candidates: task -> shown candidates.
+        positives: task -> those of them with label 1.
+    """
+
+    users: int = 0
+    behaviors: Mapping[str, int] = field(default_factory=dict)
+    unknown: Mapping[str, int] = field(default_factory=dict)
+    requests: Mapping[str, int] = field(default_factory=dict)
+    candidates: Mapping[str, int] = field(default_factory=dict)
+    positives: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, timelines: ShardTimelines, schema: Schema, table_rows: Mapping[str, np.ndarray]) -> "Totals":
+        """Counts a shard; `table_rows`: entity -> those of its catalog."""
+        tables = {name: table_rows[group.entity] for name, group in schema.groups.items()}
+        behaviors = {name: found.rows.id for name, found in timelines.behaviors.items()}
+        shown = {name: found.rows for name, found in timelines.impressions.items()}
+        return cls(
+            users=len(timelines.users),
+            behaviors={name: len(ids) for name, ids in behaviors.items()},
+            unknown={name: int((tables[name][ids] == UNKNOWN).sum()) for name, ids in behaviors.items()},
+            requests={name: len(np.unique(rows.request)) for name, rows in shown.items()},
+            candidates={name: len(rows.id) for name, rows in shown.items()},
+            positives={name: int(rows.label.sum()) for name, rows in shown.items()},
+        )
+
+    def add(self, more: "Totals") -> "Totals":
+        """Returns the numbers of both."""
+        return Totals(
+            users=self.users + more.users,
+            behaviors=_sum(self.behaviors, more.behaviors),
+            unknown=_sum(self.unknown, more.unknown),
+            requests=_sum(self.requests, more.requests),
+            candidates=_sum(self.candidates, more.candidates),
+            positives=_sum(self.positives, more.positives),
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns what the manifest says; `unknown_rate` is the share of behaviors with the table's unknown row."""
+        return {
+            "users": self.users,
+            "behaviors": dict(self.behaviors),
+            "unknown_rate": {
+                name: round(self.unknown[name] / max(1, count), 6) for name, count in self.behaviors.items()
+            },
+            "requests": {
+                name: {"requests": count, "candidates": self.candidates[name], "positives": self.positives[name]}
+                for name, count in self.requests.items()
+            },
+        }
+
+
+def _sum(some: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:
+    return {name: some.get(name, 0) + count for name, count in more.items()}
 
 
 class ShardWriter:

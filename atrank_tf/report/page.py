@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from atrank_tf.report.charts import bars, curve
-from atrank_tf.report.drift import LARGE
+from atrank_tf.report.checks import LARGE
 
 
 def page(report: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atrank_tf.data.batch_limits import batch_limits
+from atrank_tf.data.batching import batch_limits
 
 LENGTHS = np.random.default_rng(0).integers(1, 40, 97)
 

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from atrank_tf.data.batching import candidate_inputs, no_candidates, user_inputs
+from atrank_tf.data.batching import user_inputs
+from atrank_tf.data.candidates import candidate_inputs, no_candidates
 from atrank_tf.data.chunk import parse
 from atrank_tf.data.targets import Part, find_targets
 from atrank_tf.schema import schema_from_dict

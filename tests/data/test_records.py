@@ -1,35 +1,21 @@
-"""The records folder: complete or refused; replaced whole or not at all."""
+"""The records folder: complete or refused."""
 
 import json
-import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow as tf
+from small_records import CATALOG, SCHEMA, write
 
-from atrank_tf.data import Catalog, Records
-from atrank_tf.data.records import fingerprint, is_current, replacing, shard_name, write_description, write_manifest
-from atrank_tf.schema import dump_schema, load_schema, schema_from_dict
-
-SCHEMA = schema_from_dict(
-    {
-        "tables": {"item": {"dim": 2, "rows": 4}},
-        "entities": {"item": {"id": {"column": "item_id", "table": "item"}, "rows": 5}},
-        "groups": {"click": {"entity": "item", "actions": ["view"]}},
-        "tasks": {"next": {"group": "click", "negatives": {"uniform": 1}}},
-    }
+from atrank_tf.data import Records
+from atrank_tf.preparation.records_folder import (
+    fingerprint,
+    replacing,
+    shard_name,
+    write_manifest,
 )
-CATALOG = Catalog(np.array([7, 8, 9]), np.array([0, 0, 2, 1, 1]), np.array([0, 1, 2, 3, 1], np.int32), {}, {})
-
-
-def write(folder, inputs="abc"):
-    vocabulary = {"item": np.array(["7", "8"])}
-    write_description(folder, SCHEMA, {"item": CATALOG}, vocabulary)
-    for shard in range(2):
-        tf.io.TFRecordWriter(str(folder / shard_name(shard, 2))).close()
-    write_manifest(folder, {"inputs": inputs, "shards": 2})
+from atrank_tf.schema import dump_schema
 
 
 @pytest.fixture
@@ -56,17 +42,6 @@ def test_what_is_written_is_read(folder):
     np.testing.assert_array_equal(records.catalogs["item"].counts, CATALOG.counts)
     names = ["timelines-00000-of-00002.tfrecord", "timelines-00001-of-00002.tfrecord"]
     assert [Path(file).name for file in records.files] == names
-
-
-def test_current_means_complete_and_of_the_same_inputs(folder):
-    assert is_current(str(folder), "abc")
-    assert not is_current(str(folder), "other")
-    assert not is_current(str(folder / "nowhere"), "abc")
-    for name in ("catalog/item.npz", shard_name(1, 2), "manifest.json"):
-        (folder / name).rename(folder / "away")
-        assert not is_current(str(folder), "abc")
-        (folder / "away").rename(folder / name)
-    assert is_current(str(folder), "abc")
 
 
 def test_no_folder(tmp_path):
@@ -153,60 +128,6 @@ def test_a_catalog_of_another_size(folder):
         Records(str(folder))
 
 
-def test_an_older_folder_is_replaced_only_when_the_new_one_is_complete(folder):
-    with replacing(str(folder)) as partial:
-        write(partial, "new")
-        assert Records(str(folder)).manifest["inputs"] == "abc"
-    assert Records(str(folder)).manifest["inputs"] == "new"
-    assert [path.name for path in folder.parent.iterdir()] == ["records"]
-
-
-def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
-    (tmp_path / "thesis.txt").write_text("x")
-    match = r"Expected a records folder, or nothing, at .*\. Found something else; it is left alone\."
-    with pytest.raises(ValueError, match=match), replacing(str(tmp_path)):
-        pass
-    with pytest.raises(ValueError, match=match), replacing(str(tmp_path / "thesis.txt")):
-        pass
-    assert (tmp_path / "thesis.txt").read_text() == "x"
-
-
-@pytest.mark.parametrize("name", ["model", "index.html", "timelines.txt", "catalog/prices.xlsx"])
-def test_a_records_folder_that_holds_something_else_too_is_left_alone(folder, name):
-    (folder / name).mkdir()
-    match = rf"Expected nothing but records in .*records, which are replaced as a whole\. Found: {name}\. Move it"
-    with pytest.raises(ValueError, match=match), replacing(str(folder)):
-        pass
-    assert (folder / name).exists()
-
-
-def test_what_comes_meanwhile_is_not_lost(folder):
-    with pytest.raises(ValueError, match=r"Found: model\. Move it"), replacing(str(folder)) as partial:
-        write(partial, "new")
-        (folder / "model").mkdir()
-    assert (folder / "model").exists()
-    assert Records(str(folder)).manifest["inputs"] == "abc"
-
-
-def test_all_that_prepare_and_tensorflow_datasets_write_may_be_replaced(folder):
-    for name in ("report.json", "report.html", "dataset_info.json", "features.json", ".DS_Store"):
-        (folder / name).touch()
-    with replacing(str(folder)) as partial:
-        write(partial, "new")
-    assert Records(str(folder)).manifest["inputs"] == "new"
-
-
-def test_a_mount_point_or_the_current_folder_cannot_be_replaced(tmp_path, monkeypatch):
-    match = r"Found a mount point, or the current folder\. Name a folder in it, as {}/records\."
-    monkeypatch.chdir(tmp_path)
-    for path in (str(tmp_path), "."):
-        with pytest.raises(ValueError, match=match.format(re.escape(path))), replacing(path):
-            pass
-    with pytest.raises(ValueError, match=match.format("")), replacing("/"):
-        pass
-    assert not list(tmp_path.iterdir())
-
-
 def test_records_that_were_replaced_are_noticed(folder):
     records = Records(str(folder))
     records.check_unchanged()
@@ -221,10 +142,3 @@ def test_a_name_with_the_characters_of_a_pattern(folder):
     for name in ("r_[v1]", "r*", "what?"):
         other = shutil.copytree(folder, folder.parent / name)
         assert [Path(file).name for file in Records(str(other)).files] == [shard_name(0, 2), shard_name(1, 2)]
-
-
-def test_an_empty_folder_may_be_replaced(tmp_path):
-    (tmp_path / "records").mkdir()
-    with replacing(str(tmp_path / "records")) as partial:
-        write(partial)
-    assert load_schema(str(tmp_path / "records/schema.toml")) == SCHEMA

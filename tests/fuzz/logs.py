@@ -12,7 +12,7 @@ import polars as pl
 os.environ.setdefault("POLARS_MAX_THREADS", "1")
 
 with harness.watched():
-    from atrank_tf.preparation.cleaning import clean_log, open_raw_log
+    from atrank_tf.preparation.cleaning import clean_log, open_reader
     from atrank_tf.preparation.logs import LogFile
     from atrank_tf.preparation.open_log import as_error
     from atrank_tf.schema import schema_from_dict
@@ -38,11 +38,11 @@ def one(data: bytes) -> None:
     path = FOLDER / f"{name}.csv"
     path.write_bytes(data[1:])
     try:
-        raw = open_raw_log(LogFile(kind=kind, name=name, path=path), SCHEMA, FOLDER / "staging")
-        facts = raw.facts()
-        if facts["unknown action"].rows:
-            raw.unknown_actions()
-        log = clean_log(raw, facts)
+        reader = open_reader(LogFile(kind=kind, name=name, path=path), SCHEMA, FOLDER / "staging")
+        checks = reader.check_columns()
+        if checks["unknown action"].rows:
+            reader.unknown_actions()
+        log = clean_log(reader, checks)
         with as_error(path):
             rows = log.frame.collect()
     except ValueError as error:

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 with harness.watched():
     from atrank_tf.data import Catalog, Records
-    from atrank_tf.data.records import shard_name, write_description, write_manifest
+    from atrank_tf.preparation.records_folder import shard_name, write_description, write_manifest
     from atrank_tf.schema import schema_from_dict
 
 FOLDER = harness.scratch() / "records"

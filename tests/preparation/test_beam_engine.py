@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from atrank_tf.datasets import SOURCES, MarketSettings, write_logs, write_market
+from atrank_tf.preparation import summary
 from atrank_tf.preparation.prepare import are_current, prepare
-from atrank_tf.preparation.summary import summary
 from atrank_tf.schema import load_schema
 
 pytest.importorskip("apache_beam", reason="the extra `beam` is not installed")
@@ -173,7 +173,7 @@ def test_a_failure_leaves_older_records_whole(dirty, schema, tmp_path):
 def test_a_pipeline_that_was_cancelled(dirty, schema, tmp_path, monkeypatch):
     cancelled = type("Result", (), {"state": "CANCELLED", "wait_until_finish": lambda self: None})
     monkeypatch.setattr(apache_beam.Pipeline, "run", lambda self: cancelled())
-    with pytest.raises(RuntimeError, match=r'Expected the pipeline "facts" to end as DONE\. It ended as CANCELLED\.'):
+    with pytest.raises(RuntimeError, match=r'Expected the pipeline "check" to end as DONE\. It ended as CANCELLED\.'):
         prepare(dirty, schema, str(tmp_path / "records"), engine=beam_engine.BeamEngine(RUNNER))
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from atrank_tf.data.records import checksums, fingerprint
 from atrank_tf.preparation import prepare
+from atrank_tf.preparation.records_folder import checksums, fingerprint
 from atrank_tf.schema import load_schema
 
 

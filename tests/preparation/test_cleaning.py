@@ -7,8 +7,8 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from atrank_tf.preparation.cleaning import behaviors_log, catalog_log, clean_log, impressions_log
-from atrank_tf.preparation.column_checks import together
+from atrank_tf.preparation.cleaning import behaviors_reader, catalog_reader, clean_log, impressions_reader
+from atrank_tf.preparation.log_reader import combine_checks
 from atrank_tf.preparation.logs import LogFile
 from atrank_tf.schema import Features, IdFeature, schema_from_dict
 
@@ -46,29 +46,29 @@ def log(tmp_path, kind, name, content):
     return LogFile(kind=kind, name=name, path=path)
 
 
-def cleaned(raw):
+def cleaned(reader):
     """Cleans as an engine does that knows two parts of the file only."""
-    parts = [raw.facts(slice(0, 1)), raw.facts(slice(1, raw.rows))]
-    assert together(parts) == raw.facts()
-    facts = together(parts)
-    if "unknown action" in raw.reasons:
-        named = raw.unknown_actions().sort(["rows", "action"], descending=[True, False])
-        facts = replace(facts, unknown_actions=tuple(named.iter_rows()))
-    return clean_log(raw, facts)
+    parts = [reader.check_columns(slice(0, 1)), reader.check_columns(slice(1, reader.rows))]
+    assert combine_checks(parts) == reader.check_columns()
+    checks = combine_checks(parts)
+    if "unknown action" in reader.reasons:
+        named = reader.unknown_actions().sort(["rows", "action"], descending=[True, False])
+        checks = replace(checks, unknown_actions=tuple(named.iter_rows()))
+    return clean_log(reader, checks)
 
 
 def behaviors(tmp_path, content, group=SCHEMA.groups["click"]):
-    return cleaned(behaviors_log(log(tmp_path, "behaviors", "click", content), group, ITEM, tmp_path / "copies"))
+    return cleaned(behaviors_reader(log(tmp_path, "behaviors", "click", content), group, ITEM, tmp_path / "copies"))
 
 
 def impressions(tmp_path, content):
     file = log(tmp_path, "impressions", "next", content)
-    return cleaned(impressions_log(file, SCHEMA.tasks["next"], ITEM, tmp_path / "copies"))
+    return cleaned(impressions_reader(file, SCHEMA.tasks["next"], ITEM, tmp_path / "copies"))
 
 
 def catalog(tmp_path, content, features=ITEM):
     file = log(tmp_path, "catalog", "item", content)
-    return cleaned(catalog_log(file, features, "id", "item_id", tmp_path / "copies"))
+    return cleaned(catalog_reader(file, features, "id", "item_id", tmp_path / "copies"))
 
 
 def clicks(**columns):

@@ -13,9 +13,9 @@ import tensorflow as tf
 
 from atrank_tf.data import Records
 from atrank_tf.datasets import SOURCES
+from atrank_tf.preparation import summary
 from atrank_tf.preparation.logs import LogFile
 from atrank_tf.preparation.prepare import _number_of_shards, are_current, prepare
-from atrank_tf.preparation.summary import summary
 from atrank_tf.schema import load_schema, schema_from_dict
 
 SPORTS = Path(__file__).parents[3] / "shared/data/amazon_sports"
@@ -352,7 +352,7 @@ def test_negative_shards(tmp_path):
 def test_large_logs_are_divided_by_what_their_rows_take(kind, name, row_bytes):
     """A request's row has two values and a number of context, too."""
     file, kept = LogFile(kind=kind, name=name, path=Path("x.csv")), 100_000_000
-    log = SimpleNamespace(raw=SimpleNamespace(file=file), report=SimpleNamespace(kept=kept))
+    log = SimpleNamespace(reader=SimpleNamespace(file=file), report=SimpleNamespace(kept=kept))
     assert _number_of_shards([log], schema_from_dict(raw_schema())) == math.ceil(kept * row_bytes / 2**26)
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atrank_tf.preparation import prepare
-from atrank_tf.preparation.cleaning import clean_log, open_raw_log
+from atrank_tf.preparation.cleaning import clean_log, open_reader
 from atrank_tf.preparation.logs import LogFile
 from atrank_tf.preparation.open_log import as_error
 from atrank_tf.schema import load_schema, schema_from_dict
@@ -94,11 +94,11 @@ def values(column: str) -> st.SearchStrategy[list[Any]]:
 def check(path: Path, label: str) -> None:
     kind, name = label.split("/")
     try:
-        raw = open_raw_log(LogFile(kind=kind, name=name, path=path), SCHEMA, path.parent / "staging")
-        facts = raw.facts()
-        if facts["unknown action"].rows:
-            raw.unknown_actions()
-        log = clean_log(raw, facts)
+        reader = open_reader(LogFile(kind=kind, name=name, path=path), SCHEMA, path.parent / "staging")
+        checks = reader.check_columns()
+        if checks["unknown action"].rows:
+            reader.unknown_actions()
+        log = clean_log(reader, checks)
         with as_error(path):  # As all do that read rows.
             rows = log.frame.collect()
     except ValueError as error:

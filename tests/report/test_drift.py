@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from atrank_tf.report.drift import LARGE, chance, drift, drift_warning, stability_index
+from atrank_tf.report.checks import LARGE, chance, drift, drift_warning, stability_index
 
 
 def test_the_index_of_many_is_the_textbooks():

@@ -11,7 +11,7 @@ from atrank_tf.data import chunk_reading
 from atrank_tf.preparation import prepare
 from atrank_tf.report import load_report
 from atrank_tf.report.checks import checks
-from atrank_tf.report.measuring import measure
+from atrank_tf.report.measure import measure
 from atrank_tf.report.target_measures import _nothing_known
 from atrank_tf.report.timeline_measures import popularity_curve
 from atrank_tf.schema import schema_from_dict

@@ -6,10 +6,14 @@ from typing import Any
 
 import tensorflow as tf
 
-from atrank_tf.data import batching
-from atrank_tf.data.batch_limits import batch_limits
-from atrank_tf.data.batching_settings import Batching
-from atrank_tf.data.candidates import NegativeSampler, positives_of_users, training_negatives
+from atrank_tf.data.batching import Batching, batch_limits, user_inputs
+from atrank_tf.data.candidates import (
+    NegativeSampler,
+    candidate_inputs,
+    no_candidates,
+    positives_of_users,
+    training_negatives,
+)
 from atrank_tf.data.chunk import parse
 from atrank_tf.data.chunk_reading import (
     EVALUATION_SEED,
@@ -18,11 +22,11 @@ from atrank_tf.data.chunk_reading import (
     read_chunks,
     sum_of_chunks,
     task_names,
+    without_autograph,
 )
 from atrank_tf.data.epochs import TrainingBatches, epochs, mix, require_targets, shuffled_tasks
 from atrank_tf.data.records import Records
 from atrank_tf.data.targets import Part, Targets, history_lengths
-from atrank_tf.data.without_autograph import without_autograph
 from atrank_tf.schema import Candidates, Schema
 
 _ANY = 2**40
@@ -146,12 +150,12 @@ def _batches(
             chosen = order[limit[0] : limit[1]]
             picked = targets.take(chosen)
             drawn = tf.gather(negatives, chosen) if sampler else None
-            inputs, labels, weights = batching.candidate_inputs(chunk, picked, schema, task, drawn)
-            inputs |= {"now": picked.now} | batching.user_inputs(chunk, picked)
+            inputs, labels, weights = candidate_inputs(chunk, picked, schema, task, drawn)
+            inputs |= {"now": picked.now} | user_inputs(chunk, picked)
             all_labels, all_weights = {task: labels}, {task: weights}
             for other in tasks:
                 if other != task:
-                    more, all_labels[other], all_weights[other] = batching.no_candidates(schema, other, tf.size(chosen))
+                    more, all_labels[other], all_weights[other] = no_candidates(schema, other, tf.size(chosen))
                     inputs |= more
             return inputs, all_labels, all_weights, tf.gather(chunk.user_id, picked.user)
 

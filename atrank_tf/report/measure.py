@@ -4,6 +4,7 @@ What is held in memory: one chunk of timelines, counts in fixed bins, and a coun
 with the users, whoever wrote the records.
 """
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,12 +15,34 @@ from atrank_tf.data.chunk import Chunk, parse
 from atrank_tf.data.chunk_reading import EVALUATION_SEED, read_chunks
 from atrank_tf.data.records import Records
 from atrank_tf.data.targets import Part, Targets, find_targets
-from atrank_tf.report.checks import checks
-from atrank_tf.report.drift import drift
+from atrank_tf.files import load_json, write_json, write_text
+from atrank_tf.report.checks import checks, drift
+from atrank_tf.report.page import page
 from atrank_tf.report.target_measures import TargetMeasures, positives
 from atrank_tf.report.timeline_measures import TimelineMeasures
 
 PARTS = (Part.TRAINING, Part.VALIDATION, Part.TEST)
+_JSON, _PAGE = "report.json", "report.html"
+_MAKE_AGAIN = "Make the records again with python -m atrank_tf.prepare --overwrite."
+
+
+def write_report(path: str) -> None:
+    """Measures what is in a records folder; writes `report.json` and `report.html` into it."""
+    report = measure(Records(path), now=int(time.time()))
+    write_json(f"{path}/{_JSON}", report)
+    write_text(f"{path}/{_PAGE}", page(report))
+
+
+def load_report(path: str) -> dict[str, Any]:
+    """Reads the report of a records folder.
+
+    Raises:
+        FileNotFoundError: it has none.
+        ValueError: it is damaged.
+    """
+    if not tf.io.gfile.exists(f"{path}/{_JSON}"):
+        raise FileNotFoundError(f"Expected {_JSON} in {path}. {_MAKE_AGAIN}")
+    return load_json(f"{path}/{_JSON}", _MAKE_AGAIN)
 
 
 def measure(records: Records, now: int) -> dict[str, Any]:

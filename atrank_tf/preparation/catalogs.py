@@ -1,0 +1,191 @@
+"""Builds vocabularies and catalogs of what was counted.
+
+What a value's count is, for `min_count` and for the order. A table is shared, so the counts of all its uses are added:
+
+- an id of the table: behaviors with the object, and requests that show it;
+- a side feature: the same of every object that has the value, and 1 for each such object of the catalog, so that
+  `min_count = 1` keeps what only the catalog knows;
+- a feature of the user: users that have the value;
+- a feature of the context: shown candidates that have it.
+
+Of behaviors and requests only those before `validation_from` count where the split is by time. Shown candidates count
+because a table that kept only what was acted on would tell, by its unknown row, what was never chosen.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from atrank_tf.data.catalog import Catalog
+from atrank_tf.data.vocabulary import Vocabulary
+from atrank_tf.preparation.counting import Counts, MeanAndVariance, value_counts
+from atrank_tf.preparation.logs import USER
+from atrank_tf.schema import FIRST_ROW, UNKNOWN, DenseFeature, Entity, Schema
+
+
+class EntityObjects(NamedTuple):
+    """The objects of an entity, before they have rows.
+
+    `entity`: the entity. `counts`: what `Counts.of_objects` gives. `sides`: `id` and the side features of the catalog
+    file, each id once; None if there is no file. `integers`: whether all ids are integers.
+    """
+
+    entity: Entity
+    counts: pl.DataFrame
+    sides: pl.DataFrame | None
+    integers: bool
+
+
+def build_vocabularies(schema: Schema, objects: Mapping[str, EntityObjects], counts: Counts) -> dict[str, Vocabulary]:
+    """Returns table -> its vocabulary, of the objects of all entities and of what was counted beside them."""
+    return {
+        name: build_vocabulary(_table_counts(name, objects, counts), table.min_count)
+        for name, table in schema.tables.items()
+    }
+
+
+def _table_counts(table: str, entities: Mapping[str, EntityObjects], counts: Counts) -> list[pl.DataFrame]:
+    """Returns `value` and `count` of every use of a table."""
+    found = [counts.values[table]] if table in counts.values else []
+    for entity, objects, sides, _ in entities.values():
+        if entity.id.table == table:
+            found.append(objects.select(value="id", count="uses"))
+        for column, feature in entity.features.items():
+            if feature.table == table and sides is not None:
+                carriers = sides.select("id", f"feature/{column}").join(objects, on="id")
+                found.append(value_counts(carriers, f"feature/{column}", pl.col("uses") + 1))
+    return found
+
+
+def build_vocabulary(counts: Sequence[pl.DataFrame], min_count: int) -> Vocabulary:
+    """Builds the vocabulary of a table from the counts of all its uses.
+
+    Args:
+        counts: frames with `value` (text) and `count` (int); a value may stand in several.
+        min_count: values counted less often are left out.
+
+    Returns:
+        The values by count, the largest first, and by value where counts are equal.
+    """
+    together = pl.concat([frame.select("value", pl.col("count").cast(pl.Int64)) for frame in counts])
+    totals = together.drop_nulls("value").group_by("value").agg(pl.col("count").sum())
+    kept = totals.filter(pl.col("count") >= min_count).sort(["count", "value"], descending=[True, False])
+    return Vocabulary(kept["value"])
+
+
+def build_catalogs(objects: Mapping[str, EntityObjects], vocabularies: Mapping[str, Vocabulary]) -> dict[str, Catalog]:
+    """Returns entity -> its catalog."""
+    return {
+        name: build_catalog(
+            order_objects(known.counts, integers=known.integers),
+            known.sides,
+            known.entity,
+            vocabularies,
+            integers=known.integers,
+        )
+        for name, known in objects.items()
+    }
+
+
+def order_objects(counts: pl.DataFrame, *, integers: bool) -> pl.DataFrame:
+    """Orders the objects of an entity as its rows: by count, the largest first, then by id.
+
+    Args:
+        counts: `id` (text, each once) and `count`.
+        integers: whether ids are ordered as numbers.
+    """
+    key = pl.col("id").cast(pl.Int64) if integers else pl.col("id")
+    return counts.with_columns(key=key).sort(["count", "key"], descending=[True, False]).drop("key")
+
+
+def build_catalog(
+    objects: pl.DataFrame,
+    sides: pl.DataFrame | None,
+    entity: Entity,
+    vocabularies: Mapping[str, Vocabulary],
+    *,
+    integers: bool,
+) -> Catalog:
+    """Builds the catalog of an entity.
+
+    Args:
+        objects: `id` (text) and `count` in row order, as `order_objects` returns them.
+        sides: `id` and the side features `feature/<column>` (lists of text) and `dense/<column>` of the catalog file;
+            None if there is no file.
+        entity: the entity.
+        vocabularies: table -> its vocabulary.
+        integers: whether the ids are kept as int64.
+    """
+    ids = objects["id"].cast(pl.Int64) if integers else objects["id"]
+    zeros = np.zeros(FIRST_ROW, np.int64)
+    known = objects.select("id")
+    if sides is not None:
+        known = known.join(sides, on="id", how="left", maintain_order="left")
+    features = {}
+    for column, feature in entity.features.items():
+        lists = known[f"feature/{column}"].fill_null([])
+        longest = max(lists.list.len().to_list(), default=0)
+        width = max(1, min(feature.max_values, longest))
+        rows = vocabularies[feature.table].rows_of_lists(lists, width)
+        features[column] = np.concatenate([_reserved(width), rows]).astype(np.int32)
+    missing = np.full(FIRST_ROW, np.nan)
+    own_rows = vocabularies[entity.id.table].rows_of(objects["id"])
+    return Catalog(
+        ids=ids.to_numpy() if integers else ids.to_numpy().astype(np.str_),
+        counts=np.concatenate([zeros, objects["count"].to_numpy()]).astype(np.int64),
+        table_rows=np.concatenate([_reserved(1)[:, 0], own_rows]).astype(np.int32),
+        features=features,
+        dense={
+            column: np.concatenate([missing, known[f"dense/{column}"].fill_null(np.nan).to_numpy()]).astype(np.float32)
+            for column in entity.dense
+        },
+    )
+
+
+def _reserved(width: int) -> np.ndarray:
+    """Returns the rows 0 and 1: nothing at all, and one unknown value."""
+    rows = np.zeros((FIRST_ROW, width), np.int64)
+    rows[UNKNOWN, 0] = UNKNOWN
+    return rows
+
+
+def with_sizes(
+    schema: Schema,
+    objects: Mapping[str, EntityObjects],
+    catalogs: Mapping[str, Catalog],
+    vocabularies: Mapping[str, Vocabulary],
+    counts: Counts,
+) -> Schema:
+    """Returns the schema with everything that was measured: rows, types of ids, mean and variance of numbers."""
+    entities = {
+        name: replace(
+            entity,
+            id=replace(entity.id, dtype="int64" if integers else "string"),
+            rows=len(catalogs[name]),
+            dense=_measured(entity.dense, {} if sides is None else _mean_and_variance(entity, sides)),
+        )
+        for name, (entity, _, sides, integers) in objects.items()
+    }
+    tasks = {}
+    for name, task in schema.tasks.items():
+        dense = _measured(task.context.dense, counts.dense[name])
+        tasks[name] = replace(task, context=replace(task.context, dense=dense))
+    tables = {name: replace(table, rows=len(vocabularies[name])) for name, table in schema.tables.items()}
+    user = replace(schema.user, dense=_measured(schema.user.dense, counts.dense[USER]))
+    return replace(schema, tables=tables, entities=entities, user=user, tasks=tasks)
+
+
+def _mean_and_variance(entity: Entity, sides: pl.DataFrame) -> dict[str, MeanAndVariance]:
+    return {column: MeanAndVariance().add(MeanAndVariance.of(sides[f"dense/{column}"])) for column in entity.dense}
+
+
+def _measured(dense: Mapping[str, DenseFeature], measured: Mapping[str, MeanAndVariance]) -> dict[str, DenseFeature]:
+    """Returns numeric features with their mean and variance filled in; nothing is known of columns without."""
+    found = {column: measured.get(column, MeanAndVariance()) for column in dense}
+    return {
+        column: replace(feature, mean=found[column].mean, variance=found[column].variance)
+        for column, feature in dense.items()
+    }
