@@ -102,7 +102,7 @@ def _measure(name: str) -> None:
         steps = _YARDSTICK_STEPS.value
     else:
         experiment = _experiment(name)
-        model = MODELS[experiment.name](records.schema, experiment.model, records.catalogs)
+        model = MODELS[experiment.name](records.schema, catalogs=records.catalogs, **vars(experiment.model))
         batches = model.training_batches(records, tasks=model.tasks, settings=experiment.batching)
         compile_model(model, experiment.training, steps=batches.steps)
         steps = _STEPS.value

@@ -126,7 +126,7 @@ def _export() -> str:
     records = prepared(generated_logs("serving", lengths), BUILD / "records" / "serving", max_length=max(HISTORIES))
     experiment = experiments()[_MODEL.value]
     keras.utils.set_random_seed(1)
-    model = MODELS[experiment.name](records.schema, experiment.model, records.catalogs)
+    model = MODELS[experiment.name](records.schema, catalogs=records.catalogs, **vars(experiment.model))
     return export_model(model, IdMaps.of(records), str(BUILD / "export" / _MODEL.value))
 
 

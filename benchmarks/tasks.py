@@ -66,7 +66,7 @@ def _measure(name: str) -> None:
     records = market_records(USERS)
     experiment = load_experiment("experiments/market_timeline.toml")
     model_config = replace(experiment.model, tasks=MODELS_MEASURED[name])
-    model = MODELS[experiment.name](records.schema, model_config, records.catalogs)
+    model = MODELS[experiment.name](records.schema, catalogs=records.catalogs, **vars(model_config))
     batches = model.training_batches(records, tasks=model.tasks, settings=experiment.batching)
     compile_model(model, replace(experiment.training, slices=cores()), steps=batches.steps)
 

@@ -169,7 +169,7 @@ def make_model(records: Any) -> Callable[..., Any]:
 
     def make(**changes: Any) -> Any:
         config = {"width": 12, "spaces": 3, "feed_forward": 10, "hidden": [9], **changes}
-        return ATRank(records.schema, config, records.catalogs)
+        return ATRank(records.schema, catalogs=records.catalogs, **config)
 
     return make
 
@@ -183,7 +183,9 @@ def timeline_model(records: Any) -> Any:
 
     keras.utils.set_random_seed(5)
     config = {"tasks": ["next_purchase"], "width": 12, "spaces": 3, "blocks": 2, "feed_forward": 10, "hidden": [9]}
-    model = TimelineATRank(records.schema, config | {"ranking": ["dot", "dnn", "repeat"]}, records.catalogs)
+    model = TimelineATRank(
+        records.schema, catalogs=records.catalogs, **(config | {"ranking": ["dot", "dnn", "repeat"]})
+    )
     for weight in model.trainable_weights:
         weight.assign(weight + np.random.default_rng(5).normal(scale=0.2, size=weight.shape))
     return model

@@ -1,17 +1,16 @@
-"""Functional Keras models from a schema and a config."""
+"""ATRank, the models it is compared with, and the base that a new model starts from."""
 
 from atrank_tf.models.atrank import ATRank, ATRankConfig
-from atrank_tf.models.average_pooling import AveragePooling, AveragePoolingConfig
-from atrank_tf.models.bi_lstm import BiLSTM, BiLSTMConfig
-from atrank_tf.models.bi_lstm_attention import BiLSTMAttention
-from atrank_tf.models.bpr_mf import BPRMF, BPRMFConfig
-from atrank_tf.models.cnn import CNN, CNNConfig
-from atrank_tf.models.din import DIN, DINConfig
-from atrank_tf.models.network import Network, for_each
-from atrank_tf.models.ranker import Ranker
+from atrank_tf.models.baselines.average_pooling import AveragePooling, AveragePoolingConfig
+from atrank_tf.models.baselines.bi_lstm import BiLSTM, BiLSTMConfig
+from atrank_tf.models.baselines.bi_lstm_attention import BiLSTMAttention
+from atrank_tf.models.baselines.bpr_mf import BPRMF, BPRMFConfig
+from atrank_tf.models.baselines.cnn import CNN, CNNConfig
+from atrank_tf.models.baselines.din import DIN, DINConfig
+from atrank_tf.models.baselines.sasrec import SASRec, SASRecConfig
+from atrank_tf.models.baselines.sequence_ranker import SequenceRanker
+from atrank_tf.models.ranker import Ranker, broadcast_to_candidates
 from atrank_tf.models.ranker_config import RankerConfig
-from atrank_tf.models.sasrec import SASRec, SASRecConfig
-from atrank_tf.models.time_ordered_network import TimeOrderedNetwork
 from atrank_tf.models.timeline_atrank import TimelineATRank
 
 MODELS: dict[str, type[Ranker]] = {
@@ -42,12 +41,11 @@ __all__ = [
     "BiLSTMConfig",
     "CNNConfig",
     "DINConfig",
-    "Network",
     "Ranker",
     "RankerConfig",
     "SASRec",
     "SASRecConfig",
-    "TimeOrderedNetwork",
+    "SequenceRanker",
     "TimelineATRank",
-    "for_each",
+    "broadcast_to_candidates",
 ]

@@ -5,12 +5,11 @@ from typing import Any, ClassVar
 
 import keras
 
-from atrank_tf.layers import SelfAttention
-from atrank_tf.models.probe import show_self_attention
+from atrank_tf.layers import SelfAttention, TargetAttention
+from atrank_tf.models.explain import record_self_attention, record_target_attention
 from atrank_tf.models.ranker import Ranker
 from atrank_tf.models.ranker_config import ACTIVATIONS, RankerConfig
-from atrank_tf.models.target_reader import TargetReader
-from atrank_tf.schema import Schema, suggestion
+from atrank_tf.schema import suggestion
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,12 +56,20 @@ class ATRankConfig(RankerConfig):
 class ATRank(Ranker):
     """ATRank (arXiv 1711.06632) for one or more tasks.
 
-    Glossary: B users, T_g behaviors of group g, T = sum of T_g, N candidates, D width.
+    Rough sketch, of one user and K semantic spaces:
+        u_j  = embedding(object_j) + action_j + time bucket_j, projected by its group    [T, D]    `embed_behaviors`
+        C    = F_self([softmax_k(u W_k u^T) u Q_k for each space k]), once a block        [T, D]    `encode`
+        h_t  = embedding(candidate), projected by its group                              [N, D]    `embed_candidates`
+        e_t  = F_vanilla([softmax_k(h_t W_k C^T) C Q_k for each space k])                 [N, D]    `read`
+        score = sum of the heads: <e_t, h_t>, DNN(e_t, h_t, user, context), item bias     [N]       `rank`
+
+    Glossary: B users, T_g behaviors of group g, T = sum of T_g, N candidates, D hidden size, K spaces.
 
     Args:
         schema: a prepared schema, as `Records.schema`.
-        config: `ATRankConfig`, or a dict of it.
         catalogs: `Records.catalogs`; None leaves them empty, for saved weights to fill.
+        name: of the model.
+        **config: the choices of `ATRankConfig`.
 
     Inputs: `<group>_id`, `<group>_action`, `<group>_timestamp` int64 [B, T_g], 0 = padding; `now` int64 [B];
     `<task>_candidates` int64 [B, N]; user and context features as the schema has them.
@@ -72,39 +79,42 @@ class ATRank(Ranker):
 
     Example:
         >>> records = atrank_tf.Records("records")
-        >>> model = atrank_tf.ATRank(records.schema, atrank_tf.ATRankConfig(width=64), records.catalogs)
+        >>> model = atrank_tf.ATRank(records.schema, catalogs=records.catalogs, width=64)
     """
 
     Config: ClassVar[type[RankerConfig]] = ATRankConfig
 
-    @staticmethod
-    def make_encoder(config: ATRankConfig, schema: Schema) -> Any:
-        blocks = self_attention_blocks(config)
-
-        def encode(behaviors: Any, mask: Any) -> Any:
-            for block in blocks:
-                behaviors, weights = block(behaviors, mask, return_weights=True)
-                show_self_attention(weights)
-            return behaviors
-
-        return encode
-
-    @staticmethod
-    def make_reader(config: ATRankConfig) -> Any:
-        return TargetReader(config)
-
-
-def self_attention_blocks(config: ATRankConfig) -> list[SelfAttention]:
-    """Returns the blocks of self-attention that a config asks for."""
-    return [
-        SelfAttention(
+    def make_layers(self) -> None:
+        config = self.config
+        self.self_attention = [
+            SelfAttention(
+                config.spaces,
+                config.feed_forward,
+                config.score,
+                config.attention_activation,
+                config.dropout,
+                config.attention_sink,
+                name=f"self_attention_{number}",
+            )
+            for number in range(config.blocks)
+        ]
+        self.target_attention = TargetAttention(
             config.spaces,
             config.feed_forward,
             config.score,
             config.attention_activation,
             config.dropout,
             config.attention_sink,
-            name=f"self_attention_{number}",
+            name="target_attention",
         )
-        for number in range(config.blocks)
-    ]
+
+    def encode(self, behaviors: Any, mask: Any) -> Any:
+        for block in self.self_attention:
+            behaviors, weights = block(behaviors, mask, return_weights=True)  # [B, T, D], [B, K, T, T]
+            record_self_attention(weights)
+        return behaviors
+
+    def read(self, candidates: Any, memory: Any, mask: Any) -> Any:
+        user, weights = self.target_attention(candidates, memory, mask, return_weights=True)  # [B, N, D], [B, K, N, T]
+        record_target_attention(weights)
+        return user

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
-from atrank_tf.models.ranking_networks import RANKING_NETWORKS
 from atrank_tf.schema import suggestion
 
 ACTIVATIONS = ("linear", "relu", "gelu", "silu", "tanh")
 """Activations that an experiment may name."""
+HEADS = ("dot", "dnn", "wide", "fm", "pnn", "dcn", "repeat", "popularity")
+"""Ranking heads that an experiment may name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +24,7 @@ class RankerConfig:
         id_dropout: share of the objects of a training batch whose id is taken for unknown, so that new objects are
             ranked by their side features.
         ranking: ranking networks whose logits are added: "dot", "repeat" (what the user did with the very candidate),
-            "popularity" (how often anyone chose it of late), and names of `RANKING_NETWORKS`.
+            "popularity" (how often anyone chose it of late), "dnn", "wide", "fm", "pnn", "dcn".
         hidden: hidden widths of the ranking networks "dnn" and "pnn".
         cross_layers: cross layers of the ranking network "dcn".
         item_bias: whether each object has a logit of its own.
@@ -70,8 +71,7 @@ class RankerConfig:
         if not self.ranking:
             raise ValueError('Expected at least one ranking network in [model], as ranking = ["dot"]. Received: none.')
         for name in self.ranking:
-            known = ("dot", "repeat", "popularity", *RANKING_NETWORKS)
-            if name not in known:
-                raise ValueError(f"Unknown ranking network {name!r} in [model]. {suggestion(name, known)}")
+            if name not in HEADS:
+                raise ValueError(f"Unknown ranking network {name!r} in [model]. {suggestion(name, HEADS)}")
         if len(set(self.ranking)) != len(self.ranking):
             raise ValueError(f"Expected each ranking network once. Received: ranking={list(self.ranking)} in [model].")

@@ -1,31 +1,42 @@
-"""ATRank that is trained on all moments of a timeline at once."""
+"""ATRank that is trained on all targets of a timeline in one pass."""
 
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
+from keras import ops
 
 from atrank_tf.data import timeline_batches
-from atrank_tf.layers import TimeBias
-from atrank_tf.models.atrank import ATRankConfig, self_attention_blocks
-from atrank_tf.models.ranker import Ranker
+from atrank_tf.layers import Asked, CausalMask, Packing, SelfAttention, TargetAttention, TimeBias, take
+from atrank_tf.models.atrank import ATRankConfig
+from atrank_tf.models.explain import record_self_attention, record_target_attention
+from atrank_tf.models.inputs import candidate_names, group_numbers, join, side_by_side
+from atrank_tf.models.packed_histories import PackedHistories
+from atrank_tf.models.ranker import CandidateEmbedding, Ranker, zero_padding
 from atrank_tf.models.ranker_config import RankerConfig
-from atrank_tf.models.target_reader import TargetReader
-from atrank_tf.models.timeline_encoder import TimelineEncoder
-from atrank_tf.models.timeline_network import TimelineNetwork
-from atrank_tf.schema import Schema
+from atrank_tf.schema import PADDING, Ties
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
 class TimelineATRank(Ranker):
     """ATRank whose encoding of a history does not depend on the request.
 
-    Self-attention is causal by moment, and time gaps are learned biases on the scores of both attentions, in place of
-    the time bucket in a behavior's code. One pass over a timeline therefore trains on every moment of it, where
-    `ATRank` encodes each moment's history anew; and a memory may be cached while the user does nothing new.
+    A behavior's embedding knows no time, and each behavior sees only what came before it. Time stands in the scores of
+    the attentions instead, as a learned bias by the gap between two behaviors, and between a request and a behavior:
 
-    Arguments, inputs, outputs and saved forms are those of `ATRank`. Called with batches of `timeline_batches`
-    (the moments and candidates of all tasks, as `fit` does) it returns task -> logits, float32 [B, P_t, N].
+        C   = F_self([softmax_k(u W_k u^T + bias_k(time_j - time_i) + causal mask) u Q_k ...])        `encode`
+        e_t = F_vanilla([softmax_k(h_t W_k C^T + bias_k(now - time_i)) C Q_k ...])                     `user_vectors`
+
+    So a memory may be cached while the user does nothing new (`append` adds what is new), and one pass over a timeline
+    trains on every target in it (`timeline_logits`), where `ATRank` encodes the history of each anew.
+
+    Arguments, inputs, outputs and saved forms are those of `ATRank`; a memory also holds `timestamp`, int64 [B, T].
+    Called with batches of `timeline_batches` (the targets and candidates of all tasks, as `fit` does) it returns
+    task -> logits, float32 [B, P_t, N].
+
+    Glossary: B users, T behaviors, P_t targets of task t, P of all tasks, N candidates, D hidden size, K spaces, L blocks.
 
     Reference:
         ATRank (arXiv 1711.06632); SASRec (arXiv 1808.09781) for training on every position; HSTU (arXiv 2402.17152) for
@@ -33,53 +44,77 @@ class TimelineATRank(Ranker):
     """
 
     Config: ClassVar[type[RankerConfig]] = ATRankConfig
-    Network: ClassVar[type[TimelineNetwork]] = TimelineNetwork
     training_batches: ClassVar[Any] = staticmethod(timeline_batches)
+    embeds_time: ClassVar[bool] = False
 
-    @staticmethod
-    def make_encoder(config: ATRankConfig, schema: Schema) -> Any:
-        blocks = self_attention_blocks(config)
-        biases = [
-            TimeBias(schema.time.boundaries, config.spaces, name=f"time_bias_{number}")
+    # === Layers ===
+
+    def make_layers(self) -> None:
+        config, boundaries = self.config, self.schema.time.boundaries
+        self.self_attention = [
+            SelfAttention(
+                config.spaces,
+                config.feed_forward,
+                config.score,
+                config.attention_activation,
+                config.dropout,
+                config.attention_sink,
+                name=f"self_attention_{number}",
+            )
             for number in range(config.blocks)
         ]
+        self.time_biases = [
+            TimeBias(boundaries, config.spaces, name=f"time_bias_{number}") for number in range(config.blocks)
+        ]
+        self.target_attention = TargetAttention(
+            config.spaces,
+            config.feed_forward,
+            config.score,
+            config.attention_activation,
+            config.dropout,
+            config.attention_sink,
+            name="target_attention",
+        )
+        self.target_time_bias = TimeBias(boundaries, config.spaces, name="target_time_bias")
+        ordered = {task.group for task in self.schema.tasks.values() if task.ties is Ties.ORDERED}
+        self.causal_mask = CausalMask([group in ordered for group in self.schema.groups], name="causal_mask")
 
-        return TimelineEncoder(blocks, biases)
+    # === Forward pass of requests: one request time for each user ===
 
-    @staticmethod
-    def make_reader(config: ATRankConfig) -> Any:
-        return TargetReader(config)
+    def encode_user(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        behaviors, mask = self.embed_behaviors(inputs, self.embed_objects(inputs))
+        groups = tuple(self.schema.groups)
+        timestamp, group = side_by_side(inputs, groups, "timestamp"), group_numbers(inputs, groups)
+        memory = self.relate(behaviors, mask, timestamp, group)
+        return memory if self.heads.repeats is None else memory | self.heads.repeats.remember(inputs)
 
-    def append(self, memory: dict[str, Any], inputs: dict[str, Any]) -> dict[str, Any]:
-        """Adds new behaviors to memories without encoding the old ones again. Exact.
+    def relate(self, behaviors: Any, mask: Any, timestamp: Any, group: Any) -> dict[str, Any]:
+        """Returns the memory of behaviors, float [B, T, D], each of a group, int64 [B, T]."""
+        visible = self.causal_mask(timestamp, group)  # [B, T, T]
+        for block, bias in zip(self.self_attention, self.time_biases, strict=True):
+            gaps = bias(timestamp, timestamp)  # [B, K, T, T]
+            behaviors, weights = block(behaviors, mask, visible, gaps, return_weights=True)
+            record_self_attention(weights)
+        return {"memory": zero_padding(behaviors, mask), "mask": mask, "timestamp": timestamp}
 
-        A behavior must not change what came before it, so it must be newer: `docs/serving.md` says what that means for
-        behaviors of one moment.
+    def user_vectors(
+        self, candidates: Any, memory: Mapping[str, Any], profile: Any | None, inputs: Mapping[str, Any]
+    ) -> Any:
+        gaps = self.target_time_bias(inputs["now"][:, None], memory["timestamp"])  # [B, K, 1, T]
+        user, weights = self.target_attention(
+            candidates, memory["memory"], memory["mask"], gaps, return_weights=True
+        )  # [B, N, D], [B, K, N, T]
+        record_target_attention(weights)
+        return user
 
-        Args:
-            memory: `memory` float [B, T, D], `mask` bool [B, T], `timestamp` int64 [B, T], `keys` and `values` float
-                [B, blocks, T, D]; under "repeat" also `object`, `action` int64 [B, T]. `empty_memory` to begin with.
-            inputs: the history inputs of the new behaviors alone, as tensors.
-
-        Returns:
-            The same of old and new behaviors.
-        """
-        appended: dict[str, Any] = self._network.append(memory, inputs)
-        return appended
-
-    def empty_memory(self, users: Any) -> dict[str, Any]:
-        """Returns the memories of B users who did nothing, for `append`; T = 0."""
-        width = self.config.width
-        blocks = self.config.blocks  # type: ignore[attr-defined]
-        memory = {
-            "memory": tf.zeros((users, 0, width)),
-            "mask": tf.zeros((users, 0), tf.bool),
-            "timestamp": tf.zeros((users, 0), tf.int64),
-            "keys": tf.zeros((users, blocks, 0, width)),
-            "values": tf.zeros((users, blocks, 0, width)),
+    def memory_inputs(self) -> dict[str, Any]:
+        moments = {
+            "timestamp": keras.Input((None,), dtype="int64", name="timestamp"),
+            "now": keras.Input((), dtype="int64", name="now"),  # The gap to the request is part of reading.
         }
-        kept = ("object", "action") if "repeat" in self.config.ranking else ()
-        return memory | {name: tf.zeros((users, 0), tf.int64) for name in kept}
+        return super().memory_inputs() | moments
+
+    # === Forward pass of training: all targets of a timeline ===
 
     @property
     def input_spec(self) -> None:
@@ -87,6 +122,164 @@ class TimelineATRank(Ranker):
         return
 
     def call_whole(self, inputs: Any, training: bool | None) -> Any:
-        if "now" in inputs:
-            return super().call_whole(inputs, training)
-        return self._network.timeline(inputs)
+        return super().call_whole(inputs, training) if "now" in inputs else self.timeline_logits(inputs)
+
+    def timeline_logits(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the logits of all targets of each timeline, task -> float32 [B, P_t, N].
+
+        Behaviors and candidates are packed: what is done with each by itself is done with the real ones alone.
+
+        Args:
+            inputs: tensors of a batch of `timeline_batches`.
+        """
+        histories = PackedHistories(inputs, tuple(self.schema.groups))
+        objects, candidates, indices = self._embed_once(inputs, histories.ids)
+        embeddings = [
+            self.behavior_embeddings[group](each, histories.actions[group]) for group, each in objects.items()
+        ]
+        projected = [self.projections[group](each) for group, each in zip(objects, embeddings, strict=True)]
+        behaviors = histories.by_user(self.drop(join(projected, axis=0)))  # [B, T, D]
+        memory = self.relate(behaviors, histories.mask, histories.timestamp, histories.group)
+        queries = self._queries(inputs, indices, memory, histories)
+        users = self.target_attention.read_packed(candidates.embedding, memory["memory"], queries)
+        if self.heads.repeats is not None:
+            memory |= self.heads.repeats.numbered(histories.id, histories.action, histories.group)
+        profile = self.profile(inputs)
+        return {
+            task: self._rank_targets(task, query, user, candidates, memory, profile, inputs)
+            for task, query, user in zip(self.tasks, queries, users, strict=True)
+        }
+
+    def _embed_once(
+        self, inputs: Mapping[str, Any], histories: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], CandidateEmbedding, list[Any]]:
+        """Looks up each object of a batch once, and projects each candidate once.
+
+        Args:
+            inputs: the batch.
+            histories: group -> the objects of its behaviors, int64 [M_g].
+
+        Returns:
+            group -> float [M_g, D_o]; the U different candidates of all tasks; and for each task which of these its
+            candidates are, int32 [B, P_t * N].
+        """
+        ids, indices = dict(histories), []
+        entities = {group: self.schema.groups[group].entity for group in histories}
+        names = {task: f"{task}_candidates" for task in self.tasks}
+        for task, name in names.items():
+            ids[name], index = tf.unique(tf.reshape(inputs[name], [-1]))
+            indices.append(tf.reshape(index, tf.shape(_fold_targets(inputs[name]))))
+            entities[name] = self._entity(task)
+        objects: dict[str, Any] = {}
+        for entity in {entities[name]: None for name in ids}:
+            same = [name for name in ids if entities[name] == entity]
+            objects |= dict(zip(same, self.objects.objects_once(entity, [ids[name] for name in same]), strict=True))
+        each = [self.project_candidates(task, objects[name], ids[name]) for task, name in names.items()]
+        begins = [0, *itertools.accumulate(tf.shape(candidates.embedding)[0] for candidates in each[:-1])]
+        embedding = join([candidates.embedding for candidates in each], axis=0)
+        bias = join([candidates.bias for candidates in each], axis=0) if self.config.item_bias else None
+        indices = [begin + index for begin, index in zip(begins, indices, strict=True)]
+        return {group: objects[group] for group in histories}, CandidateEmbedding(embedding, bias), indices
+
+    def _queries(
+        self, inputs: Mapping[str, Any], indices: list[Any], memory: Mapping[str, Any], histories: PackedHistories
+    ) -> list[Asked]:
+        """Returns what the targets of each task see of the memories, and which of their candidates are real."""
+        times = [inputs[f"{task}/now"] for task in self.tasks]
+        bias = self.target_time_bias(join(times), memory["timestamp"])  # [B, K, P, T]
+        groups = self.schema.groups
+        seen = [[inputs[f"{task}/{group}_seen"] for task in self.tasks] for group in groups]
+        longest = [spec.max_length for spec in groups.values()]
+        mask = histories.windows(tf.stack([join(each) for each in seen], axis=1), longest)  # [B, P, T]
+        numbers = [tf.shape(each)[1] for each in times]
+        biases, masks = (tf.split(each, numbers, axis=-2, num=len(numbers)) for each in (bias, mask))
+        ids = [_fold_targets(inputs[f"{task}_candidates"]) for task in self.tasks]
+        packings = [Packing.of(each != PADDING) for each in ids]
+        return [Asked(*each) for each in zip(masks, biases, indices, packings, strict=True)]
+
+    def _rank_targets(
+        self,
+        task: str,
+        query: Asked,
+        user: Any,
+        candidates: CandidateEmbedding,
+        memory: Mapping[str, Any],
+        profile: Any | None,
+        inputs: Mapping[str, Any],
+    ) -> Any:
+        """Returns the logits of all targets of a task, float32 [B, P_t, N], given what its M real candidates read.
+
+        To the heads the real candidates of a batch are those of one user: [1, M, D].
+        """
+        packing = query.packing
+        own = {name: inputs[name] for name in candidate_names(self.schema, task)}
+        ids, now = own[f"{task}_candidates"], inputs[f"{task}/now"]
+        index = packing.pack(query.places)
+        parts = {} if candidates.bias is None else {"item_bias": take(candidates.bias, index)[None]}
+        if self.heads.repeats is not None:
+            repeats = self.heads.repeats.of_moments(task, ids, memory, query.mask, now)
+            parts["repeat"] = packing.pack(_fold_targets(repeats))[None]
+        if task in self.heads.popularity:
+            parts["popularity"] = packing.pack(_fold_targets(self.heads.popularity[task](ids, now)))[None]
+        users = packing.places // tf.maximum(tf.shape(query.places, tf.int64)[1], 1)
+        known = [] if profile is None else [take(profile, users)[None]]
+        packed = {name: packing.pack(_fold_targets(value))[None] for name, value in own.items()}
+        context = self.context(task, known, packed)
+        logits = self.heads.logits(task, user[None], take(candidates.embedding, index)[None], parts, context)[0]
+        return tf.reshape(packing.unpack(logits), tf.shape(ids))
+
+    # === Memories that grow ===
+
+    def append(self, memory: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Adds new behaviors to memories without encoding the old ones again. Exact.
+
+        A behavior must not change what came before it, so it must be newer: `docs/serving.md` says what that means for
+        behaviors of one timestamp.
+
+        Args:
+            memory: `memory` float [B, T, D], `mask` bool [B, T], `timestamp` int64 [B, T], `keys` and `values` float
+                [B, L, T, D]; under "repeat" also `object`, `action` int64 [B, T]. `empty_memory` to begin with.
+            inputs: the history inputs of the new behaviors alone, as tensors.
+
+        Returns:
+            The same of old and new behaviors.
+        """
+        groups = tuple(self.schema.groups)
+        behaviors, mask = self.embed_behaviors(inputs, self.embed_objects(inputs))  # [B, A, D], A new ones
+        new, group = side_by_side(inputs, groups, "timestamp"), group_numbers(inputs, groups)
+        timestamp = ops.concatenate([memory["timestamp"], new], axis=1)  # [B, T + A]
+        old = ops.broadcast_to(memory["mask"][:, None], (*ops.shape(mask), ops.shape(memory["mask"])[1]))
+        visible = ops.concatenate([old, ops.logical_and(self.causal_mask(new, group), mask[:, None])], axis=2)
+        all_keys, all_values = [], []
+        for number, (block, bias) in enumerate(zip(self.self_attention, self.time_biases, strict=True)):
+            keys, values = block.attention.project(behaviors)
+            all_keys.append(ops.concatenate([memory["keys"][:, number], keys], axis=1))
+            all_values.append(ops.concatenate([memory["values"][:, number], values], axis=1))
+            behaviors = block.extend(behaviors, mask, all_keys[-1], all_values[-1], visible, bias(new, timestamp))
+        added = {"memory": zero_padding(behaviors, mask), "mask": mask}
+        if self.heads.repeats is not None:
+            repeats = self.heads.repeats.remember(inputs)
+            added |= {name: repeats[name] for name in ("object", "action")}
+        whole = {name: ops.concatenate([memory[name], value], axis=1) for name, value in added.items()}
+        nothing = ops.zeros((ops.shape(behaviors)[0], 0, ops.shape(timestamp)[1], behaviors.shape[-1]))
+        keys, values = (ops.stack(each, axis=1) if each else nothing for each in (all_keys, all_values))
+        return {**whole, "timestamp": timestamp, "keys": keys, "values": values}
+
+    def empty_memory(self, users: Any) -> dict[str, Any]:
+        """Returns the memories of B users who did nothing, for `append`; T = 0."""
+        width, blocks = self.config.width, self.config.blocks
+        memory = {
+            "memory": tf.zeros((users, 0, width)),
+            "mask": tf.zeros((users, 0), tf.bool),
+            "timestamp": tf.zeros((users, 0), tf.int64),
+            "keys": tf.zeros((users, blocks, 0, width)),
+            "values": tf.zeros((users, blocks, 0, width)),
+        }
+        kept: Sequence[str] = () if self.heads.repeats is None else ("object", "action")
+        return memory | {name: tf.zeros((users, 0), tf.int64) for name in kept}
+
+
+def _fold_targets(value: Any) -> Any:
+    """[B, P, N, ...] -> [B, P * N, ...]."""
+    shape = ops.shape(value)
+    return ops.reshape(value, (shape[0], shape[1] * shape[2], *shape[3:]))

@@ -48,7 +48,7 @@ class Signatures:
         self._reads_time = isinstance(model, TimelineATRank)  # Others' memories know times relative to their moment.
         self._raw = RawInputs(model.schema, values)
         self._encoder = model.encoder()
-        with model.candidates_coded_ahead():
+        with model.precomputed_candidates():
             self._scorers = {task: model.scorer(task) for task in model.tasks}
             self._explainers = {task: model.explainer(task) for task in model.tasks if explain}
         self._weights = _fingerprint(model)

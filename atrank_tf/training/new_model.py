@@ -23,7 +23,9 @@ def new_model(records: Records, share: Records, experiment: Experiment, workers:
         ValueError: the loss is of pairs, and no request of a task has two candidates.
     """
     settings = experiment.training
-    model = MODELS[experiment.name](records.schema, experiment.model, records.catalogs, name=experiment.name)
+    model = MODELS[experiment.name](
+        records.schema, catalogs=records.catalogs, name=experiment.name, **vars(experiment.model)
+    )
     for task in model.tasks:
         if settings.loss == "pairwise":
             _check_pairs(records, task)

@@ -190,7 +190,7 @@ def test_5_tensorflow_servings_loader_answers_every_signature_without_xla(
     else:
         keras.utils.set_random_seed(5)
         config = {"width": 12, "spaces": 3, "feed_forward": 10, "hidden": [9], "tasks": tasks}
-        model, rng = kind(records.schema, config, records.catalogs), np.random.default_rng(5)
+        model, rng = kind(records.schema, catalogs=records.catalogs, **config), np.random.default_rng(5)
         for weight in model.trainable_weights:
             weight.assign(weight + rng.normal(scale=0.2, size=weight.shape))
         export = export_model(model, IdMaps.of(records), str(tmp_path / "export"), explain=True)

@@ -15,7 +15,6 @@ import tensorflow as tf
 from atrank_tf import models
 from atrank_tf.data import evaluation_batches
 from atrank_tf.models import MODELS, Ranker
-from atrank_tf.models.ranking_networks import RANKING_NETWORKS
 from atrank_tf.schema import PADDING
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -95,7 +94,7 @@ def test_every_ranking_network_has_a_variant() -> None:
 def model(request: pytest.FixtureRequest, records: Any, popularities: dict[str, Any]) -> Ranker:
     keras.utils.set_random_seed(7)
     name, changes = VARIANTS[request.param]
-    model = MODELS[name](records.schema, _small(name) | changes, records.catalogs)
+    model = MODELS[name](records.schema, catalogs=records.catalogs, **(_small(name) | changes))
     for task in model.tasks:
         model.load_popularity(task, popularities[task])
     rng = np.random.default_rng(3)

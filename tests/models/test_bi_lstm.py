@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 import pytest
+from atrank_tf.models.bi_lstm import bi_lstm
 
 from atrank_tf.models import BiLSTM, BiLSTMConfig
-from atrank_tf.models.bi_lstm import bi_lstm
 
 
 def test_every_candidate_reads_the_final_states_of_both_directions() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from atrank_tf.data import Popularity, Records, evaluation_batches, positive_counts, requests
-from atrank_tf.models import BPRMF, MODELS, ATRank, ATRankConfig, Ranker, RankerConfig
+from atrank_tf.models import BPRMF, MODELS, ATRank, Ranker, RankerConfig
 from atrank_tf.preparation import prepare
 from atrank_tf.schema import load_schema
 
@@ -42,7 +42,7 @@ def test_where_no_object_has_a_row_of_its_own_all_start_alike(logs: Path, schema
     table = schema.entities["product"].id.table
     rare = {**schema.tables, table: replace(schema.tables[table], min_count=1000)}
     records = prepare(str(logs), replace(schema, tables=rare), str(tmp_path))
-    model = BPRMF(records.schema, {"width": 4, "tasks": ["next_purchase"]}, records.catalogs)
+    model = BPRMF(records.schema, catalogs=records.catalogs, width=4, tasks=["next_purchase"])
     model.start_at_popularity("next_purchase", positive_counts(records, "next_purchase"))
     bias = model.get_layer("item_bias_next_purchase").embeddings.numpy()
     np.testing.assert_array_equal(bias, np.zeros((2, 1)))
@@ -99,12 +99,12 @@ def test_the_group_of_a_task_must_be_read(make_model: Callable[..., Ranker]) -> 
 
 def test_a_schema_without_sizes_is_refused(schema_file: Any) -> None:
     with pytest.raises(ValueError, match="Expected a prepared schema"):
-        ATRank(load_schema(str(schema_file)), ATRankConfig(), None)
+        ATRank(load_schema(str(schema_file)))
 
 
 def test_a_missing_catalog_is_named(records: Records) -> None:
     with pytest.raises(ValueError, match="Expected a catalog of entity 'coupon'"):
-        ATRank(records.schema, ATRankConfig(width=8, spaces=2), {"product": records.catalogs["product"]})
+        ATRank(records.schema, catalogs={"product": records.catalogs["product"]}, width=8, spaces=2)
 
 
 def test_records_of_another_schema_are_refused_with_the_difference(
@@ -121,7 +121,7 @@ def test_records_of_another_schema_are_refused_with_the_difference(
 
 def test_an_unknown_task_is_refused(records: Records) -> None:
     with pytest.raises(ValueError, match=r"Unknown task 'next_purchas' in \[model\]\. Did you mean"):
-        ATRank(records.schema, {"tasks": ["next_purchas"]}, None)
+        ATRank(records.schema, tasks=["next_purchas"])
 
 
 @pytest.mark.parametrize(
@@ -148,15 +148,13 @@ def test_choices_of_every_ranker_are_checked(config: dict[str, Any], message: st
         RankerConfig(**config)
 
 
-def test_a_ranker_needs_a_subclass() -> None:
-    with pytest.raises(TypeError, match="Ranker has no encoder of its own"):
-        Ranker.make_encoder(RankerConfig(), None)
-    with pytest.raises(TypeError, match="Ranker has no reader of its own"):
-        Ranker.make_reader(RankerConfig())
+def test_a_ranker_needs_a_subclass(records: Records) -> None:
+    with pytest.raises(TypeError, match="Ranker reads no memory by itself"):
+        Ranker(records.schema)
 
 
 @pytest.mark.parametrize("changes", [{}, {"item_bias": False}])
-def test_candidates_coded_ahead_score_as_ever_until_the_weights_change(
+def test_precomputed_candidates_score_as_ever_until_the_weights_change(
     records: Records, make_model: Callable[..., Ranker], monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:
     model, task = make_model(**changes), "next_purchase"
@@ -170,10 +168,10 @@ def test_candidates_coded_ahead_score_as_ever_until_the_weights_change(
     def score(scorer: Any) -> np.ndarray:
         return np.asarray(run(scorer, known)[task])
 
-    with model.candidates_coded_ahead():
+    with model.precomputed_candidates():
         ahead = model.scorer(task)
-    monkeypatch.setattr("atrank_tf.models.network.CODES_BYTES", 0)
-    with model.candidates_coded_ahead():
+    monkeypatch.setattr("atrank_tf.models.ranker.CANDIDATE_TABLE_BYTES", 0)
+    with model.precomputed_candidates():
         too_large = model.scorer(task)
     scores = score(model.scorer(task))
     np.testing.assert_allclose(score(ahead), scores, rtol=1e-5, atol=1e-5)
@@ -188,7 +186,7 @@ def test_candidates_coded_ahead_score_as_ever_until_the_weights_change(
 def test_the_parts_of_a_score_add_up_in_full_precision(records: Records) -> None:
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        model = MODELS["average_pooling"](records.schema, {"width": 4, "hidden": [4]}, records.catalogs)
+        model = MODELS["average_pooling"](records.schema, catalogs=records.catalogs, width=4, hidden=[4])
         explained = model.explainer("next_purchase")
     finally:
         keras.config.set_dtype_policy("float32")

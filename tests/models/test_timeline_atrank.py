@@ -10,15 +10,15 @@ import pytest
 import tensorflow as tf
 
 from atrank_tf.data import Batching, requests, timeline_batches
-from atrank_tf.models import ATRankConfig, TimelineATRank
+from atrank_tf.models import TimelineATRank
 from atrank_tf.schema import Schema, Ties
 
 
 def _model(schema: Schema, catalogs: Any, popularities: dict[str, Any], blocks: int = 2) -> TimelineATRank:
     keras.utils.set_random_seed(5)
     ranking = ("dot", "dnn", "repeat", "popularity")
-    config = ATRankConfig(width=12, spaces=3, blocks=blocks, feed_forward=10, hidden=(9,), dropout=0.3, ranking=ranking)
-    model = TimelineATRank(schema, config, catalogs)
+    config = dict(width=12, spaces=3, blocks=blocks, feed_forward=10, hidden=(9,), dropout=0.3, ranking=ranking)
+    model = TimelineATRank(schema, catalogs=catalogs, **config)
     for task in model.tasks:
         model.load_popularity(task, popularities[task])
     rng = np.random.default_rng(3)
@@ -45,7 +45,7 @@ def batches(model: TimelineATRank, records: Any) -> list[Any]:
 
 def test_3_the_order_of_groups_does_not_matter(model: TimelineATRank, batches: list[Any], records: Any) -> None:
     turned = replace(model.schema, groups=dict(reversed(model.schema.groups.items())))
-    other = TimelineATRank(turned, model.config, records.catalogs)
+    other = TimelineATRank(turned, catalogs=records.catalogs, **vars(model.config))
     weights = {weight.path: weight for weight in model.weights}
     assert {weight.path for weight in other.weights} == set(weights)
     for weight in other.weights:
@@ -206,7 +206,7 @@ def test_fit_takes_timelines_and_evaluates_requests(records: Any) -> None:
     from atrank_tf.training import Training, compile_model
 
     small = {"width": 8, "spaces": 2, "blocks": 1, "feed_forward": 8, "ranking": ["dot"], "dropout": 0.3}
-    model = TimelineATRank(records.schema, small, records.catalogs)
+    model = TimelineATRank(records.schema, catalogs=records.catalogs, **small)
     batches = model.training_batches(records, settings=Batching(batch_tokens=200), seed=1)
     compile_model(model, Training(learning_rate=1e-2), steps=10)
     logs = model.fit(

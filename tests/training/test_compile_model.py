@@ -29,7 +29,7 @@ def small_model(name: str, records: Records, **changes: Any) -> Ranker:
     keras.utils.set_random_seed(1)
     keys = {field.name for field in fields(MODELS[name].Config)}
     config = {key: value for key, value in SMALL.items() if key in keys} | changes
-    return MODELS[name](records.schema, config, records.catalogs)
+    return MODELS[name](records.schema, catalogs=records.catalogs, **config)
 
 
 @pytest.fixture(params=OF_EACH_KIND)
@@ -96,7 +96,7 @@ def test_a_step_of_training_is_traced_once(records: Records, monkeypatch: pytest
 def test_the_loss_of_a_task_counts_by_its_weight(records: Records, of_both_tasks: Any) -> None:
     def losses(**weights: float) -> dict[str, float]:
         keras.utils.set_random_seed(1)
-        model = ATRank(records.schema, {**SMALL, "tasks": (), "dropout": 0.0}, records.catalogs)
+        model = ATRank(records.schema, catalogs=records.catalogs, **(SMALL | {"tasks": (), "dropout": 0.0}))
         compile_model(model, Training(task_weights=weights), steps=1)
         model.run_eagerly = True
         model.test_on_batch(*of_both_tasks)
@@ -128,7 +128,7 @@ def test_rate_decay_and_clipping_reach_the_optimizer(records: Records) -> None:
 
 
 def test_the_loss_is_the_one_that_is_named(records: Records) -> None:
-    model = ATRank(records.schema, {**SMALL, "tasks": ()}, records.catalogs)
+    model = ATRank(records.schema, catalogs=records.catalogs, **(SMALL | {"tasks": ()}))
     kinds = {"pointwise": PointwiseCrossentropy, "pairwise": PairwiseCrossentropy}
     assert set(kinds) == set(LOSSES)
     for name, kind in kinds.items():

@@ -203,7 +203,7 @@ def test_4_what_is_trained_on_and_counted_is_one_part_or_two(records: Records, w
     sizes |= {"tasks": before.begun.tasks}
     one, two = (training_batches(records, **sizes, part=part).steps for part in (Part.TRAINING, both))
     assert one < two == before.steps
-    begun, started = before.begun, MODELS[last.name](records.schema, last.model, records.catalogs)
+    begun, started = before.begun, MODELS[last.name](records.schema, catalogs=records.catalogs, **vars(last.model))
     started.start_at_popularity("next_purchase", positive_counts(records, "next_purchase", both))
     bias, expected = (each.get_layer("item_bias_next_purchase").embeddings.numpy() for each in (begun, started))
     np.testing.assert_array_equal(bias, expected)

@@ -88,7 +88,7 @@ def _shop(groups: dict[str, list[str]], tasks: list[str]) -> Ranker:
         "tasks": {task: {"group": "purchase", "negatives": {"uniform": 1}} for task in tasks},
     }
     config = {"width": 4, "ranking": ["dot", "repeat"]}
-    return MODELS["average_pooling"](schema_from_dict(schema), config, None)
+    return MODELS["average_pooling"](schema_from_dict(schema), **config)
 
 
 def test_actions_and_tasks_follow_their_names(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_actions_and_tasks_follow_their_names(tmp_path: Path) -> None:
 
 def _model(records: Records, name: str = "timeline_atrank", **changes: Any) -> Ranker:
     return MODELS[name](
-        records.schema, (CONFIG if name == "timeline_atrank" else {"width": 8}) | changes, records.catalogs
+        records.schema, catalogs=records.catalogs, **((CONFIG if name == "timeline_atrank" else {"width": 8}) | changes)
     )
 
 
@@ -220,7 +220,7 @@ def test_weights_that_mean_something_else_are_refused_with_the_place(
     schema = days[1].schema
     turned = replace(schema.groups["purchase"], actions=("discounted", "regular"))
     other = replace(schema, groups={**schema.groups, "purchase": turned})
-    model = MODELS["timeline_atrank"](other, CONFIG, days[1].catalogs)
+    model = MODELS["timeline_atrank"](other, catalogs=days[1].catalogs, **CONFIG)
     message = (
         r"In its schema groups\.purchase\.actions is \['regular', 'discounted'\], in that of the records "
         r"\['discounted', 'regular'\]"

@@ -7,11 +7,9 @@ import keras
 from keras import ops
 
 from atrank_tf.layers import LastState, PositionEmbedding, SelfAttention
-from atrank_tf.models.network import Network, for_each
-from atrank_tf.models.ranker import Ranker
+from atrank_tf.models.baselines.sequence_ranker import SequenceRanker
+from atrank_tf.models.ranker import broadcast_to_candidates
 from atrank_tf.models.ranker_config import RankerConfig
-from atrank_tf.models.time_ordered_network import TimeOrderedNetwork
-from atrank_tf.schema import Schema
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +38,7 @@ class SASRecConfig(RankerConfig):
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
-class SASRec(Ranker):
+class SASRec(SequenceRanker):
     """A causal transformer over the behaviors in the order of time, each with its place; a user is the state of the
     newest behavior, the same for all candidates.
 
@@ -54,13 +52,13 @@ class SASRec(Ranker):
     """
 
     Config: ClassVar[type[RankerConfig]] = SASRecConfig
-    Network: ClassVar[type[Network]] = TimeOrderedNetwork
 
-    @staticmethod
-    def make_encoder(config: SASRecConfig, schema: Schema) -> Any:
-        longest = sum(group.max_length for group in schema.groups.values())
-        position = PositionEmbedding(longest, name="position_embedding")
-        blocks = [
+    def make_layers(self) -> None:
+        super().make_layers()
+        config = self.config
+        longest = sum(group.max_length for group in self.schema.groups.values())
+        self.position_embedding = PositionEmbedding(longest, name="position_embedding")
+        self.self_attention = [
             SelfAttention(
                 config.heads,
                 config.feed_forward,
@@ -70,18 +68,15 @@ class SASRec(Ranker):
             )
             for number in range(config.blocks)
         ]
+        self.last_state = LastState(name="last_state")
 
-        def encode(behaviors: Any, mask: Any) -> Any:
-            place = ops.cumsum(ops.ones_like(mask, dtype="int32"), axis=1)
-            before = ops.expand_dims(place, 2) >= ops.expand_dims(place, 1)
-            states = position(behaviors, mask)
-            for block in blocks:
-                states = block(states, mask, before)
-            return states
+    def encode(self, behaviors: Any, mask: Any) -> Any:
+        position = ops.cumsum(ops.ones_like(mask, dtype="int32"), axis=1)
+        causal = ops.expand_dims(position, 2) >= ops.expand_dims(position, 1)
+        states = self.position_embedding(behaviors, mask)
+        for block in self.self_attention:
+            states = block(states, mask, causal)
+        return states
 
-        return encode
-
-    @staticmethod
-    def make_reader(config: SASRecConfig) -> Any:
-        last = LastState(name="last_state")
-        return lambda candidates, memory, mask: for_each(last(memory, mask), candidates)
+    def read(self, candidates: Any, memory: Any, mask: Any) -> Any:
+        return broadcast_to_candidates(self.last_state(memory, mask), candidates)

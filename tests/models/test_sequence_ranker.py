@@ -6,8 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from atrank_tf.models import MODELS
-from atrank_tf.models.time_ordered_network import TimeOrderedNetwork
+from atrank_tf.models import MODELS, SequenceRanker
 
 NOW = 90 * 86_400
 BEFORE = NOW - 40 * 86_400
@@ -37,20 +36,20 @@ def test_the_order_of_behaviors_of_different_groups_counts_where_a_sequence_is_r
     keras.utils.set_random_seed(1)
     small = {"cnn": {"windows": 3}, "atrank": {"spaces": 3}, "timeline_atrank": {"spaces": 3}}
     config = {"tasks": ["next_purchase"], "width": 12, "hidden": [5], **small.get(name, {})}
-    model = MODELS[name](records.schema, config, records.catalogs)
+    model = MODELS[name](records.schema, catalogs=records.catalogs, **config)
     redeemed_last, bought_last = _scores(model, 10, 20), _scores(model, 20, 10)
-    sequence = issubclass(MODELS[name].Network, TimeOrderedNetwork) or name == "timeline_atrank"
+    sequence = issubclass(MODELS[name], SequenceRanker) or name == "timeline_atrank"
     assert (np.abs(redeemed_last - bought_last).max() > 1e-6) == sequence
     assert np.isfinite(redeemed_last).all()
 
 
 def test_no_two_behaviors_of_a_moment_have_the_same_content(records: Any) -> None:
     schema = records.schema
-    network = TimeOrderedNetwork(schema, MODELS["sasrec"].Config(), None, None)
+    model = MODELS["sasrec"](schema)
     found = []
     for name, group in schema.groups.items():
         rows = np.arange(schema.entities[group.entity].rows, dtype=np.int64)
         for action in range(2 + len(group.actions)):
             inputs = {f"{name}_id": rows, f"{name}_action": np.full_like(rows, action)}
-            found += network._content(inputs, name).tolist()
+            found += model.content(inputs, name).tolist()
     assert len(set(found)) == len(found)

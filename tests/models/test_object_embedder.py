@@ -14,7 +14,7 @@ from atrank_tf.schema import UNKNOWN
 
 def _model(name: str, records: Records, **changes: Any) -> Ranker:
     config = {"width": 12, "spaces": 3, "feed_forward": 10, "hidden": (9,), **changes}
-    return MODELS[name](records.schema, config, records.catalogs)
+    return MODELS[name](records.schema, catalogs=records.catalogs, **config)
 
 
 def _forget_all_ids(model: Ranker) -> None:

@@ -6,10 +6,8 @@ from typing import Any, ClassVar
 import keras
 
 from atrank_tf.layers import MeanPooling
-from atrank_tf.models.network import for_each
-from atrank_tf.models.ranker import Ranker
+from atrank_tf.models.ranker import Ranker, broadcast_to_candidates
 from atrank_tf.models.ranker_config import RankerConfig
-from atrank_tf.schema import Schema
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +17,7 @@ class AveragePoolingConfig(RankerConfig):
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
 class AveragePooling(Ranker):
-    """A user is the mean of the codes of their behaviors, the same for all candidates.
+    """A user is the mean of their behaviors, the same for all candidates.
 
     With the ranking network "dnn" it is the base model that others are compared with (YouTube's, DIN's).
 
@@ -31,11 +29,8 @@ class AveragePooling(Ranker):
 
     Config: ClassVar[type[RankerConfig]] = AveragePoolingConfig
 
-    @staticmethod
-    def make_encoder(config: AveragePoolingConfig, schema: Schema) -> Any:
-        return lambda behaviors, mask: behaviors
+    def make_layers(self) -> None:
+        self.history_pooling = MeanPooling(name="history_pooling")
 
-    @staticmethod
-    def make_reader(config: AveragePoolingConfig) -> Any:
-        pooling = MeanPooling(name="history_pooling")
-        return lambda candidates, memory, mask: for_each(pooling(memory, mask), candidates)
+    def read(self, candidates: Any, memory: Any, mask: Any) -> Any:
+        return broadcast_to_candidates(self.history_pooling(memory, mask), candidates)

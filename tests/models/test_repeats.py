@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atrank_tf.models.bpr_mf import BPRMFConfig
-from atrank_tf.models.done_before import DoneBefore
+from atrank_tf.models import BPRMFConfig
+from atrank_tf.models.repeats import Repeats
 
 INPUTS = {
     "purchase_id": [[2, 5, 0], [1, 0, 0]],  # 1 is an unknown object.
@@ -21,13 +21,13 @@ INPUTS = {
 
 
 @pytest.fixture
-def done(records: Any) -> DoneBefore:
-    return DoneBefore(records.schema, tuple(records.schema.tasks))
+def repeats(records: Any) -> Repeats:
+    return Repeats(records.schema, tuple(records.schema.tasks))
 
 
 @pytest.fixture
-def memory(done: DoneBefore) -> dict[str, Any]:
-    return done.remember({name: tf.constant(values, tf.int64) for name, values in INPUTS.items()})
+def memory(repeats: Repeats) -> dict[str, Any]:
+    return repeats.remember({name: tf.constant(values, tf.int64) for name, values in INPUTS.items()})
 
 
 def test_objects_are_numbered_through_all_entities(records: Any, memory: dict[str, Any]) -> None:
@@ -41,31 +41,31 @@ def test_objects_are_numbered_through_all_entities(records: Any, memory: dict[st
 def test_groups_of_one_entity_tell_of_each_others_candidates(records: Any) -> None:
     groups = dict(records.schema.groups)
     groups["redemption"] = replace(groups["redemption"], entity=groups["purchase"].entity)
-    done = DoneBefore(replace(records.schema, groups=groups), ("next_redemption",))
-    memory = done.remember({name: tf.constant(values, tf.int64) for name, values in INPUTS.items()})
+    repeats = Repeats(replace(records.schema, groups=groups), ("next_redemption",))
+    memory = repeats.remember({name: tf.constant(values, tf.int64) for name, values in INPUTS.items()})
     purchases = 2 + len(groups["purchase"].actions)
     assert memory["object"].numpy().tolist() == [[2, 5, 0, 5], [0, 0, 0, 2]]
     assert memory["action"].numpy().tolist() == [[2, 3, 0, purchases + 2], [2, 0, 0, purchases + 2]]
-    layer = done._layers["next_redemption"]
+    layer = repeats._layers["next_redemption"]
     layer.build()
     layer.table.assign(np.arange(layer.actions)[:, None] * np.ones(layer.table.shape))
     asked = {
         "next_redemption_candidates": tf.constant([[5, 2], [5, 2]], tf.int64),
         "now": tf.constant([60, 60], tf.int64),
     }
-    found = done.logits("next_redemption", memory, asked).numpy()
+    found = repeats.logits("next_redemption", memory, asked).numpy()
     np.testing.assert_array_equal(found, [[3 + purchases + 2, 2], [0, purchases + 2]])
 
 
-def test_only_behaviors_on_the_very_candidate_count(done: DoneBefore, memory: dict[str, Any]) -> None:
+def test_only_behaviors_on_the_very_candidate_count(repeats: Repeats, memory: dict[str, Any]) -> None:
     now = tf.constant([60, 60], tf.int64)
     candidates = {"next_purchase_candidates": tf.constant([[5, 2, 3, 1, 0], [2, 5, 1, 0, 0]], tf.int64)}
     candidates |= {"next_redemption_candidates": tf.constant([[5, 2], [2, 1]], tf.int64)}
     found = {}
-    for task, layer in done._layers.items():
+    for task, layer in repeats._layers.items():
         layer.build()
         layer.table.assign(tf.fill(layer.table.shape, 2.0))
-        found[task] = done.logits(task, memory, {**candidates, "now": now}).numpy()
+        found[task] = repeats.logits(task, memory, {**candidates, "now": now}).numpy()
     np.testing.assert_array_equal(found["next_purchase"], [[2, 2, 0, 0, 0], [0, 0, 0, 0, 0]])
     np.testing.assert_array_equal(found["next_redemption"], [[2, 0], [2, 0]])
 

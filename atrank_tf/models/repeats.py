@@ -1,4 +1,4 @@
-"""What a user did with the very candidate before: the part of a memory that `RepeatHead` reads."""
+"""Repeats: what a user did with the very candidate before."""
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
@@ -15,8 +15,8 @@ NO_OBJECT = -1
 """In place of a candidate that is padding or unknown: nobody acted on it."""
 
 
-class DoneBefore:
-    """Keeps objects and actions beside the encoded behaviors, and scores by them.
+class Repeats:
+    """Keeps objects and actions beside the encoded behaviors, and scores candidates by them (`RepeatHead`).
 
     A memory then has `object`, `action` and `timestamp` too, int64 [B, T], the behaviors of all groups side by side.
     Objects are numbered through all entities; 0 is padding, or unknown. Actions are numbered through the groups of one

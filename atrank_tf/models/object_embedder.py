@@ -1,4 +1,4 @@
-"""Objects, users and contexts -> codes, by the schema's tables and the catalogs."""
+"""Embeddings of objects, users and contexts, from the tables and catalogs of a schema."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,8 +12,8 @@ from atrank_tf.layers import CatalogLookup, IdDropout, MeanPooling, SparseEmbedd
 from atrank_tf.schema import PADDING, UNKNOWN, Features, Schema
 
 
-class ObjectEncoder:
-    """Holds the embedding tables and the catalogs of a model, and looks things up in them.
+class ObjectEmbedder:
+    """The embedding tables and catalogs of a model, and the lookups in them.
 
     Args:
         schema: a prepared schema.
@@ -59,7 +59,7 @@ class ObjectEncoder:
         return self.catalogs[entity](rows)[self._schema.entities[entity].id.column]
 
     def objects(self, entity: str, rows: Any) -> Any:
-        """Returns the codes of objects, float [..., D_o]: id, side features and numeric columns, side by side."""
+        """Returns the embeddings of objects, float [..., D_o]: id, side features and numeric columns, side by side."""
         spec = self._schema.entities[entity]
         found = self.catalogs[entity](rows)
         parts = [self.tables[spec.id.table](self._drop_ids(found[spec.id.column]))]
@@ -67,15 +67,15 @@ class ObjectEncoder:
         return _concatenate(parts)
 
     def objects_once(self, entity: str, rows: Sequence[Any]) -> list[Any]:
-        """As `objects` for each of several tensors of rows, but an object that stands in many places is coded once."""
+        """As `objects` for each of several tensors of rows, but an object that stands in many places is looked up once."""
         flat = [ops.reshape(each, (-1,)) for each in rows]
         different, places = tf.unique(ops.concatenate(flat, axis=0))
-        codes = self.objects(entity, different)
+        embeddings = self.objects(entity, different)
         parts = tf.split(places, [tf.size(each) for each in flat], num=len(flat))
-        return [take(codes, ops.reshape(part, ops.shape(each))) for part, each in zip(parts, rows, strict=True)]
+        return [take(embeddings, ops.reshape(part, ops.shape(each))) for part, each in zip(parts, rows, strict=True)]
 
     def profile(self, inputs: Mapping[str, Any]) -> Any | None:
-        """Returns the code of who the users are, float [B, D], or None where the schema says nothing of them."""
+        """Returns the embedding of who the users are, float [B, D], or None where the schema says nothing of them."""
         user = self._schema.user
         found = {column: inputs[f"user_{column}"] for column in (*user.features, *user.dense)}
         for column, feature in user.features.items():
@@ -84,7 +84,7 @@ class ObjectEncoder:
         return _concatenate(self._features(user, found, "standardize_user"))
 
     def context(self, task: str, inputs: Mapping[str, Any]) -> Any | None:
-        """Returns the code of the candidates' contexts, float [B, N, D], or None where the task has none."""
+        """Returns the embedding of the candidates' contexts, float [B, N, D], or None where the task has none."""
         context = self._schema.tasks[task].context
         found = {column: inputs[f"{task}_{column}"] for column in (*context.features, *context.dense)}
         return _concatenate(self._features(context, found, f"standardize_{task}"))

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from atrank_tf.data import evaluation_batches
-from atrank_tf.models import ATRankConfig, TimelineATRank
+from atrank_tf.models import TimelineATRank
+from atrank_tf.models.explain import recording
 
 K, SIZE = 3, 4
 TASK = "next_purchase"
@@ -56,12 +57,12 @@ def _feed_forward(layer: Any, x: np.ndarray) -> np.ndarray:
 
 
 def test_attention_and_score_are_those_of_the_papers_equations(model: Any, inputs: dict[str, np.ndarray]) -> None:
-    network, explainer = model._network, model.explainer(TASK)
+    explainer = model.explainer(TASK)
     found = {
         name: value.numpy() for name, value in explainer({i.name: inputs[i.name] for i in explainer.inputs}).items()
     }
-    behaviors, mask = (np.asarray(part) for part in network._behaviors(inputs, network._histories(inputs)))
-    candidates = np.asarray(network._candidates(TASK, inputs[f"{TASK}_candidates"]).code)
+    behaviors, mask = (np.asarray(part) for part in model.embed_behaviors(inputs, model.embed_objects(inputs)))
+    candidates = np.asarray(model.embed_candidates(TASK, inputs[f"{TASK}_candidates"]).embedding)
     block, reader = model.get_layer("self_attention_0"), model.get_layer("target_attention")
     for user, real in enumerate(mask):
         own, related = _attend(block.attention, behaviors[user, real], behaviors[user, real])
@@ -89,8 +90,8 @@ def test_behaviors_stand_group_by_group(model: Any, inputs: dict[str, np.ndarray
 
 
 def test_a_timeline_models_behaviors_attend_to_nothing_later(records: Any, inputs: dict[str, np.ndarray]) -> None:
-    config = ATRankConfig(width=12, spaces=3, blocks=2, feed_forward=10, hidden=(9,))
-    explainer = TimelineATRank(records.schema, config, records.catalogs).explainer(TASK)
+    config = {"width": 12, "spaces": 3, "blocks": 2, "feed_forward": 10, "hidden": [9]}
+    explainer = TimelineATRank(records.schema, catalogs=records.catalogs, **config).explainer(TASK)
     found = {
         name: value.numpy() for name, value in explainer({i.name: inputs[i.name] for i in explainer.inputs}).items()
     }
@@ -103,9 +104,7 @@ def test_a_timeline_models_behaviors_attend_to_nothing_later(records: Any, input
 
 
 def test_nothing_is_shown_to_a_model_that_nobody_asks(model: Any, inputs: dict[str, np.ndarray]) -> None:
-    from atrank_tf.models.probe import probing
-
-    with probing() as probe:
+    with recording() as found:
         pass
     model({tensor.name: inputs[tensor.name] for tensor in model.inputs})
-    assert not probe.self_attention and not probe.parts and probe.target_attention is None
+    assert not found.self_attention and not found.parts and found.target_attention is None

@@ -6,11 +6,9 @@ from typing import Any, ClassVar
 import keras
 
 from atrank_tf.layers import MaxPooling, WindowConvolution
-from atrank_tf.models.network import Network, for_each
-from atrank_tf.models.ranker import Ranker
+from atrank_tf.models.baselines.sequence_ranker import SequenceRanker
+from atrank_tf.models.ranker import broadcast_to_candidates
 from atrank_tf.models.ranker_config import RankerConfig
-from atrank_tf.models.time_ordered_network import TimeOrderedNetwork
-from atrank_tf.schema import Schema
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +31,7 @@ class CNNConfig(RankerConfig):
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
-class CNN(Ranker):
+class CNN(SequenceRanker):
     """Convolutions over the behaviors in the order of time; a user is the maximum of each unit over time, the same for
     all candidates.
 
@@ -45,13 +43,14 @@ class CNN(Ranker):
     """
 
     Config: ClassVar[type[RankerConfig]] = CNNConfig
-    Network: ClassVar[type[Network]] = TimeOrderedNetwork
 
-    @staticmethod
-    def make_encoder(config: CNNConfig, schema: Schema) -> Any:
-        return WindowConvolution(config.windows, name="window_convolution")
+    def make_layers(self) -> None:
+        super().make_layers()
+        self.window_convolution = WindowConvolution(self.config.windows, name="window_convolution")
+        self.history_pooling = MaxPooling(name="history_pooling")
 
-    @staticmethod
-    def make_reader(config: CNNConfig) -> Any:
-        pooling = MaxPooling(name="history_pooling")
-        return lambda candidates, memory, mask: for_each(pooling(memory, mask), candidates)
+    def encode(self, behaviors: Any, mask: Any) -> Any:
+        return self.window_convolution(behaviors, mask)
+
+    def read(self, candidates: Any, memory: Any, mask: Any) -> Any:
+        return broadcast_to_candidates(self.history_pooling(memory, mask), candidates)

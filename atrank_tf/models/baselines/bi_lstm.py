@@ -7,11 +7,9 @@ import keras
 from keras import ops
 
 from atrank_tf.layers import LastState
-from atrank_tf.models.network import Network, for_each
-from atrank_tf.models.ranker import Ranker
+from atrank_tf.models.baselines.sequence_ranker import SequenceRanker
+from atrank_tf.models.ranker import broadcast_to_candidates
 from atrank_tf.models.ranker_config import RankerConfig
-from atrank_tf.models.time_ordered_network import TimeOrderedNetwork
-from atrank_tf.schema import Schema
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +25,7 @@ class BiLSTMConfig(RankerConfig):
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
-class BiLSTM(Ranker):
+class BiLSTM(SequenceRanker):
     """Two LSTMs over the behaviors in the order of time; a user is their final states side by side, the same for all
     candidates: the forward one's after the newest behavior, the backward one's after the oldest.
 
@@ -39,32 +37,30 @@ class BiLSTM(Ranker):
     """
 
     Config: ClassVar[type[RankerConfig]] = BiLSTMConfig
-    Network: ClassVar[type[Network]] = TimeOrderedNetwork
 
-    @staticmethod
-    def make_encoder(config: BiLSTMConfig, schema: Schema) -> Any:
-        return bi_lstm(config)
+    def make_layers(self) -> None:
+        super().make_layers()
+        self.bi_lstm = make_bi_lstm(self.config)
+        self.last_state = LastState(name="last_state")
 
-    @staticmethod
-    def make_reader(config: BiLSTMConfig) -> Any:
-        half = config.width // 2
-        last = LastState(name="last_state")
+    def encode(self, behaviors: Any, mask: Any) -> Any:
+        return self.bi_lstm(behaviors, mask=mask_for_cudnn(mask))
 
-        def read(candidates: Any, memory: Any, mask: Any) -> Any:
-            forward, backward = last(memory[..., :half], mask), memory[:, 0, half:]
-            return for_each(ops.concatenate([forward, backward], axis=-1), candidates)
-
-        return read
+    def read(self, candidates: Any, memory: Any, mask: Any) -> Any:
+        half = self.config.width // 2
+        forward, backward = self.last_state(memory[..., :half], mask), memory[:, 0, half:]
+        return broadcast_to_candidates(ops.concatenate([forward, backward], axis=-1), candidates)
 
 
-def bi_lstm(config: BiLSTMConfig) -> Any:
-    """Returns a function (behaviors [B, T, D], mask [B, T]) -> states of both directions, [B, T, D], T above 0."""
+def make_bi_lstm(config: BiLSTMConfig) -> Any:
+    """Returns a layer (behaviors [B, T, D], mask [B, T]) -> states of both directions, [B, T, D]."""
     lstm = keras.layers.LSTM(config.width // 2, return_sequences=True, name="lstm")
-    layer = keras.layers.Bidirectional(lstm, name="bi_lstm")
+    return keras.layers.Bidirectional(lstm, name="bi_lstm")
 
-    def encode(behaviors: Any, mask: Any) -> Any:
-        # cuDNN takes no sequence without any real place. What such a one leaves is set to 0 afterwards, as all padding.
-        first = ops.ones_like(mask[:, :1])
-        return layer(behaviors, mask=ops.concatenate([first, mask[:, 1:]], axis=1))
 
-    return encode
+def mask_for_cudnn(mask: Any) -> Any:
+    """Returns a mask, bool [B, T], whose first place is real: cuDNN takes no sequence without any real place.
+
+    What such a one leaves is set to 0 afterwards, as all padding is.
+    """
+    return ops.concatenate([ops.ones_like(mask[:, :1]), mask[:, 1:]], axis=1)

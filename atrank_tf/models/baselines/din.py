@@ -8,7 +8,6 @@ import keras
 from atrank_tf.layers import ActivationUnit
 from atrank_tf.models.ranker import Ranker
 from atrank_tf.models.ranker_config import RankerConfig
-from atrank_tf.schema import Schema
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +39,8 @@ class DIN(Ranker):
 
     Config: ClassVar[type[RankerConfig]] = DINConfig
 
-    @staticmethod
-    def make_encoder(config: DINConfig, schema: Schema) -> Any:
-        return lambda behaviors, mask: behaviors
+    def make_layers(self) -> None:
+        self.activation_unit = ActivationUnit(self.config.unit, name="activation_unit")
 
-    @staticmethod
-    def make_reader(config: DINConfig) -> Any:
-        return ActivationUnit(config.unit, name="activation_unit")
+    def read(self, candidates: Any, memory: Any, mask: Any) -> Any:
+        return self.activation_unit(candidates, memory, mask)

@@ -1,0 +1,1 @@
+"""Models that ATRank is compared with, behind the same inputs, heads and exports."""

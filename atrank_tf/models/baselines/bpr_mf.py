@@ -1,0 +1,72 @@
+"""BPR-MF: a vector for each user, a vector and a bias for each object."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import keras
+from keras import ops
+
+from atrank_tf.models.ranker import CandidateEmbedding, Ranker, broadcast_to_candidates
+from atrank_tf.models.ranker_config import RankerConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class BPRMFConfig(RankerConfig):
+    """The choices of BPR-MF: those of every ranker.
+
+    Args:
+        ranking: as of every ranker; matrix factorization is a dot product.
+    """
+
+    ranking: tuple[str, ...] = ("dot",)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if "repeat" in self.ranking:
+            raise ValueError(
+                'Expected no "repeat": this model reads no behaviors. Received: '
+                f"ranking={list(self.ranking)} in [model]."
+            )
+
+
+@keras.saving.register_keras_serializable(package="atrank_tf")
+class BPRMF(Ranker):
+    """Matrix factorization: the dot product of a user's vector and an object's, and the object's bias.
+
+    A user's vector is a linear map of the user features in the schema, an object's that of its id and side features:
+    with `[user] features = { user_id = "user" }`, a vector of each user's own. A user without features of their own
+    shares the vector of unknown ones. Behaviors are not read. `[training] loss = "pairwise"` makes it BPR.
+
+    Arguments, inputs, outputs and saved forms are those of `ATRank`.
+
+    Reference:
+        Rendle et al., UAI 2009 (arXiv 1205.2618); baseline "BPR-MF" of ATRank (arXiv 1711.06632), whose code also adds
+        the category to the object.
+    """
+
+    Config: ClassVar[type[RankerConfig]] = BPRMFConfig
+
+    def make_layers(self) -> None:
+        if not (self.schema.user.features or self.schema.user.dense):
+            raise ValueError(
+                "Expected [user] in the schema: this model knows a user by it alone. Received none. "
+                'With features = { user_id = "user" } each user has a vector of their own.'
+            )
+        self.user_projection = keras.layers.Dense(self.config.width, use_bias=False, name="user_projection")
+
+    def encode_user(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns a memory that is one place of padding: nothing that a user did is read."""
+        zeros = ops.cast(ops.zeros_like(inputs["now"]), keras.config.floatx())
+        memory = ops.pad(zeros[:, None, None], ((0, 0), (0, 0), (0, self.config.width - 1)))
+        return {"memory": memory, "mask": ops.not_equal(memory[..., 0], 0.0)}
+
+    def user_vectors(
+        self, candidates: Any, memory: Mapping[str, Any], profile: Any | None, inputs: Mapping[str, Any]
+    ) -> Any:
+        return broadcast_to_candidates(self.user_projection(profile), candidates)
+
+    def project_candidates(self, task: str, objects: Any, ids: Any) -> CandidateEmbedding:
+        """An object's vector has no parts of an action and a time, which behaviors alone have."""
+        embedding = self.projections[self.schema.tasks[task].group](objects)
+        return CandidateEmbedding(self.drop(embedding), self._item_bias(task, ids))

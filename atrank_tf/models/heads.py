@@ -1,0 +1,151 @@
+"""What turns a user vector and a candidate into a score: experts, ranking heads and item biases."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from atrank_tf.data import PERIODS
+from atrank_tf.layers import (
+    DCNHead,
+    DNNHead,
+    DotHead,
+    ExpertGate,
+    Experts,
+    FMHead,
+    PNNHead,
+    PopularityHead,
+    SparseEmbedding,
+    WideHead,
+)
+from atrank_tf.models.explain import record_parts
+from atrank_tf.models.ranker_config import RankerConfig
+from atrank_tf.models.repeats import Repeats
+from atrank_tf.schema import FIRST_ROW, PADDING, Schema
+
+CONTEXT_HEADS: dict[str, Callable[[Any, str], Any]] = {
+    "dnn": lambda config, name: DNNHead(config.hidden, config.dropout, name=name),
+    "wide": lambda config, name: WideHead(name=name),
+    "fm": lambda config, name: FMHead(name=name),
+    "pnn": lambda config, name: PNNHead(config.hidden, config.dropout, name=name),
+    "dcn": lambda config, name: DCNHead(config.cross_layers, name=name),
+}
+"""Name in `[model] ranking` -> a function (config, name of the layer) -> a head that reads the context, too: a layer
+(user vectors [B, N, D], candidates [B, N, D], context [B, N, D_c] or None) -> logits [B, N]. A new head is a layer, and a
+line here."""
+
+
+class Heads:
+    """The heads of all tasks. A score is the sum of what each of them gives.
+
+    Args:
+        schema: a prepared schema.
+        config: the model's config.
+        tasks: the model's tasks.
+    """
+
+    def __init__(self, schema: Schema, config: RankerConfig, tasks: Sequence[str]) -> None:
+        self._schema = schema
+        self._dot = DotHead(name="dot_ranking") if "dot" in config.ranking else None
+        self.repeats = Repeats(schema, tasks) if "repeat" in config.ranking else None
+        self.popularity: dict[str, Any] = {}
+        for task in tasks if "popularity" in config.ranking else ():
+            rows = schema.entities[self._entity(task)].rows
+            self.popularity[task] = PopularityHead(rows, PERIODS, name=f"popularity_ranking_{task}")
+            self.popularity[task].build()
+        names = [name for name in config.ranking if name in CONTEXT_HEADS]
+        self._heads = {
+            task: {name: CONTEXT_HEADS[name](config, f"{name}_ranking_{task}") for name in names} for task in tasks
+        }
+        self._bias: dict[str, SparseEmbedding] = {}
+        for task in tasks if config.item_bias else ():
+            rows = schema.tables[self.id_table(task)].rows
+            self._bias[task] = SparseEmbedding(rows, 1, "zeros", decays=False, name=f"item_bias_{task}")
+            self._bias[task].build((None, None))
+        chosen = tasks if config.experts != "none" else ()
+        self._experts = Experts(config.num_experts, name="experts") if chosen else None
+        self._gates = {task: ExpertGate(name=f"expert_gate_{task}") for task in chosen}
+        own = chosen if config.experts == "ple" else ()
+        self._own_experts = {task: Experts(config.num_experts, name=f"experts_{task}") for task in own}
+        self._to_float32 = keras.layers.Activation("linear", dtype="float32", name="logits")
+
+    def reads_context(self, task: str) -> bool:
+        """Returns whether a head of a task reads who the user is and the candidates' context."""
+        return bool(self._heads[task])
+
+    def item_bias(self, task: str, ids: Any) -> Any | None:
+        """Returns each object's own logit, float, of the shape of `ids`; None without item biases.
+
+        Args:
+            task: a task.
+            ids: rows of the objects in their id's table, int64.
+        """
+        return ops.squeeze(self._bias[task](ids), axis=-1) if task in self._bias else None
+
+    def logits(
+        self, task: str, user: Any, candidates: Any, parts: Mapping[str, Any], context: Sequence[Any] = ()
+    ) -> Any:
+        """Returns the sum of all parts of a task's scores.
+
+        Args:
+            task: a task.
+            user: the user vector that each candidate reads, float [B, N, D].
+            candidates: their embeddings, float [B, N, D].
+            parts: name -> float [B, N], parts that are known already.
+            context: what is known of each candidate's user and circumstances, each float [B, N, D_c].
+
+        Returns:
+            float32 [B, N].
+        """
+        user = self._mix_experts(task, user)
+        found = dict(parts)
+        if self._dot is not None:
+            found["dot"] = self._dot(user, candidates)
+        together = ops.concatenate(context, axis=-1) if len(context) > 1 else next(iter(context), None)
+        found |= {name: head(user, candidates, together) for name, head in self._heads[task].items()}
+        found = {name: self._to_float32(part) for name, part in found.items()}  # Added up in full precision.
+        record_parts(found)
+        total, *others = found.values()
+        for part in others:
+            total = total + part
+        return total
+
+    def start_at_popularity(self, task: str, positive_counts: np.ndarray, ids: np.ndarray) -> None:
+        """See `Ranker.start_at_popularity`; `ids`: the row of each object in its id's table."""
+        if task not in self._bias or self._bias[task].input_dim == FIRST_ROW:  # No object has a row of its own.
+            return
+        rows = self._bias[task].input_dim
+        objects = np.bincount(ids, minlength=rows)
+        mean = np.bincount(ids, weights=positive_counts, minlength=rows) / np.maximum(objects, 1)
+        bias = np.log((mean + 1) / (mean[FIRST_ROW:].mean() + 1))
+        bias[PADDING] = 0.0
+        self._bias[task].assign(bias[:, np.newaxis])
+
+    def table_of_weight(self) -> dict[str, str]:
+        """Returns the weights that have a row for each id of a table: path -> name of the table."""
+        return {bias.embeddings.path: self.id_table(task) for task, bias in self._bias.items()}
+
+    def row_names(self) -> dict[str, list[str]]:
+        """Returns the weights whose rows stand for names of the schema: path -> name of each row."""
+        return {} if self.repeats is None else self.repeats.row_names()
+
+    def id_table(self, task: str) -> str:
+        """Returns the table of the ids of a task's candidates."""
+        return self._schema.entities[self._entity(task)].id.table
+
+    def _entity(self, task: str) -> str:
+        return self._schema.groups[self._schema.tasks[task].group].entity
+
+    def _mix_experts(self, task: str, user: Any) -> Any:
+        """Returns what a task's gate makes of the experts' views of a user vector, [B, N, D]; zeros stay zeros.
+
+        Reference: MMoE (Ma et al., KDD 2018): shared experts; PLE (Tang et al., RecSys 2020): the task's own besides.
+        """
+        if self._experts is None:
+            return user
+        experts = self._experts(user)
+        if task in self._own_experts:
+            experts = ops.concatenate([experts, self._own_experts[task](user)], axis=-2)
+        return self._gates[task](user, experts)
