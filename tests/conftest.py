@@ -183,9 +183,7 @@ def timeline_model(records: Any) -> Any:
 
     keras.utils.set_random_seed(5)
     config = {"tasks": ["next_purchase"], "width": 12, "spaces": 3, "blocks": 2, "feed_forward": 10, "hidden": [9]}
-    model = TimelineATRank(
-        records.schema, catalogs=records.catalogs, **(config | {"ranking": ["dot", "dnn", "repeat"]})
-    )
+    model = TimelineATRank(records.schema, catalogs=records.catalogs, ranking=["dot", "dnn", "repeat"], **config)
     for weight in model.trainable_weights:
         weight.assign(weight + np.random.default_rng(5).normal(scale=0.2, size=weight.shape))
     return model

@@ -33,8 +33,7 @@ CONTEXT_HEADS: dict[str, Callable[[Any, str], Any]] = {
     "dcn": lambda config, name: DCNHead(config.cross_layers, name=name),
 }
 """Name in `[model] ranking` -> a function (config, name of the layer) -> a head that reads the context, too: a layer
-(user vectors [B, N, D], candidates [B, N, D], context [B, N, D_c] or None) -> logits [B, N]. A new head is a layer, and a
-line here."""
+(user vectors [B, N, D], candidates [B, N, D], context [B, N, D_c] or None) -> logits [B, N]."""
 
 
 class Heads:
@@ -55,9 +54,9 @@ class Heads:
             rows = schema.entities[self._entity(task)].rows
             self.popularity[task] = PopularityHead(rows, PERIODS, name=f"popularity_ranking_{task}")
             self.popularity[task].build()
-        names = [name for name in config.ranking if name in CONTEXT_HEADS]
+        makers = {name: CONTEXT_HEADS[name] for name in config.ranking if name in CONTEXT_HEADS}
         self._heads = {
-            task: {name: CONTEXT_HEADS[name](config, f"{name}_ranking_{task}") for name in names} for task in tasks
+            task: {name: make(config, f"{name}_ranking_{task}") for name, make in makers.items()} for task in tasks
         }
         self._bias: dict[str, SparseEmbedding] = {}
         for task in tasks if config.item_bias else ():

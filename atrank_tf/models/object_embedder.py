@@ -67,7 +67,7 @@ class ObjectEmbedder:
         return _concatenate(parts)
 
     def objects_once(self, entity: str, rows: Sequence[Any]) -> list[Any]:
-        """As `objects` for each of several tensors of rows, but an object that stands in many places is looked up once."""
+        """As `objects` for each of several tensors of rows, but each different object is looked up once."""
         flat = [ops.reshape(each, (-1,)) for each in rows]
         different, places = tf.unique(ops.concatenate(flat, axis=0))
         embeddings = self.objects(entity, different)

@@ -6,7 +6,7 @@
     candidates, memory -> `read`, the model's own                      user vectors  [B, N, D]     user_vectors
     user vectors, candidates, user, context -> heads                   logits        [B, N]        rank
 
-Glossary: B users, T_g behaviors of group g, T = sum of T_g, N candidates, D hidden size, D_o size of an object's embedding.
+Glossary: B users, T_g behaviors of group g, T = sum of T_g, N candidates, D hidden size, D_o size of an object.
 """
 
 from collections.abc import Callable, Iterator, Mapping

@@ -36,7 +36,7 @@ class TimelineATRank(Ranker):
     Called with batches of `timeline_batches` (the targets and candidates of all tasks, as `fit` does) it returns
     task -> logits, float32 [B, P_t, N].
 
-    Glossary: B users, T behaviors, P_t targets of task t, P of all tasks, N candidates, D hidden size, K spaces, L blocks.
+    Glossary: B users, T behaviors, P_t targets of task t, P of all, N candidates, D hidden size, K spaces, L blocks.
 
     Reference:
         ATRank (arXiv 1711.06632); SASRec (arXiv 1808.09781) for training on every position; HSTU (arXiv 2402.17152) for

@@ -15,6 +15,7 @@ import tensorflow as tf
 from atrank_tf import models
 from atrank_tf.data import evaluation_batches
 from atrank_tf.models import MODELS, Ranker
+from atrank_tf.models.ranker_config import HEADS
 from atrank_tf.schema import PADDING
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -85,9 +86,9 @@ def test_every_model_has_a_variant() -> None:
     assert {cls for cls in exported if issubclass(cls, Ranker) and cls is not Ranker} == set(MODELS.values())
 
 
-def test_every_ranking_network_has_a_variant() -> None:
+def test_every_head_has_a_variant() -> None:
     configs = [MODELS[name].Config(**_small(name) | changes) for name, changes in VARIANTS.values()]
-    assert {name for config in configs for name in config.ranking} == {*RANKING_NETWORKS, "dot", "repeat", "popularity"}
+    assert {name for config in configs for name in config.ranking} == set(HEADS)
 
 
 @pytest.fixture(scope="module", params=sorted(VARIANTS))

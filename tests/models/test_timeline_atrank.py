@@ -17,8 +17,8 @@ from atrank_tf.schema import Schema, Ties
 def _model(schema: Schema, catalogs: Any, popularities: dict[str, Any], blocks: int = 2) -> TimelineATRank:
     keras.utils.set_random_seed(5)
     ranking = ("dot", "dnn", "repeat", "popularity")
-    config = dict(width=12, spaces=3, blocks=blocks, feed_forward=10, hidden=(9,), dropout=0.3, ranking=ranking)
-    model = TimelineATRank(schema, catalogs=catalogs, **config)
+    config = {"width": 12, "spaces": 3, "feed_forward": 10, "hidden": (9,), "dropout": 0.3}
+    model = TimelineATRank(schema, catalogs=catalogs, blocks=blocks, ranking=ranking, **config)
     for task in model.tasks:
         model.load_popularity(task, popularities[task])
     rng = np.random.default_rng(3)

@@ -110,9 +110,8 @@ def test_actions_and_tasks_follow_their_names(tmp_path: Path) -> None:
 
 
 def _model(records: Records, name: str = "timeline_atrank", **changes: Any) -> Ranker:
-    return MODELS[name](
-        records.schema, catalogs=records.catalogs, **((CONFIG if name == "timeline_atrank" else {"width": 8}) | changes)
-    )
+    config = (CONFIG if name == "timeline_atrank" else {"width": 8}) | changes
+    return MODELS[name](records.schema, catalogs=records.catalogs, **config)
 
 
 def _weights(model: Any) -> dict[str, np.ndarray]:
