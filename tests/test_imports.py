@@ -61,7 +61,7 @@ def test_every_way_to_import_is_seen() -> None:
     code = """
 import atrank_tf.data.chunk as chunk, numpy
 from atrank_tf import schema, layers as own
-from atrank_tf.models.network import Network
+from atrank_tf.models.ranker import Ranker
 import atrank_tfx, os.path
 def later():
     from atrank_tf.server.rest import rest_api

@@ -120,7 +120,7 @@ class Heads:
         mean = np.bincount(ids, weights=positive_counts, minlength=rows) / np.maximum(objects, 1)
         bias = np.log((mean + 1) / (mean[FIRST_ROW:].mean() + 1))
         bias[PADDING] = 0.0
-        self._bias[task].assign(bias[:, np.newaxis])
+        self._bias[task].embeddings.assign(bias[:, np.newaxis])
 
     def table_of_weight(self) -> dict[str, str]:
         """Returns the weights that have a row for each id of a table: path -> name of the table."""

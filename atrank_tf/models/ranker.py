@@ -420,6 +420,13 @@ def zero_padding(memory: Any, mask: Any) -> Any:
     return memory * ops.cast(ops.expand_dims(mask, -1), memory.dtype)
 
 
+def traced(model: Any) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    """Returns a graph function of a Keras model, traced once for batches of any size; it picks its inputs from more."""
+    specs = {tensor.name: tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in model.inputs}
+    function = tf.function(lambda inputs: model(inputs, training=False), input_signature=[specs], autograph=False)
+    return lambda inputs: function({name: tf.cast(inputs[name], specs[name].dtype) for name in specs})
+
+
 def _selected(schema: Schema, config: RankerConfig) -> Schema:
     """Returns the schema of the groups that a config asks for."""
     if not schema.prepared:

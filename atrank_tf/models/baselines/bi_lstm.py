@@ -40,27 +40,16 @@ class BiLSTM(SequenceRanker):
 
     def make_layers(self) -> None:
         super().make_layers()
-        self.bi_lstm = make_bi_lstm(self.config)
+        lstm = keras.layers.LSTM(self.config.width // 2, return_sequences=True, name="lstm")
+        self.bi_lstm = keras.layers.Bidirectional(lstm, name="bi_lstm")
         self.last_state = LastState(name="last_state")
 
     def encode(self, behaviors: Any, mask: Any) -> Any:
-        return self.bi_lstm(behaviors, mask=mask_for_cudnn(mask))
+        # cuDNN takes no sequence without any real place. What such a one leaves is set to 0 afterwards, as all padding.
+        first = ops.ones_like(mask[:, :1])
+        return self.bi_lstm(behaviors, mask=ops.concatenate([first, mask[:, 1:]], axis=1))
 
     def read(self, candidates: Any, memory: Any, mask: Any) -> Any:
         half = self.config.width // 2
         forward, backward = self.last_state(memory[..., :half], mask), memory[:, 0, half:]
         return broadcast_to_candidates(ops.concatenate([forward, backward], axis=-1), candidates)
-
-
-def make_bi_lstm(config: BiLSTMConfig) -> Any:
-    """Returns a layer (behaviors [B, T, D], mask [B, T]) -> states of both directions, [B, T, D]."""
-    lstm = keras.layers.LSTM(config.width // 2, return_sequences=True, name="lstm")
-    return keras.layers.Bidirectional(lstm, name="bi_lstm")
-
-
-def mask_for_cudnn(mask: Any) -> Any:
-    """Returns a mask, bool [B, T], whose first place is real: cuDNN takes no sequence without any real place.
-
-    What such a one leaves is set to 0 afterwards, as all padding is.
-    """
-    return ops.concatenate([ops.ones_like(mask[:, :1]), mask[:, 1:]], axis=1)
