@@ -31,6 +31,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     **dict.fromkeys(("simulate", "prepare", "train", "evaluate", "explain", "export", "serve"), _ALL),
 }
 """Room -> the rooms that it stands on."""
+SERVER = [
+    *("errors", "protos", "metrics", "settings", "limits", "version_checksums", "loader", "versions", "config_files"),
+    *("json_request", "json_tensors", "json_response", "examples", "warmup", "served_model", "served_models"),
+    *("rest_api", "http_handler", "http_server", "client"),
+]
+"""The modules of server as one may read them: each stands on some before it."""
 
 
 def _rooms() -> list[str]:
@@ -86,6 +92,14 @@ def test_imports_run_downward(room: str) -> None:
     for path in files:
         beside = _imported(path.read_text()) - {room} - MAY_IMPORT[room]
         assert not beside, f"{path.relative_to(PACKAGE)} imports {sorted(beside)}"
+
+
+def test_imports_within_the_server_run_downward() -> None:
+    paths = {path.stem: path for path in (PACKAGE / "server").glob("*.py") if path.stem != "__init__"}
+    assert set(paths) == set(SERVER)
+    for place, name in enumerate(SERVER):
+        beside = _imported(paths[name].read_text(), "atrank_tf.server") - set(SERVER[:place])
+        assert not beside, f"server/{name}.py imports {sorted(beside)}"
 
 
 def test_tensorflow_datasets_and_apache_beam_are_imported_with_what_needs_them_only() -> None:

@@ -2,6 +2,7 @@
 
 from atrank_tf.saved_model.export import export_model
 from atrank_tf.saved_model.lint import lint
-from atrank_tf.saved_model.raw_inputs import request_signature
+from atrank_tf.saved_model.preprocessor import Preprocessor, request_signature
+from atrank_tf.saved_model.publish import publish
 
-__all__ = ["export_model", "lint", "request_signature"]
+__all__ = ["Preprocessor", "export_model", "lint", "publish", "request_signature"]

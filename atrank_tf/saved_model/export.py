@@ -7,11 +7,12 @@ import tensorflow as tf
 from atrank_tf.data import IdMaps
 from atrank_tf.models import Ranker
 from atrank_tf.saved_model.lint import lint
+from atrank_tf.saved_model.publish import publish
 from atrank_tf.saved_model.signatures import Signatures
 from atrank_tf.saved_model.warmup_requests import warmup_requests
-from atrank_tf.server.loader import load
+from atrank_tf.server.limits import LimitedInputs, write_limited_inputs
+from atrank_tf.server.loader import LoadedModel, load
 from atrank_tf.server.version_checksums import write_checksums
-from atrank_tf.server.versions import publish
 from atrank_tf.server.warmup import write_warmup
 
 
@@ -26,9 +27,9 @@ def export_model(model: Ranker, values: IdMaps, export_dir: str, *, explain: boo
     | `score_candidates_<task>`; `score_candidates` | that, users, candidates | `scores` float32 [B, N] |
     | `explain_<task>`; `explain`, if asked for | as `<task>` | `scores` and what they came from |
 
-    Those without a task's name are of the first task. One made-up request for each stands in `assets.extra`, which
-    servers run before they answer anybody; a signature that does not run is found here. The checksums of all files
-    stand there too, which the embedded server compares.
+    Those without a task's name are of the first task. In `assets.extra` stand one made-up request for each, which
+    servers run before they answer anybody (a signature that does not run is found here); and for the embedded server
+    which inputs it limits, and the checksums of all files.
 
     Inputs are what a log holds: `<group>_id` string or int64 [B, T_g], `<group>_action` string [B, T_g],
     `<group>_timestamp` int64 [B, T_g] (0 = padding; of more than `max_length` the newest count), `now` int64 [B],
@@ -73,6 +74,12 @@ def export_model(model: Ranker, values: IdMaps, export_dir: str, *, explain: boo
             raise ValueError(f"Expected a SavedModel that TensorFlow Serving can run. Found: {'; '.join(problems)}.")
         with contextlib.closing(load(path)) as loaded:
             write_warmup(path, warmup_requests(loaded, model.schema, model.tasks))
+            write_limited_inputs(path, _limited_inputs(loaded, model.tasks))
         write_checksums(path)
 
     return publish(write, export_dir)
+
+
+def _limited_inputs(loaded: LoadedModel, tasks: tuple[str, ...]) -> LimitedInputs:
+    memory = {name for name, info in loaded.signatures["encode_user"].outputs.items() if len(info.shape or ()) > 1}
+    return LimitedInputs(frozenset(f"{task}_candidates" for task in tasks), frozenset(memory))

@@ -6,8 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from atrank_tf.server.json_tensor import READABLE
-from atrank_tf.server.json_tokens import WRITABLE
+from atrank_tf.server.json_response import WRITABLE
+from atrank_tf.server.json_tensors import READABLE
 from atrank_tf.server.loader import TensorInfo, read_meta_graph, tensor_info
 
 _DEFAULT = "serving_default"

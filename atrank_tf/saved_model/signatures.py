@@ -1,4 +1,4 @@
-"""What an exported model can be asked: functions of raw tensors, each with the specs of its inputs."""
+"""Signatures of an export: functions of raw tensors, each with the specs of its inputs."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -9,13 +9,12 @@ import tensorflow as tf
 
 from atrank_tf.data import IdMaps
 from atrank_tf.models import Ranker, TimelineATRank
-from atrank_tf.saved_model.example_request import parse_requests
-from atrank_tf.saved_model.raw_inputs import (
-    RawInputs,
+from atrank_tf.saved_model.preprocessor import (
+    Preprocessor,
     candidate_signature,
     history_signature,
-    newest_places,
-    of_same_users,
+    newest_indices,
+    parse_examples,
     request_signature,
 )
 from atrank_tf.schema import PADDING, SECONDS, Ties
@@ -46,13 +45,13 @@ class Signatures:
     def __init__(self, model: Ranker, values: IdMaps, *, explain: bool = False) -> None:
         self._schema = model.schema
         self._reads_time = isinstance(model, TimelineATRank)  # Others' memories know times relative to their moment.
-        self._raw = RawInputs(model.schema, values)
+        self._preprocessor = Preprocessor(model.schema, values)
         self._encoder = model.encoder()
         with model.precomputed_candidates():
             self._scorers = {task: model.scorer(task) for task in model.tasks}
             self._explainers = {task: model.explainer(task) for task in model.tasks if explain}
         self._weights = _fingerprint(model)
-        self.resources = self._raw.tables
+        self.resources = self._preprocessor.tables
         self.functions = {"encode_user": _traced(*self._encode_user())}
         for task in model.tasks:
             self.functions[task] = _traced(*self._score(task))
@@ -75,7 +74,7 @@ class Signatures:
 
     def _rank(self, task: str) -> tuple[Function, dict[str, Any]]:
         def rank(raw: Mapping[str, Any]) -> dict[str, Any]:
-            request, count = parse_requests(raw["examples"], self._schema, task)
+            request, count = parse_examples(raw["examples"], self._schema, task)
             ids = request[f"{task}_candidates"]
             real = tf.sequence_mask(count, tf.shape(ids)[1])
             scores = tf.where(real, self._scores(task, request), tf.float32.min)
@@ -87,7 +86,7 @@ class Signatures:
     def _encode_user(self) -> tuple[Function, dict[str, Any]]:
         def encode_user(raw: Mapping[str, Any]) -> dict[str, Any]:
             now = raw["now"]
-            memory = self._encoder(self._raw.history(raw), training=False)
+            memory = self._encoder(self._preprocessor.history(raw), training=False)
             memory["memory"] = tf.cast(memory["memory"], tf.float32)
             return memory | self._stamps(now)
 
@@ -96,7 +95,7 @@ class Signatures:
     def _encode_timeline(self, model: TimelineATRank) -> tuple[Function, dict[str, Any]]:
         def encode_timeline(raw: Mapping[str, Any]) -> dict[str, Any]:
             now = raw["now"]
-            memory = model.append(model.empty_memory(tf.shape(now)[0]), self._raw.history(raw))
+            memory = model.append(model.empty_memory(tf.shape(now)[0]), self._preprocessor.history(raw))
             return memory | self._stamps(now)
 
         return encode_timeline, history_signature(self._schema)
@@ -108,7 +107,7 @@ class Signatures:
         moments = {name: tf.TensorSpec([None], tf.int64, name) for name in ("encoded_at", "weights")}
 
         def append_behaviors(raw: Mapping[str, Any]) -> dict[str, Any]:
-            history = self._raw.history(raw)
+            history = self._preprocessor.history(raw)
             checks = [*self._memory_checks(raw), self._newer(raw, history)]
             with tf.control_dependencies(checks):
                 known = {name: tf.identity(raw[name]) for name in memory}
@@ -141,7 +140,7 @@ class Signatures:
 
         def score_candidates(raw: Mapping[str, Any]) -> dict[str, Any]:
             with tf.control_dependencies(self._memory_checks(raw)):
-                known = {**{name: tf.identity(raw[name]) for name in raw}, **self._raw.candidates(raw, task)}
+                known = {**{name: tf.identity(raw[name]) for name in raw}, **self._preprocessor.candidates(raw, task)}
             logits = scorer({name: known[name] for name in asked}, training=False)[task]
             return {"scores": tf.cast(logits, tf.float32)}
 
@@ -152,12 +151,12 @@ class Signatures:
         asked = [tensor.name for tensor in explainer.inputs]
 
         def explain(raw: Mapping[str, Any]) -> dict[str, Any]:
-            known = {**self._raw.history(raw), **self._raw.candidates(raw, task)}
+            known = {**self._preprocessor.history(raw), **self._preprocessor.candidates(raw, task)}
             found = explainer({name: known[name] for name in asked}, training=False)
             # Of a behavior the request says which it is: where it stands there is all that need come back.
             group, real = found.pop("behavior_group"), found.pop("behavior_id") != PADDING
             del found["behavior_action"], found["behavior_timestamp"]
-            places = [newest_places(raw[f"{name}_timestamp"], of.max_length) for name, of in groups.items()]
+            places = [newest_indices(raw[f"{name}_timestamp"], of.max_length) for name, of in groups.items()]
             place = tf.cast(tf.concat(places, axis=1), tf.int64)
             return {
                 **found,
@@ -170,8 +169,8 @@ class Signatures:
 
     def _scores(self, task: str, raw: Mapping[str, Any]) -> Any:
         scorer = self._scorers[task]
-        history = self._raw.history(raw)
-        known = {**history, **self._raw.candidates(raw, task), **self._encoder(history, training=False)}
+        history = self._preprocessor.history(raw)
+        known = {**history, **self._preprocessor.candidates(raw, task), **self._encoder(history, training=False)}
         logits = scorer({tensor.name: known[tensor.name] for tensor in scorer.inputs}, training=False)[task]
         return tf.cast(logits, tf.float32)
 
@@ -196,9 +195,24 @@ class Signatures:
         return checks
 
 
+def _of_same_users(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns raw inputs as they are, if all of them are of as many users: one user's would be broadcast to all others.
+
+    Whatever is computed of what comes back waits for the check, which fails where an input is of fewer and names it.
+    """
+    users = tf.stack([tf.shape(value)[0] for value in raw.values()])
+    most = tf.reduce_max(users)
+    fewer = tf.where(users != most)[:, 0]
+    message = ["Expected every input to be of as many users as the longest,", most]
+    message += ["Received:", tf.gather(users, fewer), "in", tf.gather(tf.constant(list(raw)), fewer)]
+    check = tf.debugging.Assert(tf.reduce_all(users == most), message, summarize=len(raw))
+    with tf.control_dependencies([check]):
+        return {name: tf.identity(value) for name, value in raw.items()}
+
+
 def _traced(function: Function, inputs: dict[str, Any]) -> Any:
     def checked(raw: Mapping[str, Any]) -> dict[str, Any]:
-        return function(of_same_users(raw))
+        return function(_of_same_users(raw))
 
     return tf.function(checked, input_signature=[inputs], autograph=False).get_concrete_function()
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from atrank_tf.saved_model.raw_inputs import candidate_signature, history_signature
+from atrank_tf.saved_model.preprocessor import candidate_signature, history_signature
 from atrank_tf.saved_model.signatures import OF_FIRST_TASK
 from atrank_tf.schema import Schema
 from atrank_tf.server.loader import LoadedModel

@@ -13,12 +13,9 @@ from atrank_tf.server.metrics import Metrics
 from atrank_tf.server.rest_api import RestApi, RestResponse
 from atrank_tf.server.served_model import ServedModel
 from atrank_tf.server.served_models import ServedModels
-from atrank_tf.server.server_settings import ServerSettings
-from atrank_tf.server.version_policy import All, Latest, Specific
-from atrank_tf.server.version_status import VersionStatus
-from atrank_tf.server.versions import Version, latest_version, publish, versions
-from atrank_tf.server.warm_loader import load_warm
-from atrank_tf.server.warmup import WarmupRequest, read_warmup, write_warmup
+from atrank_tf.server.settings import ServerSettings
+from atrank_tf.server.versions import All, Latest, Specific, Version, VersionStatus, latest_version, versions
+from atrank_tf.server.warmup import WarmupRequest, load_warm, read_warmup, write_warmup
 
 if TYPE_CHECKING:
     from atrank_tf.server.http_server import make_app, serve
@@ -50,7 +47,6 @@ __all__ = [
     "load",
     "load_warm",
     "make_app",
-    "publish",
     "read_metrics_path",
     "read_model_config",
     "read_warmup",

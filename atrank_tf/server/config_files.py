@@ -8,7 +8,7 @@ from typing import Any
 from google.protobuf import text_format
 
 from atrank_tf.server.protos import new_message
-from atrank_tf.server.version_policy import NEWEST, All, Latest, Specific, VersionPolicy
+from atrank_tf.server.versions import NEWEST, All, Latest, Specific, VersionPolicy
 
 _PLATFORM = "tensorflow"
 _METRICS_PATH = "/monitoring/prometheus/metrics"

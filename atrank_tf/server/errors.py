@@ -1,6 +1,7 @@
 """The error of every serving module: a canonical status code, as TensorFlow Serving reports it over REST."""
 
 import enum
+from typing import Any
 
 
 class Code(enum.IntEnum):
@@ -79,3 +80,22 @@ def not_found(model: str, version: int | None) -> ServingError:
 def unknown_label(label: str) -> ServingError:
     """The contract's error for a label that points to no version, of a model that is not there too."""
     return ServingError(Code.INVALID_ARGUMENT, f"Unrecognized servable version label: {label}")
+
+
+def invalid(message: str) -> ServingError:
+    """INVALID_ARGUMENT with this message."""
+    return ServingError(Code.INVALID_ARGUMENT, message)
+
+
+def kernel_text(error: Any) -> str:
+    """The kernel's own text of a `tf.errors.OpError`, without the Python stack that some of them tell."""
+    return without_stack(error.message)
+
+
+def without_stack(text: str) -> str:
+    text = text.removeprefix("Graph execution error:").strip()
+    for mark in ("\n\nOriginal stack trace", "\nOriginal stack trace", "\n\nDetected at node"):
+        text = text.split(mark)[0]
+    if text.startswith("Detected at node"):
+        text = text.rpartition("\n\n")[2]
+    return text

@@ -13,7 +13,7 @@ from aiohttp import web
 from atrank_tf.server.errors import Code, ServingError
 from atrank_tf.server.metrics import Metrics
 from atrank_tf.server.rest_api import RestApi, RestResponse, error_response
-from atrank_tf.server.server_settings import ServerSettings
+from atrank_tf.server.settings import ServerSettings
 
 # Outside of /v1/ TensorFlow Serving's HTTP library answers, in HTML.
 _NOT_FOUND_PAGE = b"<html><head><title>404 Not Found</title></head><body><h1>Not Found</h1></body></html>\n"

@@ -19,7 +19,7 @@ from atrank_tf.server.metrics import Metrics
 from atrank_tf.server.rest_api import RestApi
 from atrank_tf.server.served_model import ServedModel
 from atrank_tf.server.served_models import ServedModels
-from atrank_tf.server.server_settings import ServerSettings
+from atrank_tf.server.settings import ServerSettings
 
 try:
     from aiohttp import web
@@ -73,14 +73,7 @@ def make_app(
       home_page: HTML of `/`. Defaults to none.
     """
     models, settings, metrics = ServedModels.of(models), settings or ServerSettings(), metrics or Metrics()
-    api = RestApi(
-        models,
-        metrics=metrics,
-        max_candidates=settings.max_candidates,
-        max_memory_reads=settings.max_memory_reads,
-        max_body_bytes=settings.max_body_bytes,
-        max_output_values=settings.max_output_values,
-    )
+    api = RestApi(models, settings, metrics=metrics)
     app = web.Application(
         client_max_size=settings.max_body_bytes,
         handler_args={

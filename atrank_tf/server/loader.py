@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import config_pb2, saved_model_pb2
 
-from atrank_tf.server.errors import Code, ServingError, shown
+from atrank_tf.server.errors import Code, ServingError, kernel_text, shown, without_stack
+from atrank_tf.server.limits import read_limited_inputs
 from atrank_tf.server.version_checksums import compare_checksums
 
 SERVE_TAG = "serve"
@@ -62,6 +63,7 @@ class LoadedModel:
     Attributes:
       signatures: name -> `Signature`, of every signature of the MetaGraph with the tag `serve`.
       signature_defs: name -> SignatureDef proto, as stored.
+      limited_inputs: which inputs a server limits, as the export says.
 
     Args:
       saved_model_dir: a folder with `saved_model.pb`.
@@ -76,6 +78,7 @@ class LoadedModel:
 
     def __init__(self, saved_model_dir: str, *, timeout_ms: int = 0) -> None:
         compare_checksums(saved_model_dir)
+        self.limited_inputs = read_limited_inputs(saved_model_dir)
         meta_graph = read_meta_graph(saved_model_dir)
         self.signature_defs: dict[str, Any] = dict(meta_graph.signature_def)
         self.signatures = {name: _signature(proto) for name, proto in sorted(self.signature_defs.items())}
@@ -157,7 +160,7 @@ class LoadedModel:
             # A kernel's text that quotes bytes of the request, as of a broken tf.Example, may be no UTF-8. What gets
             # lost is the code; of a request it is this one.
             text = bytes(error.object).decode("utf-8", "replace")
-            raise ServingError(Code.INVALID_ARGUMENT, shown(_without_stack(text), _KERNEL_TEXT)) from error
+            raise ServingError(Code.INVALID_ARGUMENT, shown(without_stack(text), _KERNEL_TEXT)) from error
         return dict(zip(signature.outputs, map(np.asarray, results), strict=True))
 
     def close(self) -> None:
@@ -244,17 +247,3 @@ def _check_dtype(name: str, dtype: str, value: NDArray[Any]) -> None:
     # NumPy has several dtypes for strings, and one each for the rest.
     if not (value.dtype.kind in "OSU" if dtype == "string" else value.dtype == proto_dtype(dtype).as_numpy_dtype):
         raise ServingError(Code.INVALID_ARGUMENT, f"Expected {dtype} for input {name!r}. Received: {value.dtype}.")
-
-
-def kernel_text(error: Any) -> str:
-    """The kernel's own text of a `tf.errors.OpError`, without the Python stack that some of them tell."""
-    return _without_stack(error.message)
-
-
-def _without_stack(text: str) -> str:
-    text = text.removeprefix("Graph execution error:").strip()
-    for mark in ("\n\nOriginal stack trace", "\nOriginal stack trace", "\n\nDetected at node"):
-        text = text.split(mark)[0]
-    if text.startswith("Detected at node"):
-        text = text.rpartition("\n\n")[2]
-    return text

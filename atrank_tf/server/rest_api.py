@@ -3,33 +3,52 @@
 import dataclasses
 import json
 import math
+import re
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
+from urllib.parse import unquote
 
 from absl import logging
 from google.protobuf import json_format
-from numpy.typing import NDArray
 
-from atrank_tf.server.candidates import MAX_CANDIDATES, MAX_MEMORY_READS, check_examples, check_tensors
 from atrank_tf.server.errors import Code, ServingError
-from atrank_tf.server.example_methods import classify, regress
-from atrank_tf.server.json_examples import read_examples
-from atrank_tf.server.json_parser import MAX_BODY_BYTES
-from atrank_tf.server.json_request import Request, read_request, read_tensors
-from atrank_tf.server.json_response import (
-    MAX_OUTPUT_VALUES,
-    check_size,
-    write_classifications,
-    write_predict_response,
-    write_regressions,
-)
+from atrank_tf.server.examples import classify, read_examples, regress
+from atrank_tf.server.json_request import Request, read_request
+from atrank_tf.server.json_response import write_classifications, write_predict_response, write_regressions
+from atrank_tf.server.json_tensors import read_tensors
+from atrank_tf.server.limits import check_inputs, check_outputs
 from atrank_tf.server.loader import LoadedModel
 from atrank_tf.server.metrics import Metrics
-from atrank_tf.server.rest_path import RestPath, parse_path
 from atrank_tf.server.served_model import ServedModel
 from atrank_tf.server.served_models import ServedModels
+from atrank_tf.server.settings import ServerSettings
+
+_VERSION = r"(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
+_POST = re.compile(rf"/v1/models/(?P<model>[^/:]+){_VERSION}:(?P<method>predict|classify|regress)", re.IGNORECASE)
+_GET = re.compile(rf"/v1/models(?:/(?P<model>[^/:]+))?{_VERSION}(?:/(?P<subresource>metadata))?", re.IGNORECASE)
+
+_MAX_VERSION = 2**63 - 1
+
+
+@dataclasses.dataclass(frozen=True)
+class RestPath:
+    """What a call asks for.
+
+    Attributes:
+      model: str, percent-decoded.
+      version: int, or None for the newest.
+      label: str, percent-decoded, or None. Never together with a version.
+      method: `predict`, `classify` or `regress`; empty for a GET.
+      subresource: `metadata` (in any case), or empty for the status.
+    """
+
+    model: str
+    version: int | None = None
+    label: str | None = None
+    method: str = ""
+    subresource: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,31 +65,21 @@ class RestApi:
     `answer` blocks while the model runs, and may be called from many threads at once.
 
     Args:
-      models: what is served; one model may stand alone.
-      metrics: what counts the calls. Defaults to new ones.
-      max_candidates: most candidates in a request, of all its users together. Defaults to 100,000.
-      max_memory_reads: most candidates times behaviors of a memory that comes with them. Defaults to 20,000,000.
-      max_body_bytes: most bytes that the context of a classify or regress call may take in all its examples together:
-        as many as a body may have. Defaults to 8 MiB.
-      max_output_values: most values in an answer, of all outputs together. Defaults to 1,000,000.
+        models: what is served; one model may stand alone.
+        settings: their limits hold. Defaults to the defaults.
+        metrics: what counts the calls. Defaults to new ones.
     """
 
     def __init__(
         self,
         models: ServedModels | ServedModel,
+        settings: ServerSettings | None = None,
         *,
         metrics: Metrics | None = None,
-        max_candidates: int = MAX_CANDIDATES,
-        max_memory_reads: int = MAX_MEMORY_READS,
-        max_body_bytes: int = MAX_BODY_BYTES,
-        max_output_values: int = MAX_OUTPUT_VALUES,
     ) -> None:
         self._models = ServedModels.of(models)
+        self._settings = settings or ServerSettings()
         self._metrics = metrics or Metrics()
-        self._max_candidates = max_candidates
-        self._max_memory_reads = max_memory_reads
-        self._max_body_bytes = max_body_bytes
-        self._max_output_values = max_output_values
 
     def answer(self, http_method: str, path: str, body: bytes, *, deadline: float = math.inf) -> RestResponse:
         """Answers one call; never raises.
@@ -121,32 +130,32 @@ class RestApi:
         with self._lease(path) as (_, loaded):
             signature = loaded.signature(request.signature_name)
             form, tensors = read_tensors(request, {name: info.dtype for name, info in signature.inputs.items()})
-            check_tensors(tensors, self._max_candidates, self._max_memory_reads)
+            check_inputs(
+                tensors,
+                loaded.limited_inputs,
+                max_candidates=self._settings.max_candidates,
+                max_memory_reads=self._settings.max_memory_reads,
+            )
             with self._timed(path.model, "Predict"):
                 outputs = loaded.run(request.signature_name, tensors)
-        check_size(outputs, self._max_output_values)
+        check_outputs(outputs, max_output_values=self._settings.max_output_values)
         return write_predict_response(outputs, form)
 
     def _classify(self, path: RestPath, request: Request) -> bytes:
-        examples = self._examples(request)
+        examples = read_examples(request, max_bytes=self._settings.max_body_bytes)
         with self._lease(path) as (_, loaded), self._timed(path.model, "Classify"):
             labels, scores = classify(loaded, request.signature_name, examples)
         self._count_examples(path.model, len(examples))
-        check_size({"classes": labels, "scores": scores}, self._max_output_values)
+        check_outputs({"classes": labels, "scores": scores}, max_output_values=self._settings.max_output_values)
         return write_classifications(labels, scores)
 
     def _regress(self, path: RestPath, request: Request) -> bytes:
-        examples = self._examples(request)
+        examples = read_examples(request, max_bytes=self._settings.max_body_bytes)
         with self._lease(path) as (_, loaded), self._timed(path.model, "Regress"):
             values = regress(loaded, request.signature_name, examples)
         self._count_examples(path.model, len(examples))
-        check_size({"outputs": values}, self._max_output_values)
+        check_outputs({"outputs": values}, max_output_values=self._settings.max_output_values)
         return write_regressions(values)
-
-    def _examples(self, request: Request) -> NDArray[Any]:
-        examples = read_examples(request, max_bytes=self._max_body_bytes)
-        check_examples(request.document, self._max_candidates)
-        return examples
 
     def _status(self, path: RestPath) -> bytes:
         # A label is taken and ignored here: that is the contract.
@@ -204,6 +213,37 @@ class RestApi:
         self._metrics.request_count.add(known, code.name)
         if code is Code.OK:
             self._metrics.request_latency.add(1e6 * seconds, known, api, "REST")
+
+
+def parse_path(http_method: str, path: str) -> RestPath:
+    """Reads a call under `/v1/`.
+
+    Args:
+      http_method: `GET`, `POST`, ...
+      path: as in the request line, still percent-encoded, query string included: by contract none is allowed.
+
+    Raises:
+      ServingError: INVALID_ARGUMENT, `Malformed request: <method> <path>`, for wrong HTTP methods too;
+        `Missing model name in request.` for a GET without one.
+    """
+    pattern = {"POST": _POST, "GET": _GET}.get(http_method)
+    match = pattern.fullmatch(path) if pattern else None
+    # The path is matched whatever its case, the method is not: `:PREDICT` reaches no handler.
+    if match is None or (http_method == "POST" and not match["method"].islower()):
+        raise ServingError(Code.INVALID_ARGUMENT, f"Malformed request: {http_method} {path}")
+    found = match.groupdict()
+    if found["model"] is None:
+        raise ServingError(Code.INVALID_ARGUMENT, "Missing model name in request.")
+    version, label = found["version"], found["label"]
+    if version is not None and (len(version.lstrip("0")) > 19 or int(version) > _MAX_VERSION):
+        raise ServingError(Code.INVALID_ARGUMENT, f"Failed to convert version: {version} to numeric.")
+    return RestPath(
+        model=unquote(found["model"]),
+        version=None if version is None else int(version),
+        label=None if label is None else unquote(label),
+        method=found.get("method") or "",
+        subresource=found.get("subresource") or "",
+    )
 
 
 def error_response(error: ServingError) -> RestResponse:

@@ -10,12 +10,18 @@ from absl import logging
 
 from atrank_tf.server.config_files import ModelConfig
 from atrank_tf.server.errors import not_found, unknown_label
-from atrank_tf.server.failed_loads import FailedLoads
 from atrank_tf.server.loader import LoadedModel
 from atrank_tf.server.loader import load as load_model
-from atrank_tf.server.version_policy import NEWEST, VersionPolicy
-from atrank_tf.server.version_status import VersionStatus, load_failed
-from atrank_tf.server.versions import Content, Version, versions
+from atrank_tf.server.versions import (
+    NEWEST,
+    Content,
+    FailedLoads,
+    Version,
+    VersionPolicy,
+    VersionStatus,
+    load_failed,
+    versions,
+)
 
 
 class ServedModel:

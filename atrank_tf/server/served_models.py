@@ -9,7 +9,7 @@ from atrank_tf.server.config_files import ModelConfig
 from atrank_tf.server.errors import not_found, unknown_label
 from atrank_tf.server.loader import LoadedModel
 from atrank_tf.server.served_model import ServedModel
-from atrank_tf.server.version_status import VersionStatus
+from atrank_tf.server.versions import VersionStatus
 
 
 class ServedModels:

@@ -1,20 +1,17 @@
-"""Version folders of a model under its base path, and publishing a new one without a half-written moment.
+"""Version folders of a model: which there are, which a policy picks, and what became of each.
 
 A base path holds one folder per version, named by an integer (`1`, `2`, `00000123`); TensorFlow Serving and the
-embedded server take the largest and look again every second. Anything else in there is ignored. Local file systems
-only: an object store has no atomic rename of a folder.
+embedded server take the largest and look again every second. Anything else in there is ignored.
 """
 
-import contextlib
 import dataclasses
-import fcntl
-import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-# Not a number, so that no server looks inside. One name is enough: `publish` holds a lock.
-_UNFINISHED = "publishing.tmp"
+import tensorflow as tf
+
+from atrank_tf.server.errors import Code, ServingError, kernel_text
 
 _MAX_VERSION = 2**63 - 1
 
@@ -62,68 +59,116 @@ def latest_version(base_path: str) -> Version | None:
     return max(versions(base_path), default=None)
 
 
-def publish(write: Callable[[str], None], base_path: str) -> str:
-    """Writes a SavedModel under a base path as its next version; servers see all of it or nothing.
+@dataclasses.dataclass(frozen=True)
+class Latest:
+    """The largest version numbers.
 
-    The model is written into a folder that is no version, which is then renamed. A run that is killed leaves that
-    folder behind; the next `publish` removes it. Two runs at once wait for each other.
+    Attributes:
+      num_versions: int. How many of them; as in TensorFlow Serving 0 is 1.
+    """
+
+    num_versions: int = 1
+
+    def choose(self, present: Sequence[Version]) -> list[Version]:
+        """What to serve of the versions that are there; both lists are in ascending order."""
+        return list(present[-max(self.num_versions, 1) :])
+
+
+@dataclasses.dataclass(frozen=True)
+class All:
+    """Every version that is there."""
+
+    def choose(self, present: Sequence[Version]) -> list[Version]:
+        """What to serve of the versions that are there; both lists are in ascending order."""
+        return list(present)
+
+
+@dataclasses.dataclass(frozen=True)
+class Specific:
+    """Named versions, whatever newer ones there are.
+
+    Attributes:
+      versions: version numbers.
+    """
+
+    versions: frozenset[int]
+
+    def choose(self, present: Sequence[Version]) -> list[Version]:
+        """What to serve of the versions that are there; both lists are in ascending order."""
+        return [version for version in present if version.number in self.versions]
+
+
+VersionPolicy = Latest | All | Specific
+
+NEWEST = Latest()
+
+
+@dataclasses.dataclass(frozen=True)
+class VersionStatus:
+    """What became of one version.
+
+    Attributes:
+      version: int.
+      state: `LOADING`, `AVAILABLE`, `UNLOADING` (its last calls are running) or `END` (unloaded, or failed to load).
+      code: `Code.OK`, or why it failed to load.
+      message: str. The reason in words, empty when all is well.
+    """
+
+    version: int
+    state: str
+    code: Code = Code.OK
+    message: str = ""
+
+
+def load_failed(version: int, error: Exception) -> VersionStatus:
+    """The status of a version that could not be loaded; clients read it, so it holds no Python stack."""
+    if isinstance(error, ServingError):
+        code, message = error.code, error.message
+    elif isinstance(error, tf.errors.OpError):
+        code, message = Code(error.error_code), kernel_text(error)
+    else:
+        code, message = Code.NOT_FOUND if isinstance(error, OSError) else Code.UNKNOWN, str(error)
+    return VersionStatus(version, "END", code, message or type(error).__name__)
+
+
+class FailedLoads:
+    """Remembers what failed to load: the same content of a version is tried again so often, another one at once.
 
     Args:
-      write: called once with the path of an existing, empty folder; saves a SavedModel there.
-      base_path: made where it is missing.
-
-    Returns:
-      Path of the new version folder: the largest number so far plus one, or `<base_path>/1`.
-
-    Raises:
-      ValueError: if `write` left no `saved_model.pb`. This, and anything that `write` raises, leaves the base path as
-        it was.
+      max_retries: how often the same content is tried again.
+      retry_seconds: wait before each of these.
+      clock: seconds, never going back.
     """
-    base = Path(base_path)
-    base.mkdir(parents=True, exist_ok=True)
-    with _locked(base):
-        unfinished = base / _UNFINISHED
-        if unfinished.exists():
-            shutil.rmtree(unfinished)
-        unfinished.mkdir()
-        try:
-            write(str(unfinished))
-            if not (unfinished / "saved_model.pb").is_file():
-                raise ValueError(
-                    "Expected write(path) to save a SavedModel into the path that it is given. Received: no "
-                    f"saved_model.pb in {unfinished}."
-                )
-            newest = latest_version(base_path)
-            target = base / str(newest.number + 1 if newest else 1)
-            for path in (*unfinished.rglob("*"), unfinished):
-                _to_disk(path)
-            unfinished.rename(target)
-        except BaseException:
-            shutil.rmtree(unfinished, ignore_errors=True)
-            raise
-        _to_disk(base)
-    return str(target)
+
+    def __init__(self, max_retries: int, retry_seconds: float, clock: Callable[[], float]) -> None:
+        self._max_retries = max_retries
+        self._retry_seconds = retry_seconds
+        self._clock = clock
+        self._failures: dict[int, _Failure] = {}
+
+    def add(self, number: int, content: Content | None) -> None:
+        """A version with this content failed just now."""
+        failure = self._failures.get(number)
+        times = failure.times + 1 if failure and failure.content == content else 1
+        self._failures[number] = _Failure(times, self._clock() + self._retry_seconds, content)
+
+    def is_due(self, number: int, content: Content | None) -> bool:
+        """Returns whether a version with this content should be tried."""
+        failure = self._failures.get(number)
+        if failure is None or failure.content != content:
+            return True
+        return failure.times <= self._max_retries and self._clock() >= failure.retry_at
+
+    def forget(self, number: int) -> bool:
+        """Forgets a version; returns whether it had failed."""
+        return self._failures.pop(number, None) is not None
+
+    def keep(self, numbers: Container[int]) -> None:
+        """Forgets all versions but these."""
+        self._failures = {number: failure for number, failure in self._failures.items() if number in numbers}
 
 
-def _to_disk(path: Path) -> None:
-    """Waits until a file, or the names in a folder, are on the disk: a rename may be there before what was written.
-
-    Not every file system can do that for a folder.
-    """
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        with contextlib.suppress(*[OSError] * path.is_dir()):
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    # The kernel gives this lock back when a process dies, so an unfinished folder seen under it has no writer.
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+class _Failure(NamedTuple):
+    times: int
+    retry_at: float
+    content: Content | None

@@ -5,15 +5,20 @@ Serving reads it. There too, a version whose warm-up fails is not served.
 """
 
 import dataclasses
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from absl import logging
 from numpy.typing import NDArray
 
-from atrank_tf.server.errors import Code, ServingError
+from atrank_tf.server.errors import Code, ServingError, invalid
+from atrank_tf.server.examples import classify, regress
+from atrank_tf.server.loader import LoadedModel, load
+from atrank_tf.server.metrics import Metrics
 from atrank_tf.server.protos import new_message
 from atrank_tf.server.version_checksums import renew_checksum
 
@@ -79,12 +84,41 @@ def read_warmup(saved_model_dir: str) -> list[WarmupRequest]:
     try:
         for number, record in enumerate(tf.data.TFRecordDataset(str(path)).as_numpy_iterator(), start=1):
             if number > MAX_REQUESTS:
-                raise _invalid(f"Number of warmup records exceeds the maximum ({MAX_REQUESTS}) at {path}")
+                raise invalid(f"Number of warmup records exceeds the maximum ({MAX_REQUESTS}) at {path}")
             requests += _from_record(record, path)
     except tf.errors.DataLossError as error:
         message = f"{error.message}. Please verify your warmup data is in TFRecord format."
         raise ServingError(Code.DATA_LOSS, message) from None
     return requests
+
+
+def load_warm(saved_model_dir: str, *, timeout_ms: int = 0, metrics: Metrics | None = None) -> LoadedModel:
+    """Loads a SavedModel version folder and runs its warm-up requests.
+
+    Args:
+      saved_model_dir: a folder with `saved_model.pb`.
+      timeout_ms: longest run of a signature. Defaults to 0: no limit. A warm-up request that takes longer is broken
+        off, and is no reason not to load the version.
+      metrics: is told how long the warm-up took, and how it ended. Defaults to nobody.
+
+    Raises:
+      What `load`, `read_warmup` and the requests raise: a version whose warm-up fails is not loaded.
+    """
+    model = load(saved_model_dir, timeout_ms=timeout_ms)
+    started, code = time.perf_counter(), Code.OK
+    requests: list[WarmupRequest] = []
+    try:
+        requests = read_warmup(saved_model_dir)
+        for request in requests:
+            _run_request(model, request)
+    except BaseException as error:
+        code = error.code if isinstance(error, ServingError) else Code.UNKNOWN
+        model.close()
+        raise
+    finally:
+        if metrics and (requests or code is not Code.OK):
+            metrics.model_warmup_latency.add(1e6 * (time.perf_counter() - started), saved_model_dir, code.name)
+    return model
 
 
 def _to_log(request: WarmupRequest) -> Any:
@@ -109,7 +143,7 @@ def _from_record(record: bytes, path: Path) -> list[WarmupRequest]:
     try:
         log.ParseFromString(record)
     except Exception as error:  # protobuf's DecodeError; what it derives from differs between its implementations
-        raise _invalid(f"Failed to parse warmup record from {path}: {error}") from None
+        raise invalid(f"Failed to parse warmup record from {path}: {error}") from None
     kind = log.WhichOneof("log_type")
     if kind == "predict_log":
         call = log.predict_log.request
@@ -140,5 +174,20 @@ def _examples(message: Any) -> dict[str, NDArray[Any]]:
     return {"inputs": examples}
 
 
-def _invalid(message: str) -> ServingError:
-    return ServingError(Code.INVALID_ARGUMENT, message)
+def _run_request(model: LoadedModel, request: WarmupRequest) -> None:
+    try:
+        _call(model, request)
+    except ServingError as error:
+        # The limit of what is run belongs to the executor that a warm-up is to make: another one would be cold. What
+        # takes long is making it, before the limit begins.
+        if error.code is not Code.DEADLINE_EXCEEDED:
+            raise
+        logging.warning("Warm-up of signature %s: broken off, as a request would be.", request.signature_name)
+
+
+def _call(model: LoadedModel, request: WarmupRequest) -> None:
+    if request.method == "predict":
+        model.run(request.signature_name, request.inputs)
+    else:
+        method = {"classify": classify, "regress": regress}[request.method]
+        method(model, request.signature_name, request.inputs["inputs"])

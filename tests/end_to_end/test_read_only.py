@@ -12,9 +12,9 @@ import pytest
 
 from atrank_tf.data import IdMaps, Records
 from atrank_tf.preparation import prepare
-from atrank_tf.saved_model import export_model
+from atrank_tf.saved_model import export_model, publish
 from atrank_tf.schema import load_schema
-from atrank_tf.server import load, publish
+from atrank_tf.server import load
 from atrank_tf.training import VALUES_FILE, experiment_from_dict, load_experiment, load_model, train
 
 ROOT = Path(__file__).parents[2]

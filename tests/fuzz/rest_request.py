@@ -7,10 +7,10 @@ import harness
 
 with harness.watched():
     from atrank_tf.server.errors import Code, ServingError
-    from atrank_tf.server.json_examples import read_examples
-    from atrank_tf.server.json_parser import debug_string
-    from atrank_tf.server.json_request import read_request, read_tensors
-    from atrank_tf.server.rest_path import parse_path
+    from atrank_tf.server.examples import read_examples
+    from atrank_tf.server.json_request import debug_string, read_request
+    from atrank_tf.server.json_tensors import read_tensors
+    from atrank_tf.server.rest_api import parse_path
 
 SIGNATURES = [
     {"word": "string", "offset": "int64"},
@@ -37,7 +37,7 @@ def one(data: bytes) -> None:
     debug_string(request.document)
     for inputs in SIGNATURES:
         refuse_or(lambda inputs=inputs: read_tensors(request, inputs))
-    refuse_or(lambda: read_examples(request))
+    refuse_or(lambda: read_examples(request, max_bytes=1 << 23))
 
 
 def refuse_or(read):

@@ -12,7 +12,7 @@ from raw_requests import example, examples, raw_request, text, whole_request
 from atrank_tf.data import IdMaps, Records, requests
 from atrank_tf.models import Ranker
 from atrank_tf.saved_model import export_model
-from atrank_tf.saved_model.raw_inputs import request_signature
+from atrank_tf.saved_model.preprocessor import request_signature
 from atrank_tf.saved_model.signatures import _fingerprint
 from atrank_tf.schema.checks import check
 from atrank_tf.server import LoadedModel, ServingError

@@ -5,59 +5,13 @@ import http.client
 import json
 import threading
 import time
-from pathlib import Path
 
 import pytest
 from aiohttp import web
-from fake_versions import FakeModel
+from fake_models import PATIENCE_S, FakeModel
 from toy_models import half_plus_two, save_affine, typed_model  # noqa: F401
 
 from atrank_tf.server import ServedModel, ServedModels, ServerSettings, make_app
-
-_CASES = Path(__file__).parents[2].parent / "shared" / "reference" / "tf_serving_rest_cases.json"
-
-# Cases in scope that the server does not meet, and why. Strict: meeting one makes its test fail until it is taken out.
-_NOT_MET = {
-    "ok.int8.range_not_checked_here": "may: 300 is refused for int8 rather than wrapped around to 44",
-}
-
-# Cases that say what happens over time or outside of the API: they are tests of their own in the file named here.
-_TOLD_ELSEWHERE = {
-    "url.root": "test_server.py",
-    "e2e.version.latest_policy": "test_served_model.py",
-    "e2e.version.hot_reload": "test_server.py",
-    "e2e.version.load_failure_keeps_old": "test_server.py",
-}
-
-
-def pytest_configure(config):
-    config.addinivalue_line("markers", "contract(level): runs once for each case of the REST contract at this level")
-
-
-def pytest_generate_tests(metafunc):
-    marker = metafunc.definition.get_closest_marker("contract")
-    if marker is None:
-        return
-    if not _CASES.is_file():
-        reason = f"the cases of the REST contract are not there ({_CASES.name})"
-        metafunc.parametrize("case", [pytest.param(None, marks=pytest.mark.skip(reason=reason))])
-        return
-    [level] = marker.args
-    cases = [
-        case
-        for case in json.loads(_CASES.read_text("utf-8"))["cases"]
-        if case["request"]["level"] == level and case["id"] not in _TOLD_ELSEWHERE
-    ]
-    metafunc.parametrize("case", [pytest.param(case, id=case["id"], marks=_marks(case)) for case in cases])
-
-
-def _marks(case):
-    reason = _NOT_MET.get(case["id"])
-    return [pytest.mark.xfail(reason=reason, strict=True)] if reason else []
-
-
-PATIENCE_S = 60
-"""Until a test gives up waiting for what must happen; not a speed that is asked for."""
 
 
 class RunningServer:

@@ -18,7 +18,7 @@ from atrank_tf.data import IdMaps, Records
 from atrank_tf.models import Ranker
 from atrank_tf.saved_model import export_model
 from atrank_tf.server import Client, ClientError, LoadedModel, ServedModel, make_app
-from atrank_tf.server.client_request import Column, padded
+from atrank_tf.server.client import Column, padded
 
 COLUMNS = {
     "now": Column("DT_INT64", 1),

@@ -3,7 +3,7 @@ import re
 import pytest
 
 from atrank_tf.server.config_files import ModelConfig, read_metrics_path, read_model_config
-from atrank_tf.server.version_policy import All, Latest, Specific
+from atrank_tf.server.versions import All, Latest, Specific
 
 
 @pytest.fixture

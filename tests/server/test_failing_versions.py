@@ -1,10 +1,9 @@
 import pytest
-from fake_versions import FakeModel, number_served, served_with
+from fake_models import FakeModel, number_served, served_with
 
 from atrank_tf.server.errors import Code
 from atrank_tf.server.served_model import ServedModel
-from atrank_tf.server.version_policy import All
-from atrank_tf.server.version_status import VersionStatus
+from atrank_tf.server.versions import All, VersionStatus
 
 
 def test_a_first_version_that_fails_ends_the_start(served, tmp_path, monkeypatch):

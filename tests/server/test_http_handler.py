@@ -1,21 +1,20 @@
 """What a client sees over HTTP: the contract's cases, limits, and what happens to clients that do wrong."""
 
-import base64
 import gzip
 import json
 import logging
 import socket
 import threading
 
-import numpy as np
 import pytest
 from aiohttp import web
+from fake_models import PATIENCE_S, FakeScorer, HeldModel, served_with
 
-from atrank_tf.server import ServedModel, ServedModels, ServerSettings, Signature, TensorInfo, make_app
+from atrank_tf.server import ServedModel, ServedModels, ServerSettings, make_app
 from atrank_tf.server.http_handler import HttpHandler
+from atrank_tf.server.limits import LimitedInputs
 
 _METRICS_PATH = "/monitoring/prometheus/metrics"
-_PATIENCE_S = 60
 
 
 @pytest.fixture(scope="module")
@@ -31,44 +30,6 @@ def servers(half_plus_two, run_app):
     yield running
     for server in running.values():
         server.stop()
-
-
-def server_of(case, servers):
-    if case["id"].startswith("e2e.cors.") or case["id"] == "e2e.prometheus.enabled":
-        return servers["all"]
-    return servers["default" if "/default" in case["request"]["path"] else "half_plus_two"]
-
-
-@pytest.mark.contract("http")
-def test_contract(case, servers):
-    request, expected = case["request"], case["expected"]
-    body = request.get("body")
-    if isinstance(body, dict):
-        body = base64.b64decode(body["base64"])
-    status, headers, answer = server_of(case, servers).call(
-        request["method"], request["path"], body, request.get("headers")
-    )
-    assert status == expected["http_status"]
-    for name, value in expected.get("headers", {}).items():
-        assert headers.get(name) == value
-    if "body_json" in expected:
-        assert json.loads(answer) == expected["body_json"]
-    if "error_contains" in expected:
-        assert expected["error_contains"] in json.loads(answer)["error"]
-    if "body_contains" in expected:
-        assert expected["body_contains"] in answer.decode()
-    if expected.get("body") == "":
-        assert answer == b""
-
-
-@pytest.mark.contract("url")
-def test_malformed_calls_over_http(case, servers):
-    if "body_json" not in case["expected"]:
-        return  # a well-formed path: test_rest_path.py
-    request, expected = case["request"], case["expected"]
-    status, headers, answer = servers["half_plus_two"].call(request["method"], request["path"], "")
-    assert (status, json.loads(answer)) == (expected["http_status"], expected["body_json"])
-    assert headers["Content-Type"] == "application/json"
 
 
 @pytest.mark.parametrize("path", ["/", "/v2/models/m", "/favicon.ico", "/v1", _METRICS_PATH])
@@ -217,41 +178,19 @@ def test_gzip_bodies_that_do_not_inflate_are_empty_ones_and_leave_no_trace_in_th
     assert not caplog.records
 
 
-def test_a_request_asks_for_so_many_candidates_at_most(half_plus_two, start):
-    server = start(ServedModel("m", half_plus_two), max_candidates=3)
-    for items, context, status in (([[1, 2], [3]], [], 200), ([[1, 2], [3, 4]], [], 400), ([[1], [2]], [7, 8], 400)):
-        body = {
-            "signature_name": "regress_x_to_y",
-            "context": {"buy_candidates": context} if context else {},
-            "examples": [{"x": 1.0, "buy_candidates": item} for item in items],
-        }
-        if context:
-            body["examples"] = [{"x": 1.0} for _ in items]
-        assert server.call("POST", "/v1/models/m:regress", json.dumps(body))[0] == status
-
-
 def test_an_answer_has_so_many_values_at_most(half_plus_two, start):
     server = start(ServedModel("m", half_plus_two), max_output_values=3)
     for count, status in ((3, 200), (4, 400)):
         assert server.call("POST", "/v1/models/m:predict", json.dumps({"instances": [1] * count}))[0] == status
 
 
-def test_candidates_read_so_many_behaviors_of_a_memory_at_most(tmp_path, start):
-    class Scorer:
-        def signature(self, name):
-            inputs = {"buy_candidates": TensorInfo("c:0", "int64", (None, None))}
-            return Signature({**inputs, "memory": TensorInfo("m:0", "float", (None, None, 1))}, {})
-
-        def run(self, name, inputs):
-            return {"scores": np.zeros((1, 2), np.float32)}
-
-        def close(self):
-            pass
-
-    (tmp_path / "1").mkdir()
-    server = start(ServedModel("m", str(tmp_path), load=lambda path: Scorer()), max_memory_reads=6)
-    for length, status in ((3, 200), (4, 400)):
-        body = {"inputs": {"buy_candidates": [[1, 2]], "memory": [[[0.5]] * length]}}
+def test_a_request_has_so_many_candidates_and_reads_so_many_behaviors_at_most(tmp_path, start):
+    limited = LimitedInputs(frozenset({"buy_candidates"}), frozenset({"memory"}))
+    inputs = {"buy_candidates": ("int64", 2), "memory": ("float", 3)}
+    model = served_with(tmp_path, [1], load=lambda path: FakeScorer(limited, **inputs))
+    server = start(model, max_candidates=3, max_memory_reads=6)
+    for count, length, status in ((2, 3, 200), (2, 4, 400), (3, 2, 200), (4, 1, 400)):
+        body = {"inputs": {"buy_candidates": [[1] * count], "memory": [[[0.5]] * length]}}
         assert server.call("POST", "/v1/models/m:predict", json.dumps(body))[0] == status
 
 
@@ -262,27 +201,6 @@ def test_a_context_of_a_body_s_length_in_all_examples_together_at_most(half_plus
         assert server.call("POST", "/v1/models/m:regress", json.dumps(request))[0] == status
 
 
-class SlowModel:
-    """A model whose calls wait until they are let go."""
-
-    def __init__(self):
-        self.called, self.let_go, self.closed = threading.Semaphore(0), threading.Event(), False
-        self.calls = 0
-
-    def signature(self, name):
-        return Signature({"x": TensorInfo("x:0", "float", (None,))}, {})
-
-    def run(self, name, inputs):
-        self.calls += 1
-        self.called.release()
-        assert self.let_go.wait(_PATIENCE_S)
-        assert not self.closed
-        return {"y": np.ones(1, np.float32)}
-
-    def close(self):
-        self.closed = True
-
-
 @pytest.fixture
 def slow(tmp_path, run_app):
     """`slow(**settings)` gives a slow model, its application and a server that runs it."""
@@ -290,7 +208,7 @@ def slow(tmp_path, run_app):
 
     def run(**settings):
         (tmp_path / "1").mkdir()
-        models.append(SlowModel())
+        models.append(HeldModel())
         served = ServedModels.of(ServedModel("m", str(tmp_path), load=lambda path: models[-1]))
         served.start()
         app = make_app(served, ServerSettings(**settings))
@@ -314,7 +232,7 @@ def in_thread(call, *arguments):
 def test_the_event_loop_is_free_while_the_model_runs(slow):
     model, _, server = slow()
     thread, results = in_thread(server.predict, 1)
-    assert model.called.acquire(timeout=_PATIENCE_S)
+    assert model.called.acquire(timeout=PATIENCE_S)
     assert server.statuses() == [(1, "AVAILABLE", "OK")]
     model.let_go.set()
     thread.join()
@@ -343,7 +261,7 @@ def test_a_body_that_does_not_come_is_504(half_plus_two, start):
 
 
 def open_connection(server, headers_and_body):
-    connection = socket.create_connection(("127.0.0.1", server.port), timeout=_PATIENCE_S)
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S)
     connection.sendall(b"POST /v1/models/m:predict HTTP/1.1\r\nHost: x\r\n" + headers_and_body)
     return connection
 
@@ -356,7 +274,7 @@ def in_flight(app):
 def test_a_request_whose_client_is_gone_does_not_run(slow, wait_until):
     model, app, server = slow(num_threads=1)
     thread, results = in_thread(server.predict, 1)
-    assert model.called.acquire(timeout=_PATIENCE_S)
+    assert model.called.acquire(timeout=PATIENCE_S)
     body = b'{"instances": [1]}'
     connection = open_connection(server, b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
     wait_until(lambda: in_flight(app) == 2)
@@ -381,7 +299,7 @@ def test_a_request_whose_client_is_gone_does_not_run(slow, wait_until):
     ],
 )
 def test_what_is_no_http_is_400_and_leaves_no_trace_in_the_log(servers, sent, caplog):
-    with socket.create_connection(("127.0.0.1", servers["default"].port), timeout=_PATIENCE_S) as connection:
+    with socket.create_connection(("127.0.0.1", servers["default"].port), timeout=PATIENCE_S) as connection:
         connection.sendall(sent)
         answer = connection.recv(10_000)
     assert b" 400 Bad Request\r\n" in answer

@@ -1,81 +1,143 @@
-import re
+import math
+import tracemalloc
 
-import numpy as np
 import pytest
 
-from atrank_tf.server.errors import ServingError
-from atrank_tf.server.json_request import Format, read_request, read_tensors
+from atrank_tf.server.errors import Code, ServingError
+from atrank_tf.server.json_request import (
+    _STRING_OR_INF,
+    debug_string,
+    encode_text,
+    encode_texts,
+    parse_object,
+    type_name,
+)
 
 
-def read(body, **inputs):
-    return read_tensors(read_request(body), inputs)
+def test_first_of_equal_keys_wins_and_text_after_the_object_is_not_read():
+    assert parse_object(b' {"a": 1, "b": 2, "a": 3} {"c"') == {"a": 1, "b": 2}
 
 
-@pytest.mark.contract("predict_json")
-def test_contract(case):
-    expected = case["expected"]
-    inputs = {name: dtype.removeprefix("DT_").lower() for name, dtype in case["signature"]["inputs"].items()}
-    body = case["request"]["body"].encode()
-    if expected["status"] != "OK":
-        with pytest.raises(ServingError, match=f"^{re.escape(expected['error_message'])}$") as caught:
-            read(body, **inputs)
-        assert (caught.value.code.name, caught.value.code.http_status) == (expected["status"], expected["http_status"])
-        return
-    request = read_request(body)
-    form, tensors = read_tensors(request, inputs)
-    assert form.value == expected["format"]
-    assert request.signature_name == expected.get("signature_name", "serving_default")
-    assert tensors.keys() == expected["tensors"].keys()
-    for name, tensor in expected["tensors"].items():
-        assert list(tensors[name].shape) == tensor["shape"]
-        flat = tensors[name].reshape(-1)
-        if inputs[name] == "string":
-            assert flat.tolist() == [text.encode() for text in tensor["values"]]
-        elif inputs[name] in ("float", "double"):
-            dtype = {"float": np.float32, "double": np.float64}[inputs[name]]
-            assert flat.dtype == dtype
-            np.testing.assert_array_equal(flat, np.array([float(value) for value in tensor["values"]], dtype))
-        else:
-            assert flat.dtype == inputs[name]
-            assert flat.tolist() == tensor["values"]
+def test_numbers_that_strict_json_lacks():
+    parsed = parse_object(b'{"a": [NaN, Infinity, -Infinity]}')["a"]
+    assert math.isnan(parsed[0])
+    assert parsed[1:] == [math.inf, -math.inf]
 
 
-def test_empty_signature_name_is_the_default():
-    assert read_request(b'{"signature_name": ""}').signature_name == "serving_default"
-    assert read_request(b"{}").signature_name == "serving_default"
+def test_the_short_form_of_infinity():
+    body = b'{"a": [Inf, -Inf, Infinity, "Inf", "\\"Inf"], "Inf": {"b": -Inf}}'
+    inf = math.inf
+    assert parse_object(body) == {"a": [inf, -inf, inf, "Inf", '"Inf'], "Inf": {"b": -inf}}
+
+
+@pytest.mark.parametrize("body", [b'{"a": Info}', b'{"a": -Inf', b'{"a": [Inf, no]}', b'{"a": xInf}', b'{"a": "Inf}'])
+def test_what_only_looks_like_infinity(body):
+    with pytest.raises(ServingError, match=r"^JSON Parse error: "):
+        parse_object(body)
+
+
+@pytest.mark.parametrize("rest", ['\\"', "a", "\\\\", '\\"Inf', "\n"])
+def test_a_string_without_an_end_is_looked_at_once(rest):
+    """It is one piece to the end of the text, and not looked at again from each quote in it: that took an hour."""
+    head = '{"instances":[Inf,'
+    for times in (1, 100):
+        text = f'{head}"{rest * times}'
+        assert _STRING_OR_INF.findall(text) == ['"instances"', "Inf", text.removeprefix(head)]
+    with pytest.raises(ServingError, match=r"^JSON Parse error: (Missing a closing quotation mark|Invalid encoding)"):
+        parse_object(f'{head}"{rest * 250_000}'.encode())
+
+
+def test_a_long_string_beside_the_short_form_of_infinity_takes_little_memory():
+    body = b'{"a": [Inf, "' + b"\\\\a" * 300_000 + b'"]}'
+    tracemalloc.start()
+    parsed = parse_object(body)["a"]
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [parsed[0], len(parsed[1])] == [math.inf, 600_000]
+    assert most < 9_000_000
+
+
+def test_byte_order_mark_is_skipped():
+    assert parse_object(b'\xef\xbb\xbf{"a": 1}') == {"a": 1}
+
+
+def test_bytes_that_are_not_utf8_come_back_as_they_were():
+    assert encode_text(parse_object(b'{"a": "x\xff\xc3\xa9"}')["a"]) == b"x\xff\xc3\xa9"
 
 
 @pytest.mark.parametrize(
-    ("body", "inputs", "message"),
+    ("body", "message"),
     [
-        (b"{}", {"x": "int64"}, "^Missing 'inputs' or 'instances' key$"),
-        (b'{"inputs": 1}', {}, "^Failed to get input map for signature: serving_default$"),
-        (b'{"inputs": [1]}', {"x": "int64", "y": "int64"}, "^inputs is a plain value/list, but expecting an object"),
-        (
-            b'{"instances": [1, {"x": 1}]}',
-            {"x": "int64"},
-            "^Expecting value/list but got object at item 1 of input list$",
-        ),
-        (b'{"instances": [{"b64": "YQ=="}]}', {"s": "string", "t": "string"}, "^instances is a plain list, but"),
-        (b'{"instances": [{"x": 1}]}', {"y": "int64"}, "key: x of 'instances' list. .* does not have named input: x$"),
-        (b'{"instances": [{"x": 1}]}', {"y": "int64", "x": "int64"}, "keys must be equal to: x,y$"),
-        (b'{"inputs": {"x": 1}}', {"x": "int64", "y": "int64"}, "^Missing named input: y in 'inputs' object.$"),
-        (b'{"signature_name": 1}', {"x": "int64"}, "'signature_name' key must be a string value.$"),
+        (b"", "The document is empty"),
+        (b" \n ", "The document is empty. at offset: 3"),
+        (b"no", "Invalid value. at offset: 0"),
+        (b'{"\xc3\xa9": no}', "Invalid value. at offset: 7"),
+        (b"{1: 2}", "Missing a name for object member. at offset: 1"),
+        (b'{"a" 2}', "Missing a colon after a name of object member. at offset: 5"),
+        (b'{"a": [1 2]}', "Missing a comma or } or ] after an element. at offset: 9"),
+        (b'{"a": "', "Missing a closing quotation mark in string. at offset: 6"),
+        (b'{"a": "\n"}', "Invalid encoding in string. at offset: 7"),
+        (b'{"a": "\\x"}', "Invalid escape character in string. at offset: 7"),
+        (b'{"a": "\\u00g0"}', "Incorrect hex digit after \\u escape in string. at offset: 8"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "Number too big to be stored in double."),
     ],
 )
-def test_errors(body, inputs, message):
-    with pytest.raises(ServingError, match=message):
-        read(body, **inputs)
+def test_parse_errors(body, message):
+    with pytest.raises(ServingError, match=r"^JSON Parse error: ") as caught:
+        parse_object(body)
+    assert caught.value.message == f"JSON Parse error: {message}"
+    assert caught.value.code is Code.INVALID_ARGUMENT
 
 
-def test_a_base64_string_is_a_value_in_both_forms():
-    assert read(b'{"instances": [{"b64": "YQ=="}, "b"]}', s="string")[1]["s"].tolist() == [b"a", b"b"]
-    assert read(b'{"inputs": {"b64": "YQ=="}}', s="string") == (Format.COLUMNAR, {"s": np.array(b"a", object)})
+@pytest.mark.parametrize("opening", [b"[", b'{"a":'])
+def test_nesting_does_not_crash(opening):
+    with pytest.raises(ServingError, match="nested too deep"):
+        parse_object(b'{"a":' + opening * 500_000)
 
 
-def test_a_request_of_one_user_needs_no_padding():
-    form, tensors = read(
-        b'{"instances": [{"click": [11, 12], "buy": [], "now": 5}]}', click="int64", buy="int64", now="int64"
+@pytest.mark.parametrize("texts", [[], [""], ["", ""], ["a", "\0", "b"], ["a\0b"], ["é", "x\udcff"], ["\0\0", ""]])
+def test_texts_are_encoded_together_as_they_are_one_by_one(texts):
+    assert encode_texts(texts) == [encode_text(text) for text in texts]
+
+
+def test_half_a_surrogate_pair_has_no_bytes():
+    with pytest.raises(ServingError, match="surrogate pair in string is invalid"):
+        encode_texts(["a", "\ud800"])
+    with pytest.raises(ServingError, match="surrogate pair in string is invalid"):
+        encode_text(parse_object(b'{"a": "\\ud800"}')["a"])
+
+
+@pytest.mark.parametrize("body", [b"[1, 2]", b"5", b"null", b'"x"'])
+def test_only_objects(body):
+    with pytest.raises(ServingError, match=r"^JSON Value: .* Is not object$"):
+        parse_object(body)
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        (None, "Null"),
+        (True, "True"),
+        (False, "False"),
+        ({}, "Object"),
+        ([], "Array"),
+        ("", "String"),
+        (1, "Number"),
+        (1.5, "Number"),
+    ],
+)
+def test_type_names(value, name):
+    assert type_name(value) == name
+
+
+def test_debug_string_breaks_objects_into_lines_and_keeps_lists_on_one():
+    value = {"examples": [{"a": 1}], "empty": [{}, []], "é": 1.0, "n": math.nan}
+    assert debug_string(value) == (
+        '{\n    "examples": [{\n            "a": 1\n        }],\n    "empty": [{}, []],\n    "é": 1.0,\n    "n": NaN\n}'
     )
-    assert form is Format.ROW
-    assert {name: array.shape for name, array in tensors.items()} == {"click": (1, 2), "buy": (1, 0), "now": (1,)}
+
+
+def test_debug_string_of_a_long_value_is_cut():
+    text = debug_string({"a": list(range(1_000_000))})
+    assert len(text) == 259
+    assert text.endswith("...")

@@ -1,10 +1,10 @@
 import pytest
-from fake_versions import FakeModel, label_of, number_served, served_with
+from fake_models import FakeModel, label_of, number_served, served_with
 
 from atrank_tf.server.config_files import ModelConfig
 from atrank_tf.server.errors import ServingError
 from atrank_tf.server.served_model import ServedModel
-from atrank_tf.server.version_policy import All, Specific
+from atrank_tf.server.versions import All, Specific
 
 
 def test_versions_and_labels(served, tmp_path):

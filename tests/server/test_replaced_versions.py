@@ -1,12 +1,12 @@
 import shutil
 
 import pytest
-from fake_versions import FakeModel, number_served, write_version
+from fake_models import FakeModel, number_served, write_version
 
 from atrank_tf.server.config_files import ModelConfig
 from atrank_tf.server.errors import Code
 from atrank_tf.server.served_model import ServedModel
-from atrank_tf.server.version_status import VersionStatus
+from atrank_tf.server.versions import VersionStatus
 
 
 @pytest.mark.parametrize("seen", [True, False])

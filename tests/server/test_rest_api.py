@@ -2,11 +2,13 @@ import json
 import time
 
 import pytest
+from fake_models import FakeScorer, served_with
 
-from atrank_tf.server.errors import Code
-from atrank_tf.server.loader import Signature, TensorInfo
-from atrank_tf.server.rest_api import RestApi
+from atrank_tf.server.errors import Code, ServingError
+from atrank_tf.server.limits import LimitedInputs
+from atrank_tf.server.rest_api import RestApi, RestPath, parse_path
 from atrank_tf.server.served_model import ServedModel
+from atrank_tf.server.settings import ServerSettings
 
 
 @pytest.fixture(scope="module")
@@ -118,43 +120,21 @@ def test_nothing_is_answered_after_its_deadline(api):
 
 
 def test_too_many_candidates_are_refused(tmp_path):
-    class Ranker:
-        def signature(self, name):
-            return Signature({"buy_candidates": TensorInfo("b:0", "int64", (None, None))}, {})
-
-        def run(self, name, inputs):
-            return {"scores": inputs["buy_candidates"]}
-
-        def close(self):
-            pass
-
-    (tmp_path / "1").mkdir()
-    served = ServedModel("m", str(tmp_path), load=lambda path: Ranker())
-    served.start()
+    limited = LimitedInputs(frozenset({"buy_candidates"}))
+    served = served_with(tmp_path, [1], load=lambda path: FakeScorer(limited, buy_candidates=("int64", 2)))
     for count, status in ((6, 200), (7, 400)):
         body = json.dumps({"inputs": [list(range(count))]}).encode()
-        answer = RestApi(served, max_candidates=6).answer("POST", "/v1/models/m:predict", body)
+        answer = RestApi(served, ServerSettings(max_candidates=6)).answer("POST", "/v1/models/m:predict", body)
         assert answer.status == status
 
 
 def test_too_long_a_memory_for_so_many_candidates_is_refused(tmp_path):
-    class Scorer:
-        def signature(self, name):
-            inputs = {"buy_candidates": ("int64", 2), "memory": ("float", 3)}
-            return Signature({n: TensorInfo(n, dtype, (None,) * rank) for n, (dtype, rank) in inputs.items()}, {})
-
-        def run(self, name, inputs):
-            return {"scores": inputs["buy_candidates"]}
-
-        def close(self):
-            pass
-
-    (tmp_path / "1").mkdir()
-    served = ServedModel("m", str(tmp_path), load=lambda path: Scorer())
-    served.start()
+    limited = LimitedInputs(frozenset({"buy_candidates"}), frozenset({"memory"}))
+    inputs = {"buy_candidates": ("int64", 2), "memory": ("float", 3)}
+    served = served_with(tmp_path, [1], load=lambda path: FakeScorer(limited, **inputs))
     for length, status in ((4, 200), (5, 400)):
         body = json.dumps({"inputs": {"buy_candidates": [[1, 2, 3]], "memory": [[[0.5]] * length]}}).encode()
-        answer = RestApi(served, max_memory_reads=12).answer("POST", "/v1/models/m:predict", body)
+        answer = RestApi(served, ServerSettings(max_memory_reads=12)).answer("POST", "/v1/models/m:predict", body)
         assert answer.status == status, answer.body
 
 
@@ -170,8 +150,8 @@ def test_an_answer_of_too_many_values_is_not_written(half_plus_two, method, requ
     served = ServedModel("m", half_plus_two)
     served.start()
     path, body = f"/v1/models/m:{method}", json.dumps(request_body).encode()
-    assert RestApi(served, max_output_values=count).answer("POST", path, body).status == 200
-    answer = RestApi(served, max_output_values=count - 1).answer("POST", path, body)
+    assert RestApi(served, ServerSettings(max_output_values=count)).answer("POST", path, body).status == 200
+    answer = RestApi(served, ServerSettings(max_output_values=count - 1)).answer("POST", path, body)
     assert answer.status == 400
     message = f"Expected at most {count - 1} values in an answer. Received: {count}, most of them in "
     assert message in json.loads(answer.body)["error"]
@@ -195,3 +175,39 @@ def test_a_path_that_is_not_utf8_can_be_told(api):
 def test_codes_have_the_contracts_http_status(code, status):
     assert Code[code].http_status == status
     assert all(400 <= member.http_status < 600 for member in Code if member is not Code.OK)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/models/m:predict?x=1"),
+        ("POST", "/v1/models/m:PREDICT"),
+        ("POST", "/v1/models/m:explain"),
+        ("POST", "/v1/models/m"),
+        ("GET", "/v1/models/m/versions/-1"),
+        ("GET", "/v1/models/m/"),
+        ("DELETE", "/v1/models/m"),
+        ("HEAD", "/v1/models/m"),
+    ],
+)
+def test_malformed(method, path):
+    with pytest.raises(ServingError, match=r"^Malformed request: ") as caught:
+        parse_path(method, path)
+    assert caught.value.message == f"Malformed request: {method} {path}"
+    assert caught.value.code is Code.INVALID_ARGUMENT
+
+
+def test_a_get_without_a_model():
+    with pytest.raises(ServingError, match=r"^Missing model name in request\.$"):
+        parse_path("GET", "/v1/models")
+
+
+def test_versions_are_int64():
+    assert parse_path("GET", f"/v1/models/m/versions/000{2**63 - 1}") == RestPath("m", version=2**63 - 1)
+    for too_big in (str(2**63), "9" * 5000):
+        with pytest.raises(ServingError, match="Failed to convert version"):
+            parse_path("GET", f"/v1/models/m/versions/{too_big}")
+
+
+def test_names_are_decoded_after_the_match():
+    assert parse_path("POST", "/v1/models/a%3Ab/labels/c%2Fd:predict") == RestPath("a:b", label="c/d", method="predict")

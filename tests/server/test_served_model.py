@@ -2,14 +2,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from fake_versions import FakeModel, number_served, served_with
+from fake_models import FakeModel, number_served, served_with
 
 from atrank_tf.server.config_files import ModelConfig
 from atrank_tf.server.errors import Code, ServingError
 from atrank_tf.server.loader import LoadedModel
 from atrank_tf.server.served_model import ServedModel
-from atrank_tf.server.version_policy import All, Latest, Specific
-from atrank_tf.server.version_status import VersionStatus
+from atrank_tf.server.versions import All, Latest, Specific, VersionStatus
 
 
 def test_the_largest_version_is_served_and_other_names_are_ignored(tmp_path, save_affine):

@@ -4,8 +4,7 @@ from atrank_tf.server.config_files import ModelConfig
 from atrank_tf.server.errors import Code, ServingError
 from atrank_tf.server.served_model import ServedModel
 from atrank_tf.server.served_models import ServedModels
-from atrank_tf.server.version_policy import All
-from atrank_tf.server.versions import versions
+from atrank_tf.server.versions import All, versions
 
 
 class FakeModel:

@@ -10,8 +10,7 @@ from tensorflow.core.framework import tensor_pb2
 from atrank_tf.server.errors import Code, ServingError
 from atrank_tf.server.metrics import Metrics
 from atrank_tf.server.protos import new_message
-from atrank_tf.server.warm_loader import load_warm
-from atrank_tf.server.warmup import WarmupRequest, read_warmup, write_warmup
+from atrank_tf.server.warmup import WarmupRequest, load_warm, read_warmup, write_warmup
 
 FILE = "assets.extra/tf_serving_warmup_requests"
 

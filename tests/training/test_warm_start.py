@@ -19,7 +19,7 @@ from atrank_tf.data import IdMaps, Records
 from atrank_tf.files import save_arrays, write_json
 from atrank_tf.models import MODELS, Ranker
 from atrank_tf.preparation import prepare
-from atrank_tf.saved_model.raw_inputs import RawInputs
+from atrank_tf.saved_model.preprocessor import Preprocessor
 from atrank_tf.schema import load_schema, schema_from_dict
 from atrank_tf.training import MODEL_FILE, VALUES_FILE, Workers, experiment_from_dict, load_model, train
 from atrank_tf.training.model_folder import TRAINING_FILE
@@ -120,7 +120,7 @@ def _weights(model: Any) -> dict[str, np.ndarray]:
 
 def _scores(model: Ranker, records: Records, products: list[str]) -> dict[str, np.ndarray]:
     """What a model says of two users: of products, and of coupons."""
-    rows = RawInputs(model.schema, IdMaps.of(records))
+    rows = Preprocessor(model.schema, IdMaps.of(records))
     raw = {
         "now": np.array([86_400 * 70, 86_400 * 71]),
         "purchase_id": np.array([["p2", "p92", "p5"], ["p7", "never", ""]]),

@@ -11,21 +11,18 @@ import threading
 
 import numpy as np
 import pytest
+from fake_models import PATIENCE_S, HeldModel
 
 import atrank_tf.server
+from atrank_tf.saved_model import publish
 from atrank_tf.server import (
     ServedModel,
     ServedModels,
     ServerSettings,
-    Signature,
-    TensorInfo,
     make_app,
-    publish,
     read_model_config,
     serve,
 )
-
-_PATIENCE_S = 60
 
 
 def test_the_newest_version_is_swapped_in_while_serving(start, wait_until, tmp_path, save_affine):
@@ -142,25 +139,6 @@ def test_versions_are_looked_for_once_if_polling_is_off(start, tmp_path, save_af
     assert looks == [1]
 
 
-class HeldModel:
-    """A model whose calls wait until they are let go."""
-
-    def __init__(self):
-        self.called, self.let_go, self.closed = threading.Event(), threading.Event(), False
-
-    def signature(self, name):
-        return Signature({"x": TensorInfo("x:0", "float", (None,))}, {})
-
-    def run(self, name, inputs):
-        self.called.set()
-        assert self.let_go.wait(_PATIENCE_S)
-        assert not self.closed
-        return {"y": np.ones(1, np.float32)}
-
-    def close(self):
-        self.closed = True
-
-
 def test_a_shutdown_answers_the_calls_that_are_on_their_way(tmp_path, run_app):
     (tmp_path / "1").mkdir()
     held = HeldModel()
@@ -177,10 +155,10 @@ def test_a_shutdown_answers_the_calls_that_are_on_their_way(tmp_path, run_app):
     results = []
     caller = threading.Thread(target=lambda: results.append(server.predict(1)))
     caller.start()
-    assert held.called.wait(_PATIENCE_S)
+    assert held.called.acquire(timeout=PATIENCE_S)
     stopper = threading.Thread(target=server.stop)
     stopper.start()
-    assert shutting_down.wait(_PATIENCE_S)
+    assert shutting_down.wait(PATIENCE_S)
     assert not held.closed
     held.let_go.set()
     caller.join()
@@ -247,7 +225,7 @@ class Slow:
 
     def __call__(self):
         self.begun.set()
-        self.let_go.wait(_PATIENCE_S)
+        self.let_go.wait(PATIENCE_S)
         self.ended.set()
 
 
@@ -284,7 +262,7 @@ def test_a_shutdown_waits_nine_seconds_for_a_body_that_does_not_come_and_no_long
     connections = []
 
     def caller(port):
-        connections.append(socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE_S))
+        connections.append(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S))
         connections[0].sendall(b"POST /v1/models/m:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n")
         connections[0].sendall(b"Expect: 100-continue\r\n\r\n")
         assert connections[0].recv(100).startswith(b"HTTP/1.1 100 ")  # so the server is waiting for it
@@ -315,10 +293,10 @@ def test_a_shutdown_does_not_wait_for_a_call_that_does_not_end(tmp_path, clock, 
 
     def caller(port):
         body = b'{"instances": [1]}'
-        connection = socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE_S)
+        connection = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
         connection.sendall(b"POST /v1/models/m:predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body))
         connection.sendall(body)
-        assert slow.begun.wait(_PATIENCE_S)
+        assert slow.begun.wait(PATIENCE_S)
         connections.append(connection)
 
     connections = []
@@ -337,7 +315,7 @@ def test_a_shutdown_does_not_wait_for_a_version_that_is_being_loaded(tmp_path, c
     def caller(port):
         (tmp_path / "2").mkdir()
         clock.passes = True  # for the next look at the folder
-        assert slow.begun.wait(_PATIENCE_S)
+        assert slow.begun.wait(PATIENCE_S)
         begins.append(clock.now)
 
     begins = []
@@ -350,7 +328,7 @@ def test_an_idle_connection_is_closed_after_75_seconds(tmp_path, clock):
     closed = []
 
     def caller(port):
-        with socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE_S) as connection:
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as connection:
             connection.sendall(b"GET /v1/models/m HTTP/1.1\r\nHost: x\r\n\r\n")
             assert connection.recv(10_000).startswith(b"HTTP/1.1 200 ")
             clock.passes = True

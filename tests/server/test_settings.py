@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from atrank_tf.server.server_settings import ServerSettings
+from atrank_tf.server.settings import ServerSettings
 
 _POSITIVE = ["num_threads", "timeout_ms", "max_body_bytes", "max_candidates", "max_memory_reads", "max_output_values"]
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from atrank_tf.server.errors import Code, ServingError
-from atrank_tf.server.json_tensor import READABLE, Column
+from atrank_tf.server.json_request import read_request
+from atrank_tf.server.json_tensors import READABLE, Column, Format, read_tensors
 
 
 def read(value, dtype):
@@ -117,3 +118,48 @@ def test_dtypes_that_json_cannot_carry(dtype):
     with pytest.raises(ServingError, match=f"Conversion of JSON Value: 1.0 to type: {dtype}") as caught:
         read([1.0], dtype)
     assert caught.value.code is Code.UNIMPLEMENTED
+
+
+def read_body(body, **inputs):
+    return read_tensors(read_request(body), inputs)
+
+
+def test_empty_signature_name_is_the_default():
+    assert read_request(b'{"signature_name": ""}').signature_name == "serving_default"
+    assert read_request(b"{}").signature_name == "serving_default"
+
+
+@pytest.mark.parametrize(
+    ("body", "inputs", "message"),
+    [
+        (b"{}", {"x": "int64"}, "^Missing 'inputs' or 'instances' key$"),
+        (b'{"inputs": 1}', {}, "^Failed to get input map for signature: serving_default$"),
+        (b'{"inputs": [1]}', {"x": "int64", "y": "int64"}, "^inputs is a plain value/list, but expecting an object"),
+        (
+            b'{"instances": [1, {"x": 1}]}',
+            {"x": "int64"},
+            "^Expecting value/list but got object at item 1 of input list$",
+        ),
+        (b'{"instances": [{"b64": "YQ=="}]}', {"s": "string", "t": "string"}, "^instances is a plain list, but"),
+        (b'{"instances": [{"x": 1}]}', {"y": "int64"}, "key: x of 'instances' list. .* does not have named input: x$"),
+        (b'{"instances": [{"x": 1}]}', {"y": "int64", "x": "int64"}, "keys must be equal to: x,y$"),
+        (b'{"inputs": {"x": 1}}', {"x": "int64", "y": "int64"}, "^Missing named input: y in 'inputs' object.$"),
+        (b'{"signature_name": 1}', {"x": "int64"}, "'signature_name' key must be a string value.$"),
+    ],
+)
+def test_errors(body, inputs, message):
+    with pytest.raises(ServingError, match=message):
+        read_body(body, **inputs)
+
+
+def test_a_base64_string_is_a_value_in_both_forms():
+    assert read_body(b'{"instances": [{"b64": "YQ=="}, "b"]}', s="string")[1]["s"].tolist() == [b"a", b"b"]
+    assert read_body(b'{"inputs": {"b64": "YQ=="}}', s="string") == (Format.COLUMNAR, {"s": np.array(b"a", object)})
+
+
+def test_a_request_of_one_user_needs_no_padding():
+    form, tensors = read_body(
+        b'{"instances": [{"click": [11, 12], "buy": [], "now": 5}]}', click="int64", buy="int64", now="int64"
+    )
+    assert form is Format.ROW
+    assert {name: array.shape for name, array in tensors.items()} == {"click": (1, 2), "buy": (1, 0), "now": (1,)}
