@@ -9,7 +9,8 @@ import pytest
 from atrank_tf.data import IdMaps, Records
 from atrank_tf.models import BPRMF
 from atrank_tf.saved_model import export_model, lint
-from atrank_tf.server.loader import read_meta_graph
+from atrank_tf.server.limits import read_limited_inputs
+from atrank_tf.server.loader import LoadedModel, read_meta_graph
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +31,15 @@ def test_versions_count_up_the_lint_is_content_and_explanations_must_be_asked_fo
     first, plain = (set(read_meta_graph(path).signature_def) for path in (timeline_export, second))
     assert first - plain == {"explain", "explain_next_purchase", "encode_timeline", "append_behaviors"}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
+
+
+def test_an_export_says_which_inputs_a_server_limits(timeline_export: str) -> None:
+    limited = read_limited_inputs(timeline_export)
+    assert limited.candidates == {"next_purchase_candidates"}
+    signatures = LoadedModel(timeline_export).signatures
+    assert limited.memory < signatures["score_candidates"].inputs.keys()
+    assert limited.memory == signatures["encode_user"].outputs.keys() - {"encoded_at", "weights"}
+    assert {"memory", "mask", "timestamp"} <= limited.memory
 
 
 def test_what_tensorflow_serving_cannot_run_is_not_published(
