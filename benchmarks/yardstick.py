@@ -58,15 +58,15 @@ def yardstick_model(records: Records, experiment: Experiment) -> Any:
     action = keras.Input((None,), dtype="int64", name="action")
     bucket = keras.Input((None,), dtype="int64", name="bucket")
     width = sum(spec.dim for spec in schema.tables.values())
-    projection, drop = layers.Dense(config.width), layers.Dropout(config.dropout)
+    projection, drop = layers.Dense(config.hidden_dim), layers.Dropout(config.dropout)
 
     def feed_forward(state: Any) -> Any:
-        inner = layers.Dense(config.feed_forward, activation="relu")(state)
-        outer = drop(layers.Dense(config.width)(inner))
+        inner = layers.Dense(config.intermediate_dim, activation="relu")(state)
+        outer = drop(layers.Dense(config.hidden_dim)(inner))
         return layers.LayerNormalization()(layers.Add()([state, outer]))
 
     def attention() -> Any:
-        return layers.MultiHeadAttention(config.spaces, config.width // config.spaces)
+        return layers.MultiHeadAttention(config.num_spaces, config.hidden_dim // config.num_spaces)
 
     behaviors = layers.Add()(
         [
@@ -77,17 +77,17 @@ def yardstick_model(records: Records, experiment: Experiment) -> Any:
     )
     memory = drop(projection(behaviors))
     mask = history["id"] > 0
-    for _ in range(config.blocks):
+    for _ in range(config.num_blocks):
         related = drop(attention()(memory, memory, attention_mask=mask[:, None, :]))
         memory = feed_forward(layers.LayerNormalization()(layers.Add()([memory, related])))
     target = drop(projection(code(candidate)))
     read = feed_forward(attention()(target, memory, attention_mask=mask[:, None, :]))
     state = layers.Concatenate()([read, target, layers.Multiply()([read, target])])
-    for size in config.hidden:
+    for size in config.hidden_units:
         state = drop(layers.Dense(size, activation="relu")(state))
     parts = [
         layers.Dense(1)(state),
-        layers.Dot(axes=-1)([read, target]) / config.width**0.5,
+        layers.Dot(axes=-1)([read, target]) / config.hidden_dim**0.5,
         layers.Embedding(schema.tables[entity.id.table].rows, 1, "zeros")(candidate["id"]),
     ]
     logits = layers.Flatten()(layers.Add()(parts))

@@ -168,7 +168,7 @@ def make_model(records: Any) -> Callable[..., Any]:
     from atrank_tf.models import ATRank
 
     def make(**changes: Any) -> Any:
-        config = {"width": 12, "spaces": 3, "feed_forward": 10, "hidden": [9], **changes}
+        config = {"hidden_dim": 12, "num_spaces": 3, "intermediate_dim": 10, "hidden_units": [9], **changes}
         return ATRank(records.schema, catalogs=records.catalogs, **config)
 
     return make
@@ -182,7 +182,14 @@ def timeline_model(records: Any) -> Any:
     from atrank_tf.models import TimelineATRank
 
     keras.utils.set_random_seed(5)
-    config = {"tasks": ["next_purchase"], "width": 12, "spaces": 3, "blocks": 2, "feed_forward": 10, "hidden": [9]}
+    config = {
+        "tasks": ["next_purchase"],
+        "hidden_dim": 12,
+        "num_spaces": 3,
+        "num_blocks": 2,
+        "intermediate_dim": 10,
+        "hidden_units": [9],
+    }
     model = TimelineATRank(records.schema, catalogs=records.catalogs, ranking=["dot", "dnn", "repeat"], **config)
     for weight in model.trainable_weights:
         weight.assign(weight + np.random.default_rng(5).normal(scale=0.2, size=weight.shape))

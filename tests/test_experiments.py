@@ -82,7 +82,7 @@ def test_the_page_keeps_what_was_done_elsewhere_as_long_as_the_plan_has_it(
     comparisons = plan.load_plan()
     here, there = (plan.Run("amazon_sports", "din", seed) for seed in (1, 2))
     kept = {"model": "din", "seed": 2, "against": {}, **_result(plan, comparisons, there, 0.75)}
-    other = {**kept, "seed": 3, "experiment": {"model": {"name": "din", "width": 3}}}
+    other = {**kept, "seed": 3, "experiment": {"model": {"name": "din", "hidden_dim": 3}}}
     report.DATA.write_text(json.dumps({"amazon_sports": [kept, other], "no_more": [kept]}))
     _finish(tmp_path / "build", here, _result(plan, comparisons, here, 0.85))
     assert report.is_done(tmp_path / "build", here, comparisons)
@@ -162,7 +162,7 @@ def test_a_trial_of_settings_sees_nothing_of_test(
     records: Records, run_command: Any, tmp_path: Path, tuning: bool
 ) -> None:
     experiment = {
-        "model": {"name": "bpr_mf", "width": 4, "tasks": ["next_purchase"]},
+        "model": {"name": "bpr_mf", "hidden_dim": 4, "tasks": ["next_purchase"]},
         "training": {"epochs": 1},
     }
     run = {"experiment": experiment, "records": records.path, "truth": "", "tuning": tuning}

@@ -17,38 +17,39 @@ class ATRankConfig(RankerConfig):
     """The choices of ATRank beside those of every ranker.
 
     Args:
-        spaces: K, the number of semantic spaces; must divide `width`.
-        blocks: self-attention blocks, one for each order of influence.
+        num_spaces: K, the number of semantic spaces; must divide `hidden_dim`.
+        num_blocks: self-attention blocks, one for each order of influence.
         score: "bilinear" (the paper) or "scaled_dot" (the authors' code).
         attention_activation: of the attention's projections: "linear" (the paper) or "relu" (the authors' code).
         attention_sink: whether each space may read little where nothing fits: see `SpaceAttention`. Neither in the
             paper nor in the authors' code.
-        feed_forward: width of the layer inside F_self and F_vanilla.
+        intermediate_dim: width of the layer inside F_self and F_vanilla.
     """
 
-    spaces: int = 8
-    blocks: int = 1
+    num_spaces: int = 8
+    num_blocks: int = 1
     score: str = "bilinear"
     attention_activation: str = "linear"
     attention_sink: bool = False
-    feed_forward: int = 128
+    intermediate_dim: int = 128
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("spaces", "feed_forward"):
+        for name in ("num_spaces", "intermediate_dim"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive. Received: {name}={getattr(self, name)} in [model].")
-        if self.blocks < 0:
-            raise ValueError(f"blocks must not be negative. Received: blocks={self.blocks} in [model].")
+        if self.num_blocks < 0:
+            raise ValueError(f"num_blocks must not be negative. Received: num_blocks={self.num_blocks} in [model].")
         choices = (("score", ("bilinear", "scaled_dot")), ("attention_activation", ACTIVATIONS))
         for name, valid in choices:
             if getattr(self, name) not in valid:
                 raise ValueError(
                     f"Unknown {name} {getattr(self, name)!r} in [model]. {suggestion(getattr(self, name), valid)}"
                 )
-        if self.width % self.spaces:
+        if self.hidden_dim % self.num_spaces:
             raise ValueError(
-                f"spaces must divide width. Received: spaces={self.spaces}, width={self.width} in [model]."
+                f"num_spaces must divide hidden_dim. Received: num_spaces={self.num_spaces}, "
+                f"hidden_dim={self.hidden_dim} in [model]."
             )
 
 
@@ -79,7 +80,7 @@ class ATRank(Ranker):
 
     Example:
         >>> records = atrank_tf.Records("records")
-        >>> model = atrank_tf.ATRank(records.schema, catalogs=records.catalogs, width=64)
+        >>> model = atrank_tf.ATRank(records.schema, catalogs=records.catalogs, hidden_dim=64)
     """
 
     Config: ClassVar[type[RankerConfig]] = ATRankConfig
@@ -88,19 +89,19 @@ class ATRank(Ranker):
         config = self.config
         self.self_attention = [
             SelfAttention(
-                config.spaces,
-                config.feed_forward,
+                config.num_spaces,
+                config.intermediate_dim,
                 config.score,
                 config.attention_activation,
                 config.dropout,
                 config.attention_sink,
                 name=f"self_attention_{number}",
             )
-            for number in range(config.blocks)
+            for number in range(config.num_blocks)
         ]
         self.target_attention = TargetAttention(
-            config.spaces,
-            config.feed_forward,
+            config.num_spaces,
+            config.intermediate_dim,
             config.score,
             config.attention_activation,
             config.dropout,

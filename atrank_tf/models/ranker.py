@@ -110,7 +110,7 @@ class Ranker(keras.Model):
             for group, spec in groups.items()
         }
         self.projections = {
-            group: GroupProjection(self.config.width, self.config.activation, name=f"projection_{group}")
+            group: GroupProjection(self.config.hidden_dim, self.config.activation, name=f"projection_{group}")
             for group in groups
         }
         self.time_buckets = TimeBuckets(self.schema.time.boundaries, name="time_buckets")
@@ -311,7 +311,7 @@ class Ranker(keras.Model):
     def memory_inputs(self) -> dict[str, Any]:
         """Returns the inputs through which a memory comes back."""
         inputs = {
-            "memory": keras.Input((None, self.config.width), name="memory"),
+            "memory": keras.Input((None, self.config.hidden_dim), name="memory"),
             "mask": keras.Input((None,), dtype="bool", name="mask"),
         }
         if self.heads.popularity:
@@ -352,7 +352,7 @@ class Ranker(keras.Model):
         """
         of_group: dict[str, SparseEmbedding] = {}
         for task in self.tasks:
-            if self.schema.entities[self._entity(task)].rows * self.config.width * 4 > CANDIDATE_TABLE_BYTES:
+            if self.schema.entities[self._entity(task)].rows * self.config.hidden_dim * 4 > CANDIDATE_TABLE_BYTES:
                 continue
             group = self.schema.tasks[task].group  # Tasks of one group embed their candidates alike.
             if group not in of_group:
@@ -401,7 +401,7 @@ class Ranker(keras.Model):
         """Returns a table of the embeddings of all objects that may be candidates of a task."""
         entity = self._entity(task)
         count = self.schema.entities[entity].rows
-        table = SparseEmbedding(count, self.config.width, "zeros", trainable=False, name=f"candidate_table_{task}")
+        table = SparseEmbedding(count, self.config.hidden_dim, "zeros", trainable=False, name=f"candidate_table_{task}")
         table.build()
         for start in range(0, count, _EMBEDDED_AT_ONCE):
             ids = ops.arange(start, min(start + _EMBEDDED_AT_ONCE, count), dtype="int64")

@@ -17,7 +17,7 @@ class RankerConfig:
     Args:
         tasks: the tasks that the model predicts; empty means all of the schema.
         groups: the groups whose behaviors the model reads, the tasks' own among them; empty means all of the schema.
-        width: D, the common width of behaviors and candidates.
+        hidden_dim: D, the common width of behaviors and candidates.
         combine: how object, action and time make a behavior's code: "sum" or "concat".
         activation: of the projection of a group to the common width; "linear" for none.
         dropout: share of units that training drops, throughout the model.
@@ -25,7 +25,7 @@ class RankerConfig:
             ranked by their side features.
         ranking: ranking networks whose logits are added: "dot", "repeat" (what the user did with the very candidate),
             "popularity" (how often anyone chose it of late), "dnn", "wide", "fm", "pnn", "dcn".
-        hidden: hidden widths of the ranking networks "dnn" and "pnn".
+        hidden_units: units of the hidden layers of the ranking heads "dnn" and "pnn".
         cross_layers: cross layers of the ranking network "dcn".
         item_bias: whether each object has a logit of its own.
         experts: what stands between the read-out and the ranking networks of a task: "none", "mmoe" (experts that all
@@ -35,20 +35,20 @@ class RankerConfig:
 
     tasks: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
-    width: int = 128
+    hidden_dim: int = 128
     combine: str = "sum"
     activation: str = "linear"
     dropout: float = 0.0
     id_dropout: float = 0.0
     ranking: tuple[str, ...] = ("dot", "dnn")
-    hidden: tuple[int, ...] = (128, 64)
+    hidden_units: tuple[int, ...] = (128, 64)
     cross_layers: int = 2
     item_bias: bool = True
     experts: str = "none"
     num_experts: int = 4
 
     def __post_init__(self) -> None:
-        for name in ("width", "cross_layers"):
+        for name in ("hidden_dim", "cross_layers"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive. Received: {name}={getattr(self, name)} in [model].")
         for name in ("dropout", "id_dropout"):
@@ -66,8 +66,10 @@ class RankerConfig:
                 )
         if len(set(self.tasks)) != len(self.tasks):
             raise ValueError(f"Expected each task once. Received: tasks={list(self.tasks)} in [model].")
-        if any(size <= 0 for size in self.hidden):
-            raise ValueError(f"hidden widths must be positive. Received: hidden={list(self.hidden)} in [model].")
+        if any(size <= 0 for size in self.hidden_units):
+            raise ValueError(
+                f"hidden_units must be positive. Received: hidden_units={list(self.hidden_units)} in [model]."
+            )
         if not self.ranking:
             raise ValueError('Expected at least one ranking network in [model], as ranking = ["dot"]. Received: none.')
         for name in self.ranking:

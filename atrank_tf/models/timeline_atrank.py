@@ -53,29 +53,29 @@ class TimelineATRank(Ranker):
         config, boundaries = self.config, self.schema.time.boundaries
         self.self_attention = [
             SelfAttention(
-                config.spaces,
-                config.feed_forward,
+                config.num_spaces,
+                config.intermediate_dim,
                 config.score,
                 config.attention_activation,
                 config.dropout,
                 config.attention_sink,
                 name=f"self_attention_{number}",
             )
-            for number in range(config.blocks)
+            for number in range(config.num_blocks)
         ]
         self.time_biases = [
-            TimeBias(boundaries, config.spaces, name=f"time_bias_{number}") for number in range(config.blocks)
+            TimeBias(boundaries, config.num_spaces, name=f"time_bias_{number}") for number in range(config.num_blocks)
         ]
         self.target_attention = TargetAttention(
-            config.spaces,
-            config.feed_forward,
+            config.num_spaces,
+            config.intermediate_dim,
             config.score,
             config.attention_activation,
             config.dropout,
             config.attention_sink,
             name="target_attention",
         )
-        self.target_time_bias = TimeBias(boundaries, config.spaces, name="target_time_bias")
+        self.target_time_bias = TimeBias(boundaries, config.num_spaces, name="target_time_bias")
         ordered = {task.group for task in self.schema.tasks.values() if task.ties is Ties.ORDERED}
         self.causal_mask = CausalMask([group in ordered for group in self.schema.groups], name="causal_mask")
 
@@ -267,13 +267,13 @@ class TimelineATRank(Ranker):
 
     def empty_memory(self, users: Any) -> dict[str, Any]:
         """Returns the memories of B users who did nothing, for `append`; T = 0."""
-        width, blocks = self.config.width, self.config.blocks
+        size, blocks = self.config.hidden_dim, self.config.num_blocks
         memory = {
-            "memory": tf.zeros((users, 0, width)),
+            "memory": tf.zeros((users, 0, size)),
             "mask": tf.zeros((users, 0), tf.bool),
             "timestamp": tf.zeros((users, 0), tf.int64),
-            "keys": tf.zeros((users, blocks, 0, width)),
-            "values": tf.zeros((users, blocks, 0, width)),
+            "keys": tf.zeros((users, blocks, 0, size)),
+            "values": tf.zeros((users, blocks, 0, size)),
         }
         kept: Sequence[str] = () if self.heads.repeats is None else ("object", "action")
         return memory | {name: tf.zeros((users, 0), tf.int64) for name in kept}

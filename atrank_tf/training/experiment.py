@@ -25,6 +25,16 @@ REMOVED_KEYS = {
     },
 }
 """Section -> key that experiment files once had -> why it is gone."""
+RENAMED_KEYS = {
+    "width": "hidden_dim",
+    "spaces": "num_spaces",
+    "blocks": "num_blocks",
+    "feed_forward": "intermediate_dim",
+    "hidden": "hidden_units",
+    "heads": "num_heads",
+    "unit": "attention_units",
+}
+"""Key that [model] once had -> what it is called now."""
 _LARGEST_SEED = 2**32 - 1
 """NumPy takes no larger one."""
 
@@ -188,7 +198,10 @@ def experiment_to_dict(experiment: Experiment) -> dict[str, Any]:
 
 
 def _read(kind: type[T], raw: Any, section: str) -> T:
-    """`read`, but a key that was removed is told why."""
+    """`read`, but of a key that was removed it is told why, and of one that was renamed how it is called now."""
+    for key, name in RENAMED_KEYS.items():
+        if section == "model" and isinstance(raw, Mapping) and key in raw:
+            raise ValueError(f'Unknown key "{key}" in [model]: it is called "{name}" now.')
     for key, reason in REMOVED_KEYS.get(section, {}).items():
         if isinstance(raw, Mapping) and key in raw:
             raise ValueError(

@@ -189,7 +189,7 @@ def test_5_tensorflow_servings_loader_answers_every_signature_without_xla(
         model, export = request.getfixturevalue("timeline_model"), request.getfixturevalue("timeline_export")
     else:
         keras.utils.set_random_seed(5)
-        config = {"width": 12, "spaces": 3, "feed_forward": 10, "hidden": [9], "tasks": tasks}
+        config = {"hidden_dim": 12, "num_spaces": 3, "intermediate_dim": 10, "hidden_units": [9], "tasks": tasks}
         model, rng = kind(records.schema, catalogs=records.catalogs, **config), np.random.default_rng(5)
         for weight in model.trainable_weights:
             weight.assign(weight + rng.normal(scale=0.2, size=weight.shape))

@@ -26,11 +26,11 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "atrank with two blocks and sinks": (
         "atrank",
-        {"blocks": 2, "item_bias": False, "activation": "relu", "attention_sink": True},
+        {"num_blocks": 2, "item_bias": False, "activation": "relu", "attention_sink": True},
     ),
     "atrank of one task, without self-attention": (
         "atrank",
-        {"blocks": 0, "ranking": ["dnn"], "tasks": ["next_redemption"]},
+        {"num_blocks": 0, "ranking": ["dnn"], "tasks": ["next_redemption"]},
     ),
     "atrank with shared experts": (
         "atrank",
@@ -54,8 +54,8 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "cnn, pnn": ("cnn", {"windows": 3, "ranking": ["pnn"]}),
     "bi_lstm, dcn": ("bi_lstm", {"ranking": ["dcn", "dnn"]}),
     "bi_lstm_attention": ("bi_lstm_attention", {}),
-    "din, deepfm": ("din", {"unit": [5], "ranking": ["fm", "dnn"]}),
-    "sasrec": ("sasrec", {"heads": 2, "ranking": ["dot", "dnn", "repeat"]}),
+    "din, deepfm": ("din", {"attention_units": [5], "ranking": ["fm", "dnn"]}),
+    "sasrec": ("sasrec", {"num_heads": 2, "ranking": ["dot", "dnn", "repeat"]}),
 }
 Scores = dict[str, np.ndarray]
 OF_MODEL = {
@@ -71,7 +71,7 @@ ONE_OF_EACH = pytest.mark.parametrize(
     indirect=True,
 )
 """One variant of each model; `make test-slow` has the others."""
-SMALL = {"width": 12, "spaces": 3, "feed_forward": 10, "hidden": [9], "dropout": 0.3}
+SMALL = {"hidden_dim": 12, "num_spaces": 3, "intermediate_dim": 10, "hidden_units": [9], "dropout": 0.3}
 
 
 def _small(name: str) -> dict[str, Any]:

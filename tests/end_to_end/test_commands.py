@@ -25,10 +25,10 @@ ROOT = Path(__file__).parents[2]
 EXPERIMENT = """
 [model]
 name = "atrank"
-width = 8
-spaces = 2
-feed_forward = 8
-hidden = [8]
+hidden_dim = 8
+num_spaces = 2
+intermediate_dim = 8
+hidden_units = [8]
 
 [batching]
 batch_size = 64

@@ -31,10 +31,10 @@ EXPERIMENT = """
 [model]
 name = "atrank"
 tasks = ["next_purchase"]
-width = 8
-spaces = 2
-feed_forward = 8
-hidden = [8]
+hidden_dim = 8
+num_spaces = 2
+intermediate_dim = 8
+hidden_units = [8]
 dropout = 0.3
 
 [training]

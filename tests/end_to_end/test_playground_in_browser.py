@@ -46,7 +46,7 @@ INSTANCE = {
 @pytest.fixture(scope="module")
 def export(make_model: Callable[..., Ranker], records: Records, tmp_path_factory: pytest.TempPathFactory) -> Path:
     keras.utils.set_random_seed(5)
-    model, rng = make_model(blocks=2), np.random.default_rng(5)
+    model, rng = make_model(num_blocks=2), np.random.default_rng(5)
     for weight in model.trainable_weights:
         weight.assign(weight + rng.normal(scale=0.3, size=weight.shape))
     return Path(export_model(model, IdMaps.of(records), str(tmp_path_factory.mktemp("shop")), explain=True))
@@ -81,7 +81,7 @@ def opened(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
     contexts = []
 
     def open_page(size: tuple[int, int] = (1280, 900), scheme: str = "light") -> Any:
-        context = browser.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)
+        context = browser.new_context(viewport={"hidden_dim": size[0], "height": size[1]}, color_scheme=scheme)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: trouble.append(f"{message.type}: {message.text}"))

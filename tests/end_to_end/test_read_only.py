@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 EXPERIMENT = """
 [model]
 name = "bpr_mf"
-width = 8
+hidden_dim = 8
 
 [training]
 epochs = 1
@@ -57,7 +57,7 @@ def test_a_path_below_a_file_is_refused_before_anything_is_read(
     file.write_text("")
     with pytest.raises(OSError, match=str(file)):
         prepare(str(logs), load_schema(str(schema_file)), f"{file}/records")
-    experiment = experiment_from_dict({"model": {"name": "bpr_mf", "width": 8}})
+    experiment = experiment_from_dict({"model": {"name": "bpr_mf", "hidden_dim": 8}})
     with pytest.raises(Exception, match=f"{file} is not a directory"):  # An OpError, which a command tells in one line.
         train(records, experiment, f"{file}/model")
     with pytest.raises(OSError, match=str(file)):

@@ -14,7 +14,7 @@ from atrank_tf.explanation import Explainer, Names, Request, requests_of_users
 def model(make_model: Callable[..., Any]) -> Any:
     """Two blocks; weights large enough for attention to differ from place to place."""
     keras.utils.set_random_seed(7)
-    model = make_model(blocks=2)
+    model = make_model(num_blocks=2)
     rng = np.random.default_rng(3)
     for weight in model.trainable_weights:
         weight.assign(weight + rng.normal(scale=0.3, size=weight.shape))

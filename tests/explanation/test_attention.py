@@ -78,6 +78,6 @@ def test_a_user_without_history_has_scores_and_nothing_attended_to(
 def test_a_model_without_blocks_has_vanilla_attention_alone(
     make_model: Callable[..., Any], names: Names, requests: list[Request]
 ) -> None:
-    [found] = Explainer(make_model(blocks=0), names).explain(requests[0].task, requests[0].inputs, ["u"])
+    [found] = Explainer(make_model(num_blocks=0), names).explain(requests[0].task, requests[0].inputs, ["u"])
     assert len(found.self_attention) == 0
     assert len(found.target_attention) == 3

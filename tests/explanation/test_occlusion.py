@@ -80,7 +80,7 @@ def test_many_behaviors_are_scored_in_several_batches(
 def test_a_model_without_attention_is_explained_by_occlusion_alone(
     records: Any, names: Names, requests: list[Request]
 ) -> None:
-    model = AveragePooling(records.schema, catalogs=records.catalogs, width=12, hidden=[9])
+    model = AveragePooling(records.schema, catalogs=records.catalogs, hidden_dim=12, hidden_units=[9])
     [explanation] = Explainer(model, names).explain(requests[0].task, requests[0].inputs, ["u"])
     assert len(explanation.self_attention) == 0
     assert explanation.target_attention.shape == (0, len(explanation.candidates), len(explanation.behaviors))

@@ -19,7 +19,7 @@ MODELS = (
 )
 REST = """
 tasks = ["next"]
-width = 8
+hidden_dim = 8
 
 [batching]
 batch_size = 64

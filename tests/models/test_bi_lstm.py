@@ -12,11 +12,11 @@ from atrank_tf.models import BiLSTM, BiLSTMConfig
 @pytest.fixture(scope="module")
 def model(records: Any) -> BiLSTM:
     keras.utils.set_random_seed(0)
-    return BiLSTM(records.schema, width=6, ranking=["dot"])
+    return BiLSTM(records.schema, hidden_dim=6, ranking=["dot"])
 
 
 def test_every_candidate_reads_the_final_states_of_both_directions(records: Any) -> None:
-    model = BiLSTM(records.schema, width=4, ranking=["dot"])
+    model = BiLSTM(records.schema, hidden_dim=4, ranking=["dot"])
     memory = np.arange(1, 13, dtype=np.float32).reshape(1, 3, 4)
     found = model.read(np.zeros((1, 2, 4), np.float32), memory, np.array([[True, True, False]]))
     # The forward half after the second behavior, the last; the backward half after the first.
@@ -48,5 +48,5 @@ def test_6_the_layer_is_given_no_sequence_without_a_real_place(model: BiLSTM, mo
 
 
 def test_an_odd_width_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"width must be even.*Received: width=7 in \[model\]"):
-        BiLSTMConfig(width=7)
+    with pytest.raises(ValueError, match=r"hidden_dim must be even.*Received: hidden_dim=7 in \[model\]"):
+        BiLSTMConfig(hidden_dim=7)

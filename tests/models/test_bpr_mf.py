@@ -23,7 +23,7 @@ def _inputs(model: BPRMF, users: int) -> dict[str, np.ndarray]:
 
 
 def test_a_score_is_the_product_of_the_users_and_the_objects_vectors_and_the_objects_bias(records: Any) -> None:
-    model = BPRMF(records.schema, catalogs=records.catalogs, width=5, tasks=("next_purchase",))
+    model = BPRMF(records.schema, catalogs=records.catalogs, hidden_dim=5, tasks=("next_purchase",))
     bias = model.get_layer("item_bias_next_purchase").embeddings
     bias.assign(np.random.default_rng(1).normal(size=bias.shape))
     inputs = _inputs(model, 3)
@@ -38,7 +38,7 @@ def test_a_score_is_the_product_of_the_users_and_the_objects_vectors_and_the_obj
 
 
 def test_behaviors_are_not_read(records: Any) -> None:
-    model = BPRMF(records.schema, catalogs=records.catalogs, width=5)
+    model = BPRMF(records.schema, catalogs=records.catalogs, hidden_dim=5)
     inputs = _inputs(model, 3)
     expected = model(inputs)
     for name in inputs:

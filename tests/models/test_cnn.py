@@ -9,7 +9,7 @@ from atrank_tf.models import CNN, CNNConfig
 
 
 def test_every_candidate_reads_the_largest_of_each_unit(records: Any) -> None:
-    model = CNN(records.schema, width=2, windows=1, ranking=["dot"])
+    model = CNN(records.schema, hidden_dim=2, windows=1, ranking=["dot"])
     memory = np.array([[[1.0, 8.0], [3.0, 2.0], [99.0, 99.0]]], np.float32)
     found = model.read(np.zeros((1, 2, 2), np.float32), memory, np.array([[True, True, False]]))
     np.testing.assert_array_equal(np.asarray(found), [[[3.0, 8.0], [3.0, 8.0]]])
@@ -17,5 +17,7 @@ def test_every_candidate_reads_the_largest_of_each_unit(records: Any) -> None:
 
 @pytest.mark.parametrize("windows", [0, 5])
 def test_windows_that_do_not_divide_the_width_are_refused(windows: int) -> None:
-    with pytest.raises(ValueError, match=rf"windows must .* divide width. Received: windows={windows}, width=12"):
-        CNNConfig(width=12, windows=windows)
+    with pytest.raises(
+        ValueError, match=rf"windows must .* divide hidden_dim. Received: windows={windows}, hidden_dim=12"
+    ):
+        CNNConfig(hidden_dim=12, windows=windows)

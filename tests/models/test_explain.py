@@ -90,7 +90,7 @@ def test_behaviors_stand_group_by_group(model: Any, inputs: dict[str, np.ndarray
 
 
 def test_a_timeline_models_behaviors_attend_to_nothing_later(records: Any, inputs: dict[str, np.ndarray]) -> None:
-    config = {"width": 12, "spaces": 3, "blocks": 2, "feed_forward": 10, "hidden": [9]}
+    config = {"hidden_dim": 12, "num_spaces": 3, "num_blocks": 2, "intermediate_dim": 10, "hidden_units": [9]}
     explainer = TimelineATRank(records.schema, catalogs=records.catalogs, **config).explainer(TASK)
     found = {
         name: value.numpy() for name, value in explainer({i.name: inputs[i.name] for i in explainer.inputs}).items()

@@ -13,7 +13,7 @@ from atrank_tf.schema import UNKNOWN
 
 
 def _model(name: str, records: Records, **changes: Any) -> Ranker:
-    config = {"width": 12, "spaces": 3, "feed_forward": 10, "hidden": (9,), **changes}
+    config = {"hidden_dim": 12, "num_spaces": 3, "intermediate_dim": 10, "hidden_units": (9,), **changes}
     return MODELS[name](records.schema, catalogs=records.catalogs, **config)
 
 

@@ -42,7 +42,7 @@ def test_where_no_object_has_a_row_of_its_own_all_start_alike(logs: Path, schema
     table = schema.entities["product"].id.table
     rare = {**schema.tables, table: replace(schema.tables[table], min_count=1000)}
     records = prepare(str(logs), replace(schema, tables=rare), str(tmp_path))
-    model = BPRMF(records.schema, catalogs=records.catalogs, width=4, tasks=["next_purchase"])
+    model = BPRMF(records.schema, catalogs=records.catalogs, hidden_dim=4, tasks=["next_purchase"])
     model.start_at_popularity("next_purchase", positive_counts(records, "next_purchase"))
     bias = model.get_layer("item_bias_next_purchase").embeddings.numpy()
     np.testing.assert_array_equal(bias, np.zeros((2, 1)))
@@ -104,7 +104,7 @@ def test_a_schema_without_sizes_is_refused(schema_file: Any) -> None:
 
 def test_a_missing_catalog_is_named(records: Records) -> None:
     with pytest.raises(ValueError, match="Expected a catalog of entity 'coupon'"):
-        ATRank(records.schema, catalogs={"product": records.catalogs["product"]}, width=8, spaces=2)
+        ATRank(records.schema, catalogs={"product": records.catalogs["product"]}, hidden_dim=8, num_spaces=2)
 
 
 def test_records_of_another_schema_are_refused_with_the_difference(
@@ -127,7 +127,7 @@ def test_an_unknown_task_is_refused(records: Records) -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"width": 0}, "width must be positive. Received: width=0"),
+        ({"hidden_dim": 0}, "hidden_dim must be positive. Received: hidden_dim=0"),
         ({"dropout": 1.0}, "dropout must be at least 0 and below 1. Received: dropout=1.0"),
         ({"id_dropout": -0.1}, "id_dropout must be at least 0 and below 1. Received: id_dropout=-0.1"),
         ({"ranking": ()}, "Expected at least one ranking network"),
@@ -140,7 +140,7 @@ def test_an_unknown_task_is_refused(records: Records) -> None:
         ({"ranking": ("dnm",)}, "Unknown ranking network 'dnm' in \\[model\\]. Did you mean \"dnn\""),
         ({"combine": "summ"}, "Unknown combine 'summ' in \\[model\\]. Did you mean \"sum\""),
         ({"activation": "rellu"}, "Unknown activation 'rellu' in \\[model\\]. Did you mean \"relu\""),
-        ({"hidden": (4, 0)}, "hidden widths must be positive. Received: hidden=\\[4, 0\\]"),
+        ({"hidden_units": (4, 0)}, "hidden_units must be positive. Received: hidden_units=\\[4, 0\\]"),
     ],
 )
 def test_choices_of_every_ranker_are_checked(config: dict[str, Any], message: str) -> None:
@@ -186,7 +186,7 @@ def test_precomputed_candidates_score_as_ever_until_the_weights_change(
 def test_the_parts_of_a_score_add_up_in_full_precision(records: Records) -> None:
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        model = MODELS["average_pooling"](records.schema, catalogs=records.catalogs, width=4, hidden=[4])
+        model = MODELS["average_pooling"](records.schema, catalogs=records.catalogs, hidden_dim=4, hidden_units=[4])
         explained = model.explainer("next_purchase")
     finally:
         keras.config.set_dtype_policy("float32")

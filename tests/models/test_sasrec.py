@@ -11,7 +11,7 @@ from atrank_tf.models import SASRec, SASRecConfig
 
 def test_a_behavior_sees_only_what_came_before_it(records: Any) -> None:
     keras.utils.set_random_seed(0)
-    model = SASRec(records.schema, width=6, heads=2, feed_forward=5, ranking=["dot"])
+    model = SASRec(records.schema, hidden_dim=6, num_heads=2, intermediate_dim=5, ranking=["dot"])
     behaviors = np.random.default_rng(0).normal(size=(1, 5, 6)).astype("float32")
     mask = np.ones((1, 5), bool)
     before = np.asarray(model.encode(behaviors, mask))[0]
@@ -23,7 +23,7 @@ def test_a_behavior_sees_only_what_came_before_it(records: Any) -> None:
 
 
 def test_every_candidate_reads_the_state_of_the_newest_behavior(records: Any) -> None:
-    model = SASRec(records.schema, width=2, feed_forward=2, ranking=["dot"])
+    model = SASRec(records.schema, hidden_dim=2, intermediate_dim=2, ranking=["dot"])
     memory = np.array([[[1.0, 8.0], [3.0, 2.0], [99.0, 99.0]]], np.float32)
     found = model.read(np.zeros((1, 2, 2), np.float32), memory, np.array([[True, True, False]]))
     np.testing.assert_array_equal(np.asarray(found), [[[3.0, 2.0], [3.0, 2.0]]])
@@ -32,10 +32,10 @@ def test_every_candidate_reads_the_state_of_the_newest_behavior(records: Any) ->
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"heads": 0}, r"heads must be positive and divide width\. Received: heads=0, width=128"),
-        ({"heads": 3}, r"heads must be positive and divide width\. Received: heads=3, width=128"),
-        ({"blocks": 0}, r"blocks must be positive\. Received: blocks=0"),
-        ({"feed_forward": 0}, r"feed_forward must be positive\. Received: feed_forward=0"),
+        ({"num_heads": 0}, r"num_heads must be positive and divide hidden_dim\. Received: num_heads=0, hidden_dim=128"),
+        ({"num_heads": 3}, r"num_heads must be positive and divide hidden_dim\. Received: num_heads=3, hidden_dim=128"),
+        ({"num_blocks": 0}, r"num_blocks must be positive\. Received: num_blocks=0"),
+        ({"intermediate_dim": 0}, r"intermediate_dim must be positive\. Received: intermediate_dim=0"),
     ],
 )
 def test_impossible_choices_are_refused(config: dict[str, Any], message: str) -> None:

@@ -14,11 +14,11 @@ from atrank_tf.models import TimelineATRank
 from atrank_tf.schema import Schema, Ties
 
 
-def _model(schema: Schema, catalogs: Any, popularities: dict[str, Any], blocks: int = 2) -> TimelineATRank:
+def _model(schema: Schema, catalogs: Any, popularities: dict[str, Any], num_blocks: int = 2) -> TimelineATRank:
     keras.utils.set_random_seed(5)
     ranking = ("dot", "dnn", "repeat", "popularity")
-    config = {"width": 12, "spaces": 3, "feed_forward": 10, "hidden": (9,), "dropout": 0.3}
-    model = TimelineATRank(schema, catalogs=catalogs, blocks=blocks, ranking=ranking, **config)
+    config = {"hidden_dim": 12, "num_spaces": 3, "intermediate_dim": 10, "hidden_units": (9,), "dropout": 0.3}
+    model = TimelineATRank(schema, catalogs=catalogs, num_blocks=num_blocks, ranking=ranking, **config)
     for task in model.tasks:
         model.load_popularity(task, popularities[task])
     rng = np.random.default_rng(3)
@@ -128,7 +128,7 @@ def test_a_timeline_is_scored_as_its_moments_one_by_one(
     model: TimelineATRank, batches: list[Any], records: Any, popularities: dict[str, Any], blocks: int
 ) -> None:
     """But for moments whose history is cut: what is kept of it has attended to what is not, where there are blocks."""
-    model = model if blocks else _model(model.schema, records.catalogs, popularities, blocks=0)
+    model = model if blocks else _model(model.schema, records.catalogs, popularities, num_blocks=0)
     compared, cut, cuts = dict.fromkeys(model.tasks, 0), 0, 0 if blocks else 6
     for inputs, _, weights in batches:
         if min(compared.values()) == 12 and cut == cuts:
@@ -205,7 +205,14 @@ def test_fit_takes_timelines_and_evaluates_requests(records: Any) -> None:
     from atrank_tf.data import evaluation_batches
     from atrank_tf.training import Training, compile_model
 
-    small = {"width": 8, "spaces": 2, "blocks": 1, "feed_forward": 8, "ranking": ["dot"], "dropout": 0.3}
+    small = {
+        "hidden_dim": 8,
+        "num_spaces": 2,
+        "num_blocks": 1,
+        "intermediate_dim": 8,
+        "ranking": ["dot"],
+        "dropout": 0.3,
+    }
     model = TimelineATRank(records.schema, catalogs=records.catalogs, **small)
     batches = model.training_batches(records, settings=Batching(batch_tokens=200), seed=1)
     compile_model(model, Training(learning_rate=1e-2), steps=10)

@@ -16,7 +16,7 @@ from atrank_tf.server.loader import LoadedModel, read_meta_graph
 @pytest.fixture(scope="module")
 def small_model(records: Records) -> BPRMF:
     """Soon exported."""
-    return BPRMF(records.schema, catalogs=records.catalogs, width=4)
+    return BPRMF(records.schema, catalogs=records.catalogs, hidden_dim=4)
 
 
 def test_versions_count_up_the_lint_is_content_and_explanations_must_be_asked_for(
@@ -54,7 +54,7 @@ def test_what_tensorflow_serving_cannot_run_is_not_published(
 def test_a_model_that_computes_in_half_precision(records: Records, tmp_path: Path) -> None:
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        model = BPRMF(records.schema, catalogs=records.catalogs, width=4)
+        model = BPRMF(records.schema, catalogs=records.catalogs, hidden_dim=4)
     finally:
         keras.config.set_dtype_policy("float32")
     with pytest.raises(ValueError, match=r"Expected a model that computes in float32.* Received: bfloat16\."):

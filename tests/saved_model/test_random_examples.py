@@ -17,7 +17,7 @@ from atrank_tf.server.loader import load
 
 TASK = "next_redemption"
 INTEGERS = st.sampled_from([0, 1, -1, 7_000_000, 8_000_000, 2**31, 2**63 - 1, -(2**63)])
-FLOATS = st.floats(width=32)
+FLOATS = st.floats(hidden_dim=32)
 TEXTS = st.sampled_from([b"p1", b"p2", b"regular", b"young", b"mail", b"", b"\xff\x00"])
 FEATURES = {
     "now": (INTEGERS, 1),
@@ -39,7 +39,7 @@ FEATURES = {
 @pytest.fixture(scope="module")
 def rank(make_model: Callable[..., Ranker], records: Records, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The signature `rank` of an export that has no other, as a server runs it."""
-    model = make_model(width=8, spaces=2, feed_forward=8, hidden=[8])
+    model = make_model(hidden_dim=8, num_spaces=2, intermediate_dim=8, hidden_units=[8])
     signatures = Signatures(model, IdMaps.of(records))
     served, function = tf.Module(), signatures.functions[f"rank_{TASK}"]
     served.variables_read, served.tables_read = list(function.variables), signatures.resources

@@ -15,7 +15,14 @@ from atrank_tf.schema import PADDING
 from atrank_tf.training import PairwiseCrossentropy, PointwiseCrossentropy, SettleTables, Training, compile_model
 from atrank_tf.training.experiment import LOSSES
 
-SMALL = {"tasks": ("next_purchase",), "width": 8, "spaces": 2, "feed_forward": 8, "hidden": (8,), "dropout": 0.3}
+SMALL = {
+    "tasks": ("next_purchase",),
+    "hidden_dim": 8,
+    "num_spaces": 2,
+    "intermediate_dim": 8,
+    "hidden_units": (8,),
+    "dropout": 0.3,
+}
 
 
 OF_EACH_KIND = [

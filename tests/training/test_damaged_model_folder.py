@@ -28,7 +28,7 @@ from atrank_tf.training import (
 
 EXPERIMENT = experiment_from_dict(
     {
-        "model": {"name": "bpr_mf", "tasks": ["next_purchase"], "width": 8},
+        "model": {"name": "bpr_mf", "tasks": ["next_purchase"], "hidden_dim": 8},
         "training": {"epochs": 1},
     }
 )

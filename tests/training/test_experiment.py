@@ -17,7 +17,7 @@ from atrank_tf.training import (
     experiment_to_dict,
     load_experiment,
 )
-from atrank_tf.training.experiment import REMOVED_KEYS
+from atrank_tf.training.experiment import REMOVED_KEYS, RENAMED_KEYS
 
 SHIPPED = [
     path
@@ -28,12 +28,12 @@ FULL = """
 [model]
 name = "atrank"
 tasks = ["next_purchase"]
-width = 22
-spaces = 11
+hidden_dim = 22
+num_spaces = 11
 score = "scaled_dot"
 attention_activation = "relu"
 ranking = ["dot"]
-hidden = [13, 5]
+hidden_units = [13, 5]
 item_bias = false
 dropout = 0.5
 
@@ -65,12 +65,12 @@ def test_every_key_of_a_file_is_read(tmp_path: Path) -> None:
         name="atrank",
         model=ATRankConfig(
             tasks=("next_purchase",),
-            width=22,
-            spaces=11,
+            hidden_dim=22,
+            num_spaces=11,
             score="scaled_dot",
             attention_activation="relu",
             ranking=("dot",),
-            hidden=(13, 5),
+            hidden_units=(13, 5),
             item_bias=False,
             dropout=0.5,
         ),
@@ -158,14 +158,17 @@ WRONG = {
         r'Unknown key "trainning" in the top level\. Did you mean "training"\? Valid: batching, model, training\.',
     ),
     "no model": ({"training": {}}, r'Expected \[model\] with name = "\.\.\."\. Valid: atrank'),
-    "no name": ({"model": {"width": 128}}, r'Expected \[model\] with name = "\.\.\."\. Valid: atrank'),
+    "no name": ({"model": {"hidden_dim": 128}}, r'Expected \[model\] with name = "\.\.\."\. Valid: atrank'),
     "model is a text": ({"model": "atrank"}, r'Expected \[model\] with name = "\.\.\."\.'),
     "unknown model": (
         {"model": {"name": "atrnak"}},
         r"Unknown model 'atrnak' in \[model\]\. Did you mean \"atrank\"\?",
     ),
     "name is a number": ({"model": {"name": 3}}, r"Unknown model 3 in \[model\]\. Valid: atrank"),
-    "unknown model key": (_with("model", "widht", 8), r'Unknown key "widht" in \[model\]\. Did you mean "width"\?'),
+    "unknown model key": (
+        _with("model", "hiden_dim", 8),
+        r'Unknown key "hiden_dim" in \[model\]\. Did you mean "hidden_dim"\?',
+    ),
     "unknown batching key": (
         _with("batching", "batchsize", 8),
         r'Unknown key "batchsize" in \[batching\]\. Did you mean "batch_size"\?',
@@ -242,10 +245,13 @@ WRONG = {
     "decay at the start": (_with("training", "decay_at", [0.0]), r"Received: decay_at=\[0\.0\]"),
     "decay at the end": (_with("training", "decay_at", [0.5, 1.0]), r"Received: decay_at=\[0\.5, 1\.0\]"),
     "no batch": (_with("batching", "batch_size", 0), r"batch_size must be positive\. Received: batch_size=0"),
-    "no width": (_with("model", "width", 0), r"width must be positive\. Received: width=0 in \[model\]\."),
+    "no hidden_dim": (
+        _with("model", "hidden_dim", 0),
+        r"hidden_dim must be positive\. Received: hidden_dim=0 in \[model\]\.",
+    ),
     "spaces that do not divide": (
-        _with("model", "spaces", 7),
-        r"spaces must divide width\. Received: spaces=7, width=128 in \[model\]\.",
+        _with("model", "num_spaces", 7),
+        r"num_spaces must divide hidden_dim\. Received: num_spaces=7, hidden_dim=128 in \[model\]\.",
     ),
 }
 
@@ -255,6 +261,13 @@ def test_a_wrong_experiment_is_refused_with_its_place_and_what_is_valid(case: st
     raw, message = WRONG[case]
     with pytest.raises(ValueError, match=message):
         experiment_from_dict(raw)
+
+
+@pytest.mark.parametrize(("key", "name"), RENAMED_KEYS.items())
+def test_a_key_that_was_renamed_says_its_new_name(key: str, name: str) -> None:
+    assert any(name in model.Config.__dataclass_fields__ for model in MODELS.values())
+    with pytest.raises(ValueError, match=rf'Unknown key "{key}" in \[model\]: it is called "{name}" now\.'):
+        experiment_from_dict({"model": {"name": "atrank", key: 1}})
 
 
 @pytest.mark.parametrize(("section", "key"), [(section, key) for section, keys in REMOVED_KEYS.items() for key in keys])

@@ -32,7 +32,7 @@ from atrank_tf.training import (
 
 EXPERIMENT = experiment_from_dict(
     {
-        "model": {"name": "average_pooling", "width": 8, "hidden": [8], "dropout": 0.3, "id_dropout": 0.1}
+        "model": {"name": "average_pooling", "hidden_dim": 8, "hidden_units": [8], "dropout": 0.3, "id_dropout": 0.1}
         | {"ranking": ["dot", "dnn", "popularity"]},
         "batching": {"batch_size": 32},
         "training": {
@@ -49,7 +49,7 @@ EXPERIMENT = experiment_from_dict(
 )
 """Dropout of two kinds, in slices that do not wait for each other. Self-attention is in `end_to_end/test_kills.py`."""
 SMALL = experiment_from_dict(
-    {"model": {"name": "bpr_mf", "width": 4, "tasks": ["next_purchase"]}, "training": {"epochs": 1}}
+    {"model": {"name": "bpr_mf", "hidden_dim": 4, "tasks": ["next_purchase"]}, "training": {"epochs": 1}}
 )
 """Soon traced: for what has nothing to do with the model."""
 
@@ -167,7 +167,7 @@ def test_the_folder_holds_the_best_model_and_all_that_an_export_needs(records: R
     aucs = [np.mean([epoch["val_next_purchase_auc"], epoch["val_next_redemption_auc"]]) for epoch in state["history"]]
     assert state["best_epoch"] == int(np.argmax(aucs))
     assert state["best"] == pytest.approx(max(aucs))
-    assert load_model(str(folder)).get_config()["config"]["width"] == 8
+    assert load_model(str(folder)).get_config()["config"]["hidden_dim"] == 8
     assert load_trained_experiment(str(folder)) == load_experiment(str(folder / "experiment.toml")) == EXPERIMENT
     assert load_schema(str(folder / "schema.toml")) == records.schema
     assert state["records"] == records.manifest["fingerprint"]

@@ -12,7 +12,7 @@ from atrank_tf.schema import load_schema
 from atrank_tf.training import MODEL_FILE, experiment_from_dict, train
 
 SMALL = experiment_from_dict(
-    {"model": {"name": "bpr_mf", "width": 4, "tasks": ["next_purchase"]}, "training": {"epochs": 3}}
+    {"model": {"name": "bpr_mf", "hidden_dim": 4, "tasks": ["next_purchase"]}, "training": {"epochs": 3}}
 )
 
 

@@ -25,10 +25,10 @@ from atrank_tf.training import MODEL_FILE, VALUES_FILE, Workers, experiment_from
 from atrank_tf.training.model_folder import TRAINING_FILE
 from atrank_tf.training.warm_start import warm_start
 
-CONFIG = {"width": 8, "spaces": 2, "feed_forward": 8, "hidden": [8], "experts": "mmoe"}
+CONFIG = {"hidden_dim": 8, "num_spaces": 2, "intermediate_dim": 8, "hidden_units": [8], "experts": "mmoe"}
 TIMELINE = experiment_from_dict({"model": {"name": "timeline_atrank", **CONFIG}})
 SMALL = experiment_from_dict(
-    {"model": {"name": "bpr_mf", "width": 8, "tasks": ["next_purchase"]}, "training": {"epochs": 2}}
+    {"model": {"name": "bpr_mf", "hidden_dim": 8, "tasks": ["next_purchase"]}, "training": {"epochs": 2}}
 )
 """Soon traced."""
 
@@ -87,7 +87,7 @@ def _shop(groups: dict[str, list[str]], tasks: list[str]) -> Ranker:
         "groups": {name: {"entity": "item", "actions": actions} for name, actions in groups.items()},
         "tasks": {task: {"group": "purchase", "negatives": {"uniform": 1}} for task in tasks},
     }
-    config = {"width": 4, "ranking": ["dot", "repeat"]}
+    config = {"hidden_dim": 4, "ranking": ["dot", "repeat"]}
     return MODELS["average_pooling"](schema_from_dict(schema), **config)
 
 
@@ -110,7 +110,7 @@ def test_actions_and_tasks_follow_their_names(tmp_path: Path) -> None:
 
 
 def _model(records: Records, name: str = "timeline_atrank", **changes: Any) -> Ranker:
-    config = (CONFIG if name == "timeline_atrank" else {"width": 8}) | changes
+    config = (CONFIG if name == "timeline_atrank" else {"hidden_dim": 8}) | changes
     return MODELS[name](records.schema, catalogs=records.catalogs, **config)
 
 
@@ -185,7 +185,7 @@ def test_rows_follow_their_values_and_new_values_begin_as_unknown_ones(
 
 
 @pytest.mark.parametrize(
-    ("name", "changes"), [("timeline_atrank", {"blocks": 2}), ("average_pooling", {"hidden": [8]})]
+    ("name", "changes"), [("timeline_atrank", {"num_blocks": 2}), ("average_pooling", {"hidden_units": [8]})]
 )
 def test_a_model_of_another_form_takes_what_it_shares(
     days: tuple[Records, Records], make_earlier: Callable[..., Path], name: str, changes: dict[str, Any]
@@ -209,7 +209,7 @@ def test_weights_that_do_not_fit_are_refused_with_their_shapes(
     folder = make_earlier()
     message = r"whose weights fit: .* projection_purchase/kernel is \[12, 8\] there and \[12, 4\] here"
     with pytest.raises(ValueError, match=message):
-        warm_start(_model(days[1], width=4), IdMaps.of(days[1]), str(folder))
+        warm_start(_model(days[1], hidden_dim=4), IdMaps.of(days[1]), str(folder))
 
 
 def test_weights_that_mean_something_else_are_refused_with_the_place(

@@ -25,7 +25,7 @@ def test_a_schedule_goes_on_under_it_and_comes_back_from_its_config() -> None:
 
 
 def test_a_training_rises_in_its_share_of_the_steps(records: Records) -> None:
-    model = BPRMF(records.schema, catalogs=records.catalogs, width=4, tasks=["next_purchase"])
+    model = BPRMF(records.schema, catalogs=records.catalogs, hidden_dim=4, tasks=["next_purchase"])
     compile_model(model, Training(learning_rate=0.1, warmup=0.2, decay_at=(0.5,)), steps=10)
     found = []
     for _ in range(7):

@@ -51,7 +51,14 @@ LOSSES: dict[str, Any] = {"decay": PairwiseCrossentropy}
 STEPS, REQUESTS, ROWS = 5, 7, 41
 EXPERIMENT = experiment_from_dict(
     {
-        "model": {"name": "atrank", "width": 8, "spaces": 2, "feed_forward": 8, "hidden": [8], "dropout": 0.3}
+        "model": {
+            "name": "atrank",
+            "hidden_dim": 8,
+            "num_spaces": 2,
+            "intermediate_dim": 8,
+            "hidden_units": [8],
+            "dropout": 0.3,
+        }
         | {"ranking": ["dot", "dnn", "popularity"]},
         "batching": {"batch_size": 64},
         "training": {"epochs": 3, "learning_rate": 0.01, "decay_at": [0.6], "l2": 1e-4, "start_at_popularity": True}

@@ -14,13 +14,14 @@ from atrank_tf.models.ranker_config import RankerConfig
 
 @dataclass(frozen=True, kw_only=True)
 class BiLSTMConfig(RankerConfig):
-    """The choices of Bi-LSTM: those of every ranker. Each direction has half of `width`."""
+    """The choices of Bi-LSTM: those of every ranker. Each direction has half of `hidden_dim`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.width % 2:
+        if self.hidden_dim % 2:
             raise ValueError(
-                f"width must be even: each direction has half of it. Received: width={self.width} in [model]."
+                "hidden_dim must be even: each direction has half of it. "
+                f"Received: hidden_dim={self.hidden_dim} in [model]."
             )
 
 
@@ -32,15 +33,15 @@ class BiLSTM(SequenceRanker):
     Arguments, inputs, outputs and saved forms are those of `ATRank`.
 
     Reference:
-        Baseline "Bi-LSTM" of ATRank (arXiv 1711.06632), after Zhang et al. (AAAI 2014). The authors' code has `width`
-        units in each direction and a linear map behind them.
+        Baseline "Bi-LSTM" of ATRank (arXiv 1711.06632), after Zhang et al. (AAAI 2014). The authors' code has
+        `hidden_dim` units in each direction and a linear map behind them.
     """
 
     Config: ClassVar[type[RankerConfig]] = BiLSTMConfig
 
     def make_layers(self) -> None:
         super().make_layers()
-        lstm = keras.layers.LSTM(self.config.width // 2, return_sequences=True, name="lstm")
+        lstm = keras.layers.LSTM(self.config.hidden_dim // 2, return_sequences=True, name="lstm")
         self.bi_lstm = keras.layers.Bidirectional(lstm, name="bi_lstm")
         self.last_state = LastState(name="last_state")
 
@@ -50,6 +51,6 @@ class BiLSTM(SequenceRanker):
         return self.bi_lstm(behaviors, mask=ops.concatenate([first, mask[:, 1:]], axis=1))
 
     def read(self, candidates: Any, memory: Any, mask: Any) -> Any:
-        half = self.config.width // 2
+        half = self.config.hidden_dim // 2
         forward, backward = self.last_state(memory[..., :half], mask), memory[:, 0, half:]
         return broadcast_to_candidates(ops.concatenate([forward, backward], axis=-1), candidates)

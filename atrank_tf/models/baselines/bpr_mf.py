@@ -53,12 +53,12 @@ class BPRMF(Ranker):
                 "Expected [user] in the schema: this model knows a user by it alone. Received none. "
                 'With features = { user_id = "user" } each user has a vector of their own.'
             )
-        self.user_projection = keras.layers.Dense(self.config.width, use_bias=False, name="user_projection")
+        self.user_projection = keras.layers.Dense(self.config.hidden_dim, use_bias=False, name="user_projection")
 
     def encode_user(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Returns a memory that is one place of padding: nothing that a user did is read."""
         zeros = ops.cast(ops.zeros_like(inputs["now"]), keras.config.floatx())
-        memory = ops.pad(zeros[:, None, None], ((0, 0), (0, 0), (0, self.config.width - 1)))
+        memory = ops.pad(zeros[:, None, None], ((0, 0), (0, 0), (0, self.config.hidden_dim - 1)))
         return {"memory": memory, "mask": ops.not_equal(memory[..., 0], 0.0)}
 
     def user_vectors(

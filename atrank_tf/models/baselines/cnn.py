@@ -16,17 +16,18 @@ class CNNConfig(RankerConfig):
     """The choices of CNN and pooling beside those of every ranker.
 
     Args:
-        windows: the widest window; windows of 1, 2, ... behaviors share the units evenly, so it must divide `width`.
+        windows: the widest window; windows of 1, 2, ... behaviors share the units evenly, so that it must divide
+            `hidden_dim`.
     """
 
     windows: int = 8
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.windows <= 0 or self.width % self.windows:
+        if self.windows <= 0 or self.hidden_dim % self.windows:
             raise ValueError(
-                f"windows must be positive and divide width. Received: windows={self.windows}, width={self.width} "
-                "in [model]."
+                f"windows must be positive and divide hidden_dim. Received: windows={self.windows}, "
+                f"hidden_dim={self.hidden_dim} in [model]."
             )
 
 

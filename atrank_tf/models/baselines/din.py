@@ -15,15 +15,17 @@ class DINConfig(RankerConfig):
     """The choices of DIN beside those of every ranker.
 
     Args:
-        unit: hidden widths of the activation unit.
+        attention_units: units of the hidden layers of the activation unit.
     """
 
-    unit: tuple[int, ...] = (80, 40)
+    attention_units: tuple[int, ...] = (80, 40)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.unit or any(size <= 0 for size in self.unit):
-            raise ValueError(f"Expected positive hidden widths. Received: unit={list(self.unit)} in [model].")
+        if not self.attention_units or any(size <= 0 for size in self.attention_units):
+            raise ValueError(
+                f"attention_units must be positive. Received: attention_units={list(self.attention_units)} in [model]."
+            )
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
@@ -40,7 +42,7 @@ class DIN(Ranker):
     Config: ClassVar[type[RankerConfig]] = DINConfig
 
     def make_layers(self) -> None:
-        self.activation_unit = ActivationUnit(self.config.unit, name="activation_unit")
+        self.activation_unit = ActivationUnit(self.config.attention_units, name="activation_unit")
 
     def read(self, candidates: Any, memory: Any, mask: Any) -> Any:
         return self.activation_unit(candidates, memory, mask)

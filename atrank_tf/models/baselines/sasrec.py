@@ -17,23 +17,24 @@ class SASRecConfig(RankerConfig):
     """The choices of SASRec beside those of every ranker.
 
     Args:
-        heads: attention heads; must divide `width`.
-        blocks: blocks of self-attention.
-        feed_forward: width of the layer inside each block's feed-forward network.
+        num_heads: attention heads; must divide `hidden_dim`.
+        num_blocks: blocks of self-attention.
+        intermediate_dim: width of the layer inside each block's feed-forward network.
     """
 
-    heads: int = 1
-    blocks: int = 2
-    feed_forward: int = 128
+    num_heads: int = 1
+    num_blocks: int = 2
+    intermediate_dim: int = 128
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("blocks", "feed_forward"):
+        for name in ("num_blocks", "intermediate_dim"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive. Received: {name}={getattr(self, name)} in [model].")
-        if self.heads <= 0 or self.width % self.heads:
+        if self.num_heads <= 0 or self.hidden_dim % self.num_heads:
             raise ValueError(
-                f"heads must be positive and divide width. Received: heads={self.heads}, width={self.width} in [model]."
+                f"num_heads must be positive and divide hidden_dim. Received: num_heads={self.num_heads}, "
+                f"hidden_dim={self.hidden_dim} in [model]."
             )
 
 
@@ -60,13 +61,13 @@ class SASRec(SequenceRanker):
         self.position_embedding = PositionEmbedding(longest, name="position_embedding")
         self.self_attention = [
             SelfAttention(
-                config.heads,
-                config.feed_forward,
+                config.num_heads,
+                config.intermediate_dim,
                 score="scaled_dot",
                 dropout=config.dropout,
                 name=f"self_attention_{number}",
             )
-            for number in range(config.blocks)
+            for number in range(config.num_blocks)
         ]
         self.last_state = LastState(name="last_state")
 
