@@ -77,6 +77,9 @@ class Ranker(keras.Model):
     training_batches: ClassVar[Any] = staticmethod(training_batches)
     """What makes the batches that `fit` takes, of records; see `atrank_tf.training_batches`."""
 
+    reads_behaviors: ClassVar[bool] = True
+    """Whether a user is known by what they did."""
+
     embeds_time: ClassVar[bool] = True
     """Whether a behavior's embedding knows how long before the request it was."""
 
@@ -108,12 +111,14 @@ class Ranker(keras.Model):
                 name=f"behavior_{group}",
             )
             for group, spec in groups.items()
+            if self.reads_behaviors
         }
         self.projections = {
             group: GroupProjection(self.config.hidden_dim, self.config.activation, name=f"projection_{group}")
             for group in groups
         }
-        self.time_buckets = TimeBuckets(self.schema.time.boundaries, name="time_buckets")
+        if self.embeds_time:
+            self.time_buckets = TimeBuckets(self.schema.time.boundaries, name="time_buckets")
         self.drop = Dropout(self.config.dropout, name="dropout")
         self.heads = Heads(self.schema, self.config, self.tasks)
         self._candidate_tables: dict[str, SparseEmbedding] = {}

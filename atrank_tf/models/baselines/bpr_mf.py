@@ -46,6 +46,8 @@ class BPRMF(Ranker):
     """
 
     Config: ClassVar[type[RankerConfig]] = BPRMFConfig
+    reads_behaviors: ClassVar[bool] = False
+    embeds_time: ClassVar[bool] = False
 
     def make_layers(self) -> None:
         if not (self.schema.user.features or self.schema.user.dense):
