@@ -1,11 +1,11 @@
-"""Keras layers, one idea per file: tensors, sizes and names in, tensors out."""
+"""Keras layers: tensors, sizes and names in, tensors out."""
 
 from atrank_tf.layers.attention.activation_unit import ActivationUnit
 from atrank_tf.layers.attention.causal_mask import CausalMask
-from atrank_tf.layers.attention.masks import hidden
+from atrank_tf.layers.attention.masks import additive_mask
 from atrank_tf.layers.attention.self_attention import SelfAttention
 from atrank_tf.layers.attention.space_attention import SpaceAttention
-from atrank_tf.layers.attention.target_attention import Asked, TargetAttention
+from atrank_tf.layers.attention.target_attention import CandidateQueries, TargetAttention
 from atrank_tf.layers.attention.time_bias import TimeBias
 from atrank_tf.layers.dropout import Dropout
 from atrank_tf.layers.embedding.behavior_embedding import BehaviorEmbedding
@@ -25,24 +25,24 @@ from atrank_tf.layers.heads.experts import ExpertGate, Experts
 from atrank_tf.layers.heads.fm_head import FMHead
 from atrank_tf.layers.heads.pnn_head import PNNHead
 from atrank_tf.layers.heads.popularity_head import PopularityHead
+from atrank_tf.layers.heads.ranking_head import RankingHead
 from atrank_tf.layers.heads.repeat_head import RepeatHead
 from atrank_tf.layers.heads.wide_head import WideHead
-from atrank_tf.layers.packing import Everything, Packing
+from atrank_tf.layers.packing import NoPadding, Packing
 from atrank_tf.layers.pooling import LastState, MaxPooling, MeanPooling
 from atrank_tf.layers.time_order import TimeOrder
 from atrank_tf.layers.window_convolution import WindowConvolution
 
 __all__ = [
     "ActivationUnit",
-    "Asked",
     "BehaviorEmbedding",
+    "CandidateQueries",
     "CatalogLookup",
     "CausalMask",
     "DCNHead",
     "DNNHead",
     "DotHead",
     "Dropout",
-    "Everything",
     "ExpertGate",
     "Experts",
     "FMHead",
@@ -52,10 +52,12 @@ __all__ = [
     "LastState",
     "MaxPooling",
     "MeanPooling",
+    "NoPadding",
     "PNNHead",
     "Packing",
     "PopularityHead",
     "PositionEmbedding",
+    "RankingHead",
     "RepeatHead",
     "SelfAttention",
     "SpaceAttention",
@@ -67,6 +69,6 @@ __all__ = [
     "TimeOrder",
     "WideHead",
     "WindowConvolution",
-    "hidden",
+    "additive_mask",
     "take",
 ]

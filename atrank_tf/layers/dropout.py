@@ -6,6 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from atrank_tf.types import Shape, Tensor
+
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
 class Dropout(keras.layers.Layer):
@@ -17,7 +19,7 @@ class Dropout(keras.layers.Layer):
 
     Args:
         rate: share of the units that training drops, at least 0 and below 1.
-        seed: of the random numbers; None draws one, which `keras.utils.set_random_seed` settles.
+        seed: of the random numbers; None draws one, which `keras.utils.set_random_seed` settles. Defaults to None.
 
     Call arguments:
         inputs: float, of any shape.
@@ -43,7 +45,7 @@ class Dropout(keras.layers.Layer):
             spread = None if seed is None else int(np.random.SeedSequence(seed).generate_state(1)[0]) >> 1
             self.seed_generator = keras.random.SeedGenerator(spread)
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         if not training or not self._dropped:
             return inputs
         if self._dropped == 256:
@@ -51,24 +53,24 @@ class Dropout(keras.layers.Layer):
         # One product, forward and backward.
         return inputs * (tf.cast(self.kept(inputs), inputs.dtype) * (256.0 / (256 - self._dropped)))
 
-    def kept(self, inputs: Any) -> Any:
+    def kept(self, inputs: Tensor) -> Tensor:
         """Returns which units this call keeps, bool of the shape of `inputs`."""
         if self._dropped == 256:
             return tf.zeros_like(inputs, tf.bool)
         seed = tf.cast(self.seed_generator.next(), tf.uint32)
         return tf.reshape(_bytes(tf.size(inputs), seed) >= self._dropped, tf.shape(inputs))
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def compute_output_spec(self, inputs: Any, training: bool | None = None) -> Any:
+    def compute_output_spec(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         return keras.KerasTensor(inputs.shape, dtype=inputs.dtype)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"rate": self.rate, "seed": self.seed}
 
 
-def _bytes(count: Any, seed: Any) -> Any:
+def _bytes(count: Tensor, seed: Tensor) -> Tensor:
     """Returns `count` evenly distributed numbers, uint8, that depend on a seed, uint32 [2]."""
     words = tf.range((count + 3) // 4)
     state = tf.bitcast(words, tf.uint32) * (seed[0] | 1) + seed[1]

@@ -1,19 +1,25 @@
-"""Groups of different widths -> one common width."""
+"""Projection of a group's behaviors to the dimension that all groups share."""
 
 from typing import Any
 
 import keras
 
 from atrank_tf.layers.linear import linear
+from atrank_tf.types import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
 class GroupProjection(keras.layers.Layer):
-    """Projects the behaviors of one group to the width that all groups share: F_M(u_bg).
+    """Projects the behaviors of one group to the hidden dim that all groups share: F_M(u_bg).
+
+    Rough sketch:
+        out = f(u W + b)
+
+    Glossary: B users, T_g behaviors of the group (or candidates), D_g dimension of their embeddings, D hidden dim.
 
     Args:
-        width: D.
-        activation: of the projection; "linear" for none.
+        hidden_dim: D.
+        activation: f; None or "linear" for none. Defaults to None.
 
     Call arguments:
         behaviors: float [B, T_g, D_g].
@@ -25,22 +31,21 @@ class GroupProjection(keras.layers.Layer):
         ATRank (arXiv 1711.06632), section "Behavior embedding spaces".
     """
 
-    def __init__(self, width: int, activation: str | None = None, **kwargs: Any) -> None:
+    def __init__(self, hidden_dim: int, activation: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.width = width
+        self.hidden_dim = hidden_dim
         self.activation = keras.activations.get(activation)
 
-    def build(self, behaviors_shape: tuple[int | None, ...]) -> None:
-        self.kernel = self.add_weight(
-            name="kernel", shape=(behaviors_shape[-1], self.width), initializer="glorot_uniform"
-        )
-        self.bias = self.add_weight(name="bias", shape=(self.width,), initializer="zeros")
+    def build(self, behaviors_shape: Shape) -> None:
+        shape = (behaviors_shape[-1], self.hidden_dim)
+        self.kernel = self.add_weight(name="kernel", shape=shape, initializer="glorot_uniform")
+        self.bias = self.add_weight(name="bias", shape=(self.hidden_dim,), initializer="zeros")
 
-    def call(self, behaviors: Any) -> Any:
+    def call(self, behaviors: Tensor) -> Tensor:
         return self.activation(linear(behaviors, self.kernel) + self.bias)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
-            "width": self.width,
+            "hidden_dim": self.hidden_dim,
             "activation": keras.activations.serialize(self.activation),
         }

@@ -1,74 +1,76 @@
-"""Padded values -> the real ones alone, and back."""
+"""Packing of a padded tensor: its real values alone, and back."""
 
-from typing import Any, Self
+from typing import Self
 
 import tensorflow as tf
 
+from atrank_tf.types import Tensor
+
 
 class Packing:
-    """Where M rows stand in a padded tensor.
+    """Packs the M real values of a padded tensor, and unpacks them.
 
-    What is done to each row by itself then costs what is real, and not the padding. Both ways are a gather, and so are
-    their gradients: a gather costs two thirds of a scatter.
+    What is done to each value by itself then costs what is real, and not the padding. Both ways are a gather, and so
+    are their gradients: a gather costs two thirds of a scatter.
 
     Args:
-        places: int64 [M], all different: where each row stands, counted through the whole of `shape`.
+        indices: int64 [M], all different: where each value stands in the padded tensor, flattened.
         shape: int32 [R], the padded dimensions, R known.
     """
 
-    def __init__(self, places: Any, shape: Any) -> None:
-        self.places = places
+    def __init__(self, indices: Tensor, shape: Tensor) -> None:
+        self.indices = indices
         self._shape = shape
-        number = tf.range(1, tf.size(places) + 1)
-        # Which row stands in each place, from 1; 0 where none does.
-        self._rows = tf.scatter_nd(places[:, tf.newaxis], number, tf.reduce_prod(tf.cast(shape, tf.int64))[tf.newaxis])
+        number, size = tf.range(1, tf.size(indices) + 1), tf.reduce_prod(tf.cast(shape, tf.int64))
+        # Which value stands at each index of the padded tensor, from 1; 0 where none does.
+        self._numbers = tf.scatter_nd(indices[:, tf.newaxis], number, size[tf.newaxis])
 
     @classmethod
-    def of(cls, mask: Any) -> Self:
+    def of(cls, mask: Tensor) -> Self:
         """Returns the packing of what is True in a mask, bool of any shape."""
         return cls(tf.where(tf.reshape(mask, [-1]))[:, 0], tf.shape(mask))
 
-    def pack(self, values: Any) -> Any:
+    def pack(self, padded: Tensor) -> Tensor:
         """[*shape, ...] -> [M, ...]."""
-        inner = values.shape[self._shape.shape[0] :]
-        return _gather(tf.reshape(values, [-1, *inner]), self.places, self._rows)
+        inner = padded.shape[self._shape.shape[0] :]
+        return _gather(tf.reshape(padded, [-1, *inner]), self.indices, self._numbers)
 
-    def unpack(self, rows: Any) -> Any:
-        """[M, ...] -> [*shape, ...], 0 where no row stands."""
-        values = _gather_or_zero(rows, self._rows, self.places)
-        return tf.reshape(values, tf.concat([self._shape, rows.shape[1:]], axis=0))
+    def unpack(self, packed: Tensor) -> Tensor:
+        """[M, ...] -> [*shape, ...], 0 at padding."""
+        padded = _gather_or_zero(packed, self._numbers, self.indices)
+        return tf.reshape(padded, tf.concat([self._shape, packed.shape[1:]], axis=0))
 
 
-class Everything:
-    """A packing that leaves nothing out: both ways are a reshape.
+class NoPadding:
+    """Packing of a tensor without padding: both ways are a reshape.
 
     Args:
-        shape: int32 [R], the padded dimensions, R known.
+        shape: int32 [R], the dimensions, R known.
     """
 
-    def __init__(self, shape: Any) -> None:
+    def __init__(self, shape: Tensor) -> None:
         self._shape = shape
 
-    def pack(self, values: Any) -> Any:
+    def pack(self, padded: Tensor) -> Tensor:
         """[*shape, ...] -> [M, ...]."""
-        return tf.reshape(values, [-1, *values.shape[self._shape.shape[0] :]])
+        return tf.reshape(padded, [-1, *padded.shape[self._shape.shape[0] :]])
 
-    def unpack(self, rows: Any) -> Any:
+    def unpack(self, packed: Tensor) -> Tensor:
         """[M, ...] -> [*shape, ...]."""
-        return tf.reshape(rows, tf.concat([self._shape, rows.shape[1:]], axis=0))
+        return tf.reshape(packed, tf.concat([self._shape, packed.shape[1:]], axis=0))
 
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]
-def _gather(values: Any, places: Any, rows: Any) -> Any:
-    def gradient(upstream: Any) -> tuple[Any, None, None]:
-        return _gather_or_zero(upstream, rows, places), None, None
+def _gather(padded: Tensor, indices: Tensor, numbers: Tensor) -> Tensor:
+    def gradient(upstream: Tensor) -> tuple[Tensor, None, None]:
+        return _gather_or_zero(upstream, numbers, indices), None, None
 
-    return tf.gather(values, places), gradient
+    return tf.gather(padded, indices), gradient
 
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]
-def _gather_or_zero(values: Any, rows: Any, places: Any) -> Any:
-    def gradient(upstream: Any) -> tuple[Any, None, None]:
-        return _gather(upstream, places, rows), None, None
+def _gather_or_zero(packed: Tensor, numbers: Tensor, indices: Tensor) -> Tensor:
+    def gradient(upstream: Tensor) -> tuple[Tensor, None, None]:
+        return _gather(upstream, indices, numbers), None, None
 
-    return tf.gather(tf.pad(values, [[1, 0]] + [[0, 0]] * (values.shape.rank - 1)), rows), gradient
+    return tf.gather(tf.pad(packed, [[1, 0]] + [[0, 0]] * (packed.shape.rank - 1)), numbers), gradient

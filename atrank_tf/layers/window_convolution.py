@@ -1,9 +1,12 @@
-"""What a few neighboring behaviors say together."""
+"""Convolutions over windows of neighboring behaviors."""
 
 from typing import Any
 
 import keras
 from keras import ops
+
+from atrank_tf.layers.attention.masks import zero_padding
+from atrank_tf.types import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
@@ -13,10 +16,11 @@ class WindowConvolution(keras.layers.Layer):
     Rough sketch:
         out_t = [relu(conv_1(x)_t); ...; relu(conv_W(x)_t)]
 
-    A window stands around its behavior, an even one reaching one further into the future; beyond either end of the
-    sequence, and at padding, it reads zeros.
+    A window stands around its behavior, an even one reaching one further into the future.
 
-    Glossary: B users, T behaviors, D width.
+    Glossary: B users, T behaviors, D hidden dim.
+
+    Masking: padding counts as zeros, as what is beyond either end of the sequence.
 
     Args:
         windows: W, the widest window; must divide D.
@@ -28,6 +32,9 @@ class WindowConvolution(keras.layers.Layer):
     Returns:
         float [B, T, D].
 
+    Raises:
+        ValueError: `windows` is not positive, or does not divide D.
+
     Reference:
         ATRank (arXiv 1711.06632), baseline "CNN+Pooling", after Kim (arXiv 1408.5882).
     """
@@ -38,13 +45,13 @@ class WindowConvolution(keras.layers.Layer):
             raise ValueError(f"windows must be positive. Received: windows={windows}.")
         self.windows = windows
 
-    def build(self, behaviors_shape: tuple[int | None, ...]) -> None:
-        width = int(behaviors_shape[-1])  # type: ignore[arg-type]
-        if width % self.windows:
-            raise ValueError(f"windows must divide the width {width}. Received: windows={self.windows}.")
+    def build(self, behaviors_shape: Shape) -> None:
+        hidden_dim = int(behaviors_shape[-1])
+        if hidden_dim % self.windows:
+            raise ValueError(f"windows must divide the hidden dim {hidden_dim}. Received: windows={self.windows}.")
         self.convolutions = [
             keras.layers.Conv1D(
-                width // self.windows,
+                hidden_dim // self.windows,
                 size,
                 padding="same",
                 activation="relu",
@@ -54,10 +61,10 @@ class WindowConvolution(keras.layers.Layer):
             for size in range(1, self.windows + 1)
         ]
         for convolution in self.convolutions:
-            convolution.build((None, None, width))
+            convolution.build((None, None, hidden_dim))
 
-    def call(self, behaviors: Any, behavior_mask: Any) -> Any:
-        behaviors = behaviors * ops.cast(ops.expand_dims(behavior_mask, -1), behaviors.dtype)
+    def call(self, behaviors: Tensor, behavior_mask: Tensor) -> Tensor:
+        behaviors = zero_padding(behaviors, behavior_mask)
         # One user more: of none TensorFlow's convolution gives what has not as many units as it should.
         behaviors = ops.pad(behaviors, ((0, 1), (0, 0), (0, 0)))
         return ops.concatenate([convolution(behaviors) for convolution in self.convolutions], axis=-1)[:-1]

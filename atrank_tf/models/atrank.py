@@ -52,6 +52,17 @@ class ATRankConfig(RankerConfig):
                 f"hidden_dim={self.hidden_dim} in [model]."
             )
 
+    def attention_options(self) -> dict[str, Any]:
+        """Returns the arguments of every `SelfAttention` and `TargetAttention` of the model."""
+        return {
+            "num_spaces": self.num_spaces,
+            "intermediate_dim": self.intermediate_dim,
+            "score": self.score,
+            "activation": self.attention_activation,
+            "dropout": self.dropout,
+            "sink": self.attention_sink,
+        }
+
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
 class ATRank(Ranker):
@@ -88,26 +99,10 @@ class ATRank(Ranker):
     def make_layers(self) -> None:
         config = self.config
         self.self_attention = [
-            SelfAttention(
-                config.num_spaces,
-                config.intermediate_dim,
-                config.score,
-                config.attention_activation,
-                config.dropout,
-                config.attention_sink,
-                name=f"self_attention_{number}",
-            )
+            SelfAttention(**config.attention_options(), name=f"self_attention_{number}")
             for number in range(config.num_blocks)
         ]
-        self.target_attention = TargetAttention(
-            config.num_spaces,
-            config.intermediate_dim,
-            config.score,
-            config.attention_activation,
-            config.dropout,
-            config.attention_sink,
-            name="target_attention",
-        )
+        self.target_attention = TargetAttention(**config.attention_options(), name="target_attention")
 
     def encode(self, behaviors: Any, mask: Any) -> Any:
         for block in self.self_attention:

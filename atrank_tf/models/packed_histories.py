@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from atrank_tf.layers import Everything, Packing
+from atrank_tf.layers import NoPadding, Packing
 from atrank_tf.schema import PADDING
 
 
@@ -38,7 +38,7 @@ class PackedHistories:
     def _lay_out_one(self, inputs: Mapping[str, Any], group: str) -> None:
         # A batch is of users with histories of one length: packing would cost as much as the little padding.
         ids = inputs[f"{group}_id"]
-        self._packing: Any = Everything(tf.shape(ids))
+        self._packing: Any = NoPadding(tf.shape(ids))
         self.ids, self.actions = ({group: self._packing.pack(inputs[f"{group}_{name}"])} for name in ("id", "action"))
         self.mask, self.timestamp = ids != PADDING, inputs[f"{group}_timestamp"]
         self.group, self.place = tf.zeros_like(ids), tf.cumsum(tf.ones_like(ids), axis=1)

@@ -90,5 +90,5 @@ class Repeats:
         layer, first = self._layers[task], self._first_object[self._group_of[task]]
         objects = ops.where(candidates >= FIRST_ROW, candidates + first, NO_OBJECT)
         # No behavior on another entity is on any of these, whichever action it is taken for.
-        actions = ops.minimum(memory["action"], layer.actions - 1)
+        actions = ops.minimum(memory["action"], layer.num_actions - 1)
         return layer(objects, memory["object"], actions, seen, now, memory["timestamp"])

@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras import ops
 
 from atrank_tf.data import timeline_batches
-from atrank_tf.layers import Asked, CausalMask, Packing, SelfAttention, TargetAttention, TimeBias, take
+from atrank_tf.layers import CandidateQueries, CausalMask, Packing, SelfAttention, TargetAttention, TimeBias, take
 from atrank_tf.models.atrank import ATRankConfig
 from atrank_tf.models.explain import record_self_attention, record_target_attention
 from atrank_tf.models.inputs import candidate_names, group_numbers, join, side_by_side
@@ -52,29 +52,13 @@ class TimelineATRank(Ranker):
     def make_layers(self) -> None:
         config, boundaries = self.config, self.schema.time.boundaries
         self.self_attention = [
-            SelfAttention(
-                config.num_spaces,
-                config.intermediate_dim,
-                config.score,
-                config.attention_activation,
-                config.dropout,
-                config.attention_sink,
-                name=f"self_attention_{number}",
-            )
+            SelfAttention(**config.attention_options(), name=f"self_attention_{number}")
             for number in range(config.num_blocks)
         ]
         self.time_biases = [
             TimeBias(boundaries, config.num_spaces, name=f"time_bias_{number}") for number in range(config.num_blocks)
         ]
-        self.target_attention = TargetAttention(
-            config.num_spaces,
-            config.intermediate_dim,
-            config.score,
-            config.attention_activation,
-            config.dropout,
-            config.attention_sink,
-            name="target_attention",
-        )
+        self.target_attention = TargetAttention(**config.attention_options(), name="target_attention")
         self.target_time_bias = TimeBias(boundaries, config.num_spaces, name="target_time_bias")
         ordered = {task.group for task in self.schema.tasks.values() if task.ties is Ties.ORDERED}
         self.causal_mask = CausalMask([group in ordered for group in self.schema.groups], name="causal_mask")
@@ -141,7 +125,7 @@ class TimelineATRank(Ranker):
         behaviors = histories.by_user(self.drop(join(projected, axis=0)))  # [B, T, D]
         memory = self.relate(behaviors, histories.mask, histories.timestamp, histories.group)
         queries = self._queries(inputs, indices, memory, histories)
-        users = self.target_attention.read_packed(candidates.embedding, memory["memory"], queries)
+        users = self.target_attention.attend_packed(candidates.embedding, memory["memory"], queries)
         if self.heads.repeats is not None:
             memory |= self.heads.repeats.numbered(histories.id, histories.action, histories.group)
         profile = self.profile(inputs)
@@ -183,7 +167,7 @@ class TimelineATRank(Ranker):
 
     def _queries(
         self, inputs: Mapping[str, Any], indices: list[Any], memory: Mapping[str, Any], histories: PackedHistories
-    ) -> list[Asked]:
+    ) -> list[CandidateQueries]:
         """Returns what the targets of each task see of the memories, and which of their candidates are real."""
         times = [inputs[f"{task}/now"] for task in self.tasks]
         bias = self.target_time_bias(join(times), memory["timestamp"])  # [B, K, P, T]
@@ -195,12 +179,12 @@ class TimelineATRank(Ranker):
         biases, masks = (tf.split(each, numbers, axis=-2, num=len(numbers)) for each in (bias, mask))
         ids = [_fold_targets(inputs[f"{task}_candidates"]) for task in self.tasks]
         packings = [Packing.of(each != PADDING) for each in ids]
-        return [Asked(*each) for each in zip(masks, biases, indices, packings, strict=True)]
+        return [CandidateQueries(*each) for each in zip(masks, biases, indices, packings, strict=True)]
 
     def _rank_targets(
         self,
         task: str,
-        query: Asked,
+        query: CandidateQueries,
         user: Any,
         candidates: CandidateEmbedding,
         memory: Mapping[str, Any],
@@ -214,14 +198,14 @@ class TimelineATRank(Ranker):
         packing = query.packing
         own = {name: inputs[name] for name in candidate_names(self.schema, task)}
         ids, now = own[f"{task}_candidates"], inputs[f"{task}/now"]
-        index = packing.pack(query.places)
+        index = packing.pack(query.indices)
         parts = {} if candidates.bias is None else {"item_bias": take(candidates.bias, index)[None]}
         if self.heads.repeats is not None:
             repeats = self.heads.repeats.of_moments(task, ids, memory, query.mask, now)
             parts["repeat"] = packing.pack(_fold_targets(repeats))[None]
         if task in self.heads.popularity:
             parts["popularity"] = packing.pack(_fold_targets(self.heads.popularity[task](ids, now)))[None]
-        users = packing.places // tf.maximum(tf.shape(query.places, tf.int64)[1], 1)
+        users = packing.indices // tf.maximum(tf.shape(query.indices, tf.int64)[1], 1)
         known = [] if profile is None else [take(profile, users)[None]]
         packed = {name: packing.pack(_fold_targets(value))[None] for name, value in own.items()}
         context = self.context(task, known, packed)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atrank_tf.layers.linear import flatten, linear
+from atrank_tf.layers.linear import flatten, linear, linear_concat
 
 D, WIDTH = 11, 13
 RNG = np.random.default_rng(0)
@@ -52,3 +52,16 @@ def test_gradients_are_those_of_the_matrix_product() -> None:
     np.testing.assert_allclose(np.asarray(by_inputs), target @ KERNEL.T, rtol=1e-12, atol=1e-12)
     expected = np.einsum("btd,bte->de", np.asarray(inputs), target)
     np.testing.assert_allclose(np.asarray(by_kernel), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("sizes", [(11,), (2, 9), (5, 2, 4)])
+def test_parts_are_multiplied_as_their_concatenation(sizes: tuple[int, ...]) -> None:
+    parts = [RNG.normal(size=(3, 5, size)) for size in sizes]
+    found = np.asarray(linear_concat([tf.constant(part) for part in parts], tf.constant(KERNEL)))
+    np.testing.assert_allclose(found, np.concatenate(parts, axis=-1) @ KERNEL, rtol=1e-12, atol=1e-12)
+
+
+def test_parts_that_are_left_out_at_the_end_count_as_zeros() -> None:
+    part = RNG.normal(size=(3, 5, 4))
+    found = np.asarray(linear_concat([tf.constant(part)], tf.constant(KERNEL)))
+    np.testing.assert_allclose(found, part @ KERNEL[:4], rtol=1e-12, atol=1e-12)

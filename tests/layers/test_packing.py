@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atrank_tf.layers import Everything, Packing
+from atrank_tf.layers import NoPadding, Packing
 
 RNG = np.random.default_rng(0)
 VALUES, OTHERS = RNG.normal(size=(3, 4, 2)), RNG.normal(size=(3, 4))
@@ -29,17 +29,17 @@ def test_what_is_packed_is_what_is_real_and_comes_back_with_zeros_around_it(name
     assert back.shape == values.shape and not back[~mask].any()
 
 
-def test_rows_may_stand_in_any_order() -> None:
+def test_values_may_stand_in_any_order() -> None:
     packing = Packing(tf.constant([5, 0, 3], tf.int64), tf.constant([2, 3]))
     rows = tf.constant([[1.0], [2.0], [3.0]])
     np.testing.assert_array_equal(np.asarray(packing.unpack(rows))[..., 0], [[2, 0, 0], [3, 0, 1]])
     np.testing.assert_array_equal(np.asarray(packing.pack(packing.unpack(rows))), rows)
 
 
-def test_everything_is_packed_as_it_stands() -> None:
-    everything = Everything(tf.constant([3, 4]))
-    np.testing.assert_array_equal(np.asarray(everything.pack(tf.constant(VALUES))), VALUES.reshape(12, 2))
-    np.testing.assert_array_equal(np.asarray(everything.unpack(everything.pack(tf.constant(VALUES)))), VALUES)
+def test_what_has_no_padding_is_reshaped() -> None:
+    without_padding = NoPadding(tf.constant([3, 4]))
+    np.testing.assert_array_equal(np.asarray(without_padding.pack(tf.constant(VALUES))), VALUES.reshape(12, 2))
+    np.testing.assert_array_equal(np.asarray(without_padding.unpack(without_padding.pack(tf.constant(VALUES)))), VALUES)
 
 
 @pytest.mark.parametrize("name", MASKS)

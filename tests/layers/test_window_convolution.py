@@ -47,7 +47,7 @@ def test_what_stands_in_padding_reaches_no_behavior() -> None:
 def test_windows_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match=r"windows must be positive\. Received: windows=0"):
         WindowConvolution(0)
-    with pytest.raises(ValueError, match=r"windows must divide the width 12\. Received: windows=5"):
+    with pytest.raises(ValueError, match=r"windows must divide the hidden dim 12\. Received: windows=5"):
         WindowConvolution(5).build((B, T, D))
 
 

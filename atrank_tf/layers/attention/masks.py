@@ -1,29 +1,38 @@
-"""What keeps attention off what is not real."""
-
-from typing import Any
+"""Boolean masks -> numbers that are added to scores or multiplied with outputs."""
 
 from keras import ops
 
+from atrank_tf.types import Tensor
 
-def hidden(mask: Any, dtype: str) -> Any:
+
+def large_negative(dtype: str) -> float:
+    """Returns a number of a float type that is below all scores, and may be added to one and stay finite."""
+    return -6e4 if dtype == "float16" else -1e30
+
+
+def additive_mask(mask: Tensor, dtype: str) -> Tensor:
     """Returns what is added to scores so that a softmax gives exactly 0 where `mask` is False.
 
     Added where the scores are widest, it costs one pass over them, and none if it joins a bias before. A row of scores
-    with nothing real is left with weights all the same: what is read by them must be made 0.
+    that is masked entirely still has weights that sum to 1: its output must be set to 0.
 
     Args:
         mask: bool, of any shape; True = real.
         dtype: float type of the scores, which must be finite, and smaller than 1e4 in float16.
 
     Returns:
-        0 where `mask` is True, elsewhere a number below all scores.
+        The shape of `mask`, in `dtype`: 0 where it is True, elsewhere a number below all scores.
     """
-    lowest = -6e4 if dtype == "float16" else -1e30
-    return ops.where(mask, ops.cast(0.0, dtype), ops.cast(lowest, dtype))
+    return ops.where(mask, ops.cast(0.0, dtype), ops.cast(large_negative(dtype), dtype))
 
 
-def by_view(values: Any, factors: Any, axis: int) -> Any:
-    """Multiplies values [..., Q, D], Q at `axis`, by a factor for each view [..., R, 1]."""
+def zero_padding(values: Tensor, mask: Tensor) -> Tensor:
+    """Sets values [..., T, D] to 0 where a mask, bool [..., T], is False."""
+    return values * ops.cast(ops.expand_dims(mask, -1), values.dtype)
+
+
+def scale_by_view(values: Tensor, factors: Tensor, axis: int) -> Tensor:
+    """Multiplies values [..., Q, D], Q at `axis`, by factors [..., R, 1]: Q / R consecutive ones by each factor."""
     if factors.shape[axis] == 1:
         return values * factors
     shape = ops.shape(values)

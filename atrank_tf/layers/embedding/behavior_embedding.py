@@ -1,89 +1,97 @@
-"""A behavior's code: what was acted on, how, and how long ago."""
+"""Embedding of a behavior: what was acted on, how, and how long ago."""
 
 from typing import Any
 
 import keras
 from keras import ops
 
-from atrank_tf.layers.linear import linear
+from atrank_tf.layers.linear import linear, linear_concat
+from atrank_tf.types import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
 class BehaviorEmbedding(keras.layers.Layer):
-    """Joins the object's code with the action's and the time bucket's embeddings.
+    """Combines an object's embedding with those of the action and of the time bucket.
 
     Rough sketch:
-        sum:     u = W object + lookup_a(action) + lookup_t(bucket)       W only where `width` differs from D_o
+        sum:     u = W object + lookup_a(action) + lookup_t(bucket)       W only where D_g differs from D_o
         concat:  u = W [object; lookup_a(action); lookup_t(bucket)]
 
     A candidate has neither action nor time: call the layer with the object alone, and the missing parts are 0.
 
-    Glossary: B users, T behaviors (or candidates), D_o width of the object's code, D_g width of the group.
+    Glossary: B users, T behaviors (or candidates), D_o dimension of the object's embedding, D_g that of the group.
 
     Args:
-        width: D_g; None means D_o.
-        actions: rows of the action table, padding and unknown included.
-        buckets: number of time buckets; None for a code that knows no time.
-        combine: "sum" (the paper's equation) or "concat" (the authors' code).
+        embedding_dim: D_g; None means D_o.
+        num_actions: rows of the action table, padding and unknown included.
+        num_buckets: number of time buckets; None for an embedding without time.
+        combine: "sum" (the paper's equation) or "concat" (the authors' code). Defaults to "sum".
 
     Call arguments:
-        objects: float [B, T, D_o].
+        objects: float [B, T, D_o], the objects' embeddings.
         actions: int [B, T]; None for candidates.
-        buckets: int [B, T]; None for candidates, and for a code that knows no time.
+        buckets: int [B, T]; None for candidates, and for an embedding without time.
 
     Returns:
         float [B, T, D_g].
+
+    Raises:
+        ValueError: `combine` is unknown.
 
     Reference:
         ATRank (arXiv 1711.06632), section "Raw feature spaces": u_ij = emb_i(o_j) + lookup_i^t(..) + lookup_i^a(..).
     """
 
     def __init__(
-        self, width: int | None, actions: int, buckets: int | None, combine: str = "sum", **kwargs: Any
+        self,
+        embedding_dim: int | None,
+        num_actions: int,
+        num_buckets: int | None,
+        combine: str = "sum",
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if combine not in ("sum", "concat"):
             raise ValueError(f'Expected combine="sum" or "concat". Received: combine={combine!r}.')
-        self.width = width
-        self.actions = actions
-        self.buckets = buckets
+        self.embedding_dim = embedding_dim
+        self.num_actions = num_actions
+        self.num_buckets = num_buckets
         self.combine = combine
 
-    def build(self, objects_shape: tuple[int | None, ...]) -> None:
-        self._coded = int(objects_shape[-1])  # type: ignore[arg-type]
-        width = self.width or self._coded
-        side = width if self.combine == "sum" else max(1, width // 4)
-        self.action_table = self.add_weight(name="action_table", shape=(self.actions, side), initializer="uniform")
+    def build(self, objects_shape: Shape) -> None:
+        object_dim = int(objects_shape[-1])
+        dim = self.embedding_dim or object_dim
+        side = dim if self.combine == "sum" else max(1, dim // 4)
+        self.action_table = self.add_weight(name="action_table", shape=(self.num_actions, side), initializer="uniform")
         self.time_table = None
-        if self.buckets is not None:
-            self.time_table = self.add_weight(name="time_table", shape=(self.buckets, side), initializer="uniform")
+        if self.num_buckets is not None:
+            self.time_table = self.add_weight(name="time_table", shape=(self.num_buckets, side), initializer="uniform")
         self.kernel = None
-        if self.combine == "concat" or width != self._coded:
-            sides = 0 if self.combine == "sum" else 1 if self.buckets is None else 2
-            rows = self._coded + sides * side
-            self.kernel = self.add_weight(name="kernel", shape=(rows, width), initializer="glorot_uniform")
+        if self.combine == "concat" or dim != object_dim:
+            sides = 0 if self.combine == "sum" else 1 if self.num_buckets is None else 2
+            shape = (object_dim + sides * side, dim)
+            self.kernel = self.add_weight(name="kernel", shape=shape, initializer="glorot_uniform")
 
-    def call(self, objects: Any, actions: Any = None, buckets: Any = None) -> Any:
-        code = objects if self.kernel is None else linear(objects, self.kernel[: self._coded])
-        if actions is None:
-            return code
-        action = ops.take(self.action_table, actions, axis=0)
+    def call(self, objects: Tensor, actions: Tensor | None = None, buckets: Tensor | None = None) -> Tensor:
+        sides = []
+        if actions is not None:
+            sides.append(ops.take(self.action_table, actions, axis=0))
+            if self.time_table is not None:
+                sides.append(ops.take(self.time_table, buckets, axis=0))
         if self.combine == "concat":
-            action = linear(action, self.kernel[self._coded : self._coded + action.shape[-1]])  # type: ignore[index]
-        if self.time_table is None:
-            return code + action
-        time = ops.take(self.time_table, buckets, axis=0)
-        if self.combine == "concat":
-            time = linear(time, self.kernel[self._coded + time.shape[-1] :])  # type: ignore[index]
-        return code + action + time
+            return linear_concat([objects, *sides], self.kernel)
+        embedding = objects if self.kernel is None else linear(objects, self.kernel)
+        for side in sides:
+            embedding = embedding + side
+        return embedding
 
-    def compute_output_shape(self, objects_shape: tuple[int | None, ...], *_: Any) -> tuple[int | None, ...]:
-        return (*objects_shape[:-1], self.width or objects_shape[-1])
+    def compute_output_shape(self, objects_shape: Shape, *_: Any) -> Shape:
+        return (*objects_shape[:-1], self.embedding_dim or objects_shape[-1])
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
-            "width": self.width,
-            "actions": self.actions,
-            "buckets": self.buckets,
+            "embedding_dim": self.embedding_dim,
+            "num_actions": self.num_actions,
+            "num_buckets": self.num_buckets,
             "combine": self.combine,
         }

@@ -1,4 +1,4 @@
-"""The catalog inside the model: what is known of an object, looked up by its row."""
+"""The catalog as weights of the model: side features of objects, looked up by id."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,6 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+
+from atrank_tf.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
@@ -16,41 +18,42 @@ class CatalogLookup(keras.layers.Layer):
     They are empty (0, padding) until `load` fills them or a saved model is read.
 
     Args:
-        rows: rows of the catalog, padding and unknown included.
+        num_objects: rows of the catalog, padding and unknown included.
         columns: name -> values per object of a categorical column.
-        dense: names of numeric columns.
+        dense: names of numeric columns. Defaults to none.
 
     Call arguments:
-        ids: int [...], catalog rows.
+        ids: int [...], in 0..num_objects-1.
 
     Returns:
         Name -> int64 [...] for a column of 1 value, int64 [..., values] for more, float32 [...] for a numeric one.
 
     Example:
-        >>> lookup = CatalogLookup(rows=4, columns={"category": 1})
+        >>> lookup = CatalogLookup(num_objects=4, columns={"category": 1})
         >>> lookup.load({"category": np.array([[0], [1], [5], [7]])})
         >>> lookup(np.array([[2, 3, 0]]))["category"]
         [[5, 7, 0]]
     """
 
-    def __init__(self, rows: int, columns: Mapping[str, int], dense: tuple[str, ...] = (), **kwargs: Any) -> None:
+    def __init__(
+        self, num_objects: int, columns: Mapping[str, int], dense: tuple[str, ...] = (), **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
-        self.rows = rows
+        self.num_objects = num_objects
         self.columns = dict(columns)
         self.dense = tuple(dense)
+        fixed = {"initializer": "zeros", "trainable": False, "autocast": False}
         # Not int32, which TensorFlow keeps in the host's memory where there is a GPU, out of XLA's reach.
         self._by_name = {
-            name: self.add_weight(name=name, shape=(rows, values), dtype="int64", initializer="zeros", trainable=False)
+            name: self.add_weight(name=name, shape=(num_objects, values), dtype="int64", **fixed)
             for name, values in self.columns.items()
-        } | {
-            name: self.add_weight(
-                name=name, shape=(rows,), dtype="float32", initializer="zeros", trainable=False, autocast=False
-            )
-            for name in self.dense
-        }
+        } | {name: self.add_weight(name=name, shape=(num_objects,), dtype="float32", **fixed) for name in self.dense}
 
     def load(self, values: Mapping[str, np.ndarray]) -> None:
         """Fills every column.
+
+        Args:
+            values: name -> [num_objects, values] of a categorical column, [num_objects] of a numeric one.
 
         Raises:
             ValueError: a column is missing, or its shape is not the layer's.
@@ -64,7 +67,7 @@ class CatalogLookup(keras.layers.Layer):
                 )
             weight.assign(values[name])
 
-    def call(self, ids: Any) -> dict[str, Any]:
+    def call(self, ids: Tensor) -> dict[str, Tensor]:
         found = {name: ops.take(weight, ids, axis=0) for name, weight in self._by_name.items()}
         return {
             name: ops.squeeze(column, axis=-1) if self.columns.get(name) == 1 else column
@@ -72,4 +75,8 @@ class CatalogLookup(keras.layers.Layer):
         }
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"rows": self.rows, "columns": self.columns, "dense": self.dense}
+        return super().get_config() | {
+            "num_objects": self.num_objects,
+            "columns": self.columns,
+            "dense": self.dense,
+        }

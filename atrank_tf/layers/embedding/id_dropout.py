@@ -1,4 +1,4 @@
-"""Objects that training takes for unknown."""
+"""Dropout of ids: training takes some objects for unknown."""
 
 from typing import Any
 
@@ -6,19 +6,20 @@ import keras
 import tensorflow as tf
 
 from atrank_tf.layers.dropout import Dropout
+from atrank_tf.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
 class IdDropout(Dropout):
-    """Replaces a share of the rows of ids, in training, by the row of what is unknown.
+    """Replaces a share of ids, in training, by the id of what is unknown.
 
-    So the unknown row is trained, and what stands beside the id (side features) is taught to do without: an object that
-    is new when the model is served is ranked by them. Ids of few behaviors are fitted less closely, too.
+    So the embedding of unknown is trained, and the side features beside the id are trained to do without it: an object
+    that is new when the model is served is ranked by them. Ids of few behaviors are fitted less closely, too.
 
     Args:
-        rate: share of the rows that training replaces, at least 0 and below 1; rounded to a 256th.
-        unknown: the row of what is unknown. Rows before it, padding among them, stay.
-        seed: of the random numbers; None draws one, which `keras.utils.set_random_seed` settles.
+        rate: share of the ids that training replaces, at least 0 and below 1; rounded to a 256th.
+        unknown: the id of what is unknown. Ids below it, padding among them, stay.
+        seed: of the random numbers; None draws one, which `keras.utils.set_random_seed` settles. Defaults to None.
 
     Call arguments:
         inputs: int, of any shape.
@@ -36,7 +37,7 @@ class IdDropout(Dropout):
         super().__init__(rate, seed, **kwargs)
         self.unknown = unknown
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         if not training or not self._dropped:
             return inputs
         unknown = tf.constant(self.unknown, inputs.dtype)

@@ -1,22 +1,24 @@
-"""A behavior's place in its sequence."""
+"""Embedding of a behavior's position in its sequence."""
 
 from typing import Any
 
 import keras
 from keras import ops
 
+from atrank_tf.types import Shape, Tensor
+
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
 class PositionEmbedding(keras.layers.Layer):
-    """Adds a learned embedding of the place of each behavior, counted from the newest: 0 for the newest, 1 for the one
-    before, and so on; all places from `positions` - 1 on share the last embedding.
+    """Adds a learned embedding of each behavior's position, counted from the newest.
 
-    Counted from the oldest, the newest behavior would have another place in each history.
+    The newest behavior has position 0, the one before 1, and so on; all positions from `max_length` - 1 on share the
+    last embedding. Counted from the oldest, the newest behavior would have another position in each history.
 
-    Glossary: B users, T behaviors, D width.
+    Glossary: B users, T behaviors, D hidden dim.
 
     Args:
-        positions: rows of the table.
+        max_length: rows of the table.
 
     Call arguments:
         behaviors: float [B, T, D], in the order of time.
@@ -25,24 +27,27 @@ class PositionEmbedding(keras.layers.Layer):
     Returns:
         float [B, T, D].
 
+    Raises:
+        ValueError: `max_length` is not positive.
+
     Reference:
-        SASRec (Kang and McAuley, arXiv 1808.09781), section III.A, which pads on the left: places from the end, too.
+        SASRec (Kang and McAuley, arXiv 1808.09781), section III.A, which pads on the left: positions from the end, too.
     """
 
-    def __init__(self, positions: int, **kwargs: Any) -> None:
+    def __init__(self, max_length: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if positions <= 0:
-            raise ValueError(f"positions must be positive. Received: positions={positions}.")
-        self.positions = positions
+        if max_length <= 0:
+            raise ValueError(f"max_length must be positive. Received: max_length={max_length}.")
+        self.max_length = max_length
 
-    def build(self, behaviors_shape: tuple[int | None, ...]) -> None:
-        shape = (self.positions, behaviors_shape[-1])
+    def build(self, behaviors_shape: Shape) -> None:
+        shape = (self.max_length, behaviors_shape[-1])
         self.table = self.add_weight(name="table", shape=shape, initializer="uniform")
 
-    def call(self, behaviors: Any, behavior_mask: Any) -> Any:
+    def call(self, behaviors: Tensor, behavior_mask: Tensor) -> Tensor:
         real = ops.cast(behavior_mask, "int32")
-        place = ops.sum(real, axis=1, keepdims=True) - ops.cumsum(real, axis=1)
-        return behaviors + ops.take(self.table, ops.minimum(place, self.positions - 1), axis=0)
+        position = ops.sum(real, axis=1, keepdims=True) - ops.cumsum(real, axis=1)
+        return behaviors + ops.take(self.table, ops.minimum(position, self.max_length - 1), axis=0)
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"positions": self.positions}
+        return super().get_config() | {"max_length": self.max_length}

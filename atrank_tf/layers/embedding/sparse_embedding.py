@@ -5,6 +5,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from atrank_tf.types import Shape, Tensor
+
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
 class SparseEmbedding(keras.layers.Layer):
@@ -64,17 +66,17 @@ class SparseEmbedding(keras.layers.Layer):
         self.embeddings.settle = None  # The mark of a table, and the place for an optimizer's function.
         self.embeddings.decays = self.decays
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         ids = inputs if inputs.dtype in (tf.int32, tf.int64) else tf.cast(inputs, tf.int32)
         # None counts as training: a model whose `call` has no `training` argument is trained without it.
         if training is not False and self.embeddings.settle is not None:
             self.embeddings.settle(ids)
         return tf.cast(tf.gather(self.embeddings.value, ids), self.compute_dtype)
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape, self.output_dim)
 
-    def compute_output_spec(self, inputs: Any, training: bool | None = None) -> Any:
+    def compute_output_spec(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)
 
     def save_own_variables(self, store: Any) -> None:

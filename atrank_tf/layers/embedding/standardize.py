@@ -7,6 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from atrank_tf.types import Tensor
+
 _FARTHEST = 1e4
 
 
@@ -15,7 +17,7 @@ class Standardize(keras.layers.Layer):
     """Stacks numeric columns and standardizes each: (x - mean) / sqrt(variance); a missing value (NaN) becomes 0.
 
     What is farther than 1e4 from 0 becomes ±1e4, infinity too: scores stay finite whatever a request holds. No value is
-    so far among 1e8 whose moments these are (none of n is farther than sqrt(n)).
+    so far among the 1e8 that mean and variance are of (none of n is farther than sqrt(n)).
 
     Args:
         means: mean of each column.
@@ -25,7 +27,10 @@ class Standardize(keras.layers.Layer):
         columns: a list of F float tensors [...].
 
     Returns:
-        float [..., F].
+        float [..., F] in the compute dtype.
+
+    Raises:
+        ValueError: there are not as many variances as means.
     """
 
     def __init__(self, means: Sequence[float], variances: Sequence[float], **kwargs: Any) -> None:
@@ -36,7 +41,7 @@ class Standardize(keras.layers.Layer):
         self.means = tuple(float(mean) for mean in means)
         self.variances = tuple(float(variance) for variance in variances)
 
-    def call(self, columns: Sequence[Any]) -> Any:
+    def call(self, columns: Sequence[Tensor]) -> Tensor:
         values = ops.stack(columns, axis=-1)
         scale = np.sqrt([variance or 1.0 for variance in self.variances])
         scaled = (values - ops.cast(self.means, values.dtype)) / ops.cast(scale, values.dtype)

@@ -5,23 +5,24 @@ from typing import Any
 import keras
 from keras import ops
 
-from atrank_tf.layers.linear import flatten
+from atrank_tf.layers.heads.ranking_head import RankingHead, concat_inputs
+from atrank_tf.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
-class DCNHead(keras.layers.Layer):
-    """Scores by the cross network of DCN-v2 on [e_u; h_t; context].
+class DCNHead(RankingHead):
+    """Scores by the cross network of DCN-v2 on user vector, candidate and context.
 
     Rough sketch:
-        x_0 = [e_u; h_t; context],   x_{l+1} = x_0 * (W_l x_l + b_l) + x_l,   logit = w x_L + b
+        x_0 = [u; v; context],   x_{l+1} = x_0 * (W_l x_l + b_l) + x_l,   logit = w x_L + b
 
     Together with `DNNHead` it is the parallel form of DCN-v2.
 
     Args:
-        layers: L, the number of cross layers: products of up to L + 1 numbers.
+        num_layers: L, the number of cross layers: products of up to L + 1 numbers.
 
     Call arguments:
-        read: float [B, N, D].
+        user_vector: float [B, N, D].
         candidates: float [B, N, D].
         context: float [B, N, D_c], or None.
 
@@ -32,33 +33,27 @@ class DCNHead(keras.layers.Layer):
         DCN V2 (Wang et al., arXiv 2008.13535), equation 1.
     """
 
-    def __init__(self, layers: int, **kwargs: Any) -> None:
+    def __init__(self, num_layers: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if layers <= 0:
-            raise ValueError(f"layers must be positive. Received: layers={layers}.")
-        self.layers = layers
+        if num_layers <= 0:
+            raise ValueError(f"num_layers must be positive. Received: num_layers={num_layers}.")
+        self.num_layers = num_layers
 
-    def build(
-        self,
-        read_shape: tuple[int | None, ...],
-        candidates_shape: tuple[int | None, ...],
-        context_shape: tuple[int | None, ...] | None = None,
-    ) -> None:
-        width = 2 * int(read_shape[-1])  # type: ignore[arg-type]
-        width += int(context_shape[-1]) if context_shape else 0  # type: ignore[arg-type]
+    def build_head(self, hidden_dim: int, context_dim: int) -> None:
+        input_dim = 2 * hidden_dim + context_dim
         self.cross = [
-            keras.layers.Dense(width, dtype=self.dtype_policy, name=f"cross_{place}") for place in range(self.layers)
+            keras.layers.Dense(input_dim, dtype=self.dtype_policy, name=f"cross_{number}")
+            for number in range(self.num_layers)
         ]
         self.last = keras.layers.Dense(1, dtype=self.dtype_policy, name="last")
         for layer in (*self.cross, self.last):
-            layer.build((None, width))
+            layer.build((None, input_dim))
 
-    def call(self, read: Any, candidates: Any, context: Any = None) -> Any:
-        codes = [read, candidates] if context is None else [read, candidates, context]
-        start = state = ops.concatenate([flatten(code) for code in codes], axis=-1)
+    def call(self, user_vector: Tensor, candidates: Tensor, context: Tensor | None = None) -> Tensor:
+        start = state = concat_inputs(user_vector, candidates, context)
         for layer in self.cross:
             state = start * layer(state) + state
-        return ops.reshape(self.last(state), ops.shape(read)[:2])
+        return ops.reshape(self.last(state), ops.shape(user_vector)[:2])
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"layers": self.layers}
+        return super().get_config() | {"num_layers": self.num_layers}

@@ -1,4 +1,4 @@
-"""Ranking by a network."""
+"""Ranking by a dense network."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,21 +7,29 @@ import keras
 from keras import ops
 
 from atrank_tf.layers.dropout import Dropout
-from atrank_tf.layers.linear import flatten, linear
+from atrank_tf.layers.heads.ranking_head import RankingHead
+from atrank_tf.layers.linear import flatten, linear_concat
+from atrank_tf.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
-class DNNHead(keras.layers.Layer):
-    """Scores by a DNN on [e_u; h_t; e_u * h_t; context].
+class DNNHead(RankingHead):
+    """Scores by a dense network on user vector, candidate, their product, and the context.
+
+    Rough sketch:
+        logit = DNN([u; v; u * v; context])
+
+    Hidden layers are relu, the last layer is linear.
 
     Args:
-        hidden: widths of the hidden layers.
-        dropout: share of each hidden layer that training drops.
+        hidden_units: units of each hidden layer; none makes the head linear.
+        dropout: share of each hidden layer that training drops. Defaults to 0.
 
     Call arguments:
-        read: float [B, N, D].
+        user_vector: float [B, N, D].
         candidates: float [B, N, D].
         context: float [B, N, D_c], or None.
+        training: whether to drop.
 
     Returns:
         Logits, float [B, N].
@@ -30,43 +38,39 @@ class DNNHead(keras.layers.Layer):
         ATRank (arXiv 1711.06632), section "Downstream application network", which leaves the network free.
     """
 
-    def __init__(self, hidden: Sequence[int], dropout: float = 0.0, **kwargs: Any) -> None:
+    def __init__(self, hidden_units: Sequence[int], dropout: float = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.hidden = tuple(hidden)
+        self.hidden_units = tuple(hidden_units)
         self.dropout = dropout
 
-    def build(
-        self,
-        read_shape: tuple[int | None, ...],
-        candidates_shape: tuple[int | None, ...],
-        context_shape: tuple[int | None, ...] | None = None,
-    ) -> None:
-        width = 3 * int(read_shape[-1])  # type: ignore[arg-type]
-        width += int(context_shape[-1]) if context_shape else 0  # type: ignore[arg-type]
+    def build_head(self, hidden_dim: int, context_dim: int) -> None:
+        self.build_dense(3 * hidden_dim + context_dim)
+
+    def build_dense(self, input_dim: int) -> None:
+        """Adds the dense layers, the first on `input_dim` numbers."""
         self.dense = []
-        for place, size in enumerate((*self.hidden, 1)):
-            last = place == len(self.hidden)
-            layer = keras.layers.Dense(
-                size, activation=None if last else "relu", dtype=self.dtype_policy, name=f"dense_{place}"
-            )
-            layer.build((None, width))
+        for number, units in enumerate((*self.hidden_units, 1)):
+            activation = "relu" if number < len(self.hidden_units) else None
+            layer = keras.layers.Dense(units, activation, dtype=self.dtype_policy, name=f"dense_{number}")
+            layer.build((None, input_dim))
             self.dense.append(layer)
-            width = size
+            input_dim = units
         self.drop = Dropout(self.dropout, dtype=self.dtype_policy)
 
-    def call(self, read: Any, candidates: Any, context: Any = None, training: bool | None = None) -> Any:
-        first, *rest = self.dense
-        state = first.activation(flatten(self._first(read, candidates, context)) + first.bias)
-        for layer in rest:
-            state = layer(self.drop(state, training=training))
-        return ops.reshape(state, ops.shape(read)[:2])
+    def call(
+        self, user_vector: Tensor, candidates: Tensor, context: Tensor | None = None, training: bool | None = None
+    ) -> Tensor:
+        inputs = [user_vector, candidates, user_vector * candidates]
+        first = self.dense[0]
+        state = linear_concat(inputs if context is None else [*inputs, context], first.kernel)
+        logits = self.rest_of_dense(first.activation(flatten(state) + first.bias), training)
+        return ops.reshape(logits, ops.shape(user_vector)[:2])
 
-    def _first(self, read: Any, candidates: Any, context: Any) -> Any:
-        """[e_u; h_t; e_u * h_t; context] times the first kernel, part by part: nothing is laid side by side."""
-        kernel, width = ops.convert_to_tensor(self.dense[0].kernel), read.shape[-1]
-        state = linear(read, kernel[:width]) + linear(candidates, kernel[width : 2 * width])
-        state = state + linear(read * candidates, kernel[2 * width : 3 * width])
-        return state if context is None else state + linear(context, kernel[3 * width :])
+    def rest_of_dense(self, state: Tensor, training: bool | None) -> Tensor:
+        """Applies the layers after the first: [M, units] -> [M, 1]."""
+        for layer in self.dense[1:]:
+            state = layer(self.drop(state, training=training))
+        return state
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"hidden": self.hidden, "dropout": self.dropout}
+        return super().get_config() | {"hidden_units": self.hidden_units, "dropout": self.dropout}

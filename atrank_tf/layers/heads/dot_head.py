@@ -1,18 +1,25 @@
-"""Ranking by similarity."""
-
-from typing import Any
+"""Ranking by the dot product of user vector and candidate."""
 
 import keras
 from keras import ops
 
+from atrank_tf.layers.heads.ranking_head import RankingHead
+from atrank_tf.types import Tensor
+
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
-class DotHead(keras.layers.Layer):
-    """Scores by the dot product of read-out and candidate: <e_u, h_t> / sqrt(D).
+class DotHead(RankingHead):
+    """Scores by the scaled dot product of user vector and candidate, without weights.
+
+    Rough sketch:
+        logit = <u, v> / sqrt(D)
+
+    An empty history, whose user vector is 0, scores exactly 0.
 
     Call arguments:
-        read: float [B, N, D].
+        user_vector: float [B, N, D].
         candidates: float [B, N, D].
+        context: not looked at.
 
     Returns:
         Logits, float [B, N].
@@ -21,5 +28,5 @@ class DotHead(keras.layers.Layer):
         The authors' code of ATRank, without the scale.
     """
 
-    def call(self, read: Any, candidates: Any) -> Any:
-        return ops.sum(read * candidates, axis=-1) / (candidates.shape[-1] ** 0.5)
+    def call(self, user_vector: Tensor, candidates: Tensor, context: Tensor | None = None) -> Tensor:
+        return ops.sum(user_vector * candidates, axis=-1) / (candidates.shape[-1] ** 0.5)

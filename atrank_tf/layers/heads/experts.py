@@ -1,4 +1,4 @@
-"""Experts shared by several tasks, and the gate through which a task mixes them (MMoE, PLE)."""
+"""Experts that several tasks share, and the gate through which a task mixes them (MMoE, PLE)."""
 
 from typing import Any
 
@@ -6,13 +6,17 @@ import keras
 from keras import ops
 
 from atrank_tf.layers.linear import linear
+from atrank_tf.types import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
 class Experts(keras.layers.Layer):
-    """E networks of one layer on the same input: relu(x W_e), as wide as the input.
+    """Applies E dense layers to the same input, each with as many units as the input has.
 
-    There is no bias, so that an input of zeros, as an empty history is read, stays zeros.
+    Rough sketch:
+        expert_e = relu(x W_e)
+
+    There is no bias, so that an input of zeros, the user vector of an empty history, stays zeros.
 
     Args:
         num_experts: E.
@@ -22,6 +26,9 @@ class Experts(keras.layers.Layer):
 
     Returns:
         float [..., E, D].
+
+    Raises:
+        ValueError: `num_experts` is not positive.
 
     Reference:
         MMoE (Ma et al., KDD 2018), section 4; PLE (Tang et al., RecSys 2020), section 4.
@@ -33,17 +40,17 @@ class Experts(keras.layers.Layer):
             raise ValueError(f"num_experts must be positive. Received: num_experts={num_experts}.")
         self.num_experts = num_experts
 
-    def build(self, inputs_shape: tuple[int | None, ...]) -> None:
-        width = inputs_shape[-1]
+    def build(self, inputs_shape: Shape) -> None:
+        dim = inputs_shape[-1]
         self.kernel = self.add_weight(
             name="kernel",
-            shape=(width, self.num_experts * width),  # type: ignore[operator]
+            shape=(dim, self.num_experts * dim),
             initializer=keras.initializers.VarianceScaling(scale=self.num_experts, mode="fan_avg"),
         )
 
-    def call(self, inputs: Any) -> Any:
-        every = ops.relu(linear(inputs, self.kernel))
-        return ops.reshape(every, (*ops.shape(inputs)[:-1], self.num_experts, inputs.shape[-1]))
+    def call(self, inputs: Tensor) -> Tensor:
+        experts = ops.relu(linear(inputs, self.kernel))
+        return ops.reshape(experts, (*ops.shape(inputs)[:-1], self.num_experts, inputs.shape[-1]))
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"num_experts": self.num_experts}
@@ -56,11 +63,11 @@ class ExpertGate(keras.layers.Layer):
     Rough sketch:
         out = x + sum over e of softmax(x G)_e expert_e
 
-    The sum with x is not in the papers: there, towers of their own follow; here, the ranking networks that do without
-    experts, which read x.
+    The sum with x is not in the papers: there, towers of their own follow; here, the ranking heads that do without
+    experts, which take x.
 
     Call arguments:
-        inputs: float [..., D], what the experts saw.
+        inputs: float [..., D], the input of the experts.
         experts: float [..., E, D].
 
     Returns:
@@ -71,14 +78,13 @@ class ExpertGate(keras.layers.Layer):
         experts are the shared ones and the task's own.
     """
 
-    def build(self, inputs_shape: tuple[int | None, ...], experts_shape: tuple[int | None, ...]) -> None:
-        self.kernel = self.add_weight(
-            name="kernel", shape=(inputs_shape[-1], experts_shape[-2]), initializer="glorot_uniform"
-        )
+    def build(self, inputs_shape: Shape, experts_shape: Shape) -> None:
+        shape = (inputs_shape[-1], experts_shape[-2])
+        self.kernel = self.add_weight(name="kernel", shape=shape, initializer="glorot_uniform")
 
-    def call(self, inputs: Any, experts: Any) -> Any:
+    def call(self, inputs: Tensor, experts: Tensor) -> Tensor:
         weights = ops.softmax(linear(inputs, self.kernel), axis=-1)
         return inputs + ops.sum(ops.expand_dims(weights, -1) * experts, axis=-2)
 
-    def compute_output_shape(self, inputs_shape: tuple[int | None, ...], *_: Any) -> tuple[int | None, ...]:
+    def compute_output_shape(self, inputs_shape: Shape, *_: Any) -> Shape:
         return inputs_shape

@@ -1,26 +1,26 @@
 """Ranking by a factorization machine."""
 
-from typing import Any
-
 import keras
 from keras import ops
 
-from atrank_tf.layers.linear import linear
+from atrank_tf.layers.heads.ranking_head import RankingHead
+from atrank_tf.layers.linear import linear, linear_concat
+from atrank_tf.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
-class FMHead(keras.layers.Layer):
-    """Scores by a factorization machine whose fields are e_u, h_t and the context.
+class FMHead(RankingHead):
+    """Scores by a factorization machine whose fields are user vector, candidate and context.
 
     Rough sketch:
-        fields = e_u, h_t, V context
-        logit = w [e_u; h_t; context] + sum over pairs <field_i, field_j> / sqrt(D) + b
+        fields = u, v, V context
+        logit = w [u; v; context] + sum over pairs <field_i, field_j> / sqrt(D) + b
 
-    V brings the context to the width of the others; the scale is that of `DotHead`. Together with `DNNHead` it is
-    DeepFM: both read the same codes.
+    V projects the context to D; the scale is that of `DotHead`. Together with `DNNHead` it is DeepFM: both read the
+    same embeddings.
 
     Call arguments:
-        read: float [B, N, D].
+        user_vector: float [B, N, D].
         candidates: float [B, N, D].
         context: float [B, N, D_c], or None.
 
@@ -31,27 +31,19 @@ class FMHead(keras.layers.Layer):
         Factorization machines (Rendle, ICDM 2010); DeepFM (Guo et al., arXiv 1703.04247), equation 2.
     """
 
-    def build(
-        self,
-        read_shape: tuple[int | None, ...],
-        candidates_shape: tuple[int | None, ...],
-        context_shape: tuple[int | None, ...] | None = None,
-    ) -> None:
-        width = int(read_shape[-1])  # type: ignore[arg-type]
-        total = 2 * width
-        if context_shape:
-            total += int(context_shape[-1])  # type: ignore[arg-type]
+    def build_head(self, hidden_dim: int, context_dim: int) -> None:
+        if context_dim:
             self.context_kernel = self.add_weight(
-                name="context_kernel", shape=(context_shape[-1], width), initializer="glorot_uniform"
+                name="context_kernel", shape=(context_dim, hidden_dim), initializer="glorot_uniform"
             )
-        self.kernel = self.add_weight(name="kernel", shape=(total, 1), initializer="glorot_uniform")
+        shape = (2 * hidden_dim + context_dim, 1)
+        self.kernel = self.add_weight(name="kernel", shape=shape, initializer="glorot_uniform")
         self.bias = self.add_weight(name="bias", shape=(), initializer="zeros")
 
-    def call(self, read: Any, candidates: Any, context: Any = None) -> Any:
-        kernel, width = ops.convert_to_tensor(self.kernel), read.shape[-1]
-        logits = linear(read, kernel[:width]) + linear(candidates, kernel[width : 2 * width])
-        pairs = read * candidates
+    def call(self, user_vector: Tensor, candidates: Tensor, context: Tensor | None = None) -> Tensor:
+        inputs, pairs = [user_vector, candidates], user_vector * candidates
         if context is not None:
-            logits = logits + linear(context, kernel[2 * width :])
-            pairs = pairs + linear(context, self.context_kernel) * (read + candidates)
-        return logits[..., 0] + ops.sum(pairs, axis=-1) / (width**0.5) + self.bias
+            inputs.append(context)
+            pairs = pairs + linear(context, self.context_kernel) * (user_vector + candidates)
+        logits = linear_concat(inputs, self.kernel)[..., 0]
+        return logits + ops.sum(pairs, axis=-1) / (candidates.shape[-1] ** 0.5) + self.bias

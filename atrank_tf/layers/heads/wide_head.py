@@ -1,26 +1,25 @@
-"""Ranking by a linear model on codes and their crosses."""
-
-from typing import Any
+"""Ranking by a linear model with crossed features."""
 
 import keras
 from keras import ops
 
+from atrank_tf.layers.heads.ranking_head import RankingHead, concat_inputs
 from atrank_tf.layers.linear import flatten, linear
+from atrank_tf.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
-class WideHead(keras.layers.Layer):
-    """Scores by a linear model on e_u, h_t and the context, and on every product of a number of e_u or the context with
-    a number of h_t.
+class WideHead(RankingHead):
+    """Scores by a linear model on user vector, candidate and context, and on their products with the candidate.
 
     Rough sketch:
-        logit = w [e_u; h_t; context] + [e_u; context] W h_t + b
+        logit = w [u; context; v] + [u; context] W v + b
 
-    The products are what crossed ids are in the paper: something of the user's or the situation's together with
-    something of the candidate's.
+    The products are what crossed ids are in the paper: something of the user's or the request's together with something
+    of the candidate's.
 
     Call arguments:
-        read: float [B, N, D].
+        user_vector: float [B, N, D].
         candidates: float [B, N, D].
         context: float [B, N, D_c], or None.
 
@@ -31,25 +30,16 @@ class WideHead(keras.layers.Layer):
         Wide & deep learning (Cheng et al., arXiv 1606.07792), section 3.1: the wide component.
     """
 
-    def build(
-        self,
-        read_shape: tuple[int | None, ...],
-        candidates_shape: tuple[int | None, ...],
-        context_shape: tuple[int | None, ...] | None = None,
-    ) -> None:
-        width = int(candidates_shape[-1])  # type: ignore[arg-type]
-        situation = int(read_shape[-1])  # type: ignore[arg-type]
-        situation += int(context_shape[-1]) if context_shape else 0  # type: ignore[arg-type]
-        self.kernel = self.add_weight(name="kernel", shape=(situation + width, 1), initializer="glorot_uniform")
-        self.cross = self.add_weight(name="cross", shape=(situation, width), initializer="glorot_uniform")
+    def build_head(self, hidden_dim: int, context_dim: int) -> None:
+        request_dim = hidden_dim + context_dim
+        shape = (request_dim + hidden_dim, 1)
+        self.kernel = self.add_weight(name="kernel", shape=shape, initializer="glorot_uniform")
+        self.cross = self.add_weight(name="cross", shape=(request_dim, hidden_dim), initializer="glorot_uniform")
         self.bias = self.add_weight(name="bias", shape=(), initializer="zeros")
 
-    def call(self, read: Any, candidates: Any, context: Any = None) -> Any:
-        situation = flatten(read)
-        if context is not None:
-            situation = ops.concatenate([situation, flatten(context)], axis=-1)
-        candidate, width = flatten(candidates), situation.shape[-1]
-        kernel = ops.convert_to_tensor(self.kernel)
-        logits = linear(situation, kernel[:width])[..., 0] + linear(candidate, kernel[width:])[..., 0]
-        logits = logits + ops.sum(linear(situation, self.cross) * candidate, axis=-1) + self.bias
-        return ops.reshape(logits, ops.shape(read)[:2])
+    def call(self, user_vector: Tensor, candidates: Tensor, context: Tensor | None = None) -> Tensor:
+        request, candidate = concat_inputs(user_vector, context), flatten(candidates)
+        kernel, size = ops.convert_to_tensor(self.kernel), request.shape[-1]
+        logits = linear(request, kernel[:size])[..., 0] + linear(candidate, kernel[size:])[..., 0]
+        logits = logits + ops.sum(linear(request, self.cross) * candidate, axis=-1) + self.bias
+        return ops.reshape(logits, ops.shape(user_vector)[:2])

@@ -62,7 +62,7 @@ class SASRec(SequenceRanker):
         self.self_attention = [
             SelfAttention(
                 config.num_heads,
-                config.intermediate_dim,
+                intermediate_dim=config.intermediate_dim,
                 score="scaled_dot",
                 dropout=config.dropout,
                 name=f"self_attention_{number}",

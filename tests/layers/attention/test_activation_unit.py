@@ -11,9 +11,9 @@ CANDIDATES, MEMORY = RNG.normal(size=(B, N, D)), RNG.normal(size=(B, T, D))
 MASK = np.arange(T) < np.array([[5], [2], [0]])
 
 
-@pytest.mark.parametrize("hidden", [(13,), (13, 5)])
-def test_behaviors_are_summed_by_the_weight_of_the_network(hidden: tuple[int, ...]) -> None:
-    layer = ActivationUnit(hidden, dtype="float64")
+@pytest.mark.parametrize("hidden_units", [(13,), (13, 5)])
+def test_behaviors_are_summed_by_the_weight_of_the_network(hidden_units: tuple[int, ...]) -> None:
+    layer = ActivationUnit(hidden_units, dtype="float64")
     layer.build((B, N, D))
     for weight in layer.weights:
         weight.assign(RNG.normal(size=weight.shape))
@@ -25,7 +25,7 @@ def test_behaviors_are_summed_by_the_weight_of_the_network(hidden: tuple[int, ..
                 state = np.concatenate([h, behavior, h - behavior, h * behavior])
                 for number, dense in enumerate(layer.dense):
                     state = state @ np.asarray(dense.kernel) + np.asarray(dense.bias)
-                    state = 1 / (1 + np.exp(-state)) if number < len(hidden) else state
+                    state = 1 / (1 + np.exp(-state)) if number < len(hidden_units) else state
                 expected[user, place] += state[0] * behavior
     np.testing.assert_allclose(np.asarray(layer(CANDIDATES, MEMORY, MASK)), expected, rtol=1e-9, atol=1e-12)
     np.testing.assert_array_equal(expected[2], 0.0)
@@ -38,7 +38,7 @@ def test_weights_are_not_normalized() -> None:
     np.testing.assert_allclose(twice, 2 * once, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("hidden", [(), (3, 0)])
-def test_impossible_widths_are_refused(hidden: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"Expected positive hidden widths\. Received: hidden="):
-        ActivationUnit(hidden)
+@pytest.mark.parametrize("hidden_units", [(), (3, 0)])
+def test_impossible_units_are_refused(hidden_units: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"Expected positive hidden_units\. Received: hidden_units="):
+        ActivationUnit(hidden_units)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atrank_tf.layers import hidden
+from atrank_tf.layers import additive_mask
 
 B, Q, T = 3, 7, 5
 MASK = np.arange(T) < np.array([[5], [2], [1]])
@@ -28,7 +28,7 @@ def _expected(scores: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def _softmax(scores: Any, mask: Any) -> np.ndarray:
     scores = tf.constant(scores)
-    return np.asarray(tf.nn.softmax(scores + hidden(tf.constant(mask), scores.dtype.name)))
+    return np.asarray(tf.nn.softmax(scores + additive_mask(tf.constant(mask), scores.dtype.name)))
 
 
 def test_weights_by_hand() -> None:
@@ -72,7 +72,7 @@ def test_adding_a_number_to_all_scores_changes_nothing() -> None:
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
 def test_the_laws_hold_in_every_float_type(dtype: str) -> None:
     scores = tf.cast(_scores(5, scale=4.0), dtype)
-    weights = tf.nn.softmax(scores + hidden(tf.constant(MASK[:, None, :]), dtype))
+    weights = tf.nn.softmax(scores + additive_mask(tf.constant(MASK[:, None, :]), dtype))
     assert weights.dtype == dtype
     found = np.asarray(tf.cast(weights, "float64"))
     np.testing.assert_allclose(found, _expected(_scores(5, scale=4.0), MASK[:, None, :]), atol=0.03)

@@ -22,7 +22,15 @@ FORMS = [(score, activation) for score in ("bilinear", "scaled_dot") for activat
 
 
 def _layer(score: str = "bilinear", activation: str | None = None, dropout: float = 0.0) -> SelfAttention:
-    layer = SelfAttention(K, HIDDEN, score, activation, dropout, dtype="float64", name="block")
+    layer = SelfAttention(
+        K,
+        intermediate_dim=HIDDEN,
+        score=score,
+        activation=activation,
+        dropout=dropout,
+        dtype="float64",
+        name="block",
+    )
     layer.build((B, T, D))
     rng = np.random.default_rng(1)
     for weight in layer.trainable_weights:
@@ -153,6 +161,6 @@ def test_dropout_is_drawn_from_the_seed_and_anew_in_each_call() -> None:
 
 def test_an_unknown_score_and_spaces_that_do_not_divide_the_width_are_refused() -> None:
     with pytest.raises(ValueError, match=r"Received: score='cosine'\."):
-        SelfAttention(K, HIDDEN, score="cosine")(BEHAVIORS, MASK)
-    with pytest.raises(ValueError, match=r"num_spaces must divide the width 22\. Received: num_spaces=3\."):
-        SelfAttention(3, HIDDEN)(BEHAVIORS, MASK)
+        SelfAttention(K, intermediate_dim=HIDDEN, score="cosine")(BEHAVIORS, MASK)
+    with pytest.raises(ValueError, match=r"num_spaces must divide the hidden dim 22\. Received: num_spaces=3\."):
+        SelfAttention(3, intermediate_dim=HIDDEN)(BEHAVIORS, MASK)

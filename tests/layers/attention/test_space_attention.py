@@ -25,7 +25,7 @@ FORMS = [(score, activation) for score in ("bilinear", "scaled_dot") for activat
 
 
 def _layer(score: str = "bilinear", activation: str | None = None, **kwargs: Any) -> SpaceAttention:
-    layer = SpaceAttention(K, score, activation, dtype="float64", **kwargs)
+    layer = SpaceAttention(K, score=score, activation=activation, dtype="float64", **kwargs)
     layer.build((B, N, D), (B, T, D))
     rng = np.random.default_rng(1)
     for weight in layer.trainable_weights:
@@ -59,7 +59,7 @@ def _attend(layer: SpaceAttention, query: np.ndarray, memory: np.ndarray, mask: 
 
 
 @pytest.mark.parametrize(("score", "activation"), FORMS)
-def test_read_out_and_weights_are_those_of_the_equations(score: str, activation: str | None) -> None:
+def test_output_and_weights_are_those_of_the_equations(score: str, activation: str | None) -> None:
     layer = _layer(score, activation)
     out, weights = layer(QUERY, MEMORY, MASK, return_weights=True)
     expected_out, expected_weights = _attend(layer, QUERY, MEMORY, MASK)
@@ -84,7 +84,7 @@ def test_a_sink_takes_its_part_of_every_space(score: str) -> None:
 
 
 @pytest.mark.parametrize(("score", "activation"), FORMS)
-def test_a_memory_that_reads_itself_is_read_by_the_same_equations(score: str, activation: str | None) -> None:
+def test_a_memory_attends_to_itself_by_the_same_equations(score: str, activation: str | None) -> None:
     layer = _layer(score, activation)
     memory = tf.constant(MEMORY)
     out, weights = layer(memory, memory, MASK, return_weights=True)
@@ -115,7 +115,7 @@ def test_weights_are_nonnegative_and_sum_to_one_over_what_is_real(score: str) ->
 
 
 @pytest.mark.parametrize("score", ["bilinear", "scaled_dot"])
-def test_an_empty_memory_is_read_as_exactly_zero(score: str) -> None:
+def test_6_an_empty_memory_gives_exactly_zero(score: str) -> None:
     out = np.asarray(_layer(score)(QUERY, MEMORY, MASK))
     np.testing.assert_array_equal(out[2], 0.0)
     assert (out[:2] != 0).all()
@@ -149,7 +149,7 @@ def test_queries_and_users_do_not_see_each_other() -> None:
         np.testing.assert_allclose(np.asarray(alone)[0, 0], whole[user, place], rtol=1e-12)
 
 
-def test_no_queries_give_no_read_outs() -> None:
+def test_no_queries_give_no_output() -> None:
     out, weights = _layer()(QUERY[:, :0], MEMORY, MASK, return_weights=True)
     assert out.shape == (B, 0, D)
     assert weights.shape == (B, K, 0, T)
@@ -170,7 +170,7 @@ def test_gradients_are_finite_with_an_empty_row_and_garbage_in_padding(score: st
     np.testing.assert_array_equal(np.asarray(by_memory) * ~MASK[:, :, None], 0.0)
 
 
-def test_dropout_drops_whole_weights_of_the_read_out_in_training_only() -> None:
+def test_dropout_drops_whole_weights_in_training_only() -> None:
     keras.utils.set_random_seed(3)
     layer = _layer(dropout=0.5)
     one = np.ones((B, 1), bool)
@@ -210,10 +210,10 @@ def test_an_unknown_score_is_refused() -> None:
 
 
 def test_a_number_of_spaces_that_does_not_divide_the_width_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"num_spaces must divide the width 22\. Received: num_spaces=3\."):
+    with pytest.raises(ValueError, match=r"num_spaces must divide the hidden dim 22\. Received: num_spaces=3\."):
         SpaceAttention(3)(QUERY, MEMORY, MASK)
 
 
 def test_a_memory_of_another_width_than_the_query_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"Expected query and memory of one width\. Received: 22 and 21\."):
+    with pytest.raises(ValueError, match=r"Expected query and memory of one dimension\. Received: 22 and 21\."):
         SpaceAttention(K)(QUERY, MEMORY[..., 1:], MASK)

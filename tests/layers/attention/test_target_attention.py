@@ -1,4 +1,4 @@
-"""The candidates' read-out against c = attention(h_t, C), e_u = F_vanilla(c), 0 for an empty memory."""
+"""User vectors of candidates against c = attention(h_t, C), e_u = F_vanilla(c), 0 for an empty memory."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atrank_tf.layers import Asked, Packing, TargetAttention
+from atrank_tf.layers import CandidateQueries, Packing, TargetAttention
 
 B, T, N, K, SIZE, HIDDEN = 3, 5, 7, 2, 11, 13
 D = K * SIZE
@@ -25,7 +25,16 @@ FORMS = [(score, activation) for score in ("bilinear", "scaled_dot") for activat
 def _layer(
     score: str = "bilinear", activation: str | None = None, dropout: float = 0.0, sink: bool = False
 ) -> TargetAttention:
-    layer = TargetAttention(K, HIDDEN, score, activation, dropout, sink, dtype="float64", name="reader")
+    layer = TargetAttention(
+        K,
+        intermediate_dim=HIDDEN,
+        score=score,
+        activation=activation,
+        dropout=dropout,
+        sink=sink,
+        dtype="float64",
+        name="reader",
+    )
     layer.build((B, N, D), (B, T, D))
     rng = np.random.default_rng(1)
     for weight in layer.trainable_weights:
@@ -79,7 +88,7 @@ def _transposed(found: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.nd
 
 
 @pytest.mark.parametrize(("score", "activation"), FORMS)
-def test_read_out_and_weights_are_those_of_the_equations(score: str, activation: str | None) -> None:
+def test_vectors_and_weights_are_those_of_the_equations(score: str, activation: str | None) -> None:
     layer = _layer(score, activation)
     out, weights = layer(CANDIDATES, MEMORY, MASK, return_weights=True)
     expected, maps = _expected(layer)
@@ -95,7 +104,7 @@ def test_weights_sum_to_one_over_what_is_real() -> None:
     np.testing.assert_array_equal(weights * ~MASK[:, None, None, :], 0.0)
 
 
-def test_an_empty_memory_is_read_as_exactly_zero_in_spite_of_biases() -> None:
+def test_6_an_empty_memory_gives_exactly_zero_in_spite_of_biases() -> None:
     out = np.asarray(_layer()(CANDIDATES, MEMORY, MASK))
     np.testing.assert_array_equal(out[2], 0.0)
     assert (out[:2] != 0).all()
@@ -119,7 +128,7 @@ def test_garbage_in_padding_and_more_padding_change_nothing(score: str) -> None:
     np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-9, atol=1e-12)
 
 
-def test_a_candidate_reads_the_same_whatever_stands_beside_it() -> None:
+def test_2_a_candidate_has_the_same_vector_whatever_stands_beside_it() -> None:
     layer = _layer()
     whole = np.asarray(layer(CANDIDATES, MEMORY, MASK))
     for place in (0, 4):
@@ -127,7 +136,7 @@ def test_a_candidate_reads_the_same_whatever_stands_beside_it() -> None:
         np.testing.assert_allclose(np.asarray(alone)[:, 0], whole[:, place], rtol=1e-9, atol=1e-12)
 
 
-def test_no_candidates_give_no_read_outs() -> None:
+def test_no_candidates_give_no_vectors() -> None:
     out, weights = _layer()(CANDIDATES[:, :0], MEMORY, MASK, return_weights=True)
     assert out.shape == (B, 0, D)
     assert weights.shape == (B, K, 0, T)
@@ -163,7 +172,7 @@ def test_dropout_drops_the_feed_forward_in_training_only() -> None:
         np.asarray(layer(CANDIDATES, MEMORY, MASK)), np.asarray(whole(CANDIDATES, MEMORY, MASK))
     )
     found = np.asarray(layer(CANDIDATES, MEMORY, MASK, training=True))
-    # With everything dropped, the attention's read-out is left, normalized.
+    # With everything dropped, the attention's output is left, normalized.
     for user, place in np.ndindex(2, N):
         read, _ = _attend(layer, CANDIDATES[user, place], MEMORY[user, MASK[user]])
         np.testing.assert_allclose(found[user, place], _norm(read, _weights(layer)), rtol=1e-9, atol=1e-12)
@@ -185,32 +194,36 @@ def test_dropout_is_drawn_from_the_seed_and_anew_in_each_call() -> None:
 
 def test_an_unknown_score_and_sizes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match=r"Received: score='cosine'\."):
-        TargetAttention(K, HIDDEN, score="cosine")(CANDIDATES, MEMORY, MASK)
-    with pytest.raises(ValueError, match=r"num_spaces must divide the width 22\. Received: num_spaces=3\."):
-        TargetAttention(3, HIDDEN)(CANDIDATES, MEMORY, MASK)
-    with pytest.raises(ValueError, match=r"Expected query and memory of one width\. Received: 22 and 21\."):
-        TargetAttention(K, HIDDEN)(CANDIDATES, MEMORY[..., 1:], MASK)
+        TargetAttention(K, intermediate_dim=HIDDEN, score="cosine")(CANDIDATES, MEMORY, MASK)
+    with pytest.raises(ValueError, match=r"num_spaces must divide the hidden dim 22\. Received: num_spaces=3\."):
+        TargetAttention(3, intermediate_dim=HIDDEN)(CANDIDATES, MEMORY, MASK)
+    with pytest.raises(ValueError, match=r"Expected query and memory of one dimension\. Received: 22 and 21\."):
+        TargetAttention(K, intermediate_dim=HIDDEN)(CANDIDATES, MEMORY[..., 1:], MASK)
 
 
 @pytest.mark.parametrize("sink", [False, True])
 @pytest.mark.parametrize(("score", "activation"), FORMS)
-def test_sets_of_candidates_read_together_read_as_each_alone(score: str, activation: str | None, sink: bool) -> None:
-    """Of two sets, with two moments of three candidates and three moments of one; some candidates are padding."""
+def test_sets_of_candidates_attend_together_as_each_alone(score: str, activation: str | None, sink: bool) -> None:
+    """Of two sets, with two requests of three candidates and three requests of one; some candidates are padding."""
     layer, rng = _layer(score, activation, sink=sink), np.random.default_rng(2)
-    codes = rng.normal(size=(5, D))
-    asked, expected = [], []
-    for moments, number in ((2, 3), (3, 1)):
-        seen = MASK[:, None] & (rng.random((B, moments, T)) < 0.7)
-        bias = rng.normal(size=(B, K, moments, T))
-        places, real = rng.integers(0, 5, (B, moments * number)), rng.random((B, moments * number)) < 0.6
-        asked.append(Asked(tf.constant(seen), tf.constant(bias), tf.constant(places), Packing.of(tf.constant(real))))
+    embeddings = rng.normal(size=(5, D))
+    queries, expected = [], []
+    for requests, number in ((2, 3), (3, 1)):
+        seen = MASK[:, None] & (rng.random((B, requests, T)) < 0.7)
+        bias = rng.normal(size=(B, K, requests, T))
+        indices, real = rng.integers(0, 5, (B, requests * number)), rng.random((B, requests * number)) < 0.6
+        queries.append(
+            CandidateQueries(tf.constant(seen), tf.constant(bias), tf.constant(indices), Packing.of(tf.constant(real)))
+        )
         alone = []
-        for moment in range(moments):
-            of_moment = codes[places[:, moment * number : (moment + 1) * number]]
-            alone.append(layer(of_moment, MEMORY, seen[:, moment], bias[:, :, moment : moment + 1]))
+        for request in range(requests):
+            of_request = embeddings[indices[:, request * number : (request + 1) * number]]
+            alone.append(layer(of_request, MEMORY, seen[:, request], bias[:, :, request : request + 1]))
         expected.append(np.concatenate(alone, axis=1)[real])
-        assert not seen.any(axis=2).all()  # Some moments see nothing.
-    for found, alone in zip(layer.read_packed(tf.constant(codes), tf.constant(MEMORY), asked), expected, strict=True):
+        assert not seen.any(axis=2).all()  # Some requests see nothing.
+    for found, alone in zip(
+        layer.attend_packed(tf.constant(embeddings), tf.constant(MEMORY), queries), expected, strict=True
+    ):
         assert found.shape == alone.shape
         np.testing.assert_allclose(np.asarray(found), alone, rtol=1e-9, atol=1e-12)
     assert sum(map(len, expected)) > 10

@@ -1,4 +1,4 @@
-"""A behavior's code against u = W object + action + time, in both ways to join them."""
+"""The embedding of a behavior against u = W object + action + time, in both ways to join them."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def _weights(layer: BehaviorEmbedding) -> dict[str, np.ndarray]:
 
 def _expected(layer: BehaviorEmbedding, objects: Any) -> np.ndarray:
     weights = _weights(layer)
-    out = np.zeros((B, T, layer.width or CODED))
+    out = np.zeros((B, T, layer.embedding_dim or CODED))
     for place in np.ndindex(B, T):
         action, time = weights["action_table"][ACTED[place]], weights["time_table"][BUCKET[place]]
         if layer.combine == "concat":

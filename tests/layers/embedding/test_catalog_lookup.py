@@ -1,4 +1,4 @@
-"""The catalog inside the model: what is loaded is found, and nothing else is loaded."""
+"""Side features by object id: what is loaded is found, and nothing else is loaded."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def _loaded() -> CatalogLookup:
 
 
 def test_the_example_of_the_docstring_runs() -> None:
-    lookup = CatalogLookup(rows=4, columns={"category": 1})
+    lookup = CatalogLookup(num_objects=4, columns={"category": 1})
     lookup.load({"category": np.array([[0], [1], [5], [7]])})
     np.testing.assert_array_equal(np.asarray(lookup(np.array([[2, 3, 0]]))["category"]), [[5, 7, 0]])
 

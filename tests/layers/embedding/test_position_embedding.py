@@ -1,4 +1,4 @@
-"""Places counted from the newest behavior, by hand."""
+"""Positions counted from the newest behavior, by hand."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from atrank_tf.layers import PositionEmbedding
 
 
-def test_the_newest_has_place_0_and_the_old_share_the_last() -> None:
+def test_the_newest_has_position_0_and_the_old_share_the_last() -> None:
     layer = PositionEmbedding(3)
     layer.build((2, 5, 1))
     layer.table.assign([[1.0], [2.0], [3.0]])
@@ -16,6 +16,6 @@ def test_the_newest_has_place_0_and_the_old_share_the_last() -> None:
     np.testing.assert_array_equal(found[1, :2], [12.0, 11.0])
 
 
-def test_no_positions_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"positions must be positive\. Received: positions=0"):
+def test_a_table_without_rows_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"max_length must be positive\. Received: max_length=0"):
         PositionEmbedding(0)

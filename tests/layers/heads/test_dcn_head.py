@@ -8,12 +8,12 @@ from atrank_tf.layers import DCNHead
 
 B, N, D, CONTEXT = 3, 7, 11, 2
 RNG = np.random.default_rng(0)
-READ, CANDIDATES, SITUATION = (RNG.normal(size=(B, N, size)) for size in (D, D, CONTEXT))
+USERS, CANDIDATES, CONTEXTS = (RNG.normal(size=(B, N, size)) for size in (D, D, CONTEXT))
 
 
 @pytest.mark.parametrize("context", [True, False])
 def test_logits_are_those_of_the_cross_layers(context: bool) -> None:
-    inputs = [READ, CANDIDATES, SITUATION] if context else [READ, CANDIDATES]
+    inputs = [USERS, CANDIDATES, CONTEXTS] if context else [USERS, CANDIDATES]
     layer = DCNHead(3, dtype="float64")
     layer.build(*(value.shape for value in inputs))
     for weight in layer.weights:
@@ -42,10 +42,6 @@ def test_a_logit_by_hand() -> None:
     np.testing.assert_allclose(np.asarray(found), [[8 + 3900 + 0.5]])
 
 
-def test_no_candidates_give_no_logits() -> None:
-    assert DCNHead(1)(*(value[:, :0] for value in (READ, CANDIDATES, SITUATION))).shape == (B, 0)
-
-
 def test_no_cross_layers_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"layers must be positive\. Received: layers=0"):
+    with pytest.raises(ValueError, match=r"num_layers must be positive\. Received: num_layers=0"):
         DCNHead(0)

@@ -8,17 +8,17 @@ from atrank_tf.layers import FMHead
 
 B, N, D, CONTEXT = 3, 7, 11, 2
 RNG = np.random.default_rng(0)
-READ, CANDIDATES, SITUATION = (RNG.normal(size=(B, N, size)) for size in (D, D, CONTEXT))
+USERS, CANDIDATES, CONTEXTS = (RNG.normal(size=(B, N, size)) for size in (D, D, CONTEXT))
 
 
 @pytest.mark.parametrize("context", [True, False])
 def test_logits_are_a_linear_part_and_the_inner_products_of_the_fields(context: bool) -> None:
-    inputs = [READ, CANDIDATES, SITUATION] if context else [READ, CANDIDATES]
+    inputs = [USERS, CANDIDATES, CONTEXTS] if context else [USERS, CANDIDATES]
     layer = FMHead(dtype="float64")
     layer.build(*(value.shape for value in inputs))
     for weight in layer.weights:
         weight.assign(RNG.normal(size=weight.shape))
-    fields = [READ, CANDIDATES, *([SITUATION @ np.asarray(layer.context_kernel)] if context else [])]
+    fields = [USERS, CANDIDATES, *([CONTEXTS @ np.asarray(layer.context_kernel)] if context else [])]
     pairs = keras_rs.layers.DotInteraction(dtype="float64")([field.reshape(-1, D) for field in fields])
     expected = np.concatenate(inputs, axis=-1) @ np.asarray(layer.kernel)[:, 0] + np.asarray(layer.bias)
     expected += np.asarray(pairs).sum(axis=-1).reshape(B, N) / np.sqrt(D)
@@ -31,11 +31,7 @@ def test_a_logit_by_hand() -> None:
     layer.kernel.assign(np.zeros((9, 1)))
     layer.context_kernel.assign([[1.0, 0.0, 0.0, 0.0]])
     layer.bias.assign(0.25)
-    read, candidate, context = ([[[2.0, 1.0, 0.0, 0.0]]], [[[3.0, 1.0, 1.0, 0.0]]], [[[10.0]]])
+    user, candidate, context = ([[[2.0, 1.0, 0.0, 0.0]]], [[[3.0, 1.0, 1.0, 0.0]]], [[[10.0]]])
     # Pairs: 2 * 3 + 1 * 1 = 7, 2 * 10 = 20, 3 * 10 = 30; by the square root of 4.
-    found = layer(np.array(read), np.array(candidate), np.array(context))
+    found = layer(np.array(user), np.array(candidate), np.array(context))
     np.testing.assert_allclose(np.asarray(found), [[57 / 2 + 0.25]])
-
-
-def test_no_candidates_give_no_logits() -> None:
-    assert FMHead()(*(value[:, :0] for value in (READ, CANDIDATES, SITUATION))).shape == (B, 0)

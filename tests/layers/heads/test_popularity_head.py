@@ -14,7 +14,7 @@ MEANS = COUNTS.mean(axis=0)
 
 @pytest.fixture
 def layer() -> PopularityHead:
-    layer = PopularityHead(3, 4, hidden=3)
+    layer = PopularityHead(3, 4, hidden_dim=3)
     layer.build()
     layer.load(BEGINS, COUNTS)
     layer.kernel.assign(np.eye(3))  # One unit for each of the windows of 1, 2 and 4 periods.
@@ -41,7 +41,7 @@ def test_a_logit_is_of_the_shares_in_the_last_1_2_and_4_periods(layer: Popularit
 
 
 @pytest.mark.parametrize(("now", "over"), [(9, 0), (10, 1), (19, 1), (20, 2), (39, 3), (40, 4), (10**9, 4)])
-def test_4_nothing_of_the_moments_period_or_later_is_seen(layer: PopularityHead, now: int, over: int) -> None:
+def test_4_nothing_of_the_requests_period_or_later_is_seen(layer: PopularityHead, now: int, over: int) -> None:
     before = _logits(layer, [[0, 1, 2]], [now])
     later = COUNTS.copy()
     later[:, over:] += 7
@@ -57,7 +57,7 @@ def test_4_nothing_of_the_moments_period_or_later_is_seen(layer: PopularityHead,
 def test_without_counts_all_logits_are_the_same() -> None:
     layer = PopularityHead(3, 4)
     layer.build()
-    layer.bias.assign(np.ones(layer.hidden))
+    layer.bias.assign(np.ones(layer.hidden_dim))
     found = np.asarray(layer(tf.constant([[0, 1, 2]], tf.int64), tf.constant([35], tf.int64)))
     assert found[0, 0] != 0
     np.testing.assert_array_equal(found, found[0, 0])
@@ -81,8 +81,8 @@ def test_counts_that_do_not_fit_are_refused(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((0, 4), "objects and hidden must be positive. Received: objects=0"),
-        ((3, 6), "a power of 2. Received: periods=6"),
+        ((0, 4), "num_objects and hidden_dim must be positive. Received: num_objects=0"),
+        ((3, 6), "a power of 2. Received: num_periods=6"),
     ],
 )
 def test_arguments_are_checked(arguments: tuple[int, int], message: str) -> None:

@@ -12,7 +12,7 @@ OBJECTS, ACTIONS, TIMESTAMP = [[5, 7, 5, 0], [0, 0, 0, 0]], [[0, 1, 1, 0], [0, 0
 NOW = [[110, 111], [110, 110]]
 SEEN = [[[True, True, True, False], [True, True, False, False]], [[False] * 4] * 2]
 CANDIDATES = [[[5, 7, 9], [7, 5, -1]], [[5, 7, 9], [5, -1, -1]]]
-# Moment 110: object 5 was acted on 100 seconds ago by action 0 and 5 seconds ago by action 1, 7 50 seconds ago by 1.
+# At 110: object 5 was acted on 100 seconds ago by action 0 and 5 seconds ago by action 1, 7 50 seconds ago by 1.
 EXPECTED = [[[4 + 8, 16, 0], [16, 4, 0]], [[0, 0, 0], [0, 0, 0]]]
 
 
@@ -44,6 +44,11 @@ def test_it_starts_at_0() -> None:
     np.testing.assert_array_equal(np.asarray(RepeatHead((10, 100), 2)(*_tensors())), 0)
 
 
+def test_boundaries_that_do_not_ascend_are_refused() -> None:
+    with pytest.raises(ValueError, match="Expected ascending boundaries above 0"):
+        RepeatHead((10, 10), 2)
+
+
 def test_no_actions_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"actions must be positive\. Received: actions=0\."):
+    with pytest.raises(ValueError, match=r"num_actions must be positive\. Received: num_actions=0\."):
         RepeatHead((10,), 0)

@@ -1,0 +1,71 @@
+"""Arguments of the blocks in which a feed-forward network follows an attention."""
+
+from typing import Any
+
+import keras
+
+from atrank_tf.layers.attention.space_attention import SpaceAttention
+from atrank_tf.layers.feed_forward import FeedForward
+
+
+class AttentionBlock(keras.layers.Layer):
+    """Base of `SelfAttention` and `TargetAttention`, which take the same arguments.
+
+    A model passes the same keywords to all of its blocks:
+
+        options = {"num_spaces": 4, "intermediate_dim": 128, "score": "scaled_dot"}
+        blocks = [SelfAttention(**options, name=f"self_attention_{number}") for number in range(2)]
+        target_attention = TargetAttention(**options)
+
+    Args:
+        num_spaces: K, the number of semantic spaces; must divide D.
+        intermediate_dim: units of the layer inside the feed-forward network.
+        score: "bilinear" or "scaled_dot". Defaults to "bilinear".
+        activation: applied to the attention's projections: see `SpaceAttention`. Defaults to None.
+        dropout: share of a sublayer's output that training drops. Defaults to 0.
+        sink: whether the attention has sinks: see `SpaceAttention`. Defaults to False.
+    """
+
+    def __init__(
+        self,
+        num_spaces: int,
+        *,
+        intermediate_dim: int,
+        score: str = "bilinear",
+        activation: str | None = None,
+        dropout: float = 0.0,
+        sink: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.num_spaces = num_spaces
+        self.intermediate_dim = intermediate_dim
+        self.score = score
+        self.activation = activation
+        self.dropout = dropout
+        self.sink = sink
+
+    def make_attention(self) -> SpaceAttention:
+        """Returns the attention that the arguments ask for, not built yet."""
+        return SpaceAttention(
+            self.num_spaces,
+            score=self.score,
+            activation=self.activation,
+            sink=self.sink,
+            dtype=self.dtype_policy,
+            name="attention",
+        )
+
+    def make_feed_forward(self) -> FeedForward:
+        """Returns the feed-forward network that the arguments ask for, not built yet."""
+        return FeedForward(self.intermediate_dim, dropout=self.dropout, dtype=self.dtype_policy, name="feed_forward")
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {
+            "num_spaces": self.num_spaces,
+            "intermediate_dim": self.intermediate_dim,
+            "score": self.score,
+            "activation": self.activation,
+            "dropout": self.dropout,
+            "sink": self.sink,
+        }

@@ -1,0 +1,53 @@
+"""Base of the heads that score candidates by user vector, candidate and context."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from atrank_tf.layers.linear import flatten
+from atrank_tf.types import Shape, Tensor
+
+
+class RankingHead(keras.layers.Layer):
+    """Scores candidates: (user vector, candidate, context) -> logit.
+
+    A head implements `call`, `build_head` for its weights, and `get_config` for its arguments. Each candidate has a
+    user vector of its own, since target attention gives it one. A head looks at no other candidate.
+
+    Glossary: B users, N candidates, D hidden dim, D_c context dim.
+
+    Call arguments:
+        user_vector: float [B, N, D], the user as this candidate sees them.
+        candidates: float [B, N, D], embeddings of the candidates.
+        context: float [B, N, D_c], what else is known of user and request; None for nothing, with D_c = 0.
+
+    Returns:
+        Logits, float [B, N] in the compute dtype.
+
+    Raises:
+        ValueError: user vectors and candidates differ in D.
+    """
+
+    def build(self, user_vector_shape: Shape, candidates_shape: Shape, context_shape: Shape | None = None) -> None:
+        if user_vector_shape[-1] != candidates_shape[-1]:
+            raise ValueError(
+                "Expected user vectors and candidates of one dimension. "
+                f"Received: {user_vector_shape[-1]} and {candidates_shape[-1]}."
+            )
+        self.build_head(candidates_shape[-1], context_shape[-1] if context_shape else 0)
+
+    def build_head(self, hidden_dim: int, context_dim: int) -> None:
+        """Adds the weights, given D and D_c."""
+
+    def call(self, user_vector: Tensor, candidates: Tensor, context: Tensor | None = None) -> Tensor:
+        raise NotImplementedError
+
+    def compute_output_shape(self, user_vector_shape: Shape, *_: Any) -> Shape:
+        return tuple(user_vector_shape[:-1])
+
+
+def concat_inputs(*inputs: Tensor | None) -> Tensor:
+    """Concatenates what is there of a head's inputs, a row for each candidate: [B, N, D_i] -> [B * N, sum of D_i]."""
+    rows = [flatten(value) for value in inputs if value is not None]
+    return rows[0] if len(rows) == 1 else ops.concatenate(rows, axis=-1)
