@@ -2,7 +2,7 @@
 
 from atrank_tf.layers.attention.activation_unit import ActivationUnit
 from atrank_tf.layers.attention.causal_mask import CausalMask
-from atrank_tf.layers.attention.masks import additive_mask
+from atrank_tf.layers.attention.masks import additive_mask, zero_padding
 from atrank_tf.layers.attention.self_attention import SelfAttention
 from atrank_tf.layers.attention.space_attention import SpaceAttention
 from atrank_tf.layers.attention.target_attention import CandidateQueries, TargetAttention
@@ -71,4 +71,5 @@ __all__ = [
     "WindowConvolution",
     "additive_mask",
     "take",
+    "zero_padding",
 ]

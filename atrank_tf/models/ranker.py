@@ -19,7 +19,7 @@ import tensorflow as tf
 from keras import ops
 
 from atrank_tf.data import Catalog, Popularity, training_batches
-from atrank_tf.layers import BehaviorEmbedding, Dropout, GroupProjection, SparseEmbedding, TimeBuckets
+from atrank_tf.layers import BehaviorEmbedding, Dropout, GroupProjection, SparseEmbedding, TimeBuckets, zero_padding
 from atrank_tf.models.explain import explainer
 from atrank_tf.models.heads import Heads
 from atrank_tf.models.inputs import (
@@ -418,11 +418,6 @@ class Ranker(keras.Model):
 def broadcast_to_candidates(vectors: Any, candidates: Any) -> Any:
     """Repeats a user's vector, [B, D], for each of the candidates, [B, N, ...]; returns [B, N, D]."""
     return ops.expand_dims(vectors, 1) * ops.ones_like(candidates[..., :1])
-
-
-def zero_padding(memory: Any, mask: Any) -> Any:
-    """Returns a memory, float [B, T, D], with 0 where the mask, bool [B, T], says padding."""
-    return memory * ops.cast(ops.expand_dims(mask, -1), memory.dtype)
 
 
 def traced(model: Any) -> Callable[[Mapping[str, Any]], dict[str, Any]]:

@@ -9,12 +9,21 @@ import tensorflow as tf
 from keras import ops
 
 from atrank_tf.data import timeline_batches
-from atrank_tf.layers import CandidateQueries, CausalMask, Packing, SelfAttention, TargetAttention, TimeBias, take
+from atrank_tf.layers import (
+    CandidateQueries,
+    CausalMask,
+    Packing,
+    SelfAttention,
+    TargetAttention,
+    TimeBias,
+    take,
+    zero_padding,
+)
 from atrank_tf.models.atrank import ATRankConfig
 from atrank_tf.models.explain import record_self_attention, record_target_attention
 from atrank_tf.models.inputs import candidate_names, group_numbers, join, side_by_side
 from atrank_tf.models.packed_histories import PackedHistories
-from atrank_tf.models.ranker import CandidateEmbedding, Ranker, zero_padding
+from atrank_tf.models.ranker import CandidateEmbedding, Ranker
 from atrank_tf.models.ranker_config import RankerConfig
 from atrank_tf.schema import PADDING, Ties
 

@@ -48,7 +48,7 @@ def test_groups_of_one_entity_tell_of_each_others_candidates(records: Any) -> No
     assert memory["action"].numpy().tolist() == [[2, 3, 0, purchases + 2], [2, 0, 0, purchases + 2]]
     layer = repeats._layers["next_redemption"]
     layer.build()
-    layer.table.assign(np.arange(layer.actions)[:, None] * np.ones(layer.table.shape))
+    layer.table.assign(np.arange(layer.num_actions)[:, None] * np.ones(layer.table.shape))
     asked = {
         "next_redemption_candidates": tf.constant([[5, 2], [5, 2]], tf.int64),
         "now": tf.constant([60, 60], tf.int64),
