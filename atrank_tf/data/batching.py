@@ -1,24 +1,24 @@
-"""How batches are made: their sizes, which rows share one, and windows of flat tensors as padded rows."""
+"""Sizes of batches, which rows share a batch, and histories as padded rows."""
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import tensorflow as tf
 
 from atrank_tf.data.chunk import Chunk
 from atrank_tf.data.targets import Targets
 from atrank_tf.schema.inputs import BEHAVIOR_COLUMNS, history_name, profile_name
+from atrank_tf.types import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batching:
-    """How batches are made of records.
+    """Sizes of batches, and how many targets and negatives they hold.
 
     Args:
         batch_size: most requests in a batch, of models that encode each request's history.
-        batch_tokens: most places for behaviors in a batch, each row counted as the longest, so that long histories come
-            in smaller batches. Groups are padded one by one: with several a batch may have some more.
+        batch_tokens: most positions for behaviors in a batch, each row counted as the longest, so that long histories
+            come in smaller batches. Groups are padded one by one: with several a batch may have some more.
         targets_per_user: most targets of a user and task in one pass, drawn anew each epoch; 0 means all.
         negatives: sampled negatives per positive in training; 0 means as many as the schema says.
         temperature: how the tasks share an epoch. At 1 each has as many batches as its targets fill; above, those with
@@ -49,15 +49,15 @@ class Batching:
                 raise ValueError(f"{name} must not be negative. Received: {name}={getattr(self, name)} in [batching].")
 
 
-def batch_limits(lengths: Any, *, tokens: int, rows: int, seed: Any) -> tuple[Any, Any]:
-    """Divides rows into batches of at most `tokens` places, padding included, and at most `rows` rows.
+def batch_limits(lengths: Tensor, *, tokens: int, rows: int, seed: Tensor) -> tuple[Tensor, Tensor]:
+    """Divides rows into batches of at most `tokens` positions, padding included, and at most `rows` rows.
 
     Rows of about one length share a batch, so that little is padded. Which of them meet, and the order of the batches,
     is random. A row longer than `tokens` is a batch by itself.
 
     Args:
-        lengths: int64 [S], the places that each row takes.
-        tokens: most places of a batch.
+        lengths: int64 [S], the positions that each row takes.
+        tokens: most positions of a batch.
         rows: most rows of a batch.
         seed: int64 [2]. What else is drawn by it has nothing to do with who shares a batch.
 
@@ -83,31 +83,31 @@ def batch_limits(lengths: Any, *, tokens: int, rows: int, seed: Any) -> tuple[An
     return tf.cast(order, tf.int64), tf.gather(limits, turns)
 
 
-def user_inputs(chunk: Chunk, targets: Targets) -> dict[str, Any]:
+def user_inputs(chunk: Chunk, targets: Targets) -> dict[str, Tensor]:
     """Returns the inputs of `history_specs` and `profile_specs`, but for `now`.
 
     Padded on the right with 0 to the batch's longest history of each group.
     """
-    inputs: dict[str, Any] = {}
+    inputs: dict[str, Tensor] = {}
     for name, rows in chunk.groups.items():
         start, end = targets.starts[name], targets.ends[name]
-        gather, mask = window_indices(start, end)
+        indices, mask = window_indices(start, end)
         for column in BEHAVIOR_COLUMNS:
-            inputs[history_name(name, column)] = gather_padded(getattr(rows, column), gather, mask)
+            inputs[history_name(name, column)] = gather_padded(getattr(rows, column), indices, mask)
     for column, values in chunk.profile.items():
         inputs[profile_name(column)] = tf.gather(values, targets.user)
     return inputs
 
 
-def window_indices(start: Any, end: Any) -> tuple[Any, Any]:
-    """Returns flat positions [B, longest] of each window and which of them are real, bool [B, longest]."""
+def window_indices(start: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns flat indices [B, longest] of each window and which of them are real, bool [B, longest]."""
     width = tf.reduce_max(tf.concat([end - start, tf.zeros([1], tf.int64)], axis=0))
-    positions = start[:, tf.newaxis] + tf.range(width)[tf.newaxis, :]
-    return positions, positions < end[:, tf.newaxis]
+    indices = start[:, tf.newaxis] + tf.range(width)[tf.newaxis, :]
+    return indices, indices < end[:, tf.newaxis]
 
 
-def gather_padded(values: Any, positions: Any, mask: Any) -> Any:
-    """Returns `values` [V, ...] at `positions` [B, W], 0 where `mask` is False."""
-    picked = tf.gather(values, tf.minimum(positions, tf.shape(values, tf.int64)[0] - 1))
+def gather_padded(values: Tensor, indices: Tensor, mask: Tensor) -> Tensor:
+    """Returns `values` [V, ...] at `indices` [B, W], 0 where `mask` is False."""
+    picked = tf.gather(values, tf.minimum(indices, tf.shape(values, tf.int64)[0] - 1))
     mask = tf.reshape(mask, [*tf.unstack(tf.shape(mask)), *[1] * (values.shape.rank - 1)])
     return tf.where(mask, picked, tf.zeros_like(picked))

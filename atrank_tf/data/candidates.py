@@ -1,7 +1,6 @@
-"""Candidates of requests: what was really shown, or a positive with negatives that are drawn anew each epoch."""
+"""Candidates of requests: what was shown, or a positive with sampled negatives that are drawn anew each epoch."""
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -12,6 +11,7 @@ from atrank_tf.data.chunk import SPAN, Chunk, first_at_least
 from atrank_tf.data.targets import Targets, positive_behaviors
 from atrank_tf.schema import PADDING, Candidates, Negatives, Schema
 from atrank_tf.schema.inputs import candidate_specs, candidates_name, context_name
+from atrank_tf.types import Tensor
 
 ROUNDS = 50
 """How often a rejected draw is repeated before its place is left empty."""
@@ -29,11 +29,11 @@ class NegativeSampler:
         seen = np.flatnonzero(catalog.counts)
         if not len(seen):
             raise ValueError("Expected objects seen in training to draw negatives from. Found none in the catalog.")
-        self._rows = tf.constant(seen, tf.int64)
+        self._ids = tf.constant(seen, tf.int64)
         self._cumulative = tf.constant(np.cumsum(catalog.counts[seen]), tf.int64)
         self._uniform, self._popularity = negatives.uniform, negatives.popularity
 
-    def draw(self, positives: Any, user: Any, seed: Any, pool: int = 0) -> Any:
+    def draw(self, positives: Tensor, user: Tensor, seed: Tensor, pool: int = 0) -> Tensor:
         """Draws negatives for the targets of `user`.
 
         Args:
@@ -44,54 +44,54 @@ class NegativeSampler:
                 of its own for each.
 
         Returns:
-            Entity rows, int64 [M, negatives]; `PADDING` where a user's positives leave nothing to draw.
+            Ids (rows of the catalog), int64 [M, negatives]; `PADDING` where a user's positives leave nothing to draw.
         """
         width = self._uniform + self._popularity
         shape = tf.stack([tf.size(user), width])
         pooled = self._propose([max(1, pool // width), width], seed) if pool else None
 
-        def propose(seed: Any) -> Any:
+        def propose(seed: Tensor) -> Tensor:
             if pooled is None:
                 return self._propose(shape, seed)
-            places = tf.random.stateless_uniform(shape, seed + 1, 0, tf.shape(pooled, tf.int64)[0], tf.int64)
-            return _pick_in_columns(pooled, places)
+            indices = tf.random.stateless_uniform(shape, seed + 1, 0, tf.shape(pooled, tf.int64)[0], tf.int64)
+            return _gather_by_column(pooled, indices)
 
-        def rejected(rows: Any) -> Any:
-            keys = tf.reshape(user[:, tf.newaxis] * SPAN + rows, [-1])
+        def rejected(ids: Tensor) -> Tensor:
+            keys = tf.reshape(user[:, tf.newaxis] * SPAN + ids, [-1])
             return tf.reshape(first_at_least(positives, keys) < first_at_least(positives, keys + 1), shape)
 
-        def redraw(turn: Any, rows: Any, bad: Any) -> tuple[Any, Any, Any]:
-            rows = tf.where(bad, propose(seed + tf.stack([tf.constant(0, tf.int64), turn])), rows)
-            return turn + 1, rows, rejected(rows)
+        def redraw(turn: Tensor, ids: Tensor, bad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            ids = tf.where(bad, propose(seed + tf.stack([tf.constant(0, tf.int64), turn])), ids)
+            return turn + 1, ids, rejected(ids)
 
         empty = tf.zeros(shape, tf.int64)
-        _, rows, bad = tf.while_loop(
-            lambda turn, rows, bad: tf.logical_and(turn < ROUNDS, tf.reduce_any(bad)),
+        _, ids, bad = tf.while_loop(
+            lambda turn, ids, bad: tf.logical_and(turn < ROUNDS, tf.reduce_any(bad)),
             redraw,
             (tf.constant(0, tf.int64), empty, tf.ones_like(empty, tf.bool)),
         )
-        return tf.where(bad, tf.constant(PADDING, tf.int64), rows)
+        return tf.where(bad, tf.constant(PADDING, tf.int64), ids)
 
-    def _propose(self, shape: Any, seed: Any) -> Any:
+    def _propose(self, shape: Tensor, seed: Tensor) -> Tensor:
         draw = tf.random.stateless_uniform(shape, seed, dtype=tf.float64)
-        evenly = tf.cast(draw[:, : self._uniform] * tf.cast(tf.size(self._rows), tf.float64), tf.int64)
+        evenly = tf.cast(draw[:, : self._uniform] * tf.cast(tf.size(self._ids), tf.float64), tf.int64)
         weight = tf.cast(draw[:, self._uniform :] * tf.cast(self._cumulative[-1], tf.float64), tf.int64)
-        # The first place whose cumulative count is above the drawn weight.
+        # The first index whose cumulative count is above the drawn weight.
         by_count = first_at_least(self._cumulative, tf.reshape(weight, [-1]) + 1)
-        places = tf.concat([evenly, tf.reshape(by_count, tf.shape(weight))], axis=1)
-        return tf.gather(self._rows, tf.minimum(places, tf.size(self._rows, tf.int64) - 1))
+        indices = tf.concat([evenly, tf.reshape(by_count, tf.shape(weight))], axis=1)
+        return tf.gather(self._ids, tf.minimum(indices, tf.size(self._ids, tf.int64) - 1))
 
 
-def positives_of_users(chunk: Chunk, schema: Schema, task_name: str) -> Any:
-    """Returns the positives of each user of a chunk, as ascending keys user * SPAN + row, int64."""
+def positives_of_users(chunk: Chunk, schema: Schema, task_name: str) -> Tensor:
+    """Returns the positives of each user of a chunk, as ascending keys user * SPAN + id, int64."""
     group = chunk.groups[schema.tasks[task_name].group]
     return tf.sort(tf.boolean_mask(group.user * SPAN + group.id, positive_behaviors(chunk, schema, task_name)))
 
 
-def _pick_in_columns(rows: Any, places: Any) -> Any:
-    """Returns `rows[places[m, c], c]`: rows [S, C], places [M, C]."""
-    columns = rows.shape[1]
-    return tf.gather(tf.reshape(rows, [-1]), places * columns + tf.range(columns, dtype=tf.int64))
+def _gather_by_column(ids: Tensor, indices: Tensor) -> Tensor:
+    """Returns `ids[indices[m, c], c]`: ids [S, C], indices [M, C]."""
+    columns = ids.shape[1]
+    return tf.gather(tf.reshape(ids, [-1]), indices * columns + tf.range(columns, dtype=tf.int64))
 
 
 def training_negatives(declared: Negatives, settings: Batching) -> Negatives:
@@ -102,7 +102,9 @@ def training_negatives(declared: Negatives, settings: Batching) -> Negatives:
     return replace(declared, uniform=uniform, popularity=settings.negatives - uniform)
 
 
-def candidate_inputs(chunk: Chunk, targets: Targets, schema: Schema, task_name: str, negatives: Any) -> tuple[Any, ...]:
+def candidate_inputs(
+    chunk: Chunk, targets: Targets, schema: Schema, task_name: str, negatives: Tensor | None
+) -> tuple[dict[str, Tensor], Tensor, Tensor]:
     """Returns the candidates of each target.
 
     Args:
@@ -110,7 +112,7 @@ def candidate_inputs(chunk: Chunk, targets: Targets, schema: Schema, task_name: 
         targets: B targets.
         schema: the schema.
         task_name: the task.
-        negatives: entity rows, int64 [B, n]; None for impressions.
+        negatives: ids, int64 [B, n]; None for impressions.
 
     Returns:
         the inputs of `candidate_specs`, labels float32 [B, N], weights float32 [B, N]: 0 on padding. A sampled request
@@ -123,14 +125,14 @@ def candidate_inputs(chunk: Chunk, targets: Targets, schema: Schema, task_name: 
         labels = tf.concat([tf.ones_like(positive, tf.float32), tf.zeros_like(negatives, tf.float32)], axis=1)
         return {candidates_name(task_name): candidates}, labels, tf.cast(candidates > 0, tf.float32)
     requests = chunk.requests[task_name]
-    gather, mask = window_indices(tf.gather(requests.starts, targets.index), tf.gather(requests.ends, targets.index))
-    inputs = {candidates_name(task_name): gather_padded(requests.id, gather, mask)}
+    indices, mask = window_indices(tf.gather(requests.starts, targets.index), tf.gather(requests.ends, targets.index))
+    inputs = {candidates_name(task_name): gather_padded(requests.id, indices, mask)}
     for column, values in requests.context.items():
-        inputs[context_name(task_name, column)] = gather_padded(values, gather, mask)
-    return inputs, gather_padded(tf.cast(requests.label, tf.float32), gather, mask), tf.cast(mask, tf.float32)
+        inputs[context_name(task_name, column)] = gather_padded(values, indices, mask)
+    return inputs, gather_padded(tf.cast(requests.label, tf.float32), indices, mask), tf.cast(mask, tf.float32)
 
 
-def no_candidates(schema: Schema, task_name: str, rows: Any) -> tuple[dict[str, Any], Any, Any]:
+def no_candidates(schema: Schema, task_name: str, rows: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
     """Returns `candidate_inputs` of a task that has no candidates in this batch: N = 0; `rows` is B."""
     inputs = {
         spec.name: tf.zeros([rows, *(0 if size is None else size for size in spec.shape)], spec.dtype)

@@ -1,4 +1,4 @@
-"""What the model knows of the objects of one entity."""
+"""Catalog: ids, counts and side features of the objects of an entity."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

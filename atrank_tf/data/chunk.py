@@ -1,4 +1,4 @@
-"""A chunk: the whole timelines of some users as flat tensors, the unit in which records are read.
+"""Chunks: whole timelines of some users as flat tensors, the unit in which records are read.
 
 Histories are never expanded in memory: a target is two indices into a chunk's flat tensors per group, and a window
 becomes a padded row only when its batch is made.
@@ -11,50 +11,51 @@ import tensorflow as tf
 
 from atrank_tf.schema import Candidates, Features, Schema
 from atrank_tf.schema.inputs import BEHAVIOR_COLUMNS
+from atrank_tf.types import Tensor
 
 SPAN = 1 << 33
 """More than any timestamp (seconds, until the year 2100) or entity row: makes (user, value) pairs one int64 key."""
 
 
-class GroupRows(NamedTuple):
-    """One group's behaviors of all users of a chunk; V behaviors, U users.
+class Behaviors(NamedTuple):
+    """Behaviors of one group, of all users of a chunk; V behaviors, U users.
 
     `id`, `action`, `timestamp`, `user`: int64 [V], ordered by user, then time. `splits`: int64 [U + 1].
     """
 
-    id: Any
-    action: Any
-    timestamp: Any
-    user: Any
-    splits: Any
+    id: Tensor
+    action: Tensor
+    timestamp: Tensor
+    user: Tensor
+    splits: Tensor
 
 
 class Requests(NamedTuple):
-    """One task's impressions of all users of a chunk; R requests with C candidates in all.
+    """Impressions of one task, of all users of a chunk; R requests with C candidates in all.
 
     `timestamp`, `user`: int64 [R]; `starts`, `ends`: int64 [R], where a request's candidates stand in the flat
     `id`, `label` (int64 [C]) and `context` (column -> [C] or [C, width]).
     """
 
-    timestamp: Any
-    user: Any
-    starts: Any
-    ends: Any
-    id: Any
-    label: Any
-    context: Mapping[str, Any]
+    timestamp: Tensor
+    user: Tensor
+    starts: Tensor
+    ends: Tensor
+    id: Tensor
+    label: Tensor
+    context: Mapping[str, Tensor]
 
 
 class Chunk(NamedTuple):
     """Timelines of U users. `user_id`: string [U]; `profile`: column -> int64 [U, max_values] or float32 [U]."""
 
-    user_id: Any
-    profile: Mapping[str, Any]
-    groups: Mapping[str, GroupRows]
+    user_id: Tensor
+    profile: Mapping[str, Tensor]
+    groups: Mapping[str, Behaviors]
     requests: Mapping[str, Requests]
 
 
-def parse(serialized: Any, schema: Schema) -> Chunk:
+def parse(serialized: Tensor, schema: Schema) -> Chunk:
     """Parses serialized Examples (string [U]) of a records folder into a chunk."""
     integers, reals = tf.io.RaggedFeature(tf.int64), tf.io.RaggedFeature(tf.float32)
     features: dict[str, Any] = {"user_id": tf.io.FixedLenFeature([], tf.string)}
@@ -74,8 +75,8 @@ def parse(serialized: Any, schema: Schema) -> Chunk:
     )
 
 
-def first_at_least(ascending: Any, values: Any) -> Any:
-    """Returns the position of the first entry >= each value, int64 [M]; both 1-D, either may be empty."""
+def first_at_least(ascending: Tensor, values: Tensor) -> Tensor:
+    """Returns the index of the first entry >= each value, int64 [M]; both 1-D, either may be empty."""
     # tf.searchsorted reshapes to [-1, size], which is ambiguous where the size is 0.
     return tf.raw_ops.LowerBound(sorted_inputs=ascending[None], values=values[None], out_type=tf.int64)[0]
 
@@ -91,9 +92,9 @@ def _sides(schema: Schema) -> list[tuple[str, Features]]:
     return [("user", schema.user), *impression_tasks(schema)]
 
 
-def _group(parsed: Mapping[str, Any], name: str) -> GroupRows:
+def _group(parsed: Mapping[str, Tensor], name: str) -> Behaviors:
     ids = parsed[f"{name}/id"]
-    return GroupRows(
+    return Behaviors(
         id=ids.values,
         action=parsed[f"{name}/action"].values,
         timestamp=parsed[f"{name}/timestamp"].values,
@@ -102,7 +103,7 @@ def _group(parsed: Mapping[str, Any], name: str) -> GroupRows:
     )
 
 
-def _requests(parsed: Mapping[str, Any], name: str, context: Features) -> Requests:
+def _requests(parsed: Mapping[str, Tensor], name: str, context: Features) -> Requests:
     timestamp = parsed[f"{name}/timestamp"]
     lengths = parsed[f"{name}/row_lengths"].values
     ends = tf.cumsum(lengths)
@@ -121,7 +122,7 @@ def _requests(parsed: Mapping[str, Any], name: str, context: Features) -> Reques
     )
 
 
-def _profile(parsed: Mapping[str, Any], user: Features) -> dict[str, Any]:
+def _profile(parsed: Mapping[str, Tensor], user: Features) -> dict[str, Tensor]:
     profile = {
         column: parsed[f"user/{column}"].to_tensor(shape=[None, feature.max_values])
         for column, feature in user.features.items()

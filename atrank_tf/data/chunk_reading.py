@@ -1,4 +1,4 @@
-"""One pass over the records: which users are read together, how many targets there are, what was positive."""
+"""Reads records chunk by chunk, and counts their targets."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,6 +10,7 @@ from atrank_tf.data.chunk import Chunk, parse
 from atrank_tf.data.records import Records
 from atrank_tf.data.targets import Part, Targets, choose_per_user, find_targets, history_lengths
 from atrank_tf.schema import Schema, suggestion
+from atrank_tf.types import Tensor
 
 USERS_PER_CHUNK = 2048
 """Users whose timelines are in memory at a time. A constant, so that evaluation draws the same negatives everywhere."""
@@ -19,7 +20,7 @@ without_autograph = tf.autograph.experimental.do_not_convert
 """What datasets map is TensorFlow as it stands: AutoGraph would read its source for seconds and change nothing."""
 
 
-def read_chunks(records: Records, part: Part, seeds: Any) -> Any:
+def read_chunks(records: Records, part: Part, seeds: Tensor) -> tf.data.Dataset:
     """Yields (number of the chunk, serialized Examples of its users), of this worker's share; shuffled in training."""
     index, shares = records.share
     paths = records.files[index::shares] if part.trains else records.files
@@ -41,18 +42,18 @@ def read_chunks(records: Records, part: Part, seeds: Any) -> Any:
     return chunks.shard(shares, index)
 
 
-def _shuffled(dataset: Any, buffer: int, seed: Any) -> Any:
+def _shuffled(dataset: tf.data.Dataset, buffer: int, seed: Tensor) -> tf.data.Dataset:
     """Shuffles by this seed alone; `Dataset.shuffle` mixes the global one in, and fails where that is 0 in a graph."""
 
-    def shuffle(seed: Any) -> Any:
+    def shuffle(seed: Tensor) -> tf.data.Dataset:
         tf.compat.v1.get_default_graph().seed = None
         return dataset.shuffle(buffer, seed=seed)
 
     return tf.data.Dataset.from_tensors(seed).flat_map(without_autograph(shuffle))
 
 
-def chunk_targets(chunk: Chunk, schema: Schema, task: str, part: Part, settings: Batching, seed: Any) -> Targets:
-    """Returns the targets of a chunk that one pass takes: those with enough history, at most so many of each user."""
+def chunk_targets(chunk: Chunk, schema: Schema, task: str, part: Part, settings: Batching, seed: Tensor) -> Targets:
+    """Returns the targets of a chunk in one pass: with enough history, at most `targets_per_user` of each user."""
     targets = find_targets(chunk, schema, task, part)
     if not part.trains:
         return choose_per_user(targets, settings.evaluation_targets_per_user, seed)
@@ -80,7 +81,7 @@ def count_targets(records: Records, task: str, part: Part | str, settings: Batch
     """Returns how many targets one pass over a part of the data has."""
     part, seeds = Part(part), tf.constant([EVALUATION_SEED, 0], tf.int64)
 
-    def one(_: Any, serialized: Any) -> Any:
+    def one(_: Tensor, serialized: Tensor) -> Tensor:
         chunk = parse(serialized, records.schema)
         found = chunk_targets(chunk, records.schema, task, part, settings or Batching(), seeds)
         return tf.size(found.user, tf.int64)
@@ -89,13 +90,13 @@ def count_targets(records: Records, task: str, part: Part | str, settings: Batch
     return _sum(counts)
 
 
-def chunk_seed(seeds: Any, chunk_number: Any) -> Any:
+def chunk_seed(seeds: Tensor, chunk_number: Tensor) -> Tensor:
     """Returns the seed of a chunk, int64 [2], from the seeds of the epoch, int64 [2]."""
     return tf.random.stateless_uniform([2], seeds + tf.stack([chunk_number, 0]), None, None, tf.int64)
 
 
-def sum_of_chunks(records: Records, part: Part, seed: int, numbers: Callable[[Any, Any], Any]) -> Any:
-    """Returns the sum of what the first pass over a part of the data finds in its chunks, as Python integers.
+def sum_over_chunks(records: Records, part: Part, seed: int, numbers: Callable[[Tensor, Tensor], Tensor]) -> Any:
+    """Returns the sum over the chunks of a part of the data, as the first pass has them, as Python integers.
 
     Args:
         records: a records folder.
@@ -105,12 +106,12 @@ def sum_of_chunks(records: Records, part: Part, seed: int, numbers: Callable[[An
     """
     seeds = tf.constant([seed, 0], tf.int64)
 
-    def one(number: Any, serialized: Any) -> Any:
+    def one(number: Tensor, serialized: Tensor) -> Tensor:
         return numbers(serialized, chunk_seed(seeds, number))
 
     return _sum(read_chunks(records, part, seeds).map(without_autograph(one), num_parallel_calls=tf.data.AUTOTUNE))
 
 
-def _sum(numbers: Any) -> Any:
+def _sum(numbers: tf.data.Dataset) -> Any:
     nothing = tf.zeros(numbers.element_spec.shape, tf.int64)
     return numbers.reduce(nothing, lambda total, number: total + number).numpy().tolist()

@@ -1,22 +1,25 @@
-"""Batches of one epoch -> one stream without end, epoch after epoch."""
+"""Epochs of training batches, joined into one endless dataset."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from atrank_tf.data.chunk_reading import without_autograph
+from atrank_tf.types import Tensor
 
 
 class TrainingBatches(NamedTuple):
     """An endless `tf.data.Dataset` of training batches, and how many of them make an epoch."""
 
-    dataset: Any
+    dataset: tf.data.Dataset
     steps: int
 
 
-def epochs(one_epoch: Callable[[Any], Any], steps: int, *, seed: int, first_epoch: int) -> TrainingBatches:
-    """Joins the epochs.
+def epochs(
+    one_epoch: Callable[[Tensor], tf.data.Dataset], steps: int, *, seed: int, first_epoch: int
+) -> TrainingBatches:
+    """Joins epochs into one endless dataset.
 
     Args:
         one_epoch: a function (seeds int64 [2]) -> a dataset of the batches of one epoch.
@@ -25,7 +28,7 @@ def epochs(one_epoch: Callable[[Any], Any], steps: int, *, seed: int, first_epoc
         first_epoch: number of the first epoch.
     """
 
-    def exactly(epoch: Any) -> Any:
+    def exactly(epoch: Tensor) -> tf.data.Dataset:
         return one_epoch(tf.stack([tf.constant(seed, tf.int64), epoch])).repeat().take(steps)
 
     # One endless dataset, not one that starts a new epoch whenever it is iterated: Keras opens iterators that it does
@@ -34,7 +37,9 @@ def epochs(one_epoch: Callable[[Any], Any], steps: int, *, seed: int, first_epoc
     return TrainingBatches(dataset.prefetch(tf.data.AUTOTUNE), steps)
 
 
-def shuffled_tasks(batches: Callable[[str, Any], Any], steps: Mapping[str, int]) -> Callable[[Any], Any]:
+def shuffled_tasks(
+    batches: Callable[[str, Tensor], tf.data.Dataset], steps: Mapping[str, int]
+) -> Callable[[Tensor], tf.data.Dataset]:
     """Shuffles the batches of several tasks together.
 
     Args:
@@ -44,9 +49,9 @@ def shuffled_tasks(batches: Callable[[str, Any], Any], steps: Mapping[str, int])
     Returns:
         A function (seeds int64 [2]) -> a dataset of the batches of one epoch.
     """
-    schedule = tf.constant([place for place, name in enumerate(steps) for _ in range(steps[name])], tf.int64)
+    schedule = tf.constant([index for index, name in enumerate(steps) for _ in range(steps[name])], tf.int64)
 
-    def one_epoch(seeds: Any) -> Any:
+    def one_epoch(seeds: Tensor) -> tf.data.Dataset:
         streams = [batches(name, seeds).repeat().take(count) for name, count in steps.items()]
         if len(streams) == 1:
             return streams[0]

@@ -1,4 +1,4 @@
-"""The raw values behind the rows: for an export, which takes ids as the logs have them, and for a later training."""
+"""Raw ids and values by row of their table: for an export, which takes ids as logs have them, and for a warm start."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from atrank_tf.schema import FIRST_ROW, Schema
 
 @dataclass(frozen=True, eq=False)
 class IdMaps:
-    """Raw values by row; the value at position i belongs to row i + 2.
+    """Raw values by row; the value at index i belongs to row i + 2.
 
     Args:
         ids: entity -> string or int64 [rows - 2].
@@ -24,22 +24,22 @@ class IdMaps:
 
     @classmethod
     def of(cls, records: Records) -> "IdMaps":
-        """Takes what a model of these records needs."""
+        """Returns the id maps of records."""
         return cls(
             ids={name: catalog.ids for name, catalog in records.catalogs.items()},
             tables=dict(records.vocabularies),
         )
 
-    def asked(self, schema: Schema) -> dict[str, np.ndarray]:
-        """Returns the values of the tables that requests name values of: of user and context features."""
-        return {name: self.tables[name] for name in _asked(schema)}
+    def request_tables(self, schema: Schema) -> dict[str, np.ndarray]:
+        """Returns the tables of user and context features, whose values requests name."""
+        return {name: self.tables[name] for name in _request_tables(schema)}
 
     def check_schema(self, schema: Schema) -> None:
         """Raises ValueError unless these can be the values of a model of this schema; says what differs."""
         expected: dict[str, tuple[int, str]] = {}
         for name, entity in schema.entities.items():
             expected[f"ids of entity {name!r}"] = (entity.rows - FIRST_ROW, entity.id.dtype)
-        for name in _asked(schema):
+        for name in _request_tables(schema):
             expected[f"values of table {name!r}"] = (schema.tables[name].rows - FIRST_ROW, "string")
         found = {what: _form(values) for what, values in self._by_name().items()}
         for what, wanted in expected.items():
@@ -95,7 +95,7 @@ class IdMaps:
         return cls(ids=parts["ids"], tables=parts["tables"])
 
 
-def _asked(schema: Schema) -> list[str]:
+def _request_tables(schema: Schema) -> list[str]:
     sides = (schema.user, *(task.context for task in schema.tasks.values()))
     return sorted({feature.table for side in sides for feature in side.features.values()})
 

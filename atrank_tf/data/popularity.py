@@ -1,7 +1,7 @@
 """How often each object was chosen, period by period."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -11,6 +11,7 @@ from atrank_tf.data.chunk_reading import EVALUATION_SEED, read_chunks, without_a
 from atrank_tf.data.records import Records
 from atrank_tf.data.targets import Part, find_targets
 from atrank_tf.schema import Candidates, Schema
+from atrank_tf.types import Tensor
 
 PERIODS = 64
 """Periods that are told apart. As many training targets are in each, as far as hours can tell: so they are short where
@@ -44,15 +45,15 @@ def popularity(
         total: sums an array over the workers who share the records.
     """
     hours = np.zeros(SPAN // _HOUR, np.int64)
-    for _, moments in _chosen(records, task, part):
-        np.add.at(hours, moments // _HOUR, 1)
+    for _, timestamps in _chosen(records, task, part):
+        np.add.at(hours, timestamps // _HOUR, 1)
     reached = np.cumsum(total(hours))
     shares = reached[-1] * np.arange(1, PERIODS + 1) / PERIODS
     begins = (np.searchsorted(reached, shares) + 1) * _HOUR
     entity = records.schema.groups[records.schema.tasks[task].group].entity
     counts = np.zeros((records.schema.entities[entity].rows, PERIODS), np.int32)
-    for ids, moments in _chosen(records, task, part):
-        np.add.at(counts, (ids, np.searchsorted(begins, moments, side="right")), 1)
+    for ids, timestamps in _chosen(records, task, part):
+        np.add.at(counts, (ids, np.searchsorted(begins, timestamps, side="right")), 1)
     return Popularity(begins, total(counts))
 
 
@@ -65,7 +66,7 @@ def positive_counts(records: Records, task: str, part: Part = Part.TRAINING) -> 
     rows = schema.entities[schema.groups[schema.tasks[task].group].entity].rows
     nothing = tf.constant([EVALUATION_SEED, 0], tf.int64)
 
-    def one(_: Any, serialized: Any) -> Any:
+    def one(_: Tensor, serialized: Tensor) -> Tensor:
         ids, _ = positives(parse(serialized, schema), schema, task, part)
         return tf.math.bincount(tf.cast(ids, tf.int32), minlength=rows, maxlength=rows, dtype=tf.int64)
 
@@ -74,18 +75,18 @@ def positive_counts(records: Records, task: str, part: Part = Part.TRAINING) -> 
     return np.asarray(total)
 
 
-def positives(chunk: Chunk, schema: Schema, task: str, part: Part) -> tuple[Any, Any]:
+def positives(chunk: Chunk, schema: Schema, task: str, part: Part) -> tuple[Tensor, Tensor]:
     """Returns what was chosen in the targets of a chunk, and when: objects and Unix seconds, int64 [M] each."""
     targets = find_targets(chunk, schema, task, part)
     spec = schema.tasks[task]
     if spec.candidates is Candidates.SAMPLED:
-        return tf.gather(chunk.groups[spec.group].id, targets.index), targets.now
+        return tf.gather(chunk.groups[spec.group].id, targets.index), targets.request_time
     shown = chunk.requests[task]
     starts, ends = tf.gather(shown.starts, targets.index), tf.gather(shown.ends, targets.index)
-    places = tf.ragged.range(starts, ends)
-    chosen = tf.gather(shown.label, places.values) > 0
-    ids = tf.gather(shown.id, tf.boolean_mask(places.values, chosen))
-    return ids, tf.boolean_mask(tf.gather(targets.now, places.value_rowids()), chosen)
+    indices = tf.ragged.range(starts, ends)
+    chosen = tf.gather(shown.label, indices.values) > 0
+    ids = tf.gather(shown.id, tf.boolean_mask(indices.values, chosen))
+    return ids, tf.boolean_mask(tf.gather(targets.request_time, indices.value_rowids()), chosen)
 
 
 def _chosen(records: Records, task: str, part: Part) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -93,7 +94,7 @@ def _chosen(records: Records, task: str, part: Part) -> Iterator[tuple[np.ndarra
     nothing = tf.constant([EVALUATION_SEED, 0], tf.int64)
     chunks = read_chunks(records, part, nothing)
 
-    def one(_: Any, serialized: Any) -> Any:
+    def one(_: Tensor, serialized: Tensor) -> Tensor:
         return positives(parse(serialized, records.schema), records.schema, task, part)
 
     found = chunks.map(without_autograph(one), num_parallel_calls=tf.data.AUTOTUNE)

@@ -1,8 +1,7 @@
-"""Records -> tf.data: the batches that `fit`, `evaluate` and `predict` take."""
+"""Batches of requests, for `fit`, `evaluate` and `predict`."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import tensorflow as tf
 
@@ -20,7 +19,7 @@ from atrank_tf.data.chunk_reading import (
     chunk_seed,
     chunk_targets,
     read_chunks,
-    sum_of_chunks,
+    sum_over_chunks,
     task_names,
     without_autograph,
 )
@@ -28,6 +27,7 @@ from atrank_tf.data.epochs import TrainingBatches, epochs, mix, require_targets,
 from atrank_tf.data.records import Records
 from atrank_tf.data.targets import Part, Targets, history_lengths
 from atrank_tf.schema import Candidates, Schema
+from atrank_tf.types import Tensor
 
 _ANY = 2**40
 """Longer than any history."""
@@ -45,7 +45,7 @@ def training_batches(
     part: Part = Part.TRAINING,
     agree: Callable[[Sequence[int]], Sequence[int]] = list,
 ) -> TrainingBatches:
-    """Returns the batches of training, epoch after epoch without end, and how many make an epoch.
+    """Returns training batches, epoch after epoch without end, and how many make an epoch.
 
     A batch holds the requests of one task, the others have no candidates in it; the batches of all tasks are shuffled
     together (ATRank, section "Multi-task"). Each epoch draws the order, the negatives and, under `targets_per_user`,
@@ -76,15 +76,15 @@ def training_batches(
     require_targets(steps, settings.min_history)
     steps = mix(steps, settings.temperature)
 
-    def batches(name: str, seeds: Any) -> Any:
-        return _batches(records, name, names, part, settings, seeds, records.schema).map(_unnamed)
+    def batches(name: str, seeds: Tensor) -> tf.data.Dataset:
+        return _batches(records, name, names, part, settings, seeds, records.schema).map(_without_user_ids)
 
     return epochs(shuffled_tasks(batches, steps), sum(steps.values()), seed=seed, first_epoch=first_epoch)
 
 
 def evaluation_batches(
     records: Records, part: Part | str, *, tasks: Sequence[str] | None = None, settings: Batching | None = None
-) -> Any:
+) -> tf.data.Dataset:
     """Returns a `tf.data.Dataset` of validation or test batches: always the same requests and negatives.
 
     Yields (inputs, labels, weights) as `training_batches` does, task after task. Nothing is dropped.
@@ -92,7 +92,7 @@ def evaluation_batches(
     settings = settings or Batching()
     names = task_names(records.schema, tasks)
     steps = sum(_count(records, names, Part(part), settings, EVALUATION_SEED))
-    batches = requests(records, part, tasks=names, settings=settings).map(_unnamed)
+    batches = requests(records, part, tasks=names, settings=settings).map(_without_user_ids)
     return batches.apply(tf.data.experimental.assert_cardinality(steps))
 
 
@@ -103,7 +103,7 @@ def requests(
     tasks: Sequence[str] | None = None,
     settings: Batching | None = None,
     whole_history: bool = False,
-) -> Any:
+) -> tf.data.Dataset:
     """Returns what `evaluation_batches` returns with the user ids (string [B]) as a fourth element.
 
     `whole_history` leaves histories uncut by `max_length`, for a baseline that reads all of them.
@@ -125,9 +125,9 @@ def _batches(
     tasks: Sequence[str],
     part: Part,
     settings: Batching,
-    seeds: Any,
+    seeds: Tensor,
     schema: Schema,
-) -> Any:
+) -> tf.data.Dataset:
     spec = schema.tasks[task]
     sampler = None
     if spec.candidates is Candidates.SAMPLED:
@@ -135,7 +135,7 @@ def _batches(
         negatives = training_negatives(spec.negatives, settings) if part.trains else spec.negatives
         sampler = NegativeSampler(catalog, negatives)
 
-    def chunk_batches(chunk_number: Any, serialized: Any) -> Any:
+    def chunk_batches(chunk_number: Tensor, serialized: Tensor) -> tf.data.Dataset:
         seed = chunk_seed(seeds, chunk_number)
         chunk = parse(serialized, schema)
         targets = chunk_targets(chunk, records.schema, task, part, settings, seed)
@@ -146,12 +146,12 @@ def _batches(
         if schema is not records.schema:  # The same requests in the same order, with longer windows.
             targets = chunk_targets(chunk, schema, task, part, settings, seed)
 
-        def batch(limit: Any) -> Any:
+        def batch(limit: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor], Tensor]:
             chosen = order[limit[0] : limit[1]]
             picked = targets.take(chosen)
             drawn = tf.gather(negatives, chosen) if sampler else None
             inputs, labels, weights = candidate_inputs(chunk, picked, schema, task, drawn)
-            inputs |= {"now": picked.now} | user_inputs(chunk, picked)
+            inputs |= {"now": picked.request_time} | user_inputs(chunk, picked)
             all_labels, all_weights = {task: labels}, {task: weights}
             for other in tasks:
                 if other != task:
@@ -168,15 +168,15 @@ def _batches(
 def _count(records: Records, tasks: Sequence[str], part: Part, settings: Batching, seed: int) -> list[int]:
     """Returns the number of batches of each task, in one pass over the records."""
 
-    def count(serialized: Any, drawn: Any) -> Any:
+    def count(serialized: Tensor, drawn: Tensor) -> Tensor:
         chunk = parse(serialized, records.schema)
         targets = [chunk_targets(chunk, records.schema, task, part, settings, drawn) for task in tasks]
         return tf.stack([tf.shape(_divided(each, part, settings, drawn)[1], tf.int64)[0] for each in targets])
 
-    return list(sum_of_chunks(records, part, seed, count))
+    return list(sum_over_chunks(records, part, seed, count))
 
 
-def _divided(targets: Targets, part: Part, settings: Batching, seed: Any) -> tuple[Any, Any]:
+def _divided(targets: Targets, part: Part, settings: Batching, seed: Tensor) -> tuple[Tensor, Tensor]:
     lengths = history_lengths(targets)
     if part.trains:
         return batch_limits(lengths, tokens=settings.batch_tokens, rows=settings.batch_size, seed=seed)
@@ -187,6 +187,5 @@ def _uncut(schema: Schema) -> Schema:
     return replace(schema, groups={name: replace(g, max_length=_ANY) for name, g in schema.groups.items()})
 
 
-def _unnamed(inputs: Any, labels: Any, weights: Any, _: Any) -> Any:
-    """Leaves the user ids out."""
+def _without_user_ids(inputs: Tensor, labels: Tensor, weights: Tensor, _: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return inputs, labels, weights

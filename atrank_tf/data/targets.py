@@ -1,13 +1,14 @@
-"""Which moments of a timeline are targets, and how much of the timeline each may see."""
+"""Targets: the behaviors and requests that a model is trained and evaluated on, and the history that each may see."""
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from atrank_tf.data.chunk import SPAN, Chunk, first_at_least
 from atrank_tf.schema import FIRST_ROW, Candidates, Schema, Split, SplitKind, Ties
+from atrank_tf.types import Tensor
 
 
 class Part(StrEnum):
@@ -27,50 +28,50 @@ class Part(StrEnum):
 class Targets(NamedTuple):
     """M targets of one task in a chunk.
 
-    `index`: int64 [M], the positive behavior in its group's flat tensors, or the request.
-    `user`, `now`: int64 [M]. `starts`, `ends`: group -> int64 [M], the history window in the group's flat tensors.
+    `index`: int64 [M], the positive behavior in its group's flat tensors, or the request. `user`, `request_time`: int64
+    [M]. `starts`, `ends`: group -> int64 [M], the history window in the group's flat tensors.
     """
 
-    index: Any
-    user: Any
-    now: Any
-    starts: Mapping[str, Any]
-    ends: Mapping[str, Any]
+    index: Tensor
+    user: Tensor
+    request_time: Tensor
+    starts: Mapping[str, Tensor]
+    ends: Mapping[str, Tensor]
 
-    def take(self, chosen: Any) -> "Targets":
-        """Returns the targets at the positions `chosen`, int [K]."""
+    def take(self, chosen: Tensor) -> "Targets":
+        """Returns the targets at the indices `chosen`, int [K]."""
         return tf.nest.map_structure(lambda tensor: tf.gather(tensor, chosen), self)
 
 
 def find_targets(chunk: Chunk, schema: Schema, task_name: str, part: Part) -> Targets:
     """Returns every target of a task in one part of the data, with its history windows.
 
-    A window ends before the target's moment: nothing of that moment or later is in it. Under `ties = "ordered"` the
+    A window ends before the request time: nothing of that second or later is in it. Under `ties = "ordered"` the
     window of the target's own group ends before the target's position in the log instead.
     """
     task = schema.tasks[task_name]
     if task.candidates is Candidates.IMPRESSIONS:
         requests = chunk.requests[task_name]
         index = tf.range(tf.size(requests.user, tf.int64), dtype=tf.int64)
-        user, now = requests.user, requests.timestamp
+        user, request_time = requests.user, requests.timestamp
     else:
         group = chunk.groups[task.group]
         index = tf.where(positive_behaviors(chunk, schema, task_name))[:, 0]
-        user, now = tf.gather(group.user, index), tf.gather(group.timestamp, index)
-    inside = tf.where(_inside(user, now, schema.split, part))[:, 0]
-    index, user, now = (tf.gather(tensor, inside) for tensor in (index, user, now))
+        user, request_time = tf.gather(group.user, index), tf.gather(group.timestamp, index)
+    inside = tf.where(_inside(user, request_time, schema.split, part))[:, 0]
+    index, user, request_time = (tf.gather(tensor, inside) for tensor in (index, user, request_time))
     starts, ends = {}, {}
     for name, spec in schema.groups.items():
         rows = chunk.groups[name]
         if task.ties is Ties.ORDERED and name == task.group:
             ends[name] = index
         else:
-            ends[name] = first_at_least(rows.user * SPAN + rows.timestamp, user * SPAN + now)
+            ends[name] = first_at_least(rows.user * SPAN + rows.timestamp, user * SPAN + request_time)
         starts[name] = tf.maximum(tf.gather(rows.splits, user), ends[name] - spec.max_length)
-    return Targets(index, user, now, starts, ends)
+    return Targets(index, user, request_time, starts, ends)
 
 
-def positive_behaviors(chunk: Chunk, schema: Schema, task_name: str) -> Any:
+def positive_behaviors(chunk: Chunk, schema: Schema, task_name: str) -> Tensor:
     """Returns which behaviors of a task's group are positives of the task, bool [V]."""
     task = schema.tasks[task_name]
     actions = schema.groups[task.group].actions
@@ -78,19 +79,19 @@ def positive_behaviors(chunk: Chunk, schema: Schema, task_name: str) -> Any:
     return tf.reduce_any(chunk.groups[task.group].action[:, tf.newaxis] == tf.constant(rows, tf.int64), axis=1)
 
 
-def history_lengths(targets: Targets) -> Any:
+def history_lengths(targets: Targets) -> Tensor:
     """Returns the number of behaviors in each target's history, over all groups, int64 [M]."""
     return tf.add_n([targets.ends[name] - targets.starts[name] for name in targets.ends])
 
 
-def place_in_user(user: Any) -> Any:
+def index_in_user(user: Tensor) -> Tensor:
     """Returns 0, 1, 2, ... within each run of equal values of `user`, int64 [M]."""
     begins = tf.concat([tf.ones([1], tf.bool), user[1:] != user[:-1]], axis=0)[: tf.size(user)]
     run = tf.cumsum(tf.cast(begins, tf.int64)) - 1
     return tf.range(tf.size(user, tf.int64), dtype=tf.int64) - tf.gather(tf.where(begins)[:, 0], run)
 
 
-def choose_per_user(targets: Targets, most: int, seed: Any) -> Targets:
+def choose_per_user(targets: Targets, most: int, seed: Tensor) -> Targets:
     """Returns at most `most` targets of each user, drawn evenly; all of them if `most` is 0.
 
     `seed`: int64 [2]. The order of the targets is kept.
@@ -99,38 +100,38 @@ def choose_per_user(targets: Targets, most: int, seed: Any) -> Targets:
         return targets
     draw = tf.random.stateless_uniform([tf.size(targets.user)], seed, dtype=tf.float64)
     order = tf.argsort(tf.cast(targets.user, tf.float64) + draw)
-    chosen = tf.where(place_in_user(tf.gather(targets.user, order)) < most)[:, 0]
+    chosen = tf.where(index_in_user(tf.gather(targets.user, order)) < most)[:, 0]
     return targets.take(tf.sort(tf.gather(order, chosen)))
 
 
-def choose_run(targets: Targets, most: int, draw: Any) -> Targets:
-    """As `choose_per_user`, but what is kept of a user are neighbors in time.
+def choose_run(targets: Targets, most: int, draw: Tensor) -> Targets:
+    """As `choose_per_user`, but the targets kept of a user are neighbors in time.
 
     `draw`: float64 [users of the chunk], evenly in 0..1; where in a user's targets the run begins.
     """
     if not most:
         return targets
-    place = place_in_user(targets.user)
-    from_the_end = tf.reverse(place_in_user(tf.reverse(targets.user, [0])), [0])
-    count = place + from_the_end + 1
-    begins = tf.where(place == 0)[:, 0]
+    index = index_in_user(targets.user)
+    from_the_end = tf.reverse(index_in_user(tf.reverse(targets.user, [0])), [0])
+    count = index + from_the_end + 1
+    begins = tf.where(index == 0)[:, 0]
     spare = tf.maximum(tf.gather(count, begins) - most, 0) + 1  # How many runs there are to choose from.
     draw = tf.gather(draw, tf.gather(targets.user, begins))
     start = tf.cast(draw * tf.cast(spare, tf.float64), tf.int64)
     start = tf.repeat(start, tf.gather(count, begins))
-    return targets.take(tf.where((place >= start) & (place < start + most))[:, 0])
+    return targets.take(tf.where((index >= start) & (index < start + most))[:, 0])
 
 
-def _inside(user: Any, now: Any, split: Split, part: Part) -> Any:
+def _inside(user: Tensor, request_time: Tensor, split: Split, part: Part) -> Tensor:
     if split.kind is SplitKind.BY_TIME:
-        validation, test = now >= split.validation_from, now >= split.test_from
+        validation, test = request_time >= split.validation_from, request_time >= split.test_from
         return {
             Part.TRAINING: ~validation,
             Part.VALIDATION: validation & ~test,
             Part.TEST: test,
             Part.TRAINING_AND_VALIDATION: ~test,
         }[part]
-    from_the_end = tf.reverse(place_in_user(tf.reverse(user, [0])), [0])
+    from_the_end = tf.reverse(index_in_user(tf.reverse(user, [0])), [0])
     return {
         Part.TRAINING: from_the_end >= 2,
         Part.VALIDATION: from_the_end == 1,

@@ -1,34 +1,35 @@
-"""Records -> tf.data: batches of whole timelines."""
+"""Batches of whole timelines: the targets of one user, of all tasks, share one history."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from atrank_tf.data.batching import Batching, batch_limits, user_inputs, window_indices
 from atrank_tf.data.candidates import NegativeSampler, candidate_inputs, positives_of_users, training_negatives
 from atrank_tf.data.chunk import SPAN, Chunk, parse
-from atrank_tf.data.chunk_reading import chunk_seed, long_enough, read_chunks, sum_of_chunks, task_names
+from atrank_tf.data.chunk_reading import chunk_seed, long_enough, read_chunks, sum_over_chunks, task_names
 from atrank_tf.data.epochs import TrainingBatches, epochs, require_targets
 from atrank_tf.data.records import Records
-from atrank_tf.data.targets import Part, Targets, choose_run, find_targets, place_in_user
+from atrank_tf.data.targets import Part, Targets, choose_run, find_targets, index_in_user
 from atrank_tf.schema import Candidates, Schema
 from atrank_tf.schema.inputs import request_times_name, seen_name
+from atrank_tf.types import Tensor
 
 TARGETS_PER_ROW = 128
 """Most targets of a row: what a longer timeline has is divided into several rows, each with its own history."""
 
 
-class Rows(NamedTuple):
+class TimelineRows(NamedTuple):
     """S rows of targets of several tasks.
 
-    `first`, `number`: task -> int64 [S], the place of a row's first target among those of the task, and how many there
+    `first`, `number`: task -> int64 [S], the index of a row's first target among those of the task, and how many there
     are. `history`: Targets [S], one for each row: its history is all that any target of the row sees.
     """
 
-    first: Mapping[str, Any]
-    number: Mapping[str, Any]
+    first: Mapping[str, Tensor]
+    number: Mapping[str, Tensor]
     history: Targets
 
 
@@ -47,7 +48,7 @@ def timeline_batches(
     As `training_batches`, but a row of a batch is one user's timeline with the targets of all tasks, P_t of each: a
     history is encoded once for all of them. In place of `now` there are `<task>/now` int64 [B, P_t] and
     `<task>/<group>_seen` int64 [B, P_t] (how many of a group's behaviors each moment sees); candidates, labels and
-    weights are [B, P_t, N]. Batches have about `settings.batch_tokens` places for behaviors, so that their number of
+    weights are [B, P_t, N]. Batches have about `settings.batch_tokens` positions for behaviors, so that their number of
     rows varies. Under `targets_per_user` a user's targets of an epoch are neighbors in time.
 
     Raises:
@@ -63,13 +64,13 @@ def timeline_batches(
     counts = agree(_count(records, names, part, settings, seed))
     require_targets(dict(zip(names, counts, strict=True)), settings.min_history)
 
-    def one_epoch(seeds: Any) -> Any:
+    def one_epoch(seeds: Tensor) -> tf.data.Dataset:
         return _batches(records, names, part, settings, seeds)
 
     return epochs(one_epoch, max(counts), seed=seed, first_epoch=first_epoch)
 
 
-def _batches(records: Records, tasks: Sequence[str], part: Part, settings: Batching, seeds: Any) -> Any:
+def _batches(records: Records, tasks: Sequence[str], part: Part, settings: Batching, seeds: Tensor) -> tf.data.Dataset:
     schema = records.schema
     samplers = {}
     for name in tasks:
@@ -77,7 +78,7 @@ def _batches(records: Records, tasks: Sequence[str], part: Part, settings: Batch
             catalog = records.catalogs[schema.groups[schema.tasks[name].group].entity]
             samplers[name] = NegativeSampler(catalog, training_negatives(schema.tasks[name].negatives, settings))
 
-    def chunk_batches(chunk_number: Any, serialized: Any) -> Any:
+    def chunk_batches(chunk_number: Tensor, serialized: Tensor) -> tf.data.Dataset:
         drawn = chunk_seed(seeds, chunk_number)
         chunk = parse(serialized, schema)
         targets = _targets(chunk, schema, tasks, part, settings, drawn)
@@ -85,8 +86,8 @@ def _batches(records: Records, tasks: Sequence[str], part: Part, settings: Batch
         rows = timeline_rows(targets, drawn)
         order, limits = _divided(rows, settings, drawn)
 
-        def batch(limit: Any) -> Any:
-            def negatives(task: str, user: Any) -> Any:
+        def batch(limit: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+            def negatives(task: str, user: Tensor) -> Tensor | None:
                 if task not in samplers:
                     return None
                 seed = drawn + limit + (tasks.index(task) << 40)  # Each task has draws of its own.
@@ -102,7 +103,7 @@ def _batches(records: Records, tasks: Sequence[str], part: Part, settings: Batch
 
 
 def _targets(
-    chunk: Chunk, schema: Schema, tasks: Sequence[str], part: Part, settings: Batching, seed: Any
+    chunk: Chunk, schema: Schema, tasks: Sequence[str], part: Part, settings: Batching, seed: Tensor
 ) -> dict[str, Targets]:
     """Returns the training targets of a chunk that one pass takes, of each user and task neighbors in time."""
     # One draw for all tasks of a user, so that their targets are about the same part of the timeline.
@@ -118,24 +119,24 @@ def _targets(
 def _count(records: Records, tasks: Sequence[str], part: Part, settings: Batching, seed: int) -> list[int]:
     """Returns the number of batches, for each task: 0 for one that has no target."""
 
-    def count(serialized: Any, drawn: Any) -> Any:
+    def count(serialized: Tensor, drawn: Tensor) -> Tensor:
         targets = _targets(parse(serialized, records.schema), records.schema, tasks, part, settings, drawn)
         limits = _divided(timeline_rows(targets, drawn), settings, drawn)[1]
         return tf.stack([tf.shape(limits, tf.int64)[0], *(tf.size(each.user, tf.int64) for each in targets.values())])
 
-    batches, *found = sum_of_chunks(records, part, seed, count)
+    batches, *found = sum_over_chunks(records, part, seed, count)
     return [batches if of_task else 0 for of_task in found]
 
 
-def _divided(rows: Rows, settings: Batching, seed: Any) -> tuple[Any, Any]:
+def _divided(rows: TimelineRows, settings: Batching, seed: Tensor) -> tuple[Tensor, Tensor]:
     tokens = settings.batch_tokens
     return batch_limits(row_lengths(rows), tokens=tokens, rows=tokens, seed=seed)
 
 
-def timeline_rows(targets: Mapping[str, Targets], seed: Any) -> Rows:
+def timeline_rows(targets: Mapping[str, Targets], seed: Tensor) -> TimelineRows:
     """Divides the targets of each user, in time order, into rows.
 
-    A timeline of more than `TARGETS_PER_ROW` targets is cut, at places that are drawn anew. Each is also cut where the
+    A timeline of more than `TARGETS_PER_ROW` targets is cut, at indices that are drawn anew. Each is also cut where the
     histories of two neighbors have nothing in common but leave out what lies between them.
 
     Args:
@@ -144,12 +145,12 @@ def timeline_rows(targets: Mapping[str, Targets], seed: Any) -> Rows:
     """
     joined = tf.nest.map_structure(lambda *parts: tf.concat(parts, axis=0), *targets.values())
     task = tf.repeat(tf.range(len(targets)), [tf.size(each.user) for each in targets.values()])
-    order = tf.argsort(joined.user * SPAN + joined.now, stable=True)
+    order = tf.argsort(joined.user * SPAN + joined.request_time, stable=True)
     joined, task = joined.take(order), tf.gather(task, order)
-    place, of_user = place_in_user(joined.user), tf.math.bincount(tf.cast(joined.user, tf.int32), dtype=tf.int64)
+    index, of_user = index_in_user(joined.user), tf.math.bincount(tf.cast(joined.user, tf.int32), dtype=tf.int64)
     long = tf.gather(of_user, joined.user) > TARGETS_PER_ROW
     shift = tf.random.stateless_uniform([], seed, 0, TARGETS_PER_ROW, tf.int64)
-    begins = (place == 0) | (long & ((place + shift) % TARGETS_PER_ROW == 0)) | _apart(joined)
+    begins = (index == 0) | (long & ((index + shift) % TARGETS_PER_ROW == 0)) | _apart(joined)
     first = tf.where(begins)[:, 0]
     row = tf.cumsum(tf.cast(begins, tf.int64)) - 1
     counts = {name: tf.math.segment_sum(tf.cast(task == number, tf.int64), row) for number, name in enumerate(targets)}
@@ -157,11 +158,11 @@ def timeline_rows(targets: Mapping[str, Targets], seed: Any) -> Rows:
         starts={name: tf.math.segment_min(values, row) for name, values in joined.starts.items()},
         ends={name: tf.math.segment_max(values, row) for name, values in joined.ends.items()},
     )
-    return Rows({name: tf.cumsum(count, exclusive=True) for name, count in counts.items()}, counts, history)
+    return TimelineRows({name: tf.cumsum(count, exclusive=True) for name, count in counts.items()}, counts, history)
 
 
-def row_lengths(rows: Rows) -> Any:
-    """Returns the places that a row takes in a batch, int64 [S]: its behaviors, or its targets if they are more."""
+def row_lengths(rows: TimelineRows) -> Tensor:
+    """Returns the positions that a row takes in a batch, int64 [S]: its behaviors, or its targets if they are more."""
     behaviors = tf.add_n([rows.history.ends[name] - rows.history.starts[name] for name in rows.history.ends])
     return tf.maximum(behaviors, tf.add_n(list(rows.number.values())))
 
@@ -170,10 +171,10 @@ def timeline_batch(
     chunk: Chunk,
     schema: Schema,
     targets: Mapping[str, Targets],
-    negatives: Mapping[str, Callable[[Any], Any]],
-    rows: Rows,
-    chosen: Any,
-) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    negatives: Mapping[str, Callable[[Tensor], Tensor | None]],
+    rows: TimelineRows,
+    chosen: Tensor,
+) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
     """Returns the rows `chosen` (int64 [B]) as a batch.
 
     Args:
@@ -193,25 +194,25 @@ def timeline_batch(
     inputs, labels, weights = user_inputs(chunk, history), {}, {}
     for task in targets:
         first, count = tf.gather(rows.first[task], chosen), tf.gather(rows.number[task], chosen)
-        places, mask = window_indices(first, first + count)  # [B, P]
+        indices, mask = window_indices(first, first + count)  # [B, P]
         real, shape = tf.where(mask), tf.shape(mask, tf.int64)
-        picked = targets[task].take(tf.gather_nd(places, real))
+        picked = targets[task].take(tf.gather_nd(indices, real))
 
-        def unfold(values: Any, real: Any = real, shape: Any = shape) -> Any:
+        def unfold(values: Tensor, real: Tensor = real, shape: Tensor = shape) -> Tensor:
             """[targets, ...] -> [B, P, ...], 0 where there is no target."""
             return tf.scatter_nd(real, values, tf.concat([shape, tf.shape(values, tf.int64)[1:]], axis=0))
 
         own, own_labels, own_weights = candidate_inputs(chunk, picked, schema, task, negatives[task](picked.user))
         inputs |= {name: unfold(values) for name, values in own.items()}
         labels[task], weights[task] = unfold(own_labels), unfold(own_weights)
-        inputs[request_times_name(task)] = unfold(picked.now)
+        inputs[request_times_name(task)] = unfold(picked.request_time)
         for name in schema.groups:
             seen = picked.ends[name] - tf.gather(history.starts[name], real[:, 0])
             inputs[seen_name(task, name)] = unfold(seen)
     return inputs, labels, weights
 
 
-def _apart(targets: Targets) -> Any:
+def _apart(targets: Targets) -> Tensor:
     """Returns which targets' histories have no behavior of the one's before, and leave some out between, bool [M]."""
     gaps = [targets.starts[name][1:] - targets.ends[name][:-1] for name in targets.ends]
     left_out = tf.add_n([tf.maximum(gap, 0) for gap in gaps])

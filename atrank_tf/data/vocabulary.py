@@ -1,4 +1,4 @@
-"""Vocabularies: values -> rows of a table, the frequent ones first."""
+"""Vocabulary: looks up the rows of an embedding table by raw values."""
 
 import numpy as np
 import polars as pl
@@ -7,13 +7,13 @@ from atrank_tf.schema import FIRST_ROW, PADDING, UNKNOWN
 
 
 class Vocabulary:
-    """Looks up the rows of values.
+    """Looks up rows by values. 0 is padding, 1 is unknown, real values start at 2, the frequent ones first.
 
     Args:
         values: text [rows - 2], the values of the rows from `FIRST_ROW` on, each once.
 
     Example:
-        >>> Vocabulary(pl.Series(["grocery", "drug"])).rows_of(pl.Series(["drug", "toys"]))
+        >>> Vocabulary(pl.Series(["grocery", "drug"])).lookup(pl.Series(["drug", "toys"]))
         [3, 1]
     """
 
@@ -26,13 +26,13 @@ class Vocabulary:
         """Returns the number of rows of the table, padding and unknown included."""
         return len(self.values) + FIRST_ROW
 
-    def rows_of(self, values: pl.Series) -> np.ndarray:
+    def lookup(self, values: pl.Series) -> np.ndarray:
         """Returns the row of each value, int64 [N]; `UNKNOWN` for a null or a value that is not in the vocabulary."""
         asked = values.cast(pl.String).rename("value").to_frame()
         found = asked.join(self._rows, on="value", how="left", maintain_order="left")
         return found["table_row"].fill_null(UNKNOWN).to_numpy()
 
-    def rows_of_lists(self, lists: pl.Series, width: int) -> np.ndarray:
+    def lookup_lists(self, lists: pl.Series, width: int) -> np.ndarray:
         """Returns the rows of lists of values, int64 [N, width].
 
         Padded on the right with `PADDING`; an empty list is one `UNKNOWN`, values beyond `width` are cut.
@@ -41,7 +41,7 @@ class Vocabulary:
         lengths = lists.list.len().to_numpy().astype(np.int64)
         rows = np.full((len(lists), width), PADDING, np.int64)
         rows[lengths == 0, 0] = UNKNOWN
-        flat = self.rows_of(lists.filter(pl.Series(lengths > 0)).explode())
+        flat = self.lookup(lists.filter(pl.Series(lengths > 0)).explode())
         starts = np.cumsum(lengths) - lengths
         owner = np.repeat(np.arange(len(lists)), lengths)
         rows[owner, np.arange(len(flat)) - starts[owner]] = flat

@@ -64,7 +64,7 @@ class _Truth:
         users = frame["user_id"].cast(pl.String).to_numpy().astype(str)
         moments = frame["timestamp"].to_numpy()
         self._users, self._moments = np.unique(users), np.unique(moments)
-        keys = self._keys_of(users, moments, Vocabulary(pl.Series(catalog.ids)).rows_of(frame[id_column]))
+        keys = self._keys_of(users, moments, Vocabulary(pl.Series(catalog.ids)).lookup(frame[id_column]))
         order = np.argsort(keys)
         self._keys = keys[order]
         probability = frame["probability"].to_numpy()[order]

@@ -129,10 +129,10 @@ def build_catalog(
         lists = known[f"feature/{column}"].fill_null([])
         longest = max(lists.list.len().to_list(), default=0)
         width = max(1, min(feature.max_values, longest))
-        rows = vocabularies[feature.table].rows_of_lists(lists, width)
+        rows = vocabularies[feature.table].lookup_lists(lists, width)
         features[column] = np.concatenate([_reserved(width), rows]).astype(np.int32)
     missing = np.full(FIRST_ROW, np.nan)
-    own_rows = vocabularies[entity.id.table].rows_of(objects["id"])
+    own_rows = vocabularies[entity.id.table].lookup(objects["id"])
     return Catalog(
         ids=ids.to_numpy() if integers else ids.to_numpy().astype(np.str_),
         counts=np.concatenate([zeros, objects["count"].to_numpy()]).astype(np.int64),

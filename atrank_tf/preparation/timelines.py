@@ -123,7 +123,7 @@ class ShardTimelines:
         return np.searchsorted(user, np.arange(len(self.users) + 1))
 
     def _by_user(self, rows: pl.DataFrame) -> tuple[np.ndarray, pl.DataFrame]:
-        places = self._places.rows_of(rows["user"]) - FIRST_ROW
+        places = self._places.lookup(rows["user"]) - FIRST_ROW
         order = np.argsort(places, kind="stable")
         return places[order], rows[order]
 
@@ -131,7 +131,7 @@ class ShardTimelines:
         if rows is None:
             return ByUser(_NOTHING, BehaviorRows(*[_NOTHING] * 4))
         user, rows = self._by_user(rows)
-        ids = self._objects[self._schema.groups[group].entity].rows_of(rows["id"])
+        ids = self._objects[self._schema.groups[group].entity].lookup(rows["id"])
         action, timestamp, row = (rows[name].to_numpy() for name in ("action", "timestamp", "row"))
         return ByUser(user, BehaviorRows(ids, action, timestamp, row))
 
@@ -141,7 +141,7 @@ class ShardTimelines:
             nothing = (_NOTHING, _NOTHING, _NOTHING, _NOTHING, _NOTHING)
             return ByUser(_NOTHING, ImpressionRows(*nothing, self._sides(spec.context, None, 0)))
         user, rows = self._by_user(rows)
-        ids = self._objects[self._schema.groups[spec.group].entity].rows_of(rows["id"])
+        ids = self._objects[self._schema.groups[spec.group].entity].lookup(rows["id"])
         # A number for each request of the shard: users may name their requests alike.
         request = rows.select(pl.struct("user", "request").rank("dense").cast(pl.Int64)).to_series().to_numpy()
         label, timestamp, row = (rows[name].to_numpy() for name in ("label", "timestamp", "row"))
@@ -155,7 +155,7 @@ class ShardTimelines:
         if USER_ID in self._schema.user.features:
             feature = self._schema.user.features[USER_ID]
             own = self.users.to_frame().select(pl.concat_list("user")).to_series()
-            sides[USER_ID] = self._vocabularies[feature.table].rows_of_lists(own, feature.max_values)
+            sides[USER_ID] = self._vocabularies[feature.table].lookup_lists(own, feature.max_values)
         return {column: values if values.ndim == 2 else values[:, np.newaxis] for column, values in sides.items()}
 
     def _sides(self, features: Features, rows: pl.DataFrame | None, count: int) -> dict[str, np.ndarray]:
@@ -164,7 +164,7 @@ class ShardTimelines:
         for column, feature in features.features.items():
             empty = pl.repeat([], count, dtype=pl.List(pl.String), eager=True)
             lists = empty if rows is None else rows[f"feature/{column}"].fill_null([])
-            found[column] = self._vocabularies[feature.table].rows_of_lists(lists, feature.max_values)
+            found[column] = self._vocabularies[feature.table].lookup_lists(lists, feature.max_values)
         for column in features.dense:
             missing = np.full(count, np.nan)
             numbers = missing if rows is None else rows[f"dense/{column}"].fill_null(np.nan).to_numpy()

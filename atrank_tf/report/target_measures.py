@@ -117,7 +117,7 @@ class TargetMeasures:
     def _at_the_moment(self, chunk: Chunk, targets: Targets) -> np.ndarray:
         """Returns how many behaviors, beside the target itself, are of the target's moment, int64 [M]."""
         found = np.zeros(len(targets.user), np.int64)
-        asked = targets.user * SPAN + targets.now
+        asked = targets.user * SPAN + targets.request_time
         for rows in chunk.groups.values():
             moments = rows.user * SPAN + rows.timestamp
             found += np.searchsorted(moments, asked, side="right") - np.searchsorted(moments, asked, side="left")
@@ -143,7 +143,7 @@ def _since_the_last(chunk: Chunk, targets: Targets) -> np.ndarray:
     for name, ends in targets.ends.items():
         some = np.flatnonzero(ends > targets.starts[name])
         newest[some] = np.maximum(newest[some], chunk.groups[name].timestamp[ends[some] - 1])
-    return (targets.now - newest)[newest >= 0]
+    return (targets.request_time - newest)[newest >= 0]
 
 
 Measures = Mapping[str, Mapping[Part, TargetMeasures]]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from atrank_tf.data.catalog import Catalog
-from atrank_tf.data.chunk import Chunk, GroupRows
+from atrank_tf.data.chunk import Behaviors, Chunk
 from atrank_tf.report.bins import DAY, LATEST_DAY, NUMBERS, by_day, day_series, gap_bins
 from atrank_tf.schema import UNKNOWN, Group, Schema
 
@@ -65,7 +65,7 @@ class _GroupMeasures:
         self._by_object = np.zeros(len(catalog), np.int64)
         self._future = self._midnights = self._users_cut = 0
 
-    def add(self, rows: GroupRows) -> None:
+    def add(self, rows: Behaviors) -> None:
         lengths = np.diff(rows.splits)
         self._by_day += by_day(rows.timestamp)
         self._actions += np.bincount(rows.action, minlength=len(self._actions) + 2)[2:]

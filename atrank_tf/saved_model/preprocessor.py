@@ -58,7 +58,7 @@ class Preprocessor:
     def __init__(self, schema: Schema, values: IdMaps) -> None:
         self._schema = schema
         self._ids = {name: _hash_table(ids) for name, ids in values.ids.items()}
-        self._features = {name: _hash_table(known) for name, known in values.asked(schema).items()}
+        self._features = {name: _hash_table(known) for name, known in values.request_tables(schema).items()}
         self._actions = {name: _hash_table(np.array(group.actions)) for name, group in schema.groups.items()}
         self.tables = [*self._ids.values(), *self._features.values(), *self._actions.values()]
 

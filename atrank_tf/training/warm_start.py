@@ -105,5 +105,5 @@ def _values(earlier: IdMaps, table: str, model_dir: str) -> np.ndarray:
 
 def _earlier_rows(values: np.ndarray, earlier: np.ndarray) -> np.ndarray:
     """Returns for each row of a table the row that it was in the earlier one, int64 [rows]."""
-    rows = Vocabulary(pl.Series(earlier)).rows_of(pl.Series(values))
+    rows = Vocabulary(pl.Series(earlier)).lookup(pl.Series(values))
     return np.concatenate([[PADDING, UNKNOWN], rows])

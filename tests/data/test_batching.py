@@ -119,7 +119,7 @@ def test_inputs_are_as_listed_with_and_without_candidates() -> None:
     without, labels, weights = no_candidates(SCHEMA, "shown", 3)
     assert labels.shape == weights.shape == (3, 0)
     specs = input_specs(SCHEMA, ["shown"])
-    history = {"now": targets.now} | user_inputs(chunk, targets)
+    history = {"now": targets.request_time} | user_inputs(chunk, targets)
     for inputs in (history | with_candidates, history | without):
         assert set(inputs) == {spec.name for spec in specs}
         for spec in specs:

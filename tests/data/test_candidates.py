@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from atrank_tf.data.candidates import NegativeSampler, positives_of_users
 from atrank_tf.data.catalog import Catalog
-from atrank_tf.data.chunk import Chunk, GroupRows
+from atrank_tf.data.chunk import Behaviors, Chunk
 from atrank_tf.schema import Negatives, schema_from_dict
 
 ROWS = 9
@@ -36,7 +36,7 @@ def _chunk(own: list[list[tuple[int, int]]]) -> Chunk:
     flat = [(user, *row) for user, rows in enumerate(own) for row in rows]
     user, ids, actions = (tf.constant([row[place] for row in flat], tf.int64) for place in range(3))
     splits = tf.constant(np.cumsum([0] + [len(rows) for rows in own]), tf.int64)
-    return Chunk(tf.constant([]), {}, {"buy": GroupRows(ids, actions, tf.zeros_like(ids), user, splits)}, {})
+    return Chunk(tf.constant([]), {}, {"buy": Behaviors(ids, actions, tf.zeros_like(ids), user, splits)}, {})
 
 
 def _draw(negatives: Negatives, chunk: Chunk, users: list[int], seed: int = 0, pool: int = 0) -> np.ndarray:

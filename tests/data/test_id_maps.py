@@ -17,7 +17,7 @@ def test_it_takes_ids_of_all_entities_and_values_of_all_tables(records: Any, tmp
     assert values.ids["coupon"].dtype.kind == "i" and values.ids["product"].dtype.kind == "U"
     assert set(values.tables) == set(records.schema.tables)
     assert set(values.tables["channel"]) == {"mail", "app"}
-    assert set(values.asked(records.schema)) == {"age", "channel"}
+    assert set(values.request_tables(records.schema)) == {"age", "channel"}
     values.save(str(tmp_path / "values.npz"))
     again = IdMaps.load(str(tmp_path / "values.npz"))
     for found, expected in ((again.ids, values.ids), (again.tables, values.tables)):

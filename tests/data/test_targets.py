@@ -71,7 +71,7 @@ def windows(schema: Schema, task: str, part: Part) -> list[tuple[str, int, dict[
     targets = find_targets(chunk, schema, task, part)
     users = list(TIMELINES)
     found = []
-    for place, (user, now) in enumerate(zip(targets.user.numpy(), targets.now.numpy(), strict=True)):
+    for place, (user, now) in enumerate(zip(targets.user.numpy(), targets.request_time.numpy(), strict=True)):
         history = {
             group: chunk.groups[group]
             .timestamp.numpy()[targets.starts[group].numpy()[place] : targets.ends[group].numpy()[place]]

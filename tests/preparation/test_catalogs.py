@@ -112,7 +112,7 @@ def test_rows_go_by_count_then_by_value():
     vocabulary = build_vocabulary([counts(b=3, a=3, c=7, d=1)], min_count=1)
     assert vocabulary.values.to_list() == ["c", "a", "b", "d"]
     assert len(vocabulary) == 6
-    assert vocabulary.rows_of(pl.Series(["c", "a", "b", "d"])).tolist() == [2, 3, 4, 5]
+    assert vocabulary.lookup(pl.Series(["c", "a", "b", "d"])).tolist() == [2, 3, 4, 5]
 
 
 @pytest.mark.parametrize(("min_count", "expected"), [(1, ["a", "b", "c"]), (3, ["a", "b"]), (5, ["a"]), (6, [])])
@@ -134,4 +134,4 @@ def test_the_order_of_the_uses_does_not_matter():
 def test_an_empty_vocabulary_has_the_reserved_rows():
     vocabulary = build_vocabulary([counts(a=1)], min_count=2)
     assert len(vocabulary) == 2
-    assert vocabulary.rows_of(pl.Series(["a"])).tolist() == [1]
+    assert vocabulary.lookup(pl.Series(["a"])).tolist() == [1]
