@@ -1,44 +1,44 @@
 """Raw ids and values, as logs or `tf.train.Example`s hold them -> the inputs of a model."""
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import tensorflow as tf
 
 from atrank_tf.data import IdMaps
-from atrank_tf.schema import FIRST_ROW, PADDING, UNKNOWN, Features, Schema
+from atrank_tf.schema import FIRST_ROW, PADDING, UNKNOWN, IdFeature, Schema
+from atrank_tf.schema.inputs import (
+    BEHAVIOR_COLUMNS,
+    InputSpec,
+    candidate_specs,
+    candidates_name,
+    context_name,
+    history_name,
+    profile_name,
+    raw_candidate_specs,
+    raw_history_specs,
+    raw_input_specs,
+    raw_profile_specs,
+)
+from atrank_tf.types import Tensor
 
-_BEHAVIOR = ("id", "action", "timestamp")
-_MISSING = {tf.string: "", tf.int64: 0, tf.float32: math.nan}
-
-
-def history_signature(schema: Schema) -> dict[str, Any]:
-    """Returns the raw inputs of users' histories, as `tf.TensorSpec`s by name."""
-    signature = {"now": tf.TensorSpec([None], tf.int64, "now")}
-    for group in schema.groups:
-        for name, dtype in zip(_columns(group), (_id_dtype(schema, group), tf.string, tf.int64), strict=True):
-            signature[name] = tf.TensorSpec([None, None], dtype, name)
-    return signature
-
-
-def candidate_signature(schema: Schema, task: str) -> dict[str, Any]:
-    """Returns the raw inputs of users and of a task's candidates, as `tf.TensorSpec`s by name."""
-    name = f"{task}_candidates"
-    signature = {name: tf.TensorSpec([None, None], _id_dtype(schema, schema.tasks[task].group), name)}
-    for prefix, features, shape in _features(schema, task):
-        for column, feature in features.features.items():
-            wide = [*shape, None] if feature.max_values > 1 else shape
-            signature[f"{prefix}_{column}"] = tf.TensorSpec(wide, tf.string, f"{prefix}_{column}")
-        for column in features.dense:
-            signature[f"{prefix}_{column}"] = tf.TensorSpec(shape, tf.float32, f"{prefix}_{column}")
-    return signature
+_MISSING = {"string": "", "int64": 0, "float32": math.nan}
 
 
-def request_signature(schema: Schema, task: str) -> dict[str, Any]:
-    """Returns the raw inputs of a task's signature, as `tf.TensorSpec`s by name."""
-    return history_signature(schema) | candidate_signature(schema, task)
+def history_signature(schema: Schema) -> dict[str, tf.TensorSpec]:
+    """Returns the raw inputs of users' histories by name, users first."""
+    return _signature(raw_history_specs(schema))
+
+
+def candidate_signature(schema: Schema, task: str) -> dict[str, tf.TensorSpec]:
+    """Returns the raw inputs of users and of a task's candidates by name, users first."""
+    return _signature([*raw_profile_specs(schema), *raw_candidate_specs(schema, task)])
+
+
+def request_signature(schema: Schema, task: str) -> dict[str, tf.TensorSpec]:
+    """Returns the raw inputs of a task's signature by name, users first."""
+    return _signature(raw_input_specs(schema, task))
 
 
 class Preprocessor:
@@ -62,7 +62,7 @@ class Preprocessor:
         self._actions = {name: _hash_table(np.array(group.actions)) for name, group in schema.groups.items()}
         self.tables = [*self._ids.values(), *self._features.values(), *self._actions.values()]
 
-    def history(self, raw: Mapping[str, Any]) -> dict[str, Any]:
+    def history(self, raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Returns a model's history inputs.
 
         Args:
@@ -72,7 +72,7 @@ class Preprocessor:
             `now` int64 [B]; of each group id, action and timestamp, int64 [B, min(T_g, max_length)], the newest
             behaviors.
         """
-        found: dict[str, Any] = {"now": raw["now"]}
+        found: dict[str, Tensor] = {"now": raw["now"]}
         for name, group in self._schema.groups.items():
             columns = [raw[column] for column in _columns(name)]
             with tf.control_dependencies([_one_shape(name, columns)]):
@@ -86,7 +86,7 @@ class Preprocessor:
             found[f"{name}_timestamp"] = timestamp
         return found
 
-    def candidates(self, raw: Mapping[str, Any], task: str) -> dict[str, Any]:
+    def candidates(self, raw: Mapping[str, Tensor], task: str) -> dict[str, Tensor]:
         """Returns a model's inputs of users, and those of the candidates of one task.
 
         Args:
@@ -97,23 +97,28 @@ class Preprocessor:
             `<task>_candidates` int64 [B, N]; `user_<column>` int64 [B, 1] or [B, W], or float32 [B];
             `<task>_<column>` int64 [B, N] or [B, N, W], or float32 [B, N].
         """
+        user, context = self._schema.user, self._schema.tasks[task].context
+        name = candidates_name(task)
         entity = self._schema.groups[self._schema.tasks[task].group].entity
-        found = {f"{task}_candidates": self._ids[entity].lookup(raw[f"{task}_candidates"])}
-        for prefix, features, _ in _features(self._schema, task):
-            for column, feature in features.features.items():
-                name = f"{prefix}_{column}"
-                rows = self._features[feature.table].lookup(raw[name])
-                if feature.max_values > 1:
-                    rows = tf.where(raw[name] == "", tf.constant(PADDING, tf.int64), rows)
-                    rows = fit_values(rows, feature.max_values)
-                elif prefix == "user":
-                    rows = rows[:, tf.newaxis]
-                found[name] = rows
-            found |= {f"{prefix}_{column}": raw[f"{prefix}_{column}"] for column in features.dense}
-        return found
+        found = {name: self._ids[entity].lookup(raw[name])}
+        for column, feature in user.features.items():
+            rows = self._rows(raw[profile_name(column)], feature)
+            found[profile_name(column)] = rows[:, tf.newaxis] if feature.max_values == 1 else rows
+        for column, feature in context.features.items():
+            found[context_name(task, column)] = self._rows(raw[context_name(task, column)], feature)
+        numeric = [*map(profile_name, user.dense), *(context_name(task, column) for column in context.dense)]
+        return found | {name: raw[name] for name in numeric}
+
+    def _rows(self, values: Tensor, feature: IdFeature) -> Tensor:
+        """Looks the values of a categorical column up: [...], or [..., W] -> [..., max_values]."""
+        rows = self._features[feature.table].lookup(values)
+        if feature.max_values == 1:
+            return rows
+        rows = tf.where(values == "", tf.constant(PADDING, tf.int64), rows)
+        return fit_values(rows, feature.max_values)
 
 
-def parse_examples(examples: Any, schema: Schema, task: str) -> tuple[dict[str, Any], Any]:
+def parse_examples(examples: Tensor, schema: Schema, task: str) -> tuple[dict[str, Tensor], Tensor]:
     """Parses `tf.train.Example`s of several users, whose histories and candidates have lengths of their own.
 
     The features of an Example have the names of the raw inputs, each the list of its values: int64 for int64 ids and
@@ -129,10 +134,11 @@ def parse_examples(examples: Any, schema: Schema, task: str) -> tuple[dict[str, 
     Returns:
         The raw inputs, padded, as `request_signature` says; and how many candidates each user has, int64 [B].
     """
-    candidates, context = f"{task}_candidates", schema.tasks[task].context
-    spec = {name: _example_feature(name, tensor) for name, tensor in request_signature(schema, task).items()}
-    spec["now"] = tf.io.FixedLenFeature([], tf.int64)
-    parsed = tf.io.parse_example(examples, spec)
+    specs = raw_input_specs(schema, task)
+    features = {spec.name: _example_feature(spec) for spec in specs}
+    features["now"] = tf.io.FixedLenFeature([], tf.int64)
+    parsed = tf.io.parse_example(examples, features)
+    candidates = candidates_name(task)
     count = parsed[candidates].row_lengths()
     raw = dict(parsed)
     for group in schema.groups:
@@ -140,8 +146,7 @@ def parse_examples(examples: Any, schema: Schema, task: str) -> tuple[dict[str, 
         with tf.control_dependencies([_same_lengths(columns, [parsed[name].row_lengths() for name in columns])]):
             raw |= {name: _padded(parsed[name]) for name in columns}
     width = tf.shape(_padded(parsed[candidates]))[1]
-    # By the schema, not by the names: a group may be named as the task, or begin with its name.
-    for name in (candidates, *(f"{task}_{column}" for column in (*context.features, *context.dense))):
+    for name in (spec.name for spec in candidate_specs(schema, task)):
         lengths = parsed[name].row_lengths()
         given = tf.where(lengths == 0, count, lengths)  # A column may be missing.
         with tf.control_dependencies([_same_lengths([candidates, name], [count, given])]):
@@ -150,7 +155,7 @@ def parse_examples(examples: Any, schema: Schema, task: str) -> tuple[dict[str, 
     return raw, count
 
 
-def newest_indices(timestamp: Any, most: int) -> Any:
+def newest_indices(timestamp: Tensor, most: int) -> Tensor:
     """Returns the indices of each user's newest `most` behaviors, in time order, int32 [B, min(T, most)].
 
     Of one moment the later ones are newer.
@@ -160,7 +165,7 @@ def newest_indices(timestamp: Any, most: int) -> Any:
     return tf.reverse(width - 1 - from_the_end, [1])
 
 
-def fit_values(rows: Any, most: int) -> Any:
+def fit_values(rows: Tensor, most: int) -> Tensor:
     """Cuts or pads multi-valued features to the width of training: [..., W] -> [..., most].
 
     Where there is no value at all, `UNKNOWN` stands first, as prepare writes it.
@@ -173,54 +178,49 @@ def fit_values(rows: Any, most: int) -> Any:
     return tf.where(none & first, tf.constant(UNKNOWN, tf.int64), rows)
 
 
+def _signature(specs: Iterable[InputSpec]) -> dict[str, tf.TensorSpec]:
+    return {spec.name: tf.TensorSpec([None, *spec.shape], spec.dtype, spec.name) for spec in specs}
+
+
 def _columns(group: str) -> list[str]:
-    """Names of the inputs of a group's behaviors: of their ids, actions and timestamps."""
-    return [f"{group}_{column}" for column in _BEHAVIOR]
+    return [history_name(group, column) for column in BEHAVIOR_COLUMNS]
 
 
-def _id_dtype(schema: Schema, group: str) -> Any:
-    """The dtype of a group's objects in the logs."""
-    return tf.dtypes.as_dtype(schema.entities[schema.groups[group].entity].id.dtype)
+def _one_shape(group: str, columns: list[Tensor]) -> tf.Operation:
+    *names, last = _columns(group)
+    message = f"Expected {', '.join(names)} and {last} of one shape. Received shapes:"
+    return _all_equal(message, [tf.shape(column) for column in columns])
 
 
-def _features(schema: Schema, task: str) -> list[tuple[str, Features, list[None]]]:
-    """Prefix, features and shape of a value: of the user, and of a task's candidates."""
-    return [("user", schema.user, [None]), (task, schema.tasks[task].context, [None, None])]
-
-
-def _one_shape(group: str, columns: list[Any]) -> Any:
-    first, *others = (tf.shape(column) for column in columns)
-    same = tf.reduce_all([tf.reduce_all(first == other) for other in others])
-    message = f"Expected {group}_id, {group}_action and {group}_timestamp of one shape. Received shapes:"
-    return tf.debugging.Assert(same, [message, first, *others])
-
-
-def _hash_table(values: np.ndarray) -> Any:
+def _hash_table(values: np.ndarray) -> tf.lookup.StaticHashTable:
     keys = tf.constant(values, tf.int64 if values.dtype.kind == "i" else tf.string)
     rows = tf.range(FIRST_ROW, FIRST_ROW + len(values), dtype=tf.int64)
     return tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(keys, rows), UNKNOWN)
 
 
-def _example_feature(name: str, tensor: Any) -> Any:
+def _example_feature(spec: InputSpec) -> object:
     """How an Example holds an input: one value, a list, or a flat list and the lengths of its parts."""
-    if tensor.shape.rank == 1:
-        return tf.io.FixedLenFeature([], tensor.dtype, _MISSING[tensor.dtype])
-    parts = [tf.io.RaggedFeature.RowLengths(f"{name}_lengths")] if tensor.shape.rank == 3 else []
-    return tf.io.RaggedFeature(tensor.dtype, name, parts, row_splits_dtype=tf.int64)
+    if not spec.shape:
+        return tf.io.FixedLenFeature([], spec.dtype, _MISSING[spec.dtype])
+    parts = [tf.io.RaggedFeature.RowLengths(f"{spec.name}_lengths")] if len(spec.shape) > 1 else []
+    return tf.io.RaggedFeature(spec.dtype, spec.name, parts, row_splits_dtype=tf.int64)
 
 
-def _padded(value: Any) -> Any:
-    return value.to_tensor(tf.constant(_MISSING[value.dtype], value.dtype))
+def _padded(value: Tensor) -> Tensor:
+    return value.to_tensor(tf.constant(_MISSING[value.dtype.name], value.dtype))
 
 
-def _widened(value: Any, width: Any) -> Any:
+def _widened(value: Tensor, width: Tensor) -> Tensor:
     """[B, W, ...] -> [B, width, ...], where `width` is at least W."""
     ends = [[0, 0], [0, width - tf.shape(value)[1]], *[[0, 0]] * (value.shape.rank - 2)]
-    return tf.pad(value, ends, constant_values=tf.constant(_MISSING[value.dtype], value.dtype))
+    return tf.pad(value, ends, constant_values=tf.constant(_MISSING[value.dtype.name], value.dtype))
 
 
-def _same_lengths(names: list[str], lengths: list[Any]) -> Any:
-    first, *others = lengths
+def _same_lengths(names: list[str], lengths: list[Tensor]) -> tf.Operation:
+    return _all_equal(f"Expected as many values of {', '.join(names)} in each Example. Received lengths:", lengths)
+
+
+def _all_equal(message: str, values: list[Tensor]) -> tf.Operation:
+    first, *others = values
     same = tf.reduce_all([tf.reduce_all(first == other) for other in others])
-    message = f"Expected as many values of {', '.join(names)} in each Example. Received lengths:"
-    return tf.debugging.Assert(same, [message, *lengths])
+    return tf.debugging.Assert(same, [message, *values])
