@@ -1,4 +1,4 @@
-"""Records -> tf.data."""
+"""Reads records, as batches of `tf.data`."""
 
 from atrank_tf.data.batching import Batching
 from atrank_tf.data.catalog import Catalog

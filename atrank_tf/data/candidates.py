@@ -14,7 +14,7 @@ from atrank_tf.schema.inputs import candidate_specs, candidates_name, context_na
 from atrank_tf.types import Tensor
 
 ROUNDS = 50
-"""How often a rejected draw is repeated before its place is left empty."""
+"""How often a rejected draw is repeated before its candidate is left empty."""
 
 
 class NegativeSampler:

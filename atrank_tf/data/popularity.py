@@ -1,4 +1,4 @@
-"""How often each object was chosen, period by period."""
+"""Counts how often each object was a positive, period by period."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""The records folder: what prepare writes, and everything after it reads.
+"""The records folder, which prepare writes and everything after it reads.
 
 schema.toml                             the schema with its sizes filled in
 manifest.json                           format, counts, checksums and fingerprints
@@ -125,7 +125,7 @@ class Records:
             )
 
     def select(self, groups: Sequence[str]) -> Self:
-        """Returns these records as one sees them who reads only some groups; nothing is copied or written.
+        """Returns a view of these records with only some groups; nothing is copied or written.
 
         Args:
             groups: names of groups; empty for all.
@@ -140,7 +140,7 @@ class Records:
         return chosen
 
     def of_worker(self, index: int, number: int) -> Self:
-        """Returns these records as one of several workers reads them; nothing is copied or written.
+        """Returns a view of these records for one of several workers; nothing is copied or written.
 
         In training a worker reads its share of the files, the others theirs. In evaluation it reads all files and takes
         its share of the chunks, so that the requests and negatives are those of one worker.

@@ -32,7 +32,7 @@ from atrank_tf.types import Tensor
 _ANY = 2**40
 """Longer than any history."""
 _EVALUATION_TOKENS = 8192
-"""Most places for behaviors in a batch of evaluation: attention over more of them would leave the caches."""
+"""Most positions for behaviors in a batch of evaluation: attention over more of them would leave the caches."""
 
 
 def training_batches(

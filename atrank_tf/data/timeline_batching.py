@@ -43,11 +43,11 @@ def timeline_batches(
     part: Part = Part.TRAINING,
     agree: Callable[[Sequence[int]], Sequence[int]] = list,
 ) -> TrainingBatches:
-    """Returns training batches of whole timelines, for a model that trains on all their moments at once.
+    """Returns training batches of whole timelines, for a model that trains on all their targets at once.
 
     As `training_batches`, but a row of a batch is one user's timeline with the targets of all tasks, P_t of each: a
     history is encoded once for all of them. In place of `now` there are `<task>/now` int64 [B, P_t] and
-    `<task>/<group>_seen` int64 [B, P_t] (how many of a group's behaviors each moment sees); candidates, labels and
+    `<task>/<group>_seen` int64 [B, P_t] (how many of a group's behaviors each target sees); candidates, labels and
     weights are [B, P_t, N]. Batches have about `settings.batch_tokens` positions for behaviors, so that their number of
     rows varies. Under `targets_per_user` a user's targets of an epoch are neighbors in time.
 

@@ -1,4 +1,4 @@
-"""Named arrays in one `.npz` file."""
+"""Writes and reads named arrays in one `.npz` file."""
 
 import io
 import os
@@ -53,7 +53,9 @@ def load_arrays(path: str, advice: str = "") -> dict[str, np.ndarray]:
 
 
 def _entries(file: Any) -> int:
-    """Returns how many files the end of an archive names. Python does not compare that with those that it finds, and a
-    wrong bit in the directory hides all that follow."""
+    """Returns how many files the end of an archive names.
+
+    Python does not compare that with those that it finds, and a wrong bit in the directory hides all that follow.
+    """
     file.seek(-_END.size, os.SEEK_END)
     return int(_END.unpack(file.read(_END.size))[4])

@@ -1,4 +1,4 @@
-"""JSON files that carry a checksum of what is in them, so that a changed digit is not read as another number."""
+"""Writes and reads JSON files that carry a checksum, so that a changed digit is not read as another number."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Logs -> records."""
+"""Makes records of logs."""
 
 from atrank_tf.preparation.prepare import are_current, prepare, summary
 

@@ -1,4 +1,4 @@
-"""Prepare on Apache Beam. Needs the extra `beam`.
+"""Engine on Apache Beam. Needs the extra `beam`.
 
 Three pipelines, one for each reading. Their elements are parts of files and blocks of rows, not rows: what a worker
 does to a part, or to a shard, the local engine does to a file, or to a shard, by the same functions.
@@ -49,7 +49,7 @@ _Block = tuple[str, bytes]
 
 
 class BeamEngine:
-    """The `Engine` of any machines that Apache Beam has a runner for.
+    """Engine of any machines that Apache Beam has a runner for.
 
     Args:
         flags: flags of Beam and its runner, such as `--runner=FlinkRunner`. Defaults to Beam's own defaults.
@@ -126,7 +126,7 @@ class BeamEngine:
 
 
 class _CheckColumns(beam.DoFn):
-    """A part of a file -> what its checks found."""
+    """Checks the columns of a part of a file."""
 
     def __init__(self, logs: Mapping[str, LogReader]) -> None:
         self._logs = logs
@@ -146,7 +146,7 @@ class _CheckColumns(beam.DoFn):
 
 
 class _Divide(beam.DoFn):
-    """A part of a file -> blocks of its clean rows, by shard."""
+    """Divides the clean rows of a part of a file into blocks, by shard."""
 
     def __init__(self, logs: Mapping[str, CleanLog], shards: int) -> None:
         self._logs, self._shards = logs, shards
@@ -161,7 +161,7 @@ class _Divide(beam.DoFn):
 
 
 class _CountShard(beam.DoFn):
-    """All rows of a shard -> the shard without duplicates, in the staging; blocks of counts, by bucket; notes."""
+    """Stages a shard without duplicates; yields blocks of its counts, by bucket, and notes."""
 
     def __init__(self, staging: Staging, schema: Schema) -> None:
         self._staging, self._schema = staging, schema
@@ -191,7 +191,7 @@ class _CountShard(beam.DoFn):
 
 
 class _SumCounts(beam.DoFn):
-    """All counts of a bucket -> a file."""
+    """Sums the counts of a bucket into a file."""
 
     def __init__(self, smallest: Mapping[str, int], folder: Path) -> None:
         self._smallest, self._folder = smallest, folder
@@ -210,7 +210,7 @@ class _SumCounts(beam.DoFn):
 
 
 class _WriteShard(beam.DoFn):
-    """The number of a shard -> its TFRecord file, and what is in it."""
+    """Writes the TFRecord file of a shard; yields its totals."""
 
     def __init__(self, staging: Staging, folder: Path, schema: Schema) -> None:
         self._staging, self._folder, self._schema = staging, folder, schema
@@ -277,7 +277,7 @@ def _tables(folder: Path) -> dict[str, pl.DataFrame]:
 
 
 def _write(found: Any, path: Path) -> None:
-    """Leaves what was found where `_read` finds it."""
+    """Writes a collection as JSON lines, for `_read`."""
     lines = found | f"{path.name} as JSON" >> beam.Map(json.dumps)
     _ = lines | f"write {path.name}" >> beam.io.WriteToText(str(path), file_name_suffix=".jsonl")
 

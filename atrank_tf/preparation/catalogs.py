@@ -1,4 +1,4 @@
-"""Builds vocabularies and catalogs of what was counted.
+"""Builds vocabularies and catalogs from counts.
 
 What a value's count is, for `min_count` and for the order. A table is shared, so the counts of all its uses are added:
 
@@ -146,7 +146,7 @@ def build_catalog(
 
 
 def _reserved(width: int) -> np.ndarray:
-    """Returns the rows 0 and 1: nothing at all, and one unknown value."""
+    """Returns the reserved rows 0 (padding) and 1 (unknown)."""
     rows = np.zeros((FIRST_ROW, width), np.int64)
     rows[UNKNOWN, 0] = UNKNOWN
     return rows

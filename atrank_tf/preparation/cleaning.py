@@ -1,4 +1,4 @@
-"""Log files -> clean frames with standard columns; `atrank_tf.preparation.logs` states the rules."""
+"""Says how behaviors, impressions and catalogs are read and cleaned; `atrank_tf.preparation.logs` states the rules."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ UNKNOWN_ACTIONS_SHOWN = 5
 
 @dataclass
 class FileReport:
-    """What was read from one file and what became of it.
+    """Numbers of rows of one file that were read, kept and dropped.
 
     Args:
         file: the file's name.
@@ -66,7 +66,7 @@ class CleanLog:
 
 
 def open_reader(file: LogFile, schema: Schema, staging: Path) -> LogReader:
-    """Opens a file and declares how it is cleaned.
+    """Opens a file, and returns a reader that knows how it is cleaned.
 
     Raises:
         ValueError: the file is refused.
@@ -84,10 +84,10 @@ def open_reader(file: LogFile, schema: Schema, staging: Path) -> LogReader:
 
 
 def behaviors_reader(file: LogFile, group: Group, entity: Entity, staging: Path) -> LogReader:
-    """Declares `behaviors/<group>`.
+    """Returns the reader of `behaviors/<group>`.
 
     The clean rows have `row` (int64, data row), `user` and `id` (text), `timestamp` (int64, Unix seconds) and `action`
-    (int64, `FIRST_ROW` + place in the group's actions).
+    (int64, `FIRST_ROW` + index in the group's actions).
     """
     own = {name: group.columns.get(name, name) for name in ("user_id", "action", "timestamp")}
     names = {"user": own["user_id"], "id": entity.id.column, "action": own["action"], "timestamp": own["timestamp"]}
@@ -103,7 +103,7 @@ def behaviors_reader(file: LogFile, group: Group, entity: Entity, staging: Path)
 
 
 def impressions_reader(file: LogFile, task: Task, entity: Entity, staging: Path) -> LogReader:
-    """Declares `impressions/<task>`.
+    """Returns the reader of `impressions/<task>`.
 
     The clean rows have `row`, `user`, `id` and `timestamp` as behaviors have, `request` (text), `label` (int64, 0 or
     1), and the context as `side_names` says.
@@ -127,7 +127,7 @@ def impressions_reader(file: LogFile, task: Task, entity: Entity, staging: Path)
 
 
 def catalog_reader(file: LogFile, features: Features, name: str, id_column: str, staging: Path) -> LogReader:
-    """Declares `catalog/<entity>` or `catalog/user`.
+    """Returns the reader of `catalog/<entity>` or `catalog/user`.
 
     The clean rows have `row`, the id (text) under `name`, and the features as `side_names` says.
     """

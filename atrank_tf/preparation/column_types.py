@@ -1,4 +1,4 @@
-"""Columns as a log happens to hold them -> the four kinds that the package knows: text, texts, seconds, numbers.
+"""Converts columns of a log, whatever their types, to text, lists of text, Unix seconds and numbers.
 
 Ids and categorical values travel as text until the catalogs are built, whatever type a file holds them in; so the same
 product is the same product in a CSV file and in a Parquet file. Missing is null, an empty text or NaN.

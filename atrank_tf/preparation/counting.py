@@ -1,4 +1,4 @@
-"""Counts of a shard: duplicates are dropped, objects and values counted, mean and variance of numbers measured."""
+"""Counts objects and values of a shard, without duplicates; mean and variance of numbers."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ class MeanAndVariance:
 
     @classmethod
     def of(cls, values: pl.Series) -> "MeanAndVariance":
-        """Returns those of some values; nulls are missing."""
+        """Returns mean and variance of some values; nulls are missing."""
         values = values.drop_nulls().rechunk()
         if not len(values):
             return cls()
@@ -40,7 +40,7 @@ class MeanAndVariance:
         return cls(count=len(values), mean=mean, squares=float(((values - mean) ** 2).sum()))
 
     def add(self, more: "MeanAndVariance") -> "MeanAndVariance":
-        """Returns those of these values and of more."""
+        """Returns mean and variance of these values and of more."""
         if not more.count:
             return self
         count, distance = self.count + more.count, more.mean - self.mean
@@ -72,7 +72,7 @@ class Dropped(NamedTuple):
 
 @dataclass(frozen=True)
 class Counts:
-    """What was counted, in one shard or in several.
+    """Counts of one shard or of several.
 
     Args:
         objects: entity -> `id`, `count` (counted behaviors) and `uses` (these and counted shown candidates).
@@ -135,7 +135,7 @@ def count_shard(rows: Mapping[str, pl.DataFrame], schema: Schema) -> tuple[dict[
             counts.add_objects(schema.groups[name].entity, _as_integers(objects))
         elif kind == IMPRESSIONS:
             key = ["user", "request", "id"]
-            # A request's moment is the earliest of all its rows, whichever of them stay.
+            # A request's time is the earliest of all its rows, whichever of them stay.
             found = found.with_columns(pl.col("label").max().over(key), pl.col("timestamp").min().over(key))
             found, dropped = keep_first(found, key, label, REPEATED_CANDIDATE)
             objects = found.group_by("id").agg(count=pl.lit(0), uses=counted.sum())

@@ -22,7 +22,7 @@ from atrank_tf.schema import Schema
 
 
 class Engine(Protocol):
-    """Does the three readings of prepare."""
+    """Protocol of what does the three readings of prepare."""
 
     def check_columns(self, logs: Mapping[str, LogReader], work: Path) -> dict[str, ColumnChecks]:
         """Reads the files and checks their columns.
@@ -54,7 +54,7 @@ class Engine(Protocol):
 
 
 class LocalEngine:
-    """The `Engine` of one machine."""
+    """Engine of this machine: streams files, and holds shards one after the other."""
 
     def check_columns(self, logs: Mapping[str, LogReader], work: Path) -> dict[str, ColumnChecks]:
         """Reads the files one after the other."""

@@ -39,7 +39,7 @@ _SHOWN = 200
 
 
 class CheckResult(NamedTuple):
-    """Where something holds: in how many rows, and the first of them (None if in none)."""
+    """In how many rows a condition holds, and the first of them; None if in none."""
 
     rows: int
     first: int | None
@@ -47,7 +47,7 @@ class CheckResult(NamedTuple):
 
 @dataclass(frozen=True)
 class ColumnChecks:
-    """What was found by the checks of a file, or of a part of it.
+    """Results of the checks of a file, or of a part of it.
 
     Args:
         results: condition -> where it holds.
@@ -102,7 +102,7 @@ def side_names(features: Features) -> dict[str, str]:
 
 
 class LogReader:
-    """A log file with standard column names and the types of the file.
+    """Reads a log file under standard column names.
 
     The cleaning of a file is declared by the methods from `ids` to `keep`; nothing is read then.
     `check_columns` reads the file, or each part of it; `raise_if_refused` and `clean` take what it found.
@@ -137,10 +137,10 @@ class LogReader:
         self._columns: list[pl.Expr] = []
 
     def ids(self, name: str) -> None:
-        """A column of ids: kept as text."""
+        """Takes a column of ids, as text."""
         dtype = self.types[name]
         if dtype.is_nested():
-            raise ValueError(f"Expected one id per row in {self._place(name)}. Received: {dtype}.")
+            raise ValueError(f"Expected one id per row in {self._column(name)}. Received: {dtype}.")
         self._check_for_numbers(name)
         expected = "ids that are whole numbers or text"
         self._refusals.append(_Refusal(f"{name}: fraction", name, expected, unless=f"{name}: text"))
@@ -150,10 +150,10 @@ class LogReader:
         self.keep(text(name, dtype).alias(name))
 
     def seconds(self) -> None:
-        """The timestamps: kept as whole Unix seconds, dropped where they cannot be read or are too early."""
+        """Takes the timestamps, as whole Unix seconds; rows where they cannot be read or are too early are dropped."""
         dtype = self.types["timestamp"]
         if not (dtype.is_numeric() or isinstance(dtype, pl.String | pl.Date | pl.Datetime | pl.Null)):
-            raise ValueError(f"Expected Unix seconds in {self._place('timestamp')}. Received: {dtype}.")
+            raise ValueError(f"Expected Unix seconds in {self._column('timestamp')}. Received: {dtype}.")
         found, missing = seconds("timestamp", dtype), is_missing("timestamp", dtype)
         self._conditions |= {"timestamp: given": ~missing, "timestamp: read": found.is_not_null()}
         self._refusals.append(_Refusal("timestamp: given", "timestamp", "Unix seconds", unless="timestamp: read"))
@@ -166,30 +166,30 @@ class LogReader:
         self.keep(found.alias("timestamp"))
 
     def refuse(self, bad: pl.Expr, name: str, expected: str) -> None:
-        """The file is refused if `bad` holds anywhere."""
+        """Refuses the file if `bad` holds anywhere."""
         condition = f"{name}: not {expected}"
         self._conditions[condition] = bad
         self._refusals.append(_Refusal(condition, name, expected, unless=""))
 
     def drop_missing(self, name: str, what: str) -> None:
-        """Rows without a value are dropped."""
+        """Drops rows without a value."""
         self.reasons[f"missing {what}"] = is_missing(name, self.types[name])
 
     def actions(self, known: tuple[str, ...]) -> None:
-        """The actions: kept as `FIRST_ROW` + place among the known ones, dropped where they are none of them."""
+        """Takes the actions, as `FIRST_ROW` + index among the known ones; rows with others are dropped."""
         action = text("action", self.types["action"])
         self.known_actions = known
         self.reasons[UNKNOWN_ACTION] = ~action.is_in(known)
-        place = action.cast(pl.Enum(known), strict=False).to_physical().cast(pl.Int64)
-        self.keep((place + FIRST_ROW).alias("action"))
+        index = action.cast(pl.Enum(known), strict=False).to_physical().cast(pl.Int64)
+        self.keep((index + FIRST_ROW).alias("action"))
 
     def sides(self, features: Features) -> None:
-        """Side features under the names of `side_names`; refused where they hold what their declaration rules out."""
+        """Takes side features, by the names of `side_names`; refuses what their declaration rules out."""
         for column, feature in features.features.items():
             name = f"feature/{column}"
             if self.types[name].is_nested() and feature.max_values == 1:
                 raise ValueError(
-                    f"Expected one value per row in {self._place(name)}. Received: {self.types[name]}. "
+                    f"Expected one value per row in {self._column(name)}. Received: {self.types[name]}. "
                     "Set max_values above 1 for it in the schema."
                 )
             if not self.file.typed and (feature.max_values == 1 or "." not in feature.separator):
@@ -203,7 +203,7 @@ class LogReader:
             self.keep(values.alias(name))
 
     def keep(self, column: pl.Expr) -> None:
-        """A column of the clean rows."""
+        """Adds a column to the clean rows."""
         self._columns.append(column)
 
     def check_columns(self, part: slice | None = None) -> ColumnChecks:
@@ -260,11 +260,11 @@ class LogReader:
         frame = self.frame if part is None else self.frame.slice(part.start, part.stop - part.start)
         return frame.with_columns(reason=reason)
 
-    def _place(self, name: str) -> str:
+    def _column(self, name: str) -> str:
         return f'column "{self._names[name]}" of {self.file.path}'
 
     def _cell(self, name: str, row: int) -> str:
-        """Says in which part a row stands, and which row of that part it is."""
+        """Returns the column of a file in words, with its part and the row within the part."""
         ends = list(accumulate(self._part_rows))
         part = bisect_left(ends, row)
         own_row = row - ends[part] + self._part_rows[part]

@@ -1,4 +1,4 @@
-"""The logs folder: which files it has, and what is taken from them.
+"""The logs folder: its files, and the rules by which they are cleaned.
 
     logs/behaviors/<group>.{parquet,csv,csv.gz}     user_id, <id column of the entity>, action, timestamp
     logs/catalog/<entity>.{parquet,csv,csv.gz}      <id column>, one column per side feature
@@ -29,7 +29,7 @@ Dropped and counted, with the first row remembered; a row counts under the first
 - a catalog row whose id was there before.
 
 Timestamps are Unix seconds; dates and datetimes of a Parquet file are converted (UTC where no zone is given), fractions
-of a second are cut off. Id 0 is an id like any other. A request's moment is the earliest of its rows.
+of a second are cut off. Id 0 is an id like any other. A request's time is the earliest of its rows.
 """
 
 from collections.abc import Iterator, Mapping
@@ -110,8 +110,8 @@ def find_logs(logs: str, schema: Schema) -> LogFiles:
     found = [path for path in found if not path.name.startswith(".")]
     used: dict[str, LogFile] = {}
     for kind, name, required in _wanted(schema):
-        places = {root / kind / f"{name}{ending}": ending for ending in ("", *_ENDINGS)}
-        paths = [path for path, ending in places.items() if path in found and (ending or path.is_dir())]
+        allowed = {root / kind / f"{name}{ending}": ending for ending in ("", *_ENDINGS)}
+        paths = [path for path, ending in allowed.items() if path in found and (ending or path.is_dir())]
         if len(paths) > 1:
             raise ValueError(f"Expected one file for {kind}/{name} in {logs}. Found {_listed(paths, root)}.")
         if not paths and required:

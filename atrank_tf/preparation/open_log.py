@@ -1,4 +1,4 @@
-"""Log files as frames: opened, and told of by name where they cannot be read."""
+"""Opens log files as lazy frames; errors name the file."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -74,7 +74,7 @@ def open_log(file: LogFile, columns: Mapping[str, str], staging: Path) -> OpenLo
 
 @contextmanager
 def as_error(path: Path) -> Iterator[None]:
-    """Turns what polars has to say about a file into a ValueError that names it; of the disk, into an OSError.
+    """Turns errors of polars into a ValueError that names the file; those of the disk into an OSError.
 
     Whatever reads a file is done within: a Parquet file may turn out to be damaged in a column that nobody read before.
     """

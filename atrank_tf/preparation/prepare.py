@@ -1,4 +1,4 @@
-"""Logs -> records, for logs of any size.
+"""Makes records of logs of any size.
 
 What is held in memory here: the catalogs and the vocabularies. The rows belong to the engine, which reads them three
 times: to learn what is in the files, to divide them by user, and to write the timelines.
@@ -80,7 +80,7 @@ def are_current(logs: str, schema: Schema, records: str, *, shards: int = 0) -> 
 
 
 def summary(records: Records) -> str:
-    """Returns a text of some lines about a records folder."""
+    """Returns some lines about a records folder, for a person to read."""
     manifest, schema = records.manifest, records.schema
     lines = [
         f"{records.path}: {manifest['users']:,} users in {manifest['shards']} files, made in {manifest['seconds']} s",
@@ -112,7 +112,7 @@ def summary(records: Records) -> str:
 
 
 def _inputs(files: LogFiles, schema: Schema, shards: int) -> str:
-    """Returns a mark of what prepare would read, found without reading it: good on this machine only."""
+    """Returns a checksum of names, sizes and times of what prepare would read: good on this machine only."""
     inputs: list[Any] = [FORMAT, shards, dump_schema(schema)]
     for label, file in files.used.items():
         for part in file.parts:
@@ -122,7 +122,7 @@ def _inputs(files: LogFiles, schema: Schema, shards: int) -> str:
 
 
 class _Run:
-    """One run: the steps, and what is known so far."""
+    """Steps of one run, and what they have found so far."""
 
     def __init__(self, files: LogFiles, schema: Schema, folder: Path, engine: Engine) -> None:
         self._files, self._schema, self._folder, self._engine = files.used, schema, folder, engine

@@ -1,4 +1,4 @@
-"""Staged rows -> the TFRecord files of the records, shard by shard."""
+"""Writes the TFRecord files of the records, shard by shard."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Temporary storage between the logs and the records: rows, divided by user, so that one part fits in memory."""
+"""Temporary storage of rows between logs and records, divided by user so that one part fits in memory."""
 
 import zlib
 from pathlib import Path

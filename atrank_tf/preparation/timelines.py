@@ -29,8 +29,8 @@ from atrank_tf.schema import FIRST_ROW, Candidates, Features, Schema
 class BehaviorRows(NamedTuple):
     """A user's behaviors of one group, in any order: int64 [V] each.
 
-    `id`: entity rows. `action`: `FIRST_ROW` + place in the group's actions. `timestamp`: Unix seconds. `row`: place in
-    the log, which orders behaviors of one moment.
+    `id`: entity rows. `action`: `FIRST_ROW` + index in the group's actions. `timestamp`: Unix seconds. `row`: row of
+    the log, which orders behaviors of one second.
     """
 
     id: np.ndarray
@@ -42,7 +42,7 @@ class BehaviorRows(NamedTuple):
 class ImpressionRows(NamedTuple):
     """A user's impressions of one task, in any order: [C] each.
 
-    `request`: equal within a request. `id`: entity rows. `label`: 0 or 1. `timestamp`: Unix seconds. `row`: place in
+    `request`: equal within a request. `id`: entity rows. `label`: 0 or 1. `timestamp`: Unix seconds. `row`: row of
     the log. `context`: column -> int64 [C, max_values] or float [C].
     """
 
@@ -63,7 +63,7 @@ class ByUser(Generic[Rows]):
     """Rows of all users of a shard, ordered by user.
 
     Args:
-        user: int64 [V], place of the user in the shard, ascending.
+        user: int64 [V], index of the user in the shard, ascending.
         rows: the rows, [V] each.
     """
 
@@ -101,7 +101,7 @@ class ShardTimelines:
         shown = {name: staging.read(f"impressions/{name}", shard) for name in tasks}
         users = [rows["user"].unique() for rows in (*groups.values(), *shown.values()) if rows is not None]
         self.users = pl.concat(users).unique().sort() if users else pl.Series("user", [], pl.String)
-        self._places = Vocabulary(self.users)
+        self._user_indices = Vocabulary(self.users)
         self.behaviors = {name: self._behaviors(name, rows) for name, rows in groups.items()}
         self.impressions = {name: self._impressions(name, rows) for name, rows in shown.items()}
         self._profile = self._profiles(staging.read("catalog/user", shard))
@@ -110,12 +110,12 @@ class ShardTimelines:
         """Yields a `tf.train.Example` for each user."""
         groups = {name: (found.rows, self._splits(found.user)) for name, found in self.behaviors.items()}
         tasks = {name: (found.rows, self._splits(found.user)) for name, found in self.impressions.items()}
-        for place, user in enumerate(self.users):
+        for index, user in enumerate(self.users):
             yield timeline_example(
                 user,
-                {name: _behaviors_of(rows, *splits[place : place + 2]) for name, (rows, splits) in groups.items()},
-                {name: _shown_to(rows, *splits[place : place + 2]) for name, (rows, splits) in tasks.items()},
-                {column: values[place] for column, values in self._profile.items()},
+                {name: _behaviors_of(rows, *splits[index : index + 2]) for name, (rows, splits) in groups.items()},
+                {name: _shown_to(rows, *splits[index : index + 2]) for name, (rows, splits) in tasks.items()},
+                {column: values[index] for column, values in self._profile.items()},
             )
 
     def _splits(self, user: np.ndarray) -> np.ndarray:
@@ -123,9 +123,9 @@ class ShardTimelines:
         return np.searchsorted(user, np.arange(len(self.users) + 1))
 
     def _by_user(self, rows: pl.DataFrame) -> tuple[np.ndarray, pl.DataFrame]:
-        places = self._places.lookup(rows["user"]) - FIRST_ROW
-        order = np.argsort(places, kind="stable")
-        return places[order], rows[order]
+        indices = self._user_indices.lookup(rows["user"]) - FIRST_ROW
+        order = np.argsort(indices, kind="stable")
+        return indices[order], rows[order]
 
     def _behaviors(self, group: str, rows: pl.DataFrame | None) -> ByUser[BehaviorRows]:
         if rows is None:
@@ -222,16 +222,16 @@ def _requests(rows: ImpressionRows) -> dict[str, Any]:
     _, request = np.unique(rows.request, return_inverse=True)
     count = int(request.max()) + 1 if len(request) else 0
     last = np.iinfo(np.int64).max
-    moment, first_row = np.full(count, last), np.full(count, last)
-    np.minimum.at(moment, request, rows.timestamp)
+    request_time, first_row = np.full(count, last), np.full(count, last)
+    np.minimum.at(request_time, request, rows.timestamp)
     np.minimum.at(first_row, request, rows.row)
-    requests = np.lexsort((first_row, moment))
-    place = np.empty(count, np.int64)
-    place[requests] = np.arange(count)
-    order = np.lexsort((rows.row, place[request]))
+    requests = np.lexsort((first_row, request_time))
+    position = np.empty(count, np.int64)
+    position[requests] = np.arange(count)
+    order = np.lexsort((rows.row, position[request]))
     return {
-        "timestamp": _integers(moment[requests]),
-        "row_lengths": _integers(np.bincount(place[request], minlength=count)),
+        "timestamp": _integers(request_time[requests]),
+        "row_lengths": _integers(np.bincount(position[request], minlength=count)),
         "candidates": _integers(rows.id[order]),
         "label": _integers(rows.label[order]),
         **{column: _feature(values[order].reshape(-1)) for column, values in rows.context.items()},

@@ -30,8 +30,8 @@ class Bins:
 
     def count(self, values: np.ndarray) -> np.ndarray:
         """Returns how many values lie in each bin, int64 [bins]."""
-        places = np.searchsorted(self.lowest, values, side="right") - 1
-        return np.bincount(places[places >= 0], minlength=len(self))
+        indices = np.searchsorted(self.lowest, values, side="right") - 1
+        return np.bincount(indices[indices >= 0], minlength=len(self))
 
 
 def _doubling(powers: int) -> Bins:
@@ -45,7 +45,7 @@ NUMBERS = _doubling(21)
 
 
 def gap_bins(time: Time) -> Bins:
-    """Returns bins of seconds between two moments: none, less than a unit, and the buckets of the schema's [time].
+    """Returns bins of seconds between two timestamps: none, less than a unit, and the buckets of the schema's [time].
 
     A bucket is named by its lower end.
     """

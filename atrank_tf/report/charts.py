@@ -1,4 +1,4 @@
-"""Charts as SVG inside a page: no script, no image, colors by the style of the page."""
+"""Draws charts as SVG: no script, no image, colors by the style of the page."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -17,7 +17,7 @@ def bars(title: str, labels: Sequence[str], series: Mapping[str, Sequence[int]])
         labels: names of the bins. Bins at both ends that are empty in every series are left out.
         series: name -> counts by bin. More than one get a legend.
     """
-    used = [place for place in range(len(labels)) if any(counts[place] for counts in series.values())]
+    used = [index for index in range(len(labels)) if any(counts[index] for counts in series.values())]
     if not used:
         return ""
     first, last = used[0], used[-1] + 1
@@ -28,15 +28,15 @@ def bars(title: str, labels: Sequence[str], series: Mapping[str, Sequence[int]])
     width = 0.84 * slot / len(names)
     drawn = []
     for number, values in enumerate(shares):
-        for place, value in enumerate(values):
-            x, height = _LEFT + slot * place + 0.08 * slot + width * number, _plot_height() * value / top
-            said = escape(f"{labels[place]}: {value:.2%}" + (f" of {names[number]}" if len(names) > 1 else ""))
+        for index, value in enumerate(values):
+            x, height = _LEFT + slot * index + 0.08 * slot + width * number, _plot_height() * value / top
+            said = escape(f"{labels[index]}: {value:.2%}" + (f" of {names[number]}" if len(names) > 1 else ""))
             drawn.append(
                 f'<rect class="s{number}" x="{x:.2f}" y="{_TOP + _plot_height() - height:.2f}" width="{width:.2f}" '
                 f'height="{height:.2f}"><title>{said}</title></rect>'
             )
     short = [label.split(" to ")[0] for label in labels]  # Of "4 to 7" there is room for "4".
-    ticks = [(_LEFT + slot * (place + 0.5), short[place]) for place in _spread(short)]
+    ticks = [(_LEFT + slot * (index + 0.5), short[index]) for index in _spread(short)]
     return _figure(title, names, "".join(drawn), ticks, top)
 
 
@@ -63,7 +63,7 @@ def _plot_height() -> int:
 
 
 def _spread(labels: Sequence[str]) -> range:
-    """Returns the places of labels that do not overlap, evenly apart."""
+    """Returns the indices of labels that do not overlap, evenly apart."""
     room = (_WIDTH - _LEFT - _RIGHT) // (_LETTER * (2 + max(len(label) for label in labels)))
     return range(0, len(labels), -(-len(labels) // max(1, room)))
 

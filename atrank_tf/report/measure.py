@@ -1,4 +1,4 @@
-"""Two passes over finished records: what the timelines hold, then what is asked of them.
+"""Measures finished records in two passes: timelines, then targets.
 
 What is held in memory: one chunk of timelines, counts in fixed bins, and a count for each object. So it does not grow
 with the users, whoever wrote the records.

@@ -1,4 +1,4 @@
-"""A report -> one HTML file that needs nothing else and runs nothing."""
+"""Draws a report as one HTML file that needs nothing else and runs nothing."""
 
 import base64
 import hashlib
@@ -20,7 +20,7 @@ def page(report: Mapping[str, Any]) -> str:
     allowed = f"'sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}'"
     parts = {"policy": allowed, "style": style, "body": "\n".join(_sections(report))}
     # One pass: what a part says is not looked at again.
-    return re.sub(r"{{(\w+)}}", lambda place: parts[place[1]], _read("page.html"))
+    return re.sub(r"{{(\w+)}}", lambda name: parts[name[1]], _read("page.html"))
 
 
 def _sections(report: Mapping[str, Any]) -> Iterator[str]:
@@ -134,8 +134,8 @@ def _charts(charts: Iterable[str]) -> str:
 def _table(heads: Sequence[str], rows: Iterable[str], text: Iterable[int] = ()) -> str:
     columns = set(text)
     head = "".join(
-        f'<th class="text">{escape(head)}</th>' if place in columns else f"<th>{escape(head)}</th>"
-        for place, head in enumerate(heads)
+        f'<th class="text">{escape(head)}</th>' if index in columns else f"<th>{escape(head)}</th>"
+        for index, head in enumerate(heads)
     )
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
 

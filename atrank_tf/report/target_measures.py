@@ -1,4 +1,4 @@
-"""What a task asks, in each part of the data, counted chunk by chunk."""
+"""Counts over the targets of a task in each part of the data, chunk by chunk."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -17,9 +17,9 @@ def positives(chunk: Chunk, targets: Targets, schema: Schema, task: str) -> np.n
     spec = schema.tasks[task]
     if spec.candidates is Candidates.SAMPLED:
         return np.asarray(chunk.groups[spec.group].id[targets.index])
-    places = _shown(chunk, targets, task)
+    indices = _shown(chunk, targets, task)
     requests = chunk.requests[task]
-    return np.asarray(requests.id[places[requests.label[places] > 0]])
+    return np.asarray(requests.id[indices[requests.label[indices] > 0]])
 
 
 class TargetMeasures:
@@ -55,7 +55,7 @@ class TargetMeasures:
         self._targets += len(targets.user)
         self._users += len(users)
         self._new_users += int((~np.isin(users, trained)).sum())
-        self._same_moment += int((self._at_the_moment(chunk, targets) > 0).sum())
+        self._same_moment += int((self._at_request_time(chunk, targets) > 0).sum())
         self._history += NUMBERS.count(sum(targets.ends[name] - targets.starts[name] for name in targets.ends))
         self._gaps += self._gap_bins.count(_since_the_last(chunk, targets))
         chosen = positives(chunk, targets, self._schema, self._task)
@@ -107,20 +107,20 @@ class TargetMeasures:
         for column in self._schema.entities[entity].features:
             yield f"{entity} {column}", _nothing_known(self._catalog.features[column][chosen])
         if not self._sampled:
-            places = _shown(chunk, targets, self._task)
+            indices = _shown(chunk, targets, self._task)
             for column, feature in spec.context.features.items():
-                rows = chunk.requests[self._task].context[column][places].reshape(len(places), feature.max_values)
+                rows = chunk.requests[self._task].context[column][indices].reshape(len(indices), feature.max_values)
                 yield f"context {column}", _nothing_known(rows)
         for column in self._schema.user.features:
             yield f"user {column}", _nothing_known(chunk.profile[column][targets.user])
 
-    def _at_the_moment(self, chunk: Chunk, targets: Targets) -> np.ndarray:
-        """Returns how many behaviors, beside the target itself, are of the target's moment, int64 [M]."""
+    def _at_request_time(self, chunk: Chunk, targets: Targets) -> np.ndarray:
+        """Returns how many behaviors, beside the target itself, are at the request time, int64 [M]."""
         found = np.zeros(len(targets.user), np.int64)
         asked = targets.user * SPAN + targets.request_time
         for rows in chunk.groups.values():
-            moments = rows.user * SPAN + rows.timestamp
-            found += np.searchsorted(moments, asked, side="right") - np.searchsorted(moments, asked, side="left")
+            times = rows.user * SPAN + rows.timestamp
+            found += np.searchsorted(times, asked, side="right") - np.searchsorted(times, asked, side="left")
         return found - int(self._sampled)
 
 
@@ -130,7 +130,7 @@ def _nothing_known(rows: np.ndarray) -> np.ndarray:
 
 
 def _shown(chunk: Chunk, targets: Targets, task: str) -> np.ndarray:
-    """Returns the places of all candidates of the targets in the flat candidates of a chunk, int64 [C]."""
+    """Returns the indices of all candidates of the targets in the flat candidates of a chunk, int64 [C]."""
     requests = chunk.requests[task]
     starts, ends = requests.starts[targets.index], requests.ends[targets.index]
     lengths = ends - starts

@@ -1,4 +1,4 @@
-"""What the timelines hold, counted chunk by chunk."""
+"""Counts over timelines, chunk by chunk."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -98,5 +98,5 @@ def popularity_curve(by_object: np.ndarray) -> list[list[float]]:
     if not len(counts):
         return []
     covered = np.cumsum(counts) / counts.sum()
-    places = [max(1, round(share * len(counts))) for share in SHARES]
-    return [[share, round(float(covered[place - 1]), 6)] for share, place in zip(SHARES, places, strict=True)]
+    indices = [max(1, round(share * len(counts))) for share in SHARES]
+    return [[share, round(float(covered[index - 1]), 6)] for share, index in zip(SHARES, indices, strict=True)]
