@@ -1,63 +1,79 @@
-"""ATRank for TensorFlow and Keras: rank anything from logs of mixed user behavior."""
+"""ATRank for TensorFlow and Keras: rank anything from logs of mixed user behavior.
+
+Importing this package imports nothing else, and sets nothing: what is asked for comes with its room.
+"""
 
 import importlib
-import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from atrank_tf.quiet import quiet_start
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # Somebody's own setting wins.
-with quiet_start():
-    import tensorflow as _  # noqa: F401
-
-from atrank_tf import (
-    data,
-    evaluation,
-    explanation,
-    layers,
-    models,
-    preparation,
-    report,
-    saved_model,
-    schema,
-    server,
-    training,
-)
-from atrank_tf.data import Batching, Records, evaluation_batches, training_batches
-from atrank_tf.models import ATRank, ATRankConfig
-from atrank_tf.schema import Schema, load_schema
-from atrank_tf.training import PointwiseCrossentropy, RequestAUC, request_auc_by_task
 from atrank_tf.version import __version__
 
-__all__ = [
-    "ATRank",
-    "ATRankConfig",
-    "Batching",
-    "PointwiseCrossentropy",
-    "Records",
-    "RequestAUC",
-    "Schema",
-    "__version__",
+if TYPE_CHECKING:
+    from atrank_tf.data import Batching, Records, evaluation_batches, timeline_batches, training_batches
+    from atrank_tf.models import ATRank, TimelineATRank
+    from atrank_tf.saved_model import Preprocessor, export_model
+    from atrank_tf.schema import Schema, load_schema
+    from atrank_tf.training import PointwiseCrossentropy, RequestAUC, request_auc_by_task
+
+_ROOM_OF = {
+    "ATRank": "models",
+    "Batching": "data",
+    "PointwiseCrossentropy": "training",
+    "Preprocessor": "saved_model",
+    "Records": "data",
+    "RequestAUC": "training",
+    "Schema": "schema",
+    "TimelineATRank": "models",
+    "evaluation_batches": "data",
+    "export_model": "saved_model",
+    "load_schema": "schema",
+    "request_auc_by_task": "training",
+    "timeline_batches": "data",
+    "training_batches": "data",
+}
+"""Public name -> the room that it is imported from when it is asked for."""
+_ROOMS = (
     "data",
     "datasets",
     "evaluation",
-    "evaluation_batches",
     "explanation",
+    "files",
     "layers",
-    "load_schema",
     "models",
     "preparation",
     "report",
-    "request_auc_by_task",
     "saved_model",
     "schema",
     "server",
     "training",
+)
+
+__all__ = [  # noqa: F822, RUF100
+    "ATRank",
+    "Batching",
+    "PointwiseCrossentropy",
+    "Preprocessor",
+    "Records",
+    "RequestAUC",
+    "Schema",
+    "TimelineATRank",
+    "__version__",
+    "evaluation_batches",
+    "export_model",
+    "load_schema",
+    "request_auc_by_task",
+    "timeline_batches",
     "training_batches",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "datasets":  # Only when asked for: it brings TensorFlow Datasets along.
-        return importlib.import_module("atrank_tf.datasets")
+    if name in _ROOM_OF:
+        return getattr(importlib.import_module(f"atrank_tf.{_ROOM_OF[name]}"), name)
+    if name in _ROOMS:
+        return importlib.import_module(f"atrank_tf.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_ROOMS})

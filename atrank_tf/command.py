@@ -4,13 +4,12 @@ import errno
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-import tensorflow as tf
 from absl import app, flags, logging
-
-from atrank_tf.quiet import quiet_start
 
 _REASONS = {os.strerror(number) for number in errno.errorcode}
 
@@ -27,18 +26,43 @@ def run(
     `--verbosity=1` shows the traceback as well. Anything else is a bug of this package and keeps its traceback.
 
     Args:
-        main: the command. It finds the flags parsed and TensorFlow's devices set up.
+        main: the command. It finds the flags parsed, TensorFlow imported and its devices set up.
         before_devices: what must happen between the two. Defaults to nothing.
         passes_on: whether flags that this command does not have are somebody else's, and are `main`'s arguments. It is
             asked before the flags count as parsed: `flags.FLAGS[name].value`. Defaults to no.
     """
-    tf.get_logger().setLevel("ERROR")
     app.run(lambda argv: _guarded(main, argv), flags_parser=lambda argv: _start(argv, before_devices, passes_on))
+
+
+@contextmanager
+def quiet_start() -> Iterator[None]:
+    """Holds back what is written to stderr meanwhile, and shows it only if the start fails.
+
+    TensorFlow writes its notes on processor and devices from C++, before any log level is read, so the file descriptor
+    itself is turned away.
+    """
+    sys.stderr.flush()
+    original = os.dup(2)
+    with tempfile.TemporaryFile() as notes:
+        os.dup2(notes.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            notes.seek(0)
+            os.write(original, notes.read())
+            raise
+        finally:
+            os.dup2(original, 2)
+            os.close(original)
 
 
 def _start(argv: Sequence[str], before_devices: Callable[[], None], passes_on: Callable[[], bool]) -> list[str]:
     rest = _parse(argv, passes_on)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # Somebody's own setting wins.
     with quiet_start():
+        import tensorflow as tf  # Seconds, which a wrong flag need not wait for.
+
+        tf.get_logger().setLevel("ERROR")
         try:
             before_devices()
         except (ValueError, OSError) as error:
@@ -67,6 +91,8 @@ def _parse(argv: Sequence[str], passes_on: Callable[[], bool]) -> list[str]:
 
 
 def _guarded(main: Callable[..., None], argv: Sequence[str]) -> None:
+    import tensorflow as tf
+
     try:
         main(*argv[1:])
     except (ValueError, OSError, ImportError, tf.errors.OpError) as error:
@@ -80,6 +106,8 @@ def _guarded(main: Callable[..., None], argv: Sequence[str]) -> None:
 
 def _of_a_file(error: Any) -> OSError | None:
     """TensorFlow's error of an operation that is about a file; None for any other, which is a bug."""
+    import tensorflow as tf
+
     if isinstance(error, tf.errors.DataLossError):
         found = re.search(r"\w+ record at \d+", error.message)
         return OSError(

@@ -11,12 +11,15 @@ import sys
 import threading
 from pathlib import Path
 
-import tensorflow as tf
 from absl import flags, logging
 
-from atrank_tf import command, server
-from atrank_tf.explanation import playground_page
-from atrank_tf.server import ServerSettings
+from atrank_tf import command
+
+with command.quiet_start():
+    import tensorflow as tf
+
+    from atrank_tf import server
+    from atrank_tf.server import ServerSettings
 
 _MODEL_NAME = flags.DEFINE_string("model_name", "default", "Name of the model in URLs: /v1/models/NAME.")
 _MODEL_BASE_PATH = flags.DEFINE_string(
@@ -161,6 +164,8 @@ def _read_configs() -> list[server.ModelConfig]:
 
 
 def _playground(path: str, configs: list[server.ModelConfig]) -> str:
+    from atrank_tf.explanation import playground_page
+
     try:
         return playground_page([config.name for config in configs], json.loads(Path(path).read_text("utf-8")))
     except ValueError as error:

@@ -4,7 +4,6 @@ import dataclasses
 import sys
 from typing import Any
 
-import tensorflow as tf
 from absl import flags
 
 from atrank_tf import command
@@ -25,14 +24,6 @@ _EXPLAIN = flags.DEFINE_bool(
     "explain", False, "Write attention images after each epoch, and tables for the projector, to MODEL_DIR/tensorboard."
 )
 
-_GONE = (
-    tf.errors.UnavailableError,
-    tf.errors.AbortedError,
-    tf.errors.CancelledError,
-    tf.errors.DeadlineExceededError,
-)
-"""How TensorFlow says that another worker does not answer."""
-
 _experiment: Any = None
 _workers: Any = None
 """Who train together. They must have met, and the threads must be divided, before there are devices."""
@@ -48,6 +39,8 @@ def _before_devices() -> None:
 
 
 def main() -> None:
+    import tensorflow as tf
+
     from atrank_tf.data import Records
     from atrank_tf.explanation import AttentionImages
     from atrank_tf.training import train
@@ -68,7 +61,12 @@ def main() -> None:
             callbacks=callbacks,
             workers=_workers,
         )
-    except _GONE as error:
+    except (  # So TensorFlow says that another worker does not answer.
+        tf.errors.UnavailableError,
+        tf.errors.AbortedError,
+        tf.errors.CancelledError,
+        tf.errors.DeadlineExceededError,
+    ) as error:
         raise ConnectionError(
             "Another worker is gone: its own output says why. Start all workers again, and the training goes on after "
             "its last whole epoch."

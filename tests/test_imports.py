@@ -15,7 +15,6 @@ _ALL = {*_LOWER, "preparation", "training", "evaluation", "explanation", "datase
 MAY_IMPORT: dict[str, set[str]] = {
     "version": set(),
     "types": set(),
-    "quiet": set(),
     "schema": set(),
     "files": set(),
     "layers": {"types"},
@@ -27,7 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "datasets": {"schema", "files", "data", "preparation"},
     "server": {"files"},
     "saved_model": {"schema", "files", "data", "models", "server", "types"},
-    "command": {"quiet"},
+    "command": set(),
     **dict.fromkeys(("simulate", "prepare", "train", "evaluate", "explain", "export", "serve"), _ALL),
 }
 """Room -> the rooms that it stands on."""
@@ -117,3 +116,18 @@ assert tfds.builder_cls("complete_journey") is atrank_tf.datasets.CompleteJourne
 def test_a_name_that_is_not_there() -> None:
     with pytest.raises(AttributeError, match="module 'atrank_tf' has no attribute 'dataset'"):
         _ = atrank_tf.dataset
+
+
+def test_importing_the_package_imports_nothing_heavy_and_sets_nothing() -> None:
+    code = """
+import os, sys
+before = dict(os.environ)
+import atrank_tf
+assert not {"tensorflow", "keras", "numpy"} & set(sys.modules)
+assert dict(os.environ) == before
+assert set(atrank_tf.__all__) <= set(dir(atrank_tf))
+for name in atrank_tf.__all__:
+    getattr(atrank_tf, name)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from atrank_tf.quiet import quiet_start
+from atrank_tf.command import quiet_start
 
 
 def test_what_is_written_meanwhile_is_kept_back(capfd: pytest.CaptureFixture[str]) -> None:
