@@ -276,7 +276,7 @@ def test_5_eager_and_xla_agree(model: Ranker, batch: dict[str, Any], scores: Sco
 
 
 LOADER = """
-import sys, keras, numpy as np, atrank_tf
+import sys, keras, numpy as np, atrank_tf.models
 for line in sys.stdin:
     folder = line.strip()
     model = keras.saving.load_model(folder + "/model.keras")
