@@ -1,4 +1,4 @@
-"""Checksums: of contents, whatever the time, the place and the packing."""
+"""Checksums and fingerprint of records: of contents, whatever the time, the place and the packing."""
 
 import hashlib
 import os
