@@ -46,7 +46,7 @@ def test_inputs_may_have_any_number_of_dimensions(shape: tuple[int, ...]) -> Non
     np.testing.assert_allclose(np.asarray(layer(inputs)), _expected(layer, inputs), rtol=1e-9, atol=1e-12)
 
 
-def test_the_layer_between_has_the_width_asked_for() -> None:
+def test_the_layer_between_has_the_units_asked_for() -> None:
     shapes = {name: value.shape for name, value in _weights(_layer()).items()}
     assert shapes["inner/kernel"] == (D, HIDDEN)
     assert shapes["outer/kernel"] == (HIDDEN, D)

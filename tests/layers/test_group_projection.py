@@ -1,4 +1,4 @@
-"""The projection of a group to the common width against f(u W + b)."""
+"""The projection of a group to the hidden dim against f(u W + b)."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ import pytest
 
 from atrank_tf.layers import GroupProjection
 
-B, T, OWN, WIDTH = 3, 5, 11, 13
+B, T, OWN, HIDDEN_DIM = 3, 5, 11, 13
 BEHAVIORS = np.random.default_rng(0).normal(size=(B, T, OWN))
 ACTIVATIONS: dict[str | None, Callable[[np.ndarray], np.ndarray]] = {
     None: lambda x: x,
@@ -18,7 +18,7 @@ ACTIVATIONS: dict[str | None, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def _layer(activation: str | None) -> GroupProjection:
-    layer = GroupProjection(WIDTH, activation, dtype="float64")
+    layer = GroupProjection(HIDDEN_DIM, activation, dtype="float64")
     layer.build((B, T, OWN))
     rng = np.random.default_rng(1)
     for weight in layer.trainable_weights:
@@ -30,13 +30,16 @@ def _layer(activation: str | None) -> GroupProjection:
 def test_the_output_is_that_of_the_equation(activation: str | None) -> None:
     layer = _layer(activation)
     weights = {weight.name: np.asarray(weight) for weight in layer.weights}
-    assert {name: value.shape for name, value in weights.items()} == {"kernel": (OWN, WIDTH), "bias": (WIDTH,)}
+    assert {name: value.shape for name, value in weights.items()} == {
+        "kernel": (OWN, HIDDEN_DIM),
+        "bias": (HIDDEN_DIM,),
+    }
     expected = ACTIVATIONS[activation](BEHAVIORS @ weights["kernel"] + weights["bias"])
     np.testing.assert_allclose(np.asarray(layer(BEHAVIORS)), expected, rtol=1e-9, atol=1e-12)
 
 
 def test_a_new_layer_has_no_bias_yet() -> None:
-    layer = GroupProjection(WIDTH)
+    layer = GroupProjection(HIDDEN_DIM)
     np.testing.assert_array_equal(np.asarray(layer(np.zeros((B, T, OWN)))), 0.0)
 
 
@@ -49,9 +52,9 @@ def test_each_behavior_is_projected_by_itself() -> None:
 
 
 def test_no_behaviors_give_no_projections() -> None:
-    assert _layer("relu")(BEHAVIORS[:, :0]).shape == (B, 0, WIDTH)
+    assert _layer("relu")(BEHAVIORS[:, :0]).shape == (B, 0, HIDDEN_DIM)
 
 
 def test_an_unknown_activation_is_refused() -> None:
     with pytest.raises(ValueError, match="reluu"):
-        GroupProjection(WIDTH, "reluu")
+        GroupProjection(HIDDEN_DIM, "reluu")

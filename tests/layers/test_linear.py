@@ -8,9 +8,9 @@ import tensorflow as tf
 
 from atrank_tf.layers.linear import flatten, linear, linear_concat
 
-D, WIDTH = 11, 13
+D, OUTPUT_DIM = 11, 13
 RNG = np.random.default_rng(0)
-KERNEL = RNG.normal(size=(D, WIDTH))
+KERNEL = RNG.normal(size=(D, OUTPUT_DIM))
 SHAPES = [(D,), (7, D), (3, 5, D), (2, 3, 5, D), (3, 0, D), (0, 5, D)]
 
 
@@ -18,7 +18,7 @@ SHAPES = [(D,), (7, D), (3, 5, D), (2, 3, 5, D), (3, 0, D), (0, 5, D)]
 def test_the_last_axis_is_multiplied_and_the_others_are_kept(shape: tuple[int, ...]) -> None:
     inputs = RNG.normal(size=shape)
     found = np.asarray(linear(tf.constant(inputs), tf.constant(KERNEL)))
-    assert found.shape == (*shape[:-1], WIDTH)
+    assert found.shape == (*shape[:-1], OUTPUT_DIM)
     expected = np.zeros(found.shape)
     for place in np.ndindex(shape[:-1]):
         expected[place] = inputs[place] @ KERNEL
@@ -33,7 +33,7 @@ def test_flattened_rows_are_in_order(shape: tuple[int, ...]) -> None:
     )
 
 
-@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_sizes_may_be_open_in_a_graph(compiled: bool) -> None:
     signature = [tf.TensorSpec([None, None, D], tf.float64)]
     traced: Any = tf.function(lambda x: linear(x, tf.constant(KERNEL)), input_signature=signature, jit_compile=compiled)
@@ -44,7 +44,7 @@ def test_sizes_may_be_open_in_a_graph(compiled: bool) -> None:
 
 def test_gradients_are_those_of_the_matrix_product() -> None:
     inputs, kernel = tf.constant(RNG.normal(size=(3, 5, D))), tf.constant(KERNEL)
-    target = RNG.normal(size=(3, 5, WIDTH))
+    target = RNG.normal(size=(3, 5, OUTPUT_DIM))
     with tf.GradientTape() as tape:
         tape.watch([inputs, kernel])
         total = tf.reduce_sum(linear(inputs, kernel) * target)

@@ -159,7 +159,7 @@ def test_dropout_is_drawn_from_the_seed_and_anew_in_each_call() -> None:
     assert (first != draws(6)[0]).any()
 
 
-def test_an_unknown_score_and_spaces_that_do_not_divide_the_width_are_refused() -> None:
+def test_an_unknown_score_and_spaces_that_do_not_divide_the_hidden_dim_are_refused() -> None:
     with pytest.raises(ValueError, match=r"Received: score='cosine'\."):
         SelfAttention(K, intermediate_dim=HIDDEN, score="cosine")(BEHAVIORS, MASK)
     with pytest.raises(ValueError, match=r"num_spaces must divide the hidden dim 22\. Received: num_spaces=3\."):

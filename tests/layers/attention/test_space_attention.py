@@ -93,7 +93,7 @@ def test_a_memory_attends_to_itself_by_the_same_equations(score: str, activation
     np.testing.assert_allclose(np.asarray(out), expected_out, rtol=1e-9, atol=1e-12)
 
 
-def test_one_space_of_width_one_by_hand() -> None:
+def test_one_space_of_one_dimension_by_hand() -> None:
     layer = SpaceAttention(1)
     layer.build((1, 1, 1), (1, 3, 1))
     layer.set_weights([np.array([[1.0]]), np.array([[[np.log(2.0)]]]), np.array([[10.0]])])
@@ -178,7 +178,7 @@ def test_dropout_drops_whole_weights_in_training_only() -> None:
     np.testing.assert_allclose(np.asarray(layer(QUERY, MEMORY[:, :1], one, training=False)), value, rtol=1e-12)
     out, weights = layer(QUERY, MEMORY[:, :1], one, return_weights=True, training=True)
     np.testing.assert_array_equal(np.asarray(weights), kept)
-    # One behavior of weight 1: each query reads, in each space, nothing or twice its value.
+    # One behavior of weight 1: each query gets, in each space, nothing or twice its value.
     ratio = (np.asarray(out) / value).reshape(B, N, K, SIZE)
     np.testing.assert_allclose(ratio, np.broadcast_to(ratio[..., :1], ratio.shape), rtol=1e-9)
     assert set(np.round(ratio[..., 0], 9).ravel()) == {0.0, 2.0}
@@ -209,11 +209,11 @@ def test_an_unknown_score_is_refused() -> None:
         SpaceAttention(K, score="cosine")
 
 
-def test_a_number_of_spaces_that_does_not_divide_the_width_is_refused() -> None:
+def test_a_number_of_spaces_that_does_not_divide_the_hidden_dim_is_refused() -> None:
     with pytest.raises(ValueError, match=r"num_spaces must divide the hidden dim 22\. Received: num_spaces=3\."):
         SpaceAttention(3)(QUERY, MEMORY, MASK)
 
 
-def test_a_memory_of_another_width_than_the_query_is_refused() -> None:
+def test_a_memory_of_another_dimension_than_the_query_is_refused() -> None:
     with pytest.raises(ValueError, match=r"Expected query and memory of one dimension\. Received: 22 and 21\."):
         SpaceAttention(K)(QUERY, MEMORY[..., 1:], MASK)

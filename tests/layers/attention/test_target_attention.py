@@ -33,7 +33,7 @@ def _layer(
         dropout=dropout,
         sink=sink,
         dtype="float64",
-        name="reader",
+        name="target_attention",
     )
     layer.build((B, N, D), (B, T, D))
     rng = np.random.default_rng(1)
@@ -43,7 +43,7 @@ def _layer(
 
 
 def _weights(layer: TargetAttention) -> dict[str, np.ndarray]:
-    return {weight.path.removeprefix("reader/"): np.asarray(weight) for weight in layer.weights}
+    return {weight.path.removeprefix("target_attention/"): np.asarray(weight) for weight in layer.weights}
 
 
 def _norm(x: np.ndarray, weights: dict[str, np.ndarray]) -> np.ndarray:

@@ -19,20 +19,20 @@ def test_the_bias_is_that_of_the_gaps_bucket() -> None:
     found = np.asarray(layer(now, timestamp))
     assert found.shape == (1, 2, 2, 8)
     np.testing.assert_array_equal(found[0, 0, 0], [0, 0, 1, 11, 11, 111, 111, 0])
-    for moment in range(2):
-        bucket = np.asarray(TimeBuckets(boundaries)(now[:, moment], timestamp))[0]
-        np.testing.assert_array_equal(found[0, :, moment], by_bucket[bucket].T)
+    for reference in range(2):
+        bucket = np.asarray(TimeBuckets(boundaries)(now[:, reference], timestamp))[0]
+        np.testing.assert_array_equal(found[0, :, reference], by_bucket[bucket].T)
 
 
-@pytest.mark.parametrize(("users", "moments", "behaviors"), [(3, 4, 5), (3, 0, 5), (3, 4, 0), (0, 4, 5)])
+@pytest.mark.parametrize(("users", "references", "behaviors"), [(3, 4, 5), (3, 0, 5), (3, 4, 0), (0, 4, 5)])
 def test_the_gradient_of_a_step_is_the_sum_over_the_gaps_that_reach_it(
-    users: int, moments: int, behaviors: int
+    users: int, references: int, behaviors: int
 ) -> None:
     boundaries = (10, 20, 40)
     layer = TimeBias(boundaries, num_spaces=2)
     random = np.random.default_rng(1)
-    now, timestamp = random.integers(50, 90, (users, moments)), random.integers(20, 70, (users, behaviors))
-    upstream = random.normal(size=(users, 2, moments, behaviors)).astype(np.float32)
+    now, timestamp = random.integers(50, 90, (users, references)), random.integers(20, 70, (users, behaviors))
+    upstream = random.normal(size=(users, 2, references, behaviors)).astype(np.float32)
     with tf.GradientTape() as tape:
         total = tf.reduce_sum(layer(now, timestamp) * upstream)
     gap = now[:, None, :, None] - timestamp[:, None, None, :]

@@ -14,7 +14,7 @@ def test_a_logit_by_hand() -> None:
     np.testing.assert_allclose(np.asarray(found), [[(5 + 12 + 21 - 32) / 2]])
 
 
-def test_logits_are_dot_products_over_the_root_of_the_width() -> None:
+def test_logits_are_dot_products_over_the_root_of_the_hidden_dim() -> None:
     found = DotHead(dtype="float64")(USERS, CANDIDATES)
     np.testing.assert_allclose(np.asarray(found), np.einsum("bnd,bnd->bn", USERS, CANDIDATES) / np.sqrt(D), rtol=1e-12)
 

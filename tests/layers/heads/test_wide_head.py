@@ -1,4 +1,4 @@
-"""The linear model on codes and their crosses, written out."""
+"""The linear model on inputs and their crosses, written out."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ USERS, CANDIDATES, CONTEXTS = (RNG.normal(size=(B, N, size)) for size in (D, D, 
 
 
 @pytest.mark.parametrize("context", [True, False])
-def test_logits_are_linear_in_all_codes_and_in_all_products_with_the_candidate(context: bool) -> None:
+def test_logits_are_linear_in_all_inputs_and_in_all_products_with_the_candidate(context: bool) -> None:
     inputs = [USERS, CANDIDATES, CONTEXTS] if context else [USERS, CANDIDATES]
     layer = WideHead(dtype="float64")
     layer.build(*(value.shape for value in inputs))
