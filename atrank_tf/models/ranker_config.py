@@ -23,12 +23,12 @@ class RankerConfig:
         dropout: share of units that training drops, throughout the model.
         id_dropout: share of the objects of a training batch whose id is taken for unknown, so that new objects are
             ranked by their side features.
-        ranking: ranking networks whose logits are added: "dot", "repeat" (what the user did with the very candidate),
+        ranking: ranking heads whose logits are added: "dot", "repeat" (what the user did with the very candidate),
             "popularity" (how often anyone chose it of late), "dnn", "wide", "fm", "pnn", "dcn".
         hidden_units: units of the hidden layers of the ranking heads "dnn" and "pnn".
-        cross_layers: cross layers of the ranking network "dcn".
+        cross_layers: cross layers of the ranking head "dcn".
         item_bias: whether each object has a logit of its own.
-        experts: what stands between the read-out and the ranking networks of a task: "none", "mmoe" (experts that all
+        experts: what stands between the user vector and the ranking heads of a task: "none", "mmoe" (experts that all
             tasks share, and a gate for each task) or "ple" (experts of its own besides).
         num_experts: shared experts, and as many of each task's own.
     """
@@ -71,9 +71,9 @@ class RankerConfig:
                 f"hidden_units must be positive. Received: hidden_units={list(self.hidden_units)} in [model]."
             )
         if not self.ranking:
-            raise ValueError('Expected at least one ranking network in [model], as ranking = ["dot"]. Received: none.')
+            raise ValueError('Expected at least one ranking head in [model], as ranking = ["dot"]. Received: none.')
         for name in self.ranking:
             if name not in HEADS:
-                raise ValueError(f"Unknown ranking network {name!r} in [model]. {suggestion(name, HEADS)}")
+                raise ValueError(f"Unknown ranking head {name!r} in [model]. {suggestion(name, HEADS)}")
         if len(set(self.ranking)) != len(self.ranking):
-            raise ValueError(f"Expected each ranking network once. Received: ranking={list(self.ranking)} in [model].")
+            raise ValueError(f"Expected each ranking head once. Received: ranking={list(self.ranking)} in [model].")

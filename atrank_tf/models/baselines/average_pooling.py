@@ -19,7 +19,7 @@ class AveragePoolingConfig(RankerConfig):
 class AveragePooling(Ranker):
     """A user is the mean of their behaviors, the same for all candidates.
 
-    With the ranking network "dnn" it is the base model that others are compared with (YouTube's, DIN's).
+    With the ranking head "dnn" it is the base model that others are compared with (YouTube's, DIN's).
 
     Arguments, inputs, outputs and saved forms are those of `ATRank`.
 

@@ -1,4 +1,4 @@
-"""The ranking network against a DNN on [e; h; e * h; context], written out."""
+"""The ranking head against a DNN on [e; h; e * h; context], written out."""
 
 import keras
 import numpy as np
