@@ -1,6 +1,5 @@
 """Which behaviors a score came from: attention as the model used it, and what removal does to the score beside it."""
 
-from atrank_tf.explanation.agreement import attention_agreement, spearman
 from atrank_tf.explanation.attention import Behavior, Explainer, Explanation
 from atrank_tf.explanation.figures import (
     draw_figures,
@@ -11,7 +10,7 @@ from atrank_tf.explanation.figures import (
 )
 from atrank_tf.explanation.json_form import explanation_to_json
 from atrank_tf.explanation.names import Names, Thing
-from atrank_tf.explanation.occlusion import Occluder, Occlusion
+from atrank_tf.explanation.occlusion import Occluder, Occlusion, attention_agreement, spearman
 from atrank_tf.explanation.page import write_page
 from atrank_tf.explanation.playground import playground_page
 from atrank_tf.explanation.requests import Request, requests_of_users, sampled_requests

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from atrank_tf.explanation.agreement import attention_agreement
 from atrank_tf.explanation.attention import Explanation
 from atrank_tf.explanation.names import Thing
-from atrank_tf.explanation.occlusion import Occlusion
+from atrank_tf.explanation.occlusion import Occlusion, attention_agreement
 
 
 def explanation_to_json(explanation: Explanation, occlusion: Occlusion, groups: Sequence[str]) -> dict[str, Any]:

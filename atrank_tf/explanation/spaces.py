@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from atrank_tf.explanation.agreement import ranks
 from atrank_tf.explanation.attention import Explanation
 from atrank_tf.explanation.names import Thing
+from atrank_tf.explanation.occlusion import ranks
 
 MEASURES = {
     "itself": "the behavior that attends",

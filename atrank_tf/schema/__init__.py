@@ -1,7 +1,6 @@
 """The declaration of a person's logs: entities, tables, groups, tasks, time and split."""
 
-from atrank_tf.schema.difference import first_difference
-from atrank_tf.schema.layout import layout
+from atrank_tf.schema.difference import first_difference, layout
 from atrank_tf.schema.reading import plain, read, suggestion
 from atrank_tf.schema.selection import select_groups
 from atrank_tf.schema.spec import (

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from atrank_tf.explanation import attention_agreement, spearman
-from atrank_tf.explanation.agreement import ranks
+from atrank_tf.explanation.occlusion import ranks
 
 
 def test_equal_values_share_the_mean_of_their_ranks() -> None:

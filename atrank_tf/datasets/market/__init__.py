@@ -23,7 +23,7 @@ What is wanted more is put into the cart more, what is in the cart may be purcha
 category at hand, which is then used.
 """
 
+from atrank_tf.datasets.market.equations import MarketSettings
 from atrank_tf.datasets.market.logs import write_market
-from atrank_tf.datasets.market.settings import MarketSettings
 
 __all__ = ["MarketSettings", "write_market"]

@@ -1,5 +1,6 @@
 """What a click depends on: the numbers of the equations in `atrank_tf.datasets.market`."""
 
+from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 WANT_DAYS, TASTE_DAYS, AGAIN_DAYS = 4.0, 45.0, 14.0
@@ -38,3 +39,33 @@ EFFECTS = {
 }
 """Kind of object -> action -> effect. The first action of a kind is what a click on a candidate is."""
 CHOICES = {"product": Choice(-3.9, 5.0, 3.0), "query": Choice(-3.4, 5.0, 2.5), "coupon": Choice(-3.4, 5.0, 2.5)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MarketSettings:
+    """What there is in a market, however many users it has.
+
+    Args:
+        products, queries, coupons: objects of each kind; at least one for each category.
+        categories: what objects are for.
+        brands: what objects are known by.
+        taste: length of the vectors that say what objects are like.
+    """
+
+    products: int = 6_000
+    queries: int = 2_000
+    coupons: int = 1_000
+    categories: int = 200
+    brands: int = 300
+    taste: int = 4
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if value <= 0:
+                raise ValueError(f"{name} must be positive. Received: {name}={value}.")
+        for name in ("products", "queries", "coupons"):
+            if getattr(self, name) < self.categories:
+                raise ValueError(
+                    f"{name} must be at least the number of categories. "
+                    f"Received: {name}={getattr(self, name)}, categories={self.categories}."
+                )

@@ -7,9 +7,8 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
-from atrank_tf.datasets.market.equations import EFFECTS
+from atrank_tf.datasets.market.equations import EFFECTS, MarketSettings
 from atrank_tf.datasets.market.objects import KINDS, Objects, draw_objects
-from atrank_tf.datasets.market.settings import MarketSettings
 from atrank_tf.datasets.market.visits import MOST_VISITS, Behaviors, Shown, Visits
 from atrank_tf.files import whole_folder
 

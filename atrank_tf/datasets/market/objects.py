@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from atrank_tf.datasets.market.settings import MarketSettings
+from atrank_tf.datasets.market.equations import MarketSettings
 
 KINDS = ("product", "query", "coupon")
 COMPLEMENTS = 2
