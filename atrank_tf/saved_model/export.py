@@ -1,4 +1,4 @@
-"""A trained model -> a SavedModel that takes raw ids."""
+"""Export of a trained model as a SavedModel that takes raw ids."""
 
 import contextlib
 
@@ -10,6 +10,7 @@ from atrank_tf.saved_model.lint import lint
 from atrank_tf.saved_model.publish import publish
 from atrank_tf.saved_model.signatures import Signatures
 from atrank_tf.saved_model.warmup_requests import warmup_requests
+from atrank_tf.schema.inputs import candidates_name
 from atrank_tf.server.limits import LimitedInputs, write_limited_inputs
 from atrank_tf.server.loader import LoadedModel, load
 from atrank_tf.server.version_checksums import write_checksums
@@ -82,4 +83,4 @@ def export_model(model: Ranker, values: IdMaps, export_dir: str, *, explain: boo
 
 def _limited_inputs(loaded: LoadedModel, tasks: tuple[str, ...]) -> LimitedInputs:
     memory = {name for name, info in loaded.signatures["encode_user"].outputs.items() if len(info.shape or ()) > 1}
-    return LimitedInputs(frozenset(f"{task}_candidates" for task in tasks), frozenset(memory))
+    return LimitedInputs(frozenset(map(candidates_name, tasks)), frozenset(memory))

@@ -1,4 +1,4 @@
-"""What TensorFlow Serving could not run, or REST could not carry, in a SavedModel; read from its `saved_model.pb`."""
+"""Checks of a SavedModel for what TensorFlow Serving cannot run or REST cannot carry, by its `saved_model.pb`."""
 
 import re
 from collections.abc import Iterator
@@ -23,14 +23,14 @@ def lint(saved_model_dir: str) -> list[str]:
     """Lists what is wrong with a SavedModel for TensorFlow Serving and its REST API.
 
     Args:
-      saved_model_dir: a folder with `saved_model.pb`.
+        saved_model_dir: a folder with `saved_model.pb`.
 
     Returns:
-      One sentence for each problem, in plain words, with what to do; empty for a good export.
+        One sentence for each problem, in plain words, with what to do; empty for a good export.
 
     Raises:
-      OSError: no readable `saved_model.pb` in there.
-      ValueError: no MetaGraph with the tag `serve`.
+        OSError: no readable `saved_model.pb` in there.
+        ValueError: no MetaGraph with the tag `serve`.
     """
     meta_graph = read_meta_graph(saved_model_dir)
     return [*_graph_problems(meta_graph.graph_def), *_signature_problems(meta_graph.signature_def)]

@@ -1,4 +1,4 @@
-"""Raw ids and values, as logs or `tf.train.Example`s hold them -> the inputs of a model."""
+"""Preprocessor of an export: raw ids and values, as logs or `tf.train.Example`s hold them -> inputs of a model."""
 
 import math
 from collections.abc import Iterable, Mapping

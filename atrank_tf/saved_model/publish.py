@@ -1,4 +1,4 @@
-"""A new version folder under a base path, without a moment in which it is half written."""
+"""Publishing of a version folder under a base path, without a moment in which it is half written."""
 
 import contextlib
 import fcntl
@@ -20,15 +20,15 @@ def publish(write: Callable[[str], None], base_path: str) -> str:
     folder behind; the next `publish` removes it. Two runs at once wait for each other.
 
     Args:
-      write: called once with the path of an existing, empty folder; saves a SavedModel there.
-      base_path: made where it is missing.
+        write: called once with the path of an existing, empty folder; saves a SavedModel there.
+        base_path: made where it is missing.
 
     Returns:
-      Path of the new version folder: the largest number so far plus one, or `<base_path>/1`.
+        Path of the new version folder: the largest number so far plus one, or `<base_path>/1`.
 
     Raises:
-      ValueError: if `write` left no `saved_model.pb`. This, and anything that `write` raises, leaves the base path as
-        it was.
+        ValueError: if `write` left no `saved_model.pb`. This, and anything that `write` raises, leaves the base path as
+            it was.
     """
     base = Path(base_path)
     base.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,8 @@ from atrank_tf.saved_model.preprocessor import (
     request_signature,
 )
 from atrank_tf.schema import PADDING, SECONDS, Ties
+from atrank_tf.schema.inputs import candidates_name, history_name
+from atrank_tf.types import Tensor
 
 DEFAULT = "serving_default"
 """Name of the signature that TensorFlow Serving uses where a request names none; scores the first task."""
@@ -25,7 +27,7 @@ DEFAULT = "serving_default"
 OF_FIRST_TASK = {DEFAULT: "", "rank": "rank_", "score_candidates": "score_candidates_", "explain": "explain_"}
 """Name of a signature without a task's name -> what stands before the task's name in that of the first task."""
 
-Function = Callable[[Mapping[str, Any]], dict[str, Any]]
+Function = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
 """Raw tensors by name -> tensors by name."""
 
 
@@ -66,16 +68,16 @@ class Signatures:
             if f"{kind}{model.tasks[0]}" in self.functions:
                 self.functions[name] = self.functions[f"{kind}{model.tasks[0]}"]
 
-    def _score(self, task: str) -> tuple[Function, dict[str, Any]]:
-        def score(raw: Mapping[str, Any]) -> dict[str, Any]:
+    def _score(self, task: str) -> tuple[Function, dict[str, tf.TensorSpec]]:
+        def score(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
             return {"scores": self._scores(task, raw)}
 
         return score, request_signature(self._schema, task)
 
-    def _rank(self, task: str) -> tuple[Function, dict[str, Any]]:
-        def rank(raw: Mapping[str, Any]) -> dict[str, Any]:
+    def _rank(self, task: str) -> tuple[Function, dict[str, tf.TensorSpec]]:
+        def rank(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
             request, count = parse_examples(raw["examples"], self._schema, task)
-            ids = request[f"{task}_candidates"]
+            ids = request[candidates_name(task)]
             real = tf.sequence_mask(count, tf.shape(ids)[1])
             scores = tf.where(real, self._scores(task, request), tf.float32.min)
             scores, best_first = tf.math.top_k(scores, tf.shape(ids)[1])
@@ -83,42 +85,45 @@ class Signatures:
 
         return rank, {"examples": tf.TensorSpec([None], tf.string, "examples")}
 
-    def _encode_user(self) -> tuple[Function, dict[str, Any]]:
-        def encode_user(raw: Mapping[str, Any]) -> dict[str, Any]:
+    def _encode_user(self) -> tuple[Function, dict[str, tf.TensorSpec]]:
+        def encode_user(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
             now = raw["now"]
             memory = self._encoder(self._preprocessor.history(raw), training=False)
             memory["memory"] = tf.cast(memory["memory"], tf.float32)
-            return memory | self._stamps(now)
+            return memory | self._origin(now)
 
         return encode_user, history_signature(self._schema)
 
-    def _encode_timeline(self, model: TimelineATRank) -> tuple[Function, dict[str, Any]]:
-        def encode_timeline(raw: Mapping[str, Any]) -> dict[str, Any]:
+    def _encode_timeline(self, model: TimelineATRank) -> tuple[Function, dict[str, tf.TensorSpec]]:
+        def encode_timeline(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
             now = raw["now"]
             memory = model.append(model.empty_memory(tf.shape(now)[0]), self._preprocessor.history(raw))
-            return memory | self._stamps(now)
+            return memory | self._origin(now)
 
         return encode_timeline, history_signature(self._schema)
 
-    def _append_behaviors(self, model: TimelineATRank) -> tuple[Function, dict[str, Any]]:
+    def _append_behaviors(self, model: TimelineATRank) -> tuple[Function, dict[str, tf.TensorSpec]]:
         empty = model.empty_memory(1)
         shapes = {name: [None if size in (0, 1) else size for size in value.shape] for name, value in empty.items()}
         memory = {name: tf.TensorSpec(shapes[name], value.dtype, name) for name, value in empty.items()}
-        moments = {name: tf.TensorSpec([None], tf.int64, name) for name in ("encoded_at", "weights")}
+        origin = _int64_specs("encoded_at", "weights")
 
-        def append_behaviors(raw: Mapping[str, Any]) -> dict[str, Any]:
+        def append_behaviors(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
             history = self._preprocessor.history(raw)
-            checks = [*self._memory_checks(raw), self._newer(raw, history)]
+            checks = [*self._memory_checks(raw), self._check_newer(raw, history)]
             with tf.control_dependencies(checks):
                 known = {name: tf.identity(raw[name]) for name in memory}
-            return model.append(known, history) | self._stamps(raw["now"])
+            return model.append(known, history) | self._origin(raw["now"])
 
-        return append_behaviors, {**history_signature(self._schema), **memory, **moments}
+        return append_behaviors, {**history_signature(self._schema), **memory, **origin}
 
-    def _newer(self, raw: Mapping[str, Any], history: Mapping[str, Any]) -> Any:
-        """A behavior changes those of its own moment too, unless the log's order counts and all are of one group."""
+    def _check_newer(self, raw: Mapping[str, Tensor], history: Mapping[str, Tensor]) -> tf.Operation:
+        """Checks that behaviors are newer than those in a memory.
+
+        A behavior changes those of its own moment too, unless the log's order counts and all are of one group.
+        """
         groups = self._schema.groups
-        new = tf.concat([history[f"{name}_timestamp"] for name in groups], axis=1)
+        new = tf.concat([history[history_name(group, "timestamp")] for group in groups], axis=1)
         first = tf.reduce_min(tf.where(new > 0, new, tf.int64.max), axis=1)
         last = tf.reduce_max(tf.concat([raw["timestamp"], tf.zeros_like(raw["timestamp"][:, :1])], axis=1), axis=1)
         ordered = len(groups) == 1 and any(task.ties is Ties.ORDERED for task in self._schema.tasks.values())
@@ -128,54 +133,59 @@ class Signatures:
         )
         return tf.debugging.Assert(tf.reduce_all(fits), [message, first, last])
 
-    def _stamps(self, now: Any) -> dict[str, Any]:
-        """What tells a memory's moment and weights."""
+    def _origin(self, now: Tensor) -> dict[str, Tensor]:
+        """Returns when a memory is encoded, and by which weights, int64 [B] each."""
         return {"encoded_at": now, "weights": tf.fill(tf.shape(now), tf.constant(self._weights, tf.int64))}
 
-    def _score_candidates(self, task: str) -> tuple[Function, dict[str, Any]]:
+    def _score_candidates(self, task: str) -> tuple[Function, dict[str, tf.TensorSpec]]:
         scorer = self._scorers[task]
         asked = [tensor.name for tensor in scorer.inputs]
-        moments = {name: tf.TensorSpec([None], tf.int64, name) for name in ("now", "encoded_at", "weights")}
+        origin = _int64_specs("now", "encoded_at", "weights")
         memory = {name: tf.TensorSpec(value.shape, value.dtype, name) for name, value in self._encoder.output.items()}
 
-        def score_candidates(raw: Mapping[str, Any]) -> dict[str, Any]:
+        def score_candidates(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
             with tf.control_dependencies(self._memory_checks(raw)):
                 known = {**{name: tf.identity(raw[name]) for name in raw}, **self._preprocessor.candidates(raw, task)}
             logits = scorer({name: known[name] for name in asked}, training=False)[task]
             return {"scores": tf.cast(logits, tf.float32)}
 
-        return score_candidates, {**moments, **memory, **candidate_signature(self._schema, task)}
+        return score_candidates, {**origin, **memory, **candidate_signature(self._schema, task)}
 
-    def _explain(self, task: str) -> tuple[Function, dict[str, Any]]:
+    def _explain(self, task: str) -> tuple[Function, dict[str, tf.TensorSpec]]:
         explainer, groups = self._explainers[task], self._schema.groups
         asked = [tensor.name for tensor in explainer.inputs]
 
-        def explain(raw: Mapping[str, Any]) -> dict[str, Any]:
+        def explain(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
             known = {**self._preprocessor.history(raw), **self._preprocessor.candidates(raw, task)}
             found = explainer({name: known[name] for name in asked}, training=False)
             # Of a behavior the request says which it is: where it stands there is all that need come back.
-            group, real = found.pop("behavior_group"), found.pop("behavior_id") != PADDING
+            group_index, real = found.pop("behavior_group"), found.pop("behavior_id") != PADDING
             del found["behavior_action"], found["behavior_timestamp"]
-            places = [newest_indices(raw[f"{name}_timestamp"], of.max_length) for name, of in groups.items()]
+            places = [
+                newest_indices(raw[history_name(group, "timestamp")], of.max_length) for group, of in groups.items()
+            ]
             place = tf.cast(tf.concat(places, axis=1), tf.int64)
             return {
                 **found,
                 "scores": found.pop("score"),
-                "behavior_group": tf.where(real, tf.gather(tf.constant(list(groups)), group), ""),
+                "behavior_group": tf.where(real, tf.gather(tf.constant(list(groups)), group_index), ""),
                 "behavior_place": tf.where(real, place, tf.constant(-1, tf.int64)),
             }
 
         return explain, request_signature(self._schema, task)
 
-    def _scores(self, task: str, raw: Mapping[str, Any]) -> Any:
+    def _scores(self, task: str, raw: Mapping[str, Tensor]) -> Tensor:
         scorer = self._scorers[task]
         history = self._preprocessor.history(raw)
         known = {**history, **self._preprocessor.candidates(raw, task), **self._encoder(history, training=False)}
         logits = scorer({tensor.name: known[tensor.name] for tensor in scorer.inputs}, training=False)[task]
         return tf.cast(logits, tf.float32)
 
-    def _memory_checks(self, raw: Mapping[str, Any]) -> list[Any]:
-        """A memory of other weights would be misread; one whose times are relative to `encoded_at` grows old."""
+    def _memory_checks(self, raw: Mapping[str, Tensor]) -> list[tf.Operation]:
+        """Checks that a memory can be read now.
+
+        One of other weights would be misread; one whose times are relative to `encoded_at` grows old.
+        """
         age = raw["now"] - raw["encoded_at"]
         checks = [
             tf.debugging.Assert(
@@ -195,10 +205,14 @@ class Signatures:
         return checks
 
 
-def _of_same_users(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns raw inputs as they are, if all of them are of as many users: one user's would be broadcast to all others.
+def _int64_specs(*names: str) -> dict[str, tf.TensorSpec]:
+    return {name: tf.TensorSpec([None], tf.int64, name) for name in names}
 
-    Whatever is computed of what comes back waits for the check, which fails where an input is of fewer and names it.
+
+def _of_same_users(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Checks that all raw inputs are of as many users: one user's would be broadcast to all others.
+
+    Returns them. Whatever is computed of what comes back waits for the check, which names an input of fewer users.
     """
     users = tf.stack([tf.shape(value)[0] for value in raw.values()])
     most = tf.reduce_max(users)
@@ -210,8 +224,8 @@ def _of_same_users(raw: Mapping[str, Any]) -> dict[str, Any]:
         return {name: tf.identity(value) for name, value in raw.items()}
 
 
-def _traced(function: Function, inputs: dict[str, Any]) -> Any:
-    def checked(raw: Mapping[str, Any]) -> dict[str, Any]:
+def _traced(function: Function, inputs: dict[str, tf.TensorSpec]) -> Any:
+    def checked(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return function(_of_same_users(raw))
 
     return tf.function(checked, input_signature=[inputs], autograph=False).get_concrete_function()

@@ -1,4 +1,4 @@
-"""One request for each signature of an export, for servers to run before they answer anybody."""
+"""Warm-up requests of an export, one for each signature, on made-up users."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +9,7 @@ import tensorflow as tf
 from atrank_tf.saved_model.preprocessor import candidate_signature, history_signature
 from atrank_tf.saved_model.signatures import OF_FIRST_TASK
 from atrank_tf.schema import Schema
+from atrank_tf.schema.inputs import candidates_name
 from atrank_tf.server.loader import LoadedModel
 from atrank_tf.server.warmup import WarmupRequest
 
@@ -17,7 +18,7 @@ _MEMORY_MAKERS = ("encode_user", "encode_timeline")
 
 
 def warmup_requests(model: LoadedModel, schema: Schema, tasks: tuple[str, ...]) -> list[WarmupRequest]:
-    """Runs every function behind the signatures once, on made-up users and candidates, and returns what it was asked.
+    """Runs every function behind the signatures once, on made-up users and candidates, and returns the requests.
 
     Args:
         model: the export.
@@ -27,7 +28,7 @@ def warmup_requests(model: LoadedModel, schema: Schema, tasks: tuple[str, ...]) 
     Raises:
         ServingError: a signature does not run.
     """
-    asked: dict[str, Mapping[str, Any]] = {}
+    requests: dict[str, Mapping[str, Any]] = {}
     known: dict[str, Any] = {}
     names = {f"{kind}{task}": task for task in tasks for kind in OF_FIRST_TASK.values()}
     for signature in (*_MEMORY_MAKERS, "append_behaviors", *names):
@@ -37,14 +38,14 @@ def warmup_requests(model: LoadedModel, schema: Schema, tasks: tuple[str, ...]) 
         raw = _made_up(history_signature(schema), _BEHAVIORS, 2 if signature == "append_behaviors" else 1)
         raw |= _made_up(candidate_signature(schema, task), _CANDIDATES)
         made = {**raw, **known, "now": np.array([3]), "examples": _example(schema, task)}
-        asked[signature] = {name: made[name] for name in model.signatures[signature].inputs}
-        found = model.run(signature, asked[signature])
+        requests[signature] = {name: made[name] for name in model.signatures[signature].inputs}
+        found = model.run(signature, requests[signature])
         if signature in _MEMORY_MAKERS:
             known |= found
     for signature, kind in OF_FIRST_TASK.items():  # The same functions under another name.
         if signature in model.signatures:
-            asked[signature] = asked[f"{kind}{tasks[0]}"]
-    return [WarmupRequest(inputs, signature) for signature, inputs in asked.items()]
+            requests[signature] = requests[f"{kind}{tasks[0]}"]
+    return [WarmupRequest(inputs, signature) for signature, inputs in requests.items()]
 
 
 def _made_up(signature: Mapping[str, Any], rows: int, moment: int = 1) -> dict[str, Any]:
@@ -58,7 +59,7 @@ def _made_up(signature: Mapping[str, Any], rows: int, moment: int = 1) -> dict[s
 
 
 def _example(schema: Schema, task: str) -> Any:
-    candidates = f"{task}_candidates"
+    candidates = candidates_name(task)
     # With a history of another length than the candidates: what takes one for the other is found by this request.
     made = {**_made_up(history_signature(schema), _BEHAVIORS), "now": np.array([3])}
     made[candidates] = _made_up(candidate_signature(schema, task), _CANDIDATES)[candidates]

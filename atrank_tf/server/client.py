@@ -1,4 +1,4 @@
-"""A client of TensorFlow Serving's REST endpoint, or of the embedded server: they answer alike."""
+"""Client that ranks candidates by TensorFlow Serving or the embedded server, which answer alike."""
 
 import difflib
 import json
@@ -16,7 +16,7 @@ _CANDIDATES = "_candidates"
 
 
 class ClientError(RuntimeError):
-    """What a server answered in place of scores.
+    """Error that a server answered in place of scores.
 
     Attributes:
         status: the HTTP status: 400 a bad request, 404 no such model, 503 not ready, ...

@@ -1,4 +1,4 @@
-"""The text files that configure a server, as TensorFlow Serving reads them: its models, and its metrics page."""
+"""Configuration files of a server, in TensorFlow Serving's text formats: its models, and its metrics page."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -19,10 +19,10 @@ class ModelConfig:
     """One model of a server.
 
     Attributes:
-      name: str. In URLs: `/v1/models/NAME`.
-      base_path: str. Folder of version folders.
-      policy: which versions are served. Defaults to the newest.
-      labels: label -> version number. Defaults to none.
+        name: str. In URLs: `/v1/models/NAME`.
+        base_path: str. Folder of version folders.
+        policy: which versions are served. Defaults to the newest.
+        labels: label -> version number. Defaults to none.
     """
 
     name: str
@@ -35,9 +35,9 @@ def read_model_config(path: str) -> list[ModelConfig]:
     """Reads a `--model_config_file`: a `ModelServerConfig` with a `model_config_list`, in text format.
 
     Raises:
-      OSError: no such file.
-      ValueError: not a file of that kind (says the line), no model, a name twice or none, no base path, or another
-        platform than `tensorflow`.
+        OSError: no such file.
+        ValueError: not a file of that kind (says the line), no model, a name twice or none, no base path, or another
+            platform than `tensorflow`.
     """
     listed = _parse(path, "ModelServerConfig").model_config_list.config
     if not listed:
@@ -55,12 +55,12 @@ def read_metrics_path(path: str) -> str | None:
     """Reads a `--monitoring_config_file`: a `MonitoringConfig` in text format.
 
     Returns:
-      The path of the Prometheus page, `/monitoring/prometheus/metrics` where the file names none; None if the file
-      does not enable it.
+        The path of the Prometheus page, `/monitoring/prometheus/metrics` where the file names none; None if the file
+        does not enable it.
 
     Raises:
-      OSError: no such file.
-      ValueError: not a file of that kind (says the line), or a path that does not begin with a slash, or with `/v1/`.
+        OSError: no such file.
+        ValueError: not a file of that kind (says the line), or a path that does not begin with a slash, or with `/v1/`.
     """
     prometheus = _parse(path, "MonitoringConfig").prometheus_config
     if not prometheus.enable:

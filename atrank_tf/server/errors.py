@@ -1,4 +1,4 @@
-"""The error of every serving module: a canonical status code, as TensorFlow Serving reports it over REST."""
+"""Error with a canonical status code, and the texts of the REST contract's errors."""
 
 import enum
 from typing import Any
@@ -53,7 +53,7 @@ _HTTP_STATUS = {
 
 
 def shown(text: str, most: int = 256) -> str:
-    """A text of a request as an error message shows it: cut, for a mistake must not send the whole body back."""
+    """Cuts a text of a request for an error message: a mistake must not send the whole body back."""
     return text if len(text) <= most else f"{text[:most]}..."
 
 
@@ -61,8 +61,8 @@ class ServingError(Exception):
     """A request that cannot be answered.
 
     Attributes:
-      code: `Code`. Decides the HTTP status.
-      message: str. What a REST client reads under `error`; never holds a traceback.
+        code: `Code`. Decides the HTTP status.
+        message: str. What a REST client reads under `error`; never holds a traceback.
     """
 
     def __init__(self, code: Code, message: str) -> None:
@@ -72,23 +72,23 @@ class ServingError(Exception):
 
 
 def not_found(model: str, version: int | None) -> ServingError:
-    """The contract's error for a model, or a version of it, that is not loaded."""
+    """Returns the contract's error for a model, or a version of it, that is not loaded."""
     wanted = f"Latest({model})" if version is None else f"Specific({model}, {version})"
     return ServingError(Code.NOT_FOUND, f"Servable not found for request: {wanted}")
 
 
 def unknown_label(label: str) -> ServingError:
-    """The contract's error for a label that points to no version, of a model that is not there too."""
+    """Returns the contract's error for a label that points to no version, of a model that is not there too."""
     return ServingError(Code.INVALID_ARGUMENT, f"Unrecognized servable version label: {label}")
 
 
 def invalid(message: str) -> ServingError:
-    """INVALID_ARGUMENT with this message."""
+    """Returns an INVALID_ARGUMENT error with this message."""
     return ServingError(Code.INVALID_ARGUMENT, message)
 
 
 def kernel_text(error: Any) -> str:
-    """The kernel's own text of a `tf.errors.OpError`, without the Python stack that some of them tell."""
+    """Returns the kernel's own text of a `tf.errors.OpError`, without the Python stack that some of them tell."""
     return without_stack(error.message)
 
 

@@ -1,4 +1,4 @@
-"""Classify and regress calls: their JSON -> serialized tf.Examples, and what is taken from a signature's outputs.
+"""Classify and regress calls: JSON -> serialized tf.Examples, and the calls of a signature with them.
 
 The only form of the REST API that takes ragged data: examples may differ in features, and features in length. As in
 TensorFlow Serving since 2.15 the `method_name` of a signature is not looked at, only its inputs and outputs.
@@ -24,16 +24,16 @@ def read_examples(request: Request, *, max_bytes: int) -> NDArray[Any]:
     bytes_list; a single value is a list of one.
 
     Args:
-      request: what `read_request` returned.
-      max_bytes: most bytes that the context may take in all examples together.
+        request: what `read_request` returned.
+        max_bytes: most bytes that the context may take in all examples together.
 
     Returns:
-      Object array of bytes [N]: serialized tf.Examples.
+        Object array of bytes [N]: serialized tf.Examples.
 
     Raises:
-      ServingError: INVALID_ARGUMENT, with the text that TensorFlow Serving gives: no `examples`, an example that is no
-        object, a feature with values of different kinds, or of a kind that it cannot hold; and for a context that is
-        too long for so many examples.
+        ServingError: INVALID_ARGUMENT, with the text that TensorFlow Serving gives: no `examples`, an example that is
+            no object, a feature with values of different kinds, or of a kind that it cannot hold; and for a context
+            that is too long for so many examples.
     """
     document = request.document
     context = _serialized(document["context"]) if "context" in document else b""
@@ -63,16 +63,16 @@ def classify(
     """Calls a signature with the input `inputs` and the outputs `classes` (string), `scores` (float32), or both.
 
     Args:
-      model: has the signature.
-      signature_name: key of its signatures.
-      examples: object array of bytes [N], serialized tf.Examples.
+        model: has the signature.
+        signature_name: key of its signatures.
+        examples: object array of bytes [N], serialized tf.Examples.
 
     Returns:
-      Labels, an object array of bytes [N, K], and scores, float32 [N, K]; empty or 0 where there is no such output.
+        Labels, an object array of bytes [N, K], and scores, float32 [N, K]; empty or 0 where there is no such output.
 
     Raises:
-      ServingError: INVALID_ARGUMENT or FAILED_PRECONDITION, with TensorFlow Serving's text, for another signature or
-        other outputs; what `LoadedModel.run` raises.
+        ServingError: INVALID_ARGUMENT or FAILED_PRECONDITION, with TensorFlow Serving's text, for another signature or
+            other outputs; what `LoadedModel.run` raises.
     """
     proto = _signature(model, signature_name, "classification")
     if len(proto.outputs) not in (1, 2):
@@ -103,16 +103,16 @@ def regress(model: LoadedModel, signature_name: str, examples: NDArray[Any]) -> 
     """Calls a signature with the input `inputs` and the output `outputs` (float32).
 
     Args:
-      model: has the signature.
-      signature_name: key of its signatures.
-      examples: object array of bytes [N], serialized tf.Examples.
+        model: has the signature.
+        signature_name: key of its signatures.
+        examples: object array of bytes [N], serialized tf.Examples.
 
     Returns:
-      float32 [N].
+        float32 [N].
 
     Raises:
-      ServingError: INVALID_ARGUMENT or FAILED_PRECONDITION, with TensorFlow Serving's text, for another signature or
-        other outputs; what `LoadedModel.run` raises.
+        ServingError: INVALID_ARGUMENT or FAILED_PRECONDITION, with TensorFlow Serving's text, for another signature or
+            other outputs; what `LoadedModel.run` raises.
     """
     proto = _signature(model, signature_name, "regression")
     if len(proto.outputs) != 1:

@@ -1,4 +1,4 @@
-"""One HTTP request of aiohttp -> its response. The event loop only moves bytes: JSON and the model run in threads."""
+"""Handler of aiohttp's HTTP requests. The event loop only moves bytes: JSON and the model run in threads."""
 
 import asyncio
 import re
@@ -29,14 +29,14 @@ class HttpHandler:
     """Answers HTTP requests: the REST API under `/v1/`, the metrics page and `/` if there are such, 404 elsewhere.
 
     Attributes:
-      in_flight: int. Requests that have come, and whose answers are not written yet.
-      draining: bool. Set it to have every connection closed after its next answer.
+        in_flight: int. Requests that have come, and whose answers are not written yet.
+        draining: bool. Set it to have every connection closed after its next answer.
 
     Args:
-      api: answers what is under `/v1/`.
-      metrics: what the metrics page shows.
-      settings: limits, the path of the metrics page, and CORS. aiohttp must leave compressed bodies as they are.
-      home_page: HTML of `/`. Defaults to none: `/` is not found.
+        api: answers what is under `/v1/`.
+        metrics: what the metrics page shows.
+        settings: limits, the path of the metrics page, and CORS. aiohttp must leave compressed bodies as they are.
+        home_page: HTML of `/`. Defaults to none: `/` is not found.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The embedded HTTP server: the REST contract of TensorFlow Serving on aiohttp. Needs the extra `serving`."""
+"""HTTP server of SavedModels on aiohttp, with TensorFlow Serving's REST contract. Needs the extra `serving`."""
 
 import asyncio
 import contextlib
@@ -32,7 +32,7 @@ except ImportError as error:
 
 @dataclasses.dataclass
 class _End:
-    """When a server waits no longer for what is on its way: by its event loop's clock; None until it is told to end."""
+    """Time by the event loop's clock after which a shutdown waits no longer; None until it begins."""
 
     at: float | None = None
 
@@ -60,17 +60,16 @@ def make_app(
     read_config: ReadConfig | None = None,
     home_page: str | None = None,
 ) -> web.Application:
-    """The aiohttp application that serves models; it looks for new versions while it runs, and closes the models.
+    """Makes the aiohttp application that serves models; it looks for new versions while it runs, and closes the models.
 
     Its clean-up waits for the calls of models and the loading of versions that it cannot break off.
 
     Args:
-      models: started already, so that the port opens when they are ready.
-      settings: what a person may choose; host and port are the runner's business. Defaults to the
-        defaults.
-      metrics: counts the calls, and is what the metrics page shows. Defaults to new ones.
-      read_config: reads the model config file, every `settings.config_poll_seconds`. Defaults to no such file.
-      home_page: HTML of `/`. Defaults to none.
+        models: started already, so that the port opens when they are ready.
+        settings: what a person may choose; host and port are the runner's business. Defaults to the defaults.
+        metrics: counts the calls, and is what the metrics page shows. Defaults to new ones.
+        read_config: reads the model config file, every `settings.config_poll_seconds`. Defaults to no such file.
+        home_page: HTML of `/`. Defaults to none.
     """
     models, settings, metrics = ServedModels.of(models), settings or ServerSettings(), metrics or Metrics()
     api = RestApi(models, settings, metrics=metrics)
@@ -125,17 +124,17 @@ def serve(
     takes longer goes on in its thread, which an ordinary end of the process waits for.
 
     Args:
-      models: not started yet; closed in the end.
-      settings: what a person may choose. Defaults to the defaults.
-      metrics: see `make_app`.
-      read_config: see `make_app`.
-      home_page: see `make_app`.
-      on_ready: called once with the URL of each model when requests are answered. Defaults to nothing.
+        models: not started yet; closed in the end.
+        settings: what a person may choose. Defaults to the defaults.
+        metrics: see `make_app`.
+        read_config: see `make_app`.
+        home_page: see `make_app`.
+        on_ready: called once with the URL of each model when requests are answered. Defaults to nothing.
 
     Raises:
-      FileNotFoundError: a model without a version folder.
-      ValueError: a model of which no version can be loaded.
-      OSError: the port cannot be bound.
+        FileNotFoundError: a model without a version folder.
+        ValueError: a model of which no version can be loaded.
+        OSError: the port cannot be bound.
     """
     models, settings = ServedModels.of(models), settings or ServerSettings()
     app = make_app(models, settings, metrics=metrics, read_config=read_config, home_page=home_page)

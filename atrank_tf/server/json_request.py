@@ -1,4 +1,4 @@
-"""Bytes of a request -> JSON object, with the parsing rules and the error texts of the REST contract.
+"""Parser of request bodies: bytes -> JSON object, by the rules and with the error texts of the REST contract.
 
 TensorFlow Serving parses with RapidJSON; these are the differences from the `json` module that a client can see: the
 first of two equal keys wins, text after the first object is not read, and bytes that are not UTF-8 pass through.
@@ -35,11 +35,11 @@ _PARSE_ERRORS = {
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """A parsed body of a predict, classify or regress call; what it carries is not read yet.
+    """Parsed body of a predict, classify or regress call; its tensors or examples are not read yet.
 
     Attributes:
-      document: dict. The whole JSON object.
-      signature_name: str. `serving_default` where the body names none.
+        document: dict. The whole JSON object.
+        signature_name: str. `serving_default` where the body names none.
     """
 
     document: Mapping[str, Any]
@@ -50,7 +50,8 @@ def read_request(body: bytes) -> Request:
     """Parses a body as far as it can be read without a model and whatever the method.
 
     Raises:
-      ServingError: INVALID_ARGUMENT, for a body that is not a JSON object and a `signature_name` that is not a string.
+        ServingError: INVALID_ARGUMENT, for a body that is not a JSON object and a `signature_name` that is not a
+            string.
     """
     document = parse_object(body)
     name = document.get("signature_name", "")
@@ -63,13 +64,14 @@ def parse_object(body: bytes) -> dict[str, Any]:
     """Parses the JSON object that a request body begins with.
 
     Args:
-      body: bytes, UTF-8. `NaN`, `Infinity`, `-Infinity`, `Inf` and `-Inf` are numbers here.
+        body: bytes, UTF-8. `NaN`, `Infinity`, `-Infinity`, `Inf` and `-Inf` are numbers here.
 
     Returns:
-      dict. Strings may hold lone surrogates (`surrogateescape`) for bytes that are not UTF-8: `encode_text` undoes it.
+        dict. Strings may hold lone surrogates (`surrogateescape`) for bytes that are not UTF-8: `encode_text` undoes
+        it.
 
     Raises:
-      ServingError: INVALID_ARGUMENT, `JSON Parse error: <what> at offset: <bytes>`, or `... Is not object`.
+        ServingError: INVALID_ARGUMENT, `JSON Parse error: <what> at offset: <bytes>`, or `... Is not object`.
     """
     if not body:
         raise _parse_error("The document is empty")
@@ -94,15 +96,15 @@ def parse_object(body: bytes) -> dict[str, Any]:
 
 
 def format_error(value: Any, what: str) -> ServingError:
-    """The contract's error for JSON of the wrong form: `JSON Value: <dump of the value> <what>`."""
+    """Returns the contract's error for JSON of the wrong form: `JSON Value: <dump of the value> <what>`."""
     return invalid(f"JSON Value: {debug_string(value)} {what}")
 
 
 def encode_text(text: str) -> bytes:
-    """UTF-8 bytes of a parsed string, bytes that were not UTF-8 restored.
+    """Returns the UTF-8 bytes of a parsed string, bytes that were not UTF-8 restored.
 
     Raises:
-      ServingError: INVALID_ARGUMENT for half of a surrogate pair (`"\\ud800"`), which has no UTF-8 form.
+        ServingError: INVALID_ARGUMENT for half of a surrogate pair (`"\\ud800"`), which has no UTF-8 form.
     """
     try:
         return text.encode("utf-8", "surrogateescape")
@@ -111,7 +113,7 @@ def encode_text(text: str) -> bytes:
 
 
 def encode_texts(texts: list[str]) -> list[bytes]:
-    """`encode_text` of each. One call for all takes a third of the time."""
+    """Returns `encode_text` of each. One call for all takes a third of the time."""
     try:
         encoded = "\0".join(texts).encode("utf-8", "surrogateescape").split(b"\0")
     except UnicodeEncodeError:
@@ -121,7 +123,7 @@ def encode_texts(texts: list[str]) -> list[bytes]:
 
 
 def type_name(value: Any) -> str:
-    """The contract's name of a parsed value's type: Null, False, True, Object, Array, String or Number."""
+    """Returns the contract's name of a parsed value's type: Null, False, True, Object, Array, String or Number."""
     if value is None:
         return "Null"
     if isinstance(value, bool):
@@ -131,7 +133,7 @@ def type_name(value: Any) -> str:
 
 
 def debug_string(value: Any) -> str:
-    """A parsed value as error messages show it: objects over several lines, lists on one, cut at 256 characters."""
+    """Writes a parsed value for an error message: objects over several lines, lists on one, at most 256 characters."""
     text = ""
     for piece in _pieces(value, 0):
         text += piece

@@ -1,4 +1,4 @@
-"""What a model gave -> JSON of a response, in TensorFlow Serving's forms.
+"""Outputs of a signature -> JSON of a response, in TensorFlow Serving's forms.
 
 Only the blanks between tokens differ: one row of numbers is one line here too, but nothing is indented.
 """
@@ -33,17 +33,17 @@ def write_predict_response(outputs: Mapping[str, NDArray[Any]], form: Format) ->
     """Writes the body of a predict response.
 
     Args:
-      outputs: name -> array of any shape. Strings are object arrays of bytes or str; those of an output whose name
-        ends in `_bytes` are written as `{"b64": ...}`.
-      form: of the request. ROW gives `{"predictions": [...]}`, for which all outputs need the same 0-th dimension;
-        COLUMNAR gives `{"outputs": ...}`.
+        outputs: name -> array of any shape. Strings are object arrays of bytes or str; those of an output whose name
+            ends in `_bytes` are written as `{"b64": ...}`.
+        form: of the request. ROW gives `{"predictions": [...]}`, for which all outputs need the same 0-th dimension;
+            COLUMNAR gives `{"outputs": ...}`.
 
     Returns:
-      UTF-8 bytes. NaN, Infinity and -Infinity are bare tokens, so this is not always strict JSON.
+        UTF-8 bytes. NaN, Infinity and -Infinity are bare tokens, so this is not always strict JSON.
 
     Raises:
-      ServingError: INVALID_ARGUMENT for no outputs, a dtype that JSON cannot carry (half, bfloat16, complex), and in
-        row form for an output without dimensions or with another 0-th dimension than the first.
+        ServingError: INVALID_ARGUMENT for no outputs, a dtype that JSON cannot carry (half, bfloat16, complex), and in
+            row form for an output without dimensions or with another 0-th dimension than the first.
     """
     if not outputs:
         raise ServingError(Code.INVALID_ARGUMENT, "Cannot convert empty tensor map to JSON")
@@ -59,14 +59,14 @@ def write_classifications(labels: NDArray[Any], scores: NDArray[Any]) -> bytes:
     """Writes the body of a classify response.
 
     Args:
-      labels: object array of bytes [N, K].
-      scores: float32 [N, K].
+        labels: object array of bytes [N, K].
+        scores: float32 [N, K].
 
     Returns:
-      `{"results": [[["<label>", <score>], ...], ...]}`, UTF-8.
+        `{"results": [[["<label>", <score>], ...], ...]}`, UTF-8.
 
     Raises:
-      ServingError: INVALID_ARGUMENT where N is 0.
+        ServingError: INVALID_ARGUMENT where N is 0.
     """
     if not scores.shape[0]:
         raise ServingError(Code.INVALID_ARGUMENT, "Cannot convert empty ClassificationResults to JSON")
@@ -78,13 +78,13 @@ def write_regressions(values: NDArray[Any]) -> bytes:
     """Writes the body of a regress response.
 
     Args:
-      values: float32 [N].
+        values: float32 [N].
 
     Returns:
-      `{"results": [<value>, ...]}`, UTF-8.
+        `{"results": [<value>, ...]}`, UTF-8.
 
     Raises:
-      ServingError: INVALID_ARGUMENT where N is 0.
+        ServingError: INVALID_ARGUMENT where N is 0.
     """
     if not values.shape[0]:
         raise ServingError(Code.INVALID_ARGUMENT, "Cannot convert empty RegressionResults to JSON")
@@ -125,14 +125,14 @@ def _object(members: Mapping[str, str]) -> str:
 
 
 def tokens(array: NDArray[Any], *, as_base64: bool = False) -> list[str]:
-    """One JSON token for each element of a tensor, in row-major order.
+    """Returns one JSON token for each element of a tensor, in row-major order.
 
     Args:
-      array: of any shape. Strings are object arrays of bytes or str.
-      as_base64: strings become `{"b64": ...}`. Defaults to False.
+        array: of any shape. Strings are object arrays of bytes or str.
+        as_base64: strings become `{"b64": ...}`. Defaults to False.
 
     Raises:
-      ServingError: INVALID_ARGUMENT for a dtype that JSON cannot carry (half, bfloat16, complex).
+        ServingError: INVALID_ARGUMENT for a dtype that JSON cannot carry (half, bfloat16, complex).
     """
     dtype = contract_dtype(array)
     if dtype not in WRITABLE:
@@ -150,7 +150,7 @@ def tokens(array: NDArray[Any], *, as_base64: bool = False) -> list[str]:
 
 
 def contract_dtype(array: NDArray[Any]) -> str:
-    """Name of an array's dtype as `tensorflow::DataTypeString` spells it: `float`, `string`, ..."""
+    """Returns the name of an array's dtype as `tensorflow::DataTypeString` spells it: `float`, `string`, ..."""
     return "string" if array.dtype.kind in "SU" else _CONTRACT_NAMES.get(array.dtype.name, array.dtype.name)
 
 

@@ -37,7 +37,7 @@ _MAX_RANK = 63
 
 
 class Format(enum.Enum):
-    """The two forms of a predict request; the response has the form of its request."""
+    """Form of a predict request: rows or columns. The response has the form of its request."""
 
     ROW = "row"
     COLUMNAR = "columnar"
@@ -47,16 +47,16 @@ def read_tensors(request: Request, inputs: Mapping[str, str]) -> tuple[Format, d
     """Reads the tensors of a request.
 
     Args:
-      request: what `read_request` returned.
-      inputs: name -> dtype (`int64`, `float`, `string`, ...) of each input of the signature.
+        request: what `read_request` returned.
+        inputs: name -> dtype (`int64`, `float`, `string`, ...) of each input of the signature.
 
     Returns:
-      The form of the request, and name -> array. Row: `[items] + shape of an item`. Columnar: the shape of the nested
-      lists. Strings are object arrays of bytes.
+        The form of the request, and name -> array. Row: `[items] + shape of an item`. Columnar: the shape of the nested
+        lists. Strings are object arrays of bytes.
 
     Raises:
-      ServingError: INVALID_ARGUMENT, with the text that TensorFlow Serving gives; UNIMPLEMENTED for a columnar value
-        of a dtype that JSON cannot carry (half, bfloat16, complex).
+        ServingError: INVALID_ARGUMENT, with the text that TensorFlow Serving gives; UNIMPLEMENTED for a columnar value
+            of a dtype that JSON cannot carry (half, bfloat16, complex).
     """
     document = request.document
     if not inputs:
@@ -78,10 +78,10 @@ def read_tensors(request: Request, inputs: Mapping[str, str]) -> tuple[Format, d
 
 
 class Column:
-    """The values of one input, item by item, all of one shape.
+    """Collects the values of one input, item by item, all of one shape.
 
     Args:
-      dtype: `int64`, `float`, `string`, ... as `tensorflow::DataTypeString` spells it.
+        dtype: `int64`, `float`, `string`, ... as `tensorflow::DataTypeString` spells it.
     """
 
     def __init__(self, dtype: str) -> None:
@@ -94,8 +94,8 @@ class Column:
         """Adds a parsed JSON value: a number, a string, `{"b64": ...}`, or nested lists of these.
 
         Raises:
-          ServingError: INVALID_ARGUMENT for a ragged list, a value of another type, or a size or shape other than the
-            first item's; UNIMPLEMENTED for a dtype that JSON cannot carry. The column is of no use then.
+            ServingError: INVALID_ARGUMENT for a ragged list, a value of another type, or a size or shape other than the
+                first item's; UNIMPLEMENTED for a dtype that JSON cannot carry. The column is of no use then.
         """
         shape = _dense_shape(item)
         before = len(self._values)
@@ -109,10 +109,10 @@ class Column:
             raise invalid(f"Expecting shape {_shape_text(self._shape)} but got: {_shape_text(shape)}")
 
     def array(self, *leading: int) -> NDArray[Any]:
-        """The tensor, of shape `[*leading, *shape of an item]`; strings as an object array of bytes.
+        """Returns the tensor, of shape `[*leading, *shape of an item]`; strings as an object array of bytes.
 
         Raises:
-          ServingError: INVALID_ARGUMENT for an integer too big for a double in a tensor of decimals.
+            ServingError: INVALID_ARGUMENT for an integer too big for a double in a tensor of decimals.
         """
         shape = (*leading, *(self._shape or ()))
         if self._dtype == "string":
@@ -249,10 +249,10 @@ def _convert(value: Any, dtype: str) -> Any:
 
 
 def decode_base64(value: dict[str, Any]) -> bytes:
-    """The bytes of `{"b64": "<text>"}`; padding is optional.
+    """Returns the bytes of `{"b64": "<text>"}`; padding is optional.
 
     Raises:
-      ServingError: INVALID_ARGUMENT for another object, or a text that is not in the standard alphabet.
+        ServingError: INVALID_ARGUMENT for another object, or a text that is not in the standard alphabet.
     """
     if not is_base64(value):
         raise format_error(value, "not formatted correctly for base64 data")
@@ -264,7 +264,7 @@ def decode_base64(value: dict[str, Any]) -> bytes:
 
 
 def is_base64(value: dict[str, Any]) -> bool:
-    """Whether a JSON object is a string in base64: exactly `{"b64": "<text>"}`."""
+    """Returns whether a JSON object is a string in base64: exactly `{"b64": "<text>"}`."""
     return len(value) == 1 and isinstance(value.get("b64"), str)
 
 

@@ -1,4 +1,4 @@
-"""Loads a SavedModel and runs its signatures through the C++ path that TensorFlow Serving takes.
+"""Loader of SavedModels, which runs their signatures through the C++ path that TensorFlow Serving takes.
 
 The graph is restored into a `Session`, and a signature is one `Session.run` on the tensor names of its SignatureDef.
 `tf.saved_model.load` is another loader, which hides faults that a server would meet.
@@ -33,9 +33,9 @@ class TensorInfo:
     """One input or output of a signature.
 
     Attributes:
-      tensor: str. Name of the tensor in the graph, such as `serving_default_now:0`; empty for a ragged or sparse one.
-      dtype: str, as `tensorflow::DataTypeString` spells it: `int64`, `float`, `string`, `half`, `invalid`, ...
-      shape: dimensions, None where any size will do; None instead of a tuple for an unknown rank.
+        tensor: str. Name of the tensor in the graph, such as `serving_default_now:0`; empty for a ragged or sparse one.
+        dtype: str, as `tensorflow::DataTypeString` spells it: `int64`, `float`, `string`, `half`, `invalid`, ...
+        shape: dimensions, None where any size will do; None instead of a tuple for an unknown rank.
     """
 
     tensor: str
@@ -52,7 +52,7 @@ class Signature:
 
 
 class LoadedModel:
-    """A SavedModel version folder, ready to run. Any number of threads may call `run` at once.
+    """SavedModel in memory, ready to run. Any number of threads may call `run` at once.
 
     ```python
     model = load("export/market/1")
@@ -61,19 +61,19 @@ class LoadedModel:
     ```
 
     Attributes:
-      signatures: name -> `Signature`, of every signature of the MetaGraph with the tag `serve`.
-      signature_defs: name -> SignatureDef proto, as stored.
-      limited_inputs: which inputs a server limits, as the export says.
+        signatures: name -> `Signature`, of every signature of the MetaGraph with the tag `serve`.
+        signature_defs: name -> SignatureDef proto, as stored.
+        limited_inputs: which inputs a server limits, as the export says.
 
     Args:
-      saved_model_dir: a folder with `saved_model.pb`.
-      timeout_ms: longest run of a signature. Defaults to 0: no limit.
+        saved_model_dir: a folder with `saved_model.pb`.
+        timeout_ms: longest run of a signature. Defaults to 0: no limit.
 
     Raises:
-      OSError: no readable `saved_model.pb` in there.
-      ValueError: no MetaGraph with the tag `serve`, or no variables where the graph has some; or a file is not the one
-        that the export wrote, where the folder has checksums.
-      tf.errors.OpError: the variables or tables cannot be restored.
+        OSError: no readable `saved_model.pb` in there.
+        ValueError: no MetaGraph with the tag `serve`, or no variables where the graph has some; or a file is not the
+            one that the export wrote, where the folder has checksums.
+        tf.errors.OpError: the variables or tables cannot be restored.
     """
 
     def __init__(self, saved_model_dir: str, *, timeout_ms: int = 0) -> None:
@@ -108,10 +108,10 @@ class LoadedModel:
             raise
 
     def signature(self, name: str) -> Signature:
-        """The signature of this name.
+        """Returns the signature of this name.
 
         Raises:
-          ServingError: INVALID_ARGUMENT, `Serving signature name: "<name>" not found in signature def`.
+            ServingError: INVALID_ARGUMENT, `Serving signature name: "<name>" not found in signature def`.
         """
         if name not in self.signatures:
             message = f'Serving signature name: "{shown(name)}" not found in signature def'
@@ -122,17 +122,17 @@ class LoadedModel:
         """Runs one signature.
 
         Args:
-          signature_name: key of `signatures`.
-          inputs: name -> array for exactly the inputs of the signature, of their dtypes; strings as object arrays of
-            bytes or str. Shapes are the graph's business.
+            signature_name: key of `signatures`.
+            inputs: name -> array for exactly the inputs of the signature, of their dtypes; strings as object arrays of
+                bytes or str. Shapes are the graph's business.
 
         Returns:
-          name -> array of each output; strings are object arrays of bytes.
+            name -> array of each output; strings are object arrays of bytes.
 
         Raises:
-          ServingError: INVALID_ARGUMENT for an unknown signature, other names or dtypes than the signature's, or one
-            with ragged or sparse tensors; what a kernel refuses has the kernel's code and text; DEADLINE_EXCEEDED for
-            a run that takes longer than `timeout_ms`; UNAVAILABLE after `close`.
+            ServingError: INVALID_ARGUMENT for an unknown signature, other names or dtypes than the signature's, or one
+                with ragged or sparse tensors; what a kernel refuses has the kernel's code and text; DEADLINE_EXCEEDED
+                for a run that takes longer than `timeout_ms`; UNAVAILABLE after `close`.
         """
         signature = self.signature(signature_name)
         if not _is_dense(signature):
@@ -194,11 +194,11 @@ def load(saved_model_dir: str, *, timeout_ms: int = 0) -> LoadedModel:
 
 
 def read_meta_graph(saved_model_dir: str) -> Any:
-    """The MetaGraphDef proto with the tag `serve` in `<saved_model_dir>/saved_model.pb`.
+    """Reads the MetaGraphDef proto with the tag `serve` in `<saved_model_dir>/saved_model.pb`.
 
     Raises:
-      OSError: no such file, or it holds something else.
-      ValueError: no MetaGraph with that tag.
+        OSError: no such file, or it holds something else.
+        ValueError: no MetaGraph with that tag.
     """
     path = Path(saved_model_dir) / "saved_model.pb"
     if not path.is_file():
@@ -216,7 +216,7 @@ def read_meta_graph(saved_model_dir: str) -> Any:
 
 
 def tensor_info(proto: Any) -> TensorInfo:
-    """`TensorInfo` of a TensorInfo proto."""
+    """Returns the `TensorInfo` of a TensorInfo proto."""
     shape = proto.tensor_shape
     return TensorInfo(
         tensor=proto.name,
@@ -226,7 +226,7 @@ def tensor_info(proto: Any) -> TensorInfo:
 
 
 def proto_dtype(name: str) -> Any:
-    """`tf.DType` of a dtype's contract name."""
+    """Returns the `tf.DType` of a dtype's contract name."""
     return tf.dtypes.as_dtype(types_pb2.DataType.Value(f"DT_{name.upper()}"))
 
 

@@ -11,11 +11,11 @@ _EXAMPLES = [float(2**i) for i in range(15)]
 
 
 class Counter:
-    """A number that only grows, for each combination of label values. Threads may use an object together.
+    """Number that only grows, for each combination of label values. Threads may use an object together.
 
     Args:
-      name: of the metric.
-      labels: their names.
+        name: of the metric.
+        labels: their names.
     """
 
     def __init__(self, name: str, *labels: str) -> None:
@@ -30,7 +30,7 @@ class Counter:
             self._values[labels] = self._values.get(labels, 0) + by
 
     def lines(self) -> list[str]:
-        """The metric in Prometheus' text format."""
+        """Returns the metric in Prometheus' text format."""
         with self._lock:
             values = list(self._values.items())
         return [
@@ -40,12 +40,12 @@ class Counter:
 
 
 class Histogram:
-    """How often values fell into which bucket, for each combination of label values. Threads may use it together.
+    """Counts of values by bucket, for each combination of label values. Threads may use an object together.
 
     Args:
-      name: of the metric.
-      labels: their names.
-      limits: the largest value of each bucket but the last, which has no limit; in ascending order.
+        name: of the metric.
+        labels: their names.
+        limits: the largest value of each bucket but the last, which has no limit; in ascending order.
     """
 
     def __init__(self, name: str, *labels: str, limits: Sequence[float]) -> None:
@@ -64,7 +64,7 @@ class Histogram:
             self._sums[labels] = self._sums.get(labels, 0.0) + value
 
     def lines(self) -> list[str]:
-        """The metric in Prometheus' text format."""
+        """Returns the metric in Prometheus' text format."""
         with self._lock:
             found = [(labels, list(buckets), self._sums[labels]) for labels, buckets in self._buckets.items()]
         lines = [f"# TYPE {self._name} histogram"]
@@ -78,14 +78,14 @@ class Histogram:
 
 
 class Metrics:
-    """What a server counts.
+    """Metrics of a server.
 
     Attributes:
-      request_count: by model and status code (`OK`, `INVALID_ARGUMENT`, ...).
-      request_latency: of answered requests, in microseconds, by model, API (`predict`, ...) and `REST`.
-      runtime_latency: of the model alone, in microseconds, by model, API (`Predict`, ...) and `TF1`, a `Session`.
-      request_example_counts, request_example_count_total: examples of classify and regress calls, by model.
-      model_warmup_latency: in microseconds, by version folder and status code.
+        request_count: by model and status code (`OK`, `INVALID_ARGUMENT`, ...).
+        request_latency: of answered requests, in microseconds, by model, API (`predict`, ...) and `REST`.
+        runtime_latency: of the model alone, in microseconds, by model, API (`Predict`, ...) and `TF1`, a `Session`.
+        request_example_counts, request_example_count_total: examples of classify and regress calls, by model.
+        model_warmup_latency: in microseconds, by version folder and status code.
     """
 
     def __init__(self) -> None:
@@ -104,7 +104,7 @@ class Metrics:
         )
 
     def page(self) -> bytes:
-        """All of it in Prometheus' text format."""
+        """Returns all of it in Prometheus' text format."""
         lines = [line for _, metric in sorted(vars(self).items()) for line in metric.lines()]
         return ("\n".join(lines) + "\n").encode()
 

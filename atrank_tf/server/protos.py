@@ -1,4 +1,4 @@
-"""TensorFlow Serving's protocol messages that this package reads and writes, without its package.
+"""TensorFlow Serving's protocol messages, without its package.
 
 `tensorflow-serving-api` cannot be installed beside every TensorFlow, and would be a dependency for a handful of field
 numbers. So the messages are declared here, in a pool of their own: a program may load both. Only what is supported is
@@ -78,7 +78,7 @@ _SCALARS = {"string": 9, "bytes": 12, "bool": 8, "int64": 3, "uint32": 13}
 
 
 def new_message(name: str) -> Any:
-    """An empty message, such as `new_message("PredictionLog")`; `KeyError` for a name that is not declared here."""
+    """Returns an empty message, as `new_message("PredictionLog")`; `KeyError` for a name that is not declared here."""
     return message_factory.GetMessageClass(_pool().FindMessageTypeByName(f"{_PACKAGE}.{name}"))()
 
 

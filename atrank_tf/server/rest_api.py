@@ -1,4 +1,4 @@
-"""The REST contract without a network: method, path and body in, HTTP status and body out."""
+"""TensorFlow Serving's REST API without a network: method, path and body in, HTTP status and body out."""
 
 import dataclasses
 import json
@@ -34,14 +34,14 @@ _MAX_VERSION = 2**63 - 1
 
 @dataclasses.dataclass(frozen=True)
 class RestPath:
-    """What a call asks for.
+    """Parsed path of a call.
 
     Attributes:
-      model: str, percent-decoded.
-      version: int, or None for the newest.
-      label: str, percent-decoded, or None. Never together with a version.
-      method: `predict`, `classify` or `regress`; empty for a GET.
-      subresource: `metadata` (in any case), or empty for the status.
+        model: str, percent-decoded.
+        version: int, or None for the newest.
+        label: str, percent-decoded, or None. Never together with a version.
+        method: `predict`, `classify` or `regress`; empty for a GET.
+        subresource: `metadata` (in any case), or empty for the status.
     """
 
     model: str
@@ -85,13 +85,13 @@ class RestApi:
         """Answers one call; never raises.
 
         Args:
-          http_method: `GET`, `POST`, ...
-          path: as in the request line: percent-encoded, with the query string if there is one.
-          body: bytes of the request.
-          deadline: reading of `time.monotonic` after which nobody waits for the answer any more. Defaults to never.
+            http_method: `GET`, `POST`, ...
+            path: as in the request line: percent-encoded, with the query string if there is one.
+            body: bytes of the request.
+            deadline: reading of `time.monotonic` after which nobody waits for the answer any more. Defaults to never.
 
         Returns:
-          200 with the answer, or the status of the error with `{"error": "<message>"}`.
+            200 with the answer, or the status of the error with `{"error": "<message>"}`.
         """
         started = time.monotonic()
         model = api = ""
@@ -216,15 +216,15 @@ class RestApi:
 
 
 def parse_path(http_method: str, path: str) -> RestPath:
-    """Reads a call under `/v1/`.
+    """Parses method and path of a call under `/v1/`.
 
     Args:
-      http_method: `GET`, `POST`, ...
-      path: as in the request line, still percent-encoded, query string included: by contract none is allowed.
+        http_method: `GET`, `POST`, ...
+        path: as in the request line, still percent-encoded, query string included: by contract none is allowed.
 
     Raises:
-      ServingError: INVALID_ARGUMENT, `Malformed request: <method> <path>`, for wrong HTTP methods too;
-        `Missing model name in request.` for a GET without one.
+        ServingError: INVALID_ARGUMENT, `Malformed request: <method> <path>`, for wrong HTTP methods too; `Missing model
+            name in request.` for a GET without one.
     """
     pattern = {"POST": _POST, "GET": _GET}.get(http_method)
     match = pattern.fullmatch(path) if pattern else None
@@ -247,7 +247,7 @@ def parse_path(http_method: str, path: str) -> RestPath:
 
 
 def error_response(error: ServingError) -> RestResponse:
-    """The answer that the contract gives to an error."""
+    """Returns the answer that the contract gives to an error."""
     return RestResponse(error.code.http_status, _json({"error": error.message}))
 
 

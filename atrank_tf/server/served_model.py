@@ -1,4 +1,4 @@
-"""A model by name: the versions that its policy asks for, swapped while it answers, and failing ones left out."""
+"""Model with versions that are swapped while it answers, by a policy; those that fail to load are left out."""
 
 import contextlib
 import dataclasses
@@ -33,15 +33,15 @@ class ServedModel:
     loaded stays. Threads may use an object together.
 
     Args:
-      name: of the model, in URLs.
-      base_path: folder of version folders.
-      policy: which of them are served. Defaults to the newest.
-      labels: label -> version number. Defaults to none.
-      any_label: a new label may point to a version that is not available. Defaults to False.
-      load: loads a version folder. Defaults to `atrank_tf.server.load`.
-      max_retries: how often a version that failed to load is tried again. Defaults to 5, as in TensorFlow Serving.
-      retry_seconds: wait before each of these. Defaults to 60, as in TensorFlow Serving.
-      clock: seconds, never going back. Defaults to `time.monotonic`.
+        name: of the model, in URLs.
+        base_path: folder of version folders.
+        policy: which of them are served. Defaults to the newest.
+        labels: label -> version number. Defaults to none.
+        any_label: a new label may point to a version that is not available. Defaults to False.
+        load: loads a version folder. Defaults to `atrank_tf.server.load`.
+        max_retries: how often a version that failed to load is tried again. Defaults to 5, as in TensorFlow Serving.
+        retry_seconds: wait before each of these. Defaults to 60, as in TensorFlow Serving.
+        clock: seconds, never going back. Defaults to `time.monotonic`.
     """
 
     def __init__(
@@ -73,8 +73,8 @@ class ServedModel:
         """Loads what the policy asks for.
 
         Raises:
-          FileNotFoundError: no such version folder under the base path.
-          ValueError: none of the versions can be loaded, or a label points to one that is not available.
+            FileNotFoundError: no such version folder under the base path.
+            ValueError: none of the versions can be loaded, or a label points to one that is not available.
         """
         config = self._config
         present = versions(config.base_path)
@@ -130,11 +130,11 @@ class ServedModel:
         """Gives a loaded version (its number and the model), which stays open inside the `with` block.
 
         Args:
-          version: a version number; None for the newest.
-          label: a label, instead of a version number.
+            version: a version number; None for the newest.
+            label: a label, instead of a version number.
 
         Raises:
-          ServingError: NOT_FOUND if that version is not loaded, INVALID_ARGUMENT for an unknown label.
+            ServingError: NOT_FOUND if that version is not loaded, INVALID_ARGUMENT for an unknown label.
         """
         with self._lock:
             if label is not None:
@@ -156,7 +156,7 @@ class ServedModel:
                 self._unload(slot)
 
     def statuses(self) -> list[VersionStatus]:
-        """What became of each version that was tried and is still there, newest first."""
+        """Returns the state of each version that was tried and is still there, newest first."""
         with self._lock:
             return sorted(self._statuses.values(), key=lambda status: -status.version)
 

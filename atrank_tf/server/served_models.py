@@ -1,4 +1,4 @@
-"""All models of a server, by name, and changing which ones these are while it runs."""
+"""Models of a server by name, which a configuration may change while it runs."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -13,12 +13,12 @@ from atrank_tf.server.versions import VersionStatus
 
 
 class ServedModels:
-    """The models that a server has. Threads may use an object together; `start`, `configure`, `refresh` one at a time.
+    """Models of a server by name. Threads may use an object together; `start`, `configure`, `refresh` one at a time.
 
     Args:
-      configs: one for each model.
-      make: called with a config's name and base path, and its `policy` and `labels` by keyword. Defaults to
-        `ServedModel`.
+        configs: one for each model.
+        make: called with a config's name and base path, and its `policy` and `labels` by keyword. Defaults to
+            `ServedModel`.
     """
 
     def __init__(self, configs: Iterable[ModelConfig], make: Callable[..., ServedModel] = ServedModel) -> None:
@@ -28,7 +28,7 @@ class ServedModels:
 
     @classmethod
     def of(cls, models: "ServedModels | ServedModel") -> "ServedModels":
-        """Several models as they are; one model as the only one."""
+        """Returns several models as they are, one model as the only one."""
         if isinstance(models, ServedModels):
             return models
         only = cls([])
@@ -50,7 +50,7 @@ class ServedModels:
         raise not_found(name, version) if label is None else unknown_label(label)
 
     def statuses(self, name: str) -> list[VersionStatus]:
-        """What became of each version of a model, newest first; empty for a model that is not served."""
+        """Returns the state of each version of a model, newest first; empty for a model that is not served."""
         model = self._models.get(name)
         return model.statuses() if model else []
 

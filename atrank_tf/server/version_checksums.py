@@ -1,4 +1,4 @@
-"""Checksums of a version folder, which an export leaves and the embedded server compares before it loads.
+"""Checksums of the files in a version folder: an export writes them, the embedded server compares before it loads.
 
 `<version>/assets.extra/checksums.json`: relative path -> SHA-256 of every other file. TensorFlow Serving reads nothing
 in `assets.extra` but the warm-up requests. TensorFlow's own `fingerprint.pb` is about the graph and the index of the
@@ -15,7 +15,7 @@ _ADVICE = "Export again, or bring back a copy of the file."
 
 
 def write_checksums(saved_model_dir: str) -> None:
-    """Writes down what is in a version folder; the last thing that an export does."""
+    """Writes the checksums of all files in a version folder; the last thing that an export does."""
     folder = Path(saved_model_dir)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     sums = {path.relative_to(folder).as_posix(): file_checksum(str(path)) for path in files}
@@ -24,14 +24,14 @@ def write_checksums(saved_model_dir: str) -> None:
 
 
 def renew_checksum(saved_model_dir: str, name: str) -> None:
-    """Writes down what is in one file of a version folder now; of a folder without checksums nothing.
+    """Renews the checksum of one file in a version folder; a folder without checksums stays without.
 
     Args:
-      saved_model_dir: a version folder.
-      name: of a file that was replaced on purpose, relative to the folder.
+        saved_model_dir: a version folder.
+        name: of a file that was replaced on purpose, relative to the folder.
 
     Raises:
-      ValueError: the checksums are damaged.
+        ValueError: the checksums are damaged.
     """
     folder = Path(saved_model_dir)
     if (folder / _FILE).is_file():
@@ -40,11 +40,12 @@ def renew_checksum(saved_model_dir: str, name: str) -> None:
 
 
 def compare_checksums(saved_model_dir: str) -> None:
-    """Compares the files of a version folder with its checksums; a folder without any, as other programs write them,
-    is taken as it is.
+    """Compares the files of a version folder with its checksums.
+
+    A folder without any, as other programs write them, is taken as it is.
 
     Raises:
-      ValueError: a file is missing or damaged; names it.
+        ValueError: a file is missing or damaged; names it.
     """
     folder = Path(saved_model_dir)
     if not (folder / _FILE).is_file():

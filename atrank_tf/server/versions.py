@@ -1,4 +1,4 @@
-"""Version folders of a model: which there are, which a policy picks, and what became of each.
+"""Version folders of a model, policies that choose among them, and the state of each.
 
 A base path holds one folder per version, named by an integer (`1`, `2`, `00000123`); TensorFlow Serving and the
 embedded server take the largest and look again every second. Anything else in there is ignored.
@@ -21,11 +21,11 @@ Content = tuple[int, int]
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Version:
-    """One version folder.
+    """Version folder of a model.
 
     Attributes:
-      number: int. What the folder's name reads as: `00000123` is 123.
-      path: str. The folder.
+        number: int. What the folder's name reads as: `00000123` is 123.
+        path: str. The folder.
     """
 
     number: int
@@ -33,7 +33,7 @@ class Version:
 
     @property
     def content(self) -> Content | None:
-        """What is in the folder now; None where it has no `saved_model.pb`."""
+        """Returns what tells the folder's content from another; None where it has no `saved_model.pb`."""
         try:
             found = (Path(self.path) / "saved_model.pb").stat()
         except OSError:
@@ -43,7 +43,7 @@ class Version:
 
 
 def versions(base_path: str) -> list[Version]:
-    """The version folders under a base path, oldest (smallest number) first; empty where there is no such folder."""
+    """Returns the version folders under a base path, smallest number first; empty where there is no such folder."""
     base = Path(base_path)
     if not base.is_dir():
         return []
@@ -55,46 +55,46 @@ def versions(base_path: str) -> list[Version]:
 
 
 def latest_version(base_path: str) -> Version | None:
-    """The version folder with the largest number, or None where there is none."""
+    """Returns the version folder with the largest number, or None where there is none."""
     return max(versions(base_path), default=None)
 
 
 @dataclasses.dataclass(frozen=True)
 class Latest:
-    """The largest version numbers.
+    """Policy that serves the largest version numbers.
 
     Attributes:
-      num_versions: int. How many of them; as in TensorFlow Serving 0 is 1.
+        num_versions: int. How many of them; as in TensorFlow Serving 0 is 1.
     """
 
     num_versions: int = 1
 
     def choose(self, present: Sequence[Version]) -> list[Version]:
-        """What to serve of the versions that are there; both lists are in ascending order."""
+        """Returns what to serve of the versions that are there; both lists are in ascending order."""
         return list(present[-max(self.num_versions, 1) :])
 
 
 @dataclasses.dataclass(frozen=True)
 class All:
-    """Every version that is there."""
+    """Policy that serves every version."""
 
     def choose(self, present: Sequence[Version]) -> list[Version]:
-        """What to serve of the versions that are there; both lists are in ascending order."""
+        """Returns what to serve of the versions that are there; both lists are in ascending order."""
         return list(present)
 
 
 @dataclasses.dataclass(frozen=True)
 class Specific:
-    """Named versions, whatever newer ones there are.
+    """Policy that serves named versions, whatever newer ones there are.
 
     Attributes:
-      versions: version numbers.
+        versions: version numbers.
     """
 
     versions: frozenset[int]
 
     def choose(self, present: Sequence[Version]) -> list[Version]:
-        """What to serve of the versions that are there; both lists are in ascending order."""
+        """Returns what to serve of the versions that are there; both lists are in ascending order."""
         return [version for version in present if version.number in self.versions]
 
 
@@ -105,13 +105,13 @@ NEWEST = Latest()
 
 @dataclasses.dataclass(frozen=True)
 class VersionStatus:
-    """What became of one version.
+    """State of one version, as the status call tells it.
 
     Attributes:
-      version: int.
-      state: `LOADING`, `AVAILABLE`, `UNLOADING` (its last calls are running) or `END` (unloaded, or failed to load).
-      code: `Code.OK`, or why it failed to load.
-      message: str. The reason in words, empty when all is well.
+        version: int.
+        state: `LOADING`, `AVAILABLE`, `UNLOADING` (its last calls are running) or `END` (unloaded, or failed to load).
+        code: `Code.OK`, or why it failed to load.
+        message: str. The reason in words, empty when all is well.
     """
 
     version: int
@@ -121,7 +121,7 @@ class VersionStatus:
 
 
 def load_failed(version: int, error: Exception) -> VersionStatus:
-    """The status of a version that could not be loaded; clients read it, so it holds no Python stack."""
+    """Returns the status of a version that could not be loaded; clients read it, so it holds no Python stack."""
     if isinstance(error, ServingError):
         code, message = error.code, error.message
     elif isinstance(error, tf.errors.OpError):
@@ -132,12 +132,12 @@ def load_failed(version: int, error: Exception) -> VersionStatus:
 
 
 class FailedLoads:
-    """Remembers what failed to load: the same content of a version is tried again so often, another one at once.
+    """Versions that failed to load: the same content is tried again so often, another one at once.
 
     Args:
-      max_retries: how often the same content is tried again.
-      retry_seconds: wait before each of these.
-      clock: seconds, never going back.
+        max_retries: how often the same content is tried again.
+        retry_seconds: wait before each of these.
+        clock: seconds, never going back.
     """
 
     def __init__(self, max_retries: int, retry_seconds: float, clock: Callable[[], float]) -> None:
@@ -147,7 +147,7 @@ class FailedLoads:
         self._failures: dict[int, _Failure] = {}
 
     def add(self, number: int, content: Content | None) -> None:
-        """A version with this content failed just now."""
+        """Notes that a version with this content failed just now."""
         failure = self._failures.get(number)
         times = failure.times + 1 if failure and failure.content == content else 1
         self._failures[number] = _Failure(times, self._clock() + self._retry_seconds, content)

@@ -1,4 +1,4 @@
-"""Warm-up requests beside a SavedModel: a server runs them while it loads a version, so that no user waits for that.
+"""Warm-up requests beside a SavedModel, which a server runs while it loads a version, before any user waits.
 
 `<version>/assets.extra/tf_serving_warmup_requests` is a TFRecord file of `PredictionLog` messages, as TensorFlow
 Serving reads it. There too, a version whose warm-up fails is not served.
@@ -32,13 +32,13 @@ _METHODS = {"tensorflow/serving/classify": "classify", "tensorflow/serving/regre
 
 @dataclasses.dataclass(frozen=True)
 class WarmupRequest:
-    """One call of a signature.
+    """Call of a signature that warms it up.
 
     Attributes:
-      inputs: name -> array, as for `LoadedModel.run`. A classify or regress call has one input, `inputs`: serialized
-        tf.Examples, an object array of bytes [N].
-      signature_name: str. Defaults to `serving_default`.
-      method: `predict`, `classify` or `regress`. Defaults to `predict`.
+        inputs: name -> array, as for `LoadedModel.run`. A classify or regress call has one input, `inputs`: serialized
+            tf.Examples, an object array of bytes [N].
+        signature_name: str. Defaults to `serving_default`.
+        method: `predict`, `classify` or `regress`. Defaults to `predict`.
     """
 
     inputs: Mapping[str, NDArray[Any]]
@@ -52,12 +52,12 @@ def write_warmup(saved_model_dir: str, requests: Iterable[WarmupRequest]) -> Non
     What `export_model` wrote has some, and checksums: that of the file is renewed.
 
     Args:
-      saved_model_dir: a folder with `saved_model.pb`, before it is published.
-      requests: 1 to 1,000.
+        saved_model_dir: a folder with `saved_model.pb`, before it is published.
+        requests: 1 to 1,000.
 
     Raises:
-      ValueError: none or too many, a method that is neither `predict`, `classify` nor `regress`, or checksums that are
-        damaged.
+        ValueError: none or too many, a method that is neither `predict`, `classify` nor `regress`, or checksums that
+            are damaged.
     """
     logs = [_to_log(request) for request in requests]
     if not 0 < len(logs) <= MAX_REQUESTS:
@@ -71,11 +71,11 @@ def write_warmup(saved_model_dir: str, requests: Iterable[WarmupRequest]) -> Non
 
 
 def read_warmup(saved_model_dir: str) -> list[WarmupRequest]:
-    """The warm-up requests of a SavedModel, in order; empty where there is no such file.
+    """Reads the warm-up requests of a SavedModel, in order; empty where there is no such file.
 
     Raises:
-      ServingError: DATA_LOSS for a file that is no TFRecord file, INVALID_ARGUMENT for other records than
-        `PredictionLog` or more than 1,000, UNIMPLEMENTED for `session_run_log`.
+        ServingError: DATA_LOSS for a file that is no TFRecord file, INVALID_ARGUMENT for other records than
+            `PredictionLog` or more than 1,000, UNIMPLEMENTED for `session_run_log`.
     """
     path = Path(saved_model_dir) / _FILE
     if not path.is_file():
@@ -96,13 +96,13 @@ def load_warm(saved_model_dir: str, *, timeout_ms: int = 0, metrics: Metrics | N
     """Loads a SavedModel version folder and runs its warm-up requests.
 
     Args:
-      saved_model_dir: a folder with `saved_model.pb`.
-      timeout_ms: longest run of a signature. Defaults to 0: no limit. A warm-up request that takes longer is broken
-        off, and is no reason not to load the version.
-      metrics: is told how long the warm-up took, and how it ended. Defaults to nobody.
+        saved_model_dir: a folder with `saved_model.pb`.
+        timeout_ms: longest run of a signature. Defaults to 0: no limit. A warm-up request that takes longer is broken
+            off, and is no reason not to load the version.
+        metrics: is told how long the warm-up took, and how it ended. Defaults to nobody.
 
     Raises:
-      What `load`, `read_warmup` and the requests raise: a version whose warm-up fails is not loaded.
+        What `load`, `read_warmup` and the requests raise: a version whose warm-up fails is not loaded.
     """
     model = load(saved_model_dir, timeout_ms=timeout_ms)
     started, code = time.perf_counter(), Code.OK
