@@ -17,7 +17,7 @@ from atrank_tf.server.loader import load
 
 TASK = "next_redemption"
 INTEGERS = st.sampled_from([0, 1, -1, 7_000_000, 8_000_000, 2**31, 2**63 - 1, -(2**63)])
-FLOATS = st.floats(hidden_dim=32)
+FLOATS = st.floats(width=32)
 TEXTS = st.sampled_from([b"p1", b"p2", b"regular", b"young", b"mail", b"", b"\xff\x00"])
 FEATURES = {
     "now": (INTEGERS, 1),
