@@ -47,16 +47,16 @@ class Heads:
 
     def __init__(self, schema: Schema, config: RankerConfig, tasks: Sequence[str]) -> None:
         self._schema = schema
-        self._dot = DotHead(name="dot_ranking") if "dot" in config.ranking else None
+        self._dot = DotHead(name="dot_head") if "dot" in config.ranking else None
         self.repeats = Repeats(schema, tasks) if "repeat" in config.ranking else None
         self.popularity: dict[str, Any] = {}
         for task in tasks if "popularity" in config.ranking else ():
             rows = schema.entities[self._entity(task)].rows
-            self.popularity[task] = PopularityHead(rows, PERIODS, name=f"popularity_ranking_{task}")
+            self.popularity[task] = PopularityHead(rows, PERIODS, name=f"popularity_head_{task}")
             self.popularity[task].build()
         makers = {name: CONTEXT_HEADS[name] for name in config.ranking if name in CONTEXT_HEADS}
         self._heads = {
-            task: {name: make(config, f"{name}_ranking_{task}") for name, make in makers.items()} for task in tasks
+            task: {name: make(config, f"{name}_head_{task}") for name, make in makers.items()} for task in tasks
         }
         self._bias: dict[str, SparseEmbedding] = {}
         for task in tasks if config.item_bias else ():

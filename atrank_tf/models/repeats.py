@@ -45,7 +45,7 @@ class Repeats:
         self._group_of = {task: schema.tasks[task].group for task in tasks}
         self._layers = {
             task: RepeatHead(
-                schema.time.boundaries, actions[schema.groups[group].entity], name=f"repeat_ranking_{task}"
+                schema.time.boundaries, actions[schema.groups[group].entity], name=f"repeat_head_{task}"
             )
             for task, group in self._group_of.items()
         }

@@ -62,7 +62,7 @@ def test_popularity_is_loaded_where_it_is_read(
     model = make_model(ranking=["dot", "popularity"])
     for task, popularity in popularities.items():
         model.load_popularity(task, popularity)
-        layer = model.get_layer(f"popularity_ranking_{task}")
+        layer = model.get_layer(f"popularity_head_{task}")
         np.testing.assert_array_equal(layer.begins, popularity.begins)
         np.testing.assert_array_equal(layer.counts, popularity.counts)
     other = make_model()

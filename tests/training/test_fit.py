@@ -210,7 +210,7 @@ def test_4_what_is_trained_on_and_counted_is_one_part_or_two(records: Records, w
     assert bias.any()
     for model, part in ((load_model(str(whole[0])), Part.TRAINING), (begun, both)):
         for task in model.tasks:
-            layer = model.get_layer(f"popularity_ranking_{task}")
+            layer = model.get_layer(f"popularity_head_{task}")
             begins, counts = popularity(records, task, part)
             np.testing.assert_array_equal(layer.begins, begins)
             np.testing.assert_array_equal(layer.counts, counts)

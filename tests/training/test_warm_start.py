@@ -104,7 +104,7 @@ def test_actions_and_tasks_follow_their_names(tmp_path: Path) -> None:
     later = _shop({"purchase": ["buy", "1"], "visit": ["go", "stay"]}, ["second", "third", "first"])
     warm_start(later, values, str(tmp_path))
     before, after = _weights(earlier), _weights(later)
-    table = "repeat_ranking_second/table"
+    table = "repeat_head_second/table"
     np.testing.assert_array_equal(after[table][:4], before[table][3:])  # Padding, unknown, buy and "1".
     np.testing.assert_array_equal(after[table][4:], np.zeros((4, before[table].shape[1])))
 

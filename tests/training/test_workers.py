@@ -226,7 +226,7 @@ def test_only_the_chief_writes(together: Path) -> None:
 def test_4_popularity_is_that_of_what_all_workers_train_on(together: Path, records: Records) -> None:
     model = load_model(str(together / "whole/model"))
     for task in model.tasks:
-        layer = model.get_layer(f"popularity_ranking_{task}")
+        layer = model.get_layer(f"popularity_head_{task}")
         begins, counts = popularity(records, task)
         np.testing.assert_array_equal(layer.begins, begins)
         np.testing.assert_array_equal(layer.counts, counts)
