@@ -44,9 +44,7 @@ class Repeats:
             actions[self._entities[name]] += len(own)
         self._group_of = {task: schema.tasks[task].group for task in tasks}
         self._layers = {
-            task: RepeatHead(
-                schema.time.boundaries, actions[schema.groups[group].entity], name=f"repeat_head_{task}"
-            )
+            task: RepeatHead(schema.time.boundaries, actions[schema.groups[group].entity], name=f"repeat_head_{task}")
             for task, group in self._group_of.items()
         }
 

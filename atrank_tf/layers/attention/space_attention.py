@@ -135,8 +135,9 @@ class SpaceAttention(keras.layers.Layer):
     ) -> Tensor | tuple[Tensor, Tensor]:
         """As a call, given keys and values of the memory."""
         mask = memory_mask if len(memory_mask.shape) == 3 else memory_mask[:, None]
-        queries, by_space = self.project_query(query), self.split_spaces(keys, values)
-        out, weights = self.attend_projected(queries, *by_space, mask, bias, training=training)
+        keys, values = self.split_spaces(keys, values)  # [B, K, d, T], [B, K, T, d]
+        queries = self.project_query(query)  # [B, Q, D]
+        out, weights = self.attend_projected(queries, keys, values, mask, bias, training=training)
         sees = ops.cast(ops.any(mask, axis=-1), out.dtype)[:, :, None]  # [B, R, 1]
         out = scale_by_view(out, sees, axis=1)
         return (out, scale_by_view(weights, sees[:, None], axis=2)) if return_weights else out
@@ -150,7 +151,7 @@ class SpaceAttention(keras.layers.Layer):
 
     def split_spaces(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Returns keys, float [B, K, d, T], and values, float [B, K, T, d]; with a sink, of T + 1."""
-        keys, values = self._spaces(keys), self._spaces(values)
+        keys, values = self._spaces(keys), self._spaces(values)  # [B, K, T, d] each
         if self.sink:  # One behavior more: its score is `sink_score`, its value 0.
             keys, values = (ops.pad(each, ((0, 0), (0, 0), (0, 1), (0, 0))) for each in (keys, values))
         return ops.transpose(keys, (0, 1, 3, 2)), values
@@ -183,7 +184,7 @@ class SpaceAttention(keras.layers.Layer):
         scores = ops.matmul(self._spaces(take(queries, indices)), keys)  # [B, K, Q, T]
         weights = self._softmax(scores, mask, bias)
         out = ops.matmul(self.drop(weights, training=training), values)  # [B, K, Q, d]
-        out = ops.transpose(out, (0, 2, 1, 3))
+        out = ops.transpose(out, (0, 2, 1, 3))  # [B, Q, K, d]
         out = ops.reshape(out, (*ops.shape(out)[:2], queries.shape[-1]))  # [B, Q, D]
         return out, weights[..., :-1] if self.sink else weights
 
@@ -191,12 +192,12 @@ class SpaceAttention(keras.layers.Layer):
         """Softmax of scores [B, K, Q, T] under a mask [B, R, T] and a bias [B, K, R, T]; with a sink, of T + 1."""
         added = additive_mask(mask, scores.dtype)[:, None]  # [B, 1, R, T]
         if bias is not None:
-            added = added + bias
+            added = added + bias  # [B, K, R, T]
         if self.sink:
             batch, _, views, _ = ops.shape(added)
             sinks = ops.cast(self.sink_score, added.dtype)[:, None, None]
             sinks = ops.broadcast_to(sinks, (batch, self.num_spaces, views, 1))
-            added = ops.concatenate([added + ops.zeros_like(sinks), sinks], axis=-1)
+            added = ops.concatenate([added + ops.zeros_like(sinks), sinks], axis=-1)  # [B, K, R, T + 1]
         if mask.shape[1] == 1:
             return tf.nn.softmax(scores + added)  # Keras' warns where T = 1.
         shape = ops.shape(scores)
@@ -206,7 +207,7 @@ class SpaceAttention(keras.layers.Layer):
     def _scored_kernel(self) -> Tensor:
         """P_k W_k of all spaces side by side, [D, D]: cheaper than applying W_k to every query."""
         hidden_dim, spaces = self.query_kernel.shape[0], self.num_spaces
-        by_space = ops.reshape(self.query_kernel, (hidden_dim, spaces, hidden_dim // spaces))
+        by_space = ops.reshape(self.query_kernel, (hidden_dim, spaces, hidden_dim // spaces))  # [D, K, d]
         scored = ops.matmul(ops.transpose(by_space, (1, 0, 2)), self.score_kernel)  # [K, D, d]
         return ops.reshape(ops.transpose(scored, (1, 0, 2)), (hidden_dim, hidden_dim))
 

@@ -1,4 +1,4 @@
-"""The softmax of what is not hidden against its definition."""
+"""Masks: the softmax under a mask against its definition, zeros at padding, factors by view."""
 
 from typing import Any
 
@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atrank_tf.layers import additive_mask
+from atrank_tf.layers import additive_mask, zero_padding
+from atrank_tf.layers.attention.masks import scale_by_view
 
 B, Q, T = 3, 7, 5
 MASK = np.arange(T) < np.array([[5], [2], [1]])
@@ -81,3 +82,19 @@ def test_the_laws_hold_in_every_float_type(dtype: str) -> None:
 
 def test_no_behaviors_at_all_give_weights_of_no_behaviors() -> None:
     assert _softmax(np.zeros((B, Q, 0), "float32"), np.zeros((B, 1, 0), bool)).shape == (B, Q, 0)
+
+
+def test_padding_is_zero_and_the_rest_as_it_was() -> None:
+    values = np.random.default_rng(6).normal(size=(B, T, 2))
+    found = np.asarray(zero_padding(tf.constant(values), tf.constant(MASK)))
+    np.testing.assert_array_equal(found, np.where(MASK[..., None], values, 0.0))
+
+
+@pytest.mark.parametrize("views", [1, 2, 6])
+@pytest.mark.parametrize("axis", [1, 2])
+def test_consecutive_queries_share_the_factor_of_their_view(views: int, axis: int) -> None:
+    rng = np.random.default_rng(7)
+    before = (B, 4)[:axis]
+    values, factors = rng.normal(size=(*before, 6, 2)), rng.normal(size=(*before, views, 1))
+    found = scale_by_view(tf.constant(values), tf.constant(factors), axis)
+    np.testing.assert_array_equal(np.asarray(found), values * np.repeat(factors, 6 // views, axis=axis))

@@ -1,0 +1,41 @@
+"""The attentions take the same arguments by the same names in the same order."""
+
+import inspect
+
+import pytest
+
+from atrank_tf.layers import SelfAttention, SpaceAttention, TargetAttention
+
+OPTIONS = {
+    "num_spaces": 2,
+    "intermediate_dim": 13,
+    "score": "scaled_dot",
+    "activation": "relu",
+    "dropout": 0.25,
+    "sink": True,
+}
+
+
+def _arguments(layer: type) -> dict[str, object]:
+    parameters = inspect.signature(layer).parameters.values()
+    return {each.name: each.default for each in parameters if each.kind is not inspect.Parameter.VAR_KEYWORD}
+
+
+def test_a_block_takes_what_its_attention_takes_and_the_units_of_its_feed_forward() -> None:
+    block = _arguments(SelfAttention)
+    assert block == _arguments(TargetAttention)
+    assert list(block) == list(OPTIONS)
+    assert block.pop("intermediate_dim") is inspect.Parameter.empty
+    assert list(block.items()) == list(_arguments(SpaceAttention).items())
+
+
+@pytest.mark.parametrize("layer", [SelfAttention, TargetAttention])
+def test_one_set_of_options_makes_every_block_and_reaches_what_is_in_it(
+    layer: type[SelfAttention] | type[TargetAttention],
+) -> None:
+    block = layer(**OPTIONS, name="block")
+    block.build(*[(None, None, 22)] * (1 if layer is SelfAttention else 2))
+    assert block.get_config().items() >= OPTIONS.items()
+    inside = {name: value for name, value in OPTIONS.items() if name not in ("intermediate_dim", "dropout")}
+    assert block.attention.get_config().items() >= inside.items()
+    assert block.feed_forward.get_config().items() >= {"intermediate_dim": 13, "dropout": 0.25}.items()
