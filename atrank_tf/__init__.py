@@ -10,24 +10,27 @@ from atrank_tf.version import __version__
 
 if TYPE_CHECKING:
     from atrank_tf.data import Batching, Records, evaluation_batches, timeline_batches, training_batches
+    from atrank_tf.losses import PointwiseCrossentropy
+    from atrank_tf.metrics import RequestAUC, request_auc_by_task
     from atrank_tf.models import ATRank, TimelineATRank
+    from atrank_tf.optimizers import SparseAdam
     from atrank_tf.saved_model import Preprocessor, export_model
     from atrank_tf.schema import Schema, load_schema
-    from atrank_tf.training import PointwiseCrossentropy, RequestAUC, request_auc_by_task
 
 _ROOM_OF = {
     "ATRank": "models",
     "Batching": "data",
-    "PointwiseCrossentropy": "training",
+    "PointwiseCrossentropy": "losses",
     "Preprocessor": "saved_model",
     "Records": "data",
-    "RequestAUC": "training",
+    "RequestAUC": "metrics",
     "Schema": "schema",
+    "SparseAdam": "optimizers",
     "TimelineATRank": "models",
     "evaluation_batches": "data",
     "export_model": "saved_model",
     "load_schema": "schema",
-    "request_auc_by_task": "training",
+    "request_auc_by_task": "metrics",
     "timeline_batches": "data",
     "training_batches": "data",
 }
@@ -39,7 +42,10 @@ _ROOMS = (
     "explanation",
     "files",
     "layers",
+    "losses",
+    "metrics",
     "models",
+    "optimizers",
     "preparation",
     "report",
     "saved_model",
@@ -56,6 +62,7 @@ __all__ = [  # noqa: F822, RUF100
     "Records",
     "RequestAUC",
     "Schema",
+    "SparseAdam",
     "TimelineATRank",
     "__version__",
     "evaluation_batches",

@@ -2,7 +2,7 @@
 
 256 x 20 ids, uniform over the table (the worst case for sparse steps: no row is read twice soon), width 64. Prints a
 table and writes build/bench_tables.json: the median time of a step in milliseconds, what it is relative to the smallest
-table and to Keras' Embedding with Adam in the same run, and the seconds that settling the whole table takes.
+table and to Keras' Embedding with Adam in the same run, and the seconds that applying all pending decay takes.
 """
 
 import gc
@@ -19,7 +19,7 @@ from absl import flags
 
 from atrank_tf import command
 from atrank_tf.layers import SparseEmbedding
-from atrank_tf.training import SparseAdagrad, SparseAdam
+from atrank_tf.optimizers import SparseAdagrad, SparseAdam
 
 _ROWS = flags.DEFINE_list("rows", ["60000", "1000000", "4000000", "10000000"], "Sizes of the table.")
 _STEPS = flags.DEFINE_integer("steps", 60, "Training steps that are measured.", lower_bound=1)
@@ -87,8 +87,8 @@ def measure(layer: type[keras.layers.Layer], optimizer: Callable[[], Any], rows:
     data = tf.data.Dataset.from_tensor_slices((ids, labels)).batch(BATCH)
     model.fit(data, shuffle=False, callbacks=[times], verbose=0)
     result = {"milliseconds": 1000 * float(np.median(np.diff(times.ends)[9:]))}
-    if getattr(model.layers[1].weights[0], "settle", None) is not None:
-        result["seconds to settle all rows"] = time.perf_counter() - times.ends[-1]  # What `fit` does last.
+    if getattr(model.layers[1].weights[0], "apply_pending", None) is not None:
+        result["seconds to decay all rows"] = time.perf_counter() - times.ends[-1]  # What `fit` does last.
     return result
 
 

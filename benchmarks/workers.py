@@ -20,7 +20,8 @@ from absl import flags
 
 from atrank_tf import command
 from atrank_tf.layers import SparseEmbedding
-from atrank_tf.training import SparseAdagrad, SparseAdam, Workers
+from atrank_tf.optimizers import SparseAdagrad, SparseAdam
+from atrank_tf.training import Workers
 from measure import fit_seconds
 from process_memory import memory_now, peak_memory
 
@@ -32,8 +33,8 @@ _CASE = flags.DEFINE_string("case", "", "For the processes that this one starts.
 
 BATCH, IDS = 256, 20
 OPTIMIZERS: dict[str, Callable[[Workers], Any]] = {
-    "SparseAdam, l2": lambda workers: SparseAdam(l2=3e-4, workers=workers),
-    "SparseAdagrad, by row": lambda workers: SparseAdagrad(accumulators="row", workers=workers),
+    "SparseAdam, l2": lambda workers: SparseAdam(l2=3e-4, reduce_gradients=workers.mean_gradients),
+    "SparseAdagrad, by row": lambda workers: SparseAdagrad(accumulators="row", reduce_gradients=workers.mean_gradients),
 }
 
 _workers: Any = None

@@ -10,7 +10,19 @@ import pytest
 import atrank_tf
 
 PACKAGE = Path(__file__).parents[1] / "atrank_tf"
-_LOWER = {"schema", "files", "layers", "data", "report", "models", "types", "version"}
+_LOWER = {
+    "schema",
+    "files",
+    "layers",
+    "optimizers",
+    "losses",
+    "metrics",
+    "data",
+    "report",
+    "models",
+    "types",
+    "version",
+}
 _ALL = {*_LOWER, "preparation", "training", "evaluation", "explanation", "datasets", "saved_model", "server", "command"}
 MAY_IMPORT: dict[str, set[str]] = {
     "version": set(),
@@ -18,10 +30,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "schema": set(),
     "files": set(),
     "layers": {"types"},
+    "optimizers": set(),
+    "losses": {"types"},
+    "metrics": {"types"},
     "data": {"schema", "files", "types"},
     "report": {"schema", "files", "data"},
     "preparation": {"schema", "files", "data", "report"},
-    "models": {"schema", "layers", "data", "types"},
+    "models": {"schema", "layers", "optimizers", "losses", "metrics", "data", "types"},
     **dict.fromkeys(("training", "evaluation", "explanation"), _LOWER),
     "datasets": {"schema", "files", "data", "preparation"},
     "server": {"files"},

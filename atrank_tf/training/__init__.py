@@ -24,13 +24,7 @@ from atrank_tf.training.model_folder import (
     warn_if_unfinished,
     write_metrics,
 )
-from atrank_tf.training.pairwise_crossentropy import PairwiseCrossentropy
-from atrank_tf.training.pointwise_crossentropy import PointwiseCrossentropy
-from atrank_tf.training.request_auc import RequestAUC, request_auc_by_task
-from atrank_tf.training.settle_tables import SettleTables
 from atrank_tf.training.shared_batches import training_part
-from atrank_tf.training.sparse_adagrad import SparseAdagrad
-from atrank_tf.training.sparse_adam import SparseAdam
 from atrank_tf.training.threads import divide_threads
 from atrank_tf.training.workers import Workers
 
@@ -41,12 +35,6 @@ __all__ = [
     "Backup",
     "BestCheckpoint",
     "Experiment",
-    "PairwiseCrossentropy",
-    "PointwiseCrossentropy",
-    "RequestAUC",
-    "SettleTables",
-    "SparseAdagrad",
-    "SparseAdam",
     "Training",
     "Workers",
     "compile_model",
@@ -61,7 +49,6 @@ __all__ = [
     "load_trained_experiment",
     "load_training",
     "model_checksum",
-    "request_auc_by_task",
     "train",
     "training_part",
     "warn_if_unfinished",

@@ -16,7 +16,7 @@ class AverageWeights(keras.callbacks.Callback):
 
     It costs no step anything: an epoch five passes over all weights, and the memory of one more copy.
 
-    Tables must be settled before: put it after `SettleTables`.
+    Tables must have no pending decay: put it after `ApplyPendingDecay`.
 
     Args:
         first: the first epoch whose end counts, from 0; None for no averaging.

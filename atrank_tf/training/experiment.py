@@ -6,10 +6,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 from atrank_tf.data import Batching
+from atrank_tf.losses import PairwiseCrossentropy, PointwiseCrossentropy
 from atrank_tf.models import MODELS, RankerConfig
 from atrank_tf.schema import dump_toml, load_toml, plain, read, suggestion
-from atrank_tf.training.pairwise_crossentropy import PairwiseCrossentropy
-from atrank_tf.training.pointwise_crossentropy import PointwiseCrossentropy
 
 T = TypeVar("T")
 LOSSES = {"pointwise": PointwiseCrossentropy, "pairwise": PairwiseCrossentropy}

@@ -11,6 +11,7 @@ from absl import logging
 from atrank_tf.data import IdMaps, Records
 from atrank_tf.files import write_json
 from atrank_tf.models import Ranker
+from atrank_tf.optimizers import ApplyPendingDecay
 from atrank_tf.report import drift_warning, load_report
 from atrank_tf.training.average_weights import AverageWeights
 from atrank_tf.training.callbacks import Backup, BestCheckpoint
@@ -30,7 +31,6 @@ from atrank_tf.training.model_folder import (
 )
 from atrank_tf.training.new_model import new_model
 from atrank_tf.training.same_records import SameRecords
-from atrank_tf.training.settle_tables import SettleTables
 from atrank_tf.training.shared_batches import training_share, validation_share
 from atrank_tf.training.warm_start import warm_start
 from atrank_tf.training.workers import ALONE, Workers
@@ -125,7 +125,7 @@ def train(
             initial_epoch=done,
             callbacks=[
                 SameRecords(records),
-                SettleTables(),
+                ApplyPendingDecay(),
                 GlobalMetrics(workers),
                 average,
                 *writing,

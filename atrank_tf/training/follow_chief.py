@@ -11,8 +11,8 @@ class FollowChief(keras.callbacks.Callback):
     """Sets all that the training depends on to what it is on the chief, before the first epoch and after each one.
 
     So only the chief has to read a backup. And what the chief holds at the end of an epoch is what all go on from:
-    within an epoch, rows are settled by one worker when it reads them and by another at the end of the step, which may
-    differ in the last bit. Each worker has its own numbers for dropout. Training ends when the chief's does.
+    within an epoch, pending decay is applied by one worker when it reads a row and by another at the end of the step,
+    which may differ in the last bit. Each worker has its own numbers for dropout. Training ends when the chief's does.
 
     The last of the callbacks.
 

@@ -122,7 +122,7 @@ class Workers:
             result[place] = tf.IndexedSlices(total.values / self.number, total.indices, total.dense_shape)
         return result
 
-    def weigh(self, mean: Any, weight: Any) -> Any:
+    def scale(self, mean: Any, weight: Any) -> Any:
         """Returns a mean over the batch of this worker as it is, with the gradient of the mean over all batches.
 
         To be used with `mean_gradients`, in which workers count alike: the gradient that flows into `mean` is
@@ -137,14 +137,14 @@ class Workers:
             return mean
 
         @tf.custom_gradient  # type: ignore[untyped-decorator]
-        def weighed(mean: Any, weight: Any) -> Any:
+        def scaled(mean: Any, weight: Any) -> Any:
             def gradient(upstream: Any) -> Any:
                 (total,) = self.sum([weight])
                 return upstream * tf.math.divide_no_nan(weight * self.number, total), tf.zeros_like(weight)
 
             return tf.identity(mean), gradient
 
-        return weighed(mean, weight)
+        return scaled(mean, weight)
 
     def all_say(self, counts: Sequence[int]) -> np.ndarray:
         """Returns the numbers that each worker gives, int64 [workers, numbers]."""

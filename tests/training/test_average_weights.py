@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from atrank_tf.layers import SparseEmbedding
-from atrank_tf.training import AverageWeights, Backup, BestCheckpoint, SettleTables, SparseAdam
+from atrank_tf.optimizers import ApplyPendingDecay, SparseAdam
+from atrank_tf.training import AverageWeights, Backup, BestCheckpoint
 
 ROWS, EPOCHS = 6, 4
 IDS = np.array([[0], [1], [2], [1]])
@@ -69,7 +70,7 @@ def _fit(
         validation_batch_size=4,
         epochs=epochs,
         initial_epoch=done,
-        callbacks=[SettleTables(), average, *callbacks, watch],
+        callbacks=[ApplyPendingDecay(), average, *callbacks, watch],
         verbose=0,
     )
     return watch

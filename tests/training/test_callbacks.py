@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atrank_tf.training import Backup, BestCheckpoint, PointwiseCrossentropy, request_auc_by_task
+from atrank_tf.losses import PointwiseCrossentropy
+from atrank_tf.metrics import request_auc_by_task
+from atrank_tf.training import Backup, BestCheckpoint
 
 ROWS, WIDTH, HIDDEN, N = 11, 3, 5, 7
 RNG = np.random.default_rng(0)

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from atrank_tf.data import Batching, Records
+from atrank_tf.losses import PairwiseCrossentropy, PointwiseCrossentropy
 from atrank_tf.models import MODELS, ATRank, Ranker
+from atrank_tf.optimizers import ApplyPendingDecay
 from atrank_tf.schema import PADDING
-from atrank_tf.training import PairwiseCrossentropy, PointwiseCrossentropy, SettleTables, Training, compile_model
+from atrank_tf.training import Training, compile_model
 from atrank_tf.training.experiment import LOSSES
 
 SMALL = {
@@ -96,7 +98,7 @@ def test_a_step_of_training_is_traced_once(records: Records, monkeypatch: pytest
     model = small_model("bpr_mf", records, tasks=())  # The losses of several tasks are followed one by one.
     compile_model(model, Training(), steps=2)
     batches = model.training_batches(records, seed=1)
-    model.fit(batches.dataset, steps_per_epoch=2, verbose=0, shuffle=False, callbacks=[SettleTables()])
+    model.fit(batches.dataset, steps_per_epoch=2, verbose=0, shuffle=False, callbacks=[ApplyPendingDecay()])
     assert len(traces) == 1
 
 

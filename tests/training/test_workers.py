@@ -19,20 +19,10 @@ import tensorflow as tf
 
 from atrank_tf.data import Records, popularity
 from atrank_tf.layers import SparseEmbedding
-from atrank_tf.training import (
-    AverageWeights,
-    PairwiseCrossentropy,
-    PointwiseCrossentropy,
-    RequestAUC,
-    SettleTables,
-    SparseAdagrad,
-    SparseAdam,
-    Workers,
-    experiment_from_dict,
-    load_model,
-    train,
-    workers,
-)
+from atrank_tf.losses import PairwiseCrossentropy, PointwiseCrossentropy
+from atrank_tf.metrics import RequestAUC
+from atrank_tf.optimizers import ApplyPendingDecay, SparseAdagrad, SparseAdam
+from atrank_tf.training import AverageWeights, Workers, experiment_from_dict, load_model, train, workers
 from atrank_tf.training.follow_chief import FollowChief
 from atrank_tf.training.global_metrics import GlobalMetrics
 from atrank_tf.training.shared_batches import agreed_steps, one_at_least
@@ -42,9 +32,11 @@ ROOT = Path(__file__).parents[2]
 SECONDS = 300
 """After which a test ends whatever hangs."""
 OPTIMIZERS: dict[str, Any] = {
-    "l2": lambda workers: SparseAdam(0.02, l2=1e-3, global_clipnorm=0.5, workers=workers),
-    "decay": lambda workers: SparseAdam(0.02, weight_decay=0.05, workers=workers),
-    "adagrad": lambda workers: SparseAdagrad(0.05, accumulators="row", weight_decay=0.05, workers=workers),
+    "l2": lambda workers: SparseAdam(0.02, l2=1e-3, global_clipnorm=0.5, reduce_gradients=workers.mean_gradients),
+    "decay": lambda workers: SparseAdam(0.02, weight_decay=0.05, reduce_gradients=workers.mean_gradients),
+    "adagrad": lambda workers: SparseAdagrad(
+        0.05, accumulators="row", weight_decay=0.05, reduce_gradients=workers.mean_gradients
+    ),
 }
 LOSSES: dict[str, Any] = {"decay": PairwiseCrossentropy}
 """Of the cases that have another loss than the point-wise one."""
@@ -106,7 +98,7 @@ def train_small(case: str, workers: Workers) -> dict[str, Any]:
     logits = keras.ops.einsum("bd,bnd->bn", user, items(candidates)) + bias(candidates)[..., 0]
     bias.embeddings.assign(np.linspace(-1, 1, ROWS)[:, np.newaxis])
     model = keras.Model((history, candidates), logits)
-    loss = LOSSES.get(case, PointwiseCrossentropy)(workers=workers)
+    loss = LOSSES.get(case, PointwiseCrossentropy)(scale=workers.scale)
     model.compile(OPTIMIZERS[case](workers), loss, weighted_metrics=[RequestAUC()])
     rows = tf.nest.map_structure(
         lambda array: array[:, workers.index :: workers.number], requests(1, weighed=case != "l2")
@@ -123,7 +115,7 @@ def train_small(case: str, workers: Workers) -> dict[str, Any]:
         validation_data=tf.data.Dataset.from_tensor_slices(requests(2, weighed=True)).shard(
             workers.number, workers.index
         ),
-        callbacks=[SettleTables(), GlobalMetrics(workers), average, keep, FollowChief(workers, average)],
+        callbacks=[ApplyPendingDecay(), GlobalMetrics(workers), average, keep, FollowChief(workers, average)],
         shuffle=False,
         verbose=0,
     ).history

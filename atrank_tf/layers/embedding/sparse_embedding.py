@@ -16,10 +16,9 @@ class SparseEmbedding(keras.layers.Layer):
     variable itself, and its gradient is of the rows that were read. The weight has the same name and shape, so
     `get_weights` of either layer fits `set_weights` of the other.
 
-    With `SparseAdam` or `SparseAdagrad` and decay, rows that no batch reads are behind: what decay would have done to
-    them is made up for when they are read. The optimizer leaves the function that does so on the variable
-    (`embeddings.settle`), and a call asks it before it gathers, unless `training` is False. Saving settles all rows
-    first, so a file never holds rows that are behind.
+    `SparseAdam` and `SparseAdagrad` defer the decay of a row until it is read. The optimizer leaves the function that
+    applies pending decay on the variable (`embeddings.apply_pending`), and a call applies it to the rows that it is
+    about to gather, unless `training` is False. Saving applies it to all rows first, so a file holds a plain table.
 
     Glossary: R rows, D width.
 
@@ -63,14 +62,14 @@ class SparseEmbedding(keras.layers.Layer):
             initializer=self.embeddings_initializer,
             autocast=False,
         )
-        self.embeddings.settle = None  # The mark of a table, and the place for an optimizer's function.
+        self.embeddings.apply_pending = None  # The mark of a table, and the place for an optimizer's function.
         self.embeddings.decays = self.decays
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         ids = inputs if inputs.dtype in (tf.int32, tf.int64) else tf.cast(inputs, tf.int32)
         # None counts as training: a model whose `call` has no `training` argument is trained without it.
-        if training is not False and self.embeddings.settle is not None:
-            self.embeddings.settle(ids)
+        if training is not False and self.embeddings.apply_pending is not None:
+            self.embeddings.apply_pending(ids)
         return tf.cast(tf.gather(self.embeddings.value, ids), self.compute_dtype)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
@@ -80,8 +79,8 @@ class SparseEmbedding(keras.layers.Layer):
         return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)
 
     def save_own_variables(self, store: Any) -> None:
-        if self.built and self.embeddings.settle is not None:
-            self.embeddings.settle()
+        if self.built and self.embeddings.apply_pending is not None:
+            self.embeddings.apply_pending()
         super().save_own_variables(store)
 
     def get_config(self) -> dict[str, Any]:

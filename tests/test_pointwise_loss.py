@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atrank_tf.training import PointwiseCrossentropy
+from atrank_tf.losses import PointwiseCrossentropy
 
 B, N = 3, 7
 RNG = np.random.default_rng(0)

@@ -9,7 +9,7 @@ import tensorflow as tf
 from table_steps import step_of, whole_reads
 
 from atrank_tf.layers import SparseEmbedding
-from atrank_tf.training import SettleTables, SparseAdagrad
+from atrank_tf.optimizers import ApplyPendingDecay, SparseAdagrad
 
 ROWS, WIDTH = 23, 5
 
@@ -46,7 +46,7 @@ def test_the_numbers_of_adagrad(weight_decay: float | None, clip: dict[str, floa
     for ids, values in _gradients(50):
         stock.apply([_dense(ids, values)], [dense])
         optimizer.apply([_slices(ids, values)], [layer.embeddings])
-    optimizer.settle()
+    optimizer.apply_pending()
     np.testing.assert_allclose(layer.embeddings.numpy(), dense.numpy(), rtol=1e-4, atol=1e-6)
 
 
@@ -94,7 +94,7 @@ def test_8_fit_saved_and_loaded_in_between(tmp_path: Any) -> None:
         return model
 
     def fit(model: keras.Model, epochs: int, first: int = 0) -> None:
-        callbacks = [SettleTables()]
+        callbacks = [ApplyPendingDecay()]
         model.fit(ids, labels, 4, epochs, initial_epoch=first, shuffle=False, verbose=0, callbacks=callbacks)
 
     whole, half = made(), made()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atrank_tf.training import RequestAUC, request_auc_by_task
+from atrank_tf.metrics import RequestAUC, request_auc_by_task
 
 B, N = 13, 7
 RNG = np.random.default_rng(0)

@@ -6,8 +6,8 @@ import pytest
 
 from atrank_tf.data import Records
 from atrank_tf.models import BPRMF
+from atrank_tf.optimizers import WarmUp
 from atrank_tf.training import Training, compile_model
-from atrank_tf.training.warm_up import WarmUp
 
 
 def test_a_rate_rises_evenly_and_stays() -> None:

@@ -6,8 +6,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from atrank_tf.training.idle_adam import idle_adam
-from atrank_tf.training.sparse_optimizer import SparseOptimizer, checked_rate
+from atrank_tf.optimizers.deferred_adam import deferred_adam
+from atrank_tf.optimizers.sparse_optimizer import SparseOptimizer, checked_rate
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
@@ -21,9 +21,9 @@ class SparseAdam(SparseOptimizer):
     - "lazy": nothing. m and v advance when the row is in a batch, and the bias correction counts those times, not the
       steps of the training: m and v average over the gradients that the row has had. (Counting steps instead would
       take the first ten updates of a rare row to be full averages, and make them 3 to 6 times too long.)
-    - "dense": what dense Adam would do: m and v fade, the weight drifts, the L2 penalty goes on pulling. It is made up
-      for, in a few strides, when the row is read next, before its value is used: see `idle_adam`. Learning rates
-      tuned for `keras.optimizers.Adam` stay right.
+    - "dense": what dense Adam would do: m and v fade, the weight drifts, the L2 penalty goes on pulling. It is deferred
+      until the row is read next, and then taken in a few strides before its value is used: see `deferred_adam`.
+      Learning rates tuned for `keras.optimizers.Adam` stay right.
 
     Two kinds of decay, which reach all rows of all tables, read or not:
 
@@ -35,10 +35,11 @@ class SparseAdam(SparseOptimizer):
 
     Against dense Adam with the same penalty (Zipf-distributed ids, 2,000 steps, gradients of 1e-4 to 1e-2, rates 1e-3
     and 1e-2, l2 4e-4), the rows that lookups read differ by 0.5% to 2.3% of their norm, the final table by 0.2% to
-    1.5%: `tests/training/test_sparse_adam.py` holds it.
+    1.5%: `tests/optimizers/test_sparse_adam.py` holds it.
 
-    With decay or moments="dense", build the optimizer before the first step, and settle the tables before anybody else
-    reads them: `fit(callbacks=[SettleTables()])` does both. `exclude_from_weight_decay` excludes from both decays.
+    With decay or moments="dense", build the optimizer before the first step, and apply pending decay before anybody
+    else reads the tables: `fit(callbacks=[ApplyPendingDecay()])` does both. `exclude_from_weight_decay` excludes from
+    both decays.
 
     Args:
         learning_rate: float, schedule or callable.
@@ -78,7 +79,7 @@ class SparseAdam(SparseOptimizer):
         super().__init__(
             learning_rate=learning_rate,
             weight_decay=weight_decay,
-            settles=bool(weight_decay) or moments == "dense",
+            defers=bool(weight_decay) or moments == "dense",
             **kwargs,
         )
         self.beta_1 = beta_1
@@ -92,8 +93,8 @@ class SparseAdam(SparseOptimizer):
             return
         super().build(variables)
         self._momentums, self._velocities = self.add_optimizer_variables(variables, ["momentum", "velocity"])
-        self._touches: list[Any] = [
-            self.add_slot(variable, (variable.shape[0],), "touches", dtype="int32")
+        self._updates: list[Any] = [
+            self.add_slot(variable, (variable.shape[0],), "updates", dtype="int32")
             if is_table and self.moments == "lazy"
             else None
             for variable, is_table in zip(variables, self._is_table, strict=True)
@@ -118,9 +119,9 @@ class SparseAdam(SparseOptimizer):
         if self.l2 and self._decays[number]:
             gradient += 2 * self.l2 * weight
         if self.moments == "lazy":
-            touches = self._touches[number].value
-            count = tf.gather(touches, ids) + 1
-            touches.scatter_update(tf.IndexedSlices(count, ids))
+            updates = self._updates[number].value
+            count = tf.gather(updates, ids) + 1
+            updates.scatter_update(tf.IndexedSlices(count, ids))
             rate = self._rate(count[:, None], learning_rate, variable.dtype)
         else:
             rate = self._rate(self.iterations + 1, learning_rate, variable.dtype)
@@ -130,26 +131,26 @@ class SparseAdam(SparseOptimizer):
         weight -= momentum * rate / (tf.sqrt(velocity) + self.epsilon)
         for table, rows in ((variable, weight), (momentums, momentum), (velocities, velocity)):
             table.scatter_update(tf.IndexedSlices(rows, ids))
-        self.stamp(number, ids)
+        self.mark_applied(number, ids)
 
-    def settle_behind(self, number: int, ids: Any, since: Any, behind: Any) -> None:
+    def take_deferred_steps(self, number: int, ids: Any, last_step: Any, pending: Any) -> None:
         if self.moments == "lazy":
-            super().settle_behind(number, ids, since, behind)
+            super().take_deferred_steps(number, ids, last_step, pending)
             return
         tables = (self._trainable_variables[number], self._momentums[number], self._velocities[number])
-        since, behind = tf.cast(since, tables[0].dtype), tf.cast(behind, tables[0].dtype)
-        settled = idle_adam(
+        last_step, pending = tf.cast(last_step, tables[0].dtype), tf.cast(pending, tables[0].dtype)
+        applied = deferred_adam(
             *(tf.gather(table.value, ids) for table in tables),
-            since=since[:, :1],
-            steps=behind[:, :1],
-            learning_rate=behind[:, 1:2] / behind[:, :1],
-            log_decay=behind[:, 2:],
+            last_step=last_step[:, :1],
+            steps=pending[:, :1],
+            learning_rate=pending[:, 1:2] / pending[:, :1],
+            log_decay=pending[:, 2:],
             l2=self.l2 if self._decays[number] else 0.0,
             beta_1=self.beta_1,
             beta_2=self.beta_2,
             epsilon=self.epsilon,
         )
-        for table, rows in zip(tables, settled, strict=True):
+        for table, rows in zip(tables, applied, strict=True):
             table.value.scatter_update(tf.IndexedSlices(rows, ids))
 
     def _rate(self, step: Any, learning_rate: Any, dtype: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from atrank_tf.training.sparse_optimizer import SparseOptimizer, checked_rate
+from atrank_tf.optimizers.sparse_optimizer import SparseOptimizer, checked_rate
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
@@ -17,8 +17,8 @@ class SparseAdagrad(SparseOptimizer):
     A zero gradient moves nothing in Adagrad, so all numbers are those of `keras.optimizers.Adagrad`, for tables too, if
     there is one accumulator per element.
 
-    `weight_decay` is decoupled: w <- w (1 - learning_rate * weight_decay) in each step, for every row, made up for
-    when a row is read next. It needs `SettleTables`: see `SparseAdam`.
+    `weight_decay` is decoupled: w <- w (1 - learning_rate * weight_decay) in each step, for every row, deferred
+    until a row is read next. It needs `ApplyPendingDecay`: see `SparseAdam`.
 
     Args:
         learning_rate: float, schedule or callable.
@@ -45,7 +45,7 @@ class SparseAdagrad(SparseOptimizer):
         checked_rate("weight_decay", weight_decay)
         if accumulators not in ("element", "row"):
             raise ValueError(f'Expected accumulators="element" or "row". Received: accumulators={accumulators!r}.')
-        super().__init__(learning_rate=learning_rate, weight_decay=weight_decay, settles=bool(weight_decay), **kwargs)
+        super().__init__(learning_rate=learning_rate, weight_decay=weight_decay, defers=bool(weight_decay), **kwargs)
         self.initial_accumulator_value = initial_accumulator_value
         self.epsilon = epsilon
         self.accumulators = accumulators
@@ -84,7 +84,7 @@ class SparseAdagrad(SparseOptimizer):
         weight -= rate * values / tf.sqrt(accumulator + self.epsilon)
         accumulators.scatter_update(tf.IndexedSlices(accumulator, ids))
         variable.scatter_update(tf.IndexedSlices(weight, ids))
-        self.stamp(number, ids)
+        self.mark_applied(number, ids)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {

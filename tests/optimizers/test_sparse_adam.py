@@ -10,7 +10,7 @@ import tensorflow as tf
 from table_steps import step_of, whole_reads
 
 from atrank_tf.layers import SparseEmbedding
-from atrank_tf.training import SettleTables, SparseAdam
+from atrank_tf.optimizers import ApplyPendingDecay, SparseAdam
 
 ROWS, WIDTH = 23, 5
 
@@ -148,7 +148,7 @@ def test_decoupled_decay_reaches_every_row(moments: str) -> None:
     step, adam = _stepper(layer, optimizer), DenseAdam(layer.embeddings.numpy(), weight_decay=0.02)
     for number, (ids, pull) in enumerate(_batches(1000, scale=0.0)):
         np.testing.assert_allclose(step(ids, pull), adam(ids, pull, float(schedule(number))), rtol=1e-4)
-    optimizer.settle()
+    optimizer.apply_pending()
     np.testing.assert_allclose(layer.embeddings.numpy(), adam.weight, rtol=1e-4)
     assert np.abs(adam.weight).max() < 0.1
 
@@ -157,7 +157,7 @@ def test_the_sum_of_decays_does_not_lose_small_steps() -> None:
     layer, optimizer = _table(), SparseAdam(1e-4, weight_decay=1e-4)
     step = _stepper(layer, optimizer)
     optimizer._clock.assign([1e7, 1e3, -20.0])
-    optimizer._stamps[0].assign(np.tile([[1e7, 1e3, -20.0]], (ROWS, 1)))
+    optimizer._last_steps[0].assign(np.tile([[1e7, 1e3, -20.0]], (ROWS, 1)))
     for _ in range(100):
         step([0], np.zeros((1, WIDTH)))
     np.testing.assert_allclose(optimizer._clock.numpy()[2] + 20, 100 * np.log1p(-1e-8), rtol=1e-6)
@@ -175,7 +175,7 @@ def test_the_sum_of_decays_does_not_lose_small_steps() -> None:
     ],
     ids=str,
 )
-def test_idle_rows_follow_dense_adam_with_l2(options: dict[str, Any], scale: float, rate: float) -> None:
+def test_unread_rows_follow_dense_adam_with_l2(options: dict[str, Any], scale: float, rate: float) -> None:
     rows, steps = 499, 2000
     layer, optimizer = _table(rows), SparseAdam(rate, **options)
     step = _stepper(layer, optimizer)
@@ -183,7 +183,7 @@ def test_idle_rows_follow_dense_adam_with_l2(options: dict[str, Any], scale: flo
     adam, reads = DenseAdam(layer.embeddings.numpy(), **decays), []
     for ids, pull in _batches(steps, rows, size=20, scale=scale):
         reads.append((step(ids, pull), adam(ids, pull, rate)))
-    optimizer.settle()
+    optimizer.apply_pending()
     found, expected = (np.concatenate(side) for side in zip(*reads, strict=True))
     assert _difference(found, expected) < 0.025
     assert _difference(layer.embeddings.numpy(), adam.weight) < 0.02
@@ -210,7 +210,7 @@ OPTIONS = [{}, {"weight_decay": 0.1}, {"l2": 1e-2}, {"moments": "dense", "global
 
 def _fit(model: keras.Model, epochs: int, first: int = 0, **kwargs: Any) -> Any:
     inputs, labels = _data()
-    kwargs.setdefault("callbacks", [SettleTables()])
+    kwargs.setdefault("callbacks", [ApplyPendingDecay()])
     return model.fit(inputs, labels, 4, epochs, initial_epoch=first, shuffle=False, verbose=0, **kwargs)
 
 
@@ -233,7 +233,7 @@ def test_8_saved_and_loaded_in_between_gives_the_same_weights(options: dict[str,
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_a_checkpoint_of_unsettled_tables_goes_on_as_if_never_stopped(options: dict[str, Any], tmp_path: Any) -> None:
+def test_a_checkpoint_with_pending_decay_goes_on_as_if_never_stopped(options: dict[str, Any], tmp_path: Any) -> None:
     """`tf.train.Checkpoint` and the package's own backup write variables as they are: they hold the clock too."""
     inputs, labels = _data()
     model, other = _model(**options), _model(**options)
@@ -245,7 +245,7 @@ def test_a_checkpoint_of_unsettled_tables_goes_on_as_if_never_stopped(options: d
     tf.train.Checkpoint(model=other, optimizer=other.optimizer).restore(path).assert_consumed()
     for one in (model, other):
         one.train_on_batch([part[4:] for part in inputs], labels[4:])
-        one.optimizer.settle()
+        one.optimizer.apply_pending()
     _same(model, other)
 
 
@@ -268,12 +268,12 @@ def test_fit_gives_what_keras_embedding_regularizer_and_adam_give(l2: float) -> 
     np.testing.assert_allclose(*losses, rtol=0.02)
 
 
-@pytest.mark.parametrize("options", OPTIONS[1:], ids=str)  # Without decay there is nothing to settle.
-def test_settling_twice_changes_nothing(options: dict[str, Any]) -> None:
+@pytest.mark.parametrize("options", OPTIONS[1:], ids=str)  # Without decay nothing is pending.
+def test_applying_pending_decay_twice_changes_nothing(options: dict[str, Any]) -> None:
     model = _model(**options)
     _fit(model, 1)
     before = [v.numpy() for v in (*model.weights, *model.optimizer.variables)]
-    model.optimizer.settle()
+    model.optimizer.apply_pending()
     for old, new in zip(before, (*model.weights, *model.optimizer.variables), strict=True):
         np.testing.assert_array_equal(old, new)
 
@@ -309,7 +309,7 @@ def test_a_table_that_the_loss_does_not_use_still_decays() -> None:
     for _ in range(10):
         gradient = tf.IndexedSlices(tf.ones((1, WIDTH)), tf.constant([3]), tf.constant([ROWS, WIDTH]))
         optimizer.apply([gradient], [used.embeddings])
-    optimizer.settle()
+    optimizer.apply_pending()
     np.testing.assert_allclose(unused.embeddings.numpy(), before * 0.99**10, rtol=1e-5)
 
 
@@ -328,30 +328,32 @@ def test_excluded_tables_do_not_decay() -> None:
     before, step = layer.embeddings.numpy(), _stepper(layer, optimizer)
     for _ in range(5):
         step([0], np.zeros((1, WIDTH)))
-    optimizer.settle()
+    optimizer.apply_pending()
     np.testing.assert_allclose(layer.embeddings.numpy(), before, rtol=1e-5)
 
 
-def test_a_second_optimizer_starts_from_settled_tables() -> None:
+def test_a_second_optimizer_starts_from_plain_tables() -> None:
     layer = _table()
     before, step = layer.embeddings.numpy(), _stepper(layer, SparseAdam(0.1, weight_decay=0.1))
     for _ in range(5):
         step([0], np.zeros((1, WIDTH)))
     SparseAdam().build(layer.trainable_variables)
-    assert layer.embeddings.settle is None
+    assert layer.embeddings.apply_pending is None
     np.testing.assert_allclose(layer.embeddings.numpy(), before * 0.99**5, rtol=1e-5)
 
 
 def test_decay_needs_the_optimizer_built_before_the_first_step() -> None:
-    with pytest.raises(RuntimeError, match=r"must be built before the first training step. Add callbacks=\[Settle"):
+    with pytest.raises(
+        RuntimeError, match=r"must be built before the first training step. Add callbacks=\[ApplyPending"
+    ):
         _fit(_model(l2=1e-3), 1, callbacks=[])
 
 
-def test_settle_tables_needs_a_built_model() -> None:
+def test_apply_pending_decay_needs_a_built_model() -> None:
     model = keras.Sequential([SparseEmbedding(ROWS, WIDTH)])
     model.compile(SparseAdam(l2=1e-3), "mse")
     with pytest.raises(ValueError, match="needs a built model"):
-        model.fit(np.zeros((2, 1)), np.zeros((2, 1, WIDTH)), callbacks=[SettleTables()], verbose=0)
+        model.fit(np.zeros((2, 1)), np.zeros((2, 1, WIDTH)), callbacks=[ApplyPendingDecay()], verbose=0)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The metric to watch while training."""
+"""Metrics of requests, to watch while training; `atrank_tf.evaluation` has those to report."""
 
 from collections.abc import Sequence
 from typing import Any
