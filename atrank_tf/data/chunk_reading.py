@@ -1,8 +1,8 @@
 """Reads records chunk by chunk, and counts their targets."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from atrank_tf.data.batching import Batching
@@ -79,15 +79,13 @@ def task_names(schema: Schema, tasks: Sequence[str] | None) -> list[str]:
 
 def count_targets(records: Records, task: str, part: Part | str, settings: Batching | None = None) -> int:
     """Returns how many targets one pass over a part of the data has."""
-    part, seeds = Part(part), tf.constant([EVALUATION_SEED, 0], tf.int64)
 
-    def one(_: Tensor, serialized: Tensor) -> Tensor:
+    def count(serialized: Tensor, seed: Tensor) -> Tensor:
         chunk = parse(serialized, records.schema)
-        found = chunk_targets(chunk, records.schema, task, part, settings or Batching(), seeds)
+        found = chunk_targets(chunk, records.schema, task, Part(part), settings or Batching(), seed)
         return tf.size(found.user, tf.int64)
 
-    counts = read_chunks(records, part, seeds).map(without_autograph(one), num_parallel_calls=tf.data.AUTOTUNE)
-    return _sum(counts)
+    return int(sum_over_chunks(records, Part(part), EVALUATION_SEED, count))
 
 
 def chunk_seed(seeds: Tensor, chunk_number: Tensor) -> Tensor:
@@ -95,8 +93,8 @@ def chunk_seed(seeds: Tensor, chunk_number: Tensor) -> Tensor:
     return tf.random.stateless_uniform([2], seeds + tf.stack([chunk_number, 0]), None, None, tf.int64)
 
 
-def sum_over_chunks(records: Records, part: Part, seed: int, numbers: Callable[[Tensor, Tensor], Tensor]) -> Any:
-    """Returns the sum over the chunks of a part of the data, as the first pass has them, as Python integers.
+def sum_over_chunks(records: Records, part: Part, seed: int, numbers: Callable[[Tensor, Tensor], Tensor]) -> np.ndarray:
+    """Returns the sum over the chunks of a part of the data, as the first pass has them.
 
     Args:
         records: a records folder.
@@ -106,12 +104,9 @@ def sum_over_chunks(records: Records, part: Part, seed: int, numbers: Callable[[
     """
     seeds = tf.constant([seed, 0], tf.int64)
 
-    def one(number: Tensor, serialized: Tensor) -> Tensor:
+    def of_chunk(number: Tensor, serialized: Tensor) -> Tensor:
         return numbers(serialized, chunk_seed(seeds, number))
 
-    return _sum(read_chunks(records, part, seeds).map(without_autograph(one), num_parallel_calls=tf.data.AUTOTUNE))
-
-
-def _sum(numbers: tf.data.Dataset) -> Any:
-    nothing = tf.zeros(numbers.element_spec.shape, tf.int64)
-    return numbers.reduce(nothing, lambda total, number: total + number).numpy().tolist()
+    found = read_chunks(records, part, seeds).map(without_autograph(of_chunk), num_parallel_calls=tf.data.AUTOTUNE)
+    nothing = tf.zeros(found.element_spec.shape, tf.int64)
+    return np.asarray(found.reduce(nothing, lambda total, more: total + more))

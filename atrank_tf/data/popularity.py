@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from atrank_tf.data.chunk import SPAN, Chunk, parse
-from atrank_tf.data.chunk_reading import EVALUATION_SEED, read_chunks, without_autograph
+from atrank_tf.data.chunk_reading import EVALUATION_SEED, read_chunks, sum_over_chunks, without_autograph
 from atrank_tf.data.records import Records
 from atrank_tf.data.targets import Part, find_targets
 from atrank_tf.schema import Candidates, Schema
@@ -64,15 +64,13 @@ def positive_counts(records: Records, task: str, part: Part = Part.TRAINING) -> 
     """
     schema = records.schema
     rows = schema.entities[schema.groups[schema.tasks[task].group].entity].rows
-    nothing = tf.constant([EVALUATION_SEED, 0], tf.int64)
 
-    def one(_: Tensor, serialized: Tensor) -> Tensor:
+    def count(serialized: Tensor, _: Tensor) -> Tensor:
         ids, _ = positives(parse(serialized, schema), schema, task, part)
-        return tf.math.bincount(tf.cast(ids, tf.int32), minlength=rows, maxlength=rows, dtype=tf.int64)
+        counts = tf.math.bincount(tf.cast(ids, tf.int32), minlength=rows, maxlength=rows, dtype=tf.int64)
+        return tf.ensure_shape(counts, [rows])
 
-    counts = read_chunks(records, part, nothing).map(without_autograph(one), num_parallel_calls=tf.data.AUTOTUNE)
-    total = counts.reduce(tf.zeros([rows], tf.int64), lambda sums, chunk_counts: sums + chunk_counts)
-    return np.asarray(total)
+    return sum_over_chunks(records, part, EVALUATION_SEED, count)
 
 
 def positives(chunk: Chunk, schema: Schema, task: str, part: Part) -> tuple[Tensor, Tensor]:
@@ -91,11 +89,9 @@ def positives(chunk: Chunk, schema: Schema, task: str, part: Part) -> tuple[Tens
 
 def _chosen(records: Records, task: str, part: Part) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields the objects that were chosen and when, int64 [M] each, chunk by chunk."""
-    nothing = tf.constant([EVALUATION_SEED, 0], tf.int64)
-    chunks = read_chunks(records, part, nothing)
 
-    def one(_: Tensor, serialized: Tensor) -> Tensor:
+    def of_chunk(_: Tensor, serialized: Tensor) -> tuple[Tensor, Tensor]:
         return positives(parse(serialized, records.schema), records.schema, task, part)
 
-    found = chunks.map(without_autograph(one), num_parallel_calls=tf.data.AUTOTUNE)
-    yield from found.as_numpy_iterator()
+    chunks = read_chunks(records, part, tf.constant([EVALUATION_SEED, 0], tf.int64))
+    yield from chunks.map(without_autograph(of_chunk), num_parallel_calls=tf.data.AUTOTUNE).as_numpy_iterator()

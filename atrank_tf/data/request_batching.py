@@ -173,7 +173,7 @@ def _count(records: Records, tasks: Sequence[str], part: Part, settings: Batchin
         targets = [chunk_targets(chunk, records.schema, task, part, settings, drawn) for task in tasks]
         return tf.stack([tf.shape(_divided(each, part, settings, drawn)[1], tf.int64)[0] for each in targets])
 
-    return list(sum_over_chunks(records, part, seed, count))
+    return list(sum_over_chunks(records, part, seed, count).tolist())
 
 
 def _divided(targets: Targets, part: Part, settings: Batching, seed: Tensor) -> tuple[Tensor, Tensor]:

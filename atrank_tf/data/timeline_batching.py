@@ -124,7 +124,7 @@ def _count(records: Records, tasks: Sequence[str], part: Part, settings: Batchin
         limits = _divided(timeline_rows(targets, drawn), settings, drawn)[1]
         return tf.stack([tf.shape(limits, tf.int64)[0], *(tf.size(each.user, tf.int64) for each in targets.values())])
 
-    batches, *found = sum_over_chunks(records, part, seed, count)
+    batches, *found = sum_over_chunks(records, part, seed, count).tolist()
     return [batches if of_task else 0 for of_task in found]
 
 
