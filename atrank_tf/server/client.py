@@ -12,7 +12,10 @@ import urllib3
 
 _MISSING: Mapping[str, Any] = {"DT_STRING": "", "DT_INT64": 0, "DT_FLOAT": math.nan}
 _DEFAULT = "serving_default"
+# Names of the inputs of a signature that ranks. Which groups, tasks and columns there are, the signature says.
+_NOW = "now"
 _CANDIDATES = "_candidates"
+_ID, _ACTION, _TIMESTAMP = "_id", "_action", "_timestamp"
 
 
 class ClientError(RuntimeError):
@@ -248,8 +251,8 @@ def _filled(value: Sequence[Any], width: int, filler: Any) -> list[Any]:
 
 def _groups(columns: Mapping[str, Column]) -> list[list[str]]:
     """Returns the three columns of each group."""
-    names = [name.removesuffix("timestamp") for name in columns if name.endswith("_timestamp")]
-    groups = [[f"{name}{column}" for column in ("id", "action", "timestamp")] for name in names]
+    names = [name.removesuffix(_TIMESTAMP) for name in columns if name.endswith(_TIMESTAMP)]
+    groups = [[f"{name}{column}" for column in (_ID, _ACTION, _TIMESTAMP)] for name in names]
     return [group for group in groups if set(group) <= columns.keys()]
 
 
@@ -266,7 +269,7 @@ def _check(request: Mapping[str, Any], columns: Mapping[str, Column], candidates
             near = difflib.get_close_matches(name, columns, n=1)
             hint = f'Did you mean "{near[0]}"? ' if near else ""
             raise ValueError(f"Unknown input {name!r} in {where}. {hint}Valid: {', '.join(sorted(columns))}.")
-    for name in ("now", candidates):
+    for name in (_NOW, candidates):
         if name not in request:
             raise ValueError(f"Expected {name!r} in {where}. Received: {', '.join(sorted(request)) or 'nothing'}.")
     for name, value in request.items():
