@@ -68,7 +68,7 @@ def warm_start(model: Ranker, values: IdMaps, model_dir: str) -> WarmStart:
             value = _by_name(variable.numpy(), names[variable.path], value, earlier_names[variable.path])
         if value.shape != tuple(variable.shape):
             raise ValueError(
-                f"Expected a model in {model_dir} whose weights fit: the same width, hidden units and so on. "
+                f"Expected a model in {model_dir} whose weights fit: the same hidden_dim, hidden_units and so on. "
                 f"{variable.path} is {list(value.shape)} there and {list(variable.shape)} here."
             )
         variable.assign(value)

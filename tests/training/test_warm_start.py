@@ -207,7 +207,7 @@ def test_weights_that_do_not_fit_are_refused_with_their_shapes(
     days: tuple[Records, Records], make_earlier: Callable[..., Path]
 ) -> None:
     folder = make_earlier()
-    message = r"whose weights fit: .* projection_purchase/kernel is \[12, 8\] there and \[12, 4\] here"
+    message = r"whose weights fit: .* self_attention_0/attention/query_kernel is \[8, 8\] there and \[4, 4\] here"
     with pytest.raises(ValueError, match=message):
         warm_start(_model(days[1], hidden_dim=4), IdMaps.of(days[1]), str(folder))
 
