@@ -134,10 +134,10 @@ def _request(history: int, candidates: int) -> dict[str, Any]:
     random = np.random.default_rng(history * 10_007 + candidates)
     return {
         "now": np.array([_NOW]),
-        "review_id": random.integers(0, ITEMS, (1, history)),
-        "review_action": np.full((1, history), "review", object),
-        "review_timestamp": np.sort(_NOW - random.integers(1, 300_000_000, (1, history))),
-        "next_review_candidates": random.integers(0, ITEMS, (1, candidates)),
+        "review__id": random.integers(0, ITEMS, (1, history)),
+        "review__action": np.full((1, history), "review", object),
+        "review__timestamp": np.sort(_NOW - random.integers(1, 300_000_000, (1, history))),
+        "next_review__candidates": random.integers(0, ITEMS, (1, candidates)),
     }
 
 

@@ -18,6 +18,7 @@ from keras import layers, ops
 from atrank_tf.data import Records, TrainingBatches, training_batches
 from atrank_tf.models import ATRankConfig
 from atrank_tf.schema import FIRST_ROW, PADDING
+from atrank_tf.schema.inputs import BEHAVIOR_COLUMNS, candidates_name, history_name
 from atrank_tf.training import Experiment
 
 BATCH_SIZE = 128
@@ -160,11 +161,11 @@ def _read_epoch(records: Records, experiment: Experiment) -> dict[str, np.ndarra
     batches = training_batches(records, settings=experiment.batching, seed=experiment.training.seed)
     found: dict[str, list[np.ndarray]] = defaultdict(list)
     for inputs, labels, _ in batches.dataset.take(batches.steps).as_numpy_iterator():
-        real = inputs[f"{name}_id"] > PADDING
-        for column in ("id", "action", "timestamp"):
-            found[column].append(inputs[f"{name}_{column}"][real])
+        real = inputs[history_name(name, "id")] > PADDING
+        for column in BEHAVIOR_COLUMNS:
+            found[column].append(inputs[history_name(name, column)][real])
         found["lengths"].append(real.sum(axis=1))
         found["now"].append(inputs["now"])
-        found["candidates"].append(inputs[f"{task}_candidates"])
+        found["candidates"].append(inputs[candidates_name(task)])
         found["labels"].append(labels[task])
     return {column: np.concatenate(parts) for column, parts in found.items()}

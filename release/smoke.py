@@ -25,15 +25,15 @@ hidden = [16]
 epochs = 1
 """
 REQUEST = {
-    "signature_name": "next_product",
+    "signature_name": "score__next_product",
     "instances": [
         {
             "now": 1_712_000_000,
-            "product_id": [1, 2],
-            "product_action": ["click", "cart"],
-            "product_timestamp": [1_711_000_000, 1_711_900_000],
-            **{f"{group}_{part}": [] for group in ("query", "coupon") for part in ("id", "action", "timestamp")},
-            "next_product_candidates": [3, 4, 999_999],
+            "product__id": [1, 2],
+            "product__action": ["click", "cart"],
+            "product__timestamp": [1_711_000_000, 1_711_900_000],
+            **{f"{group}__{part}": [] for group in ("query", "coupon") for part in ("id", "action", "timestamp")},
+            "next_product__candidates": [3, 4, 999_999],
         }
     ],
 }

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 _NUMBERS = st.integers(-3, 70) | st.sampled_from(
     [2**63, 10**400, -(2**80), 0.5, 1.5, -0.0, 1e300, 5e-324, float("inf"), float("-inf"), float("nan")]
 )
-_WORDS = st.sampled_from(["item", "click", "view", "a/b", "", "x y", "\x7f", '"', "\\", "\n", "٣", "sampled", "day"])
+_WORDS = st.sampled_from(
+    ["item", "click", "view", "a/b", "a__b", "a_", "", "x y", "\x7f", '"', "\\", "\n", "٣", "sampled", "day"]
+)
 _DATES = st.sampled_from([datetime.date(1, 1, 1), datetime.datetime(9999, 12, 31, 23), datetime.time(1)])
 _PLAIN = _NUMBERS | _WORDS | st.text(max_size=4) | st.booleans() | _DATES
 _VALUES = _PLAIN | st.lists(_PLAIN, max_size=3) | st.dictionaries(_WORDS, _PLAIN, max_size=2)

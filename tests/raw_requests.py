@@ -20,28 +20,28 @@ def raw_request(records: Records, task: str, inputs: dict[str, np.ndarray]) -> d
     raw = {"now": inputs["now"]}
     for name, group in schema.groups.items():
         ids = records.catalogs[group.entity].ids
-        raw[f"{name}_id"] = names(inputs[f"{name}_id"], ids, object if ids.dtype.kind == "U" else np.int64)
-        raw[f"{name}_action"] = names(inputs[f"{name}_action"], np.array(group.actions), object)
-        raw[f"{name}_timestamp"] = inputs[f"{name}_timestamp"]
+        raw[f"{name}__id"] = names(inputs[f"{name}__id"], ids, object if ids.dtype.kind == "U" else np.int64)
+        raw[f"{name}__action"] = names(inputs[f"{name}__action"], np.array(group.actions), object)
+        raw[f"{name}__timestamp"] = inputs[f"{name}__timestamp"]
     ids = records.catalogs[schema.groups[schema.tasks[task].group].entity].ids
     dtype = object if ids.dtype.kind == "U" else np.int64
-    raw[f"{task}_candidates"] = names(inputs[f"{task}_candidates"], ids, dtype)
+    raw[f"{task}__candidates"] = names(inputs[f"{task}__candidates"], ids, dtype)
     for prefix, features in (("user", schema.user), (task, schema.tasks[task].context)):
         for column, feature in features.features.items():
-            rows = inputs[f"{prefix}_{column}"]
+            rows = inputs[f"{prefix}__{column}"]
             found = names(rows, records.vocabularies[feature.table], object)
-            raw[f"{prefix}_{column}"] = found[:, 0] if prefix == "user" and feature.max_values == 1 else found
+            raw[f"{prefix}__{column}"] = found[:, 0] if prefix == "user" and feature.max_values == 1 else found
         for column in features.dense:
-            raw[f"{prefix}_{column}"] = inputs[f"{prefix}_{column}"]
+            raw[f"{prefix}__{column}"] = inputs[f"{prefix}__{column}"]
     return raw
 
 
 def whole_request(records: Records, task: str) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """A raw request of some users, and which candidates are real."""
     inputs, *_ = next(
-        batch for batch in requests(records, "test").as_numpy_iterator() if batch[0][f"{task}_candidates"].shape[1]
+        batch for batch in requests(records, "test").as_numpy_iterator() if batch[0][f"{task}__candidates"].shape[1]
     )
-    return raw_request(records, task, inputs), inputs[f"{task}_candidates"] > 0
+    return raw_request(records, task, inputs), inputs[f"{task}__candidates"] > 0
 
 
 def examples(raw: dict[str, np.ndarray], real: np.ndarray, task: str) -> np.ndarray:
@@ -51,10 +51,10 @@ def examples(raw: dict[str, np.ndarray], real: np.ndarray, task: str) -> np.ndar
         features: dict[str, Any] = {}
         for name, value in raw.items():
             each = value[row]
-            group = name.rsplit("_", 1)[0]
-            if f"{group}_timestamp" in raw:
-                each = each[raw[f"{group}_timestamp"][row] > 0]
-            elif name.startswith(f"{task}_"):
+            owner = name.split("__")[0]
+            if f"{owner}__timestamp" in raw:
+                each = each[raw[f"{owner}__timestamp"][row] > 0]
+            elif owner == task:
                 each = each[real[row]]
             features[name] = np.atleast_1d(each).tolist()
         found.append(example({name: values for name, values in features.items() if values}))

@@ -168,8 +168,8 @@ def test_json_is_valid_and_requests_are_answered(block: Block, shop: RestApi) ->
     answer = shop.answer("POST", "/v1/models/shop:predict", block.text.encode())
     assert answer.status == 200, answer.body
     scores = json.loads(answer.body)["predictions" if "instances" in body else "outputs"]
-    task = body.get("signature_name", "next_purchase")
-    candidates = f"{task}_candidates"
+    task = body.get("signature_name", "score__next_purchase").removeprefix("score__")
+    candidates = f"{task}__candidates"
     asked = [row[candidates] for row in body["instances"]] if "instances" in body else body["inputs"][candidates]
     assert [len(row) for row in scores] == [len(row) for row in asked]
 

@@ -46,8 +46,8 @@ def timeline_batches(
     """Returns training batches of whole timelines, for a model that trains on all their targets at once.
 
     As `training_batches`, but a row of a batch is one user's timeline with the targets of all tasks, P_t of each: a
-    history is encoded once for all of them. In place of `now` there are `<task>/now` int64 [B, P_t] and
-    `<task>/<group>_seen` int64 [B, P_t] (how many of a group's behaviors each target sees); candidates, labels and
+    history is encoded once for all of them. In place of `now` there are `<task>__now` int64 [B, P_t] and
+    `<task>__<group>__seen` int64 [B, P_t] (how many of a group's behaviors each target sees); candidates, labels and
     weights are [B, P_t, N]. Batches have about `settings.batch_tokens` positions for behaviors, so that their number of
     rows varies. Under `targets_per_user` a user's targets of an epoch are neighbors in time.
 
@@ -187,7 +187,7 @@ def timeline_batch(
 
     Returns:
         inputs (histories as ever; for each task of `targets`, with P_t targets of it in the row that has most:
-        `<task>/now` int64 [B, P_t], `<task>/<group>_seen` int64 [B, P_t], `<task>_candidates` int64 [B, P_t, N] and
+        `<task>__now` int64 [B, P_t], `<task>__<group>__seen` int64 [B, P_t], `<task>__candidates` int64 [B, P_t, N] and
         its context), and task -> labels float32 [B, P_t, N], task -> weights float32 [B, P_t, N]: 0 on padding.
     """
     history = rows.history.take(chosen)

@@ -25,11 +25,11 @@
     const places = found.behavior_place
       ? found.behavior_place.map((place, at) => ({ at, place, group: parts.groups.indexOf(found.behavior_group[at]) }))
         .filter(({ place }) => place >= 0)
-      : parts.groups.flatMap((name, group) => asked[`${name}_timestamp`].map((_, place) => ({ at: 0, place, group })));
-    const time = ({ group, place }) => Number(asked[`${parts.groups[group]}_timestamp`][place]);
+      : parts.groups.flatMap((name, group) => asked[`${name}__timestamp`].map((_, place) => ({ at: 0, place, group })));
+    const time = ({ group, place }) => Number(asked[`${parts.groups[group]}__timestamp`][place]);
     const behaviors = places.filter((one) => time(one) > 0).sort((a, b) => time(a) - time(b));
     const things = [], thing = (id) => things.push({ id, label: id, categories: [], features: {} }) - 1;
-    const candidates = asked[`${task}_candidates`], at = behaviors.map((one) => one.at);
+    const candidates = asked[`${task}__candidates`], at = behaviors.map((one) => one.at);
     const own = (found.self_attention ?? []).map((block) => block.map((space) => at.map((t) => at.map((u) => space[t][u]))));
     const reading = (found.target_attention ?? []).map((space) => space.map((row) => at.map((t) => row[t])));
     const scored = Object.keys(found).filter((name) => name.startsWith("score_"));
@@ -38,8 +38,8 @@
       user: "", task, now: Number(asked.now), groups: parts.groups,
       behaviors: behaviors.map((one) => ({
         group: one.group, timestamp: time(one),
-        action: asked[`${parts.groups[one.group]}_action`][one.place],
-        thing: thing(asked[`${parts.groups[one.group]}_id`][one.place]),
+        action: asked[`${parts.groups[one.group]}__action`][one.place],
+        thing: thing(asked[`${parts.groups[one.group]}__id`][one.place]),
       })),
       candidates: candidates.map((id, n) => ({
         thing: thing(id), chosen: null, score: found.scores[n], agreement: null,
@@ -62,14 +62,14 @@
   async function effects(task, inputs, parts, asked, scores, signal) {
     const jobs = [];
     for (const [group, name] of parts.groups.entries()) {
-      const times = asked[`${name}_timestamp`];
+      const times = asked[`${name}__timestamp`];
       times.forEach((_, place) => jobs.push({ group, place, without: times.map((time, at) => (at === place ? "0" : time)) }));
       jobs.push({ group, place: -1, without: times.map(() => "0") });
     }
     if (jobs.length * scores.length > MOST_ROWS) return null;
     const bodies = jobs.map(({ group, without }) =>
-      instance({ ...asked, [`${parts.groups[group]}_timestamp`]: without }, inputs));
-    const found = await predict(task, bodies, signal);
+      instance({ ...asked, [`${parts.groups[group]}__timestamp`]: without }, inputs));
+    const found = await predict(`score__${task}`, bodies, signal);
     const falls = { behaviors: parts.groups.map(() => []), groups: {} };
     jobs.forEach(({ group, place }, job) => {
       const fall = found[job].map((score, n) => scores[n] - score);
@@ -82,19 +82,19 @@
   async function ask() {
     asking.abort();
     asking = new AbortController();
-    const { signal } = asking, task = taskPicker.value, explained = `explain_${task}` in signatures;
-    const inputs = readInputs(signatures[task]), parts = sortInputs(inputs, task);
+    const { signal } = asking, task = taskPicker.value, explained = `explain__${task}` in signatures;
+    const inputs = readInputs(signatures[`score__${task}`]), parts = sortInputs(inputs, task);
     try {
       const asked = read();
       values = { ...values, ...asked };
       const one = instance(asked, inputs);
-      sent.querySelector("pre").textContent = `POST ${url(":predict")}\n\n{"signature_name": ${JSON.stringify(task)}, "instances": [${one}]}`;
-      const [found] = await predict(explained ? `explain_${task}` : task, [one], signal);
+      sent.querySelector("pre").textContent = `POST ${url(":predict")}\n\n{"signature_name": "score__${task}", "instances": [${one}]}`;
+      const [found] = await predict(`${explained ? "explain" : "score"}__${task}`, [one], signal);
       const whole = explained ? found : { scores: found };
       const falls = await effects(task, inputs, parts, asked, whole.scores, signal);
       const drawn = explanation(task, parts, asked, whole, falls);
       drawExplanation(drawing, drawn, view);
-      const given = parts.groups.reduce((sum, name) => sum + asked[`${name}_timestamp`].filter((time) => time !== "0").length, 0);
+      const given = parts.groups.reduce((sum, name) => sum + asked[`${name}__timestamp`].filter((time) => time !== "0").length, 0);
       status.textContent = `${drawn.candidates.length} candidates, ${drawn.behaviors.length} of ${given} behaviors read.`
         + (explained ? "" : " This export has no signature explain: only effects can be shown (export with --explain).")
         + (falls ? "" : " Too many rows to ask for effects.");
@@ -109,7 +109,7 @@
 
   function pickTask() {
     if (read) values = { ...values, ...read() };
-    const inputs = readInputs(signatures[taskPicker.value]);
+    const inputs = readInputs(signatures[`score__${taskPicker.value}`]);
     delete view.candidate;
     read = requestForm(fields, inputs, sortInputs(inputs, taskPicker.value), values, changed);
     return ask();
@@ -118,9 +118,9 @@
   async function pickModel() {
     try {
       signatures = (await fetchJson(url("/metadata"))).metadata.signature_def.signature_def;
-      const tasks = Object.keys(signatures).filter((name) => `${name}_candidates` in signatures[name].inputs).sort();
+      const tasks = Object.keys(signatures).filter((name) => name.startsWith("score__")).map((name) => name.slice(7)).sort();
       if (!tasks.length) throw new Error("Expected a model that atrank_tf exported. Found no signature of a task.");
-      const wanted = tasks.find((name) => name === data.signature || `${name}_candidates` in values) ?? tasks[0];
+      const wanted = tasks.find((name) => `score__${name}` === data.signature || `${name}__candidates` in values) ?? tasks[0];
       taskPicker.replaceChildren(...tasks.map((value) => make("option", { value }, value)));
       taskPicker.value = wanted;
       read = null;

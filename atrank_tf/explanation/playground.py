@@ -11,9 +11,9 @@ from atrank_tf.explanation.page import fill
 def playground_page(models: Sequence[str], request: Any) -> str:
     """Returns a page that asks the REST endpoints of the server it comes from, and nobody else.
 
-    Scores and attention are what the signature `explain_<task>` gives; effects are differences of scores of
-    `<task>`, asked once without each behavior and each group. A model that was exported without `explain` is shown by
-    its effects alone.
+    Scores and attention are what the signature `explain__<task>` gives; effects are differences of scores of
+    `score__<task>`, asked once without each behavior and each group. A model that was exported without `explain` is
+    shown by its effects alone.
 
     Args:
         models: names of served models; the first is shown first.

@@ -10,15 +10,12 @@ function readInputs(signature) {
 
 /** Which inputs are what: { task, groups, user, context }. */
 function sortInputs(inputs, task) {
-  const names = Object.keys(inputs);
-  const groups = names.filter((name) => name.endsWith("_timestamp") && `${name.slice(0, -10)}_action` in inputs)
-    .map((name) => name.slice(0, -10)).sort();
-  const taken = new Set(["now", `${task}_candidates`, ...groups.flatMap((g) => [`${g}_id`, `${g}_action`, `${g}_timestamp`])]);
-  const left = names.filter((name) => !taken.has(name)).sort();
+  const joined = Object.keys(inputs).filter((name) => name.includes("__")).sort(), owner = (name) => name.split("__")[0];
   return {
-    task, groups,
-    user: left.filter((name) => name.startsWith("user_")),
-    context: left.filter((name) => name.startsWith(`${task}_`)),
+    task,
+    groups: [...new Set(joined.map(owner))].filter((name) => name !== task && name !== "user"),
+    user: joined.filter((name) => owner(name) === "user"),
+    context: joined.filter((name) => owner(name) === task && name !== `${task}__candidates`),
   };
 }
 
@@ -74,7 +71,7 @@ function requestForm(root, inputs, parts, values, changed) {
 
   const groups = parts.groups.map((group) => {
     const rows = make("tbody");
-    const actions = [...new Set(values[`${group}_action`] ?? [])];
+    const actions = [...new Set(values[`${group}__action`] ?? [])];
     const add = (id, action, seconds, at = "append") => {
       const cells = [
         field(`${group} id`, id), field("action", action, { list: `${group}-actions`, size: 10 }), when("time, UTC", seconds)];
@@ -85,7 +82,7 @@ function requestForm(root, inputs, parts, values, changed) {
       rows[at](row);
       return cells[0];
     };
-    const [ids, acts, times] = ["id", "action", "timestamp"].map((column) => values[`${group}_${column}`] ?? []);
+    const [ids, acts, times] = ["id", "action", "timestamp"].map((column) => values[`${group}__${column}`] ?? []);
     // The newest first, as they are shown below.
     [...ids.keys()].sort((a, b) => Number(times[b]) - Number(times[a])).forEach((at) => add(ids[at], acts[at], times[at]));
     const more = make("button", { type: "button", class: "plain" }, `add a ${group}`);
@@ -94,15 +91,15 @@ function requestForm(root, inputs, parts, values, changed) {
       changed();
     });
     const column = (place) => () => [...rows.children].map((row) => row.cells_[place].value).reverse();
-    readers[`${group}_id`] = column(0);
-    readers[`${group}_action`] = column(1);
-    readers[`${group}_timestamp`] = () => column(2)().map(toSeconds);
+    readers[`${group}__id`] = column(0);
+    readers[`${group}__action`] = column(1);
+    readers[`${group}__timestamp`] = () => column(2)().map(toSeconds);
     return make("fieldset", {}, make("legend", {}, group), more,
       make("datalist", { id: `${group}-actions` }, ...actions.map((value) => make("option", { value }))),
       make("div", { class: "scroll" }, make("table", {}, rows)));
   });
 
-  const name = `${parts.task}_candidates`, found = lines("Candidates, one id a line", (values[name] ?? []).join("\n"));
+  const name = `${parts.task}__candidates`, found = lines("Candidates, one id a line", (values[name] ?? []).join("\n"));
   const split = (area) => area.value.replace(/\n+$/, "").split("\n");
   readers[name] = () => split(found).map((id) => id.trim()).filter(Boolean);
   const context = parts.context.map((column) => {

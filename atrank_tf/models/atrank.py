@@ -83,8 +83,8 @@ class ATRank(Ranker):
         name: of the model.
         **config: the choices of `ATRankConfig`.
 
-    Inputs: `<group>_id`, `<group>_action`, `<group>_timestamp` int64 [B, T_g], 0 = padding; `now` int64 [B];
-    `<task>_candidates` int64 [B, N]; user and context features as the schema has them.
+    Inputs: `<group>__id`, `<group>__action`, `<group>__timestamp` int64 [B, T_g], 0 = padding; `now` int64 [B];
+    `<task>__candidates` int64 [B, N]; user and context features as the schema has them.
 
     Returns:
         task -> logits, float32 [B, N].

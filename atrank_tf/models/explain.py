@@ -14,6 +14,7 @@ import keras
 from keras import ops
 
 from atrank_tf.models.inputs import candidate_inputs, group_numbers, history_inputs, profile_inputs, side_by_side
+from atrank_tf.schema.inputs import BEHAVIOR_COLUMNS
 
 PART = "score_"
 """What the names of the outputs that are parts of the score begin with."""
@@ -84,7 +85,7 @@ def explainer(ranker: Any, task: str) -> Any:
         outputs["target_attention"] = found.target_attention
     outputs = {name: ops.cast(value, "float32") for name, value in outputs.items()}
     groups = tuple(schema.groups)
-    for column in ("id", "action", "timestamp"):
+    for column in BEHAVIOR_COLUMNS:
         outputs[f"behavior_{column}"] = side_by_side(inputs, groups, column)
     outputs["behavior_group"] = group_numbers(inputs, groups)
     return keras.Model(inputs, outputs, name=f"explainer_{task}")

@@ -10,6 +10,7 @@ from keras import ops
 from atrank_tf.data import Catalog
 from atrank_tf.layers import CatalogLookup, IdDropout, MeanPooling, SparseEmbedding, Standardize, take
 from atrank_tf.schema import PADDING, UNKNOWN, Features, Schema
+from atrank_tf.schema.inputs import context_name, profile_name
 
 
 class ObjectEmbedder:
@@ -77,7 +78,7 @@ class ObjectEmbedder:
     def profile(self, inputs: Mapping[str, Any]) -> Any | None:
         """Returns the embedding of who the users are, float [B, D], or None where the schema says nothing of them."""
         user = self._schema.user
-        found = {column: inputs[f"user_{column}"] for column in (*user.features, *user.dense)}
+        found = {column: inputs[profile_name(column)] for column in (*user.features, *user.dense)}
         for column, feature in user.features.items():
             if feature.max_values == 1:
                 found[column] = found[column][:, 0]
@@ -86,7 +87,7 @@ class ObjectEmbedder:
     def context(self, task: str, inputs: Mapping[str, Any]) -> Any | None:
         """Returns the embedding of the candidates' contexts, float [B, N, D], or None where the task has none."""
         context = self._schema.tasks[task].context
-        found = {column: inputs[f"{task}_{column}"] for column in (*context.features, *context.dense)}
+        found = {column: inputs[context_name(task, column)] for column in (*context.features, *context.dense)}
         return _concatenate(self._features(context, found, f"standardize_{task}"))
 
     def _features(self, features: Features, found: Mapping[str, Any], name: str) -> list[Any]:

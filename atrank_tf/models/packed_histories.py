@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from atrank_tf.layers import NoPadding, Packing
 from atrank_tf.schema import PADDING
+from atrank_tf.schema.inputs import BEHAVIOR_COLUMNS, history_name
 
 
 class PackedHistories:
@@ -18,7 +19,7 @@ class PackedHistories:
     Glossary: B users, T_g places of group g, M_g real behaviors in it, M of all groups.
 
     Args:
-        inputs: `<group>_id|_action|_timestamp`, int64 [B, T_g].
+        inputs: those of `history_specs`; the groups alone are read.
         groups: the names of the groups.
 
     Attributes:
@@ -37,18 +38,20 @@ class PackedHistories:
 
     def _lay_out_one(self, inputs: Mapping[str, Any], group: str) -> None:
         # A batch is of users with histories of one length: packing would cost as much as the little padding.
-        ids = inputs[f"{group}_id"]
+        ids = inputs[history_name(group, "id")]
         self._packing: Any = NoPadding(tf.shape(ids))
-        self.ids, self.actions = ({group: self._packing.pack(inputs[f"{group}_{name}"])} for name in ("id", "action"))
-        self.mask, self.timestamp = ids != PADDING, inputs[f"{group}_timestamp"]
+        self.ids, self.actions = (
+            {group: self._packing.pack(inputs[history_name(group, column)])} for column in ("id", "action")
+        )
+        self.mask, self.timestamp = ids != PADDING, inputs[history_name(group, "timestamp")]
         self.group, self.place = tf.zeros_like(ids), tf.cumsum(tf.ones_like(ids), axis=1)
-        self.id, self.action = ids, inputs[f"{group}_action"]
+        self.id, self.action = ids, inputs[history_name(group, "action")]
 
     def _lay_out(self, inputs: Mapping[str, Any], groups: Sequence[str]) -> None:
-        real = {name: inputs[f"{name}_id"] != PADDING for name in groups}
+        real = {name: inputs[history_name(name, "id")] != PADDING for name in groups}
         packings = {name: Packing.of(each) for name, each in real.items()}
-        self.ids = {name: packings[name].pack(inputs[f"{name}_id"]) for name in groups}
-        self.actions = {name: packings[name].pack(inputs[f"{name}_action"]) for name in groups}
+        self.ids = {name: packings[name].pack(inputs[history_name(name, "id")]) for name in groups}
+        self.actions = {name: packings[name].pack(inputs[history_name(name, "action")]) for name in groups}
         counts = [tf.reduce_sum(tf.cast(each, tf.int64), axis=1) for each in real.values()]
         total = tf.add_n(counts)  # [B]
         length = tf.maximum(tf.reduce_max(total), 1)
@@ -58,7 +61,7 @@ class PackedHistories:
         for number, (name, count) in enumerate(zip(groups, counts, strict=True)):
             place = tf.cumsum(tf.cast(real[name], tf.int64), axis=1)
             places.append(packings[name].pack(begin[:, tf.newaxis] + place - 1))
-            columns = [inputs[f"{name}_{column}"] for column in ("id", "action", "timestamp")]
+            columns = [inputs[history_name(name, column)] for column in BEHAVIOR_COLUMNS]
             columns += [tf.fill(tf.shape(place), tf.cast(number, tf.int64)), place]
             facts.append(packings[name].pack(tf.stack(columns, axis=2)))
             begin += count

@@ -42,6 +42,7 @@ from atrank_tf.schema import (
     select_groups,
     suggestion,
 )
+from atrank_tf.schema.inputs import candidates_name, history_name
 
 CANDIDATE_TABLE_BYTES = 1 << 30
 """Largest precomputed candidate table that an export holds."""
@@ -183,16 +184,17 @@ class Ranker(keras.Model):
     def embed_objects(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the embeddings of the objects of the histories, group -> float [B, T_g, D_o]."""
         groups = self.schema.groups.items()
-        return {group: self.objects.objects(spec.entity, inputs[f"{group}_id"]) for group, spec in groups}
+        return {group: self.objects.objects(spec.entity, inputs[history_name(group, "id")]) for group, spec in groups}
 
     def embed_behaviors(self, inputs: Mapping[str, Any], objects: Mapping[str, Any]) -> tuple[Any, Any]:
         """Returns the behaviors of all groups, float [B, T, D], and which are real, bool [B, T]."""
         behaviors, masks = [], []
         for group, embedding in objects.items():
-            bucket = self.time_buckets(inputs["now"], inputs[f"{group}_timestamp"]) if self.embeds_time else None
-            embedding = self.behavior_embeddings[group](embedding, inputs[f"{group}_action"], bucket)
+            timestamp = inputs[history_name(group, "timestamp")]
+            bucket = self.time_buckets(inputs["now"], timestamp) if self.embeds_time else None
+            embedding = self.behavior_embeddings[group](embedding, inputs[history_name(group, "action")], bucket)
             behaviors.append(self.drop(self.projections[group](embedding)))
-            masks.append(ops.not_equal(inputs[f"{group}_id"], PADDING))
+            masks.append(ops.not_equal(inputs[history_name(group, "id")], PADDING))
         return join(behaviors), join(masks)
 
     def profile(self, inputs: Mapping[str, Any]) -> Any | None:
@@ -201,7 +203,7 @@ class Ranker(keras.Model):
 
     def score(self, task: str, memory: Mapping[str, Any], profile: Any | None, inputs: Mapping[str, Any]) -> Any:
         """Returns the logits of a task's candidates, float32 [B, N]."""
-        candidates = self.embed_candidates(task, inputs[f"{task}_candidates"])
+        candidates = self.embed_candidates(task, inputs[candidates_name(task)])
         user = self.user_vectors(candidates.embedding, memory, profile, inputs)
         return self.rank(task, user, candidates, memory, profile, inputs)
 
@@ -238,7 +240,7 @@ class Ranker(keras.Model):
         if self.heads.repeats is not None:
             parts["repeat"] = self.heads.repeats.logits(task, memory, inputs)
         if task in self.heads.popularity:
-            parts["popularity"] = self.heads.popularity[task](inputs[f"{task}_candidates"], inputs["now"])
+            parts["popularity"] = self.heads.popularity[task](inputs[candidates_name(task)], inputs["now"])
         known = [] if profile is None else [broadcast_to_candidates(profile, user)]
         context = self.context(task, known, inputs)
         return self.heads.logits(task, user, candidates.embedding, parts, context)

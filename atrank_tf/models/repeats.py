@@ -10,6 +10,7 @@ from keras import ops
 from atrank_tf.layers import RepeatHead
 from atrank_tf.models.inputs import group_numbers, side_by_side
 from atrank_tf.schema import FIRST_ROW, Schema
+from atrank_tf.schema.inputs import BEHAVIOR_COLUMNS, candidates_name
 
 NO_OBJECT = -1
 """In place of a candidate that is padding or unknown: nobody acted on it."""
@@ -66,7 +67,7 @@ class Repeats:
 
     def remember(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Returns this part of the memory of the histories in a model's inputs."""
-        ids, actions, timestamp = (side_by_side(inputs, self._groups, name) for name in ("id", "action", "timestamp"))
+        ids, actions, timestamp = (side_by_side(inputs, self._groups, name) for name in BEHAVIOR_COLUMNS)
         return self.numbered(ids, actions, group_numbers(inputs, self._groups)) | {"timestamp": timestamp}
 
     def numbered(self, ids: Any, actions: Any, group: Any) -> dict[str, Any]:
@@ -80,7 +81,7 @@ class Repeats:
     def logits(self, task: str, memory: Mapping[str, Any], inputs: Mapping[str, Any]) -> Any:
         """Returns logits of the candidates of one moment, float [B, N]."""
         seen = ops.not_equal(memory["object"], 0)[:, None]
-        candidates = inputs[f"{task}_candidates"][:, None]
+        candidates = inputs[candidates_name(task)][:, None]
         return self.of_moments(task, candidates, memory, seen, inputs["now"][:, None])[:, 0]
 
     def of_moments(self, task: str, candidates: Any, memory: Mapping[str, Any], seen: Any, now: Any) -> Any:

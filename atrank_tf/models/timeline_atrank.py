@@ -26,6 +26,7 @@ from atrank_tf.models.packed_histories import PackedHistories
 from atrank_tf.models.ranker import CandidateEmbedding, Ranker
 from atrank_tf.models.ranker_config import RankerConfig
 from atrank_tf.schema import PADDING, Ties
+from atrank_tf.schema.inputs import candidates_name, request_times_name, seen_name
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
@@ -158,7 +159,7 @@ class TimelineATRank(Ranker):
         """
         ids, indices = dict(histories), []
         entities = {group: self.schema.groups[group].entity for group in histories}
-        names = {task: f"{task}_candidates" for task in self.tasks}
+        names = {task: candidates_name(task) for task in self.tasks}
         for task, name in names.items():
             ids[name], index = tf.unique(tf.reshape(inputs[name], [-1]))
             indices.append(tf.reshape(index, tf.shape(_fold_targets(inputs[name]))))
@@ -178,15 +179,15 @@ class TimelineATRank(Ranker):
         self, inputs: Mapping[str, Any], indices: list[Any], memory: Mapping[str, Any], histories: PackedHistories
     ) -> list[CandidateQueries]:
         """Returns what the targets of each task see of the memories, and which of their candidates are real."""
-        times = [inputs[f"{task}/now"] for task in self.tasks]
+        times = [inputs[request_times_name(task)] for task in self.tasks]
         bias = self.target_time_bias(join(times), memory["timestamp"])  # [B, K, P, T]
         groups = self.schema.groups
-        seen = [[inputs[f"{task}/{group}_seen"] for task in self.tasks] for group in groups]
+        seen = [[inputs[seen_name(task, group)] for task in self.tasks] for group in groups]
         longest = [spec.max_length for spec in groups.values()]
         mask = histories.windows(tf.stack([join(each) for each in seen], axis=1), longest)  # [B, P, T]
         numbers = [tf.shape(each)[1] for each in times]
         biases, masks = (tf.split(each, numbers, axis=-2, num=len(numbers)) for each in (bias, mask))
-        ids = [_fold_targets(inputs[f"{task}_candidates"]) for task in self.tasks]
+        ids = [_fold_targets(inputs[candidates_name(task)]) for task in self.tasks]
         packings = [Packing.of(each != PADDING) for each in ids]
         return [CandidateQueries(*each) for each in zip(masks, biases, indices, packings, strict=True)]
 
@@ -206,7 +207,7 @@ class TimelineATRank(Ranker):
         """
         packing = query.packing
         own = {name: inputs[name] for name in candidate_names(self.schema, task)}
-        ids, now = own[f"{task}_candidates"], inputs[f"{task}/now"]
+        ids, now = own[candidates_name(task)], inputs[request_times_name(task)]
         index = packing.pack(query.indices)
         parts = {} if candidates.bias is None else {"item_bias": take(candidates.bias, index)[None]}
         if self.heads.repeats is not None:

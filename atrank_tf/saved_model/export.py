@@ -22,19 +22,19 @@ def export_model(model: Ranker, values: IdMaps, export_dir: str, *, explain: boo
 
     | signature | takes | gives |
     |---|---|---|
-    | `<task>`; `serving_default` | histories, users, candidates | `scores` float32 [B, N] |
-    | `rank_<task>`; `rank` | the same as `tf.train.Example`s | `ids`, `scores` [B, N], best first; `count` int64 [B] |
+    | `score__<task>`; `serving_default` | histories, users, candidates | `scores` float32 [B, N] |
+    | `rank__<task>`; `rank` | the same as `tf.train.Example`s | `ids`, `scores` [B, N], best first; `count` int64 [B] |
     | `encode_user` | histories | `memory` float32 [B, T, D], `mask` bool [B, T] and moments |
-    | `score_candidates_<task>`; `score_candidates` | that, users, candidates | `scores` float32 [B, N] |
-    | `explain_<task>`; `explain`, if asked for | as `<task>` | `scores` and what they came from |
+    | `score_candidates__<task>`; `score_candidates` | that, users, candidates | `scores` float32 [B, N] |
+    | `explain__<task>`; `explain`, if asked for | as `score__<task>` | `scores` and what they came from |
 
     Those without a task's name are of the first task. In `assets.extra` stand one made-up request for each, which
     servers run before they answer anybody (a signature that does not run is found here); and for the embedded server
     which inputs it limits, and the checksums of all files.
 
-    Inputs are what a log holds: `<group>_id` string or int64 [B, T_g], `<group>_action` string [B, T_g],
-    `<group>_timestamp` int64 [B, T_g] (0 = padding; of more than `max_length` the newest count), `now` int64 [B],
-    `<task>_candidates` string or int64 [B, N], and user and context features as strings or floats. Scores are logits;
+    Inputs are what a log holds: `<group>__id` string or int64 [B, T_g], `<group>__action` string [B, T_g],
+    `<group>__timestamp` int64 [B, T_g] (0 = padding; of more than `max_length` the newest count), `now` int64 [B],
+    `<task>__candidates` string or int64 [B, N], and user and context features as strings or floats. Scores are logits;
     sigmoid gives the probability of a positive among the candidates that the training showed.
 
     Args:

@@ -15,6 +15,7 @@ from atrank_tf.schema.inputs import (
     candidates_name,
     context_name,
     history_name,
+    join_names,
     profile_name,
     raw_candidate_specs,
     raw_history_specs,
@@ -81,9 +82,8 @@ class Preprocessor:
             # Any id may be real, 0 too; no behavior is of 1970-01-01 00:00:00.
             real = timestamp > 0
             rows, actions = self._ids[group.entity].lookup(ids), self._actions[name].lookup(actions)
-            found[f"{name}_id"] = tf.where(real, rows, tf.constant(PADDING, tf.int64))
-            found[f"{name}_action"] = tf.where(real, actions, tf.constant(PADDING, tf.int64))
-            found[f"{name}_timestamp"] = timestamp
+            rows, actions = (tf.where(real, each, tf.constant(PADDING, tf.int64)) for each in (rows, actions))
+            found |= dict(zip(_columns(name), (rows, actions, timestamp), strict=True))
         return found
 
     def candidates(self, raw: Mapping[str, Tensor], task: str) -> dict[str, Tensor]:
@@ -94,8 +94,8 @@ class Preprocessor:
             task: the task.
 
         Returns:
-            `<task>_candidates` int64 [B, N]; `user_<column>` int64 [B, 1] or [B, W], or float32 [B];
-            `<task>_<column>` int64 [B, N] or [B, N, W], or float32 [B, N].
+            `<task>__candidates` int64 [B, N]; `user__<column>` int64 [B, 1] or [B, W], or float32 [B];
+            `<task>__<column>` int64 [B, N] or [B, N, W], or float32 [B, N].
         """
         user, context = self._schema.user, self._schema.tasks[task].context
         name = candidates_name(task)
@@ -124,7 +124,7 @@ def parse_examples(examples: Tensor, schema: Schema, task: str) -> tuple[dict[st
     The features of an Example have the names of the raw inputs, each the list of its values: int64 for int64 ids and
     timestamps, float for numbers, bytes else. What is missing is empty: a group without its features is one in which
     the user did nothing. Only `now` must be there. A context column of several values is one flat list, and
-    `<task>_<column>_lengths` says how many values each candidate has.
+    `<task>__<column>__lengths` says how many values each candidate has.
 
     Args:
         examples: serialized Examples, string [B].
@@ -202,7 +202,7 @@ def _example_feature(spec: InputSpec) -> object:
     """How an Example holds an input: one value, a list, or a flat list and the lengths of its parts."""
     if not spec.shape:
         return tf.io.FixedLenFeature([], spec.dtype, _MISSING[spec.dtype])
-    parts = [tf.io.RaggedFeature.RowLengths(f"{spec.name}_lengths")] if len(spec.shape) > 1 else []
+    parts = [tf.io.RaggedFeature.RowLengths(join_names(spec.name, "lengths"))] if len(spec.shape) > 1 else []
     return tf.io.RaggedFeature(spec.dtype, spec.name, parts, row_splits_dtype=tf.int64)
 
 

@@ -18,14 +18,14 @@ from atrank_tf.saved_model.preprocessor import (
     request_signature,
 )
 from atrank_tf.schema import PADDING, SECONDS, Ties
-from atrank_tf.schema.inputs import candidates_name, history_name
+from atrank_tf.schema.inputs import candidates_name, history_name, join_names
 from atrank_tf.types import Tensor
 
 DEFAULT = "serving_default"
 """Name of the signature that TensorFlow Serving uses where a request names none; scores the first task."""
 
-OF_FIRST_TASK = {DEFAULT: "", "rank": "rank_", "score_candidates": "score_candidates_", "explain": "explain_"}
-"""Name of a signature without a task's name -> what stands before the task's name in that of the first task."""
+OF_FIRST_TASK = {DEFAULT: "score", "rank": "rank", "score_candidates": "score_candidates", "explain": "explain"}
+"""Name of a signature of the first task -> what it does: `<that>__<task>` is the same signature."""
 
 Function = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
 """Raw tensors by name -> tensors by name."""
@@ -56,17 +56,18 @@ class Signatures:
         self.resources = self._preprocessor.tables
         self.functions = {"encode_user": _traced(*self._encode_user())}
         for task in model.tasks:
-            self.functions[task] = _traced(*self._score(task))
-            self.functions[f"rank_{task}"] = _traced(*self._rank(task))
-            self.functions[f"score_candidates_{task}"] = _traced(*self._score_candidates(task))
+            self.functions[join_names("score", task)] = _traced(*self._score(task))
+            self.functions[join_names("rank", task)] = _traced(*self._rank(task))
+            self.functions[join_names("score_candidates", task)] = _traced(*self._score_candidates(task))
         if isinstance(model, TimelineATRank):
             self.functions["encode_timeline"] = _traced(*self._encode_timeline(model))
             self.functions["append_behaviors"] = _traced(*self._append_behaviors(model))
         for task in self._explainers:
-            self.functions[f"explain_{task}"] = _traced(*self._explain(task))
+            self.functions[join_names("explain", task)] = _traced(*self._explain(task))
         for name, kind in OF_FIRST_TASK.items():
-            if f"{kind}{model.tasks[0]}" in self.functions:
-                self.functions[name] = self.functions[f"{kind}{model.tasks[0]}"]
+            of_first = join_names(kind, model.tasks[0])
+            if of_first in self.functions:
+                self.functions[name] = self.functions[of_first]
 
     def _score(self, task: str) -> tuple[Function, dict[str, tf.TensorSpec]]:
         def score(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ import tensorflow as tf
 from atrank_tf.saved_model.preprocessor import candidate_signature, history_signature
 from atrank_tf.saved_model.signatures import OF_FIRST_TASK
 from atrank_tf.schema import Schema
-from atrank_tf.schema.inputs import candidates_name
+from atrank_tf.schema.inputs import candidates_name, history_name, join_names
 from atrank_tf.server.loader import LoadedModel
 from atrank_tf.server.warmup import WarmupRequest
 
@@ -30,12 +30,12 @@ def warmup_requests(model: LoadedModel, schema: Schema, tasks: tuple[str, ...]) 
     """
     requests: dict[str, Mapping[str, Any]] = {}
     known: dict[str, Any] = {}
-    names = {f"{kind}{task}": task for task in tasks for kind in OF_FIRST_TASK.values()}
+    names = {join_names(kind, task): task for task in tasks for kind in OF_FIRST_TASK.values()}
     for signature in (*_MEMORY_MAKERS, "append_behaviors", *names):
         if signature not in model.signatures:
             continue
         task = names.get(signature, tasks[0])
-        raw = _made_up(history_signature(schema), _BEHAVIORS, 2 if signature == "append_behaviors" else 1)
+        raw = _history(schema, timestamp=2 if signature == "append_behaviors" else 1)
         raw |= _made_up(candidate_signature(schema, task), _CANDIDATES)
         made = {**raw, **known, "now": np.array([3]), "examples": _example(schema, task)}
         requests[signature] = {name: made[name] for name in model.signatures[signature].inputs}
@@ -44,24 +44,32 @@ def warmup_requests(model: LoadedModel, schema: Schema, tasks: tuple[str, ...]) 
             known |= found
     for signature, kind in OF_FIRST_TASK.items():  # The same functions under another name.
         if signature in model.signatures:
-            requests[signature] = requests[f"{kind}{tasks[0]}"]
+            requests[signature] = requests[join_names(kind, tasks[0])]
     return [WarmupRequest(inputs, signature) for signature, inputs in requests.items()]
 
 
-def _made_up(signature: Mapping[str, Any], rows: int, moment: int = 1) -> dict[str, Any]:
-    """Returns one user's values for the inputs of a signature, `rows` in each list, all behaviors at one moment."""
+def _history(schema: Schema, timestamp: int = 1) -> dict[str, Any]:
+    """Returns one user's behaviors, all at one time."""
+    made = _made_up(history_signature(schema), _BEHAVIORS)
+    for group in schema.groups:
+        made[history_name(group, "timestamp")][:] = timestamp
+    return made
+
+
+def _made_up(signature: Mapping[str, Any], rows: int) -> dict[str, Any]:
+    """Returns one user's values for the inputs of a signature: empty texts and zeros, `rows` in each list."""
     made = {}
     for name, spec in signature.items():
         shape = [1, rows, _VALUES][: spec.shape.rank]
-        value = "" if spec.dtype == tf.string else moment if name.endswith("_timestamp") else 0
-        made[name] = np.full(shape, value, object if spec.dtype == tf.string else spec.dtype.as_numpy_dtype)
+        dtype = spec.dtype.as_numpy_dtype
+        made[name] = np.full(shape, "", object) if spec.dtype == tf.string else np.zeros(shape, dtype)
     return made
 
 
 def _example(schema: Schema, task: str) -> Any:
     candidates = candidates_name(task)
     # With a history of another length than the candidates: what takes one for the other is found by this request.
-    made = {**_made_up(history_signature(schema), _BEHAVIORS), "now": np.array([3])}
+    made = {**_history(schema), "now": np.array([3])}
     made[candidates] = _made_up(candidate_signature(schema, task), _CANDIDATES)[candidates]
     features = tf.train.Features(feature={name: _feature(value[0]) for name, value in made.items()})
     return np.array([tf.train.Example(features=features).SerializeToString()], object)

@@ -1,24 +1,18 @@
 """What a declaration must satisfy beyond its types: sizes that make sense, names that exist."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from atrank_tf.schema.inputs import REQUEST_TIME, SEPARATOR, USER
 from atrank_tf.schema.reading import suggestion
 from atrank_tf.schema.spec import SECONDS, Candidates, Features, Schema, SplitKind, Ties
 
 _NAME_FORBIDDEN = set("/:, \t\n")
 
-_SIGNATURES = (
-    "serving_default",
-    "rank",
-    "score_candidates",
-    "explain",
-    "encode_user",
-    "encode_timeline",
-    "append_behaviors",
-)
-"""Of an export, whatever its tasks are called."""
+_OF_REQUESTS = ("candidates", "label", REQUEST_TIME, "row_lengths", "timestamp")
+"""What batches and records hold of a request beside the context of its candidates."""
 
 
 def check(schema: Schema) -> None:
@@ -35,6 +29,7 @@ def check(schema: Schema) -> None:
             raise ValueError(f'Column "{entity.id.column}" of [{place}] is both the id and a feature. Keep one.')
         _features(entity, schema, place)
     _features(schema.user, schema, "user")
+    _input_columns(schema.user, "user")
     for name, group in schema.groups.items():
         place = f"groups.{name}"
         _known("entity", group.entity, schema.entities, place)
@@ -56,55 +51,35 @@ def _names(schema: Schema) -> None:
         for name in getattr(schema, room):
             if not name or _NAME_FORBIDDEN & set(name):
                 raise ValueError(f"Expected a name without spaces, commas, '/' or ':' in [{room}]. Received: {name!r}.")
-    if "user" in schema.tasks:
-        raise ValueError("Expected another name than 'user' in [tasks]: its inputs would be those of [user].")
+            _joinable(name, room)
     for room in ("tables", "entities", "groups", "tasks"):
         if not getattr(schema, room):
             raise ValueError(f"Expected at least one entry in [{room}]. Received: none.")
-    _owned_once(_input_names(schema), "model input", {"now": "the request time"})
-    for owner, names in _input_names(schema).items():
-        for name in names:
-            if name.endswith("_candidates") and name.removesuffix("_candidates") not in schema.tasks:
-                raise ValueError(
-                    "Expected another column: inputs of the model that end with _candidates are tasks' alone. "
-                    f"Received: {name!r}, of [{owner}]."
-                )
-    _owned_once(_record_keys(schema), "key of the records", {})
-    _owned_once(_signatures(schema), "signature", dict.fromkeys(_SIGNATURES, "every export"))
-
-
-def _input_names(schema: Schema) -> dict[str, list[str]]:
-    names = {f"groups.{g}": [f"{g}_id", f"{g}_action", f"{g}_timestamp"] for g in schema.groups}
-    names |= {
-        f"tasks.{t}": [f"{t}_candidates", *(f"{t}_{c}" for c in (*task.context.features, *task.context.dense))]
-        for t, task in schema.tasks.items()
-    }
-    return names | {"user": [f"user_{c}" for c in (*schema.user.features, *schema.user.dense)]}
-
-
-def _record_keys(schema: Schema) -> dict[str, list[str]]:
-    """Returns owner -> its keys in a timeline, as `atrank_tf.preparation.timelines` writes them."""
-    keys = {f"groups.{g}": [f"{g}/id", f"{g}/action", f"{g}/timestamp"] for g in schema.groups}
-    for name, task in schema.tasks.items():
-        if task.candidates is Candidates.IMPRESSIONS:
-            keys[f"tasks.{name}"] = [f"{name}/{key}" for key in ("timestamp", "row_lengths", "candidates", "label")]
-            columns = (*task.context.features, *task.context.dense)
-            keys[f"tasks.{name}.context"] = [f"{name}/{column}" for column in columns]
-    return keys | {"user": [f"user/{c}" for c in (*schema.user.features, *schema.user.dense)]}
-
-
-def _signatures(schema: Schema) -> dict[str, list[str]]:
-    """Returns owner -> what an export can be asked of it, as `atrank_tf.saved_model.signatures` names it."""
-    return {f"tasks.{t}": [t, f"rank_{t}", f"score_candidates_{t}", f"explain_{t}"] for t in schema.tasks}
-
-
-def _owned_once(names: Mapping[str, list[str]], what: str, taken: Mapping[str, str]) -> None:
-    owners = dict(taken)
-    for owner, own in names.items():
-        for name in own:
+    owners = {USER: "user"}
+    for room in ("groups", "tasks"):
+        for name in getattr(schema, room):
             if name in owners:
-                raise ValueError(f"[{owner}] and {owners[name]} would both be the {what} {name!r}. Rename one.")
-            owners[name] = f"[{owner}]"
+                raise ValueError(
+                    f"Expected another name for [{room}.{name}]: [{owners[name]}] has it, and both would give it to "
+                    f'inputs of the model. Rename one, for example to "{room.removesuffix("s")}_{name}".'
+                )
+            owners[name] = f"{room}.{name}"
+
+
+def _joinable(name: str, place: str) -> None:
+    """What joins names to one must not stand in them, nor arise where they meet."""
+    if SEPARATOR in name or name.endswith("_"):
+        hint = re.sub("_+", "_", name).rstrip("_")
+        raise ValueError(
+            f"Expected a name without {SEPARATOR!r}, which joins names to those of inputs, and without '_' at its end "
+            f"in [{place}]. Received: {name!r}." + (f' Did you mean "{hint}"?' if hint else "")
+        )
+
+
+def _input_columns(features: Features, place: str) -> None:
+    """Columns of the user and of contexts give their names to inputs of the model."""
+    for column in (*features.features, *features.dense):
+        _joinable(column, place)
 
 
 def _tables(schema: Schema) -> None:
@@ -177,6 +152,13 @@ def _tasks(schema: Schema) -> None:
         if task.candidates is Candidates.IMPRESSIONS and task.ties is Ties.ORDERED:
             raise ValueError(f'[{place}] has impressions, which have no place in the log: use ties = "strict".')
         _features(task.context, schema, f"{place}.context")
+        _input_columns(task.context, f"{place}.context")
+        for column in (*task.context.features, *task.context.dense):
+            if column in _OF_REQUESTS:
+                raise ValueError(
+                    f'Column "{column}" of [{place}.context] is called as something that every request has: '
+                    f"{', '.join(_OF_REQUESTS)}. Rename it in the log."
+                )
         _columns(task.columns, ("request_id", "user_id", "timestamp", "label"), place)
 
 

@@ -20,6 +20,15 @@ from atrank_tf.schema.spec import Features, Schema
 BEHAVIOR_COLUMNS = ("id", "action", "timestamp")
 """What is known of a behavior: which object, which action, when."""
 
+SEPARATOR = "__"
+"""What joins a group, a task or the user and something of it to one name: `purchase__id`, `user__income`."""
+
+USER = "user"
+"""What names of the user's columns begin with."""
+
+REQUEST_TIME = "now"
+"""Name of the time of a request, in Unix seconds."""
+
 
 @dataclass(frozen=True)
 class InputSpec:
@@ -36,34 +45,42 @@ class InputSpec:
     shape: tuple[int | None, ...]
 
 
+def join_names(*parts: str) -> str:
+    """Returns one name made of several, from which no other parts could have made it.
+
+    No name of a schema that takes part has `SEPARATOR` in it or "_" at its end.
+    """
+    return SEPARATOR.join(parts)
+
+
 def history_name(group: str, column: str) -> str:
     """Returns the name of a column of a group's behaviors; `column` is one of `BEHAVIOR_COLUMNS`."""
-    return f"{group}_{column}"
+    return join_names(group, column)
 
 
 def profile_name(column: str) -> str:
     """Returns the name of a column of `[user]`."""
-    return f"user_{column}"
+    return join_names(USER, column)
 
 
 def candidates_name(task: str) -> str:
     """Returns the name of the candidates of a task."""
-    return f"{task}_candidates"
+    return join_names(task, "candidates")
 
 
 def context_name(task: str, column: str) -> str:
     """Returns the name of a column of `[tasks.<task>.context]`."""
-    return f"{task}_{column}"
+    return join_names(task, column)
 
 
 def request_times_name(task: str) -> str:
     """Returns the name of the times of a task's requests in a batch of whole timelines."""
-    return f"{task}/now"
+    return join_names(task, REQUEST_TIME)
 
 
 def seen_name(task: str, group: str) -> str:
     """Returns the name of how many behaviors of a group each request of a task sees, in a batch of whole timelines."""
-    return f"{task}/{group}_seen"
+    return join_names(task, group, "seen")
 
 
 def history_specs(schema: Schema) -> list[InputSpec]:
@@ -73,7 +90,7 @@ def history_specs(schema: Schema) -> list[InputSpec]:
         for group in schema.groups
         for column in BEHAVIOR_COLUMNS
     ]
-    return [InputSpec("now", "int64", ()), *behaviors]
+    return [InputSpec(REQUEST_TIME, "int64", ()), *behaviors]
 
 
 def profile_specs(schema: Schema) -> list[InputSpec]:
@@ -119,7 +136,7 @@ def timeline_specs(schema: Schema, tasks: Iterable[str]) -> list[InputSpec]:
 
 def raw_history_specs(schema: Schema) -> list[InputSpec]:
     """Returns `history_specs` as a log holds them: ids in their own dtype [T_g], actions string [T_g]."""
-    specs = [InputSpec("now", "int64", ())]
+    specs = [InputSpec(REQUEST_TIME, "int64", ())]
     for name, group in schema.groups.items():
         dtypes = (schema.entities[group.entity].id.dtype, "string", "int64")
         specs += [

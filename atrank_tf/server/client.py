@@ -12,10 +12,14 @@ import urllib3
 
 _MISSING: Mapping[str, Any] = {"DT_STRING": "", "DT_INT64": 0, "DT_FLOAT": math.nan}
 _DEFAULT = "serving_default"
-# Names of the inputs of a signature that ranks. Which groups, tasks and columns there are, the signature says.
+# Names of the inputs of a signature that scores: a group, a task or the user, and a column. Which there are, the
+# signature says.
 _NOW = "now"
-_CANDIDATES = "_candidates"
-_ID, _ACTION, _TIMESTAMP = "_id", "_action", "_timestamp"
+_USER = "user"
+_SEPARATOR = "__"
+_CANDIDATES = f"{_SEPARATOR}candidates"
+_BEHAVIOR = ("id", "action", "timestamp")
+_SCORE = f"score{_SEPARATOR}"
 
 
 class ClientError(RuntimeError):
@@ -53,7 +57,7 @@ class Client:
 
     Example:
         >>> with Client("http://127.0.0.1:8501", "shop") as client:
-        ...     client.rank([{"now": 7344000, "next_purchase_candidates": ["p3", "p5"]}])
+        ...     client.rank([{"now": 7344000, "next_purchase__candidates": ["p3", "p5"]}])
         [[('p5', -0.29295069), ('p3', -0.478229195)]]
     """
 
@@ -74,7 +78,7 @@ class Client:
 
         Args:
             requests: one for each user.
-            signature: the task, or `serving_default` for the model's first one.
+            signature: `score__<task>`, or `serving_default` for the first task of the model.
 
         Raises:
             ValueError: a request does not fit the model, or the signature is no task's.
@@ -189,19 +193,19 @@ def columns_of(metadata: Mapping[str, Any], signature: str) -> dict[str, Column]
 
 
 def candidates_name(columns: Mapping[str, Column], signature: str) -> str:
-    """Returns the name of the input that holds the candidates of a task's signature: `<task>_candidates`.
+    """Returns the name of the input that holds the candidates of a task's signature: `<task>__candidates`.
 
     Raises:
         ValueError: the signature is neither a task's nor `serving_default`, which is one's.
     """
     tasks = [name.removesuffix(_CANDIDATES) for name in columns if name.endswith(_CANDIDATES)]
-    found = tasks if signature == _DEFAULT else [task for task in tasks if task == signature]
-    if len(found) != 1:
+    tasks = [task for task in tasks if task != _USER and signature in (_DEFAULT, f"{_SCORE}{task}")]
+    if len(tasks) != 1:
         raise ValueError(
-            f"Expected {_DEFAULT!r} or the signature of a task, which has the task's name and takes its candidates. "
+            f"Expected {_DEFAULT!r} or '{_SCORE}<task>', which takes the candidates of the task. "
             f"Received: {signature!r}, which takes {', '.join(sorted(columns))}."
         )
-    return f"{found[0]}{_CANDIDATES}"
+    return f"{tasks[0]}{_CANDIDATES}"
 
 
 def padded(
@@ -224,8 +228,9 @@ def padded(
         ValueError: a request names an input that is none, lacks `now` or its candidates, or has lists of different
             lengths where they belong together; says which request.
     """
-    groups = _groups(columns)
-    context = _context(columns, groups, candidates)
+    task = candidates.removesuffix(_CANDIDATES)
+    groups = _groups(columns, task)
+    context = [name for name in columns if name.split(_SEPARATOR)[0] == task and name != candidates]
     for number, request in enumerate(requests):
         where = f"request {number}"
         _check(request, columns, candidates, where)
@@ -249,18 +254,11 @@ def _filled(value: Sequence[Any], width: int, filler: Any) -> list[Any]:
     return [*value, *[filler] * (width - len(value))]
 
 
-def _groups(columns: Mapping[str, Column]) -> list[list[str]]:
-    """Returns the three columns of each group."""
-    names = [name.removesuffix(_TIMESTAMP) for name in columns if name.endswith(_TIMESTAMP)]
-    groups = [[f"{name}{column}" for column in (_ID, _ACTION, _TIMESTAMP)] for name in names]
-    return [group for group in groups if set(group) <= columns.keys()]
-
-
-def _context(columns: Mapping[str, Column], groups: Sequence[Sequence[str]], candidates: str) -> list[str]:
-    task = candidates.removesuffix(_CANDIDATES)
-    # A group may be named as the task, or begin with its name.
-    others = {candidates}.union(*groups)
-    return [name for name in columns if name.startswith(f"{task}_") and name not in others]
+def _groups(columns: Mapping[str, Column], task: str) -> list[list[str]]:
+    """Returns the three columns of each group: what is neither the user's nor the task's is a group's."""
+    owners = dict.fromkeys(name.split(_SEPARATOR)[0] for name in columns if _SEPARATOR in name)
+    groups = [owner for owner in owners if owner not in (_USER, task)]
+    return [[f"{group}{_SEPARATOR}{column}" for column in _BEHAVIOR] for group in groups]
 
 
 def _check(request: Mapping[str, Any], columns: Mapping[str, Column], candidates: str, where: str) -> None:

@@ -200,15 +200,15 @@ def test_5_tensorflow_servings_loader_answers_every_signature_without_xla(
         raw, real = whole_request(records, task)
         known = raw | here.run("encode_user", {name: raw[name] for name in here.signatures["encode_user"].inputs})
         known |= {"examples": examples(raw, real, task)}
-        for name in (task, f"rank_{task}", f"score_candidates_{task}", f"explain_{task}"):
+        for name in (f"score__{task}", f"rank__{task}", f"score_candidates__{task}", f"explain__{task}"):
             asked[name] = {key: known[key] for key in here.signatures[name].inputs}
     for name in ("serving_default", "rank", "score_candidates", "explain", "encode_user"):
         asked[name] = {key: known[key] for key in here.signatures[name].inputs}
     if kind is TimelineATRank:
         asked["encode_timeline"], newer = asked["encode_user"], dict(asked["encode_user"])
         for group in records.schema.groups:
-            time = raw[f"{group}_timestamp"]
-            newer[f"{group}_timestamp"] = np.where(time, raw["now"].max(), 0)
+            time = raw[f"{group}__timestamp"]
+            newer[f"{group}__timestamp"] = np.where(time, raw["now"].max(), 0)
         asked["append_behaviors"] = newer | here.run("encode_timeline", asked["encode_timeline"])
     expected = {name: here.run(name, inputs) for name, inputs in asked.items()}
     for inputs in asked.values():
@@ -220,7 +220,9 @@ def test_5_tensorflow_servings_loader_answers_every_signature_without_xla(
     for key, found in answered.items():
         signature, output = key.split("/")
         np.testing.assert_allclose(found, expected[signature][output], rtol=1e-5, atol=1e-5)
-    inputs, *_ = next(b for b in requests(records, "test").as_numpy_iterator() if b[0]["next_purchase_candidates"].size)
+    inputs, *_ = next(
+        b for b in requests(records, "test").as_numpy_iterator() if b[0]["next_purchase__candidates"].size
+    )
     given = {tensor.name: inputs[tensor.name] for tensor in model.inputs}
     scores = np.asarray(model(given, training=False)["next_purchase"])
     assert np.ptp(scores) > 0.1 and answered["serving_default/scores"].dtype == np.float32

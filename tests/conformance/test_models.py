@@ -115,9 +115,9 @@ def batch(records: Any) -> dict[str, Any]:
                 found[name] = value.numpy()[:11]
     for group in records.schema.groups:
         for column in ("id", "action", "timestamp"):
-            found[f"{group}_{column}"][3] = 0
+            found[f"{group}__{column}"][3] = 0
     for column in ("id", "action", "timestamp"):
-        found[f"purchase_{column}"][5] = 0
+        found[f"purchase__{column}"][5] = 0
     return found
 
 
@@ -163,7 +163,7 @@ def _assert_same(found: Scores, expected: Scores, tolerance: float = 1e-5) -> No
 def test_scores_are_finite_float32_and_differ(batch: dict[str, Any], scores: Scores) -> None:
     for task, found in scores.items():
         assert found.dtype == np.float32
-        assert found.shape == batch[f"{task}_candidates"].shape
+        assert found.shape == batch[f"{task}__candidates"].shape
         assert np.isfinite(found).all()
         assert found.std() > 1e-3
 
@@ -172,14 +172,14 @@ def test_1_padding_never_matters(model: Ranker, batch: dict[str, Any], scores: S
     rng = np.random.default_rng(1)
     padded = dict(batch)
     for group in model.schema.groups:
-        empty = batch[f"{group}_id"] == PADDING
+        empty = batch[f"{group}__id"] == PADDING
         for column, garbage in (("id", 0), ("action", 2), ("timestamp", 1_234_567)):
-            name = f"{group}_{column}"
+            name = f"{group}__{column}"
             wider = np.pad(np.where(empty, garbage, batch[name]), ((0, 0), (0, 4)), constant_values=garbage)
             padded[name] = wider
-        order = np.stack([rng.permutation(padded[f"{group}_id"].shape[1]) for _ in range(len(empty))])
+        order = np.stack([rng.permutation(padded[f"{group}__id"].shape[1]) for _ in range(len(empty))])
         for column in ("id", "action", "timestamp"):  # Padding may even stand between behaviors.
-            padded[f"{group}_{column}"] = np.take_along_axis(padded[f"{group}_{column}"], order, axis=1)
+            padded[f"{group}__{column}"] = np.take_along_axis(padded[f"{group}__{column}"], order, axis=1)
     _assert_same(_scores(model, padded), scores)
 
 
@@ -202,7 +202,7 @@ def test_3_the_order_of_rows_within_a_group_does_not_matter(
     shuffled = dict(batch)
     for group in model.schema.groups:
         for column in ("id", "action", "timestamp"):
-            shuffled[f"{group}_{column}"] = batch[f"{group}_{column}"][:, ::-1]
+            shuffled[f"{group}__{column}"] = batch[f"{group}__{column}"][:, ::-1]
     _assert_same(_scores(model, shuffled), scores)
 
 
@@ -265,7 +265,7 @@ def test_5_a_graph_takes_nobody(batch: dict[str, Any], graph: Callable[[dict[str
     for places in (1, 100):
         nobody = {name: value[:0, :places] if value.ndim > 1 else value[:0] for name, value in batch.items()}
         for task, logits in graph(nobody).items():
-            assert logits.shape == (0, min(places, batch[f"{task}_candidates"].shape[1]))
+            assert logits.shape == (0, min(places, batch[f"{task}__candidates"].shape[1]))
 
 
 @ONE_OF_EACH
@@ -319,7 +319,7 @@ def test_6_no_history_is_read_as_exactly_nothing(
     none = dict(batch)
     for group in model.schema.groups:
         for column in ("id", "action", "timestamp"):
-            none[f"{group}_{column}"] = np.zeros((11, 0), np.int64)
+            none[f"{group}__{column}"] = np.zeros((11, 0), np.int64)
     found = _scores(model, none)
     for task in model.tasks:
         assert np.isfinite(found[task]).all()
@@ -328,7 +328,7 @@ def test_6_no_history_is_read_as_exactly_nothing(
 
 def test_6_ids_never_seen_get_finite_scores(model: Ranker, batch: dict[str, Any]) -> None:
     unknown = {
-        name: np.ones_like(value) if name.endswith(("_id", "_action", "_candidates")) else value
+        name: np.ones_like(value) if name.endswith(("__id", "__action", "__candidates")) else value
         for name, value in batch.items()
     }
     for found in _scores(model, unknown).values():
@@ -358,8 +358,8 @@ def test_a_batch_without_candidates_of_a_task_trains_the_others(
     model = make_model()
     compile_model(model, Training(), steps=10)
     model.run_eagerly = True
-    inputs = {name: value[:, :0] if name.startswith("next_redemption_") else value for name, value in batch.items()}
-    rows, candidates = batch["next_purchase_candidates"].shape
+    inputs = {name: value[:, :0] if name.startswith("next_redemption__") else value for name, value in batch.items()}
+    rows, candidates = batch["next_purchase__candidates"].shape
     labels = {"next_purchase": np.eye(rows, candidates), "next_redemption": np.zeros((rows, 0))}
     weights = {task: np.ones_like(label) for task, label in labels.items()}
     logs = model.train_on_batch(inputs, labels, weights, return_dict=True)

@@ -82,21 +82,21 @@ def test_a_batch_holds_windows_candidates_context_and_profile_by_hand() -> None:
     chunk = parse(tf.constant([_example(user) for user in USERS]), SCHEMA)
     targets = find_targets(chunk, SCHEMA, "shown", Part.TRAINING)
     history = {name: value.numpy().tolist() for name, value in user_inputs(chunk, targets).items()}
-    income = history.pop("user_income")
+    income = history.pop("user__income")
     assert history == {
-        "buy_id": [[4, 5, 0], [5, 6, 7], [0, 0, 0]],
-        "buy_action": [[2, 2, 0], [2, 2, 2], [0, 0, 0]],
-        "buy_timestamp": [[10, 20, 0], [20, 30, 40], [0, 0, 0]],
-        "user_age": [[2], [2], [1]],
-        "user_likes": [[3, 4, 0], [3, 4, 0], [1, 0, 0]],
+        "buy__id": [[4, 5, 0], [5, 6, 7], [0, 0, 0]],
+        "buy__action": [[2, 2, 0], [2, 2, 2], [0, 0, 0]],
+        "buy__timestamp": [[10, 20, 0], [20, 30, 40], [0, 0, 0]],
+        "user__age": [[2], [2], [1]],
+        "user__likes": [[3, 4, 0], [3, 4, 0], [1, 0, 0]],
     }
     assert income[:2] == [12.5, 12.5] and np.isnan(income[2])
     inputs, labels, weights = candidate_inputs(chunk, targets, SCHEMA, "shown", None)
     assert {name: value.numpy().tolist() for name, value in inputs.items()} == {
-        "shown_candidates": [[8, 9, 10], [11, 0, 0], [12, 13, 0]],
-        "shown_tag": [[[2, 3], [4, 0], [5, 0]], [[6, 7], [0, 0], [0, 0]], [[2, 0], [3, 0], [0, 0]]],
-        "shown_slot": [[2, 3, 4], [5, 0, 0], [6, 7, 0]],
-        "shown_price": [[0.5, 1.5, 2.5], [3.5, 0.0, 0.0], [4.5, 5.5, 0.0]],
+        "shown__candidates": [[8, 9, 10], [11, 0, 0], [12, 13, 0]],
+        "shown__tag": [[[2, 3], [4, 0], [5, 0]], [[6, 7], [0, 0], [0, 0]], [[2, 0], [3, 0], [0, 0]]],
+        "shown__slot": [[2, 3, 4], [5, 0, 0], [6, 7, 0]],
+        "shown__price": [[0.5, 1.5, 2.5], [3.5, 0.0, 0.0], [4.5, 5.5, 0.0]],
     }
     assert labels.numpy().tolist() == [[0, 1, 0], [1, 0, 0], [1, 0, 0]]
     assert weights.numpy().tolist() == [[1, 1, 1], [1, 0, 0], [1, 1, 0]]
@@ -107,7 +107,7 @@ def test_a_sampled_request_has_its_positive_first_and_no_weight_where_nothing_wa
     targets = find_targets(chunk, SCHEMA, "next", Part.TRAINING)
     negatives = tf.constant([[9, 0]] * 4, tf.int64)
     inputs, labels, weights = candidate_inputs(chunk, targets, SCHEMA, "next", negatives)
-    assert inputs["next_candidates"].numpy().tolist() == [[4, 9, 0], [5, 9, 0], [6, 9, 0], [7, 9, 0]]
+    assert inputs["next__candidates"].numpy().tolist() == [[4, 9, 0], [5, 9, 0], [6, 9, 0], [7, 9, 0]]
     assert labels.numpy().tolist() == [[1, 0, 0]] * 4
     assert weights.numpy().tolist() == [[1, 1, 0]] * 4
 

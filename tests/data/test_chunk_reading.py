@@ -15,7 +15,7 @@ SPLIT = (Part.TRAINING, Part.VALIDATION, Part.TEST)
 def test_positive_counts_are_those_of_the_training_requests(records: Records, task: str) -> None:
     expected: Counter[int] = Counter()
     for inputs, labels, *_ in requests(records, Part.TRAINING, tasks=[task], settings=Batching(min_history=0)):
-        expected.update(inputs[f"{task}_candidates"].numpy()[labels[task].numpy() > 0].tolist())
+        expected.update(inputs[f"{task}__candidates"].numpy()[labels[task].numpy() > 0].tolist())
     counts = positive_counts(records, task)
     entity = records.schema.groups[records.schema.tasks[task].group].entity
     assert counts.shape == (records.schema.entities[entity].rows,)

@@ -15,7 +15,7 @@ def _chosen(records: Records, task: str, part: Part) -> list[tuple[int, int]]:
     found = []
     for inputs, labels, *_ in requests(records, part, tasks=[task], settings=Batching(min_history=0)):
         rows, places = np.nonzero(labels[task].numpy() > 0)
-        objects, moments = inputs[f"{task}_candidates"].numpy()[rows, places], inputs["now"].numpy()[rows]
+        objects, moments = inputs[f"{task}__candidates"].numpy()[rows, places], inputs["now"].numpy()[rows]
         found += list(zip(objects.tolist(), moments.tolist(), strict=True))
     return found
 

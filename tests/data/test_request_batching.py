@@ -86,7 +86,7 @@ def test_every_purchase_of_a_part_is_asked_once(
                 expected[user, now] += 1
     found: Counter[tuple[str, int]] = Counter()
     for inputs, _, _, users in asked[part]:
-        if inputs["next_purchase_candidates"].shape[1]:
+        if inputs["next_purchase__candidates"].shape[1]:
             found.update(zip((user.decode() for user in users), inputs["now"].tolist(), strict=True))
     assert found == expected and found.total() > 50
 
@@ -101,7 +101,7 @@ def test_4_no_history_holds_anything_at_or_after_the_targets_moment(
             now = inputs["now"][row]
             assert begin <= now < end
             for name, group in records.schema.groups.items():
-                real = inputs[f"{name}_id"][row] > 0
+                real = inputs[f"{name}__id"][row] > 0
                 expected = [
                     (i, a, t)
                     for i, a, t in zip(
@@ -109,7 +109,7 @@ def test_4_no_history_holds_anything_at_or_after_the_targets_moment(
                     )
                     if t < now
                 ][-group.max_length :]
-                columns = (inputs[f"{name}_{column}"][row][real] for column in ("id", "action", "timestamp"))
+                columns = (inputs[f"{name}__{column}"][row][real] for column in ("id", "action", "timestamp"))
                 assert list(zip(*(column.tolist() for column in columns), strict=True)) == expected
                 seen += 1
     assert seen > 50
@@ -121,7 +121,7 @@ def test_negatives_are_none_of_the_users_positives_in_any_part(
     for part in SPLIT:
         checked = 0
         for inputs, labels, weights, users in asked[part]:
-            candidates = inputs["next_purchase_candidates"]
+            candidates = inputs["next_purchase__candidates"]
             if not candidates.shape[1]:
                 continue  # A batch of the other task.
             for row, user in enumerate(user.decode() for user in users):
@@ -148,7 +148,7 @@ def test_each_epoch_draws_fresh_negatives_for_the_same_targets(records: Records)
     def positives(batches: list[Any]) -> dict[Any, set[int]]:
         found: dict[Any, set[int]] = defaultdict(set)
         for inputs, _, _ in batches:
-            for now, row in zip(inputs["now"], inputs["next_purchase_candidates"], strict=True):
+            for now, row in zip(inputs["now"], inputs["next_purchase__candidates"], strict=True):
                 if len(row):
                     found[(int(now), int(row[0]))].update(row[1:].tolist())
         return found
@@ -164,7 +164,7 @@ def test_a_batch_holds_one_task_and_an_epoch_holds_them_mixed(two_epochs: list[A
     for inputs, labels, weights in two_epochs[: len(two_epochs) // 2]:
         tasks = [task for task in labels if labels[task].shape[1]]
         assert len(tasks) == 1
-        assert {task: inputs[f"{task}_candidates"].shape for task in labels} == {t: v.shape for t, v in labels.items()}
+        assert {task: inputs[f"{task}__candidates"].shape for task in labels} == {t: v.shape for t, v in labels.items()}
         assert {task: value.shape for task, value in weights.items()} == {t: v.shape for t, v in labels.items()}
         active += tasks
     changes = sum(a != b for a, b in pairwise(active))
@@ -180,7 +180,7 @@ def test_selected_groups_leave_the_same_requests_with_less_history(records: Reco
             (user, now, tuple(row), tuple(seen[seen > 0]))
             for inputs, _, _, users in batches
             for user, now, row, seen in zip(
-                users, inputs["now"], inputs["next_redemption_candidates"], inputs["redemption_id"], strict=True
+                users, inputs["now"], inputs["next_redemption__candidates"], inputs["redemption__id"], strict=True
             )
         }
         for batches in (_trimmed(whole), _trimmed(part))
@@ -192,10 +192,10 @@ def test_selected_groups_leave_the_same_requests_with_less_history(records: Reco
 
 def _trimmed(batches: list[Any]) -> list[Any]:
     """Padded candidates differ between batches of other lengths."""
-    wide = max(inputs["next_redemption_candidates"].shape[1] for inputs, *_ in batches) + 9
+    wide = max(inputs["next_redemption__candidates"].shape[1] for inputs, *_ in batches) + 9
     for inputs, *_ in batches:
-        found = inputs["next_redemption_candidates"]
-        inputs["next_redemption_candidates"] = np.pad(found, ((0, 0), (0, wide - found.shape[1])))
+        found = inputs["next_redemption__candidates"]
+        inputs["next_redemption__candidates"] = np.pad(found, ((0, 0), (0, wide - found.shape[1])))
     return batches
 
 
@@ -227,7 +227,7 @@ def test_training_drops_nothing_and_long_histories_come_in_smaller_batches(recor
     for inputs, labels, _ in _epoch(records, settings=Batching(batch_size=16, batch_tokens=100)):
         (task,) = (task for task in labels if labels[task].shape[1])
         found[task] += len(labels[task])
-        lengths = (inputs["purchase_id"] > 0).sum(axis=1) + (inputs["redemption_id"] > 0).sum(axis=1)
+        lengths = (inputs["purchase__id"] > 0).sum(axis=1) + (inputs["redemption__id"] > 0).sum(axis=1)
         assert len(labels[task]) <= 16
         assert len(labels[task]) == 1 or len(labels[task]) * lengths.max() <= 100
     assert found == {task: count_targets(records, task, Part.TRAINING) for task in records.schema.tasks}
@@ -250,7 +250,7 @@ def test_evaluation_scores_the_same_pairs_whatever_the_batch_size(records: Recor
         return {
             (user, int(now), *row.tolist())
             for inputs, _, _, users in batches.as_numpy_iterator()
-            for user, now, row in zip(users, inputs["now"], inputs["next_purchase_candidates"], strict=True)
+            for user, now, row in zip(users, inputs["now"], inputs["next_purchase__candidates"], strict=True)
         }
 
     assert pairs(3) == pairs(64)
@@ -266,13 +266,13 @@ def test_targets_per_user_and_min_history_bound_training(records: Records) -> No
     capped = Batching(batch_size=1, targets_per_user=1)
     assert count_targets(records, "next_purchase", Part.TRAINING, capped) == users
     for inputs, _, _ in _epoch(records, settings=Batching(batch_size=1, min_history=3)):
-        assert (inputs["purchase_id"] > 0).sum() + (inputs["redemption_id"] > 0).sum() >= 3
+        assert (inputs["purchase__id"] > 0).sum() + (inputs["redemption__id"] > 0).sum() >= 3
 
 
 def test_whole_history_is_not_cut_at_max_length(records: Records) -> None:
     longest = {
         whole: max(
-            inputs["purchase_id"].shape[1]
+            inputs["purchase__id"].shape[1]
             for inputs, *_ in requests(records, "test", tasks=["next_purchase"], whole_history=whole)
         )
         for whole in (False, True)
@@ -285,7 +285,7 @@ def test_a_batch_has_negatives_of_all_kinds(records: Records) -> None:
     settings = Batching(batch_size=20, negatives=1, min_history=10)  # The longest that is read: all are of one length.
     spans = []
     for inputs, *_ in training_batches(records.select(["purchase"]), settings=settings).dataset.take(20):
-        negatives = inputs["next_purchase_candidates"].numpy()[:, 1]
+        negatives = inputs["next_purchase__candidates"].numpy()[:, 1]
         if len(negatives) == 20:
             spans.append(np.subtract(*np.quantile(negatives, [0.75, 0.25])))
     assert len(spans) > 5 and np.mean(spans) > 15  # Half of 40 products.
@@ -293,10 +293,10 @@ def test_a_batch_has_negatives_of_all_kinds(records: Records) -> None:
 
 def test_training_takes_the_experiments_number_of_negatives_and_evaluation_the_schemas(records: Records) -> None:
     settings = Batching(batch_size=16, negatives=9)
-    widths = {inputs["next_purchase_candidates"].shape[1] for inputs, *_ in _epoch(records, settings=settings)}
+    widths = {inputs["next_purchase__candidates"].shape[1] for inputs, *_ in _epoch(records, settings=settings)}
     assert widths == {0, 10}
     evaluated = evaluation_batches(records, "test", tasks=["next_purchase"], settings=settings)
-    assert {inputs["next_purchase_candidates"].shape[1] for inputs, *_ in evaluated} == {5}
+    assert {inputs["next_purchase__candidates"].shape[1] for inputs, *_ in evaluated} == {5}
 
 
 def test_an_unknown_task_is_refused_with_the_nearest(records: Records) -> None:

@@ -71,10 +71,10 @@ def test_4_every_target_sees_what_its_request_would(tied: Records) -> None:
     single = training_batches(tied, settings=SETTINGS, seed=1)
     for inputs, labels, _ in islice(single.dataset.as_numpy_iterator(), single.steps):
         task = _active(labels)
-        positive = tuple(inputs[f"{task}_candidates"][0][labels[task][0] > 0].tolist())
+        positive = tuple(inputs[f"{task}__candidates"][0][labels[task][0] > 0].tolist())
         histories = tuple(
             tuple(
-                tuple(inputs[f"{group}_{column}"][0][inputs[f"{group}_id"][0] > 0].tolist())
+                tuple(inputs[f"{group}__{column}"][0][inputs[f"{group}__id"][0] > 0].tolist())
                 for column in ("id", "action", "timestamp")
             )
             for group in tied.schema.groups
@@ -84,18 +84,18 @@ def test_4_every_target_sees_what_its_request_would(tied: Records) -> None:
     for inputs, labels, weights in _epoch(tied):
         for task in labels:
             for row, moment in zip(*np.nonzero(weights[task].any(axis=2)), strict=True):
-                positive = tuple(inputs[f"{task}_candidates"][row, moment][labels[task][row, moment] > 0].tolist())
+                positive = tuple(inputs[f"{task}__candidates"][row, moment][labels[task][row, moment] > 0].tolist())
                 histories = []
                 for name, group in tied.schema.groups.items():
-                    seen = int(inputs[f"{task}/{name}_seen"][row, moment])
+                    seen = int(inputs[f"{task}__{name}__seen"][row, moment])
                     first = max(0, seen - group.max_length)
                     histories.append(
                         tuple(
-                            tuple(inputs[f"{name}_{column}"][row][first:seen].tolist())
+                            tuple(inputs[f"{name}__{column}"][row][first:seen].tolist())
                             for column in ("id", "action", "timestamp")
                         )
                     )
-                found[task, int(inputs[f"{task}/now"][row, moment]), positive, tuple(histories)] += 1
+                found[task, int(inputs[f"{task}__now"][row, moment]), positive, tuple(histories)] += 1
     assert found == expected
     assert min(Counter(task for task, *_ in found).values()) > 90
 
@@ -111,7 +111,7 @@ def test_the_targets_of_all_tasks_share_one_history(records: Records, epoch: lis
         task: {user for _, _, _, names in _requests(records, task) for user in names} for task in records.schema.tasks
     }
     rows = [(inputs, weights) for inputs, _, weights in epoch]
-    assert sum(len(inputs["purchase_id"]) for inputs, _ in rows) == len(set.union(*users.values())) > 50
+    assert sum(len(inputs["purchase__id"]) for inputs, _ in rows) == len(set.union(*users.values())) > 50
     for task, own in users.items():
         assert sum(int(weights[task].any(axis=(1, 2)).sum()) for _, weights in rows) == len(own)
 
@@ -162,8 +162,8 @@ def test_each_epoch_draws_fresh_negatives_for_the_same_targets(made: TrainingBat
         found: dict[Any, set[int]] = defaultdict(set)
         for inputs, _, weights in batches:
             for place in zip(*np.nonzero(weights["next_purchase"].any(axis=2)), strict=True):
-                positive, *negatives = inputs["next_purchase_candidates"][place].tolist()
-                found[int(inputs["next_purchase/now"][place]), positive].update(negatives)
+                positive, *negatives = inputs["next_purchase__candidates"][place].tolist()
+                found[int(inputs["next_purchase__now"][place]), positive].update(negatives)
         return found
 
     first, second = positives(two_epochs[: made.steps]), positives(two_epochs[made.steps :])
@@ -175,17 +175,17 @@ def test_each_epoch_draws_fresh_negatives_for_the_same_targets(made: TrainingBat
 
 def test_negatives_are_none_of_the_users_positives(epoch: list[Any]) -> None:
     for inputs, labels, weights in epoch:
-        for row in range(len(inputs["purchase_id"])):
-            own = set(inputs["purchase_id"][row][inputs["purchase_id"][row] > 0].tolist())
+        for row in range(len(inputs["purchase__id"])):
+            own = set(inputs["purchase__id"][row][inputs["purchase__id"][row] > 0].tolist())
             negative = (labels["next_purchase"][row] == 0) & (weights["next_purchase"][row] > 0)
-            assert not set(inputs["next_purchase_candidates"][row][negative].tolist()) & own
+            assert not set(inputs["next_purchase__candidates"][row][negative].tolist()) & own
 
 
 def test_two_tasks_of_one_kind_of_object_draw_negatives_of_their_own(records: Records) -> None:
     both = Records(records.path)
     both.schema = replace(both.schema, tasks=dict.fromkeys(("one", "other"), both.schema.tasks["next_purchase"]))
     for inputs, labels, _ in _epoch(both):
-        first, second = inputs["one_candidates"], inputs["other_candidates"]
+        first, second = inputs["one__candidates"], inputs["other__candidates"]
         np.testing.assert_array_equal(first[labels["one"] > 0], second[labels["other"] > 0])
         assert (first != second).any()
 
@@ -205,7 +205,7 @@ def test_a_batch_has_at_most_so_many_places(records: Records, tokens: int) -> No
     batches = _epoch(records, Batching(batch_tokens=tokens), tasks=["next_purchase"])
     for inputs, labels, _ in batches:
         rows, targets = labels["next_purchase"].shape[:2]
-        behaviors = (inputs["purchase_id"] > 0).sum(axis=1) + (inputs["redemption_id"] > 0).sum(axis=1)
+        behaviors = (inputs["purchase__id"] > 0).sum(axis=1) + (inputs["redemption__id"] > 0).sum(axis=1)
         assert rows == 1 or rows * max(behaviors.max(), targets) <= tokens
 
 

@@ -17,9 +17,9 @@ def _targets(batches: Any) -> Counter[Any]:
     found: Counter[Any] = Counter()
     for inputs, labels, _ in batches.as_numpy_iterator():
         positive = labels[TASK] > 0
-        now = inputs["now"] if "now" in inputs else inputs[f"{TASK}/now"]
+        now = inputs["now"] if "now" in inputs else inputs[f"{TASK}__now"]
         moments = np.broadcast_to(now.reshape(*positive.shape[:-1], 1), positive.shape)[positive]
-        found.update(zip(moments.tolist(), inputs[f"{TASK}_candidates"][positive].tolist(), strict=True))
+        found.update(zip(moments.tolist(), inputs[f"{TASK}__candidates"][positive].tolist(), strict=True))
     return found
 
 
@@ -49,7 +49,7 @@ def test_in_evaluation_workers_have_the_batches_of_one(records: Records, monkeyp
         dataset = evaluation_batches(share, Part.VALIDATION, **GIVEN)
         found = list(dataset.as_numpy_iterator())
         assert len(found) == int(dataset.cardinality())
-        return [inputs[f"{TASK}_candidates"].tobytes() for inputs, _, _ in found]  # Negatives too.
+        return [inputs[f"{TASK}__candidates"].tobytes() for inputs, _, _ in found]  # Negatives too.
 
     shares = [batches(records.of_worker(index, 2)) for index in range(2)]
     assert all(shares)
@@ -60,7 +60,7 @@ def test_workers_draw_other_negatives(records: Records) -> None:
     drawn = []
     for index in range(2):
         batches = training_batches(records.of_worker(index, 2), **GIVEN)
-        drawn.append(next(batches.dataset.as_numpy_iterator())[0][f"{TASK}_candidates"][:4, 1:])
+        drawn.append(next(batches.dataset.as_numpy_iterator())[0][f"{TASK}__candidates"][:4, 1:])
     assert drawn[0].shape == drawn[1].shape and (drawn[0] != drawn[1]).any()
 
 

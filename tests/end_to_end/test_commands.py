@@ -189,15 +189,15 @@ def test_the_server_answers_rows_columns_status_and_metadata(folder: Path) -> No
         server.stdout.readline()  # One line when it is ready.
         user: dict[str, Any] = {
             "now": 8_000_000,
-            "purchase_id": ["p1", "p2"],
-            "purchase_action": ["regular", "regular"],
-            "purchase_timestamp": [7_000_000, 7_500_000],
-            "redemption_id": [],
-            "redemption_action": [],
-            "redemption_timestamp": [],
-            "user_age": "young",
-            "user_income": 10.0,
-            "next_purchase_candidates": ["p1", "p3", "p9"],
+            "purchase__id": ["p1", "p2"],
+            "purchase__action": ["regular", "regular"],
+            "purchase__timestamp": [7_000_000, 7_500_000],
+            "redemption__id": [],
+            "redemption__action": [],
+            "redemption__timestamp": [],
+            "user__age": "young",
+            "user__income": 10.0,
+            "next_purchase__candidates": ["p1", "p3", "p9"],
         }
         rows = _post(f"{url}:predict", {"instances": [user]})["predictions"]
         columns = _post(f"{url}:predict", {"inputs": {name: [value] for name, value in user.items()}})["outputs"]
@@ -206,7 +206,7 @@ def test_the_server_answers_rows_columns_status_and_metadata(folder: Path) -> No
         assert [(version["version"], version["state"]) for version in status] == [("1", "AVAILABLE")]
         metadata = json.loads(urllib.request.urlopen(f"{url}/metadata").read())
         signatures = metadata["metadata"]["signature_def"]["signature_def"]
-        assert {"serving_default", "next_purchase", "next_redemption"} <= set(signatures)
+        assert {"serving_default", "score__next_purchase", "score__next_redemption"} <= set(signatures)
     finally:
         server.terminate()
         server.communicate(timeout=30)

@@ -28,18 +28,18 @@ MINUS = "\u2212"
 DAY = 86_400
 INSTANCE = {
     "now": 85 * DAY,
-    "purchase_id": ["p1", "p2", HOSTILE, "p7"],
-    "purchase_action": ["regular", "discounted", HOSTILE, "regular"],
-    "purchase_timestamp": [80 * DAY, 81 * DAY, 82 * DAY, 84 * DAY],
-    "redemption_id": [4, 7],
-    "redemption_action": ["redeem", "redeem"],
-    "redemption_timestamp": [60 * DAY, 83 * DAY],
-    "user_age": "young",
-    "user_income": 120.0,
-    "next_purchase_candidates": ["p3", "p5", "p1", HOSTILE],
-    "next_redemption_candidates": [3, 4, 11],
-    "next_redemption_channel": ["mail", "app", "mail"],
-    "next_redemption_position": [0.0, 1.0, 2.0],
+    "purchase__id": ["p1", "p2", HOSTILE, "p7"],
+    "purchase__action": ["regular", "discounted", HOSTILE, "regular"],
+    "purchase__timestamp": [80 * DAY, 81 * DAY, 82 * DAY, 84 * DAY],
+    "redemption__id": [4, 7],
+    "redemption__action": ["redeem", "redeem"],
+    "redemption__timestamp": [60 * DAY, 83 * DAY],
+    "user__age": "young",
+    "user__income": 120.0,
+    "next_purchase__candidates": ["p3", "p5", "p1", HOSTILE],
+    "next_redemption__candidates": [3, 4, 11],
+    "next_redemption__channel": ["mail", "app", "mail"],
+    "next_redemption__position": [0.0, 1.0, 2.0],
 }
 
 
@@ -112,16 +112,16 @@ def _numbers(texts: list[str]) -> np.ndarray:
 
 def _check(page: Any, loaded: LoadedModel, task: str, instance: dict[str, Any]) -> None:
     """All numbers that the page shows of the best candidate are those of the export."""
-    expected = _run(loaded, f"explain_{task}", instance)
+    expected = _run(loaded, f"explain__{task}", instance)
     best = int(np.argmax(expected["scores"]))
     order = np.argsort(-expected["scores"], kind="stable")
     shown = page.locator(".candidates .number").all_inner_texts()
     np.testing.assert_allclose(_numbers(shown), expected["scores"][order], atol=0.00051)
-    groups = {"purchase": instance["purchase_id"], "redemption": instance["redemption_id"]}
+    groups = {"purchase": instance["purchase__id"], "redemption": instance["redemption__id"]}
     real = np.flatnonzero(expected["behavior_place"] >= 0)
     behaviors = [(expected["behavior_group"][t].decode(), int(expected["behavior_place"][t])) for t in real]
     newest = sorted(
-        range(len(real)), key=lambda at: instance[f"{behaviors[at][0]}_timestamp"][behaviors[at][1]], reverse=True
+        range(len(real)), key=lambda at: instance[f"{behaviors[at][0]}__timestamp"][behaviors[at][1]], reverse=True
     )
     rows = page.locator(".behaviors tbody tr")
     assert rows.count() == len(real)
@@ -131,7 +131,7 @@ def _check(page: Any, loaded: LoadedModel, task: str, instance: dict[str, Any]) 
         weights = _numbers(rows.nth(row).locator(".weight").all_inner_texts())
         np.testing.assert_allclose(weights, 100 * expected["target_attention"][:, best, real[at]], atol=0.051)
         without = copy.deepcopy(instance)
-        without[f"{group}_timestamp"][place] = 0
+        without[f"{group}__timestamp"][place] = 0
         effect = expected["scores"][best] - _run(loaded, task, without)["scores"][best]
         shown = rows.nth(row).locator("td").last.inner_text()
         assert _numbers([shown])[0] == pytest.approx(effect, abs=0.00055)
@@ -148,31 +148,31 @@ def test_what_is_edited_is_scored_and_explained_at_once(opened: Any, loaded: Loa
     _check(page, loaded, "next_purchase", instance)
     page.get_by_label("remove").first.click()  # The newest purchase.
     for column in ("id", "action", "timestamp"):
-        instance[f"purchase_{column}"].pop()
+        instance[f"purchase__{column}"].pop()
     _wait(page, "5 of 5 behaviors")
     _check(page, loaded, "next_purchase", instance)
     page.get_by_text("add a redemption").click()
-    _wait(page, "Expected a whole number in redemption_id. Received: nothing.")
+    _wait(page, "Expected a whole number in redemption__id. Received: nothing.")
     assert page.locator(".behaviors tbody tr").count() == 5  # What was drawn stays.
     page.get_by_label("redemption id").first.fill("9")
-    instance["redemption_id"].append(9)
-    instance["redemption_action"].append("redeem")
-    instance["redemption_timestamp"].append(instance["now"] - 1)
+    instance["redemption__id"].append(9)
+    instance["redemption__action"].append("redeem")
+    instance["redemption__timestamp"].append(instance["now"] - 1)
     _wait(page, "6 of 6 behaviors")
     _check(page, loaded, "next_purchase", instance)
     page.get_by_label("Candidates, one id a line").fill("p9\np10\n")
-    instance["next_purchase_candidates"] = ["p9", "p10"]
+    instance["next_purchase__candidates"] = ["p9", "p10"]
     _wait(page, "2 candidates")
     _check(page, loaded, "next_purchase", instance)
-    page.get_by_label("user_age").fill("old")
-    instance["user_age"] = "old"
+    page.get_by_label("user__age").fill("old")
+    instance["user__age"] = "old"
     scores = page.locator(".candidates .number").all_inner_texts()
     page.wait_for_function("old => document.querySelector('.candidates .number').textContent !== old", arg=scores[0])
     _check(page, loaded, "next_purchase", instance)
     sent = page.locator("#sent pre").text_content()
     body = json.loads(sent.split("\n\n", 1)[1])
-    asked = {name: instance[name] for name in loaded.signatures["next_purchase"].inputs}
-    assert body == {"signature_name": "next_purchase", "instances": [asked]}
+    asked = {name: instance[name] for name in loaded.signatures["score__next_purchase"].inputs}
+    assert body == {"signature_name": "score__next_purchase", "instances": [asked]}
 
 
 def test_another_task_has_its_candidates_and_their_context(opened: Any, loaded: LoadedModel) -> None:
@@ -185,7 +185,7 @@ def test_another_task_has_its_candidates_and_their_context(opened: Any, loaded: 
 def test_the_servers_errors_are_shown(opened: Any) -> None:
     page = opened()
     page.route("**/v1/models/shop:predict", lambda route: route.fulfill(status=200, body='{"predictions": 1'))
-    page.get_by_label("user_age").fill("?")
+    page.get_by_label("user__age").fill("?")
     _wait(page, "The server answered 200")
     page.unroute("**/v1/models/shop:predict")
 

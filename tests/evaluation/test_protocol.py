@@ -53,7 +53,7 @@ def test_popularity_counts_training_positives_only(records: Records, baselines: 
     scored = baselines["popularity"]["next_purchase"]
     counts = positive_counts(records, "next_purchase")
     inputs, *_ = next(requests(records, "test", tasks=["next_purchase"], settings=SETTINGS).as_numpy_iterator())
-    expected = np.log1p(counts[inputs["next_purchase_candidates"]])
+    expected = np.log1p(counts[inputs["next_purchase__candidates"]])
     np.testing.assert_allclose(scored.scores[: len(expected)], expected)
 
 
@@ -63,7 +63,7 @@ def test_recent_popularity_counts_the_four_periods_before_the_request(records: R
     begins, counts = popularity(records, task)
     place, seen = 0, set()
     for inputs, *_ in requests(records, part, tasks=[task], settings=SETTINGS).as_numpy_iterator():
-        for now, candidates in zip(inputs["now"], inputs[f"{task}_candidates"], strict=True):
+        for now, candidates in zip(inputs["now"], inputs[f"{task}__candidates"], strict=True):
             over = int((begins <= now).sum())
             expected = np.log1p(counts[candidates, max(over - 4, 0) : over].sum(axis=1))
             np.testing.assert_allclose(scored.scores[place, : len(expected)], expected)
@@ -78,7 +78,7 @@ def test_repetition_counts_this_users_whole_history_of_the_group(records: Record
     batches: Any = requests(records, "test", tasks=["next_purchase"], settings=SETTINGS, whole_history=True)
     place = 0
     for inputs, *_ in batches.as_numpy_iterator():
-        for history, candidates in zip(inputs["purchase_id"], inputs["next_purchase_candidates"], strict=True):
+        for history, candidates in zip(inputs["purchase__id"], inputs["next_purchase__candidates"], strict=True):
             expected = [np.log1p((history == candidate).sum()) for candidate in candidates]
             np.testing.assert_allclose(scored.scores[place], expected)
             place += 1

@@ -50,6 +50,6 @@ def score(model: Any) -> Callable[[str, Any], np.ndarray]:
         others = {tensor.name: np.zeros([1] * len(tensor.shape)) for tensor in model.inputs}
         whole = {name: np.asarray(inputs.get(name, value)) for name, value in others.items()}
         found: np.ndarray = model(whole, training=False)[task].numpy()[0]
-        return found[inputs[f"{task}_candidates"][0] > 0]
+        return found[inputs[f"{task}__candidates"][0] > 0]
 
     return of_request

@@ -17,7 +17,7 @@ def test_scores_are_the_models_and_parts_add_up(
         np.testing.assert_allclose(explanation.score, expected, rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(sum(explanation.parts.values()), explanation.score, rtol=1e-5, atol=1e-5)
         assert set(explanation.parts) == {"item_bias", "dot", "dnn"}
-        real = request.inputs[f"{request.task}_candidates"][0] > 0
+        real = request.inputs[f"{request.task}__candidates"][0] > 0
         np.testing.assert_array_equal(explanation.labels, request.labels[0][real])
 
 
@@ -26,7 +26,7 @@ def test_padding_is_gone_rows_sum_to_one_and_behaviors_stand_in_time_order(
 ) -> None:
     for request, explanation in zip(requests, explanations, strict=True):
         behaviors, candidates = len(explanation.behaviors), len(explanation.candidates)
-        expected = sum(int((request.inputs[f"{group}_id"] > 0).sum()) for group in records.schema.groups)
+        expected = sum(int((request.inputs[f"{group}__id"] > 0).sum()) for group in records.schema.groups)
         assert behaviors == expected > 3
         assert explanation.self_attention.shape == (2, 3, behaviors, behaviors)
         assert explanation.target_attention.shape == (3, candidates, behaviors)
@@ -42,7 +42,7 @@ def test_a_behavior_keeps_its_weights_its_names_and_its_place(
     request, explanation = requests[0], explanations[0]
     found = explainer.outputs(request.task, request.inputs)
     groups = list(records.schema.groups)
-    starts = np.cumsum([0, *(request.inputs[f"{group}_id"].shape[1] for group in groups)])
+    starts = np.cumsum([0, *(request.inputs[f"{group}__id"].shape[1] for group in groups)])
     assert {behavior.group for behavior in explanation.behaviors} == set(groups)
     for t, behavior in enumerate(explanation.behaviors):
         column = starts[groups.index(behavior.group)] + behavior.place
@@ -53,11 +53,11 @@ def test_a_behavior_keeps_its_weights_its_names_and_its_place(
                 ..., starts[groups.index(explanation.behaviors[0].group)] + explanation.behaviors[0].place
             ],
         )
-        row = request.inputs[f"{behavior.group}_id"][0, behavior.place]
+        row = request.inputs[f"{behavior.group}__id"][0, behavior.place]
         entity = records.schema.groups[behavior.group].entity
         assert behavior.thing.id == str(records.catalogs[entity].ids[row - 2])
-        assert behavior.timestamp == request.inputs[f"{behavior.group}_timestamp"][0, behavior.place]
-        action = request.inputs[f"{behavior.group}_action"][0, behavior.place]
+        assert behavior.timestamp == request.inputs[f"{behavior.group}__timestamp"][0, behavior.place]
+        action = request.inputs[f"{behavior.group}__action"][0, behavior.place]
         assert behavior.action == records.schema.groups[behavior.group].actions[action - 2]
 
 

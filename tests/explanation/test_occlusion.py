@@ -25,7 +25,7 @@ def occlusions(occluder: Occluder, explanations: list[Explanation]) -> list[Occl
 
 def _cut(inputs: Any, group: str, places: Any) -> dict[str, np.ndarray]:
     """A request whose history is shorter, not padded."""
-    columns = [f"{group}_{column}" for column in ("id", "action", "timestamp")]
+    columns = [f"{group}__{column}" for column in ("id", "action", "timestamp")]
     return {name: np.delete(value, places, axis=1) if name in columns else value for name, value in inputs.items()}
 
 
@@ -94,7 +94,7 @@ def test_nothing_to_take_away_gives_no_columns(occluder: Occluder, explanations:
     inputs = dict(first.inputs)
     for group in ("purchase", "redemption"):
         for column in ("id", "action", "timestamp"):
-            inputs[f"{group}_{column}"] = np.zeros((1, 0), np.int64)
+            inputs[f"{group}__{column}"] = np.zeros((1, 0), np.int64)
     found = occluder.occlude(replace(first, behaviors=(), inputs=inputs))
     assert found.behaviors.shape == (len(first.candidates), 0)
     assert all((drops == 0).all() for drops in found.groups.values())

@@ -27,9 +27,9 @@ def test_whole_numbers_are_text_for_a_browser_rounds_them() -> None:
 
 
 def test_a_missing_number_is_an_empty_field_and_an_infinite_one_keeps_its_name() -> None:
-    request = json.loads('{"instances": [{"now": 1, "user_income": NaN, "price": [0.5, NaN, [-Infinity, 1e999]]}]}')
+    request = json.loads('{"instances": [{"now": 1, "user__income": NaN, "price": [0.5, NaN, [-Infinity, 1e999]]}]}')
     values = _data(playground_page(["shop"], request))["values"]
-    assert values == {"now": "1", "user_income": "", "price": [0.5, "", ["-Infinity", "Infinity"]]}
+    assert values == {"now": "1", "user__income": "", "price": [0.5, "", ["-Infinity", "Infinity"]]}
 
 
 def test_it_may_ask_its_own_server_and_nobody_else() -> None:

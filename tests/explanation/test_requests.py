@@ -14,9 +14,9 @@ TASKS = ("next_purchase", "next_redemption")
 def test_unnamed_users_are_those_whose_history_holds_the_most(requests: list[Request]) -> None:
     assert len({request.user for request in requests}) == 3
     for request in requests:
-        assert request.inputs["purchase_id"].any() and request.inputs["redemption_id"].any()
+        assert request.inputs["purchase__id"].any() and request.inputs["redemption__id"].any()
         assert all(len(value) == 1 for value in request.inputs.values())
-        assert request.labels.shape == request.inputs[f"{request.task}_candidates"].shape
+        assert request.labels.shape == request.inputs[f"{request.task}__candidates"].shape
 
 
 def test_named_users_come_in_the_order_they_are_named(records: Any, requests: list[Request]) -> None:

@@ -14,7 +14,7 @@ def _inputs(model: BPRMF, users: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     inputs = {}
     for tensor in model.inputs:
-        if tensor.name == "user_income":
+        if tensor.name == "user__income":
             inputs[tensor.name] = rng.normal(size=users).astype("float32")
         else:
             shape = (users, *(size or 4 for size in tensor.shape[1:]))
@@ -29,7 +29,7 @@ def test_a_score_is_the_product_of_the_users_and_the_objects_vectors_and_the_obj
     inputs = _inputs(model, 3)
     profile = np.asarray(model.profile(inputs))
     user = profile @ model.get_layer("user_projection").kernel.numpy()
-    candidates = inputs["next_purchase_candidates"]
+    candidates = inputs["next_purchase__candidates"]
     projection = model.get_layer("projection_purchase")
     objects = np.asarray(model.objects.objects("product", candidates)) @ projection.kernel.numpy()
     rows = records.catalogs["product"].table_rows[candidates]
@@ -42,7 +42,7 @@ def test_behaviors_are_not_read(records: Any) -> None:
     inputs = _inputs(model, 3)
     expected = model(inputs)
     for name in inputs:
-        if name.startswith(("purchase_", "redemption_")):
+        if name.startswith(("purchase__", "redemption__")):
             inputs[name] = inputs[name][:, ::-1] + 1
     for task, scores in model(inputs).items():
         np.testing.assert_array_equal(np.asarray(scores), np.asarray(expected[task]))

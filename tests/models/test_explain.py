@@ -62,7 +62,7 @@ def test_attention_and_score_are_those_of_the_papers_equations(model: Any, input
         name: value.numpy() for name, value in explainer({i.name: inputs[i.name] for i in explainer.inputs}).items()
     }
     behaviors, mask = (np.asarray(part) for part in model.embed_behaviors(inputs, model.embed_objects(inputs)))
-    candidates = np.asarray(model.embed_candidates(TASK, inputs[f"{TASK}_candidates"]).embedding)
+    candidates = np.asarray(model.embed_candidates(TASK, inputs[f"{TASK}__candidates"]).embedding)
     block, reader = model.get_layer("self_attention_0"), model.get_layer("target_attention")
     for user, real in enumerate(mask):
         own, related = _attend(block.attention, behaviors[user, real], behaviors[user, real])
@@ -83,9 +83,9 @@ def test_behaviors_stand_group_by_group(model: Any, inputs: dict[str, np.ndarray
         name: value.numpy() for name, value in explainer({i.name: inputs[i.name] for i in explainer.inputs}).items()
     }
     for column in ("id", "action", "timestamp"):
-        groups = [inputs[f"{group}_{column}"] for group in ("purchase", "redemption")]
+        groups = [inputs[f"{group}__{column}"] for group in ("purchase", "redemption")]
         np.testing.assert_array_equal(found[f"behavior_{column}"], np.concatenate(groups, axis=1))
-    widths = [inputs[f"{group}_id"].shape[1] for group in ("purchase", "redemption")]
+    widths = [inputs[f"{group}__id"].shape[1] for group in ("purchase", "redemption")]
     np.testing.assert_array_equal(found["behavior_group"], np.repeat([[0, 1]], widths, axis=1).repeat(4, axis=0))
 
 

@@ -8,12 +8,12 @@ import tensorflow as tf
 from atrank_tf.models.packed_histories import PackedHistories
 
 INPUTS = {
-    "product_id": [[11, 12, 13], [21, 0, 0], [0, 0, 0]],
-    "product_action": [[2, 3, 4], [5, 0, 0], [0, 0, 0]],
-    "product_timestamp": [[100, 200, 300], [150, 0, 0], [0, 0, 0]],
-    "query_id": [[0, 0], [31, 32], [0, 0]],
-    "query_action": [[0, 0], [6, 7], [0, 0]],
-    "query_timestamp": [[0, 0], [110, 120], [0, 0]],
+    "product__id": [[11, 12, 13], [21, 0, 0], [0, 0, 0]],
+    "product__action": [[2, 3, 4], [5, 0, 0], [0, 0, 0]],
+    "product__timestamp": [[100, 200, 300], [150, 0, 0], [0, 0, 0]],
+    "query__id": [[0, 0], [31, 32], [0, 0]],
+    "query__action": [[0, 0], [6, 7], [0, 0]],
+    "query__timestamp": [[0, 0], [110, 120], [0, 0]],
 }
 
 
@@ -55,9 +55,9 @@ def test_a_moment_sees_the_newest_of_so_many_first_ones_of_each_group(inputs: di
 
 def test_one_group_stays_as_it_is(inputs: dict[str, Any]) -> None:
     packed = PackedHistories(inputs, ("query",))
-    assert packed.by_user(packed.ids["query"]).numpy().tolist() == INPUTS["query_id"]
-    assert packed.by_user(packed.actions["query"]).numpy().tolist() == INPUTS["query_action"]
-    assert packed.timestamp.numpy().tolist() == INPUTS["query_timestamp"]
+    assert packed.by_user(packed.ids["query"]).numpy().tolist() == INPUTS["query__id"]
+    assert packed.by_user(packed.actions["query"]).numpy().tolist() == INPUTS["query__action"]
+    assert packed.timestamp.numpy().tolist() == INPUTS["query__timestamp"]
     assert packed.mask.numpy().tolist() == [[False, False], [True, True], [False, False]]
     first = packed.windows(tf.constant([[[0]], [[1]], [[0]]], tf.int64), [9])
     assert first.numpy().astype(int).tolist() == [[[0, 0]], [[1, 0]], [[0, 0]]]

@@ -84,7 +84,7 @@ def test_catalogs_are_inside_the_model(records: Records, make_model: Callable[..
 def test_a_model_of_one_group_has_nothing_of_the_others(records: Records, make_model: Callable[..., Ranker]) -> None:
     model = make_model(groups=["redemption"])
     assert model.tasks == ("next_redemption",)
-    assert not [tensor.name for tensor in model.inputs if tensor.name.startswith(("purchase_", "next_purchase_"))]
+    assert not [tensor.name for tensor in model.inputs if tensor.name.startswith(("purchase__", "next_purchase__"))]
     assert not [variable.path for variable in model.variables if "product" in variable.path]
     model.check_schema(records.schema)
     model.check_schema(records.select(["redemption"]).schema)

@@ -11,12 +11,12 @@ from atrank_tf.models import BPRMFConfig
 from atrank_tf.models.repeats import Repeats
 
 INPUTS = {
-    "purchase_id": [[2, 5, 0], [1, 0, 0]],  # 1 is an unknown object.
-    "purchase_action": [[2, 3, 0], [2, 0, 0]],
-    "purchase_timestamp": [[10, 20, 0], [15, 0, 0]],
-    "redemption_id": [[5], [2]],
-    "redemption_action": [[2], [2]],
-    "redemption_timestamp": [[30], [40]],
+    "purchase__id": [[2, 5, 0], [1, 0, 0]],  # 1 is an unknown object.
+    "purchase__action": [[2, 3, 0], [2, 0, 0]],
+    "purchase__timestamp": [[10, 20, 0], [15, 0, 0]],
+    "redemption__id": [[5], [2]],
+    "redemption__action": [[2], [2]],
+    "redemption__timestamp": [[30], [40]],
 }
 
 
@@ -50,7 +50,7 @@ def test_groups_of_one_entity_tell_of_each_others_candidates(records: Any) -> No
     layer.build()
     layer.table.assign(np.arange(layer.num_actions)[:, None] * np.ones(layer.table.shape))
     asked = {
-        "next_redemption_candidates": tf.constant([[5, 2], [5, 2]], tf.int64),
+        "next_redemption__candidates": tf.constant([[5, 2], [5, 2]], tf.int64),
         "now": tf.constant([60, 60], tf.int64),
     }
     found = repeats.logits("next_redemption", memory, asked).numpy()
@@ -59,8 +59,8 @@ def test_groups_of_one_entity_tell_of_each_others_candidates(records: Any) -> No
 
 def test_only_behaviors_on_the_very_candidate_count(repeats: Repeats, memory: dict[str, Any]) -> None:
     now = tf.constant([60, 60], tf.int64)
-    candidates = {"next_purchase_candidates": tf.constant([[5, 2, 3, 1, 0], [2, 5, 1, 0, 0]], tf.int64)}
-    candidates |= {"next_redemption_candidates": tf.constant([[5, 2], [2, 1]], tf.int64)}
+    candidates = {"next_purchase__candidates": tf.constant([[5, 2, 3, 1, 0], [2, 5, 1, 0, 0]], tf.int64)}
+    candidates |= {"next_redemption__candidates": tf.constant([[5, 2], [2, 1]], tf.int64)}
     found = {}
     for task, layer in repeats._layers.items():
         layer.build()

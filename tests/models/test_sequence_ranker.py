@@ -17,17 +17,17 @@ def _scores(model: Any, purchase: int, redemption: int) -> np.ndarray:
     """Of one user who bought, redeemed and bought, at moments given in seconds after `BEFORE`."""
     inputs = {
         "now": [NOW],
-        "purchase_id": [[7, 4]],
-        "purchase_action": [[2, 3]],
-        "purchase_timestamp": [[BEFORE, BEFORE + purchase]],
-        "redemption_id": [[3]],
-        "redemption_action": [[2]],
-        "redemption_timestamp": [[BEFORE + redemption]],
-        "next_purchase_candidates": [[2, 3, 4, 5]],
-        "user_age": [[2]],
-        "user_income": [10.0],
+        "purchase__id": [[7, 4]],
+        "purchase__action": [[2, 3]],
+        "purchase__timestamp": [[BEFORE, BEFORE + purchase]],
+        "redemption__id": [[3]],
+        "redemption__action": [[2]],
+        "redemption__timestamp": [[BEFORE + redemption]],
+        "next_purchase__candidates": [[2, 3, 4, 5]],
+        "user__age": [[2]],
+        "user__income": [10.0],
     }
-    arrays = {name: np.array(value, "float32" if name == "user_income" else "int64") for name, value in inputs.items()}
+    arrays = {name: np.array(value, "float32" if name == "user__income" else "int64") for name, value in inputs.items()}
     return np.asarray(model({tensor.name: arrays[tensor.name] for tensor in model.inputs})["next_purchase"])
 
 
@@ -50,6 +50,6 @@ def test_no_two_behaviors_of_a_moment_have_the_same_content(records: Any) -> Non
     for name, group in schema.groups.items():
         rows = np.arange(schema.entities[group.entity].rows, dtype=np.int64)
         for action in range(2 + len(group.actions)):
-            inputs = {f"{name}_id": rows, f"{name}_action": np.full_like(rows, action)}
+            inputs = {f"{name}__id": rows, f"{name}__action": np.full_like(rows, action)}
             found += model.content(inputs, name).tolist()
     assert len(set(found)) == len(found)

@@ -12,6 +12,7 @@ import tensorflow as tf
 from atrank_tf.data import Batching, requests, timeline_batches
 from atrank_tf.models import TimelineATRank
 from atrank_tf.schema import Schema, Ties
+from atrank_tf.schema.inputs import candidate_specs, profile_specs
 
 
 def _model(schema: Schema, catalogs: Any, popularities: dict[str, Any], num_blocks: int = 2) -> TimelineATRank:
@@ -60,23 +61,22 @@ def test_3_the_order_of_groups_does_not_matter(model: TimelineATRank, batches: l
 
 def _request(inputs: dict[str, Any], schema: Schema, task: str, row: int, moment: int) -> dict[str, Any]:
     """What a server would be asked at one moment of one timeline; of other tasks, some moment's candidates."""
-    found = {name: value[row : row + 1] for name, value in inputs.items() if "/" not in name}
-    found["now"] = inputs[f"{task}/now"][row, moment : moment + 1]
+    found = {spec.name: inputs[spec.name][row : row + 1] for spec in profile_specs(schema)}
+    found["now"] = inputs[f"{task}__now"][row, moment : moment + 1]
     for name, group in schema.groups.items():
-        seen = inputs[f"{task}/{name}_seen"][row, moment]
+        seen = inputs[f"{task}__{name}__seen"][row, moment]
         for column in ("id", "action", "timestamp"):
             window = slice(max(0, seen - group.max_length), seen)
-            found[f"{name}_{column}"] = inputs[f"{name}_{column}"][row : row + 1, window]
-    for name in inputs:
-        for other in schema.tasks:
-            if name.startswith(f"{other}_"):
-                found[name] = inputs[name][row : row + 1, moment if other == task else 0]
+            found[f"{name}__{column}"] = inputs[f"{name}__{column}"][row : row + 1, window]
+    for other in schema.tasks:
+        for spec in candidate_specs(schema, other):
+            found[spec.name] = inputs[spec.name][row : row + 1, moment if other == task else 0]
     return found
 
 
 def _only(inputs: dict[str, Any], schema: Schema, chosen: dict[str, np.ndarray]) -> dict[str, Any]:
     """The history inputs with only some behaviors left; padding where the others stood."""
-    names = {f"{group}_{column}": group for group in schema.groups for column in ("id", "action", "timestamp")}
+    names = {f"{group}__{column}": group for group in schema.groups for column in ("id", "action", "timestamp")}
     found = {name: np.where(chosen[group], inputs[name], 0) for name, group in names.items()}
     return {name: tf.constant(value) for name, value in {**found, "now": inputs["now"]}.items()}
 
@@ -87,7 +87,7 @@ def test_5_behaviors_that_are_appended_to_a_memory_give_the_memory_of_the_whole_
 ) -> None:
     inputs, _, _, _ = next(requests(records, "test", tasks=["next_redemption"]).as_numpy_iterator())
     groups = list(model.schema.groups)
-    moments = np.concatenate([inputs[f"{group}_timestamp"] for group in groups], axis=1)
+    moments = np.concatenate([inputs[f"{group}__timestamp"] for group in groups], axis=1)
     ends = np.stack(
         [
             np.quantile(row[row > 0], np.linspace(0, 1, parts + 1)) if row.any() else np.zeros(parts + 1)
@@ -99,13 +99,13 @@ def test_5_behaviors_that_are_appended_to_a_memory_give_the_memory_of_the_whole_
     before = memory
     for part in range(parts):
         begin, end = ends[:, part, None], ends[:, part + 1, None]
-        times = {group: inputs[f"{group}_timestamp"] for group in groups}
+        times = {group: inputs[f"{group}__timestamp"] for group in groups}
         chosen = {group: (time > begin) & (time <= end) for group, time in times.items()}
         before, memory = memory, model.append(memory, _only(inputs, model.schema, chosen))
     for name in ("memory", "keys", "values"):  # What was there stays as it was, to the bit.
         old = before[name].numpy()
         np.testing.assert_array_equal(memory[name].numpy()[..., : old.shape[-2], :], old)
-    everything = _only(inputs, model.schema, {group: inputs[f"{group}_timestamp"] > 0 for group in groups})
+    everything = _only(inputs, model.schema, {group: inputs[f"{group}__timestamp"] > 0 for group in groups})
     whole = model.encoder()(everything, training=False)
     assert int(whole["mask"].numpy().sum()) == int(memory["mask"].numpy().sum()) > 100
     scorer = model.scorer("next_redemption")
@@ -120,7 +120,7 @@ def test_5_behaviors_that_are_appended_to_a_memory_give_the_memory_of_the_whole_
 
 def _is_cut(inputs: dict[str, Any], schema: Schema, task: str, row: int, moment: int) -> bool:
     """Whether a moment's history lacks behaviors that stand in its row for the sake of earlier moments."""
-    return any(inputs[f"{task}/{name}_seen"][row, moment] > g.max_length for name, g in schema.groups.items())
+    return any(inputs[f"{task}__{name}__seen"][row, moment] > g.max_length for name, g in schema.groups.items())
 
 
 @pytest.mark.parametrize("blocks", [0, 2])
@@ -138,7 +138,7 @@ def test_a_timeline_is_scored_as_its_moments_one_by_one(
         outputs = model(inputs, training=False)
         for task in model.tasks:
             together = outputs[task].numpy()
-            assert together.shape == inputs[f"{task}_candidates"].shape
+            assert together.shape == inputs[f"{task}__candidates"].shape
             for row, moment in zip(*np.nonzero(weights[task].any(axis=2)), strict=True):
                 if _is_cut(inputs, model.schema, task, row, moment):
                     if cut == cuts:
@@ -164,16 +164,16 @@ def test_4_nothing_from_a_targets_moment_on_reaches_its_scores(model: TimelineAT
         before = model(inputs, training=False)[task].numpy()
         moments = np.nonzero(weights[task].any(axis=2).any(axis=0))[0]
         for moment in moments[:: max(1, len(moments) // 3)]:
-            now = inputs[f"{task}/now"][:, moment : moment + 1]
+            now = inputs[f"{task}__now"][:, moment : moment + 1]
             other = dict(inputs)
             for name in model.schema.groups:
-                hidden = inputs[f"{name}_timestamp"] >= now
+                hidden = inputs[f"{name}__timestamp"] >= now
                 if ordered and name == group:
                     place = np.arange(hidden.shape[1])
-                    hidden = place >= inputs[f"{task}/{name}_seen"][:, moment : moment + 1]
-                hidden &= inputs[f"{name}_id"] > 0
-                other[f"{name}_id"] = np.where(hidden, 2 + (inputs[f"{name}_id"] - 1) % 5, inputs[f"{name}_id"])
-                other[f"{name}_action"] = np.where(hidden, 1, inputs[f"{name}_action"])
+                    hidden = place >= inputs[f"{task}__{name}__seen"][:, moment : moment + 1]
+                hidden &= inputs[f"{name}__id"] > 0
+                other[f"{name}__id"] = np.where(hidden, 2 + (inputs[f"{name}__id"] - 1) % 5, inputs[f"{name}__id"])
+                other[f"{name}__action"] = np.where(hidden, 1, inputs[f"{name}__action"])
                 changed += int(hidden.sum())
             after = model(other, training=False)[task].numpy()
             np.testing.assert_allclose(after[:, moment], before[:, moment], rtol=1e-5, atol=1e-5)
@@ -185,15 +185,15 @@ def test_appending_behaviors_changes_no_earlier_position_of_the_memory(
 ) -> None:
     encoder = model.encoder()
     inputs = {name: value for name, value in batches[0][0].items() if name in {i.name for i in encoder.inputs}}
-    inputs["now"] = batches[0][0]["next_redemption/now"][:, 0]
+    inputs["now"] = batches[0][0]["next_redemption__now"][:, 0]
     whole = {name: value.numpy() for name, value in encoder(inputs, training=False).items()}
-    widths = [inputs[f"{group}_id"].shape[1] for group in model.schema.groups]
+    widths = [inputs[f"{group}__id"].shape[1] for group in model.schema.groups]
     for cut in (10 * 86_400, 40 * 86_400):
         early = dict(inputs)
         for group in model.schema.groups:
-            late = inputs[f"{group}_timestamp"] >= cut
+            late = inputs[f"{group}__timestamp"] >= cut
             for column in ("id", "action", "timestamp"):
-                early[f"{group}_{column}"] = np.where(late, 0, inputs[f"{group}_{column}"])
+                early[f"{group}__{column}"] = np.where(late, 0, inputs[f"{group}__{column}"])
         part = {name: value.numpy() for name, value in encoder(early, training=False).items()}
         assert part["mask"].shape == (len(inputs["now"]), sum(widths))
         kept = part["mask"]

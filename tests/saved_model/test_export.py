@@ -29,13 +29,13 @@ def test_versions_count_up_the_lint_is_content_and_explanations_must_be_asked_fo
     second = export_model(small_model, IdMaps.of(records), str(tmp_path))
     assert Path(second).name == "2"
     first, plain = (set(read_meta_graph(path).signature_def) for path in (timeline_export, second))
-    assert first - plain == {"explain", "explain_next_purchase", "encode_timeline", "append_behaviors"}
+    assert first - plain == {"explain", "explain__next_purchase", "encode_timeline", "append_behaviors"}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
 
 
 def test_an_export_says_which_inputs_a_server_limits(timeline_export: str) -> None:
     limited = read_limited_inputs(timeline_export)
-    assert limited.candidates == {"next_purchase_candidates"}
+    assert limited.candidates == {"next_purchase__candidates"}
     signatures = LoadedModel(timeline_export).signatures
     assert limited.memory < signatures["score_candidates"].inputs.keys()
     assert limited.memory == signatures["encode_user"].outputs.keys() - {"encoded_at", "weights"}

@@ -26,8 +26,8 @@ def test_several_values_come_in_the_width_of_training_and_none_at_all_is_unknown
     assert fit_values(rows[:, tf.newaxis, :2], 2).numpy().tolist() == [[[5, 0]], [[1, 0]]]
 
 
-@pytest.mark.parametrize(("group", "task"), [("click", "click"), ("click_ad", "click")])
-def test_a_group_named_as_the_task_or_longer_is_no_context_of_candidates(group: str, task: str) -> None:
+@pytest.mark.parametrize(("group", "task"), [("click_ad", "click"), ("_click", "click"), ("click", "click_ad")])
+def test_a_group_named_almost_as_the_task_is_no_context_of_candidates(group: str, task: str) -> None:
     schema = schema_from_dict(
         {
             "tables": {"item": {"dim": 4}},
@@ -39,12 +39,12 @@ def test_a_group_named_as_the_task_or_longer_is_no_context_of_candidates(group: 
     )
     features = {
         "now": [9],
-        f"{group}_id": ["a", "b"],
-        f"{group}_action": ["seen", "seen"],
-        f"{group}_timestamp": [1, 2],
+        f"{group}__id": ["a", "b"],
+        f"{group}__action": ["seen", "seen"],
+        f"{group}__timestamp": [1, 2],
     }
-    features[f"{task}_candidates"] = ["c", "d", "e"]
+    features[f"{task}__candidates"] = ["c", "d", "e"]
     raw, count = parse_examples(tf.constant([example(features)]), schema, task)
     assert count.numpy().tolist() == [3]
-    assert raw[f"{group}_timestamp"].numpy().tolist() == [[1, 2]]
-    assert raw[f"{task}_candidates"].shape == (1, 3)
+    assert raw[f"{group}__timestamp"].numpy().tolist() == [[1, 2]]
+    assert raw[f"{task}__candidates"].shape == (1, 3)

@@ -21,17 +21,17 @@ FLOATS = st.floats(width=32)
 TEXTS = st.sampled_from([b"p1", b"p2", b"regular", b"young", b"mail", b"", b"\xff\x00"])
 FEATURES = {
     "now": (INTEGERS, 1),
-    "purchase_id": (TEXTS, 4),
-    "purchase_action": (TEXTS, 4),
-    "purchase_timestamp": (INTEGERS, 4),
-    "redemption_id": (INTEGERS, 3),
-    "redemption_action": (TEXTS, 3),
-    "redemption_timestamp": (INTEGERS, 3),
-    "user_age": (TEXTS, 1),
-    "user_income": (FLOATS, 1),
-    f"{TASK}_candidates": (INTEGERS, 5),
-    f"{TASK}_channel": (TEXTS, 5),
-    f"{TASK}_position": (FLOATS, 5),
+    "purchase__id": (TEXTS, 4),
+    "purchase__action": (TEXTS, 4),
+    "purchase__timestamp": (INTEGERS, 4),
+    "redemption__id": (INTEGERS, 3),
+    "redemption__action": (TEXTS, 3),
+    "redemption__timestamp": (INTEGERS, 3),
+    "user__age": (TEXTS, 1),
+    "user__income": (FLOATS, 1),
+    f"{TASK}__candidates": (INTEGERS, 5),
+    f"{TASK}__channel": (TEXTS, 5),
+    f"{TASK}__position": (FLOATS, 5),
 }
 """Name -> what it holds, how many."""
 
@@ -41,7 +41,7 @@ def rank(make_model: Callable[..., Ranker], records: Records, tmp_path_factory: 
     """The signature `rank` of an export that has no other, as a server runs it."""
     model = make_model(hidden_dim=8, num_spaces=2, intermediate_dim=8, hidden_units=[8])
     signatures = Signatures(model, IdMaps.of(records))
-    served, function = tf.Module(), signatures.functions[f"rank_{TASK}"]
+    served, function = tf.Module(), signatures.functions[f"rank__{TASK}"]
     served.variables_read, served.tables_read = list(function.variables), signatures.resources
     path = str(tmp_path_factory.mktemp("rank"))
     tf.saved_model.save(served, path, {"serving_default": function})

@@ -1,6 +1,5 @@
 """The exported model: raw ids in, the scores of the Keras model out, through the loader that the server uses."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -12,9 +11,8 @@ from raw_requests import example, examples, raw_request, text, whole_request
 from atrank_tf.data import IdMaps, Records, requests
 from atrank_tf.models import Ranker
 from atrank_tf.saved_model import export_model
-from atrank_tf.saved_model.preprocessor import request_signature
 from atrank_tf.saved_model.signatures import _fingerprint
-from atrank_tf.schema.checks import check
+from atrank_tf.schema.inputs import SEPARATOR, join_names, raw_input_specs
 from atrank_tf.server import LoadedModel, ServingError
 from atrank_tf.server.warmup import read_warmup
 
@@ -47,13 +45,13 @@ def test_5_the_savedmodel_scores_raw_ids_as_keras_scores_rows(
     model: Ranker, loaded: Any, records: Records, task: str
 ) -> None:
     inputs, *_ = next(
-        batch for batch in requests(records, "test").as_numpy_iterator() if batch[0][f"{task}_candidates"].shape[1]
+        batch for batch in requests(records, "test").as_numpy_iterator() if batch[0][f"{task}__candidates"].shape[1]
     )
     expected = np.asarray(model(inputs, training=False)[task])
     raw = raw_request(records, task, inputs)
-    found = loaded.run(task, raw)
+    found = loaded.run(f"score__{task}", raw)
     assert set(found) == {"scores"} and found["scores"].dtype == np.float32
-    real = inputs[f"{task}_candidates"] > 0
+    real = inputs[f"{task}__candidates"] > 0
     np.testing.assert_allclose(found["scores"][real], expected[real], rtol=1e-5, atol=1e-5)
     if task == "next_purchase":
         np.testing.assert_array_equal(loaded.run("serving_default", raw)["scores"], found["scores"])
@@ -64,10 +62,10 @@ def test_5_a_memory_that_is_encoded_once_scores_as_the_whole_request(loaded: Any
     raw, _ = whole_request(records, task)
     memory = loaded.run("encode_user", {name: raw[name] for name in loaded.signatures["encode_user"].inputs})
     assert memory["memory"].dtype == np.float32
-    asked = loaded.signatures[f"score_candidates_{task}"].inputs
+    asked = loaded.signatures[f"score_candidates__{task}"].inputs
     known = {**raw, **memory}
-    found = loaded.run(f"score_candidates_{task}", {name: known[name] for name in asked})["scores"]
-    np.testing.assert_allclose(found, loaded.run(task, raw)["scores"], rtol=1e-5, atol=1e-5)
+    found = loaded.run(f"score_candidates__{task}", {name: known[name] for name in asked})["scores"]
+    np.testing.assert_allclose(found, loaded.run(f"score__{task}", raw)["scores"], rtol=1e-5, atol=1e-5)
     assert not {name for name in asked if name.startswith(("purchase_", "redemption_"))}
 
 
@@ -118,7 +116,7 @@ def test_the_timeline_models_memory_grows_no_older(timeline: LoadedModel, record
     raw["now"] = raw["now"] + 40 * 86_400
     known = {**raw, **memory}
     later = {name: known[name] for name in timeline.signatures["score_candidates"].inputs}
-    expected = timeline.run("next_purchase", raw)["scores"]
+    expected = timeline.run("score__next_purchase", raw)["scores"]
     np.testing.assert_allclose(timeline.run("score_candidates", later)["scores"], expected, rtol=1e-5, atol=1e-5)
 
 
@@ -126,21 +124,21 @@ def test_5_behaviors_are_appended_to_a_memory_as_if_they_had_been_there(
     timeline: LoadedModel, records: Records
 ) -> None:
     raw, _ = whole_request(records, "next_purchase")
-    median = np.median(np.concatenate([raw["purchase_timestamp"], raw["redemption_timestamp"]], axis=1), axis=1)
+    median = np.median(np.concatenate([raw["purchase__timestamp"], raw["redemption__timestamp"]], axis=1), axis=1)
     asked = timeline.signatures["encode_timeline"].inputs
     parts = []
     for keep in (np.less_equal, np.greater):
         history = {name: raw[name] for name in asked}
         for group in records.schema.groups:
-            time = raw[f"{group}_timestamp"]
-            history[f"{group}_timestamp"] = np.where(keep(time, median[:, None]), time, 0)
+            time = raw[f"{group}__timestamp"]
+            history[f"{group}__timestamp"] = np.where(keep(time, median[:, None]), time, 0)
         parts.append(history)
     old = timeline.run("encode_timeline", parts[0])
     memory = timeline.run("append_behaviors", {**parts[1], **old})
     known = {**raw, **memory}
     inputs = timeline.signatures["score_candidates"].inputs
     found = timeline.run("score_candidates", {name: known[name] for name in inputs})["scores"]
-    np.testing.assert_allclose(found, timeline.run("next_purchase", raw)["scores"], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(found, timeline.run("score__next_purchase", raw)["scores"], rtol=1e-5, atol=1e-5)
     with pytest.raises(ServingError, match="Expected behaviors newer than those in the memory"):
         timeline.run("append_behaviors", {**parts[1], **memory})
     with pytest.raises(ServingError, match="Expected a memory that encode_user of this version made"):
@@ -160,11 +158,11 @@ def test_5_what_a_score_came_from_is_what_keras_says(
 ) -> None:
     model, loaded = request.getfixturevalue(kind), request.getfixturevalue(served)
     inputs, *_ = next(
-        batch for batch in requests(records, "test").as_numpy_iterator() if batch[0][f"{task}_candidates"].shape[1]
+        batch for batch in requests(records, "test").as_numpy_iterator() if batch[0][f"{task}__candidates"].shape[1]
     )
     explainer, raw = model.explainer(task), raw_request(records, task, inputs)
     expected = {name: np.asarray(value) for name, value in explainer(_asked(explainer, inputs)).items()}
-    found = loaded.run(f"explain_{task}", raw)
+    found = loaded.run(f"explain__{task}", raw)
     starts = dict(zip(records.schema.groups, np.searchsorted(expected["behavior_group"][0], [0, 1]), strict=True))
     assert found["target_attention"].dtype == np.float32
     for row in range(len(raw["now"])):
@@ -172,7 +170,7 @@ def test_5_what_a_score_came_from_is_what_keras_says(
         for group, place in zip(found["behavior_group"][row, here], found["behavior_place"][row, here], strict=True):
             there.append(starts[text(group)] + place)
         assert sorted(there) == np.flatnonzero(expected["behavior_id"][row]).tolist()
-        real = inputs[f"{task}_candidates"][row] > 0
+        real = inputs[f"{task}__candidates"][row] > 0
         for name in ("score_dot", "score_dnn", "score_item_bias"):
             np.testing.assert_allclose(found[name][row, real], expected[name][row, real], rtol=1e-5, atol=1e-5)
         scores = expected["score"][row, real]
@@ -200,11 +198,11 @@ def test_5_examples_of_any_length_are_ranked_as_the_padded_request_scores_them(
     loaded: Any, records: Records, task: str
 ) -> None:
     raw, real = whole_request(records, task)
-    scores = loaded.run(task, raw)["scores"]
-    found = loaded.run(f"rank_{task}", {"examples": examples(raw, real, task)})
+    scores = loaded.run(f"score__{task}", raw)["scores"]
+    found = loaded.run(f"rank__{task}", {"examples": examples(raw, real, task)})
     assert found["count"].tolist() == real.sum(axis=1).tolist()
     assert len(set(found["count"].tolist())) > 1 or task == "next_purchase"
-    ids, compared = raw[f"{task}_candidates"], 0
+    ids, compared = raw[f"{task}__candidates"], 0
     for row, count in enumerate(found["count"].tolist()):
         best = np.argsort(-scores[row][real[row]], kind="stable")
         np.testing.assert_allclose(found["scores"][row, :count], scores[row][real[row]][best], rtol=1e-5, atol=1e-5)
@@ -218,47 +216,49 @@ def test_5_examples_of_any_length_are_ranked_as_the_padded_request_scores_them(
 
 
 def test_an_example_may_leave_out_all_but_its_moment_and_candidates(loaded: Any) -> None:
-    only = example({"now": [9_999_999], "next_purchase_candidates": ["p1", "p2", "p3"]})
+    only = example({"now": [9_999_999], "next_purchase__candidates": ["p1", "p2", "p3"]})
     found = loaded.run("rank", {"examples": np.array([only], object)})
     raw = {
         "now": np.array([9_999_999]),
-        "user_age": np.array([""], object),
-        "user_income": np.array([np.nan], np.float32),
-        "next_purchase_candidates": np.array([["p1", "p2", "p3"]], object),
+        "user__age": np.array([""], object),
+        "user__income": np.array([np.nan], np.float32),
+        "next_purchase__candidates": np.array([["p1", "p2", "p3"]], object),
     }
     for group, dtype in (("purchase", object), ("redemption", np.int64)):
-        raw[f"{group}_id"] = np.zeros((1, 0), dtype)
-        raw[f"{group}_action"] = np.zeros((1, 0), object)
-        raw[f"{group}_timestamp"] = np.zeros((1, 0), np.int64)
-    scores = loaded.run("next_purchase", raw)["scores"][0]
+        raw[f"{group}__id"] = np.zeros((1, 0), dtype)
+        raw[f"{group}__action"] = np.zeros((1, 0), object)
+        raw[f"{group}__timestamp"] = np.zeros((1, 0), np.int64)
+    scores = loaded.run("score__next_purchase", raw)["scores"][0]
     np.testing.assert_allclose(found["scores"][0], np.sort(scores)[::-1], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("features", "message"),
     [
-        ({"next_purchase_candidates": ["p1"]}, "now"),
+        ({"next_purchase__candidates": ["p1"]}, "now"),
         (
-            {"now": [9], "purchase_id": ["p1"], "purchase_timestamp": [5, 6]},
-            "as many values of purchase_id, purchase_action, purchase_timestamp in each Example",
+            {"now": [9], "purchase__id": ["p1"], "purchase__timestamp": [5, 6]},
+            "as many values of purchase__id, purchase__action, purchase__timestamp in each Example",
         ),
         (
-            {"now": [9], "next_redemption_candidates": [1, 2], "next_redemption_position": [0.5]},
-            "as many values of next_redemption_candidates, next_redemption_position in each Example",
+            {"now": [9], "next_redemption__candidates": [1, 2], "next_redemption__position": [0.5]},
+            "as many values of next_redemption__candidates, next_redemption__position in each Example",
         ),
     ],
 )
 def test_an_example_that_does_not_fit_together_is_refused(loaded: Any, features: dict[str, Any], message: str) -> None:
-    task = "next_redemption" if "next_redemption_candidates" in features else "next_purchase"
+    task = "next_redemption" if "next_redemption__candidates" in features else "next_purchase"
     with pytest.raises(ServingError, match=message):
-        loaded.run(f"rank_{task}", {"examples": np.array([example(features)], object)})
+        loaded.run(f"rank__{task}", {"examples": np.array([example(features)], object)})
 
 
 def test_columns_of_one_group_that_differ_in_length_are_refused(loaded: Any, records: Records) -> None:
     raw, _ = whole_request(records, "next_purchase")
-    raw["purchase_action"] = raw["purchase_action"][:, :-1]
-    with pytest.raises(ServingError, match="Expected purchase_id, purchase_action and purchase_timestamp of one shape"):
-        loaded.run("next_purchase", raw)
+    raw["purchase__action"] = raw["purchase__action"][:, :-1]
+    with pytest.raises(
+        ServingError, match="Expected purchase__id, purchase__action and purchase__timestamp of one shape"
+    ):
+        loaded.run("score__next_purchase", raw)
 
 
 @pytest.mark.parametrize("task", ["next_purchase", "next_redemption"])
@@ -268,9 +268,9 @@ def test_an_input_of_one_user_is_not_broadcast_to_the_others(loaded: Any, record
         if not name.startswith(("purchase_", "redemption_")):
             match = rf"as many users as the longest,\] \[{len(raw['now'])}\] \[Received:\] \[1\] \[in\] \[{name}\]"
             with pytest.raises(ServingError, match=match):
-                loaded.run(task, {**raw, name: raw[name][:1]})
-    with pytest.raises(ServingError, match=r"\[1 2\] \[in\] \[now user_age\]"):
-        loaded.run(task, {**raw, "now": raw["now"][:1], "user_age": raw["user_age"][:2]})
+                loaded.run(f"score__{task}", {**raw, name: raw[name][:1]})
+    with pytest.raises(ServingError, match=r"\[1 2\] \[in\] \[now user__age\]"):
+        loaded.run(f"score__{task}", {**raw, "now": raw["now"][:1], "user__age": raw["user__age"][:2]})
 
 
 def test_nor_is_a_memory(loaded: Any, timeline: Any, records: Records) -> None:
@@ -287,17 +287,17 @@ def test_nor_is_a_memory(loaded: Any, timeline: Any, records: Records) -> None:
 def test_6_new_users_and_ids_never_seen_get_finite_scores(loaded: Any, records: Records) -> None:
     raw = {
         "now": np.array([9_999_999]),
-        "purchase_id": np.array([["?", "??"]], object),
-        "purchase_action": np.array([["?", "regular"]], object),
-        "purchase_timestamp": np.array([[5, 6]]),
-        "redemption_id": np.zeros((1, 0), np.int64),
-        "redemption_action": np.zeros((1, 0), object),
-        "redemption_timestamp": np.zeros((1, 0), np.int64),
-        "user_age": np.array(["?"], object),
-        "user_income": np.array([np.nan], np.float32),
-        "next_purchase_candidates": np.array([["p1", "?", ""]], object),
+        "purchase__id": np.array([["?", "??"]], object),
+        "purchase__action": np.array([["?", "regular"]], object),
+        "purchase__timestamp": np.array([[5, 6]]),
+        "redemption__id": np.zeros((1, 0), np.int64),
+        "redemption__action": np.zeros((1, 0), object),
+        "redemption__timestamp": np.zeros((1, 0), np.int64),
+        "user__age": np.array(["?"], object),
+        "user__income": np.array([np.nan], np.float32),
+        "next_purchase__candidates": np.array([["p1", "?", ""]], object),
     }
-    scores = loaded.run("next_purchase", raw)["scores"]
+    scores = loaded.run("score__next_purchase", raw)["scores"]
     assert scores.shape == (1, 3) and np.isfinite(scores).all()
     assert scores[0, 1] == scores[0, 2] != scores[0, 0]
 
@@ -307,33 +307,33 @@ def test_a_thousand_candidates_score_as_they_do_one_by_one(loaded: Any, records:
     raw = {name: value[:1] for name, value in raw_request(records, "next_purchase", inputs).items()}
     pool = records.catalogs["product"].ids.astype(object)
     many = np.resize(pool, (1, 1000))
-    scores = loaded.run("next_purchase", {**raw, "next_purchase_candidates": many})["scores"]
+    scores = loaded.run("score__next_purchase", {**raw, "next_purchase__candidates": many})["scores"]
     for place in (0, 17, len(pool)):
-        one = loaded.run("next_purchase", {**raw, "next_purchase_candidates": many[:, place : place + 1]})["scores"]
+        one = loaded.run("score__next_purchase", {**raw, "next_purchase__candidates": many[:, place : place + 1]})[
+            "scores"
+        ]
         np.testing.assert_allclose(one[0, 0], scores[0, place], rtol=1e-5, atol=1e-5)
 
 
 def test_signatures_have_the_names_and_dtypes_that_the_schema_says(export: str, model: Ranker) -> None:
     saved = tf.saved_model.load(export)
-    kinds = ("", "rank_", "score_candidates_", "explain_")
-    tasks = {f"{kind}{task}" for kind in kinds for task in ("next_purchase", "next_redemption")}
+    kinds = ("score", "rank", "score_candidates", "explain")
+    tasks = {f"{kind}__{task}" for kind in kinds for task in ("next_purchase", "next_redemption")}
     assert set(saved.signatures) == {"serving_default", "rank", "score_candidates", "explain", "encode_user"} | tasks
     for task in model.tasks:
-        _, found = saved.signatures[task].structured_input_signature
-        expected = request_signature(model.schema, task)
-        assert {name: (spec.dtype, spec.shape.rank) for name, spec in found.items()} == {
-            name: (spec.dtype, spec.shape.rank) for name, spec in expected.items()
+        _, found = saved.signatures[f"score__{task}"].structured_input_signature
+        assert {(name, spec.dtype.name, spec.shape.rank) for name, spec in found.items()} == {
+            (spec.name, spec.dtype, 1 + len(spec.shape)) for spec in raw_input_specs(model.schema, task)
         }
-    assert request_signature(model.schema, "next_redemption")["next_redemption_candidates"].dtype == tf.int64
-    assert request_signature(model.schema, "next_purchase")["purchase_id"].dtype == tf.string
 
 
-def test_no_task_may_have_the_name_of_another_signature(loaded: Any, timeline: Any, records: Records) -> None:
-    tasks = records.schema.tasks
-    for name in {*loaded.signatures, *timeline.signatures} - {"__saved_model_init_op", *tasks}:
-        schema = dataclasses.replace(records.schema, tasks={**tasks, name: tasks["next_purchase"]})
-        with pytest.raises(ValueError, match=f"would both be the signature '{name}'"):
-            check(schema)
+def test_a_signature_is_of_no_task_or_its_name_is_joined_from_what_it_does_and_the_task(
+    loaded: Any, timeline: Any, records: Records
+) -> None:
+    does = ("score", "rank", "score_candidates", "explain")
+    of_tasks = {join_names(each, task) for each in does for task in records.schema.tasks}
+    for name in {*loaded.signatures, *timeline.signatures} - {"__saved_model_init_op"}:
+        assert name in of_tasks or SEPARATOR not in name
 
 
 def test_an_export_has_a_warm_up_request_for_each_signature(
@@ -348,27 +348,30 @@ def test_an_export_has_a_warm_up_request_for_each_signature(
 
 @pytest.mark.parametrize("task", ["next_purchase", "next_redemption"])
 def test_the_warm_up_example_has_a_history_of_another_length_than_its_candidates(export: str, task: str) -> None:
-    [request] = [each for each in read_warmup(export) if each.signature_name == f"rank_{task}"]
+    [request] = [each for each in read_warmup(export) if each.signature_name == f"rank__{task}"]
     features = tf.train.Example.FromString(request.inputs["examples"][0]).features.feature
     lengths = {}
     for name, feature in features.items():
         values = getattr(feature, feature.WhichOneof("kind"))
         lengths[name] = len(values.value)
-    columns = {f"{group}_{column}" for group in ("purchase", "redemption") for column in ("id", "action", "timestamp")}
-    assert set(lengths) == {"now", f"{task}_candidates"} | columns
+    columns = {f"{group}__{column}" for group in ("purchase", "redemption") for column in ("id", "action", "timestamp")}
+    assert set(lengths) == {"now", f"{task}__candidates"} | columns
     [history] = {lengths[name] for name in columns}
-    assert 0 < history != lengths[f"{task}_candidates"] > 0
+    assert 0 < history != lengths[f"{task}__candidates"] > 0
 
 
 def test_a_longer_history_scores_as_its_newest_part(loaded: Any, records: Records) -> None:
     inputs, *_ = next(requests(records, "test", tasks=["next_purchase", "next_redemption"]).as_numpy_iterator())
-    full = int(np.argmax((inputs["purchase_id"] > 0).sum(axis=1)))
-    assert (inputs["purchase_id"][full] > 0).sum() == records.schema.groups["purchase"].max_length
+    full = int(np.argmax((inputs["purchase__id"] > 0).sum(axis=1)))
+    assert (inputs["purchase__id"][full] > 0).sum() == records.schema.groups["purchase"].max_length
     raw = {name: value[full : full + 1] for name, value in raw_request(records, "next_purchase", inputs).items()}
     longer = dict(raw)
     for column, older in (("id", "p1"), ("action", "regular"), ("timestamp", 1)):
-        name = f"purchase_{column}"
+        name = f"purchase__{column}"
         longer[name] = np.concatenate([np.full((1, 3), older, raw[name].dtype), raw[name]], axis=1)
     np.testing.assert_allclose(
-        loaded.run("next_purchase", longer)["scores"], loaded.run("next_purchase", raw)["scores"], rtol=1e-5, atol=1e-5
+        loaded.run("score__next_purchase", longer)["scores"],
+        loaded.run("score__next_purchase", raw)["scores"],
+        rtol=1e-5,
+        atol=1e-5,
     )

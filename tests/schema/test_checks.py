@@ -45,28 +45,30 @@ def test_the_valid_schema_is_valid():
         ("tables/a b", {"dim": 1}, r"Expected a name without spaces, .* in \[tables\]\. Received: 'a b'\."),
         ("groups/a:b", {"entity": "item", "actions": ["x"]}, r"in \[groups\]\. Received: 'a:b'\."),
         ("entities/", {"id": {"column": "i", "table": "item"}}, r"in \[entities\]\. Received: ''\."),
-        ("tasks/user", {"group": "click", "candidates": "impressions"}, r"another name than 'user' in \[tasks\]"),
-        ("tasks/encode_user", {"group": "click", "negatives": {"uniform": 1}},
-         r"\[tasks\.encode_user\] and every export would both be the signature 'encode_user'\. Rename one\."),
-        ("tasks/rank_next", {"group": "click", "negatives": {"uniform": 1}},
-         r"\[tasks\.rank_next\] and \[tasks\.next\] would both be the signature 'rank_next'\. Rename one\."),
+        ("tasks/user", {"group": "click", "candidates": "impressions"},
+         r'Expected another name for \[tasks\.user\]: \[user\] has it, .* Rename one, for example to "task_user"\.'),
+        ("groups/user", {"entity": "item", "actions": ["do"]}, r"another name for \[groups\.user\]: \[user\] has it"),
+        ("tasks/click", {"group": "click", "negatives": {"uniform": 1}},
+         r'another name for \[tasks\.click\]: \[groups\.click\] has it, .* Rename one, for example to "task_click"\.'),
+        ("tasks/next__buy", {"group": "click", "negatives": {"uniform": 1}},
+         r"Expected a name without '__', .* in \[tasks\]\. Received: 'next__buy'\. Did you mean \"next_buy\"\?"),
+        ("groups/click_", {"entity": "item", "actions": ["do"]},
+         r"without '_' at its end in \[groups\]\. Received: 'click_'\. Did you mean \"click\"\?"),
+        ("groups/__", {"entity": "item", "actions": ["do"]}, r"in \[groups\]\. Received: '__'\.$"),
+        ("user", {"dense": ["income__k"]}, r"in \[user\]\. Received: 'income__k'\. Did you mean \"income_k\"\?"),
+        ("tasks/shown/context", {"features": {"slot_": "category"}},
+         r"in \[tasks\.shown\.context\]\. Received: 'slot_'\. Did you mean \"slot\"\?"),
         ("tasks", {}, r"Expected at least one entry in \[tasks\]\. Received: none\."),
         ("tables", {}, r"Expected at least one entry in \[tables\]\."),
-        ("tasks/click", {"group": "click", "candidates": "impressions", "context": {"dense": ["id"]}},
-         r"\[tasks\.click\] and \[groups\.click\] would both be the model input 'click_id'\. Rename one\."),
-        ("tasks/click", {"group": "click", "candidates": "impressions"},
-         r"\[tasks\.click\] and \[groups\.click\] would both be the key of the records 'click/timestamp'\."),
-        ("tasks/shown/context", {"dense": ["timestamp"]},
-         r"\[tasks\.shown\.context\] and \[tasks\.shown\] would both be the key of the records 'shown/timestamp'\."),
-        ("tasks/shown/context", {"dense": ["row_lengths"]}, r"the key of the records 'shown/row_lengths'\."),
-        ("tasks/shown/context", {"features": {"label": "category"}}, r"the key of the records 'shown/label'\."),
-        ("tasks/shown/context", {"dense": ["candidates"]}, r"the model input 'shown_candidates'\. Rename one\."),
+        *[
+            ("tasks/shown/context", {"dense": [column]},
+             rf'Column "{column}" of \[tasks\.shown\.context\] is called as something that every request has: .*label')
+            for column in ("candidates", "label", "now", "row_lengths", "timestamp")
+        ],
         ("user", {"dense": ["income/1000"]},
          r"Expected a column without '/' in \[user\]\. Received: 'income/1000'\. Rename it in the log\."),
         ("tasks/shown/context", {"features": {"a/b": "category"}}, r"in \[tasks\.shown\.context\]\. Received: 'a/b'"),
         ("entities/item/id/column", "item/id", r"without '/' in \[entities\.item\.id\]\. Received: 'item/id'"),
-        ("user", {"features": {"candidates": "category"}}, r"are tasks' alone\. Received: 'user_candid"),
-        ("tasks/shown/context", {"dense": ["old_candidates"]}, r"Received: 'shown_old_candidates'"),
         ("entities/item/features", {"a/b": "category"}, r"without '/' in \[entities\.item\]\. Received: 'a/b'"),
         ("tables/item/dim", 0, r"dim must be positive\. Received: dim=0 in \[tables\.item\]\."),
         ("tables/item/min_count", -1, r"min_count must be positive\. Received: min_count=-1 in \[tables\.item\]\."),
@@ -124,12 +126,8 @@ def test_refusals(path, value, match):
         schema_from_dict(changed(path, value))
 
 
-def test_a_task_without_impressions_may_be_named_as_its_group():
-    assert schema_from_dict(changed("tasks/click", {"group": "click", "negatives": {"uniform": 1}})).tasks["click"]
-
-
-@pytest.mark.parametrize("name", ["rank_later", "ranked", "encode"])
-def test_a_task_may_begin_as_a_signature_does(name):
+@pytest.mark.parametrize("name", ["rank", "score", "encode_user", "serving_default", "now", "_next"])
+def test_a_task_may_be_called_as_a_signature_or_an_input_that_is_of_no_task(name):
     assert schema_from_dict(changed(f"tasks/{name}", {"group": "click", "negatives": {"uniform": 1}})).tasks[name]
 
 

@@ -18,44 +18,44 @@ from atrank_tf.data import IdMaps, Records
 from atrank_tf.models import Ranker
 from atrank_tf.saved_model import export_model
 from atrank_tf.server import Client, ClientError, LoadedModel, ServedModel, make_app
-from atrank_tf.server.client import Column, padded
+from atrank_tf.server.client import Column, candidates_name, padded
 
 COLUMNS = {
     "now": Column("DT_INT64", 1),
-    "buy_id": Column("DT_STRING", 2),
-    "buy_action": Column("DT_STRING", 2),
-    "buy_timestamp": Column("DT_INT64", 2),
-    "user_age": Column("DT_STRING", 1),
-    "user_tags": Column("DT_STRING", 2),
-    "next_candidates": Column("DT_INT64", 2),
-    "next_price": Column("DT_FLOAT", 2),
-    "next_words": Column("DT_STRING", 3),
+    "buy__id": Column("DT_STRING", 2),
+    "buy__action": Column("DT_STRING", 2),
+    "buy__timestamp": Column("DT_INT64", 2),
+    "user__age": Column("DT_STRING", 1),
+    "user__tags": Column("DT_STRING", 2),
+    "next__candidates": Column("DT_INT64", 2),
+    "next__price": Column("DT_FLOAT", 2),
+    "next__words": Column("DT_STRING", 3),
 }
 
 
 def test_users_of_different_lengths_are_padded() -> None:
     rich = {
         "now": 9,
-        "buy_id": ["a", "b"],
-        "buy_action": ["x", "y"],
-        "buy_timestamp": [1, 2],
-        "user_age": "old",
-        "user_tags": ["t"],
-        "next_candidates": [5],
-        "next_price": [0.5],
-        "next_words": [["u", "v"]],
+        "buy__id": ["a", "b"],
+        "buy__action": ["x", "y"],
+        "buy__timestamp": [1, 2],
+        "user__age": "old",
+        "user__tags": ["t"],
+        "next__candidates": [5],
+        "next__price": [0.5],
+        "next__words": [["u", "v"]],
     }
-    found = padded([rich, {"now": 8, "next_candidates": [6, 7]}], COLUMNS, "next_candidates")
-    price = found.pop("next_price")
+    found = padded([rich, {"now": 8, "next__candidates": [6, 7]}], COLUMNS, "next__candidates")
+    price = found.pop("next__price")
     assert found == {
         "now": [9, 8],
-        "buy_id": [["a", "b"], ["", ""]],
-        "buy_action": [["x", "y"], ["", ""]],
-        "buy_timestamp": [[1, 2], [0, 0]],
-        "user_age": ["old", ""],
-        "user_tags": [["t"], [""]],
-        "next_candidates": [[5, 0], [6, 7]],
-        "next_words": [[["u", "v"], ["", ""]], [["", ""], ["", ""]]],
+        "buy__id": [["a", "b"], ["", ""]],
+        "buy__action": [["x", "y"], ["", ""]],
+        "buy__timestamp": [[1, 2], [0, 0]],
+        "user__age": ["old", ""],
+        "user__tags": [["t"], [""]],
+        "next__candidates": [[5, 0], [6, 7]],
+        "next__words": [[["u", "v"], ["", ""]], [["", ""], ["", ""]]],
     }
     np.testing.assert_array_equal(price, [[0.5, np.nan], [np.nan, np.nan]])
 
@@ -63,34 +63,38 @@ def test_users_of_different_lengths_are_padded() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"by_id": ["a"]}, r"Unknown input 'by_id' in request 1\. Did you mean \"buy_id\"\?"),
-        ({"now": None}, r"Expected 'now' in request 1\. Received: next_candidates\."),
-        ({"next_candidates": None}, r"Expected 'next_candidates' in request 1\. Received: now\."),
-        ({"buy_id": "abc"}, r"Expected a list for 'buy_id' in request 1\. Received: 'abc'\."),
-        ({"buy_id": ["a"], "buy_action": ["x"]}, r"lists of one length in request 1\. .*'buy_timestamp': 0"),
-        ({"next_price": [1.0]}, r"lists of one length in request 1\. .*'next_candidates': 2, 'next_price': 1"),
+        ({"by__id": ["a"]}, r"Unknown input 'by__id' in request 1\. Did you mean \"buy__id\"\?"),
+        ({"now": None}, r"Expected 'now' in request 1\. Received: next__candidates\."),
+        ({"next__candidates": None}, r"Expected 'next__candidates' in request 1\. Received: now\."),
+        ({"buy__id": "abc"}, r"Expected a list for 'buy__id' in request 1\. Received: 'abc'\."),
+        ({"buy__id": ["a"], "buy__action": ["x"]}, r"lists of one length in request 1\. .*'buy__timestamp': 0"),
+        ({"next__price": [1.0]}, r"lists of one length in request 1\. .*'next__candidates': 2, 'next__price': 1"),
     ],
 )
 def test_a_request_that_does_not_fit_is_refused_before_it_is_sent(change: dict[str, Any], message: str) -> None:
-    good = {"now": 8, "next_candidates": [6, 7]}
+    good = {"now": 8, "next__candidates": [6, 7]}
     bad = {name: value for name, value in {**good, **change}.items() if value is not None}
     with pytest.raises(ValueError, match=message):
-        padded([good, bad], COLUMNS, "next_candidates")
+        padded([good, bad], COLUMNS, "next__candidates")
 
 
-@pytest.mark.parametrize("group", ["next", "next_ad"])
-def test_a_group_named_as_the_task_or_longer_is_no_context_of_candidates(group: str) -> None:
-    columns = {name.replace("buy_", f"{group}_"): column for name, column in COLUMNS.items()}
-    history = {f"{group}_id": ["a", "b"], f"{group}_action": ["x", "y"], f"{group}_timestamp": [1, 2]}
-    found = padded([{"now": 9, "next_candidates": [5, 6, 7], **history}], columns, "next_candidates")
+@pytest.mark.parametrize("group", ["next_ad", "nex", "_next"])
+def test_a_group_named_almost_as_the_task_is_no_context_of_candidates(group: str) -> None:
+    columns = {name.replace("buy__", f"{group}__"): column for name, column in COLUMNS.items()}
+    history = {f"{group}__id": ["a", "b"], f"{group}__action": ["x", "y"], f"{group}__timestamp": [1, 2]}
+    found = padded([{"now": 9, "next__candidates": [5, 6, 7], **history}], columns, "next__candidates")
     assert {name: found[name] for name in history} == {name: [values] for name, values in history.items()}
-    assert found["next_words"] == [[[], [], []]]
+    assert found["next__words"] == [[[], [], []]]
 
 
-def test_a_context_column_named_timestamp_makes_no_group() -> None:
-    columns = {**COLUMNS, "next_timestamp": Column("DT_FLOAT", 2)}
-    request = {"now": 9, "next_candidates": [5, 6, 7], "next_timestamp": [1.0, 2.0, 3.0]}
-    assert padded([request], columns, "next_candidates")["next_timestamp"] == [[1.0, 2.0, 3.0]]
+def test_columns_of_the_user_and_of_a_context_make_no_group_and_no_candidates() -> None:
+    own = {"user__id": 1, "user__timestamp": 1, "user__candidates": 2, "next__id": 2, "next__action": 2}
+    columns = {**COLUMNS, **{name: Column("DT_STRING", rank) for name, rank in own.items()}}
+    assert candidates_name(columns, "serving_default") == "next__candidates"
+    request = {"now": 9, "next__candidates": [5, 6], "next__action": ["a", "b"], "user__timestamp": "long ago"}
+    found = padded([request], columns, "next__candidates")
+    assert found["next__action"] == [["a", "b"]] and found["next__id"] == [["", ""]]
+    assert found["user__timestamp"] == ["long ago"] and found["user__candidates"] == [[]]
 
 
 class _Running:
@@ -133,14 +137,14 @@ def url(export: str) -> Iterator[str]:
 REQUESTS = [
     {
         "now": 7_344_000,
-        "purchase_id": ["p1", "p2"],
-        "purchase_action": ["regular", "discounted"],
-        "purchase_timestamp": [7_257_600, 7_264_800],
-        "user_age": "young",
-        "user_income": 120.0,
-        "next_purchase_candidates": ["p3", "p5", "p1"],
+        "purchase__id": ["p1", "p2"],
+        "purchase__action": ["regular", "discounted"],
+        "purchase__timestamp": [7_257_600, 7_264_800],
+        "user__age": "young",
+        "user__income": 120.0,
+        "next_purchase__candidates": ["p3", "p5", "p1"],
     },
-    {"now": 7_344_000, "next_purchase_candidates": ["p9"]},
+    {"now": 7_344_000, "next_purchase__candidates": ["p9"]},
 ]
 
 
@@ -148,24 +152,24 @@ def test_candidates_come_back_ranked_as_the_signature_scores_each_user_alone(url
     loaded = LoadedModel(export)
     with Client(url, "shop") as client:
         ranked = client.rank(REQUESTS)
-        scores = client.score(REQUESTS, signature="next_purchase")
+        scores = client.score(REQUESTS, signature="score__next_purchase")
     for request, row, own in zip(REQUESTS, ranked, scores, strict=True):
         raw = {name: np.array(value, object) for name, value in _whole(request).items()}
-        for name in ("now", "purchase_timestamp", "redemption_id", "redemption_timestamp"):
+        for name in ("now", "purchase__timestamp", "redemption__id", "redemption__timestamp"):
             raw[name] = raw[name].astype(np.int64)
-        raw["user_income"] = raw["user_income"].astype(np.float32)
-        expected = loaded.run("next_purchase", raw)["scores"][0]
+        raw["user__income"] = raw["user__income"].astype(np.float32)
+        expected = loaded.run("score__next_purchase", raw)["scores"][0]
         np.testing.assert_allclose(own, expected, rtol=1e-5, atol=1e-5)
         best = np.argsort(-expected, kind="stable")
-        assert [name for name, _ in row] == [request["next_purchase_candidates"][place] for place in best]
+        assert [name for name, _ in row] == [request["next_purchase__candidates"][place] for place in best]
         np.testing.assert_allclose([score for _, score in row], expected[best], rtol=1e-5, atol=1e-5)
     loaded.close()
 
 
 def _whole(request: dict[str, Any]) -> dict[str, Any]:
     """One user in columnar form, written out by hand."""
-    groups = {f"{group}_{c}": [] for group in ("purchase", "redemption") for c in ("id", "action", "timestamp")}
-    return {name: [value] for name, value in {**groups, "user_age": "", "user_income": np.nan, **request}.items()}
+    groups = {f"{group}__{c}": [] for group in ("purchase", "redemption") for c in ("id", "action", "timestamp")}
+    return {name: [value] for name, value in {**groups, "user__age": "", "user__income": np.nan, **request}.items()}
 
 
 def test_no_request_is_no_call() -> None:
@@ -174,17 +178,17 @@ def test_no_request_is_no_call() -> None:
 
 def test_what_the_server_refuses_is_told_with_its_status(url: str) -> None:
     with pytest.raises(ClientError, match=r"not of expected type: int64.*\(HTTP 400\)") as found:
-        Client(url, "shop").rank([{"now": 1.5, "next_purchase_candidates": ["p3"]}])
+        Client(url, "shop").rank([{"now": 1.5, "next_purchase__candidates": ["p3"]}])
     assert found.value.status == 400
     with pytest.raises(ClientError, match="HTTP 404"):
-        Client(url, "shpo").rank([{"now": 1, "next_purchase_candidates": ["p3"]}])
+        Client(url, "shpo").rank([{"now": 1, "next_purchase__candidates": ["p3"]}])
     with pytest.raises(ValueError, match=r"Expected a signature of the model: .*next_purchase.*Received: 'next'"):
         Client(url, "shop").rank([{"now": 1}], signature="next")
 
 
-@pytest.mark.parametrize("signature", ["rank", "encode_user", "score_candidates", "explain", "explain_next_purchase"])
+@pytest.mark.parametrize("signature", ["rank", "encode_user", "score_candidates", "explain", "explain__next_purchase"])
 def test_a_signature_that_is_no_tasks_is_refused(url: str, signature: str) -> None:
-    message = rf"^Expected 'serving_default' or the signature of a task, .* Received: '{signature}', which takes \w+"
+    message = rf"^Expected 'serving_default' or 'score__<task>', .* Received: '{signature}', which takes \w+"
     with Client(url, "shop") as client:
         with pytest.raises(ValueError, match=message):
             client.rank(REQUESTS, signature=signature)
@@ -234,11 +238,11 @@ def test_threads_that_begin_together_do_not_wait_for_each_other() -> None:
 
     def answer(method: str, path: str, body: Any) -> tuple[int, Any]:
         together.wait(10)
-        return 200, _metadata("now", "next_candidates")
+        return 200, _metadata("now", "next__candidates")
 
     with _Fake(answer) as address, Client(address, "shop", timeout=60) as client, ThreadPoolExecutor(6) as pool:
         found = list(pool.map(lambda _: client.columns(), range(6)))
-    assert [set(columns) for columns in found] == [{"now", "next_candidates"}] * 6
+    assert [set(columns) for columns in found] == [{"now", "next__candidates"}] * 6
 
 
 def test_a_free_connection_is_waited_for_within_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,7 +251,7 @@ def test_a_free_connection_is_waited_for_within_the_timeout(monkeypatch: pytest.
     def request(*_: Any, **__: Any) -> Any:
         asked.set()
         assert let_go.wait(60)
-        return types.SimpleNamespace(status=200, data=json.dumps(_metadata("now", "next_candidates")))
+        return types.SimpleNamespace(status=200, data=json.dumps(_metadata("now", "next__candidates")))
 
     with Client("http://127.0.0.1:9", "shop", timeout=0.05, connections=1) as client, ThreadPoolExecutor(1) as pool:
         monkeypatch.setattr(client._pool, "request", request)
@@ -258,7 +262,7 @@ def test_a_free_connection_is_waited_for_within_the_timeout(monkeypatch: pytest.
                 client.columns()
         finally:
             let_go.set()
-        assert set(first.result(60)) == {"now", "next_candidates"} == set(client.columns())
+        assert set(first.result(60)) == {"now", "next__candidates"} == set(client.columns())
 
 
 def test_what_was_waited_is_taken_off_the_time_for_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,7 +277,7 @@ def test_what_was_waited_is_taken_off_the_time_for_the_answer(monkeypatch: pytes
         passes(1.0)
         if len(left) == 1:
             raise urllib3.exceptions.ProtocolError("the kept connection was closed")
-        return types.SimpleNamespace(status=200, data=json.dumps(_metadata("now", "next_candidates")))
+        return types.SimpleNamespace(status=200, data=json.dumps(_metadata("now", "next__candidates")))
 
     client = Client("http://127.0.0.1:9", "shop", timeout=5.0)
     monkeypatch.setattr("atrank_tf.server.client.time", types.SimpleNamespace(monotonic=lambda: clock.now))
@@ -298,18 +302,18 @@ class _Versions:
             return 400, {"error": f"Missing named input: {missing[0]} in 'inputs' object."}
         if min(body["inputs"]["now"]) < 0:
             return 400, {"error": "No such time"}
-        return 200, {"outputs": [[0.5] * len(row) for row in body["inputs"]["next_candidates"]]}
+        return 200, {"outputs": [[0.5] * len(row) for row in body["inputs"]["next__candidates"]]}
 
 
 def test_inputs_are_asked_for_again_when_a_new_version_takes_others() -> None:
-    versions = _Versions("now", "next_candidates")
-    request = {"now": 1, "next_candidates": [5]}
+    versions = _Versions("now", "next__candidates")
+    request = {"now": 1, "next__candidates": [5]}
     with _Fake(versions.answer) as address, Client(address, "shop", timeout=60) as client:
         assert client.rank([request]) == [[(5, 0.5)]]
-        versions.inputs = ("now", "next_candidates", "user_age")
+        versions.inputs = ("now", "next__candidates", "user__age")
         assert client.rank([request]) == [[(5, 0.5)]]
         assert versions.asked == {"GET": 2, "POST": 3}
-        versions.inputs = ("now", "next_candidates", "user_age", "user_city")
+        versions.inputs = ("now", "next__candidates", "user__age", "user_city")
         assert client.score([{**request, "user_city": 3}]) == [[0.5]]  # refused here before, as an unknown input
         assert versions.asked == {"GET": 3, "POST": 4}
         assert client.score([request]) == [[0.5]]
@@ -317,14 +321,14 @@ def test_inputs_are_asked_for_again_when_a_new_version_takes_others() -> None:
 
 
 def test_a_bad_request_is_sent_once() -> None:
-    versions = _Versions("now", "next_candidates")
+    versions = _Versions("now", "next__candidates")
     with _Fake(versions.answer) as address, Client(address, "shop", timeout=60) as client:
         client.columns()
         with pytest.raises(ClientError, match=r"^No such time \(HTTP 400\)$"):
-            client.score([{"now": -1, "next_candidates": [5]}])
+            client.score([{"now": -1, "next__candidates": [5]}])
         assert versions.asked == {"GET": 2, "POST": 1}
         with pytest.raises(ValueError, match="Unknown input 'nwo' in request 0"):
-            client.score([{"nwo": 1, "next_candidates": [5]}])
+            client.score([{"nwo": 1, "next__candidates": [5]}])
         assert versions.asked == {"GET": 3, "POST": 1}
         assert client.rank([]) == client.score([]) == []
 
@@ -334,12 +338,12 @@ def test_only_a_bad_request_makes_it_ask_for_the_inputs_again() -> None:
 
     def answer(method: str, path: str, body: Any) -> tuple[int, Any]:
         asked.append(method)
-        return (200, _metadata("now", "next_candidates")) if method == "GET" else (503, {"error": "not yet"})
+        return (200, _metadata("now", "next__candidates")) if method == "GET" else (503, {"error": "not yet"})
 
     with _Fake(answer) as address, Client(address, "shop", timeout=60) as client:
         for _ in range(2):
             with pytest.raises(ClientError, match=r"^not yet \(HTTP 503\)$"):
-                client.score([{"now": 1, "next_candidates": [5]}])
+                client.score([{"now": 1, "next__candidates": [5]}])
     assert asked == ["GET", "POST", "POST"]
 
 
@@ -347,7 +351,7 @@ def _metadata(*inputs: str) -> dict[str, Any]:
     columns = {
         name: {
             "dtype": "DT_INT64",
-            "tensor_shape": {"dim": [{"size": "-1"}] * (2 if name.endswith("_candidates") else 1)},
+            "tensor_shape": {"dim": [{"size": "-1"}] * (2 if name.endswith("__candidates") else 1)},
         }
         for name in inputs
     }

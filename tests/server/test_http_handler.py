@@ -185,12 +185,12 @@ def test_an_answer_has_so_many_values_at_most(half_plus_two, start):
 
 
 def test_a_request_has_so_many_candidates_and_reads_so_many_behaviors_at_most(tmp_path, start):
-    limited = LimitedInputs(frozenset({"buy_candidates"}), frozenset({"memory"}))
-    inputs = {"buy_candidates": ("int64", 2), "memory": ("float", 3)}
+    limited = LimitedInputs(frozenset({"buy__candidates"}), frozenset({"memory"}))
+    inputs = {"buy__candidates": ("int64", 2), "memory": ("float", 3)}
     model = served_with(tmp_path, [1], load=lambda path: FakeScorer(limited, **inputs))
     server = start(model, max_candidates=3, max_memory_reads=6)
     for count, length, status in ((2, 3, 200), (2, 4, 400), (3, 2, 200), (4, 1, 400)):
-        body = {"inputs": {"buy_candidates": [[1] * count], "memory": [[[0.5]] * length]}}
+        body = {"inputs": {"buy__candidates": [[1] * count], "memory": [[[0.5]] * length]}}
         assert server.call("POST", "/v1/models/m:predict", json.dumps(body))[0] == status
 
 

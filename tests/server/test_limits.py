@@ -12,7 +12,7 @@ from atrank_tf.server.limits import (
     write_limited_inputs,
 )
 
-LIMITED = LimitedInputs(frozenset({"buy_candidates"}), frozenset({"memory", "mask", "timestamp", "object", "action"}))
+LIMITED = LimitedInputs(frozenset({"buy__candidates"}), frozenset({"memory", "mask", "timestamp", "object", "action"}))
 
 
 def check(tensors, most, most_reads=10**9, limited=LIMITED):
@@ -20,55 +20,55 @@ def check(tensors, most, most_reads=10**9, limited=LIMITED):
 
 
 def test_candidates_of_all_users_count_together():
-    tensors = {"now": np.zeros(2), "buy_candidates": np.zeros((2, 3)), "candidates_id": np.zeros((2, 100))}
+    tensors = {"now": np.zeros(2), "buy__candidates": np.zeros((2, 3)), "candidates_id": np.zeros((2, 100))}
     check(tensors, 6)
-    with pytest.raises(ServingError, match=r"^Expected at most 5 .* Received: 6 in 'buy_candidates'") as caught:
+    with pytest.raises(ServingError, match=r"^Expected at most 5 .* Received: 6 in 'buy__candidates'") as caught:
         check(tensors, 5)
     assert caught.value.code is Code.INVALID_ARGUMENT
 
 
 @pytest.mark.parametrize("shape", [(1, 3), (2, 3), (7, 3)])
 def test_candidates_that_a_graph_would_broadcast_count_for_every_user(shape):
-    tensors = {"now": np.zeros(7), "one": np.zeros(()), "buy_candidates": np.zeros(shape)}
+    tensors = {"now": np.zeros(7), "one": np.zeros(()), "buy__candidates": np.zeros(shape)}
     check(tensors, 21)
-    with pytest.raises(ServingError, match=r"^Expected at most 20 .* Received: 21 in 'buy_candidates'"):
+    with pytest.raises(ServingError, match=r"^Expected at most 20 .* Received: 21 in 'buy__candidates'"):
         check(tensors, 20)
 
 
 def test_candidates_alone_need_no_users_beside_them():
     for shape, count in (((), 1), ((5,), 5), ((1, 0), 0)):
-        check({"buy_candidates": np.zeros(shape)}, count)
-        with pytest.raises(ServingError, match=rf"Received: {count} in 'buy_candidates'"):
-            check({"buy_candidates": np.zeros(shape)}, count - 1)
+        check({"buy__candidates": np.zeros(shape)}, count)
+        with pytest.raises(ServingError, match=rf"Received: {count} in 'buy__candidates'"):
+            check({"buy__candidates": np.zeros(shape)}, count - 1)
 
 
 @pytest.mark.parametrize("longest", ["memory", "mask", "timestamp", "object", "action"])
 def test_candidates_count_for_each_behavior_of_a_memory_that_comes_with_them(longest):
     tensors = {name: np.zeros((2, 5)) for name in ("mask", "timestamp", "object", "action")}
-    tensors |= {"memory": np.zeros((2, 5, 3)), "buy_candidates": np.zeros((2, 7)), "buy_position": np.zeros((2, 7))}
+    tensors |= {"memory": np.zeros((2, 5, 3)), "buy__candidates": np.zeros((2, 7)), "buy_position": np.zeros((2, 7))}
     tensors[longest] = np.zeros((2, 11, *tensors[longest].shape[2:]))  # a graph would broadcast the others
     check(tensors, 14, 154)
-    message = r"^Expected at most 153 candidates times behaviors .* Received: 14 in 'buy_candidates', times 11\."
+    message = r"^Expected at most 153 candidates times behaviors .* Received: 14 in 'buy__candidates', times 11\."
     with pytest.raises(ServingError, match=message) as caught:
         check(tensors, 14, 153)
     assert caught.value.code is Code.INVALID_ARGUMENT
 
 
 def test_a_history_is_no_memory_and_a_memory_without_candidates_is_not_read_by_any():
-    check({"buy_candidates": np.zeros((1, 7)), "buy_timestamp": np.zeros((1, 1000))}, 7, 7)
+    check({"buy__candidates": np.zeros((1, 7)), "buy__timestamp": np.zeros((1, 1000))}, 7, 7)
     check({"memory": np.zeros((1, 1000, 3)), "mask": np.zeros((1, 1000))}, 7, 7)
 
 
 def test_of_a_model_that_names_no_inputs_none_is_counted(tmp_path):
     assert read_limited_inputs(str(tmp_path)) == LimitedInputs()
-    check({"buy_candidates": np.zeros((1, 7)), "memory": np.zeros((1, 9, 3))}, 1, 1, LimitedInputs())
+    check({"buy__candidates": np.zeros((1, 7)), "memory": np.zeros((1, 9, 3))}, 1, 1, LimitedInputs())
 
 
 def test_the_names_are_read_as_they_were_written_and_not_where_they_are_damaged(tmp_path):
     write_limited_inputs(str(tmp_path), LIMITED)
     assert read_limited_inputs(str(tmp_path)) == LIMITED
     file = tmp_path / "assets.extra/limited_inputs.json"
-    file.write_text(file.read_text().replace("buy_candidates", "buy_candidate5"))
+    file.write_text(file.read_text().replace("buy__candidates", "buy_candidate5"))
     with pytest.raises(ValueError, match=r"limited_inputs\.json is damaged.* Export again"):
         read_limited_inputs(str(tmp_path))
 

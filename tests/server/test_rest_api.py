@@ -120,8 +120,8 @@ def test_nothing_is_answered_after_its_deadline(api):
 
 
 def test_too_many_candidates_are_refused(tmp_path):
-    limited = LimitedInputs(frozenset({"buy_candidates"}))
-    served = served_with(tmp_path, [1], load=lambda path: FakeScorer(limited, buy_candidates=("int64", 2)))
+    limited = LimitedInputs(frozenset({"buy__candidates"}))
+    served = served_with(tmp_path, [1], load=lambda path: FakeScorer(limited, buy__candidates=("int64", 2)))
     for count, status in ((6, 200), (7, 400)):
         body = json.dumps({"inputs": [list(range(count))]}).encode()
         answer = RestApi(served, ServerSettings(max_candidates=6)).answer("POST", "/v1/models/m:predict", body)
@@ -129,11 +129,11 @@ def test_too_many_candidates_are_refused(tmp_path):
 
 
 def test_too_long_a_memory_for_so_many_candidates_is_refused(tmp_path):
-    limited = LimitedInputs(frozenset({"buy_candidates"}), frozenset({"memory"}))
-    inputs = {"buy_candidates": ("int64", 2), "memory": ("float", 3)}
+    limited = LimitedInputs(frozenset({"buy__candidates"}), frozenset({"memory"}))
+    inputs = {"buy__candidates": ("int64", 2), "memory": ("float", 3)}
     served = served_with(tmp_path, [1], load=lambda path: FakeScorer(limited, **inputs))
     for length, status in ((4, 200), (5, 400)):
-        body = json.dumps({"inputs": {"buy_candidates": [[1, 2, 3]], "memory": [[[0.5]] * length]}}).encode()
+        body = json.dumps({"inputs": {"buy__candidates": [[1, 2, 3]], "memory": [[[0.5]] * length]}}).encode()
         answer = RestApi(served, ServerSettings(max_memory_reads=12)).answer("POST", "/v1/models/m:predict", body)
         assert answer.status == status, answer.body
 

@@ -79,15 +79,15 @@ def _histories(inputs: dict[str, Any], labels: dict[str, Any], weights: dict[str
     """How many behaviors each target of `SMALL`'s task has before it."""
     (task,) = labels
     if "now" in inputs:
-        return sum((values > 0).sum(axis=1) for name, values in inputs.items() if name.endswith("_timestamp"))
-    return sum(values for name, values in inputs.items() if name.endswith("_seen"))[weights[task].any(axis=2)]
+        return sum((values > 0).sum(axis=1) for name, values in inputs.items() if name.endswith("__timestamp"))
+    return sum(values for name, values in inputs.items() if name.endswith("__seen"))[weights[task].any(axis=2)]
 
 
 def _objects(inputs: dict[str, Any], records: Records, entity: str) -> set[int]:
     """The rows of an entity's catalog that a batch names."""
     schema = records.schema
-    names = [f"{name}_id" for name, group in schema.groups.items() if group.entity == entity]
-    names += [f"{n}_candidates" for n, task in schema.tasks.items() if schema.groups[task.group].entity == entity]
+    names = [f"{name}__id" for name, group in schema.groups.items() if group.entity == entity]
+    names += [f"{n}__candidates" for n, task in schema.tasks.items() if schema.groups[task.group].entity == entity]
     return {PADDING}.union(*(inputs[name].ravel().tolist() for name in names if name in inputs))
 
 

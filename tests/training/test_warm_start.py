@@ -123,16 +123,16 @@ def _scores(model: Ranker, records: Records, products: list[str]) -> dict[str, n
     rows = Preprocessor(model.schema, IdMaps.of(records))
     raw = {
         "now": np.array([86_400 * 70, 86_400 * 71]),
-        "purchase_id": np.array([["p2", "p92", "p5"], ["p7", "never", ""]]),
-        "purchase_action": np.array([["regular", "discounted", "regular"], ["regular", "regular", ""]]),
-        "purchase_timestamp": np.array([[86_400, 86_400 * 2, 86_400 * 30], [86_400 * 5, 86_400 * 6, 0]]),
-        "redemption_id": np.array([[3], [4]]),
-        "redemption_action": np.array([["redeem"], ["redeem"]]),
-        "redemption_timestamp": np.array([[86_400 * 3], [86_400 * 4]]),
-        "user_age": np.array(["young", "ancient"]),
-        "next_purchase_candidates": np.array([products] * 2),
-        "next_redemption_candidates": np.array([[1, 2, 99]] * 2),
-        "next_redemption_channel": np.array([["mail", "app", "pigeon"]] * 2),
+        "purchase__id": np.array([["p2", "p92", "p5"], ["p7", "never", ""]]),
+        "purchase__action": np.array([["regular", "discounted", "regular"], ["regular", "regular", ""]]),
+        "purchase__timestamp": np.array([[86_400, 86_400 * 2, 86_400 * 30], [86_400 * 5, 86_400 * 6, 0]]),
+        "redemption__id": np.array([[3], [4]]),
+        "redemption__action": np.array([["redeem"], ["redeem"]]),
+        "redemption__timestamp": np.array([[86_400 * 3], [86_400 * 4]]),
+        "user__age": np.array(["young", "ancient"]),
+        "next_purchase__candidates": np.array([products] * 2),
+        "next_redemption__candidates": np.array([[1, 2, 99]] * 2),
+        "next_redemption__channel": np.array([["mail", "app", "pigeon"]] * 2),
     }
     tensors = {name: keras.ops.convert_to_tensor(value) for name, value in raw.items()}
     inputs = rows.history(tensors)

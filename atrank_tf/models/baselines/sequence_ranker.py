@@ -7,6 +7,7 @@ from atrank_tf.layers import TimeOrder
 from atrank_tf.models.inputs import join, side_by_side
 from atrank_tf.models.ranker import Ranker
 from atrank_tf.schema import FIRST_ROW
+from atrank_tf.schema.inputs import history_name
 
 
 class SequenceRanker(Ranker):
@@ -31,4 +32,4 @@ class SequenceRanker(Ranker):
         actions = FIRST_ROW + max(len(each.actions) for each in self.schema.groups.values())
         rows = max(entity.rows for entity in self.schema.entities.values())
         first = groups.index(group) * actions * rows
-        return first + inputs[f"{group}_action"] * rows + inputs[f"{group}_id"]
+        return first + inputs[history_name(group, "action")] * rows + inputs[history_name(group, "id")]
