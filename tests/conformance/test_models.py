@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from atrank_tf import models
 from atrank_tf.data import evaluation_batches
-from atrank_tf.models import MODELS, Ranker
+from atrank_tf.models import MODELS, Ranker, SequenceRanker
 from atrank_tf.models.ranker_config import HEADS
 from atrank_tf.schema import PADDING
 
@@ -83,7 +83,7 @@ def _small(name: str) -> dict[str, Any]:
 def test_every_model_has_a_variant() -> None:
     assert {name for name, _ in VARIANTS.values()} == set(MODELS)
     exported = {getattr(models, name) for name in models.__all__ if isinstance(getattr(models, name), type)}
-    assert {cls for cls in exported if issubclass(cls, Ranker) and cls is not Ranker} == set(MODELS.values())
+    assert {cls for cls in exported if issubclass(cls, Ranker)} - {Ranker, SequenceRanker} == set(MODELS.values())
 
 
 def test_every_head_has_a_variant() -> None:
@@ -211,7 +211,7 @@ def test_3_the_order_of_groups_does_not_matter(
     model: Ranker, batch: dict[str, Any], scores: Scores, records: Any
 ) -> None:
     turned = replace(model.schema, groups=dict(reversed(model.schema.groups.items())))
-    other = type(model)(turned, model.config, records.catalogs)
+    other = type(model)(turned, catalogs=records.catalogs, **vars(model.config))
     weights = {weight.path: weight for weight in model.weights}
     assert {weight.path for weight in other.weights} == set(weights)
     for weight in other.weights:
@@ -248,7 +248,7 @@ def test_5_an_explainer_gives_the_scores_and_the_parts_that_add_up_to_them(
         if name == "self_attention":
             rows = rows & real[:, None, None]
         if getattr(model.config, "attention_sink", False):
-            assert (total[rows] < 1).all()
+            assert (total[rows] < 1 + 1e-6).all() and (total[rows] < 0.99).any()
         else:
             np.testing.assert_allclose(total[rows], 1.0, rtol=1e-5)
         assert rows.any()
