@@ -103,7 +103,7 @@ def _measure(name: str) -> None:
     else:
         experiment = _experiment(name)
         model = MODELS[experiment.name](records.schema, catalogs=records.catalogs, **vars(experiment.model))
-        batches = model.training_batches(records, tasks=model.tasks, settings=experiment.batching)
+        batches = model.training_batches(records, settings=experiment.batching)
         compile_model(model, experiment.training, steps=batches.steps)
         steps = _STEPS.value
     counted: list[Any] = []

@@ -79,7 +79,7 @@ def _step(name: str, length: int, requests: int, candidates: int) -> dict[str, f
         targets_per_user=0,
     )
     model = MODELS[name](records.schema, catalogs=records.catalogs, **vars(experiment.model))
-    batches = model.training_batches(records, tasks=model.tasks, settings=batching)
+    batches = model.training_batches(records, settings=batching)
     compile_model(model, experiment.training, steps=batches.steps)
     seconds = fit_seconds(model, batches.dataset, FIRST, steps)
     return {

@@ -67,7 +67,7 @@ def _measure(name: str) -> None:
     experiment = load_experiment("experiments/market_timeline.toml")
     model_config = replace(experiment.model, tasks=MODELS_MEASURED[name])
     model = MODELS[experiment.name](records.schema, catalogs=records.catalogs, **vars(model_config))
-    batches = model.training_batches(records, tasks=model.tasks, settings=experiment.batching)
+    batches = model.training_batches(records, settings=experiment.batching)
     compile_model(model, replace(experiment.training, slices=cores()), steps=batches.steps)
 
     def prepare() -> dict[str, float]:

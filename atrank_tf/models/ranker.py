@@ -18,7 +18,16 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from atrank_tf.data import Catalog, Popularity, training_batches
+from atrank_tf.data import (
+    Batching,
+    Catalog,
+    Part,
+    Popularity,
+    Records,
+    TrainingBatches,
+    evaluation_batches,
+    training_batches,
+)
 from atrank_tf.layers import BehaviorEmbedding, Dropout, GroupProjection, SparseEmbedding, TimeBuckets, zero_padding
 from atrank_tf.models.explain import explainer
 from atrank_tf.models.heads import Heads
@@ -31,6 +40,7 @@ from atrank_tf.models.inputs import (
 )
 from atrank_tf.models.object_embedder import ObjectEmbedder
 from atrank_tf.models.ranker_config import RankerConfig
+from atrank_tf.models.task_model import TaskModel
 from atrank_tf.schema import (
     FIRST_ROW,
     PADDING,
@@ -56,7 +66,7 @@ class CandidateEmbedding(NamedTuple):
     bias: Any | None
 
 
-class Ranker(keras.Model):
+class Ranker(TaskModel):
     """Base of all models that rank candidates by what a user did.
 
     A subclass names its config and gives `make_layers`, `encode` and `read`. The instance is an ordinary Keras
@@ -75,8 +85,8 @@ class Ranker(keras.Model):
     """
 
     Config: ClassVar[type[RankerConfig]] = RankerConfig
-    training_batches: ClassVar[Any] = staticmethod(training_batches)
-    """What makes the batches that `fit` takes, of records; see `atrank_tf.training_batches`."""
+    make_batches: ClassVar[Any] = staticmethod(training_batches)
+    """Function that makes the model's training batches, called by `training_batches`."""
 
     reads_behaviors: ClassVar[bool] = True
     """Whether a user is known by what they did."""
@@ -263,14 +273,25 @@ class Ranker(keras.Model):
         """`call`, of inputs that are not cut."""
         return super().call(inputs, training=training)
 
-    def make_train_function(self, force: bool = False) -> Any:
-        """Makes the function of a training step; Keras calls it."""
-        if self.train_function is None and self.loss is not None:
-            # Keras would make the means of the tasks' losses within the first step, and so trace that step twice.
-            nothing = {task: ops.zeros((1, 1)) for task in self.tasks}
-            self.compute_loss(y=nothing, y_pred=nothing, sample_weight=nothing)
-            self.reset_metrics()
-        return super().make_train_function(force)
+    def training_batches(self, records: Records, **options: Any) -> TrainingBatches:
+        """Returns what `fit` takes to train this model on records.
+
+        Args:
+            records: a records folder; groups that the model does not read are left out.
+            **options: `settings`, `seed`, `first_epoch`, `part` and `agree` of `atrank_tf.training_batches`.
+        """
+        batches: TrainingBatches = self.make_batches(records.select(self.config.groups), tasks=self.tasks, **options)
+        return batches
+
+    def evaluation_batches(self, records: Records, part: Part | str, *, settings: Batching | None = None) -> Any:
+        """Returns what `evaluate`, `predict` and `fit(validation_data=...)` take: always the same requests.
+
+        Args:
+            records: a records folder; groups that the model does not read are left out.
+            part: validation or test.
+            settings: sizes.
+        """
+        return evaluation_batches(records.select(self.config.groups), part, tasks=self.tasks, settings=settings)
 
     def start_at_popularity(self, task: str, positive_counts: np.ndarray) -> None:
         """Starts the task's item bias at the log popularity of each object, which training would otherwise spend its

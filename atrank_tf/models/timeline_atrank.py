@@ -54,7 +54,7 @@ class TimelineATRank(Ranker):
     """
 
     Config: ClassVar[type[RankerConfig]] = ATRankConfig
-    training_batches: ClassVar[Any] = staticmethod(timeline_batches)
+    make_batches: ClassVar[Any] = staticmethod(timeline_batches)
     embeds_time: ClassVar[bool] = False
 
     # === Layers ===

@@ -4,7 +4,6 @@ from typing import Any
 
 import keras
 
-from atrank_tf.metrics import request_auc_by_task
 from atrank_tf.models import Ranker
 from atrank_tf.optimizers import SparseAdam, WarmUp
 from atrank_tf.schema import suggestion
@@ -14,8 +13,6 @@ from atrank_tf.training.workers import ALONE, Workers
 
 def compile_model(model: Ranker, settings: Training, steps: int, workers: Workers = ALONE) -> None:
     """Compiles a model for `fit`: `SparseAdam` and loss as the experiment says, AUC for each task.
-
-    `fit` then needs the callback `ApplyPendingDecay`.
 
     Args:
         model: the model.
@@ -36,13 +33,11 @@ def compile_model(model: Ranker, settings: Training, steps: int, workers: Worker
         global_clipnorm=settings.clip_norm or None,
         reduce_gradients=workers.mean_gradients if workers.number > 1 else None,
     )
-    optimizer.build(model.trainable_variables)
     model.slices = settings.slices
     model.compile(
         optimizer=optimizer,
         loss={task: LOSSES[settings.loss](scale=workers.scale if workers.number > 1 else None) for task in model.tasks},
         loss_weights={task: settings.task_weights.get(task, 1.0) for task in model.tasks},
-        weighted_metrics=request_auc_by_task(model.tasks),
     )
 
 

@@ -11,7 +11,6 @@ from absl import logging
 from atrank_tf.data import IdMaps, Records
 from atrank_tf.files import write_json
 from atrank_tf.models import Ranker
-from atrank_tf.optimizers import ApplyPendingDecay
 from atrank_tf.report import drift_warning, load_report
 from atrank_tf.training.average_weights import AverageWeights
 from atrank_tf.training.callbacks import Backup, BestCheckpoint
@@ -115,9 +114,7 @@ def train(
         checkpoint.keep(model)
     elif not done or not workers.chief_says(lambda: done >= settings.epochs or checkpoint.out_of_patience(done - 1)):
         model.fit(
-            (training_share(share, experiment, model, workers, first_epoch=done) if done else batches).dataset,
-            steps_per_epoch=batches.steps,
-            shuffle=False,
+            training_share(share, experiment, model, workers, first_epoch=done) if done else batches,
             validation_data=None
             if settings.include_validation
             else validation_share(share, experiment, model, workers),
@@ -125,7 +122,6 @@ def train(
             initial_epoch=done,
             callbacks=[
                 SameRecords(records),
-                ApplyPendingDecay(),
                 GlobalMetrics(workers),
                 average,
                 *writing,

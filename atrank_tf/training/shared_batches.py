@@ -33,7 +33,6 @@ def training_share(
     sizes = {name: -(-getattr(experiment.batching, name) // workers.number) for name in ("batch_size", "batch_tokens")}
     return model.training_batches(
         share,
-        tasks=model.tasks,
         settings=replace(experiment.batching, **sizes),
         seed=experiment.training.seed,
         first_epoch=first_epoch,

@@ -25,7 +25,7 @@ def _forget_all_ids(model: Ranker) -> None:
 
 
 def _batch(model: Ranker, records: Records) -> Any:
-    made = type(model).training_batches(records, settings=Batching(batch_size=32, batch_tokens=120), seed=1)
+    made = model.training_batches(records, settings=Batching(batch_size=32, batch_tokens=120), seed=1)
     (batch,) = islice(made.dataset, 1)
     return batch[0]
 

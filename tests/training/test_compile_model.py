@@ -12,7 +12,6 @@ import pytest
 from atrank_tf.data import Batching, Records
 from atrank_tf.losses import PairwiseCrossentropy, PointwiseCrossentropy
 from atrank_tf.models import MODELS, ATRank, Ranker
-from atrank_tf.optimizers import ApplyPendingDecay
 from atrank_tf.schema import PADDING
 from atrank_tf.training import Training, compile_model
 from atrank_tf.training.experiment import LOSSES
@@ -52,7 +51,7 @@ def batches_of_each_kind(records: Records, count: int, settings: Batching) -> di
         kind: list(
             islice(kind(records, tasks=SMALL["tasks"], settings=settings, seed=1).dataset.as_numpy_iterator(), count)
         )
-        for kind in {model.training_batches for model in MODELS.values()}
+        for kind in {model.make_batches for model in MODELS.values()}
     }
 
 
@@ -67,7 +66,7 @@ def large(records: Records) -> dict[Any, list[Any]]:
 
 @pytest.fixture(scope="module")
 def of_both_tasks(records: Records) -> Any:
-    return next(ATRank.training_batches(records, seed=1).dataset.as_numpy_iterator())
+    return next(ATRank.make_batches(records, seed=1).dataset.as_numpy_iterator())
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +97,7 @@ def test_a_step_of_training_is_traced_once(records: Records, monkeypatch: pytest
     model = small_model("bpr_mf", records, tasks=())  # The losses of several tasks are followed one by one.
     compile_model(model, Training(), steps=2)
     batches = model.training_batches(records, seed=1)
-    model.fit(batches.dataset, steps_per_epoch=2, verbose=0, shuffle=False, callbacks=[ApplyPendingDecay()])
+    model.fit(batches, steps_per_epoch=2, verbose=0)
     assert len(traces) == 1
 
 
@@ -154,7 +153,7 @@ def test_a_few_steps_make_the_loss_of_a_batch_smaller(
     model = small_model(name, records, dropout=0.0, item_bias=False)  # What falls is not the bias alone.
     compile_model(model, Training(loss=loss, learning_rate=rate), steps=10)
     model.run_eagerly = True
-    batch = large[model.training_batches][0]
+    batch = large[model.make_batches][0]
     losses = [float(model.train_on_batch(*batch, return_dict=True)["loss"])]
     for _ in range(4):
         model.train_on_batch(*batch)
@@ -184,7 +183,7 @@ def test_slices_of_a_batch_train_as_the_whole(
             model = small_model(name, records, dropout=0.0)
             compile_model(model, Training(slices=slices, l2=1e-3), steps=1)
             model.run_eagerly = True
-            model.train_on_batch(*batches[model.training_batches][0])
+            model.train_on_batch(*batches[model.make_batches][0])
             gradients.append([v.numpy() for v in model.optimizer.variables if "momentum" in v.path])
         assert len(gradients[0]) == len(model.trainable_variables)
         for one, other in zip(*gradients, strict=True):
@@ -212,7 +211,7 @@ def test_7_a_step_touches_the_rows_of_its_batch_only(
     ]
     assert len(watched) == 8  # The table and the item bias, two moments of each, a clock of each.
     touched = 0
-    for inputs, labels, weights in tiny[model.training_batches]:
+    for inputs, labels, weights in tiny[model.make_batches]:
         before = [variable.numpy() for variable in watched]
         model.train_on_batch(inputs, labels, weights)
         objects = sorted(_objects(inputs, records, "product"))

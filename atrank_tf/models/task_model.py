@@ -1,0 +1,97 @@
+"""A Keras model with an output for each task, whose `compile` and `fit` need no arguments that can be known."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+from keras import ops
+
+from atrank_tf.data import TrainingBatches
+from atrank_tf.losses import PointwiseCrossentropy
+from atrank_tf.metrics import request_auc_by_task
+from atrank_tf.optimizers import ApplyPendingDecay, SparseAdam, apply_pending
+
+
+class TaskModel(keras.Model):
+    """A built Keras model that returns task -> logits, and trains as `keras.Model` does, with our defaults.
+
+    Decay that `SparseAdam` and `SparseAdagrad` defer is applied before anybody reads the tables: in `evaluate`,
+    `predict`, `save` and `export`, and for callbacks at the end of an epoch.
+
+    Attributes:
+        tasks: names of the outputs; a subclass sets them.
+    """
+
+    tasks: tuple[str, ...]
+
+    def compile(
+        self,
+        optimizer: Any = None,
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """`keras.Model.compile`, where everything may be left out.
+
+        Args:
+            optimizer: as in Keras; `SparseAdam()` if not given.
+            loss: as in Keras; `PointwiseCrossentropy()` for each task if not given. Weights are of candidates, so a
+                loss function must return a number for each candidate, float [..., N].
+            loss_weights, metrics: as in Keras.
+            weighted_metrics: as in Keras; `RequestAUC()` for each task if not given, [] for none.
+            **kwargs: as in Keras.
+        """
+        super().compile(
+            optimizer=SparseAdam() if optimizer is None else optimizer,
+            loss={task: PointwiseCrossentropy() for task in self.tasks} if loss is None else loss,
+            loss_weights=loss_weights,
+            metrics=metrics,
+            weighted_metrics=request_auc_by_task(self.tasks) if weighted_metrics is None else weighted_metrics,
+            **kwargs,
+        )
+        if not self.optimizer.built:  # Deferred decay needs it before the first step is traced.
+            self.optimizer.build(self.trainable_variables)
+
+    def compile_from_config(self, config: Mapping[str, Any]) -> None:
+        """Compiles a loaded model as the saved one was; Keras calls it."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+
+    def fit(self, x: Any = None, y: Any = None, *, callbacks: Any = None, **kwargs: Any) -> Any:
+        """`keras.Model.fit`, which takes `TrainingBatches` too, and then knows the steps of an epoch.
+
+        Args:
+            x: what Keras takes, or `training_batches`.
+            y: as in Keras.
+            callbacks: as in Keras.
+            **kwargs: as in Keras.
+        """
+        if isinstance(x, TrainingBatches):
+            kwargs = {"steps_per_epoch": x.steps, "shuffle": False} | kwargs
+            x = x.dataset
+        return super().fit(x, y, callbacks=[ApplyPendingDecay(), *keras.tree.flatten(callbacks or [])], **kwargs)
+
+    def export(self, *args: Any, **kwargs: Any) -> None:
+        """`keras.Model.export`."""
+        apply_pending(self.trainable_variables)
+        super().export(*args, **kwargs)
+
+    def make_train_function(self, force: bool = False) -> Any:
+        """Makes the function of a training step; Keras calls it."""
+        if self.train_function is None and self.loss is not None:
+            # Keras would make the means of the tasks' losses within the first step, and so trace that step twice.
+            nothing = {task: ops.zeros((1, 1)) for task in self.tasks}
+            self.compute_loss(y=nothing, y_pred=nothing, sample_weight=nothing)
+            self.reset_metrics()
+        return super().make_train_function(force)
+
+    def make_test_function(self, force: bool = False) -> Any:
+        """Makes the function of a step of evaluation; Keras calls it at the start of `evaluate`."""
+        apply_pending(self.trainable_variables)
+        return super().make_test_function(force)
+
+    def make_predict_function(self, force: bool = False) -> Any:
+        """Makes the function of a step of prediction; Keras calls it at the start of `predict`."""
+        apply_pending(self.trainable_variables)
+        return super().make_predict_function(force)
