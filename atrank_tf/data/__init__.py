@@ -2,8 +2,7 @@
 
 from atrank_tf.data.batching import Batching
 from atrank_tf.data.catalog import Catalog
-from atrank_tf.data.chunk_reading import count_targets
-from atrank_tf.data.epochs import TrainingBatches
+from atrank_tf.data.chunk_reading import TrainingBatches, count_targets
 from atrank_tf.data.id_maps import IdMaps
 from atrank_tf.data.popularity import PERIODS, Popularity, popularity, positive_counts
 from atrank_tf.data.records import Records

@@ -16,14 +16,18 @@ from atrank_tf.data.candidates import (
 from atrank_tf.data.chunk import parse
 from atrank_tf.data.chunk_reading import (
     EVALUATION_SEED,
+    TrainingBatches,
     chunk_seed,
     chunk_targets,
+    epochs,
+    mix,
     read_chunks,
+    require_targets,
+    shuffled_tasks,
     sum_over_chunks,
     task_names,
     without_autograph,
 )
-from atrank_tf.data.epochs import TrainingBatches, epochs, mix, require_targets, shuffled_tasks
 from atrank_tf.data.records import Records
 from atrank_tf.data.targets import Part, Targets, history_lengths
 from atrank_tf.schema import Candidates, Schema

@@ -9,8 +9,16 @@ import tensorflow as tf
 from atrank_tf.data.batching import Batching, batch_limits, user_inputs, window_indices
 from atrank_tf.data.candidates import NegativeSampler, candidate_inputs, positives_of_users, training_negatives
 from atrank_tf.data.chunk import SPAN, Chunk, parse
-from atrank_tf.data.chunk_reading import chunk_seed, long_enough, read_chunks, sum_over_chunks, task_names
-from atrank_tf.data.epochs import TrainingBatches, epochs, require_targets
+from atrank_tf.data.chunk_reading import (
+    TrainingBatches,
+    chunk_seed,
+    epochs,
+    long_enough,
+    read_chunks,
+    require_targets,
+    sum_over_chunks,
+    task_names,
+)
 from atrank_tf.data.records import Records
 from atrank_tf.data.targets import Part, Targets, choose_run, find_targets, index_in_user
 from atrank_tf.schema import Candidates, Schema

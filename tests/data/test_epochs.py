@@ -2,7 +2,7 @@
 
 import pytest
 
-from atrank_tf.data.epochs import mix
+from atrank_tf.data.chunk_reading import mix
 
 
 @pytest.mark.parametrize(

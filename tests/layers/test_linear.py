@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atrank_tf.layers.linear import flatten, linear, linear_concat
+from atrank_tf.layers.dense import flatten, linear, linear_concat
 
 D, OUTPUT_DIM = 11, 13
 RNG = np.random.default_rng(0)

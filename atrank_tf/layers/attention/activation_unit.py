@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from atrank_tf.layers.linear import linear
+from atrank_tf.layers.dense import linear
 from atrank_tf.types import Shape, Tensor
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from atrank_tf.layers.attention.space_attention import SpaceAttention
-from atrank_tf.layers.feed_forward import FeedForward
+from atrank_tf.layers.dense import FeedForward
 
 
 class AttentionBlock(keras.layers.Layer):

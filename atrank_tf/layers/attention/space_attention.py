@@ -7,9 +7,9 @@ import tensorflow as tf
 from keras import ops
 
 from atrank_tf.layers.attention.masks import additive_mask, scale_by_view
+from atrank_tf.layers.dense import linear
 from atrank_tf.layers.dropout import Dropout
-from atrank_tf.layers.embedding.take import take
-from atrank_tf.layers.linear import linear
+from atrank_tf.layers.packing import take
 from atrank_tf.types import Shape, Tensor
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from atrank_tf.layers.linear import linear, linear_concat
+from atrank_tf.layers.dense import linear, linear_concat
 from atrank_tf.types import Shape, Tensor
 
 

@@ -6,9 +6,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from atrank_tf.layers.dense import flatten, linear_concat
 from atrank_tf.layers.dropout import Dropout
 from atrank_tf.layers.heads.ranking_head import RankingHead
-from atrank_tf.layers.linear import flatten, linear_concat
 from atrank_tf.types import Tensor
 
 

@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
+from atrank_tf.layers.dense import linear, linear_concat
 from atrank_tf.layers.heads.ranking_head import RankingHead
-from atrank_tf.layers.linear import linear, linear_concat
 from atrank_tf.types import Tensor
 
 

@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
+from atrank_tf.layers.dense import flatten, linear
 from atrank_tf.layers.heads.dnn_head import DNNHead
-from atrank_tf.layers.linear import flatten, linear
 from atrank_tf.types import Tensor
 
 

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from atrank_tf.layers.linear import linear
+from atrank_tf.layers.dense import linear
 from atrank_tf.types import Shape, Tensor
 
 PRIOR = 0.1

@@ -7,8 +7,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from atrank_tf.layers.attention.time_bias import take_by_bucket
-from atrank_tf.layers.embedding.time_buckets import ascending, bucketize
+from atrank_tf.layers.time import ascending, bucketize, take_by_bucket
 from atrank_tf.types import Shape, Tensor
 
 

@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
+from atrank_tf.layers.dense import flatten, linear
 from atrank_tf.layers.heads.ranking_head import RankingHead, concat_inputs
-from atrank_tf.layers.linear import flatten, linear
 from atrank_tf.types import Tensor
 
 
