@@ -16,10 +16,10 @@ from atrank_tf.server import RestApi, ServedModel
 EXPERIMENT = """
 [model]
 name = "atrank"
-width = 16
-spaces = 2
-feed_forward = 16
-hidden = [16]
+hidden_dim = 16
+num_spaces = 2
+intermediate_dim = 16
+hidden_units = [16]
 
 [training]
 epochs = 1
