@@ -1,4 +1,4 @@
-"""ATRank, the models it is compared with, and the base that a new model starts from."""
+"""Ranking models: ATRank, the baselines that it is compared with, and the base class of a new model."""
 
 from atrank_tf.models.atrank import ATRank, ATRankConfig
 from atrank_tf.models.baselines.average_pooling import AveragePooling, AveragePoolingConfig

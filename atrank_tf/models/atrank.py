@@ -1,4 +1,4 @@
-"""ATRank: all behaviors related to each other by self-attention, read by the candidate through vanilla attention."""
+"""ATRank: self-attention over all behaviors of a user, target attention from each candidate."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -10,20 +10,21 @@ from atrank_tf.models.explain import record_self_attention, record_target_attent
 from atrank_tf.models.ranker import Ranker
 from atrank_tf.models.ranker_config import ACTIVATIONS, RankerConfig
 from atrank_tf.schema import suggestion
+from atrank_tf.types import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
 class ATRankConfig(RankerConfig):
-    """The choices of ATRank beside those of every ranker.
+    """Config of `ATRank`: that of every ranker, and the options of its attentions.
 
     Args:
-        num_spaces: K, the number of semantic spaces; must divide `hidden_dim`.
-        num_blocks: self-attention blocks, one for each order of influence.
+        num_spaces: K, the number of semantic spaces (heads of attention); must divide `hidden_dim`.
+        num_blocks: self-attention blocks; 0 for target attention alone.
         score: "bilinear" (the paper) or "scaled_dot" (the authors' code).
         attention_activation: of the attention's projections: "linear" (the paper) or "relu" (the authors' code).
-        attention_sink: whether each space may read little where nothing fits: see `SpaceAttention`. Neither in the
-            paper nor in the authors' code.
-        intermediate_dim: width of the layer inside F_self and F_vanilla.
+        attention_sink: whether the weights of a space may sum to less than 1 where nothing fits: see `SpaceAttention`.
+            Neither in the paper nor in the authors' code.
+        intermediate_dim: units of the hidden layer of F_self and F_vanilla.
     """
 
     num_spaces: int = 8
@@ -81,7 +82,7 @@ class ATRank(Ranker):
         schema: a prepared schema, as `Records.schema`.
         catalogs: `Records.catalogs`; None leaves them empty, for saved weights to fill.
         name: of the model.
-        **config: the choices of `ATRankConfig`.
+        **config: fields of `ATRankConfig`.
 
     Inputs: `<group>__id`, `<group>__action`, `<group>__timestamp` int64 [B, T_g], 0 = padding; `now` int64 [B];
     `<task>__candidates` int64 [B, N]; user and context features as the schema has them.
@@ -104,13 +105,13 @@ class ATRank(Ranker):
         ]
         self.target_attention = TargetAttention(**config.attention_options(), name="target_attention")
 
-    def encode(self, behaviors: Any, mask: Any) -> Any:
+    def encode(self, behaviors: Tensor, mask: Tensor) -> Tensor:
         for block in self.self_attention:
             behaviors, weights = block(behaviors, mask, return_weights=True)  # [B, T, D], [B, K, T, T]
             record_self_attention(weights)
         return behaviors
 
-    def read(self, candidates: Any, memory: Any, mask: Any) -> Any:
+    def read(self, candidates: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
         user, weights = self.target_attention(candidates, memory, mask, return_weights=True)  # [B, N, D], [B, K, N, T]
         record_target_attention(weights)
         return user

@@ -1,7 +1,7 @@
-"""A ranker with what its scores came from: the weights of its attentions and the parts of each score.
+"""Records attention weights and parts of scores in a forward pass, and builds the model that outputs them.
 
-Layers that attend and the place where parts are added up stand several calls below whoever asks. So they record into a
-context, and no signature in between has an argument that only explanations use.
+Attention layers and the sum of the parts are several calls below the caller. So they record into a context, and no
+signature in between has an argument that only explanations use.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,26 +15,27 @@ from keras import ops
 
 from atrank_tf.models.inputs import candidate_inputs, group_numbers, history_inputs, profile_inputs, side_by_side
 from atrank_tf.schema.inputs import BEHAVIOR_COLUMNS
+from atrank_tf.types import Tensor
 
 PART = "score_"
-"""What the names of the outputs that are parts of the score begin with."""
+"""Prefix of the outputs that are parts of the score."""
 
 
 @dataclass
 class Recording:
-    """What one forward pass recorded.
+    """Attention weights and parts of scores of one forward pass.
 
     Glossary: B users, T behaviors, N candidates, K spaces.
 
     Args:
         self_attention: float [B, K, T, T] of each block, in the order of the blocks.
-        target_attention: float [B, K, N, T]; None where no attention reads the memory.
-        parts: name -> float [B, N], what is added up to the score.
+        target_attention: float [B, K, N, T]; None for a model without target attention.
+        parts: name -> float [B, N]; their sum is the score.
     """
 
-    self_attention: list[Any] = field(default_factory=list)
-    target_attention: Any | None = None
-    parts: dict[str, Any] = field(default_factory=dict)
+    self_attention: list[Tensor] = field(default_factory=list)
+    target_attention: Tensor | None = None
+    parts: dict[str, Tensor] = field(default_factory=dict)
 
 
 _RECORDING: ContextVar[Recording | None] = ContextVar("recording", default=None)
@@ -42,7 +43,7 @@ _RECORDING: ContextVar[Recording | None] = ContextVar("recording", default=None)
 
 @contextmanager
 def recording() -> Iterator[Recording]:
-    """Gives a recording that forward passes inside the block fill in."""
+    """Context that yields a recording, which forward passes inside it fill in."""
     found = Recording()
     token = _RECORDING.set(found)
     try:
@@ -51,29 +52,29 @@ def recording() -> Iterator[Recording]:
         _RECORDING.reset(token)
 
 
-def record_self_attention(weights: Any) -> None:
-    """Records the attention weights of one more block, float [B, K, T, T], if anybody asks for them."""
+def record_self_attention(weights: Tensor) -> None:
+    """Adds the self-attention weights of a block, float [B, K, T, T], to the recording, if there is one."""
     found = _RECORDING.get()
     if found is not None:
         found.self_attention.append(weights)
 
 
-def record_target_attention(weights: Any) -> None:
-    """Records the weights with which candidates read the memory, float [B, K, N, T], if anybody asks for them."""
+def record_target_attention(weights: Tensor) -> None:
+    """Adds the target attention weights, float [B, K, N, T], to the recording, if there is one."""
     found = _RECORDING.get()
     if found is not None:
         found.target_attention = weights
 
 
-def record_parts(parts: Mapping[str, Any]) -> None:
-    """Records the parts of a score, name -> float [B, N], if anybody asks for them."""
+def record_parts(parts: Mapping[str, Tensor]) -> None:
+    """Adds the parts of a score, name -> float [B, N], to the recording, if there is one."""
     found = _RECORDING.get()
     if found is not None:
         found.parts.update(parts)
 
 
 def explainer(ranker: Any, task: str) -> Any:
-    """Returns the model of `Ranker.explainer`."""
+    """Builds what `Ranker.explainer` returns."""
     schema = ranker.schema
     inputs = history_inputs(schema) | profile_inputs(schema) | candidate_inputs(schema, task)
     with recording() as found:

@@ -1,4 +1,4 @@
-"""What turns a user vector and a candidate into a score: experts, ranking heads and item biases."""
+"""Experts, ranking heads and item biases of all tasks: user vector and candidate in, score out."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -24,6 +24,7 @@ from atrank_tf.models.explain import record_parts
 from atrank_tf.models.ranker_config import RankerConfig
 from atrank_tf.models.repeats import Repeats
 from atrank_tf.schema import FIRST_ROW, PADDING, Schema
+from atrank_tf.types import Tensor
 
 CONTEXT_HEADS: dict[str, Callable[[Any, str], Any]] = {
     "dnn": lambda config, name: DNNHead(config.hidden_units, config.dropout, name=name),
@@ -37,7 +38,7 @@ CONTEXT_HEADS: dict[str, Callable[[Any, str], Any]] = {
 
 
 class Heads:
-    """The heads of all tasks. A score is the sum of what each of them gives.
+    """Ranking heads of all tasks; a score is the sum of their logits.
 
     Args:
         schema: a prepared schema.
@@ -71,29 +72,29 @@ class Heads:
         self._to_float32 = keras.layers.Activation("linear", dtype="float32", name="logits")
 
     def reads_context(self, task: str) -> bool:
-        """Returns whether a head of a task reads who the user is and the candidates' context."""
+        """Returns whether a head of a task reads user features and the candidates' context."""
         return bool(self._heads[task])
 
-    def item_bias(self, task: str, ids: Any) -> Any | None:
-        """Returns each object's own logit, float, of the shape of `ids`; None without item biases.
+    def item_bias(self, task: str, ids: Tensor) -> Tensor | None:
+        """Returns the bias of each object, float, of the shape of `ids`; None without item biases.
 
         Args:
             task: a task.
-            ids: rows of the objects in their id's table, int64.
+            ids: indices of the objects in the table of their ids, int64.
         """
         return ops.squeeze(self._bias[task](ids), axis=-1) if task in self._bias else None
 
     def logits(
-        self, task: str, user: Any, candidates: Any, parts: Mapping[str, Any], context: Sequence[Any] = ()
-    ) -> Any:
-        """Returns the sum of all parts of a task's scores.
+        self, task: str, user: Tensor, candidates: Tensor, parts: Mapping[str, Tensor], context: Sequence[Tensor] = ()
+    ) -> Tensor:
+        """Returns the scores of a task: the sum of the logits of all heads.
 
         Args:
             task: a task.
             user: the user vector that each candidate reads, float [B, N, D].
             candidates: their embeddings, float [B, N, D].
-            parts: name -> float [B, N], parts that are known already.
-            context: what is known of each candidate's user and circumstances, each float [B, N, D_c].
+            parts: name -> float [B, N], logits that are added besides.
+            context: embeddings of user features and of the candidates' context, each float [B, N, D_c].
 
         Returns:
             float32 [B, N].
@@ -112,7 +113,13 @@ class Heads:
         return total
 
     def start_at_popularity(self, task: str, positive_counts: np.ndarray, ids: np.ndarray) -> None:
-        """See `Ranker.start_at_popularity`; `ids`: the row of each object in its id's table."""
+        """Initializes item biases by popularity: see `Ranker.start_at_popularity`.
+
+        Args:
+            task: a task.
+            positive_counts: positives of each object, [objects].
+            ids: index of each object in the table of its ids, int [objects].
+        """
         if task not in self._bias or self._bias[task].input_dim == FIRST_ROW:  # No object has a row of its own.
             return
         rows = self._bias[task].input_dim
@@ -123,7 +130,7 @@ class Heads:
         self._bias[task].embeddings.assign(bias[:, np.newaxis])
 
     def table_of_weight(self) -> dict[str, str]:
-        """Returns the weights that have a row for each id of a table: path -> name of the table."""
+        """Returns the weights with a row for each id of a table: path -> name of the table."""
         return {bias.embeddings.path: self.id_table(task) for task, bias in self._bias.items()}
 
     def row_names(self) -> dict[str, list[str]]:
@@ -137,8 +144,8 @@ class Heads:
     def _entity(self, task: str) -> str:
         return self._schema.groups[self._schema.tasks[task].group].entity
 
-    def _mix_experts(self, task: str, user: Any) -> Any:
-        """Returns what a task's gate makes of the experts' views of a user vector, [B, N, D]; zeros stay zeros.
+    def _mix_experts(self, task: str, user: Tensor) -> Tensor:
+        """Mixes the experts' outputs for a user vector by the task's gate, [B, N, D] -> [B, N, D]; zeros stay zeros.
 
         Reference: MMoE (Ma et al., KDD 2018): shared experts; PLE (Tang et al., RecSys 2020): the task's own besides.
         """

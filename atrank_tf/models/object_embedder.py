@@ -1,7 +1,6 @@
-"""Embeddings of objects, users and contexts, from the tables and catalogs of a schema."""
+"""Embeddings of objects, user features and context, from the tables and catalogs of a schema."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -11,14 +10,15 @@ from atrank_tf.data import Catalog
 from atrank_tf.layers import CatalogLookup, IdDropout, MeanPooling, SparseEmbedding, Standardize, take
 from atrank_tf.schema import PADDING, UNKNOWN, Features, Schema
 from atrank_tf.schema.inputs import context_name, profile_name
+from atrank_tf.types import Tensor
 
 
 class ObjectEmbedder:
-    """The embedding tables and catalogs of a model, and the lookups in them.
+    """Embedding tables and catalogs of a model, and lookups in them.
 
     Args:
         schema: a prepared schema.
-        id_dropout: share of the objects whose id training takes for unknown.
+        id_dropout: share of the objects whose id is replaced by the unknown id in training.
     """
 
     def __init__(self, schema: Schema, id_dropout: float) -> None:
@@ -40,7 +40,7 @@ class ObjectEmbedder:
         self._standardize: dict[str, Standardize] = {}
 
     def load_catalogs(self, catalogs: Mapping[str, Catalog]) -> None:
-        """Fills the catalogs inside the model.
+        """Loads catalogs into the model.
 
         Raises:
             ValueError: an entity is missing, or a catalog does not fit the schema.
@@ -55,28 +55,28 @@ class ObjectEmbedder:
                 columns[column] = np.pad(values, ((0, 0), (0, feature.max_values - values.shape[1])))
             self.catalogs[name].load(columns)
 
-    def id_rows(self, entity: str, rows: Any) -> Any:
-        """Returns the rows of objects in their id's own table."""
+    def id_rows(self, entity: str, rows: Tensor) -> Tensor:
+        """Returns the indices of objects, given by their catalog rows, in the table of their ids."""
         return self.catalogs[entity](rows)[self._schema.entities[entity].id.column]
 
-    def objects(self, entity: str, rows: Any) -> Any:
-        """Returns the embeddings of objects, float [..., D_o]: id, side features and numeric columns, side by side."""
+    def objects(self, entity: str, rows: Tensor) -> Tensor:
+        """Returns the embeddings of objects, float [..., D_o]: id, side features and numeric columns, concatenated."""
         spec = self._schema.entities[entity]
         found = self.catalogs[entity](rows)
         parts = [self.tables[spec.id.table](self._drop_ids(found[spec.id.column]))]
         parts += self._features(spec, found, f"standardize_{entity}")
         return _concatenate(parts)
 
-    def objects_once(self, entity: str, rows: Sequence[Any]) -> list[Any]:
-        """As `objects` for each of several tensors of rows, but each different object is looked up once."""
+    def objects_once(self, entity: str, rows: Sequence[Tensor]) -> list[Tensor]:
+        """`objects` for several tensors of rows; an object that is in them more than once is looked up once."""
         flat = [ops.reshape(each, (-1,)) for each in rows]
         different, places = tf.unique(ops.concatenate(flat, axis=0))
         embeddings = self.objects(entity, different)
         parts = tf.split(places, [tf.size(each) for each in flat], num=len(flat))
         return [take(embeddings, ops.reshape(part, ops.shape(each))) for part, each in zip(parts, rows, strict=True)]
 
-    def profile(self, inputs: Mapping[str, Any]) -> Any | None:
-        """Returns the embedding of who the users are, float [B, D], or None where the schema says nothing of them."""
+    def profile(self, inputs: Mapping[str, Tensor]) -> Tensor | None:
+        """Returns the embedding of user features, float [B, D_u], or None if the schema has none."""
         user = self._schema.user
         found = {column: inputs[profile_name(column)] for column in (*user.features, *user.dense)}
         for column, feature in user.features.items():
@@ -84,13 +84,13 @@ class ObjectEmbedder:
                 found[column] = found[column][:, 0]
         return _concatenate(self._features(user, found, "standardize_user"))
 
-    def context(self, task: str, inputs: Mapping[str, Any]) -> Any | None:
-        """Returns the embedding of the candidates' contexts, float [B, N, D], or None where the task has none."""
+    def context(self, task: str, inputs: Mapping[str, Tensor]) -> Tensor | None:
+        """Returns the embedding of the candidates' context, float [B, N, D_c], or None if the task has none."""
         context = self._schema.tasks[task].context
         found = {column: inputs[context_name(task, column)] for column in (*context.features, *context.dense)}
         return _concatenate(self._features(context, found, f"standardize_{task}"))
 
-    def _features(self, features: Features, found: Mapping[str, Any], name: str) -> list[Any]:
+    def _features(self, features: Features, found: Mapping[str, Tensor], name: str) -> list[Tensor]:
         parts = []
         for column, feature in features.features.items():
             embedded = self.tables[feature.table](found[column])
@@ -107,7 +107,7 @@ class ObjectEmbedder:
         return parts
 
 
-def _concatenate(parts: list[Any]) -> Any | None:
+def _concatenate(parts: list[Tensor]) -> Tensor | None:
     if len(parts) > 1:
         return ops.concatenate(parts, axis=-1)
     return parts[0] if parts else None

@@ -1,4 +1,4 @@
-"""The histories of a batch of timelines without their padding."""
+"""Histories of a batch of timelines, packed: real behaviors only."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,15 +8,16 @@ import tensorflow as tf
 from atrank_tf.layers import NoPadding, Packing
 from atrank_tf.schema import PADDING
 from atrank_tf.schema.inputs import BEHAVIOR_COLUMNS, history_name
+from atrank_tf.types import Tensor
 
 
 class PackedHistories:
-    """The behaviors of a batch as rows, group after group, and where each stands among those of its user.
+    """Packs the behaviors of a batch, group after group, and lays them out by user.
 
     The inputs pad each group to the longest of the batch. Users differ in what they do most, so these lengths together
     may be half as much again as T, the most behaviors of one user.
 
-    Glossary: B users, T_g places of group g, M_g real behaviors in it, M of all groups.
+    Glossary: B users, T_g padded behaviors of group g, M_g real ones, M real ones of all groups.
 
     Args:
         inputs: those of `history_specs`; the groups alone are read.
@@ -26,17 +27,17 @@ class PackedHistories:
         ids, actions: group -> int64 [M_g].
         mask: bool [B, T], True = real. A user's behaviors stand group after group, and padding last.
         id, action, timestamp: int64 [B, T].
-        group: int64 [B, T], the number of the group, from 0.
-        place: int64 [B, T], the place within the group, from 1.
+        group: int64 [B, T], index of the group, from 0.
+        place: int64 [B, T], position within the group, from 1.
     """
 
-    def __init__(self, inputs: Mapping[str, Any], groups: Sequence[str]) -> None:
+    def __init__(self, inputs: Mapping[str, Tensor], groups: Sequence[str]) -> None:
         if len(groups) == 1:
             self._lay_out_one(inputs, groups[0])
         else:
             self._lay_out(inputs, groups)
 
-    def _lay_out_one(self, inputs: Mapping[str, Any], group: str) -> None:
+    def _lay_out_one(self, inputs: Mapping[str, Tensor], group: str) -> None:
         # A batch is of users with histories of one length: packing would cost as much as the little padding.
         ids = inputs[history_name(group, "id")]
         self._packing: Any = NoPadding(tf.shape(ids))
@@ -47,7 +48,7 @@ class PackedHistories:
         self.group, self.place = tf.zeros_like(ids), tf.cumsum(tf.ones_like(ids), axis=1)
         self.id, self.action = ids, inputs[history_name(group, "action")]
 
-    def _lay_out(self, inputs: Mapping[str, Any], groups: Sequence[str]) -> None:
+    def _lay_out(self, inputs: Mapping[str, Tensor], groups: Sequence[str]) -> None:
         real = {name: inputs[history_name(name, "id")] != PADDING for name in groups}
         packings = {name: Packing.of(each) for name, each in real.items()}
         self.ids = {name: packings[name].pack(inputs[history_name(name, "id")]) for name in groups}
@@ -70,16 +71,16 @@ class PackedHistories:
         facts = tf.unstack(self.by_user(tf.concat(facts, axis=0)), axis=2)
         self.id, self.action, self.timestamp, self.group, self.place = facts
 
-    def by_user(self, rows: Any) -> Any:
-        """[M, ...] -> [B, T, ...], 0 at padding."""
+    def by_user(self, rows: Tensor) -> Tensor:
+        """Lays packed behaviors out by user: [M, ...] -> [B, T, ...], 0 at padding."""
         return self._packing.unpack(rows)
 
-    def windows(self, counts: Any, longest: Sequence[int]) -> Any:
-        """Returns which behaviors are the history of a moment: of the first so many of their group the newest.
+    def windows(self, counts: Tensor, longest: Sequence[int]) -> Tensor:
+        """Returns which behaviors are in the history of each target: the newest of those that it sees of each group.
 
         Args:
-            counts: int64 [B, groups, P], for each of P moments.
-            longest: for each group, how many behaviors a history keeps.
+            counts: int64 [B, groups, P], how many behaviors of each group each of P targets sees.
+            longest: `max_length` of each group.
 
         Returns:
             bool [B, P, T].

@@ -1,4 +1,4 @@
-"""The forward pass that all rankers share, and what is done with a ranker: saving, serving, explaining.
+"""Base class of all rankers: layers, forward pass, and the models made of its parts to serve and explain.
 
     history    -> object embeddings + action + time -> projection     behaviors     [B, T, D]     embed_behaviors
     behaviors  -> `encode`, the model's own                            memory        [B, T, D]     encode_user
@@ -53,6 +53,7 @@ from atrank_tf.schema import (
     suggestion,
 )
 from atrank_tf.schema.inputs import candidates_name, history_name
+from atrank_tf.types import Tensor
 
 CANDIDATE_TABLE_BYTES = 1 << 30
 """Largest precomputed candidate table that an export holds."""
@@ -60,28 +61,28 @@ _EMBEDDED_AT_ONCE = 1 << 14
 
 
 class CandidateEmbedding(NamedTuple):
-    """What candidates are by themselves: `embedding` float [B, N, D], `bias` float [B, N], or None without."""
+    """Embedding of candidates, float [B, N, D], and their item bias, float [B, N], or None without biases."""
 
-    embedding: Any
-    bias: Any | None
+    embedding: Tensor
+    bias: Tensor | None
 
 
 class Ranker(TaskModel):
-    """Base of all models that rank candidates by what a user did.
+    """Base class of all models that rank candidates by a user's history.
 
     A subclass names its config and gives `make_layers`, `encode` and `read`. The instance is an ordinary Keras
     functional model: dict in (`inputs` says what), dict out: task -> logits, float32 [B, N].
 
     Args:
         schema: a prepared schema, as `Records.schema`.
-        catalogs: what is known of the objects, as `Records.catalogs`. None leaves them empty, for saved weights to
+        catalogs: side features of the objects, as `Records.catalogs`. None leaves them empty, for saved weights to
             fill.
         name: of the model.
-        **config: the choices of this model, by the names of its `Config`.
+        **config: fields of the model's `Config`.
 
     Raises:
-        ValueError: the schema is not prepared, or a choice is unknown or wrong, or choices and schema do not fit
-            together.
+        ValueError: the schema is not prepared, a field of the config is unknown or wrong, or config and schema do not
+            fit together.
     """
 
     Config: ClassVar[type[RankerConfig]] = RankerConfig
@@ -89,13 +90,13 @@ class Ranker(TaskModel):
     """Function that makes the model's training batches, called by `training_batches`."""
 
     reads_behaviors: ClassVar[bool] = True
-    """Whether a user is known by what they did."""
+    """Whether the model reads the behaviors of a user."""
 
     embeds_time: ClassVar[bool] = True
-    """Whether a behavior's embedding knows how long before the request it was."""
+    """Whether the embedding of a behavior includes its time before the request."""
 
     slices: int = 1
-    """Into how many slices of users a training batch is cut, computed side by side. `compile_model` sets it."""
+    """Number of slices of users into which a training batch is cut, computed side by side; `compile_model` sets it."""
 
     def __init__(
         self,
@@ -143,27 +144,27 @@ class Ranker(TaskModel):
     # === What a model adds ===
 
     def make_layers(self) -> None:
-        """Makes the layers of `encode` and `read`, by `self.config` and `self.schema`.
+        """Creates the layers of `encode` and `read` from `self.config` and `self.schema`.
 
         Raises:
             ValueError: config and schema do not fit together.
         """
 
-    def encode(self, behaviors: Any, mask: Any) -> Any:
-        """Relates behaviors to each other.
+    def encode(self, behaviors: Tensor, mask: Tensor) -> Tensor:
+        """Encodes behaviors into a memory, as by self-attention; by default it returns them as they are.
 
         Args:
             behaviors: float [B, T, D].
             mask: bool [B, T], True = real.
 
         Returns:
-            The memory, float [B, T, D]. What it holds at padding does not matter.
+            The memory, float [B, T, D]; at padding anything.
         """
         del mask
         return behaviors
 
-    def read(self, candidates: Any, memory: Any, mask: Any) -> Any:
-        """Reads the memory for each candidate.
+    def read(self, candidates: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
+        """Reads the memory for each candidate, as by target attention.
 
         Args:
             candidates: float [B, N, D].
@@ -171,32 +172,32 @@ class Ranker(TaskModel):
             mask: bool [B, T], True = real.
 
         Returns:
-            User vectors, float [B, N, D]; 0 where nothing is real. `broadcast_to_candidates` makes them of one vector
-            for each user.
+            User vectors, float [B, N, D]; 0 where nothing is real. Where a user has one vector,
+            `broadcast_to_candidates` repeats it for each candidate.
         """
         raise TypeError("Ranker reads no memory by itself: use a subclass, as ATRank.")
 
     # === Forward pass ===
 
-    def logits(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    def logits(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Returns the logits of the candidates of all tasks, task -> float32 [B, N]."""
         memory = self.encode_user(inputs)
         profile = self.profile(inputs)
         return {task: self.score(task, memory, profile, inputs) for task in self.tasks}
 
-    def encode_user(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns the memory of the histories in the model's inputs: what scores are made from, by name."""
+    def encode_user(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Encodes the histories of a batch into a memory, name -> tensor, from which candidates are scored."""
         objects = self.embed_objects(inputs)
         behaviors, mask = self.embed_behaviors(inputs, objects)
         memory = {"memory": zero_padding(self.encode(behaviors, mask), mask), "mask": mask}
         return memory if self.heads.repeats is None else memory | self.heads.repeats.remember(inputs)
 
-    def embed_objects(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    def embed_objects(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Returns the embeddings of the objects of the histories, group -> float [B, T_g, D_o]."""
         groups = self.schema.groups.items()
         return {group: self.objects.objects(spec.entity, inputs[history_name(group, "id")]) for group, spec in groups}
 
-    def embed_behaviors(self, inputs: Mapping[str, Any], objects: Mapping[str, Any]) -> tuple[Any, Any]:
+    def embed_behaviors(self, inputs: Mapping[str, Tensor], objects: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Returns the behaviors of all groups, float [B, T, D], and which are real, bool [B, T]."""
         behaviors, masks = [], []
         for group, embedding in objects.items():
@@ -207,45 +208,47 @@ class Ranker(TaskModel):
             masks.append(ops.not_equal(inputs[history_name(group, "id")], PADDING))
         return join(behaviors), join(masks)
 
-    def profile(self, inputs: Mapping[str, Any]) -> Any | None:
-        """Returns the embedding of who the users are, float [B, D_u], or None where the schema says nothing of them."""
+    def profile(self, inputs: Mapping[str, Tensor]) -> Tensor | None:
+        """Returns the embedding of user features, float [B, D_u], or None if the schema has none."""
         return self.objects.profile(inputs)
 
-    def score(self, task: str, memory: Mapping[str, Any], profile: Any | None, inputs: Mapping[str, Any]) -> Any:
+    def score(
+        self, task: str, memory: Mapping[str, Tensor], profile: Tensor | None, inputs: Mapping[str, Tensor]
+    ) -> Tensor:
         """Returns the logits of a task's candidates, float32 [B, N]."""
         candidates = self.embed_candidates(task, inputs[candidates_name(task)])
         user = self.user_vectors(candidates.embedding, memory, profile, inputs)
         return self.rank(task, user, candidates, memory, profile, inputs)
 
-    def embed_candidates(self, task: str, ids: Any) -> CandidateEmbedding:
-        """Returns what a task's candidates, int64 [B, N], are by themselves: behaviors without action and time."""
+    def embed_candidates(self, task: str, ids: Tensor) -> CandidateEmbedding:
+        """Embeds a task's candidates, int64 [B, N], as behaviors without action and time."""
         if task in self._candidate_tables:
             return CandidateEmbedding(self._candidate_tables[task](ids), self._item_bias(task, ids))
         return self.project_candidates(task, self.objects.objects(self._entity(task), ids), ids)
 
-    def project_candidates(self, task: str, objects: Any, ids: Any) -> CandidateEmbedding:
-        """As `embed_candidates`, given the embeddings of the objects, float [..., D_o]."""
+    def project_candidates(self, task: str, objects: Tensor, ids: Tensor) -> CandidateEmbedding:
+        """`embed_candidates`, given the embeddings of the objects, float [..., D_o]."""
         group = self.schema.tasks[task].group
         embedding = self.projections[group](self.behavior_embeddings[group](objects))
         return CandidateEmbedding(self.drop(embedding), self._item_bias(task, ids))
 
     def user_vectors(
-        self, candidates: Any, memory: Mapping[str, Any], profile: Any | None, inputs: Mapping[str, Any]
-    ) -> Any:
-        """Returns what each candidate, float [B, N, D], reads of a memory, float [B, N, D]."""
+        self, candidates: Tensor, memory: Mapping[str, Tensor], profile: Tensor | None, inputs: Mapping[str, Tensor]
+    ) -> Tensor:
+        """Returns the user vector that each candidate, float [B, N, D], reads from a memory, float [B, N, D]."""
         del profile, inputs
         return self.read(candidates, memory["memory"], memory["mask"])
 
     def rank(
         self,
         task: str,
-        user: Any,
+        user: Tensor,
         candidates: CandidateEmbedding,
-        memory: Mapping[str, Any],
-        profile: Any | None,
-        inputs: Mapping[str, Any],
-    ) -> Any:
-        """Returns logits, float32 [B, N], given what each candidate reads and is."""
+        memory: Mapping[str, Tensor],
+        profile: Tensor | None,
+        inputs: Mapping[str, Tensor],
+    ) -> Tensor:
+        """Returns logits, float32 [B, N], given user vectors, float [B, N, D], and candidates."""
         parts = {} if candidates.bias is None else {"item_bias": candidates.bias}
         if self.heads.repeats is not None:
             parts["repeat"] = self.heads.repeats.logits(task, memory, inputs)
@@ -255,8 +258,8 @@ class Ranker(TaskModel):
         context = self.context(task, known, inputs)
         return self.heads.logits(task, user, candidates.embedding, parts, context)
 
-    def context(self, task: str, profile: list[Any], inputs: Mapping[str, Any]) -> list[Any]:
-        """Returns what the heads of a task are told beside user vector and candidate, each float [B, N, D_c]."""
+    def context(self, task: str, profile: list[Tensor], inputs: Mapping[str, Tensor]) -> list[Tensor]:
+        """Returns user features and candidates' context for the heads of a task, each float [B, N, D_c]."""
         if not self.heads.reads_context(task):
             return []
         context = self.objects.context(task, inputs)
@@ -264,13 +267,15 @@ class Ranker(TaskModel):
 
     # === Training ===
 
-    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+    def call(
+        self, inputs: Mapping[str, Tensor], training: bool | None = None, mask: Tensor | None = None
+    ) -> dict[str, Tensor]:
         if training and self.slices > 1:
             return _in_slices(lambda part: self.call_whole(part, training), inputs, self.slices)
         return self.call_whole(inputs, training)
 
-    def call_whole(self, inputs: Any, training: bool | None) -> Any:
-        """`call`, of inputs that are not cut."""
+    def call_whole(self, inputs: Mapping[str, Tensor], training: bool | None) -> dict[str, Tensor]:
+        """Forward pass of a batch that is not cut into slices."""
         return super().call(inputs, training=training)
 
     def training_batches(self, records: Records, **options: Any) -> TrainingBatches:
@@ -294,8 +299,9 @@ class Ranker(TaskModel):
         return evaluation_batches(records.select(self.config.groups), part, tasks=self.tasks, settings=settings)
 
     def start_at_popularity(self, task: str, positive_counts: np.ndarray) -> None:
-        """Starts the task's item bias at the log popularity of each object, which training would otherwise spend its
-        first epochs on; without an item bias it does nothing.
+        """Initializes a task's item bias by the log popularity of each object; does nothing without an item bias.
+
+        Training would otherwise spend its first epochs on it.
 
         Objects that share the row of unknown ids start at their mean.
 
@@ -307,7 +313,7 @@ class Ranker(TaskModel):
         self.heads.start_at_popularity(task, positive_counts, np.asarray(ids))
 
     def load_popularity(self, task: str, popularity: Popularity) -> None:
-        """Fills what the head "popularity" knows of a task's objects; without that head it does nothing.
+        """Loads the counts that the head "popularity" reads; does nothing without that head.
 
         Args:
             task: a task of the model.
@@ -326,7 +332,7 @@ class Ranker(TaskModel):
             )
 
     def table_of_weight(self) -> dict[str, str]:
-        """Returns the weights that have a row for each value of a table: path of the weight -> name of the table."""
+        """Returns the weights with a row for each value of a table: path of the weight -> name of the table."""
         tables = {layer.embeddings.path: name for name, layer in self.objects.tables.items() if layer.built}
         return tables | self.heads.table_of_weight()
 
@@ -336,8 +342,8 @@ class Ranker(TaskModel):
 
     # === Parts that are served and explained ===
 
-    def memory_inputs(self) -> dict[str, Any]:
-        """Returns the inputs through which a memory comes back."""
+    def memory_inputs(self) -> dict[str, Tensor]:
+        """Returns the inputs of a memory, for `scorer`."""
         inputs = {
             "memory": keras.Input((None, self.config.hidden_dim), name="memory"),
             "mask": keras.Input((None,), dtype="bool", name="mask"),
@@ -347,16 +353,16 @@ class Ranker(TaskModel):
         return inputs if self.heads.repeats is None else inputs | self.heads.repeats.memory_inputs()
 
     def encoder(self) -> Any:
-        """Returns the part of the model that encodes a user, sharing its weights.
+        """Returns a model that encodes histories into memories, sharing the weights of this one.
 
         Inputs: the history inputs. Outputs: a memory, as a dict: `memory` float32 [B, T, D], `mask` bool [B, T], and
-        `timestamp` int64 [B, T] where time is read, not encoded.
+        `timestamp` int64 [B, T] where the time of behaviors is not in their embedding.
         """
         inputs = history_inputs(self.schema)
         return keras.Model(inputs, self.encode_user(inputs), name="encoder")
 
     def scorer(self, task: str) -> Any:
-        """Returns the part of the model that scores candidates of one task by a memory, sharing its weights.
+        """Returns a model that scores candidates of one task by a memory, sharing the weights of this one.
 
         Inputs: what `encoder` returns (and `now` [B], where time or popularity is read), the profile inputs and the
         task's candidate inputs. Outputs: task -> logits, float32 [B, N].
@@ -368,11 +374,11 @@ class Ranker(TaskModel):
 
     @contextmanager
     def precomputed_candidates(self) -> Iterator[None]:
-        """Makes what `encoder`, `scorer` and `explainer` return within it look candidates up in precomputed tables.
+        """Context in which `encoder`, `scorer` and `explainer` return models with precomputed candidate tables.
 
         Such a table holds the embeddings of all objects, float32 [objects, D], computed once: for an export, whose
         weights do not change any more. A row replaces lookups of id and side features, pooling and projection. Where it
-        would be larger than 1 GiB, candidates are embedded as ever.
+        would be larger than 1 GiB, candidates are embedded in the forward pass.
 
         Example:
             >>> with model.precomputed_candidates():
@@ -392,7 +398,7 @@ class Ranker(TaskModel):
             self._candidate_tables.clear()
 
     def explainer(self, task: str) -> Any:
-        """Returns the model of one task with what its scores came from, sharing its weights: one pass gives both.
+        """Returns a model of one task that outputs scores, their parts and attention weights, sharing the weights.
 
         Inputs: the history and profile inputs and the task's candidate inputs. Outputs, a dict:
 
@@ -400,10 +406,10 @@ class Ranker(TaskModel):
         |---|---|---|
         | `score` | float32 [B, N] | the logits |
         | `score_<part>` | float32 [B, N] | `item_bias`, `dot`, `dnn`, ...: the parts that add up to the score |
-        | `target_attention` | float32 [B, K, N, T] | how a candidate reads the memory, in each space |
-        | `self_attention` | float32 [B, blocks, K, T, T] | how a behavior (first T) attends to the others |
+        | `target_attention` | float32 [B, K, N, T] | weights of candidates over behaviors, in each space |
+        | `self_attention` | float32 [B, blocks, K, T, T] | weights of a behavior (first T) over the others |
         | `behavior_id`, `behavior_action`, `behavior_timestamp` | int64 [B, T] | the behaviors, group by group |
-        | `behavior_group` | int64 [B, T] | which group of the schema, from 0; padding has `behavior_id` 0 |
+        | `behavior_group` | int64 [B, T] | index of the group, from 0; padding has `behavior_id` 0 |
 
         A model without such an attention has no such output.
         """
@@ -422,11 +428,11 @@ class Ranker(TaskModel):
     def _entity(self, task: str) -> str:
         return self.schema.groups[self.schema.tasks[task].group].entity
 
-    def _item_bias(self, task: str, ids: Any) -> Any | None:
+    def _item_bias(self, task: str, ids: Tensor) -> Tensor | None:
         return self.heads.item_bias(task, self.objects.id_rows(self._entity(task), ids))
 
     def _candidate_table(self, task: str) -> SparseEmbedding:
-        """Returns a table of the embeddings of all objects that may be candidates of a task."""
+        """Returns the precomputed candidate table of a task: the embeddings of all its objects."""
         entity = self._entity(task)
         count = self.schema.entities[entity].rows
         table = SparseEmbedding(count, self.config.hidden_dim, "zeros", trainable=False, name=f"candidate_table_{task}")
@@ -438,13 +444,13 @@ class Ranker(TaskModel):
         return table
 
 
-def broadcast_to_candidates(vectors: Any, candidates: Any) -> Any:
+def broadcast_to_candidates(vectors: Tensor, candidates: Tensor) -> Tensor:
     """Repeats a user's vector, [B, D], for each of the candidates, [B, N, ...]; returns [B, N, D]."""
     return ops.expand_dims(vectors, 1) * ops.ones_like(candidates[..., :1])
 
 
-def traced(model: Any) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
-    """Returns a graph function of a Keras model, traced once for batches of any size; it picks its inputs from more."""
+def traced(model: Any) -> Callable[[Mapping[str, Tensor]], dict[str, Tensor]]:
+    """Returns a graph function of a Keras model, traced once for batches of any size; it ignores other inputs."""
     specs = {tensor.name: tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in model.inputs}
     function = tf.function(lambda inputs: model(inputs, training=False), input_signature=[specs], autograph=False)
     return lambda inputs: function({name: tf.cast(inputs[name], specs[name].dtype) for name in specs})
@@ -465,7 +471,9 @@ def _selected(schema: Schema, config: RankerConfig) -> Schema:
     return select_groups(schema, config.groups)
 
 
-def _in_slices(call: Callable[[Any], Mapping[str, Any]], inputs: Mapping[str, Any], slices: int) -> dict[str, Any]:
+def _in_slices(
+    call: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]], inputs: Mapping[str, Tensor], slices: int
+) -> dict[str, Tensor]:
     """Returns what `call` returns of the whole batch, computed slice by slice.
 
     The slices do not wait for each other, so that each may have a core of its own: the operations of a step are many
@@ -477,7 +485,7 @@ def _in_slices(call: Callable[[Any], Mapping[str, Any]], inputs: Mapping[str, An
         slices: how many.
     """
     users = tf.shape(next(iter(inputs.values())))[0]
-    found: dict[str, list[Any]] = {}
+    found: dict[str, list[Tensor]] = {}
     for number in range(slices):
         start, end = users * number // slices, users * (number + 1) // slices
         # Not every operation takes a slice of no users, of which there are some where B is less than `slices`.

@@ -1,4 +1,4 @@
-"""What every ranking model lets one choose."""
+"""Config that all ranking models share."""
 
 from dataclasses import dataclass
 
@@ -12,24 +12,24 @@ HEADS = ("dot", "dnn", "wide", "fm", "pnn", "dcn", "repeat", "popularity")
 
 @dataclass(frozen=True, kw_only=True)
 class RankerConfig:
-    """What every ranking model lets one choose.
+    """Config of every ranking model, the keys of `[model]` in an experiment file.
 
     Args:
         tasks: the tasks that the model predicts; empty means all of the schema.
         groups: the groups whose behaviors the model reads, the tasks' own among them; empty means all of the schema.
-        hidden_dim: D, the common width of behaviors and candidates.
-        combine: how object, action and time make a behavior's code: "sum" or "concat".
-        activation: of the projection of a group to the common width; "linear" for none.
+        hidden_dim: D, the size of behaviors, candidates and user vectors.
+        combine: how the embeddings of object, action and time are combined to a behavior's: "sum" or "concat".
+        activation: of the projection of a group to `hidden_dim`; "linear" for none.
         dropout: share of units that training drops, throughout the model.
-        id_dropout: share of the objects of a training batch whose id is taken for unknown, so that new objects are
-            ranked by their side features.
-        ranking: ranking heads whose logits are added: "dot", "repeat" (what the user did with the very candidate),
+        id_dropout: share of the objects of a training batch whose id is replaced by the unknown id, so that new objects
+            are ranked by their side features.
+        ranking: ranking heads whose logits are added: "dot", "repeat" (what the user did with the candidate before),
             "popularity" (how often anyone chose it of late), "dnn", "wide", "fm", "pnn", "dcn".
         hidden_units: units of the hidden layers of the ranking heads "dnn" and "pnn".
         cross_layers: cross layers of the ranking head "dcn".
-        item_bias: whether each object has a logit of its own.
-        experts: what stands between the user vector and the ranking heads of a task: "none", "mmoe" (experts that all
-            tasks share, and a gate for each task) or "ple" (experts of its own besides).
+        item_bias: whether each object has a bias.
+        experts: experts between the user vector and the ranking heads: "none", "mmoe" (experts that all tasks share,
+            and a gate for each task) or "ple" (each task has experts of its own besides).
         num_experts: shared experts, and as many of each task's own.
     """
 

@@ -1,8 +1,7 @@
-"""Repeats: what a user did with the very candidate before."""
+"""Logits of repeats: what a user did with the candidate itself before."""
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from typing import Any
 
 import keras
 from keras import ops
@@ -11,13 +10,14 @@ from atrank_tf.layers import RepeatHead
 from atrank_tf.models.inputs import group_numbers, side_by_side
 from atrank_tf.schema import FIRST_ROW, Schema
 from atrank_tf.schema.inputs import BEHAVIOR_COLUMNS, candidates_name
+from atrank_tf.types import Tensor
 
 NO_OBJECT = -1
-"""In place of a candidate that is padding or unknown: nobody acted on it."""
+"""In place of a candidate that is padding or unknown: no behavior is on it."""
 
 
 class Repeats:
-    """Keeps objects and actions beside the encoded behaviors, and scores candidates by them (`RepeatHead`).
+    """Keeps objects and actions in the memory, and scores candidates by them with a `RepeatHead` for each task.
 
     A memory then has `object`, `action` and `timestamp` too, int64 [B, T], the behaviors of all groups side by side.
     Objects are numbered through all entities; 0 is padding, or unknown. Actions are numbered through the groups of one
@@ -50,7 +50,7 @@ class Repeats:
         }
 
     def row_names(self) -> dict[str, list[str]]:
-        """Returns what the rows of the weights stand for: path of the weight -> a name for each row."""
+        """Returns a name for each row of the weights: path of the weight -> names."""
         named = {}
         for task, layer in self._layers.items():
             entity = self._entities[self._group_of[task]]
@@ -59,33 +59,43 @@ class Repeats:
             ]
         return named
 
-    def memory_inputs(self) -> dict[str, Any]:
-        """Returns the inputs through which this part of a memory comes back, and `now`."""
+    def memory_inputs(self) -> dict[str, Tensor]:
+        """Returns the inputs of this part of a memory, and `now`."""
         names = ("object", "action", "timestamp")
         inputs = {name: keras.Input((None,), dtype="int64", name=name) for name in names}
         return inputs | {"now": keras.Input((), dtype="int64", name="now")}
 
-    def remember(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns this part of the memory of the histories in a model's inputs."""
+    def remember(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Returns this part of the memory of a batch of histories."""
         ids, actions, timestamp = (side_by_side(inputs, self._groups, name) for name in BEHAVIOR_COLUMNS)
         return self.numbered(ids, actions, group_numbers(inputs, self._groups)) | {"timestamp": timestamp}
 
-    def numbered(self, ids: Any, actions: Any, group: Any) -> dict[str, Any]:
-        """Returns `object` and `action` of behaviors; `ids`, `actions`, `group`: int64 [B, T]."""
+    def numbered(self, ids: Tensor, actions: Tensor, group: Tensor) -> dict[str, Tensor]:
+        """Returns `object` and `action` of behaviors, given `ids`, `actions` and `group`, int64 [B, T]."""
         first_object, first_action = (
             ops.take(ops.convert_to_tensor([firsts[name] for name in self._groups], "int64"), group, axis=0)
             for firsts in (self._first_object, self._first_action)
         )
         return {"object": ops.where(ids >= FIRST_ROW, ids + first_object, 0), "action": actions + first_action}
 
-    def logits(self, task: str, memory: Mapping[str, Any], inputs: Mapping[str, Any]) -> Any:
-        """Returns logits of the candidates of one moment, float [B, N]."""
+    def logits(self, task: str, memory: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> Tensor:
+        """Returns the logits of candidates of one request time, float [B, N]."""
         seen = ops.not_equal(memory["object"], 0)[:, None]
         candidates = inputs[candidates_name(task)][:, None]
         return self.of_moments(task, candidates, memory, seen, inputs["now"][:, None])[:, 0]
 
-    def of_moments(self, task: str, candidates: Any, memory: Mapping[str, Any], seen: Any, now: Any) -> Any:
-        """Returns logits, float [B, P, N], of the candidates [B, P, N] of moments [B, P] that see [B, P, T]."""
+    def of_moments(
+        self, task: str, candidates: Tensor, memory: Mapping[str, Tensor], seen: Tensor, now: Tensor
+    ) -> Tensor:
+        """Returns the logits of candidates of several request times, float [B, P, N].
+
+        Args:
+            task: a task.
+            candidates: int64 [B, P, N].
+            memory: with `object`, `action` and `timestamp`, int64 [B, T].
+            seen: bool [B, P, T], the behaviors that each request sees.
+            now: int64 [B, P], the request times.
+        """
         layer, first = self._layers[task], self._first_object[self._group_of[task]]
         objects = ops.where(candidates >= FIRST_ROW, candidates + first, NO_OBJECT)
         # No behavior on another entity is on any of these, whichever action it is taken for.

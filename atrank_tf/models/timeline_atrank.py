@@ -1,4 +1,4 @@
-"""ATRank that is trained on all targets of a timeline in one pass."""
+"""ATRank with causal self-attention, trained on all targets of a timeline in one pass."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -27,14 +27,15 @@ from atrank_tf.models.ranker import CandidateEmbedding, Ranker
 from atrank_tf.models.ranker_config import RankerConfig
 from atrank_tf.schema import PADDING, Ties
 from atrank_tf.schema.inputs import candidates_name, request_times_name, seen_name
+from atrank_tf.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
 class TimelineATRank(Ranker):
     """ATRank whose encoding of a history does not depend on the request.
 
-    A behavior's embedding knows no time, and each behavior sees only what came before it. Time stands in the scores of
-    the attentions instead, as a learned bias by the gap between two behaviors, and between a request and a behavior:
+    The embedding of a behavior has no time, and each behavior sees only what came before it. Time is a learned bias on
+    the scores of both attentions instead, by the gap between two behaviors, or between a request and a behavior:
 
         C   = F_self([softmax_k(u W_k u^T + bias_k(time_j - time_i) + causal mask) u Q_k ...])        `encode`
         e_t = F_vanilla([softmax_k(h_t W_k C^T + bias_k(now - time_i)) C Q_k ...])                     `user_vectors`
@@ -75,15 +76,15 @@ class TimelineATRank(Ranker):
 
     # === Forward pass of requests: one request time for each user ===
 
-    def encode_user(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    def encode_user(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         behaviors, mask = self.embed_behaviors(inputs, self.embed_objects(inputs))
         groups = tuple(self.schema.groups)
         timestamp, group = side_by_side(inputs, groups, "timestamp"), group_numbers(inputs, groups)
         memory = self.relate(behaviors, mask, timestamp, group)
         return memory if self.heads.repeats is None else memory | self.heads.repeats.remember(inputs)
 
-    def relate(self, behaviors: Any, mask: Any, timestamp: Any, group: Any) -> dict[str, Any]:
-        """Returns the memory of behaviors, float [B, T, D], each of a group, int64 [B, T]."""
+    def relate(self, behaviors: Tensor, mask: Tensor, timestamp: Tensor, group: Tensor) -> dict[str, Tensor]:
+        """Encodes behaviors, float [B, T, D], each of a group, int64 [B, T], into a memory."""
         visible = self.causal_mask(timestamp, group)  # [B, T, T]
         for block, bias in zip(self.self_attention, self.time_biases, strict=True):
             gaps = bias(timestamp, timestamp)  # [B, K, T, T]
@@ -92,8 +93,8 @@ class TimelineATRank(Ranker):
         return {"memory": zero_padding(behaviors, mask), "mask": mask, "timestamp": timestamp}
 
     def user_vectors(
-        self, candidates: Any, memory: Mapping[str, Any], profile: Any | None, inputs: Mapping[str, Any]
-    ) -> Any:
+        self, candidates: Tensor, memory: Mapping[str, Tensor], profile: Tensor | None, inputs: Mapping[str, Tensor]
+    ) -> Tensor:
         gaps = self.target_time_bias(inputs["now"][:, None], memory["timestamp"])  # [B, K, 1, T]
         user, weights = self.target_attention(
             candidates, memory["memory"], memory["mask"], gaps, return_weights=True
@@ -101,27 +102,27 @@ class TimelineATRank(Ranker):
         record_target_attention(weights)
         return user
 
-    def memory_inputs(self) -> dict[str, Any]:
-        moments = {
+    def memory_inputs(self) -> dict[str, Tensor]:
+        times = {
             "timestamp": keras.Input((None,), dtype="int64", name="timestamp"),
             "now": keras.Input((), dtype="int64", name="now"),  # The gap to the request is part of reading.
         }
-        return super().memory_inputs() | moments
+        return super().memory_inputs() | times
 
     # === Forward pass of training: all targets of a timeline ===
 
     @property
     def input_spec(self) -> None:
-        """None: both forms of batches are taken."""
+        """None: batches of requests and batches of timelines are both allowed."""
         return
 
-    def call_whole(self, inputs: Any, training: bool | None) -> Any:
+    def call_whole(self, inputs: Mapping[str, Tensor], training: bool | None) -> dict[str, Tensor]:
         return super().call_whole(inputs, training) if "now" in inputs else self.timeline_logits(inputs)
 
-    def timeline_logits(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    def timeline_logits(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Returns the logits of all targets of each timeline, task -> float32 [B, P_t, N].
 
-        Behaviors and candidates are packed: what is done with each by itself is done with the real ones alone.
+        Behaviors and candidates are packed: what is computed for each by itself is computed for real ones alone.
 
         Args:
             inputs: tensors of a batch of `timeline_batches`.
@@ -145,8 +146,8 @@ class TimelineATRank(Ranker):
         }
 
     def _embed_once(
-        self, inputs: Mapping[str, Any], histories: Mapping[str, Any]
-    ) -> tuple[dict[str, Any], CandidateEmbedding, list[Any]]:
+        self, inputs: Mapping[str, Tensor], histories: Mapping[str, Tensor]
+    ) -> tuple[dict[str, Tensor], CandidateEmbedding, list[Tensor]]:
         """Looks up each object of a batch once, and projects each candidate once.
 
         Args:
@@ -164,7 +165,7 @@ class TimelineATRank(Ranker):
             ids[name], index = tf.unique(tf.reshape(inputs[name], [-1]))
             indices.append(tf.reshape(index, tf.shape(_fold_targets(inputs[name]))))
             entities[name] = self._entity(task)
-        objects: dict[str, Any] = {}
+        objects: dict[str, Tensor] = {}
         for entity in {entities[name]: None for name in ids}:
             same = [name for name in ids if entities[name] == entity]
             objects |= dict(zip(same, self.objects.objects_once(entity, [ids[name] for name in same]), strict=True))
@@ -176,9 +177,13 @@ class TimelineATRank(Ranker):
         return {group: objects[group] for group in histories}, CandidateEmbedding(embedding, bias), indices
 
     def _queries(
-        self, inputs: Mapping[str, Any], indices: list[Any], memory: Mapping[str, Any], histories: PackedHistories
+        self,
+        inputs: Mapping[str, Tensor],
+        indices: list[Tensor],
+        memory: Mapping[str, Tensor],
+        histories: PackedHistories,
     ) -> list[CandidateQueries]:
-        """Returns what the targets of each task see of the memories, and which of their candidates are real."""
+        """Returns for each task which behaviors its targets see, their time biases, and which candidates are real."""
         times = [inputs[request_times_name(task)] for task in self.tasks]
         bias = self.target_time_bias(join(times), memory["timestamp"])  # [B, K, P, T]
         groups = self.schema.groups
@@ -195,15 +200,15 @@ class TimelineATRank(Ranker):
         self,
         task: str,
         query: CandidateQueries,
-        user: Any,
+        user: Tensor,
         candidates: CandidateEmbedding,
-        memory: Mapping[str, Any],
-        profile: Any | None,
-        inputs: Mapping[str, Any],
-    ) -> Any:
-        """Returns the logits of all targets of a task, float32 [B, P_t, N], given what its M real candidates read.
+        memory: Mapping[str, Tensor],
+        profile: Tensor | None,
+        inputs: Mapping[str, Tensor],
+    ) -> Tensor:
+        """Returns the logits of all targets of a task, float32 [B, P_t, N], given user vectors of M real candidates.
 
-        To the heads the real candidates of a batch are those of one user: [1, M, D].
+        The heads get the real candidates of a batch as if they were of one user: [1, M, D].
         """
         packing = query.packing
         own = {name: inputs[name] for name in candidate_names(self.schema, task)}
@@ -224,7 +229,7 @@ class TimelineATRank(Ranker):
 
     # === Memories that grow ===
 
-    def append(self, memory: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
+    def append(self, memory: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Adds new behaviors to memories without encoding the old ones again. Exact.
 
         A behavior must not change what came before it, so it must be newer: `docs/serving.md` says what that means for
@@ -259,8 +264,8 @@ class TimelineATRank(Ranker):
         keys, values = (ops.stack(each, axis=1) if each else nothing for each in (all_keys, all_values))
         return {**whole, "timestamp": timestamp, "keys": keys, "values": values}
 
-    def empty_memory(self, users: Any) -> dict[str, Any]:
-        """Returns the memories of B users who did nothing, for `append`; T = 0."""
+    def empty_memory(self, users: int | Tensor) -> dict[str, Tensor]:
+        """Returns the memories of B users without behaviors, for `append`; T = 0."""
         size, blocks = self.config.hidden_dim, self.config.num_blocks
         memory = {
             "memory": tf.zeros((users, 0, size)),
@@ -273,7 +278,7 @@ class TimelineATRank(Ranker):
         return memory | {name: tf.zeros((users, 0), tf.int64) for name in kept}
 
 
-def _fold_targets(value: Any) -> Any:
-    """[B, P, N, ...] -> [B, P * N, ...]."""
+def _fold_targets(value: Tensor) -> Tensor:
+    """Reshapes [B, P, N, ...] to [B, P * N, ...]."""
     shape = ops.shape(value)
     return ops.reshape(value, (shape[0], shape[1] * shape[2], *shape[3:]))

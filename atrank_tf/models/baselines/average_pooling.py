@@ -1,23 +1,24 @@
-"""Average pooling: the mean of what the user did."""
+"""Average pooling: the user vector is the mean of the behaviors."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import keras
 
 from atrank_tf.layers import MeanPooling
 from atrank_tf.models.ranker import Ranker, broadcast_to_candidates
 from atrank_tf.models.ranker_config import RankerConfig
+from atrank_tf.types import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
 class AveragePoolingConfig(RankerConfig):
-    """The choices of average pooling: those of every ranker."""
+    """Config of `AveragePooling`: that of every ranker."""
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
 class AveragePooling(Ranker):
-    """A user is the mean of their behaviors, the same for all candidates.
+    """Average pooling: a user vector is the mean of the behaviors, the same for all candidates.
 
     With the ranking head "dnn" it is the base model that others are compared with (YouTube's, DIN's).
 
@@ -32,5 +33,5 @@ class AveragePooling(Ranker):
     def make_layers(self) -> None:
         self.history_pooling = MeanPooling(name="history_pooling")
 
-    def read(self, candidates: Any, memory: Any, mask: Any) -> Any:
+    def read(self, candidates: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
         return broadcast_to_candidates(self.history_pooling(memory, mask), candidates)

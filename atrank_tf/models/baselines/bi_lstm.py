@@ -1,7 +1,7 @@
-"""Bi-LSTM: the history read step by step, forward and backward."""
+"""Bi-LSTM over the behaviors in time order."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import keras
 from keras import ops
@@ -10,11 +10,12 @@ from atrank_tf.layers import LastState
 from atrank_tf.models.baselines.sequence_ranker import SequenceRanker
 from atrank_tf.models.ranker import broadcast_to_candidates
 from atrank_tf.models.ranker_config import RankerConfig
+from atrank_tf.types import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
 class BiLSTMConfig(RankerConfig):
-    """The choices of Bi-LSTM: those of every ranker. Each direction has half of `hidden_dim`."""
+    """Config of `BiLSTM`: that of every ranker. Each direction has half of `hidden_dim`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -27,8 +28,9 @@ class BiLSTMConfig(RankerConfig):
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
 class BiLSTM(SequenceRanker):
-    """Two LSTMs over the behaviors in the order of time; a user is their final states side by side, the same for all
-    candidates: the forward one's after the newest behavior, the backward one's after the oldest.
+    """Bi-LSTM over the behaviors in time order; its final states are the user vector, the same for all candidates.
+
+    The final states are the forward one after the newest behavior and the backward one after the oldest, concatenated.
 
     Arguments, inputs, outputs and saved forms are those of `ATRank`.
 
@@ -45,12 +47,12 @@ class BiLSTM(SequenceRanker):
         self.bi_lstm = keras.layers.Bidirectional(lstm, name="bi_lstm")
         self.last_state = LastState(name="last_state")
 
-    def encode(self, behaviors: Any, mask: Any) -> Any:
+    def encode(self, behaviors: Tensor, mask: Tensor) -> Tensor:
         # cuDNN takes no sequence without any real place. What such a one leaves is set to 0 afterwards, as all padding.
         first = ops.ones_like(mask[:, :1])
         return self.bi_lstm(behaviors, mask=ops.concatenate([first, mask[:, 1:]], axis=1))
 
-    def read(self, candidates: Any, memory: Any, mask: Any) -> Any:
+    def read(self, candidates: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
         half = self.config.hidden_dim // 2
         forward, backward = self.last_state(memory[..., :half], mask), memory[:, 0, half:]
         return broadcast_to_candidates(ops.concatenate([forward, backward], axis=-1), candidates)

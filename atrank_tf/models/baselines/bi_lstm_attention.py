@@ -1,16 +1,15 @@
-"""Bi-LSTM and attention: each candidate chooses among the states of the history."""
-
-from typing import Any
+"""Bi-LSTM with target attention over its states."""
 
 import keras
 
 from atrank_tf.layers import SpaceAttention
 from atrank_tf.models.baselines.bi_lstm import BiLSTM
+from atrank_tf.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
 class BiLSTMAttention(BiLSTM):
-    """As `BiLSTM`, but each candidate reads the states of all behaviors by vanilla attention, bilinear, in one space.
+    """`BiLSTM` whose states each candidate reads by target attention, bilinear, in one space.
 
     Arguments, inputs, outputs and saved forms are those of `ATRank`.
 
@@ -22,5 +21,5 @@ class BiLSTMAttention(BiLSTM):
         super().make_layers()
         self.target_attention = SpaceAttention(1, name="target_attention")
 
-    def read(self, candidates: Any, memory: Any, mask: Any) -> Any:
+    def read(self, candidates: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
         return self.target_attention(candidates, memory, mask)

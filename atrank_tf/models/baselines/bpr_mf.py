@@ -1,22 +1,23 @@
-"""BPR-MF: a vector for each user, a vector and a bias for each object."""
+"""BPR-MF: matrix factorization with a vector for each user, a vector and a bias for each object."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import keras
 from keras import ops
 
 from atrank_tf.models.ranker import CandidateEmbedding, Ranker, broadcast_to_candidates
 from atrank_tf.models.ranker_config import RankerConfig
+from atrank_tf.types import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
 class BPRMFConfig(RankerConfig):
-    """The choices of BPR-MF: those of every ranker.
+    """Config of `BPRMF`: that of every ranker, with "dot" as the default head.
 
     Args:
-        ranking: as of every ranker; matrix factorization is a dot product.
+        ranking: as in `RankerConfig`, but only "dot" by default.
     """
 
     ranking: tuple[str, ...] = ("dot",)
@@ -57,18 +58,18 @@ class BPRMF(Ranker):
             )
         self.user_projection = keras.layers.Dense(self.config.hidden_dim, use_bias=False, name="user_projection")
 
-    def encode_user(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns a memory that is one place of padding: nothing that a user did is read."""
+    def encode_user(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Returns a memory of padding, T = 1: behaviors are not read."""
         zeros = ops.cast(ops.zeros_like(inputs["now"]), keras.config.floatx())
         memory = ops.pad(zeros[:, None, None], ((0, 0), (0, 0), (0, self.config.hidden_dim - 1)))
         return {"memory": memory, "mask": ops.not_equal(memory[..., 0], 0.0)}
 
     def user_vectors(
-        self, candidates: Any, memory: Mapping[str, Any], profile: Any | None, inputs: Mapping[str, Any]
-    ) -> Any:
+        self, candidates: Tensor, memory: Mapping[str, Tensor], profile: Tensor | None, inputs: Mapping[str, Tensor]
+    ) -> Tensor:
         return broadcast_to_candidates(self.user_projection(profile), candidates)
 
-    def project_candidates(self, task: str, objects: Any, ids: Any) -> CandidateEmbedding:
-        """An object's vector has no parts of an action and a time, which behaviors alone have."""
+    def project_candidates(self, task: str, objects: Tensor, ids: Tensor) -> CandidateEmbedding:
+        """Projects the objects alone: without the action and time that behaviors have."""
         embedding = self.projections[self.schema.tasks[task].group](objects)
         return CandidateEmbedding(self.drop(embedding), self._item_bias(task, ids))

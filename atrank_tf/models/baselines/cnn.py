@@ -1,7 +1,7 @@
-"""CNN and pooling: what windows of neighboring behaviors say."""
+"""CNN with max pooling over the behaviors in time order."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import keras
 
@@ -9,15 +9,16 @@ from atrank_tf.layers import MaxPooling, WindowConvolution
 from atrank_tf.models.baselines.sequence_ranker import SequenceRanker
 from atrank_tf.models.ranker import broadcast_to_candidates
 from atrank_tf.models.ranker_config import RankerConfig
+from atrank_tf.types import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
 class CNNConfig(RankerConfig):
-    """The choices of CNN and pooling beside those of every ranker.
+    """Config of `CNN`: that of every ranker, and the number of windows.
 
     Args:
-        windows: the widest window; windows of 1, 2, ... behaviors share the units evenly, so that it must divide
-            `hidden_dim`.
+        windows: size of the widest window. Windows of 1, 2, ... behaviors have equal shares of the units, so it must
+            divide `hidden_dim`.
     """
 
     windows: int = 8
@@ -33,8 +34,7 @@ class CNNConfig(RankerConfig):
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
 class CNN(SequenceRanker):
-    """Convolutions over the behaviors in the order of time; a user is the maximum of each unit over time, the same for
-    all candidates.
+    """Convolutions over the behaviors in time order; their maximum over time is the user vector of all candidates.
 
     Arguments, inputs, outputs and saved forms are those of `ATRank`.
 
@@ -50,8 +50,8 @@ class CNN(SequenceRanker):
         self.window_convolution = WindowConvolution(self.config.windows, name="window_convolution")
         self.history_pooling = MaxPooling(name="history_pooling")
 
-    def encode(self, behaviors: Any, mask: Any) -> Any:
+    def encode(self, behaviors: Tensor, mask: Tensor) -> Tensor:
         return self.window_convolution(behaviors, mask)
 
-    def read(self, candidates: Any, memory: Any, mask: Any) -> Any:
+    def read(self, candidates: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
         return broadcast_to_candidates(self.history_pooling(memory, mask), candidates)

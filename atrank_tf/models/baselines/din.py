@@ -1,18 +1,19 @@
-"""DIN: each candidate activates the behaviors that are like it."""
+"""DIN: sum of the behaviors, weighted for each candidate by an activation unit."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import keras
 
 from atrank_tf.layers import ActivationUnit
 from atrank_tf.models.ranker import Ranker
 from atrank_tf.models.ranker_config import RankerConfig
+from atrank_tf.types import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
 class DINConfig(RankerConfig):
-    """The choices of DIN beside those of every ranker.
+    """Config of `DIN`: that of every ranker, and the units of its activation unit.
 
     Args:
         attention_units: units of the hidden layers of the activation unit.
@@ -30,8 +31,7 @@ class DINConfig(RankerConfig):
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
 class DIN(Ranker):
-    """Deep interest network: behaviors as they are, summed by weights that an activation unit gives them for each
-    candidate.
+    """Deep interest network: the user vector is a sum of behaviors, weighted for each candidate by an activation unit.
 
     Arguments, inputs, outputs and saved forms are those of `ATRank`.
 
@@ -44,5 +44,5 @@ class DIN(Ranker):
     def make_layers(self) -> None:
         self.activation_unit = ActivationUnit(self.config.attention_units, name="activation_unit")
 
-    def read(self, candidates: Any, memory: Any, mask: Any) -> Any:
+    def read(self, candidates: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
         return self.activation_unit(candidates, memory, mask)

@@ -1,7 +1,7 @@
-"""SASRec: a causal transformer over the behaviors in the order of time."""
+"""SASRec: a causal transformer over the behaviors in time order."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import keras
 from keras import ops
@@ -10,16 +10,17 @@ from atrank_tf.layers import LastState, PositionEmbedding, SelfAttention
 from atrank_tf.models.baselines.sequence_ranker import SequenceRanker
 from atrank_tf.models.ranker import broadcast_to_candidates
 from atrank_tf.models.ranker_config import RankerConfig
+from atrank_tf.types import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
 class SASRecConfig(RankerConfig):
-    """The choices of SASRec beside those of every ranker.
+    """Config of `SASRec`: that of every ranker, and the options of its transformer.
 
     Args:
         num_heads: attention heads; must divide `hidden_dim`.
         num_blocks: blocks of self-attention.
-        intermediate_dim: width of the layer inside each block's feed-forward network.
+        intermediate_dim: units of the hidden layer of each block's feed-forward network.
     """
 
     num_heads: int = 1
@@ -40,11 +41,12 @@ class SASRecConfig(RankerConfig):
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
 class SASRec(SequenceRanker):
-    """A causal transformer over the behaviors in the order of time, each with its place; a user is the state of the
-    newest behavior, the same for all candidates.
+    """Causal transformer over the behaviors in time order; the newest state is the user vector of all candidates.
+
+    Each behavior has a position embedding.
 
     It is trained request by request, as `ATRank` is, so that all models meet the same batches; the paper's trains on
-    all positions of a sequence at once, as `TimelineATRank` does. Norms stand behind the sums, not before.
+    all positions of a sequence at once, as `TimelineATRank` does. Layer norms follow the residual sums (post-norm).
 
     Arguments, inputs, outputs and saved forms are those of `ATRank`.
 
@@ -71,7 +73,7 @@ class SASRec(SequenceRanker):
         ]
         self.last_state = LastState(name="last_state")
 
-    def encode(self, behaviors: Any, mask: Any) -> Any:
+    def encode(self, behaviors: Tensor, mask: Tensor) -> Tensor:
         position = ops.cumsum(ops.ones_like(mask, dtype="int32"), axis=1)
         causal = ops.expand_dims(position, 2) >= ops.expand_dims(position, 1)
         states = self.position_embedding(behaviors, mask)
@@ -79,5 +81,5 @@ class SASRec(SequenceRanker):
             states = block(states, mask, causal)
         return states
 
-    def read(self, candidates: Any, memory: Any, mask: Any) -> Any:
+    def read(self, candidates: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
         return broadcast_to_candidates(self.last_state(memory, mask), candidates)

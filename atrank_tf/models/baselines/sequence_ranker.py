@@ -1,33 +1,33 @@
-"""Base of the rankers that read the behaviors of all groups as one sequence."""
+"""Base class of rankers that read the behaviors of all groups as one sequence."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from atrank_tf.layers import TimeOrder
 from atrank_tf.models.inputs import join, side_by_side
 from atrank_tf.models.ranker import Ranker
 from atrank_tf.schema import FIRST_ROW
 from atrank_tf.schema.inputs import history_name
+from atrank_tf.types import Tensor
 
 
 class SequenceRanker(Ranker):
-    """A ranker whose `encode` gets the behaviors of all groups in the order of time, padding last, [B, T + 1, D].
+    """Ranker whose `encode` gets the behaviors of all groups in time order, padding last, [B, T + 1, D].
 
-    Behaviors of one timestamp stand by group, action and object: an order in a log says nothing about them. The place
-    more is one of padding, so that a sequence is never empty; see `TimeOrder`.
+    Behaviors of one timestamp are sorted by group, action and object, since their order in a log means nothing. The
+    additional position is padding, so that a sequence is never empty; see `TimeOrder`.
     """
 
     def make_layers(self) -> None:
         self.time_order = TimeOrder(name="time_order")
 
-    def embed_behaviors(self, inputs: Mapping[str, Any], objects: Mapping[str, Any]) -> tuple[Any, Any]:
+    def embed_behaviors(self, inputs: Mapping[str, Tensor], objects: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         behaviors, mask = super().embed_behaviors(inputs, objects)
         groups = tuple(objects)
         content = join([self.content(inputs, group) for group in groups])
         return self.time_order(behaviors, mask, side_by_side(inputs, groups, "timestamp"), content)
 
-    def content(self, inputs: Mapping[str, Any], group: str) -> Any:
-        """Returns a number for each behavior that no other behavior of its timestamp has, int64 [B, T_g]."""
+    def content(self, inputs: Mapping[str, Tensor], group: str) -> Tensor:
+        """Returns a sort key of each behavior, unique among those of its timestamp, int64 [B, T_g]."""
         groups = sorted(self.schema.groups)  # By name, not as declared.
         actions = FIRST_ROW + max(len(each.actions) for each in self.schema.groups.values())
         rows = max(entity.rows for entity in self.schema.entities.values())
