@@ -95,9 +95,6 @@ class Ranker(TaskModel):
     embeds_time: ClassVar[bool] = True
     """Whether the embedding of a behavior includes its time before the request."""
 
-    slices: int = 1
-    """Number of slices of users into which a training batch is cut, computed side by side; `compile_model` sets it."""
-
     def __init__(
         self,
         schema: Schema,
@@ -266,17 +263,6 @@ class Ranker(TaskModel):
         return profile if context is None else [*profile, context]
 
     # === Training ===
-
-    def call(
-        self, inputs: Mapping[str, Tensor], training: bool | None = None, mask: Tensor | None = None
-    ) -> dict[str, Tensor]:
-        if training and self.slices > 1:
-            return _in_slices(lambda part: self.call_whole(part, training), inputs, self.slices)
-        return self.call_whole(inputs, training)
-
-    def call_whole(self, inputs: Mapping[str, Tensor], training: bool | None) -> dict[str, Tensor]:
-        """Forward pass of a batch that is not cut into slices."""
-        return super().call(inputs, training=training)
 
     def training_batches(self, records: Records, **options: Any) -> TrainingBatches:
         """Returns what `fit` takes to train this model on records.
@@ -469,27 +455,3 @@ def _selected(schema: Schema, config: RankerConfig) -> Schema:
                 f"Received: groups={list(config.groups)} in [model]."
             )
     return select_groups(schema, config.groups)
-
-
-def _in_slices(
-    call: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]], inputs: Mapping[str, Tensor], slices: int
-) -> dict[str, Tensor]:
-    """Returns what `call` returns of the whole batch, computed slice by slice.
-
-    The slices do not wait for each other, so that each may have a core of its own: the operations of a step are many
-    and small, and two cores that share each of them are not twice as fast as one.
-
-    Args:
-        call: dict of tensors -> dict of tensors; all have the users of the batch, B, as their first dimension.
-        inputs: the batch.
-        slices: how many.
-    """
-    users = tf.shape(next(iter(inputs.values())))[0]
-    found: dict[str, list[Tensor]] = {}
-    for number in range(slices):
-        start, end = users * number // slices, users * (number + 1) // slices
-        # Not every operation takes a slice of no users, of which there are some where B is less than `slices`.
-        taken = ops.maximum(end, start + 1)
-        for name, values in call({name: values[start:taken] for name, values in inputs.items()}).items():
-            found.setdefault(name, []).append(values[: end - start])
-    return {name: ops.concatenate(values) for name, values in found.items()}
