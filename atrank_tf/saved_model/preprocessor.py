@@ -1,13 +1,15 @@
 """Preprocessor of an export: raw ids and values, as logs or `tf.train.Example`s hold them -> inputs of a model."""
 
+import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from atrank_tf.data import IdMaps
-from atrank_tf.schema import FIRST_ROW, PADDING, UNKNOWN, IdFeature, Schema
+from atrank_tf.schema import FIRST_ROW, PADDING, UNKNOWN, IdFeature, Schema, suggestion
 from atrank_tf.schema.inputs import (
     BEHAVIOR_COLUMNS,
     InputSpec,
@@ -43,7 +45,7 @@ def request_signature(schema: Schema, task: str) -> dict[str, tf.TensorSpec]:
 
 
 class Preprocessor:
-    """Maps raw ids and values to the inputs of a model, inside the graph of an export.
+    """Maps raw ids and values to the inputs of a model: in Python, and inside the graph of an export.
 
     B users, T_g behaviors of group g, N candidates, W values of a multi-valued column. What the hash tables do not hold
     is `UNKNOWN`.
@@ -54,6 +56,10 @@ class Preprocessor:
 
     Attributes:
         tables: the hash tables, which a SavedModel must track.
+
+    Example:
+        >>> preprocessor = atrank_tf.Preprocessor(model.schema, atrank_tf.data.IdMaps.of(records))
+        >>> model.predict(preprocessor({"now": [1_700_000_000], "next_purchase__candidates": [["p1", "p2"]]}))
     """
 
     def __init__(self, schema: Schema, values: IdMaps) -> None:
@@ -62,6 +68,42 @@ class Preprocessor:
         self._features = {name: _hash_table(known) for name, known in values.request_tables(schema).items()}
         self._actions = {name: _hash_table(np.array(group.actions)) for name, group in schema.groups.items()}
         self.tables = [*self._ids.values(), *self._features.values(), *self._actions.values()]
+
+    def __call__(self, raw: Mapping[str, Any], tasks: Sequence[str] = ()) -> dict[str, Tensor]:
+        """Returns all inputs of a model, as `fit` and `predict` take them.
+
+        Args:
+            raw: raw inputs by the names that an export's signature has, users first: arrays, tensors, or lists of lists
+                of any lengths. `now` must be there. A group that is missing is one in which nobody did anything; a
+                missing column of the user or the context is unknown; a missing task has no candidates.
+            tasks: the tasks of the model. Defaults to all of the schema.
+
+        Returns:
+            `input_specs` of these tasks: name -> tensor.
+
+        Raises:
+            ValueError: `now` is missing, or a name is none of the raw inputs; the error says which are.
+        """
+        tasks = tasks or tuple(self._schema.tasks)
+        candidates = [raw_candidate_specs(self._schema, task) for task in tasks]
+        specs = [*raw_history_specs(self._schema), *raw_profile_specs(self._schema), *itertools.chain(*candidates)]
+        for name in raw:
+            if name not in (names := [spec.name for spec in specs]):
+                raise ValueError(f"Unknown raw input {name!r}. {suggestion(name, names)}")
+        if "now" not in raw:
+            raise ValueError(f'Expected "now", the Unix seconds of each request. Received: {sorted(raw)}.')
+        found = {spec.name: _tensor(raw[spec.name], spec) for spec in specs if spec.name in raw}
+        users = tf.shape(found["now"])[0]
+        for ids, *context in candidates:
+            shown = found.setdefault(ids.name, _missing(ids, [users, 0]))
+            for spec in context:
+                found.setdefault(spec.name, _missing(spec, tf.shape(shown)))
+        for spec in specs:
+            found.setdefault(spec.name, _missing(spec, [users]))
+        inputs = self.history(found)
+        for task in tasks:
+            inputs |= self.candidates(found, task)
+        return inputs
 
     def history(self, raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Returns a model's history inputs.
@@ -180,6 +222,20 @@ def fit_values(rows: Tensor, most: int) -> Tensor:
 
 def _signature(specs: Iterable[InputSpec]) -> dict[str, tf.TensorSpec]:
     return {spec.name: tf.TensorSpec([None, *spec.shape], spec.dtype, spec.name) for spec in specs}
+
+
+def _tensor(value: Any, spec: InputSpec) -> Tensor:
+    """Returns a raw input as a tensor of its spec; lists of any lengths are padded."""
+    if isinstance(value, list | tuple):
+        return _padded(tf.ragged.constant(value, spec.dtype)) if spec.shape else tf.constant(value, spec.dtype)
+    return tf.cast(value, spec.dtype) if spec.dtype != "string" else tf.convert_to_tensor(value, tf.string)
+
+
+def _missing(spec: InputSpec, shape: Any) -> Tensor:
+    """Returns what stands for an input that is missing: as many dimensions of `shape` as there are, then none."""
+    known = tf.convert_to_tensor(shape, tf.int32)
+    whole = tf.concat([known, tf.zeros([1 + len(spec.shape) - len(known)], tf.int32)], axis=0)
+    return tf.fill(whole, tf.constant(_MISSING[spec.dtype], spec.dtype))
 
 
 def _columns(group: str) -> list[str]:

@@ -1,11 +1,67 @@
 """Raw ids -> rows: which behaviors of a long history count, and how many values of a column."""
 
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 import pytest
 import tensorflow as tf
-from raw_requests import example
+from raw_requests import example, whole_request
 
+from atrank_tf.data import IdMaps, Records
+from atrank_tf.models import Ranker
+from atrank_tf.saved_model import Preprocessor, export_model
 from atrank_tf.saved_model.preprocessor import fit_values, newest_indices, parse_examples
 from atrank_tf.schema import schema_from_dict
+from atrank_tf.server import LoadedModel
+
+
+@pytest.fixture(scope="module")
+def preprocessor(records: Records) -> Preprocessor:
+    return Preprocessor(records.schema, IdMaps.of(records))
+
+
+def test_5_a_model_scores_raw_ids_in_python_as_its_export_does(
+    make_model: Callable[..., Ranker], records: Records, preprocessor: Preprocessor, tmp_path: Any
+) -> None:
+    task = "next_purchase"
+    model = make_model()
+    raw, real = whole_request(records, task)
+    found = model.predict(preprocessor(raw), verbose=0)
+    assert found["next_redemption"].shape == (len(real), 0)
+    loaded = LoadedModel(export_model(model, IdMaps.of(records), str(tmp_path)))
+    expected = loaded.run(f"score__{task}", raw)["scores"]
+    loaded.close()
+    np.testing.assert_allclose(found[task][real], expected[real], rtol=1e-5, atol=1e-5)
+
+
+def test_1_lists_of_any_lengths_are_padded_and_what_is_missing_is_unknown(
+    make_model: Callable[..., Ranker], records: Records, preprocessor: Preprocessor
+) -> None:
+    model, ids = make_model(), records.catalogs["product"].ids
+    lists = {
+        "now": [10_000_000, 10_000_000],
+        "purchase__id": [[ids[0], ids[1]], []],
+        "purchase__action": [["regular", "regular"], []],
+        "purchase__timestamp": [[100, 200], []],
+        "next_purchase__candidates": [[ids[2]], [ids[3], ids[4], "never seen"]],
+    }
+    together = model(preprocessor(lists))["next_purchase"].numpy()
+    for user, count in enumerate((1, 3)):
+        alone = model(preprocessor({name: values[user : user + 1] for name, values in lists.items()}))
+        np.testing.assert_allclose(together[user, :count], alone["next_purchase"][0], rtol=1e-5, atol=1e-5)
+    inputs = preprocessor(lists, tasks=["next_purchase"])
+    assert not [name for name in inputs if name.startswith("next_redemption")]
+    assert inputs["redemption__id"].shape == (2, 0)
+    assert inputs["user__age"].numpy().tolist() == [[1], [1]]
+    assert inputs["next_purchase__candidates"].numpy()[1, 2] == 1
+
+
+def test_raw_inputs_that_do_not_exist_and_a_missing_now_are_refused(preprocessor: Preprocessor) -> None:
+    with pytest.raises(ValueError, match=r"Unknown raw input 'purchase_id'\. Did you mean \"purchase__id\"\?"):
+        preprocessor({"now": [1], "purchase_id": [["a"]]})
+    with pytest.raises(ValueError, match=r'Expected "now", the Unix seconds of each request\. Received: \[\]'):
+        preprocessor({})
 
 
 def test_of_more_behaviors_than_max_length_the_newest_count_and_later_ones_win_ties() -> None:
