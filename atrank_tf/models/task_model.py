@@ -11,6 +11,7 @@ from atrank_tf.data import TrainingBatches
 from atrank_tf.losses import PointwiseCrossentropy
 from atrank_tf.metrics import request_auc_by_task
 from atrank_tf.optimizers import ApplyPendingDecay, SparseAdam, apply_pending
+from atrank_tf.types import Tensor
 
 
 class TaskModel(keras.Model):
