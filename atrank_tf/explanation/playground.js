@@ -88,7 +88,7 @@
       const asked = read();
       values = { ...values, ...asked };
       const one = instance(asked, inputs);
-      sent.querySelector("pre").textContent = `POST ${url(":predict")}\n\n{"signature_name": "score__${task}", "instances": [${one}]}`;
+      sent.querySelector("pre").textContent = `POST ${url(":predict")}\n\n{"signature_name": ${JSON.stringify(`score__${task}`)}, "instances": [${one}]}`;
       const [found] = await predict(`${explained ? "explain" : "score"}__${task}`, [one], signal);
       const whole = explained ? found : { scores: found };
       const falls = await effects(task, inputs, parts, asked, whole.scores, signal);
