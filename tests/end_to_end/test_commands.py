@@ -91,7 +91,8 @@ def test_evaluate_compares_with_another_model_on_the_same_requests(
     run_command: Run, folder: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "other.toml").write_text(
-        '[model]\nname = "average_pooling"\ngroups = ["purchase"]\nhidden_dim = 8\nhidden_units = [8]\n[training]\nepochs = 1\n'
+        '[model]\nname = "average_pooling"\ngroups = ["purchase"]\nhidden_dim = 8\nhidden_units = [8]\n'
+        "[training]\nepochs = 1\n"
     )
     given, other = f"--records={folder}/records", f"--model_dir={tmp_path}/other"
     done = run_command("-m", "atrank_tf.train", given, f"--config={tmp_path}/other.toml", other)
