@@ -1,7 +1,6 @@
-"""Ready data: public data that `python -m atrank_tf.prepare --logs=NAME` and TensorFlow Datasets make records of; and a
-simulated market of any size.
+"""Public data sets for `prepare --logs=NAME` and for TensorFlow Datasets, and a simulated market of any size.
 
-Importing this room registers the builders, so that `tfds.load` and `tfds build` know them.
+Importing this package registers the builders, so that `tfds.load` and `tfds build` find them.
 """
 
 from atrank_tf.datasets.builders import AmazonReviews2014, CompleteJourney, TaobaoUserBehavior

@@ -6,8 +6,8 @@
 | `catalog/item` | the reviewed products: `item_id`, `category_id`, `attribute_ids` |
 
 `category_id` is the last element of the product's last category path. `attribute_ids` is a list: the brand if there is
-one, then all category paths, one after the other. Timestamps have a resolution of a day: many reviews of a user have
-the same one, and keep the order of the raw file.
+one, then all category paths, one after the other. Timestamps are days: many reviews of a user have the same one, and
+keep the order of the raw file.
 """
 
 import ast
@@ -59,7 +59,7 @@ _ASIN_FIRST = re.compile(r"\{'asin': '([^'\\]*)'")
 
 
 def amazon_reviews(category: str) -> Source:
-    """Returns the source of one of `CATEGORIES`."""
+    """Returns the `Source` of one of `CATEGORIES`."""
     reviews, meta = f"reviews_{category}_5.json.gz", f"meta_{category}.json.gz"
 
     def logs(raw: RawFiles) -> dict[str, pl.LazyFrame]:

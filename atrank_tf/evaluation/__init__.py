@@ -1,4 +1,4 @@
-"""How good a ranking is: metrics with standard errors, baselines, and whether two models differ."""
+"""Evaluates rankings: metrics with standard errors, baselines, and paired tests of two models."""
 
 from atrank_tf.evaluation.metrics import METRICS, Estimate, evaluate
 from atrank_tf.evaluation.protocol import score_baselines, score_model

@@ -1,13 +1,13 @@
-"""Ranking metrics of one task over a whole split, each with its standard error and the number of things it averages.
+"""Ranking metrics of one task over a whole split, each with its standard error and the number of values averaged.
 
 Shapes: R requests, N candidates of the longest request, U users.
 
-Ties. Candidates with equal scores have no order of their own, so every metric here is the exact expected value when
-each run of equal scores is put into random order: a model that scores everything equal gets an AUC of one half and
-what a random order gets elsewhere, wherever its positives stand in the batch. keras-rs metrics draw one such order at
-random (keras-rs 0.4 does so for `shuffle_ties=False` too), which agrees on scores without ties but adds noise with
-them. They also count a request without a positive as a zero, and give no standard error. So they are an oracle of the
-tests, not the implementation.
+Ties. Candidates with equal scores have no order, so every metric is the exact expectation over random orders of each
+run of equal scores. A model that scores all candidates equally has an AUC of one half, and a random order's value of
+the other metrics, wherever positives are in the batch. keras-rs metrics draw one such order at random (keras-rs 0.4
+does so for `shuffle_ties=False` too), which agrees on scores without ties but adds noise with them. They also count a
+request without a positive as a zero, and give no standard error. So they are an oracle of the tests, not the
+implementation.
 """
 
 import dataclasses
@@ -24,21 +24,21 @@ from atrank_tf.evaluation.scored_requests import ScoredRequests
 CUTOFF = 10
 METRICS = ("user_auc", "auc", "log_loss", f"ndcg@{CUTOFF}", "mrr", f"hit_rate@{CUTOFF}")
 
-# Rows are worked on in blocks of about this many candidates: 8 MiB for each float64 temporary.
+# Rows are processed in blocks of about this many candidates: 8 MiB for each float64 temporary.
 _BLOCK = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """One metric of one split.
+    """Estimate of one metric over one split.
 
     Attributes:
-      value: the metric; NaN where `count` is 0, as nothing defines it then.
-      standard_error: of `value`; NaN where there is too little to estimate it (one thing averaged, or for `auc` fewer
-        than two positives or two negatives).
-      count: how many things were averaged: users (`user_auc`), requests (`ndcg@10`, `mrr`, `hit_rate@10`) or real
-        candidates (`auc`, `log_loss`).
-      left_out: how many of those things could not count: users or requests without what the metric needs.
+        value: the metric; NaN if `count` is 0.
+        standard_error: standard error of `value`; NaN where it cannot be estimated (one value averaged, or for `auc`
+            fewer than two positives or two negatives).
+        count: number of values averaged: of users (`user_auc`), requests (`ndcg@10`, `mrr`, `hit_rate@10`) or real
+            candidates (`auc`, `log_loss`).
+        left_out: number of users, requests or candidates without what the metric needs.
     """
 
     value: float
@@ -48,15 +48,15 @@ class Estimate:
 
 
 def evaluate(scored: ScoredRequests) -> dict[str, Estimate]:
-    """All metrics of a split, by name, in the order of `METRICS`.
+    """Computes all metrics of a split.
 
     - `user_auc`: mean over users of the probability that a positive of the user scores above a negative of the same
       user, over all candidates of all the user's requests; a tie counts one half. Users without a positive or without
       a negative are left out. With one positive and one negative per user this is the metric of the ATRank paper
       (arXiv 1711.06632, section "Experiments").
     - `auc`: the same over all candidates of all users. Standard error: DeLong, DeLong and Clarke-Pearson, Biometrics
-      44 (1988). It takes candidates as independent of each other, which those of one user are not, so it is rather
-      too small; `paired_difference` resamples whole users instead.
+      44 (1988). It assumes independent candidates, which those of one user are not, so it is rather too small;
+      `paired_difference` resamples whole users instead.
     - `log_loss`: mean over real candidates of the binary cross-entropy, in nats, of sigmoid(score).
     - `ndcg@10`: mean over requests of DCG/ideal DCG with gain 1 and discount 1 / log2(1 + rank), ranks 1 to 10.
     - `mrr`: mean over requests of 1 / rank of the highest positive, ranks without limit.
@@ -66,13 +66,13 @@ def evaluate(scored: ScoredRequests) -> dict[str, Estimate]:
     in the variance.
 
     Args:
-      scored: the whole split, R >= 1 with at least one real candidate.
+        scored: the whole split, R >= 1 with at least one real candidate.
 
     Returns:
-      One `Estimate` per name in `METRICS`.
+        Name -> `Estimate`, in the order of `METRICS`.
 
     Raises:
-      ValueError: if `scored` has no request or no real candidate.
+        ValueError: if `scored` has no request or no real candidate.
     """
     _check_not_empty(scored)
     codes = user_codes(scored.users)
@@ -88,15 +88,15 @@ def evaluate(scored: ScoredRequests) -> dict[str, Estimate]:
 
 
 def metric_values(scored: ScoredRequests, metric: str) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """The values of which `metric` is the mean, and whose they are.
+    """Returns the values that a metric is the mean of, and the user of each.
 
     Args:
-      scored: the split.
-      metric: a name in `METRICS` other than "auc", which is no mean.
+        scored: the split.
+        metric: a name in `METRICS` but "auc", which is no mean.
 
     Returns:
-      `(values, codes)`: float64 `[M]` and intp `[M]`, one per user, request or real candidate that counts; `codes`
-      index the users in order of first appearance.
+        `(values, codes)`: float64 `[M]` and intp `[M]`, one per user, request or real candidate that counts; `codes`
+        index the users in order of first appearance.
     """
     codes = user_codes(scored.users)
     if metric == "user_auc":
@@ -116,7 +116,7 @@ def check_metric(metric: str) -> None:
 
 
 def user_codes(users: NDArray[Any]) -> NDArray[np.intp]:
-    """Numbers users `[R]` by first appearance: intp `[R]`, 0 to U - 1."""
+    """Returns the index of each user in order of first appearance, intp `[R]`, 0 to U - 1."""
     numbers: dict[Any, int] = {}
     return np.array([numbers.setdefault(user, len(numbers)) for user in users.tolist()], dtype=np.intp)
 
@@ -157,7 +157,7 @@ def _pooled_auc(scored: ScoredRequests) -> Estimate:
 
 
 def _wins(scores: NDArray[Any], others: NDArray[Any]) -> NDArray[np.float64]:
-    """How many of the ascending `others` lie below each score, ties one half."""
+    """Returns how many of the ascending `others` are below each score; ties count one half."""
     below, not_above = np.searchsorted(others, scores, "left"), np.searchsorted(others, scores, "right")
     return (below + not_above) / 2.0
 
@@ -168,7 +168,7 @@ def _blocks(rows: int, width: int) -> Iterator[slice]:
 
 
 def _user_aucs(scored: ScoredRequests, codes: NDArray[np.intp]) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """AUC of each user that has a positive and a negative, and the user's code, in the order of codes."""
+    """Returns the AUC of each user with a positive and a negative, and the users' codes, ascending."""
     sizes = np.bincount(codes)
     requests = np.argsort(codes, kind="stable")
     begins = np.cumsum(sizes) - sizes
@@ -187,7 +187,7 @@ def _user_aucs(scored: ScoredRequests, codes: NDArray[np.intp]) -> tuple[NDArray
 
 
 def _request_values(scored: ScoredRequests) -> dict[str, tuple[NDArray[np.float64], NDArray[np.intp]]]:
-    """Name -> (value of each request that has a positive, the request's index)."""
+    """Returns name -> (value of each request that has a positive, index of each such request)."""
     requests = np.flatnonzero((scored.mask & (scored.labels == 1)).any(axis=1))
     names = (f"ndcg@{CUTOFF}", "mrr", f"hit_rate@{CUTOFF}")
     values = np.empty((len(names), len(requests)))
@@ -201,10 +201,14 @@ def _request_values(scored: ScoredRequests) -> dict[str, tuple[NDArray[np.float6
 
 @dataclasses.dataclass(frozen=True)
 class TieRuns:
-    """Rows `[B, M]` in descending order of score, padding last; a run is a stretch of equal scores.
+    """Rows of candidates in descending order of score, padding last, and the runs of equal scores in them.
 
-    positive: bool, the labels in that order. start, end: how many candidates lie before a candidate's run, and up to
-    and with it. positives: int `[B, M + 1]`, how many positives are among the first 0, 1, ... M. real: int `[B, 1]`.
+    Attributes:
+        positive: bool `[B, M]`, which candidates are positive, in that order.
+        start: int `[B, M]`, number of candidates before a candidate's run.
+        end: int `[B, M]`, the same with the run.
+        positives: int `[B, M + 1]`, number of positives among the first 0, 1, ... M candidates.
+        real: int `[B, 1]`, number of real candidates.
     """
 
     positive: NDArray[np.bool_]
@@ -215,6 +219,7 @@ class TieRuns:
 
 
 def tie_runs(scores: NDArray[Any], labels: NDArray[Any], mask: NDArray[np.bool_]) -> TieRuns:
+    """Sorts rows of candidates `[B, M]` by score, and finds runs of equal scores."""
     keys = np.where(mask, -scores, np.inf)
     order = np.argsort(keys, axis=1)
     keys = np.take_along_axis(keys, order, axis=1)
@@ -233,7 +238,7 @@ def tie_runs(scores: NDArray[Any], labels: NDArray[Any], mask: NDArray[np.bool_]
 
 
 def row_aucs(runs: TieRuns) -> NDArray[np.float64]:
-    """AUC of each row, NaN where it has no positive or no negative."""
+    """Returns the AUC of each row, float64 `[B]`; NaN where it has no positive or no negative."""
     before = runs.start - np.take_along_axis(runs.positives, runs.start, axis=1)
     through = runs.end - np.take_along_axis(runs.positives, runs.end, axis=1)
     positives = runs.positives[:, -1]
@@ -247,7 +252,7 @@ def row_aucs(runs: TieRuns) -> NDArray[np.float64]:
 
 
 def row_ndcg(runs: TieRuns, cutoff: int) -> NDArray[np.float64]:
-    """Expected NDCG of each row; a row has at least one positive."""
+    """Returns the expected NDCG of each row, float64 `[B]`; every row must have a positive."""
     ranks = np.arange(1, runs.positive.shape[1] + 1)
     discounts = np.where(ranks <= cutoff, 1.0 / np.log2(1.0 + ranks), 0.0)
     up_to = np.concatenate([[0.0], np.cumsum(discounts)])
@@ -258,7 +263,9 @@ def row_ndcg(runs: TieRuns, cutoff: int) -> NDArray[np.float64]:
 
 
 def first_positive(runs: TieRuns, cutoff: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Expected 1 / rank of the highest positive, and its probability of a rank up to cutoff; rows have a positive.
+    """Returns the expected 1 / rank of the highest positive, and the probability that this rank is at most `cutoff`.
+
+    Both are float64 `[B]`; every row must have a positive.
 
     The highest positive lies in the first run that holds one: a run of t candidates, p of them positives, after s
     others. In random order the first j places of the run hold no positive with probability

@@ -1,4 +1,4 @@
-"""Scoring a part of the data: by a model, and by the three baselines that any model must beat."""
+"""Scores the requests of a part of the data, by a model and by three baselines that need no training."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,9 +13,9 @@ from atrank_tf.models.ranker import traced
 from atrank_tf.schema.inputs import candidates_name, history_name
 
 Score = Callable[[str, dict[str, Any], np.ndarray], np.ndarray]
-"""(task, inputs, users: str [B]) -> scores [B, N]."""
+"""Function (task, inputs, users: str [B]) -> scores [B, N]."""
 RECENT_PERIODS = 4
-"""Of the `atrank_tf.data.PERIODS`: the last sixteenth of the training targets before a request."""
+"""Number of `atrank_tf.data.PERIODS` before a request that are recent: a sixteenth of the training targets."""
 
 
 def score_model(
@@ -41,11 +41,11 @@ def score_baselines(
 ) -> dict[str, dict[str, ScoredRequests]]:
     """Scores every request of a part of the data by the baselines, in one pass.
 
-    | baseline | scores a candidate by how often |
+    | baseline | score of a candidate: log(1 + count) |
     |---|---|
-    | popularity | it was a positive of the task in training, over all users |
+    | popularity | of training targets of the task, over all users, that it is a positive of |
     | recent popularity | the same, in the last `RECENT_PERIODS` before the request |
-    | repetition | this user acted on it before, in the task's group, in the whole history |
+    | repetition | of this user's behaviors on it in the task's group, in the whole history |
 
     Returns:
         baseline -> task -> scored requests; a task without a request in this part is left out.
@@ -83,7 +83,11 @@ def score_requests(
     *,
     whole_history: bool = False,
 ) -> dict[str, dict[str, ScoredRequests]]:
-    """Returns what each of `scores` gives: name -> task -> scored requests."""
+    """Scores every request of a part of the data by each of `scores`, in one pass.
+
+    Returns:
+        name -> task -> scored requests; a task without a request in this part is left out.
+    """
     found: dict[str, dict[str, list[ScoredRequests]]] = {name: {task: [] for task in tasks} for name in scores}
     total = sum(count_targets(records, task, part, settings) for task in tasks)
     title = f"{Part(part)} {', '.join(scores)}"

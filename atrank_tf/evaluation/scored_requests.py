@@ -1,4 +1,4 @@
-"""The requests of one task over a whole split, as a model scored them."""
+"""Scored requests of one task over a whole split: users, scores, labels and mask."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ class ScoredRequests:
     """Scores and labels of R requests with up to N candidates each.
 
     Attributes:
-      users: str, bytes or int `[R]` (or an object array of these). Who asked; a user may have several requests.
-      scores: float `[R, N]`. Logits: any finite value, higher means more likely.
-      labels: bool, int or float `[R, N]`. 1 for a positive, 0 for a negative.
-      mask: bool `[R, N]`. True for a real candidate. Where it is False, scores and labels may hold anything.
+        users: str, bytes or int `[R]` (or an object array of these). Who asked; a user may have several requests.
+        scores: float `[R, N]`. Logits: any finite value, higher means more likely.
+        labels: bool, int or float `[R, N]`. 1 for a positive, 0 for a negative.
+        mask: bool `[R, N]`. True for a real candidate. Where it is False, scores and labels may hold anything.
 
     Raises:
-      ValueError: for shapes or dtypes other than these, and for scores that are not finite or labels other than 0 and 1
-        at a real candidate; says how many and where the first one is.
+        ValueError: for shapes or dtypes other than these, and for scores that are not finite or labels other than 0 and
+            1 at a real candidate; says how many and where the first one is.
     """
 
     users: NDArray[Any]
@@ -37,13 +37,13 @@ class ScoredRequests:
 
     @classmethod
     def concatenate(cls, parts: Sequence["ScoredRequests"]) -> "ScoredRequests":
-        """All requests of `parts` in order, each part padded on the right to the largest N.
+        """Joins parts in order, each padded on the right to the largest N.
 
         Args:
-          parts: the batches of one split, in the order of their requests. Their N may differ.
+            parts: the batches of one split, in the order of their requests. Their N may differ.
 
         Raises:
-          ValueError: if `parts` is empty, or if the users of one part are, say, integers and of another strings.
+            ValueError: if `parts` is empty, or if the users of one part are, say, integers and of another strings.
         """
         if not parts:
             raise ValueError("parts must hold at least one ScoredRequests. Received: an empty sequence.")
@@ -64,8 +64,7 @@ class ScoredRequests:
         )
 
     def in_order(self) -> "ScoredRequests":
-        """The same requests in an order that does not depend on how they were batched: by user, then by which
-        candidates are real and which of them positive."""
+        """Returns the same requests in an order that does not depend on batching: by user, then by mask and labels."""
         real = self.mask.astype(np.int8)
         columns = np.concatenate([real, real * (self.labels > 0)], axis=1)
         users = np.unique(self.users, return_inverse=True)[1]
@@ -73,10 +72,10 @@ class ScoredRequests:
         return ScoredRequests(*(getattr(self, field.name)[order] for field in dataclasses.fields(self)))
 
     def padded_to(self, width: int) -> "ScoredRequests":
-        """The same requests with masked candidates added on the right, up to `width` of them in all.
+        """Returns the same requests, padded on the right to `width` candidates.
 
         Raises:
-          ValueError: if `width` is below N.
+            ValueError: if `width` is below N.
         """
         extra = width - self.scores.shape[1]
         if extra < 0:

@@ -1,4 +1,4 @@
-"""Is one model better than another? A paired comparison on the same requests, by resampling users."""
+"""Compares two models on the same requests, by a paired bootstrap over users."""
 
 import dataclasses
 from collections.abc import Callable
@@ -14,15 +14,15 @@ _Statistic = Callable[[NDArray[np.intp]], float]
 
 @dataclasses.dataclass(frozen=True)
 class PairedDifference:
-    """Metric of a minus metric of b, on the same requests.
+    """Difference of a metric between two models, a minus b, on the same requests.
 
     Attributes:
-      metric: name of the metric. For `log_loss` a negative difference says that a is better, for all others a positive.
-      difference: value of a minus value of b.
-      standard_error: standard deviation of the resampled differences.
-      confidence_interval: low and high end of the 95% percentile interval of the resampled differences.
-      p_value: two-sided, of "there is no difference"; at least 2 / (samples + 1), at most 1.
-      users: how many users were resampled.
+        metric: name of the metric. A positive difference means that a is better, but for `log_loss` a negative one.
+        difference: value of a minus value of b.
+        standard_error: standard deviation of the resampled differences.
+        confidence_interval: low and high end of the 95% percentile interval of the resampled differences.
+        p_value: two-sided, for the hypothesis of no difference; at least 2 / (samples + 1), at most 1.
+        users: number of users that were resampled.
     """
 
     metric: str
@@ -43,28 +43,28 @@ def paired_difference(
     """Compares two models that scored the same requests, by a paired bootstrap over users.
 
     Each resample draws as many users as there are, with replacement, takes all requests of each drawn user, and
-    subtracts b's metric from a's. Users and not requests or candidates are drawn, as what one user does is not
-    independent; both models see the same draw, so that what makes a user hard for both cancels. Users that the metric
-    leaves out are not drawn. The p-value is twice the smaller share of resamples at or beyond zero, each share with
-    one added to its numerator and denominator (Davison and Hinkley, Bootstrap Methods and their Application, 1997,
-    chapters 4 and 5); it agrees with the percentile interval.
+    subtracts b's metric from a's. Users are drawn, not requests or candidates, since those of one user are not
+    independent. Both models are measured on the same draw, so that what makes a user hard for both cancels. Users that
+    the metric leaves out are not drawn. The p-value is twice the smaller share of resamples at or beyond zero, each
+    share with one added to its numerator and denominator (Davison and Hinkley, Bootstrap Methods and their Application,
+    1997, chapters 4 and 5); it agrees with the percentile interval.
 
     All metrics but "auc" cost O(users) per resample; "auc" passes over all candidates in each.
 
     Args:
-      a: scores of the first model.
-      b: scores of the second model, on the same requests. In another order (models that read other groups batch them
-        differently), or with more padding than in `a`, they are the same.
-      metric: a name in `metrics.METRICS`.
-      samples: number of resamples, at least 100.
-      seed: of the resampling. The same seed gives the same numbers.
+        a: scores of the first model.
+        b: scores of the second model, on the same requests. Their order (models that read other groups batch them
+            differently) and their padding may differ from `a`.
+        metric: a name in `metrics.METRICS`.
+        samples: number of resamples, at least 100.
+        seed: seed of the resampling.
 
     Returns:
-      A `PairedDifference`.
+        A `PairedDifference`.
 
     Raises:
-      ValueError: if users, mask or labels differ (names the first difference), for an unknown metric or fewer than 100
-        samples, if fewer than two users count, or if "auc" is undefined in a resample.
+        ValueError: if users, mask or labels differ (names the first difference), for an unknown metric or fewer than
+            100 samples, if fewer than two users count, or if "auc" is undefined in a resample.
     """
     metrics.check_metric(metric)
     if samples < 100:
@@ -100,7 +100,7 @@ def paired_difference(
 
 
 def paired_differences(a: ScoredRequests, b: ScoredRequests) -> dict[str, PairedDifference]:
-    """Returns metric -> `paired_difference`, of all metrics but "auc" for which at least two users count."""
+    """Returns metric -> `paired_difference`, for all metrics but "auc" that count at least two users."""
     names = [name for name in metrics.METRICS if name != "auc"]
     return {
         name: paired_difference(a, b, name) for name in names if len(np.unique(metrics.metric_values(a, name)[1])) > 1
@@ -108,7 +108,7 @@ def paired_differences(a: ScoredRequests, b: ScoredRequests) -> dict[str, Paired
 
 
 def _same_requests(a: ScoredRequests, b: ScoredRequests) -> tuple[ScoredRequests, ScoredRequests]:
-    """Both padded to one width, or an error that names where they first differ."""
+    """Returns both padded to one width; raises an error that names where they first differ."""
     if len(a.users) != len(b.users):
         raise ValueError(f"a and b must hold the same requests. Received: {len(a.users)} and {len(b.users)} requests.")
     if a.users.tolist() != b.users.tolist():
@@ -165,7 +165,7 @@ def _pooled_auc(a: ScoredRequests, b: ScoredRequests) -> tuple[_Statistic, int]:
 
 
 def _weighted_auc(scored: ScoredRequests, owners: NDArray[np.intp]) -> _Statistic:
-    """AUC over all real candidates, each taken as often as its owner was drawn; NaN without a positive or negative."""
+    """Returns the AUC over all real candidates as a function of how often each user was drawn; NaN if undefined."""
     scores, positive = scored.scores[scored.mask], scored.labels[scored.mask] == 1
     order = np.argsort(scores[~positive])
     negatives, losers, winners = scores[~positive][order], owners[~positive][order], owners[positive]

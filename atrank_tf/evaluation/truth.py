@@ -1,4 +1,4 @@
-"""The best that can be reached where the true probability of every candidate is known, as in simulated logs."""
+"""Scores candidates of simulated logs by their true click probability: the best that a model can reach."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,13 +18,13 @@ from atrank_tf.schema.inputs import candidates_name
 def score_truth(
     records: Records, part: Part | str, tasks: Sequence[str], settings: Batching | None, truth: str
 ) -> dict[str, ScoredRequests]:
-    """Scores a candidate by the logit of its true probability; on the requests and by the protocol of every model.
+    """Scores candidates by the logit of their true click probability, on the requests that `score_model` scores.
 
     Args:
-        records: a records folder, made of the logs that the truth is of.
+        records: a records folder, made of the logs that the probabilities were written with.
         part: the part of the data.
-        tasks: the tasks. Those with sampled negatives have no truth and are left out.
-        settings: sizes.
+        tasks: the tasks. Those with sampled negatives have no true probabilities and are left out.
+        settings: sizes of batches.
         truth: folder with `<task>.parquet`: `user_id`, `timestamp` (Unix seconds), the entity's id column and
             `probability`, between 0 and 1, of every candidate of the task's impressions.
 
@@ -45,7 +45,7 @@ def score_truth(
 
 
 class _Truth:
-    """One task's true logits, sorted by user, moment and object, to be looked up."""
+    """Lookup table of one task's true logits, by user, request time and object."""
 
     def __init__(self, path: Path, records: Records, task: str) -> None:
         if not path.exists():
@@ -76,7 +76,7 @@ class _Truth:
         Args:
             users: str [B].
             now: int64 [B].
-            candidates: entity rows, int64 [B, N].
+            candidates: catalog rows, int64 [B, N].
         """
         keys = self._keys_of(users[:, np.newaxis], now[:, np.newaxis], candidates)
         places = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
@@ -91,7 +91,7 @@ class _Truth:
         return np.where(real, self._logits[places], 0.0)
 
     def _keys_of(self, users: np.ndarray, moments: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Returns one int64 for each (user, moment, object); -1 for users and moments that are not in the file."""
+        """Returns an int64 for each (user, time, object); -1 for users and times that are not in the file."""
         key, known = np.zeros(1, np.int64), np.ones(1, np.bool_)
         for values, asked in ((self._users, users), (self._moments, moments)):
             place = np.minimum(np.searchsorted(values, asked), len(values) - 1)

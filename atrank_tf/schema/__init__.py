@@ -1,4 +1,4 @@
-"""The declaration of a person's logs: entities, tables, groups, tasks, time and split."""
+"""The schema file: entities, embedding tables, groups, tasks, time buckets and split."""
 
 from atrank_tf.schema.difference import first_difference, layout
 from atrank_tf.schema.reading import plain, read, suggestion

@@ -1,4 +1,4 @@
-"""What a declaration must satisfy beyond its types: sizes that make sense, names that exist."""
+"""Checks a schema beyond its types: sizes in range, names that exist and do not collide."""
 
 import math
 import re
@@ -12,11 +12,11 @@ from atrank_tf.schema.spec import SECONDS, Candidates, Features, Schema, SplitKi
 _NAME_FORBIDDEN = set("/:, \t\n")
 
 _OF_REQUESTS = ("candidates", "label", REQUEST_TIME, "row_lengths", "timestamp")
-"""What batches and records hold of a request beside the context of its candidates."""
+"""Names that batches and records have for parts of every request; no context column may have one of them."""
 
 
 def check(schema: Schema) -> None:
-    """Raises ValueError at the first thing that is wrong; the message names its place in the file."""
+    """Checks a schema; raises ValueError at the first mistake and names its place in the file."""
     _names(schema)
     _tables(schema)
     for name, entity in schema.entities.items():
@@ -67,7 +67,7 @@ def _names(schema: Schema) -> None:
 
 
 def _joinable(name: str, place: str) -> None:
-    """What joins names to one must not stand in them, nor arise where they meet."""
+    """Raises ValueError if a joined name would not tell its parts: `SEPARATOR` within a part, or "_" at its end."""
     if SEPARATOR in name or name.endswith("_"):
         hint = re.sub("_+", "_", name).rstrip("_")
         raise ValueError(
@@ -77,7 +77,7 @@ def _joinable(name: str, place: str) -> None:
 
 
 def _input_columns(features: Features, place: str) -> None:
-    """Columns of the user and of contexts give their names to inputs of the model."""
+    """Checks columns that name inputs of the model: those of the user and of contexts."""
     for column in (*features.features, *features.dense):
         _joinable(column, place)
 

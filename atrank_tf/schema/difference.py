@@ -1,4 +1,4 @@
-"""Where two schemas differ, and what of a schema gives the rows of weights their meaning."""
+"""Compares schemas: everything in them, or only what gives the weights of a model their meaning."""
 
 import math
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from atrank_tf.schema.spec import Features, Schema
 
 
 class Difference(NamedTuple):
-    """A place in a schema file, dotted, and what stands there in one schema and in another; `nothing` for a default."""
+    """A difference of two schemas: its dotted place in the file, and the value in each; "nothing" for a default."""
 
     place: str
     one: Any
@@ -19,7 +19,7 @@ class Difference(NamedTuple):
 def first_difference(one: Schema, other: Schema) -> Difference | None:
     """Returns the first place where two schemas differ, None if they do not.
 
-    Moments that differ by rounding (1e-9) are equal: in which order numbers are added depends on the number of shards.
+    Means and variances that differ by rounding (1e-9) are equal: the number of shards changes the order of sums.
     """
     return _difference(plain(one), plain(other), "")
 
@@ -39,10 +39,10 @@ def _difference(one: Any, other: Any, place: str) -> Difference | None:
 
 
 def layout(schema: Schema) -> dict[str, Any]:
-    """Returns by dotted place what must be equal for one model's weights to mean the same in another.
+    """Returns the part of a schema that gives weights their meaning: dotted place -> value.
 
-    Sizes are left out, for shapes tell them; and what is declared of logs, requests and the split, for no weight
-    depends on it.
+    Where it is equal for two models, weights of one mean the same in the other. Sizes are left out, since shapes show
+    them; so is what the schema says of logs, requests and the split, since no weight depends on it.
     """
     found: dict[str, Any] = {"time.unit": schema.time.unit, "time.buckets": schema.time.buckets}
     sides: Mapping[str, Features] = (

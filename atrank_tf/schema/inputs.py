@@ -1,14 +1,14 @@
 """The inputs of a model: names, dtypes and shapes, in one list that batches, models and exports share.
 
-Glossary of shapes, all of them behind the batch dimension B, which stands in none:
+Glossary of shapes, all without the batch dimension B:
 
     T_g         behaviors of group g, padded on the right to the longest history of the batch
     N           candidates of a request, padded on the right
     P           requests of a task in a batch of whole timelines
     max_values  most values of a categorical column; written out, since a model is built for it
 
-A dimension that a batch or a request chooses, T_g, N and P, is None. What a model reads are rows, int64, and
-standardized numbers, float32; what a request to an export holds are raw values, as strings and numbers (`raw_*`).
+Dimensions that vary from batch to batch, T_g, N and P, are None. A model reads rows of catalogs and tables, int64, and
+numbers, float32. A request to an exported model has raw values instead, strings and numbers (`raw_*`).
 """
 
 from collections.abc import Callable, Iterable
@@ -18,13 +18,13 @@ from functools import partial
 from atrank_tf.schema.spec import Features, Schema
 
 BEHAVIOR_COLUMNS = ("id", "action", "timestamp")
-"""What is known of a behavior: which object, which action, when."""
+"""Columns of a behavior: its object, its action, its time."""
 
 SEPARATOR = "__"
-"""What joins a group, a task or the user and something of it to one name: `purchase__id`, `user__income`."""
+"""Joins the parts of an input's name: `purchase__id`, `user__income`."""
 
 USER = "user"
-"""What names of the user's columns begin with."""
+"""First part of the names of the user's columns."""
 
 REQUEST_TIME = "now"
 """Name of the time of a request, in Unix seconds."""
@@ -46,9 +46,9 @@ class InputSpec:
 
 
 def join_names(*parts: str) -> str:
-    """Returns one name made of several, from which no other parts could have made it.
+    """Returns the name of some parts; other parts never have the same name.
 
-    No name of a schema that takes part has `SEPARATOR` in it or "_" at its end.
+    The schema's checks see to it that no part contains `SEPARATOR` or ends with "_".
     """
     return SEPARATOR.join(parts)
 
@@ -79,12 +79,12 @@ def request_times_name(task: str) -> str:
 
 
 def seen_name(task: str, group: str) -> str:
-    """Returns the name of how many behaviors of a group each request of a task sees, in a batch of whole timelines."""
+    """Returns the name of the number of a group's behaviors that each request of a task sees, in whole timelines."""
     return join_names(task, group, "seen")
 
 
 def history_specs(schema: Schema) -> list[InputSpec]:
-    """Returns `now`, the Unix seconds of the request, int64 []; and the behaviors of each group, int64 [T_g]."""
+    """Returns the specs of `now`, Unix seconds of the request, int64 [], and of each group's behaviors, int64 [T_g]."""
     behaviors = [
         InputSpec(history_name(group, column), "int64", (None,))
         for group in schema.groups
@@ -94,7 +94,7 @@ def history_specs(schema: Schema) -> list[InputSpec]:
 
 
 def profile_specs(schema: Schema) -> list[InputSpec]:
-    """Returns the columns of `[user]`: categorical int64 [max_values], also where that is 1; numeric float32 []."""
+    """Returns the specs of `[user]`: categorical columns int64 [max_values], even if that is 1; numeric float32 []."""
     user = schema.user
     categorical = [
         InputSpec(profile_name(column), "int64", (feature.max_values,)) for column, feature in user.features.items()
@@ -103,7 +103,7 @@ def profile_specs(schema: Schema) -> list[InputSpec]:
 
 
 def candidate_specs(schema: Schema, task: str) -> list[InputSpec]:
-    """Returns the candidates of a task, int64 [N], and the columns of their context.
+    """Returns the specs of a task's candidates, int64 [N], and of the columns of their context.
 
     A categorical column is int64 [N], or [N, max_values] where it may have several values; a numeric one float32 [N].
     """
@@ -116,16 +116,16 @@ def candidate_specs(schema: Schema, task: str) -> list[InputSpec]:
 
 
 def input_specs(schema: Schema, tasks: Iterable[str]) -> list[InputSpec]:
-    """Returns all inputs of a model of these tasks."""
+    """Returns the specs of all inputs of a model of these tasks."""
     candidates = [spec for task in tasks for spec in candidate_specs(schema, task)]
     return [*history_specs(schema), *profile_specs(schema), *candidates]
 
 
 def timeline_specs(schema: Schema, tasks: Iterable[str]) -> list[InputSpec]:
-    """Returns what a batch of whole timelines has in place of `now`, for each task.
+    """Returns the specs of what a batch of whole timelines has in place of `now`, all int64 [P].
 
-    The times of its requests, and for each group how many of its behaviors each request sees, all int64 [P]. Such a
-    batch has the candidates of `candidate_specs` for each request: their shapes begin with P.
+    For each task the times of its requests, and for each group how many of its behaviors each request sees. The shapes
+    of `candidate_specs` begin with P in such a batch.
     """
     specs = []
     for task in tasks:
@@ -135,7 +135,7 @@ def timeline_specs(schema: Schema, tasks: Iterable[str]) -> list[InputSpec]:
 
 
 def raw_history_specs(schema: Schema) -> list[InputSpec]:
-    """Returns `history_specs` as a log holds them: ids in their own dtype [T_g], actions string [T_g]."""
+    """Returns `history_specs` of raw values: ids in their own dtype [T_g], actions string [T_g]."""
     specs = [InputSpec(REQUEST_TIME, "int64", ())]
     for name, group in schema.groups.items():
         dtypes = (schema.entities[group.entity].id.dtype, "string", "int64")
@@ -147,15 +147,15 @@ def raw_history_specs(schema: Schema) -> list[InputSpec]:
 
 
 def raw_profile_specs(schema: Schema) -> list[InputSpec]:
-    """Returns `profile_specs` as a log holds them: string [], or [values] where there may be several; float32 []."""
+    """Returns `profile_specs` of raw values: string [], or [values] if `max_values` is above 1; float32 []."""
     return _raw_specs(schema.user, profile_name, ())
 
 
 def raw_candidate_specs(schema: Schema, task: str) -> list[InputSpec]:
-    """Returns `candidate_specs` as a log holds them.
+    """Returns `candidate_specs` of raw values.
 
-    Candidates have the dtype of their ids, [N]; a categorical column of their context is string [N], or [N, values]
-    where there may be several; a numeric one float32 [N].
+    Candidates have the dtype of their ids, [N]; a categorical column of their context is string [N], or [N, values] if
+    `max_values` is above 1; a numeric one float32 [N].
     """
     spec = schema.tasks[task]
     dtype = schema.entities[schema.groups[spec.group].entity].id.dtype
@@ -164,7 +164,7 @@ def raw_candidate_specs(schema: Schema, task: str) -> list[InputSpec]:
 
 
 def raw_input_specs(schema: Schema, task: str) -> list[InputSpec]:
-    """Returns all inputs of a request to score the candidates of a task."""
+    """Returns the specs of all inputs of a request to an exported model that scores the candidates of a task."""
     return [*raw_history_specs(schema), *raw_profile_specs(schema), *raw_candidate_specs(schema, task)]
 
 

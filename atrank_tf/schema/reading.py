@@ -1,4 +1,4 @@
-"""Nested dicts <-> frozen dataclasses, driven by the dataclasses' own types: one source of keys and defaults."""
+"""Converts nested dicts to frozen dataclasses and back; keys, types and defaults are those of the dataclasses."""
 
 import dataclasses
 import datetime
@@ -14,9 +14,9 @@ T = TypeVar("T")
 def read(kind: type[T], raw: Any, place: str = "") -> T:
     """Builds a dataclass from nested dicts as `tomllib` or `json` give them.
 
-    Three shorthands: a text where a dataclass stands sets its first required field (`"category"` for
-    `{ table = "category" }`), a list of names where a mapping stands gives each the defaults, and a TOML date
-    where an integer stands is taken as Unix seconds (UTC).
+    Three shorthands: a text in place of a dataclass sets its first required field (`"category"` for
+    `{ table = "category" }`), a list of names in place of a mapping gives each the defaults, and a TOML date in place
+    of an integer is Unix seconds (UTC).
 
     Args:
         kind: a dataclass whose fields are int, float, str, bool, enums, tuples, mappings or dataclasses.
@@ -40,8 +40,8 @@ def plain(value: Any, *, defaults: bool = False) -> Any:
 
     Args:
         value: the dataclass.
-        defaults: whether fields that have their default are in it too, for what must be read alike by a later version,
-            whose defaults may be others.
+        defaults: whether fields with their default value are included, so that a later version with other defaults
+            reads the same.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {
@@ -124,7 +124,7 @@ def _scalar(kind: Any, raw: Any, place: str) -> Any:
 
 
 _LARGEST = 2**1023
-"""More than any number that is meant; a whole number of more than 2 ** 1024 is no float."""
+"""Smallest whole number that is refused where a float is expected: from 2 ** 1024 on there is no float of it."""
 _WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 

@@ -1,4 +1,4 @@
-"""A schema of fewer groups: what a model that reads only some of the behaviors needs of it."""
+"""Reduces a schema to some of its groups, for a model that reads only these."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,9 +8,9 @@ from atrank_tf.schema.spec import Schema
 
 
 def select_groups(schema: Schema, groups: Sequence[str]) -> Schema:
-    """Returns the schema of these groups, in the order of the schema, and of what stands on them.
+    """Returns a schema of only these groups, in the order of the schema, with their tasks, entities and tables.
 
-    Tasks whose group is left out go with it, and so do entities and tables that nothing else names.
+    Tasks of other groups are left out, and so are entities and tables that nothing names any more.
 
     Args:
         schema: a schema.

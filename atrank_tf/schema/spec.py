@@ -1,4 +1,4 @@
-"""The declaration: which things users act on, how, and what is to be predicted."""
+"""Dataclasses of the schema file: what users act on, how, and what to predict."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from enum import StrEnum
 PADDING = 0
 """Row of every table and vocabulary that means "nothing here"."""
 UNKNOWN = 1
-"""Row of every table and vocabulary that stands for each value that was never, or too seldom, seen."""
+"""Row of every table and vocabulary that all unknown values share: never seen, or rarer than `min_count`."""
 FIRST_ROW = 2
 """Row of the first real value in every table and vocabulary."""
 
@@ -16,17 +16,17 @@ SECONDS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400, "week": 604_
 
 
 class Candidates(StrEnum):
-    """Where the candidates of a task's training and evaluation requests come from."""
+    """Source of a task's candidates: a positive with sampled negatives, or requests of an impression log."""
 
     SAMPLED = "sampled"
     IMPRESSIONS = "impressions"
 
 
 class Ties(StrEnum):
-    """What a history may hold of the target's own moment.
+    """Rule for behaviors of the same second as the target.
 
-    `strict`: nothing. `ordered`: what stands before the target in the log, within the target's own group;
-    of other groups nothing, since a log fixes no order between groups.
+    `strict`: a history has none of them. `ordered`: it has those of the target's own group that come before the target
+    in the log, and none of other groups, since the files of two groups have no common order.
     """
 
     STRICT = "strict"
@@ -34,7 +34,7 @@ class Ties(StrEnum):
 
 
 class SplitKind(StrEnum):
-    """How targets are divided into training, validation and test."""
+    """Rule that divides targets into training, validation and test; see `Split`."""
 
     LEAVE_LAST_OUT = "leave_last_out"
     BY_TIME = "by_time"
@@ -45,7 +45,7 @@ class Table:
     """An embedding table; features share it by naming it.
 
     Args:
-        dim: width of an embedding.
+        dim: dimension of an embedding.
         min_count: values seen less often share the row `UNKNOWN`.
         rows: rows of the table, `PADDING` and `UNKNOWN` included. Filled in by prepare; 0 before.
     """
@@ -62,7 +62,7 @@ class IdFeature:
     Args:
         table: name of the table.
         max_values: most values that one object can have; 1 for a single-valued column. More are cut.
-        separator: what stands between the values of a text column when `max_values` > 1.
+        separator: separates the values of a text column when `max_values` > 1.
     """
 
     table: str
@@ -72,7 +72,7 @@ class IdFeature:
 
 @dataclass(frozen=True, kw_only=True)
 class DenseFeature:
-    """A numeric column. It is standardized with the moments that prepare measured; a missing value becomes 0.
+    """A numeric column, standardized with the mean and variance that prepare measures; a missing value becomes 0.
 
     Args:
         mean: mean of the column. Filled in by prepare.
@@ -126,13 +126,13 @@ class Entity(Features):
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """The behaviors whose object is one entity kind; read from `behaviors/<group>`.
+    """Behaviors on objects of one entity, read from `behaviors/<group>`.
 
     Args:
         entity: name of the entity.
         actions: every action that a behavior of this group can be.
-        max_length: the newest behaviors that a history keeps.
-        width: encoding width D_g of the group; 0 means the width that its object code has.
+        max_length: most behaviors of a history, the newest ones.
+        width: D_g, dimension of the group's behavior embeddings; 0 means that of the object embedding.
         columns: standard column name ("user_id", "action", "timestamp") -> the file's own name.
     """
 
@@ -145,11 +145,11 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class Negatives:
-    """How many sampled negatives stand beside a positive; an experiment may have other numbers for its training.
+    """Numbers of sampled negatives for each positive; an experiment may train with another number.
 
     Args:
-        uniform: drawn evenly from the objects that `Split` counts (any action, any group of the entity).
-        popularity: drawn in proportion to those counts.
+        uniform: drawn uniformly from the objects that `Split` counts behaviors of (any action, any group).
+        popularity: drawn in proportion to these counts.
     """
 
     uniform: int = 0
@@ -158,14 +158,14 @@ class Negatives:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What is predicted.
+    """A prediction task: ranks objects of one group.
 
     Args:
         group: the group whose objects are ranked.
         actions: actions of the group that count as positive; empty means all of them.
         candidates: sampled negatives, or real requests from `impressions/<task>`.
-        negatives: for sampled candidates, how many and how.
-        ties: what a history may hold of the target's own moment.
+        negatives: number and kinds of sampled negatives.
+        ties: rule for behaviors of the same second as the target.
         context: features of a candidate in its request; columns of `impressions/<task>`.
         columns: standard column name ("request_id", "user_id", "timestamp", "label") -> the file's own name.
     """
@@ -181,11 +181,11 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class Time:
-    """How time gaps are bucketed: [0, 1) [1, 2) [2, 4) ... units, doubling, the last bucket open.
+    """Buckets of time gaps: [0, 1) [1, 2) [2, 4) ... units, doubling; the last one has no upper end.
 
     Args:
         unit: a key of `SECONDS`.
-        buckets: number of buckets, the open one included.
+        buckets: number of buckets, the last one included.
     """
 
     unit: str = "day"
@@ -199,12 +199,12 @@ class Time:
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """How targets are divided.
+    """Division of the targets into training, validation and test.
 
-    `leave_last_out`: of each user's targets of a task the last is for test, the one before for validation.
-    `by_time`: by the target's moment, validation from `validation_from` on, test from `test_from` on (Unix seconds).
-    Vocabularies and popularity count only what lies before `validation_from`; under `leave_last_out` they count
-    everything, as the literature does.
+    `leave_last_out`: for each user and task the last target is test, the one before is validation, others are training.
+    `by_time`: targets from `test_from` on (Unix seconds) are test, others from `validation_from` on are validation.
+    Vocabularies and popularity count what is before `validation_from`; under `leave_last_out` they count everything, as
+    the literature does.
     """
 
     kind: SplitKind = SplitKind.LEAVE_LAST_OUT
@@ -214,9 +214,16 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class Schema:
-    """Everything that is declared about the logs. Read it with `atrank_tf.load_schema`.
+    """A whole schema file; `atrank_tf.load_schema` reads it.
 
-    `user` holds what is known of a user beside the behaviors: columns of `catalog/user`.
+    Args:
+        tables: name -> embedding table.
+        entities: name -> kind of thing that users act on.
+        groups: name -> behaviors on one entity.
+        tasks: name -> what is predicted.
+        user: features of the user, columns of `catalog/user`.
+        time: buckets of time gaps.
+        split: division of the targets.
     """
 
     tables: Mapping[str, Table]

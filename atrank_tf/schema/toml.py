@@ -1,4 +1,4 @@
-"""Schema files: TOML that a person writes, and the TOML that prepare leaves beside the records."""
+"""Reads and writes schema files, and TOML in general."""
 
 import json
 import re

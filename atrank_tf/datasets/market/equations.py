@@ -1,18 +1,18 @@
-"""What a click depends on: the numbers of the equations in `atrank_tf.datasets.market`."""
+"""Constants of the click probability in `atrank_tf.datasets.market`, and the sizes of a market."""
 
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 WANT_DAYS, TASTE_DAYS, AGAIN_DAYS = 4.0, 45.0, 14.0
-"""In how many days want, taste and again fall to 1/e."""
+"""Days in which want, taste and again decay to 1/e."""
 TASTE_PRIOR = 3.0
-"""Weight of having no taste."""
+"""Weight of the zero vector in the mean that is a user's taste."""
 FULFILLED, FOLLOWS = 0.1, 1.0
-"""What a purchase leaves of the want of its category, and adds to that of each complement."""
+"""Factor of a purchase on the want of its category, and what it adds to the want of each complement."""
 
 
 class Effect(NamedTuple):
-    """What a behavior does to its user: w, g and r."""
+    """Weights of a behavior in want, taste and again: w, g and r."""
 
     want: float
     taste: float
@@ -20,7 +20,7 @@ class Effect(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """What a click on one kind of object depends on: A, B and C."""
+    """Constants of the click probability for one kind of object: A, B and C."""
 
     base: float
     want: float
@@ -37,19 +37,19 @@ EFFECTS = {
     "query": {"search": Effect(1.0, 1.0, 0.5)},
     "coupon": {"claim": Effect(0.8, 1.0, -2.0), "use": Effect(0.0, 1.0, 2.0)},
 }
-"""Kind of object -> action -> effect. The first action of a kind is what a click on a candidate is."""
+"""Kind of object -> action -> effect. A click on a candidate is the first action of its kind."""
 CHOICES = {"product": Choice(-3.9, 5.0, 3.0), "query": Choice(-3.4, 5.0, 2.5), "coupon": Choice(-3.4, 5.0, 2.5)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class MarketSettings:
-    """What there is in a market, however many users it has.
+    """Sizes of a market, apart from its number of users.
 
     Args:
-        products, queries, coupons: objects of each kind; at least one for each category.
-        categories: what objects are for.
-        brands: what objects are known by.
-        taste: length of the vectors that say what objects are like.
+        products, queries, coupons: number of objects of each kind; at least one for each category.
+        categories: number of categories.
+        brands: number of brands.
+        taste: dimension of the vectors v(o).
     """
 
     products: int = 6_000

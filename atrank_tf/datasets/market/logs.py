@@ -1,4 +1,4 @@
-"""A simulated market -> a logs folder, with the truth beside the logs."""
+"""Writes the logs of a simulated market, and the true click probabilities beside them."""
 
 import shutil
 from pathlib import Path
@@ -13,9 +13,9 @@ from atrank_tf.datasets.market.visits import MOST_VISITS, Behaviors, Shown, Visi
 from atrank_tf.files import whole_folder
 
 START = 1_704_067_200
-"""2024-01-01, the moment 0 of a market, in Unix seconds."""
+"""2024-01-01, time 0 of a market, in Unix seconds."""
 USERS_PER_BLOCK = 1_024
-"""Users that are in memory at a time. A constant, so that the first users of many are the users of few."""
+"""Users simulated at a time. A constant, so that a market of fewer users has the first users of a larger one."""
 
 
 def write_market(logs: str, *, users: int, seed: int, settings: MarketSettings | None = None) -> dict[str, int]:
@@ -23,19 +23,19 @@ def write_market(logs: str, *, users: int, seed: int, settings: MarketSettings |
 
     | file | content |
     |---|---|
-    | `behaviors/<kind>` | what was done; kinds are "product", "query" and "coupon" |
-    | `catalog/<kind>` | category and brand |
-    | `impressions/next_<kind>` | what was shown, and whether it was clicked |
-    | `truth/next_<kind>` | the probability that it would be clicked; no part of the logs that `prepare` reads |
+    | `behaviors/<kind>` | behaviors; kinds are "product", "query" and "coupon" |
+    | `catalog/<kind>` | category and brand of each object |
+    | `impressions/next_<kind>` | candidates of each request, and whether they were clicked |
+    | `truth/next_<kind>` | their true click probabilities; `prepare` does not read it |
 
     Args:
-        logs: the folder; it appears whole or not at all.
-        users: how many. Their ids are 1, 2, ...; the first users of many do what the users of few do.
-        seed: of everything that is drawn.
-        settings: how large the market is.
+        logs: the folder, written whole or not at all.
+        users: number of users, with ids 1, 2, ...; a market of fewer users has the first users of a larger one.
+        seed: seed of all random draws.
+        settings: sizes of the market; defaults to `MarketSettings()`.
 
     Returns:
-        File, without its ending -> rows.
+        File, without its ending -> number of rows.
 
     Raises:
         FileExistsError: the folder is there already.
@@ -76,7 +76,7 @@ def _catalog(objects: Objects, kind: str) -> pl.DataFrame:
 
 
 def _frames(visits: Visits, objects: Objects, first_user: int) -> dict[str, pl.DataFrame]:
-    """Returns the rows of a block, file -> rows by user and moment. Ids count from 1."""
+    """Returns the rows of a block of users: file -> rows, ordered by user and time. Ids count from 1."""
     frames = {}
     for kind in KINDS:
         before = objects.of_kind(kind).start - 1
@@ -108,7 +108,7 @@ def _write(frame: pl.DataFrame, path: Path) -> None:
 
 
 def _join(parts: Path, path: Path) -> int:
-    """Joins the files of a folder, in the order of their names, and returns the rows."""
+    """Joins the files of a folder, in the order of their names; returns the number of rows."""
     rows = pl.scan_parquet(parts / "*.parquet")
     rows.sink_parquet(path, mkdir=True)
     return int(rows.select(pl.len()).collect().item())

@@ -1,4 +1,4 @@
-"""What a market holds: products, queries and coupons."""
+"""Products, queries and coupons of a simulated market."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from atrank_tf.datasets.market.equations import MarketSettings
 
 KINDS = ("product", "query", "coupon")
 COMPLEMENTS = 2
-"""Categories that are wanted after a purchase in a category."""
+"""Number of complements of a category: categories that are wanted after a purchase in it."""
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -22,11 +22,11 @@ class Objects:
 
     Args:
         category, brand: int [O].
-        vector: float [O, taste], what an object is like; length 1.
-        attraction: float [O], what makes anybody click.
-        popularity: float [O + 1], how often each is shown, summed from 0 on.
-        begins: kind -> int [categories + 1], the first object of each category, and one behind the last.
-        complements: int [categories, COMPLEMENTS].
+        vector: float [O, taste], the unit vectors v(o).
+        attraction: float [O], q(o).
+        popularity: float [O + 1], cumulative popularity; the first one is 0.
+        begins: kind -> int [categories + 1], the first object of each category, and the end of the last.
+        complements: int [categories, COMPLEMENTS], categories.
     """
 
     category: Integers
@@ -38,7 +38,7 @@ class Objects:
     complements: Integers
 
     def of_kind(self, kind: str) -> slice:
-        """Returns where the objects of a kind stand."""
+        """Returns the slice of the objects of a kind."""
         return slice(int(self.begins[kind][0]), int(self.begins[kind][-1]))
 
     def draw(self, kind: str, uniform: Floats) -> Integers:
@@ -58,7 +58,7 @@ class Objects:
 
 
 def draw_objects(settings: MarketSettings, seed: int) -> Objects:
-    """Draws what a market holds."""
+    """Draws the objects of a market."""
     rng = np.random.default_rng([seed, 0])
     complements = np.stack([rng.permutation(settings.categories) for _ in range(COMPLEMENTS)], axis=1)
     wanted = 1.0 / (1.0 + rng.permutation(settings.categories)) ** 0.7  # Zipf, but for the first ones.

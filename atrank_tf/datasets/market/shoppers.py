@@ -1,4 +1,4 @@
-"""Users: what they did, as far as it matters for what they will do."""
+"""State of the users of a market: wants, tastes and recent behaviors, on which clicks depend."""
 
 import numpy as np
 
@@ -15,25 +15,25 @@ from atrank_tf.datasets.market.equations import (
 from atrank_tf.datasets.market.objects import Floats, Integers, Objects
 
 RECENT = 8
-"""Newest behaviors of a user that are known one by one."""
+"""Number of newest behaviors of a user that are kept one by one."""
 NOTHING = -1
-"""In place of an object."""
+"""Stands for no object."""
 
 
 class Shoppers:
     """The state of U users.
 
-    A sum that decays is kept as it would be at day 0, where each of its terms is added once and never touched again:
+    Decaying sums are kept as they would be at day 0, so that each term is added once and never touched again:
     exp((t_b - t) / s) = exp(t_b / s) * exp(-t / s).
 
     Args:
-        objects: what they act on.
+        objects: objects of the market.
         count: U.
 
     Attributes:
         recent: int [U, RECENT], the objects of the newest behaviors, in no particular order.
-        acted: int [U], how many behaviors there were.
-        coupon: int [U, categories], a coupon that was claimed and not used; `NOTHING` without.
+        acted: int [U], number of behaviors so far.
+        coupon: int [U, categories], a coupon that was claimed and not used, or `NOTHING`.
     """
 
     def __init__(self, objects: Objects, count: int) -> None:
@@ -48,12 +48,12 @@ class Shoppers:
         self.coupon = np.full((count, categories), NOTHING)
 
     def logits(self, kind: str, users: Integers, days: Floats, shown: Integers) -> Floats:
-        """Returns the logits of clicks, float [R, N].
+        """Returns the logits of clicks on candidates, float [R, N].
 
         Args:
-            kind: of the objects.
+            kind: kind of the objects.
             users: int [R].
-            days: float [R], the moments.
+            days: float [R], request times in days.
             shown: int [R, N], objects.
         """
         objects, choice = self._objects, CHOICES[kind]
@@ -65,13 +65,13 @@ class Shoppers:
         return choice.base + objects.attraction[shown] + choice.want * want / (1 + want) + choice.taste * liked + again
 
     def act(self, kind: str, action: str, users: Integers, days: Floats, chosen: Integers) -> None:
-        """Takes behaviors in.
+        """Updates the state by V behaviors of one action.
 
         Args:
-            kind: of the objects.
-            action: what was done.
+            kind: kind of the objects.
+            action: the action.
             users: int [V], ascending; a user may be there several times, but once for a purchase.
-            days: float [V], the moments.
+            days: float [V], times in days.
             chosen: int [V], objects.
         """
         objects, effect = self._objects, EFFECTS[kind][action]
@@ -99,5 +99,5 @@ def place_in_run(ascending: Integers) -> Integers:
 
 
 def sigmoid(logits: Floats) -> Floats:
-    """Returns probabilities."""
+    """Returns the probabilities of logits."""
     return 1 / (1 + np.exp(-logits))

@@ -1,4 +1,4 @@
-"""What users do in a market, visit by visit."""
+"""Simulates what users do in a market, visit by visit."""
 
 from typing import NamedTuple
 
@@ -11,35 +11,36 @@ from atrank_tf.datasets.market.shoppers import NOTHING, RECENT, Shoppers, place_
 
 DAY = 86_400
 DAYS, ARRIVAL_DAYS = 120, 30
-"""How long a market is open, and in how many days from its opening users come for the first time."""
+"""Days that a market is open, and the first of these days, within which every user comes for the first time."""
 MOST_VISITS = 64
 BURST_DAYS, AWAY_DAYS = 0.5, 20.0
-"""Mean time to the next visit; half of the times it is the one, half the other. Divided by the user's activity."""
+"""Mean days to the next visit: half of the visits follow within a burst, half after it. Divided by user activity."""
 PAUSE, STEP = 1_800, 10
-"""Fewest seconds between two visits, and seconds between two behaviors."""
+"""Least seconds between two visits, and seconds between two behaviors."""
 
 OPENS = 0.5
-"""Share of the visits, beside the first, that open with a behavior that comes from outside the market."""
+"""Share of the visits after the first that open with a behavior that no request led to."""
 OPENINGS = {"query": 0.5, "product": 0.35, "coupon": 0.15}
 OPTIONS = 4
-"""Objects, drawn by popularity, that an opening chooses from."""
+"""Number of objects, drawn by popularity, that the user chooses from in an opening."""
 
 REQUESTS = {"query": (0.35, 10), "coupon": (0.3, 10), "product": (0.55, 14)}
-"""Kind, in the order of a visit -> share of the visits that ask for it, most candidates of a request."""
+"""Kind, in the order of a visit -> share of the visits with a request of it, most candidates of the request."""
 OF_COMPLEMENT, OF_CATEGORY, SEEN = 0.1, 0.35, 0.1
-"""Shares of the candidates that follow from one of the newest behaviors: from a complement of its category, from its
-category, its object. The others are drawn by popularity."""
+"""Shares of the candidates that depend on one of the newest behaviors: of a complement of its category, of its
+category, and its own object. The others are drawn by popularity."""
 
 FAVORITE, CART = -2.0, -0.7
-"""What is added to the logit of a click that happened, for the logit of the next step."""
+"""Added to the logit of a click that happened, for the logit of the next step."""
 PURCHASE, PURCHASE_WITH_COUPON = 0.4, 0.8
-"""Probability that what is in the cart is purchased."""
+"""Probability that a product in the cart is purchased."""
 
 
 class Behaviors(NamedTuple):
     """V behaviors on one kind of object: int64 [V] each.
 
-    `user`: place in the block. `chosen`: the object. `action`: place in the kind's actions. `moment`: seconds.
+    `user`: index in the block. `chosen`: the object. `action`: index in the kind's actions. `moment`: seconds since the
+    opening of the market.
     """
 
     user: Integers
@@ -51,8 +52,8 @@ class Behaviors(NamedTuple):
 class Shown(NamedTuple):
     """C candidates of one kind, request by request: [C] each.
 
-    `user`: place in the block. `visit`: number of the visit, in which a kind is asked for once. `moment`: seconds.
-    `shown`: the object. `label`: whether it was clicked. `probability`: that it would be.
+    `user`: index in the block. `visit`: number of the visit, which has one request of a kind at most. `moment`: request
+    time, seconds since the opening. `shown`: the object. `label`: whether it was clicked. `probability`: of a click.
     """
 
     user: Integers
@@ -64,16 +65,16 @@ class Shown(NamedTuple):
 
 
 class Visits:
-    """All visits of a block of U users; they are simulated when it is made.
+    """All visits of a block of U users; the constructor simulates them.
 
     Args:
-        objects: the market.
+        objects: objects of the market.
         count: U.
-        rng: what is drawn from.
+        rng: random generator of all draws.
 
     Attributes:
-        behaviors: kind -> what was done, in parts.
-        shown: kind -> what was shown, in parts.
+        behaviors: kind -> behaviors, in parts.
+        shown: kind -> candidates of requests, in parts.
     """
 
     def __init__(self, objects: Objects, count: int, rng: np.random.Generator) -> None:
@@ -91,7 +92,7 @@ class Visits:
                 self._request(kind, visit, users[self._happens(users, share)], candidates)
 
     def _begins(self, count: int) -> Integers:
-        """Returns when the visits begin, int64 [U, MOST_VISITS], ascending."""
+        """Returns the times at which visits begin, in seconds, int64 [U, MOST_VISITS], ascending."""
         rng, shape = self._rng, (count, MOST_VISITS)
         activity = 0.1 + rng.gamma(4.0, 0.25, (count, 1))
         days = rng.exponential(np.where(rng.random(shape) < 0.5, BURST_DAYS, AWAY_DAYS) / activity)
@@ -99,7 +100,7 @@ class Visits:
         return (np.cumsum(days, axis=1) * DAY).astype(np.int64)
 
     def _open(self, users: Integers) -> None:
-        """One behavior of each user that no request led to."""
+        """Simulates one behavior of each user that no request led to."""
         kinds = self._rng.choice(len(OPENINGS), len(users), p=list(OPENINGS.values()))
         for number, kind in enumerate(OPENINGS):
             own = users[kinds == number]
@@ -109,7 +110,7 @@ class Visits:
             self._act(kind, _first_action(kind), own, np.take_along_axis(options, best[:, np.newaxis], axis=1)[:, 0])
 
     def _request(self, kind: str, visit: int, users: Integers, candidates: int) -> None:
-        """One request of each user, and what follows from it."""
+        """Simulates one request of each user, and what follows from it."""
         self._clock[users] += self._rng.integers(20, 120, len(users))
         shown = self._candidates(kind, users, candidates)
         logits = self._shoppers.logits(kind, users, self._clock[users] / DAY, shown)
@@ -125,7 +126,7 @@ class Visits:
             self._go_on(users, chosen, logits)
 
     def _go_on(self, users: Integers, chosen: Integers, logits: Floats) -> None:
-        """What follows from V clicks on products; `users` ascending."""
+        """Simulates what follows from V clicks on products; `users` ascending."""
         favorite = self._happens(users, sigmoid(logits + FAVORITE))
         self._act("product", "favorite", users[favorite], chosen[favorite])
         cart = self._happens(users, sigmoid(logits + CART))
@@ -140,7 +141,7 @@ class Visits:
         self._act("coupon", "use", users[with_coupon], coupon[with_coupon])
 
     def _candidates(self, kind: str, users: Integers, count: int) -> Integers:
-        """Returns what is shown, int64 [R, count]; an object may be there twice."""
+        """Returns the candidates of R requests, int64 [R, count]; an object may be there twice."""
         objects, shoppers, shape = self._objects, self._shoppers, (len(users), count)
         source, uniform, recent, which = self._rng.random((4, *shape))
         rows = users[:, np.newaxis]
@@ -155,7 +156,7 @@ class Visits:
         return np.select([source < limits[0], source < limits[1]], [related, seen], popular)
 
     def _act(self, kind: str, action: str, users: Integers, chosen: Integers) -> None:
-        """V behaviors, those of one user one after the other; `users` ascending."""
+        """Records V behaviors, those of one user one after the other; `users` ascending."""
         moments = self._clock[users] + STEP * (1 + place_in_run(users))
         self._clock[users] = moments  # The last of a user's stays.
         self._shoppers.act(kind, action, users, moments / DAY, chosen)
@@ -167,12 +168,12 @@ class Visits:
 
 
 def _first_action(kind: str) -> str:
-    """Returns the action that a request asks for."""
+    """Returns the action of a click on a candidate."""
     return next(iter(EFFECTS[kind]))
 
 
 def _new_in_row(values: Integers) -> NDArray[np.bool_]:
-    """Returns where a value of [R, N] did not yet stand in its row."""
+    """Returns which values of [R, N] are the first of their kind in their row, bool [R, N]."""
     order = np.argsort(values, axis=1, kind="stable")
     ascending = np.take_along_axis(values, order, axis=1)
     different = np.ones(values.shape, np.bool_)
