@@ -1,7 +1,7 @@
-"""How fast `fit` and the input pipeline are on Amazon Sports, each model beside the yardstick.
+"""Measures the speed of `fit` and of the input pipeline on Amazon Sports, each model beside the yardstick.
 
-Every model has a process of its own, so that its peak memory is its own; they take turns, round after round, so that
-the machine's drift meets all of them. Writes build/bench_fit.json.
+Each model runs in a process of its own, so that its peak memory is its own. The processes take turns, round after
+round, so that changes in the machine's speed affect all of them. Writes build/bench_fit.json.
 
 A row is one (history, candidate) pair that counts in the loss; a target is one positive among its candidates.
 """
@@ -48,10 +48,10 @@ YARDSTICK = "yardstick"
 MODELS_MEASURED = ("atrank", "timeline_atrank", "cnn", "bi_lstm")
 """ATRank, and of the baselines the convolutions and the recurrence; all by their experiments on Amazon Sports."""
 FIRST = 5
-"""Steps of a round before the counted ones."""
+"""Steps of a round before those that are measured."""
 PIPELINE_BATCHES = 200
 CANDIDATES = 5
-"""Per target, in every model: rows per second grow with it, since a history is encoded once for all of them."""
+"""Per target, in every model: rows per second grow with it, since a history is encoded once for all candidates."""
 
 
 def main() -> None:
@@ -78,7 +78,7 @@ def main() -> None:
 
 
 def _summary(counted: dict[str, float], rounds: list[dict[str, float]]) -> dict[str, float]:
-    """Medians over rounds. A round is compared with the peak just before and after it, since the machine drifts."""
+    """Returns medians over rounds; a round is compared with the peak just before and after it."""
     seconds = [one["seconds"] for one in rounds]
     median = float(np.median(seconds))
     return {
@@ -93,7 +93,7 @@ def _summary(counted: dict[str, float], rounds: list[dict[str, float]]) -> dict[
 
 
 def _measure(name: str) -> None:
-    """The process of one model: what it answers is said by the keys of `answers`."""
+    """Runs the process of one model, which answers the questions that are the keys of `answers`."""
     records = sports_records(_LOGS.value)
     if name == YARDSTICK:
         experiment = _experiment("atrank")
@@ -148,7 +148,7 @@ def _before_devices() -> None:
 
 
 def _pipeline(batches: Any, count: int) -> float:
-    """Rows per second of tf.data alone."""
+    """Returns the rows per second of tf.data alone."""
     rows, started = 0, 0.0
     for number, batch in enumerate(batches.dataset.take(FIRST + count)):
         if number == FIRST:

@@ -1,4 +1,4 @@
-"""What is measured: steps of `fit` in the steady state, the matrix products in a step, the machine's peak."""
+"""Measurements: seconds of `fit` steps, matrix products in a step, the machine's peak, and worker processes."""
 
 import json
 import os
@@ -17,7 +17,7 @@ PEAK_SIZE = 2048
 
 
 class StepClock(keras.callbacks.Callback):
-    """Notes the moment at which each step of `fit` ends."""
+    """Callback that records the time at which each step of `fit` ends."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,9 +35,9 @@ def fit_seconds(model: Any, dataset: Any, first: int, steps: int, callbacks: Seq
 
 
 def matmul_peak(repeats: int = 5) -> float:
-    """Returns the most float32 operations per second of products of two square matrices, a few times over.
+    """Returns the most float32 operations per second of products of two square matrices, best of `repeats`.
 
-    Where an operation has the threads of some cores only, as many products at once as have all of them.
+    Where an operation has the threads of some cores only, as many products run at once as use all cores.
     """
     products = cores() // (tf.config.threading.get_intra_op_parallelism_threads() or cores())
     matrices = [tf.random.normal([PEAK_SIZE, PEAK_SIZE]) for _ in range(products)]
@@ -61,7 +61,7 @@ def matmul_flops(model: Any, batch: Any) -> float:
 
     Counted in the graph of the step, forward and backward, traced for the batch's shapes; Einsum counts as the matrix
     product that it is. Nothing else counts: no lookups, activations, norms, softmax, optimizer. NaN where a size is
-    known only when the step runs, as in models that code each candidate of a batch once, and where products stand in
+    known only when the step runs, as in models that embed each candidate of a batch once, and where products are in
     convolutions or loops.
     """
     specs = tf.nest.map_structure(tf.type_spec_from_value, batch)
@@ -120,12 +120,12 @@ def _labels(batch: Any) -> list[tuple[Any, Any]]:
 
 
 def shapes(batch: Any) -> str:
-    """Returns the shapes of everything in a batch, as one word."""
+    """Returns the shapes of all tensors in a batch, as one string."""
     return str([tuple(value.shape) for value in tf.nest.flatten(batch, expand_composites=True)])
 
 
 class Worker:
-    """A process of its own that measures: it answers each line on its stdin by a line of JSON on its stdout."""
+    """Measuring process that answers each line on its stdin by a line of JSON on its stdout."""
 
     def __init__(self, *arguments: str) -> None:
         self._process = subprocess.Popen(
@@ -151,7 +151,7 @@ class Worker:
 
 
 def answer_questions(answers: dict[str, Any]) -> None:
-    """The other side of `Worker`: calls `answers[question]()` for every line on stdin."""
+    """Answers the questions of a `Worker`: calls `answers[question]()` for every line on stdin."""
     for line in sys.stdin:
         sys.stdout.write(json.dumps(answers[line.strip()]()) + "\n")
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""The memory of prepare and of reading, with few users and ten times as many. Writes build/bench_memory.json."""
+"""Measures the memory of prepare and of reading, for 5,000 and 50,000 users. Writes build/bench_memory.json."""
 
 import json
 import time
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def _ask(question: str, folder: str) -> Any:
-    """Each in a process of its own, since a process never gives its peak back."""
+    """Measures one step in a process of its own, since the peak of a process never falls."""
     worker = Worker(__file__, f"--work={folder}")
     answer = worker.ask(question)
     worker.close()

@@ -1,4 +1,4 @@
-"""The speed and memory of prepare on logs of a million behaviors and more. Writes build/bench_prepare.json.
+"""Measures the speed and memory of prepare on 1 to 50 million behaviors. Writes build/bench_prepare.json.
 
 The logs are generated: clicks on products, searches and uses of coupons in the order of time, so that a user's
 behaviors are all over the files; objects by Zipf's law, a few users much more active than most. Each size is prepared

@@ -1,10 +1,10 @@
-"""The memory of this process, by what Linux says of it."""
+"""Resident memory of this process, from /proc/self/status."""
 
 from pathlib import Path
 
 
 def peak_memory() -> float:
-    """Returns the most MiB that were resident since this program began.
+    """Returns the most MiB that were resident since this program started.
 
     `ru_maxrss` would not do: on Linux it begins with the peak of the process that started this one.
     """

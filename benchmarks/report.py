@@ -1,4 +1,4 @@
-"""`make bench`: runs the benchmarks, prints one table beside the targets, and writes build/bench.json.
+"""`make bench`: runs the benchmarks, prints their figures beside the targets, and writes build/bench.json.
 
 Each benchmark is a program of its own that writes its figures; this one puts them together.
 """

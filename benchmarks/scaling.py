@@ -1,8 +1,8 @@
-"""How the time of a training step grows with the length of the history and with the number of candidates.
+"""Measures training steps against the length of the history and the number of candidates.
 
-Users of exactly one length are generated and prepared; of each user the one target that has the whole length before it
-is trained (`min_history`). Each figure is the median of a few steps; a series runs upward in one process, so that its
-peak memory is that of the point. Writes build/bench_scaling.json.
+Users with histories of one length are generated and prepared; the one target of each user that has this length before
+it is trained on (`min_history`). Each figure is the median of a few steps; a series runs upward in one process, so that
+its peak memory is that of the point. Writes build/bench_scaling.json.
 """
 
 import json

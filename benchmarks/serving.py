@@ -1,6 +1,6 @@
-"""How fast an exported model answers: the embedded server beside the bare signature, in the same run.
+"""Measures how fast an exported model answers: the embedded server beside the bare signature, in the same run.
 
-The experiment `experiments/amazon_sports.toml` (width 128), untrained, is exported from generated users and asked
+The model of `experiments/amazon_sports.toml` (`hidden_dim` 128), untrained, is exported and asked for generated users
 
 - bare: the signature through the C++ loader, without HTTP and JSON;
 - server: the same request over HTTP, by 1, 8 and 32 clients, each a thread with a connection that it keeps;
@@ -115,7 +115,7 @@ def _add(
 
 
 def _export() -> str:
-    """Exports the model, of records whose users have histories as long as the longest."""
+    """Exports a model of records whose users have histories as long as the longest."""
     import keras
 
     from atrank_tf.data import IdMaps
@@ -154,7 +154,7 @@ def _bare(model: Any, signature: str, request: dict[str, Any], clients: int) -> 
 
 
 class _Server:
-    """The embedded server, in a process of its own."""
+    """Embedded server in a process of its own."""
 
     def __init__(self, base_path: Path) -> None:
         flags_of_server = ["--model_name=bench", f"--model_base_path={base_path}", "--rest_api_port=0"]
@@ -196,7 +196,7 @@ class _Server:
 
 
 def _latencies(calls: list[Callable[[], None]]) -> dict[str, float]:
-    """Calls again and again, each in a thread of its own; milliseconds by share of the calls, and calls per second."""
+    """Returns milliseconds by share of the calls, and calls per second, of calls repeated in a thread each."""
     found: list[list[float]] = [[] for _ in calls]
     end = time.perf_counter() + _SECONDS.value
 

@@ -1,4 +1,4 @@
-"""`python benchmarks/tables.py`: what a step of `fit` costs, by the rows of the table.
+"""Measures a step of `fit` against the rows of an embedding table: `python benchmarks/tables.py`.
 
 256 x 20 ids, uniform over the table (the worst case for sparse steps: no row is read twice soon), width 64. Prints a
 table and writes build/bench_tables.json: the median time of a step in milliseconds, what it is relative to the smallest
@@ -41,7 +41,7 @@ CASES: dict[str, tuple[type[keras.layers.Layer], Callable[[], Any]]] = {
 
 
 class StepTimes(keras.callbacks.Callback):
-    """Milliseconds from the end of a step to the end of the next."""
+    """Callback that records the milliseconds between the ends of steps."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ def measure(layer: type[keras.layers.Layer], optimizer: Callable[[], Any], rows:
 
 
 def _relate(figures: list[dict[str, Any]]) -> None:
-    """Adds what each figure is relative to others of the run, and prints the largest tables' ones."""
+    """Adds to each figure its ratio to others of the run, and prints those of the largest tables."""
     by = {(figure["case"], figure["rows"]): figure["milliseconds"] for figure in figures}
     for figure in figures:
         smallest = min(rows for case, rows in by if case == figure["case"])

@@ -1,7 +1,8 @@
-"""What one model for all tasks costs beside a model for each: an epoch of whole timelines of a simulated market.
+"""Measures an epoch of one model for all tasks, beside a model for each, on timelines of a simulated market.
 
-By experiments/market_timeline.toml, with as many slices as cores. Every model has a process of its own; they take
-turns, round after round, so that the machine's drift meets all of them. Writes build/bench_tasks.json.
+The experiment is experiments/market_timeline.toml, with as many slices as cores. Each model runs in a process of its
+own; they take turns, round after round, so that changes in the machine's speed affect all of them. Writes
+build/bench_tasks.json.
 """
 
 import json
@@ -26,7 +27,7 @@ _OUT = flags.DEFINE_string("out", "build/bench_tasks.json", "Where the figures a
 
 USERS = 10_000
 FIRST = 10
-"""Steps of a round before the counted ones."""
+"""Steps of a round before those that are measured."""
 MODELS_MEASURED = {
     "all2all": (),
     "all2one, product": ("next_product",),
@@ -62,7 +63,7 @@ def main() -> None:
 
 
 def _measure(name: str) -> None:
-    """The process of one model: what it answers is said by the keys of `answers`."""
+    """Runs the process of one model, which answers the questions that are the keys of `answers`."""
     records = market_records(USERS)
     experiment = load_experiment("experiments/market_timeline.toml")
     model_config = replace(experiment.model, tasks=MODELS_MEASURED[name])

@@ -1,4 +1,4 @@
-"""`python benchmarks/workers.py`: what a step of several workers costs, by optimizer, on one large table.
+"""Measures a step of several workers on one large table, by optimizer: `python benchmarks/workers.py`.
 
 Each worker is a process of this machine and reads 256 x 20 ids in a step, uniform over the table. Prints, for the chief
 and another worker, the median time of a step in milliseconds, and the memory of the process in MiB: in training, and at
@@ -74,7 +74,7 @@ def measure(name: str) -> dict[str, float]:
 
 
 def _run(case: str) -> list[dict[str, float]]:
-    """Returns what each of the workers has measured."""
+    """Returns the measurements of each worker."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(_WORKERS.value)]
     addresses = [f"127.0.0.1:{found.getsockname()[1]}" for found in sockets]
     for found in sockets:

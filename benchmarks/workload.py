@@ -1,4 +1,4 @@
-"""What the benchmarks read: Amazon Sports where its logs are, else logs generated in its shape; simulated markets."""
+"""Data of the benchmarks: Amazon Sports, logs generated in its shape where it is missing, simulated markets."""
 
 from pathlib import Path
 
@@ -15,12 +15,12 @@ from atrank_tf.training import Experiment, load_experiment
 LOGS = "../shared/data/amazon_sports"
 BUILD = Path("build/bench")
 USERS, ITEMS, CATEGORIES, ATTRIBUTES = 35_598, 18_357, 959, 2_235
-"""The sizes of Amazon Sports."""
+"""Sizes of Amazon Sports."""
 _TEN_YEARS = 315_000_000
 
 
 def sports_logs(logs: str = LOGS) -> str:
-    """Returns the folder of Amazon Sports, or of generated logs of its shape where `logs` is no folder."""
+    """Returns the logs folder of Amazon Sports, or of generated logs of its shape if `logs` is not a folder."""
     if Path(logs).is_dir():
         return logs
     return generated_logs("sports", sports_lengths(USERS))
@@ -45,7 +45,7 @@ def prepared(logs: str, records: Path, *, max_length: int | None = None, overwri
 
 
 def market_records(users: int) -> Records:
-    """Returns the records of a simulated market, made unless they are there."""
+    """Returns the records of a simulated market, which are made if they are missing."""
     logs = BUILD / "logs" / f"market_{users}"
     if not logs.is_dir():
         write_market(str(logs), users=users, seed=1)
@@ -65,7 +65,7 @@ def sports_lengths(users: int) -> np.ndarray:
 
 
 def generated_logs(name: str, lengths: np.ndarray) -> str:
-    """Returns a logs folder of one user for each of `lengths`, with random items at random moments of ten years."""
+    """Returns a logs folder of one user for each of `lengths`, with random items at random times in ten years."""
     folder = BUILD / "logs" / name
     if folder.is_dir():
         return str(folder)

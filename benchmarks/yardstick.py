@@ -1,9 +1,8 @@
-"""The yardstick: ATRank as one writes it with what Keras has, one row per (history, candidate).
+"""The yardstick: ATRank written with the layers of Keras, one row per (history, candidate).
 
-The same work as `experiments/amazon_sports.toml`: the same tables, widths, spaces, blocks, feed-forward, ranking
-networks, dropout, penalty and negatives. What differs is the manner: `Embedding`, `MultiHeadAttention`, implicit
-shapes, a history repeated for each of its candidates and padded to the longest in its batch, rows in random order,
-the whole of every table updated by Adam.
+It does the work of `experiments/amazon_sports.toml`: the same tables, sizes of layers, blocks, heads, dropout, L2
+penalty and negatives. It differs in how: `Embedding`, `MultiHeadAttention`, a history repeated for each of its
+candidates and padded to the longest in its batch, rows in random order, and Adam on all rows of every table.
 """
 
 from collections import defaultdict

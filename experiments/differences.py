@@ -1,4 +1,4 @@
-"""In what a run differs from the one that it is compared with: average user AUC on the same test requests."""
+"""Differences in average user AUC between runs, on the same test requests."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -14,9 +14,10 @@ Results = dict[Run, dict[str, Any]]
 
 
 def add_differences(build: Path, done: Results, plan: Mapping[str, Comparison]) -> None:
-    """Adds to each result `compared_with`, a model, and `against`: by task, the difference to its run of the same seed.
+    """Adds to each result the model that it is compared with, and by task the difference to its run of the same seed.
 
-    Once all seeds of a model are done, that of their means is tested too.
+    The keys are `compared_with` and `against`. When all seeds of a model are done, the difference of their means is
+    tested too.
     """
     for run, result in done.items():
         other = run.compared_with(plan)
@@ -33,9 +34,10 @@ def add_differences(build: Path, done: Results, plan: Mapping[str, Comparison]) 
 def _differences(
     build: Path, run: Run, other: Run, done: Results, plan: Mapping[str, Comparison]
 ) -> dict[str, dict[str, Any]]:
-    """Returns differences by task: nothing of requests that were others, and nothing at all of records that were.
+    """Returns differences by task; none for a task whose requests differ, and none at all if the records differ.
 
-    Then the schema or the logs have changed between the two. (Models of other schemas always have other records.)
+    Records differ if the schema or the logs have changed between the two runs. (Models of other schemas always have
+    other records.)
     """
     if run.records(plan) == other.records(plan) and not _same_records((done[run], done[other])):
         return {}
@@ -52,12 +54,12 @@ def _differences(
 
 
 def _same_records(results: Iterable[Mapping[str, Any]]) -> bool:
-    """Returns whether nothing says that the records were others; runs of before 2026-11-27 do not say which."""
+    """Returns whether all records with a known fingerprint are the same; runs of before 2026-11-27 have none."""
     return len({result["records"] for result in results if "records" in result}) <= 1
 
 
 def _test_means(build: Path, results: Results, plan: Mapping[str, Comparison]) -> None:
-    """Adds to the differences of all seeds of a model the p of that of the users' means over the seeds."""
+    """Adds to the differences of a model's seeds the p of the difference of the users' means over the seeds."""
     if not _same_records(results.values()):
         return
     for task in set.intersection(*(set(result["against"]) for result in results.values())):
@@ -68,7 +70,7 @@ def _test_means(build: Path, results: Results, plan: Mapping[str, Comparison]) -
 
 
 def _all_seeds(build: Path, runs: Iterable[Run], task: str) -> ScoredRequests:
-    """Returns the requests once for each seed, every score of a seed above all those of the seed before.
+    """Concatenates the requests of all seeds, with every score of a seed above those of the seed before.
 
     A user's AUC over all of them is a constant and, divided by the number of seeds, their mean over the seeds: pairs
     across seeds are won or lost alike by every model. So the p of a difference is that of the means.

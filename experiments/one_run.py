@@ -1,9 +1,9 @@
 """Trains and evaluates one run of the plan, in a process of its own: `python experiments/one_run.py RUN_FOLDER`.
 
-The folder holds `run.json`: experiment, records, the folder of the true probabilities ("" where nobody knows them), and
-whether it is a trial of settings, which sees nothing of test. Added to it: `model/`, `scores_<split>_<task>.npz`, and
-last `result.json`, without which a run counts as not done. Of a run that trains on validation's targets too
-(`include_validation`) nothing is evaluated on them.
+The folder holds `run.json`: experiment, records, the folder of the true probabilities ("" if unknown), and whether it
+is a trial of settings, for which test is not scored. The run adds `model/`, `scores_<split>_<task>.npz`, and last
+`result.json`, without which it counts as not done. A run that trains on the targets of validation too
+(`include_validation`) is not evaluated on them.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ from atrank_tf.training import divide_threads, experiment_from_dict, load_model,
 
 
 class Watch(keras.callbacks.Callback):
-    """Notes the seconds of training (validation left out) and, with `test` batches, their AUC at the end of each epoch.
+    """Callback that records the seconds of training, without validation, and the AUC of `test` batches at each epoch.
 
     The test AUC chooses nothing: it gives the "best on test" that the literature reports.
     """

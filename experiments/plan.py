@@ -14,14 +14,14 @@ FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """An experiment file, and in what a run differs from it.
+    """An experiment file with changes.
 
     Args:
         file: experiment file of this folder.
-        change: section -> key -> value, in place of the file's.
-        schema: schema file; the comparison's if not said. Groups, tasks and split must be the same, so that the
-            requests of the evaluation are.
-        against: the model that this one is compared with; the comparison's if not said.
+        change: section -> key -> value, overrides the file's.
+        schema: schema file; the comparison's by default. Groups, tasks and split must be the same, so that the requests
+            of the evaluation are the same.
+        against: the model that this one is compared with; the comparison's by default.
     """
 
     file: str
@@ -40,20 +40,20 @@ class Model:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Models on the same records.
+    """Models that are compared on the same records.
 
     Args:
         title: what is compared.
-        logs: a logs folder, from the top of the repository, or the name of ready logs; of a simulated market its
-            place under the folder of all runs.
+        logs: a logs folder, from the top of the repository, or the name of ready logs; for a simulated market, a folder
+            under that of all runs.
         schema: schema file, from the top of the repository.
         seeds: one run for each.
         models: by the name that the results show.
-        against: the model that the others are compared with; needed but for `tuning`.
-        note: what a reader must know to judge it.
-        reach: a model to whose best validation AUC the seconds are told; none if empty.
-        simulated_users: users of the simulated market that the logs are of; 0 if they are not.
-        tuning: the models are trials of settings: nothing of test is looked at, and only validation is told.
+        against: the model that the others are compared with; required unless `tuning`.
+        note: text under the heading of the page.
+        reach: a model; the page shows the seconds to its best validation AUC. "" for none.
+        simulated_users: users of the simulated market in the logs; 0 for other logs.
+        tuning: the models are trials of settings: test is not scored, and only validation is shown.
     """
 
     title: str
@@ -69,17 +69,17 @@ class Comparison:
 
     @property
     def part(self) -> str:
-        """The part of the data by which the models are judged."""
+        """The split on which the models are compared."""
         return "validation" if self.tuning else "test"
 
     def logs_folder(self, build: Path) -> str:
-        """The logs, or their name, where all runs are in the folder `build`."""
+        """Returns the logs folder, or the name of ready logs; `build` is the folder of all runs."""
         return str(build / self.logs) if self.simulated_users else self.logs
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training. `folder` is its place under the folder of all runs."""
+    """One training; `folder` is its path under the folder of all runs."""
 
     comparison: str
     model: str
@@ -90,11 +90,11 @@ class Run:
         return f"{self.comparison}/{re.sub(r'[^a-z0-9]+', '_', self.model.lower())}/{self.seed}"
 
     def records(self, plan: Mapping[str, Comparison]) -> str:
-        """The folder of its records, one for each schema of the comparison, under the folder of all runs."""
+        """Returns the path of its records under the folder of all runs, one for each schema of the comparison."""
         return f"{self.comparison}/records/{Path(plan[self.comparison].models[self.model].schema).name.split('.')[0]}"
 
     def compared_with(self, plan: Mapping[str, Comparison]) -> "Run":
-        """The run of the same seed of the model that this one's is compared with."""
+        """Returns the run with the same seed of the model that this one is compared with."""
         return Run(self.comparison, plan[self.comparison].models[self.model].against, self.seed)
 
     def __str__(self) -> str:
@@ -105,7 +105,7 @@ def load_plan(path: Path = FOLDER / "plan.toml") -> dict[str, Comparison]:
     """Reads the plan.
 
     Raises:
-        ValueError: a key or value is wrong, or a comparison is against a model that it has not.
+        ValueError: a key or value is wrong, or `against` names no model of the comparison.
     """
     raw = tomllib.loads(path.read_text())
     changes = {}
@@ -132,7 +132,7 @@ def load_plan(path: Path = FOLDER / "plan.toml") -> dict[str, Comparison]:
 
 
 def runs(plan: Mapping[str, Comparison]) -> Iterator[Run]:
-    """Yields all runs, the first seed of every model first: early results compare models, later ones make them sure."""
+    """Yields all runs, the first seed of every model first, so that early results compare all models."""
     for turn in range(max(len(comparison.seeds) for comparison in plan.values())):
         for name, comparison in plan.items():
             if turn < len(comparison.seeds):

@@ -1,7 +1,7 @@
-"""Results of the runs -> docs/results.md, docs/figures/ and experiments/results.json.
+"""Writes the results of runs to docs/results.md, docs/figures/ and experiments/results.json.
 
-results.json keeps what the page shows of each run. A run of the plan that is not in the folder of runs is shown as it
-stands there, so that a comparison may be made in several places, and go on in another month.
+results.json keeps the numbers that the page shows. A run of the plan that is not in the folder of runs is taken from
+there, so that a comparison may be run on several machines, and continued later.
 """
 
 import datetime
@@ -21,13 +21,13 @@ PAGE, FIGURES, DATA = Path("docs/results.md"), Path("docs/figures"), FOLDER / "r
 
 
 def is_done(build: Path, run: Run, plan: Mapping[str, Comparison]) -> bool:
-    """Returns whether a run is finished, as the plan has it now."""
+    """Returns whether a run is finished, with the experiment that the plan has now."""
     path = build / run.folder / "result.json"
     return path.exists() and _is_of_plan(json.loads(path.read_text()), run, plan)
 
 
 def _is_of_plan(result: Mapping[str, Any], run: Run, plan: Mapping[str, Comparison]) -> bool:
-    """Returns whether a result is of the plan's experiment, and tells what the plan's tables show of it."""
+    """Returns whether a result is of the plan's experiment, and has the numbers that the plan's tables show."""
     comparison = plan[run.comparison]
     return result["experiment"] == comparison.models[run.model].experiment(run.seed) and comparison.part in result
 
@@ -92,7 +92,7 @@ def _tables(comparison: Comparison, results: Results) -> Iterator[str]:
 
 
 def _trials(comparison: Comparison, results: Results) -> Iterator[str]:
-    """Yields the table of trials of settings: what validation says of each."""
+    """Yields the table of trials of settings, with their validation AUC."""
     tasks = list(dict.fromkeys(task for result in results.values() for task in result["validation"]))
     yield f"| trial | seeds | {' | '.join(f'validation user AUC, {task}' for task in tasks)} | s to best |"
     yield "|---|---|---|" + "---|" * len(tasks)
@@ -107,7 +107,7 @@ def _trials(comparison: Comparison, results: Results) -> Iterator[str]:
 
 
 def _reached(own: Results, comparison: Comparison, results: Results) -> list[str]:
-    """Returns a cell: seconds until the best validation AUC of `comparison.reach` with the same seed is reached."""
+    """Returns a cell with the seconds to the best validation AUC of `comparison.reach` with the same seed."""
     if not comparison.reach:
         return []
     found = []
@@ -144,7 +144,7 @@ def _row(task: str, model: str, own: Results, comparison: Comparison, reached: S
 
 
 def _share_of_reachable(task: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Returns a cell where the true probabilities are known: how much of what they have beyond 0.5 the model has."""
+    """Returns a cell with (AUC - 0.5) of the model divided by that of the true probabilities, if these are known."""
     shares = [
         (row["test"][task]["user_auc"][0] - 0.5) / (row["reachable"][task] - 0.5) for row in rows if "reachable" in row
     ]

@@ -1,6 +1,6 @@
-"""`make experiments`: every run of plan.toml that is not done yet, then docs/results.md.
+"""`make experiments`: makes every run of plan.toml that is not done yet, then writes docs/results.md.
 
-Stop it at any time: the next call goes on where it stopped, within a training too.
+Stop it at any time: the next call goes on where it stopped, even within a training.
 """
 
 import os
@@ -52,7 +52,7 @@ def _run() -> None:
 
 
 def _prepare(build: Path, run: Run, plan: Mapping[str, Comparison]) -> bool:
-    """Makes the records of a run; False where its logs are not there."""
+    """Makes the records of a run; returns False if its logs are missing."""
     logs = plan[run.comparison].logs_folder(build)
     users = plan[run.comparison].simulated_users
     if users and not Path(logs).is_dir():

@@ -1,4 +1,4 @@
-"""Trains runs of the plan, some at a time, each in a process on cores of its own. None outlives its caller."""
+"""Trains runs of the plan, several at a time, each in a process on cores of its own that ends with its caller."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from plan import FOLDER, Comparison, Run
 from atrank_tf.files import write_text
 
 _TICK = 0.2
-"""Seconds between looks at who has ended: few beside the minutes of a training, and a look costs nothing."""
+"""Seconds between checks for trainings that have ended."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class _Training:
 def train_all(
     build: Path, runs: Sequence[Run], plan: Mapping[str, Comparison], workers: int, say: Callable[[str], None]
 ) -> None:
-    """Trains runs in their order, `workers` at a time, and says how each ended.
+    """Trains runs in their order, `workers` at a time, and calls `say` with the outcome of each.
 
     Whatever ends the caller (Ctrl-C, an error) ends its trainings; the next call goes on where they stopped.
     """

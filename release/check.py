@@ -1,4 +1,4 @@
-"""`make release-check`: would what is uploaded be complete, installable and usable?
+"""`make release-check`: checks that the distributions are complete, installable and usable.
 
 Builds the site of the documentation, the source distribution and the wheel; checks their metadata and that nothing is
 missing in the wheel; tries it in fresh environments, as `environments.py` does. Everything is written to build/.
@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def check_contents(wheel: Path) -> None:
-    """Compares the wheel with the files that git keeps of the package."""
+    """Compares the files in the wheel with those of the package in git."""
     listed = subprocess.run(["git", "ls-files", "atrank_tf"], cwd=ROOT, capture_output=True, text=True, check=True)
     expected = set(listed.stdout.split())
     with zipfile.ZipFile(wheel) as archive:

@@ -1,4 +1,4 @@
-"""Extension of griffe: `Example:` of a docstring is a section of code, as griffe knows it by the name `Examples:`."""
+"""Extension of griffe that reads the section `Example:` of docstrings, which griffe calls `Examples:`."""
 
 import re
 from typing import Any
@@ -7,7 +7,7 @@ import griffe
 
 
 class Examples(griffe.Extension):
-    """Renames the section, where docstrings are read."""
+    """Renames the section when docstrings are read."""
 
     def on_instance(self, *, obj: Any, **_: Any) -> None:
         if obj.docstring and not obj.is_alias:

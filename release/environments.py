@@ -1,4 +1,4 @@
-"""`make test-environments`: does the wheel work with the oldest and with the newest Python and packages allowed?
+"""`make test-environments`: tries the wheel with the oldest and with the newest Python and packages allowed.
 
 Each time a fresh environment, outside the repository, gets the wheel in build/release/dist; `smoke.py` runs there, from
 an empty folder, and in the last one mypy looks at the installed types. setup.cfg says what is allowed: the Pythons by
@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def try_everywhere() -> None:
-    """Tries the wheel; ends the process where it does not work. A Python that is not here is left out, and said."""
+    """Tries the wheel, and ends the process if it does not work; a missing Python is left out with a message."""
     (wheel,) = DIST.glob("*.whl")
     oldest, newest = pythons()
     with tempfile.TemporaryDirectory() as folder:  # Outside the repository, so that nothing of it can be found.

@@ -1,4 +1,4 @@
-"""Hooks of mkdocs: which pages the site has, and where their links lead.
+"""Hooks of mkdocs that collect the pages of the site and rewrite their links.
 
 The pages are those of the repository: README.md (the front page), what its table "More" names, in that order, and a
 reference of each room of the package, made of its docstrings. Links between pages stay links; links to other files of
@@ -36,7 +36,7 @@ _FENCE = re.compile(r"^(```.*?^```[ \t]*)$", re.MULTILINE | re.DOTALL)
 
 
 def on_config(config: Any) -> Any:
-    """Takes the order of the pages from README.md."""
+    """Sets the order of the pages to that of README.md."""
     table = (ROOT / "README.md").read_text("utf-8").split("## More", 1)[1]
     named = re.findall(r"^\| \[([^\]]+)\]\(([^)]+)\)", table, re.MULTILINE)
     pages = [{"Overview": "index.md"}, *({title: _page(path)} for title, path in named), {"Changes": "CHANGELOG.md"}]
@@ -45,7 +45,7 @@ def on_config(config: Any) -> Any:
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Adds the pages that lie outside docs/, and the reference."""
+    """Adds the pages outside docs/, and the reference."""
     for name in ("README.md", "BUILD.md", "CONTRIBUTING.md", "CHANGELOG.md"):
         files.append(File.generated(config, _page(name), content=(ROOT / name).read_text("utf-8")))
     files.append(File.generated(config, "api/index.md", content=_reference("atrank_tf")))
@@ -55,7 +55,7 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Leads the links of a page to the pages of the site."""
+    """Rewrites the links of a page to the pages of the site."""
     own = page.file.src_uri
     if own.startswith("api/"):
         return markdown
@@ -75,7 +75,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def _page(path: str) -> str:
-    """Returns the page of the site that a page of the repository becomes."""
+    """Returns the path on the site of a page of the repository."""
     return "index.md" if path == "README.md" else path.removeprefix("docs/")
 
 

@@ -1,7 +1,7 @@
-"""What a person does first, with an installed package and an empty folder: `python smoke.py`, far from the repository.
+"""Smoke test of an installed package, outside the repository, in an empty folder: `python smoke.py`.
 
-A small market is simulated, prepared, trained on for one epoch, evaluated, exported; the export is loaded as a server
-loads it, and asked.
+It simulates a small market, prepares it, trains for one epoch, evaluates and exports; then it loads the export as the
+server does, and sends it a request.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What a type checker must know of the installed package: `mypy --strict typed.py`, far from the repository."""
+"""Test of the types of the installed package, outside the repository: `mypy --strict typed.py`."""
 
 from typing import assert_type
 

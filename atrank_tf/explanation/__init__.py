@@ -1,4 +1,4 @@
-"""Which behaviors a score came from: attention as the model used it, and what removal does to the score beside it."""
+"""Explanation of scores: attention weights of the model, and the effect of leaving a behavior out."""
 
 from atrank_tf.explanation.attention import Behavior, Explainer, Explanation
 from atrank_tf.explanation.figures import (

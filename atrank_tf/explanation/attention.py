@@ -1,4 +1,4 @@
-"""What the scores of a request came from: one pass of the model, padding taken away, names put in."""
+"""Scores of a request with attention weights and parts, without padding, and with names instead of indices."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from atrank_tf.schema.inputs import candidates_name
 
 
 class Behavior(NamedTuple):
-    """Something that the user did; `place` is where it stands in the inputs of its group."""
+    """A behavior of the user; `place` is its index in the inputs of its group."""
 
     group: str
     action: str
@@ -27,7 +27,7 @@ class Behavior(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """A request, its scores, and what the model attended to.
+    """A request with its scores, their parts, and attention weights.
 
     Glossary: T behaviors of all groups, in time order; N candidates, in the order of the request; K semantic spaces.
 
@@ -35,17 +35,17 @@ class Explanation:
         user: the user's id.
         task: the task.
         group: the group whose objects the task ranks.
-        now: moment of the request, Unix seconds.
-        behaviors: T behaviors; of one moment, in the order of the schema's groups and of the log.
+        now: time of the request, Unix seconds.
+        behaviors: T behaviors; those of one timestamp in the order of the schema's groups and of the log.
         candidates: N candidates.
-        labels: float32 [N], 1 for what was chosen; None where that is not known.
+        labels: float32 [N], 1 for chosen candidates; None if unknown.
         score: float32 [N], logits.
-        parts: name -> float32 [N]; they add up to `score`.
-        self_attention: float32 [blocks, K, T, T]; row t says what behavior t attends to, and sums to 1 (to less with
-            `attention_sink`). No blocks where the model has none.
-        target_attention: float32 [K, N, T]; row n says how candidate n reads the memory, and sums as those do. K = 0
-            where the model reads it without attention.
-        inputs: the request as the model took it, a batch of one.
+        parts: name -> float32 [N]; their sum is `score`.
+        self_attention: float32 [blocks, K, T, T]; row t has the weights of behavior t over all, and sums to 1 (to less
+            with `attention_sink`). No blocks if the model has none.
+        target_attention: float32 [K, N, T]; row n has the weights of candidate n over the behaviors, and sums as those
+            do. K = 0 for a model without target attention.
+        inputs: inputs of the model, a batch of one request.
     """
 
     user: str
@@ -63,11 +63,11 @@ class Explanation:
 
 
 class Explainer:
-    """Explains requests by the model's own pass.
+    """Explains requests by one forward pass of the model each.
 
     Args:
         model: a trained model.
-        names: names of what its rows stand for.
+        names: names of its objects, actions and values.
     """
 
     def __init__(self, model: Ranker, names: Names) -> None:
@@ -76,7 +76,7 @@ class Explainer:
         self._functions: dict[str, Callable[..., Any]] = {}
 
     def outputs(self, task: str, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """Returns what `Ranker.explainer` gives of a batch; inputs that it has not are left out."""
+        """Returns the outputs of `Ranker.explainer` for a batch; other inputs in it are ignored."""
         if task not in self._functions:
             self._functions[task] = traced(self.model.explainer(task))
         return {name: value.numpy() for name, value in self._functions[task](inputs).items()}
@@ -91,6 +91,9 @@ class Explainer:
             inputs: the model's inputs of B requests, as `atrank_tf.data.requests` gives them.
             users: B ids.
             labels: float [B, N], if known.
+
+        Returns:
+            B explanations.
         """
         batch = {name: np.asarray(value) for name, value in inputs.items()}
         found = self.outputs(task, batch)
@@ -150,6 +153,6 @@ class Explainer:
 
 
 def _behavior_order(found: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Returns where the real behaviors stand among all, in time order, int [T], of one row of `Explainer.outputs`."""
+    """Returns the indices of real behaviors in time order, int [T], for one request of `Explainer.outputs`."""
     real = np.flatnonzero(found["behavior_id"] != PADDING)
     return real[np.argsort(found["behavior_timestamp"][real], kind="stable")]

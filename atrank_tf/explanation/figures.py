@@ -1,4 +1,4 @@
-"""Figures as in the paper: attention per semantic space, side by side. PNG, by matplotlib (extra `explain`)."""
+"""PNG figures as in the paper: attention per semantic space, side by side. Needs matplotlib (extra `explain`)."""
 
 import io
 import warnings
@@ -15,16 +15,16 @@ from atrank_tf.explanation.spaces import MEASURES, Focus, numeral
 from atrank_tf.files import whole_file
 
 MOST_BEHAVIORS = 32
-"""The newest behaviors that a figure shows: more could not be named in it."""
+"""Number of behaviors in a figure, the newest ones: there is no room for the names of more."""
 MOST_CANDIDATES = 12
-"""The best candidates that a figure shows."""
+"""Number of candidates in a figure, the best ones."""
 GROUP_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999999")
-"""Okabe and Ito's colors, told apart by color-blind people too."""
+"""Okabe and Ito's colors, which color-blind people can tell apart."""
 _CHARACTERS = 26
 
 
 def draw_figures(explanation: Explanation, occlusion: Occlusion, stem: str) -> None:
-    """Draws every figure that an explanation has, to `<stem>_self_attention_1.png` and so on; none without history."""
+    """Draws all figures of an explanation, `<stem>_self_attention_1.png` and so on; none for an empty history."""
     if not explanation.behaviors:
         return
     for block in range(len(explanation.self_attention)):
@@ -35,7 +35,7 @@ def draw_figures(explanation: Explanation, occlusion: Occlusion, stem: str) -> N
 
 
 def self_attention_figure(explanation: Explanation, block: int, path: str) -> None:
-    """Draws what each behavior (row) attends to (column) in each space; behaviors by time, groups by color.
+    """Draws the weights of each behavior (row) over the others (column) in each space, in time order, groups by color.
 
     Args:
         explanation: an explanation with this block.
@@ -51,10 +51,10 @@ def self_attention_figure(explanation: Explanation, block: int, path: str) -> No
 
 
 def target_attention_figure(explanation: Explanation, path: str) -> None:
-    """Draws how the best candidates (rows) read the behaviors (columns) in each space.
+    """Draws the weights of the best candidates (rows) over the behaviors (columns) in each space.
 
     Args:
-        explanation: an explanation with vanilla attention.
+        explanation: an explanation with target attention.
         path: the PNG file.
     """
     start = max(0, len(explanation.behaviors) - MOST_BEHAVIORS)
@@ -72,7 +72,7 @@ def target_attention_figure(explanation: Explanation, path: str) -> None:
 
 
 def occlusion_figure(explanation: Explanation, occlusion: Occlusion, path: str) -> None:
-    """Draws, for the best candidate, what the removal of each behavior does to the score, and its weight beside it.
+    """Draws the effect of each behavior on the score of the best candidate, and its attention weight beside it.
 
     Args:
         explanation: an explanation, with behaviors.
@@ -99,10 +99,10 @@ def occlusion_figure(explanation: Explanation, occlusion: Occlusion, path: str) 
 
 
 def spaces_figure(focuses: Iterable[Focus], path: str) -> None:
-    """Draws where the weights of each space go, beside what equal weights would give (the line); bars are ± 1 error.
+    """Draws the shares of each space's weights beside those of equal weights (the line); bars are ± 1 error.
 
     Args:
-        focuses: what `measure_spaces` found.
+        focuses: results of `measure_spaces`.
         path: the PNG file.
     """
     focuses = list(focuses)
@@ -168,7 +168,7 @@ def _figure(
 ) -> tuple[Any, Any]:
     """Returns a figure and its axes [rows, columns], each `width` x `height` inches.
 
-    Margins are given, not found: names of behaviors differ in length, and finding them takes seconds.
+    Margins are arguments, since fitting them to the names of behaviors would take seconds.
     """
     try:
         from matplotlib.figure import Figure
@@ -217,5 +217,5 @@ def _short(name: str) -> str:
 
 
 def _plain(name: str) -> str:
-    """A name as it stands: without this, dollar signs would start a formula, and a line break a line."""
+    """Escapes a name for matplotlib, which would take dollar signs for a formula, and joins its lines."""
     return " ".join(name.split()).replace("$", r"\$")

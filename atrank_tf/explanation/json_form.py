@@ -1,4 +1,4 @@
-"""Explanations as JSON types: what the page draws, and what a server may send to one."""
+"""Explanations as JSON types, for the report page and for pages of your own."""
 
 import base64
 import math
@@ -18,14 +18,14 @@ def explanation_to_json(explanation: Explanation, occlusion: Occlusion, groups: 
     | key | holds |
     |---|---|
     | `user`, `task`, `now` | text, text, Unix seconds |
-    | `groups` | names of groups; behaviors name them by their place in it |
-    | `things` | `id`, `label`, `categories`, `features` of each object; the next two name them by place |
+    | `groups` | names of groups; behaviors have an index in it |
+    | `things` | `id`, `label`, `categories`, `features` of each object; the next two have an index in it |
     | `behaviors` | `group`, `action`, `timestamp`, `thing`; T in time order |
     | `candidates` | `thing`, `chosen` (true, false or null), `score`, `parts`, `agreement` (number or null); N |
     | `self_attention`, `target_attention` | packed [blocks, K, T, T] and [K, N, T] |
     | `without` | `behaviors` packed [N, T]; `groups`: name -> [N]; `spaces`: attention -> `[K][N]` |
 
-    A packed array is `{"shape", "type", "data"}`: little-endian base64; of type "uint16" it is a share of 65,535.
+    A packed array is `{"shape", "type", "data"}`, data in little-endian base64. Type "uint16" holds shares of 65,535.
 
     Args:
         explanation: an explanation.
@@ -87,5 +87,5 @@ def _numbers(values: np.ndarray) -> list[float | None]:
 
 
 def _number(value: Any) -> float | None:
-    """A JSON number of six digits: JSON knows no NaN."""
+    """Rounds to six digits; NaN, which JSON does not have, becomes None."""
     return None if math.isnan(value) else float(f"{value:.6g}")

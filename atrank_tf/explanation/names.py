@@ -1,4 +1,4 @@
-"""Rows -> what a person calls them: raw ids, the values of side features, categories."""
+"""Names of objects, actions and table rows: raw ids, values of side features, categories."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -9,11 +9,11 @@ from atrank_tf.data import Records
 from atrank_tf.schema import FIRST_ROW, Schema, suggestion
 
 UNKNOWN_NAME = "(unknown)"
-"""How an object, value or action is called that the records have no name for."""
+"""Name of an object, value or action that the records do not have."""
 
 
 class Thing(NamedTuple):
-    """An object by its names.
+    """Names of an object.
 
     `id`: the raw id. `features`: column -> the values that are known. `categories`: those of the category's table.
     """
@@ -24,12 +24,12 @@ class Thing(NamedTuple):
 
     @property
     def label(self) -> str:
-        """What to call it in one line."""
+        """Categories and id in one line."""
         return f"{', '.join(self.categories[:2])} ({self.id})" if self.categories else self.id
 
 
 class Names:
-    """Looks up names in the catalogs and vocabularies of records.
+    """Looks names up in the catalogs and vocabularies of records.
 
     Args:
         records: the records of the model.
@@ -38,7 +38,7 @@ class Names:
             feature.
 
     Raises:
-        ValueError: no side feature is looked up in this table.
+        ValueError: no side feature has this table.
     """
 
     def __init__(self, records: Records, category: str = "") -> None:
@@ -51,19 +51,19 @@ class Names:
         self.category = category or next((table for table in ("category", *tables) if table in tables), "")
 
     def things(self, entity: str, rows: np.ndarray) -> list[Thing]:
-        """Returns the objects of catalog rows, int [M]."""
+        """Returns the names of objects, given by catalog rows, int [M]."""
         for row in {int(row) for row in rows}:
             if (entity, row) not in self._things:
                 self._things[entity, row] = self._thing(entity, row)
         return [self._things[entity, int(row)] for row in rows]
 
     def action(self, group: str, row: int) -> str:
-        """Returns the action of a row."""
+        """Returns the name of an action, given by its row."""
         actions = self.schema.groups[group].actions
         return actions[row - FIRST_ROW] if FIRST_ROW <= row < FIRST_ROW + len(actions) else UNKNOWN_NAME
 
     def of_table(self, table: str, count: int) -> list[str]:
-        """Returns the names of the first rows of an embedding table; where they are ids of objects, their labels."""
+        """Returns the names of the first rows of an embedding table; labels for rows of object ids."""
         values = [str(value) for value in self._records.vocabularies[table][: max(0, count - FIRST_ROW)]]
         for name, entity in self.schema.entities.items():
             if entity.id.table == table:

@@ -1,7 +1,6 @@
-"""How scores fall when something is taken away: what attention alone does not tell.
+"""Occlusion: the effect of leaving out a behavior, a group or a semantic space on the scores of a request.
 
-A behavior can be attended to and change nothing, and the other way round: the weights say what was read, not what it
-did. Here the model scores the request again without a behavior, a group or a space.
+Attention weights say what was read, not what it did to the score. So the model scores the request again without it.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -20,19 +19,19 @@ from atrank_tf.schema import PADDING
 from atrank_tf.schema.inputs import BEHAVIOR_COLUMNS, candidates_name, history_name
 
 _WEIGHTS = 1 << 22
-"""Attention weights of a space that are computed together: as many copies of a request as fit."""
+"""Most attention weights of a space in one batch; limits how many copies of a request are scored together."""
 
 
 @dataclass(frozen=True, eq=False)
 class Occlusion:
-    """The score minus the score without something: above 0 where it spoke for the candidate.
+    """Effects: the score minus the score without something; above 0 if it spoke for the candidate.
 
     Glossary: T behaviors and N candidates in the order of the explanation; K semantic spaces.
 
     Args:
         behaviors: float32 [N, T].
         groups: group -> float32 [N], without all behaviors of the group.
-        spaces: "self-attention 1", ... or "target attention" -> float32 [K, N], without what a space of it reads.
+        spaces: "self-attention 1", ... or "target attention" -> float32 [K, N], with the output of a space set to 0.
     """
 
     behaviors: np.ndarray
@@ -41,11 +40,11 @@ class Occlusion:
 
 
 class Occluder:
-    """Scores requests again with something taken away.
+    """Scores requests again without behaviors, groups or semantic spaces.
 
     Args:
-        model: the model that the explanations are of. While a space is taken away its weights are changed, so nobody
-            else may use it meanwhile.
+        model: the model of the explanations. Its weights are changed while a space is left out, so do not use it
+            elsewhere meanwhile.
     """
 
     def __init__(self, model: Ranker) -> None:
@@ -53,7 +52,7 @@ class Occluder:
         self._score: dict[str, Callable[..., Any]] = {}
 
     def occlude(self, explanation: Explanation) -> Occlusion:
-        """Returns how the scores of an explained request fall."""
+        """Returns the effects in an explained request."""
         task, real = explanation.task, explanation.inputs[candidates_name(explanation.task)][0] != PADDING
         whole = self._scores(task, explanation.inputs)
         groups = list(self._model.schema.groups)
@@ -84,7 +83,7 @@ class Occluder:
 
 
 def _copies(inputs: Mapping[str, np.ndarray], without: list[tuple[str, Any]]) -> dict[str, np.ndarray]:
-    """Returns a batch with a copy of a request for each (group, places) that the copy is without."""
+    """Returns a batch with a copy of a request for each (group, places), without these behaviors."""
     copies = {name: np.repeat(value, len(without), axis=0) for name, value in inputs.items()}
     for row, (group, places) in enumerate(without):
         for column in BEHAVIOR_COLUMNS:
@@ -93,7 +92,7 @@ def _copies(inputs: Mapping[str, np.ndarray], without: list[tuple[str, Any]]) ->
 
 
 def _attentions(model: Any) -> dict[str, SpaceAttention]:
-    """Returns the attentions of a model: "self-attention 1", ... and "target attention"."""
+    """Returns the attention layers of a model: "self-attention 1", ... and "target attention"."""
     found: dict[str, SpaceAttention] = {}
     for layer in model.layers:
         if isinstance(layer, SelfAttention):
@@ -105,7 +104,7 @@ def _attentions(model: Any) -> dict[str, SpaceAttention]:
 
 @contextmanager
 def _without(attention: SpaceAttention, space: int) -> Iterator[None]:
-    """Takes a space's values away: it then reads 0, since every activation that an experiment may name keeps 0."""
+    """Context in which a space outputs 0: its values are 0, as all activations of an experiment map 0 to 0."""
     kernel, size = attention.value_kernel, attention.value_kernel.shape[1] // attention.num_spaces
     whole = kernel.numpy()
     cut = whole.copy()
@@ -118,11 +117,10 @@ def _without(attention: SpaceAttention, space: int) -> Iterator[None]:
 
 
 def attention_agreement(explanation: Explanation, occlusion: Occlusion) -> np.ndarray:
-    """Returns, for each candidate, Spearman's rank correlation of two orders of the behaviors, float64 [N].
+    """Returns for each candidate the rank correlation of attention weights and effects of behaviors, float64 [N].
 
-    One order is by the weight with which the candidate reads a behavior, mean over the spaces; the other by how much
-    the score changes without it, in either direction. NaN where an order says nothing: fewer than two behaviors, or all
-    equal; and where the model has no such attention.
+    It is Spearman's, of the candidate's weights (mean over the spaces) and the absolute effects. NaN for fewer than two
+    behaviors, for weights or effects that are all equal, and for a model without target attention.
     """
     count = len(explanation.candidates)
     if not len(explanation.target_attention):
@@ -135,7 +133,7 @@ def spearman(first: np.ndarray, second: np.ndarray) -> float:
     """Returns the rank correlation of two series, with mean ranks for ties; NaN where one of them is constant.
 
     Reference:
-        Spearman (1904); the correlation of Pearson, of ranks.
+        Spearman (1904): Pearson's correlation of ranks.
     """
     centered = np.stack([ranks(first), ranks(second)]) - (len(first) - 1) / 2
     norm = np.sqrt((centered**2).sum(axis=1)).prod()
@@ -143,7 +141,7 @@ def spearman(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def ranks(values: np.ndarray) -> np.ndarray:
-    """Returns 0 for the smallest, up to M - 1; equal values share the mean of their ranks. float64 [M]."""
+    """Returns the rank of each value, 0 to M - 1, float64 [M]; equal values share the mean of their ranks."""
     _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
     ends = np.cumsum(counts)
     return (ends - (counts + 1) / 2)[group]

@@ -1,4 +1,4 @@
-"""Explanations -> one HTML file that needs nothing else."""
+"""Report page: explanations in one HTML file that needs no server and no network."""
 
 import base64
 import hashlib
@@ -13,16 +13,16 @@ from atrank_tf.files import write_text
 
 
 def write_page(path: str, explanations: Sequence[dict[str, Any]], focuses: Sequence[Focus], about: str) -> None:
-    """Writes a page on which a person picks a request and looks at what its scores came from.
+    """Writes a page on which one picks a request and looks at its scores, attention and effects.
 
-    It works offline, from a file, and asks nobody for anything: a content security policy lets nothing run or load but
-    what the page was written with, and ids and names get into it as text.
+    The page works offline, from a file. Its content security policy lets nothing run or load but what is in the file,
+    and ids and names get into it as text.
 
     Args:
         path: the HTML file.
-        explanations: what `explanation_to_json` gave.
-        focuses: what `measure_spaces` gave.
-        about: a line on what was explained.
+        explanations: results of `explanation_to_json`.
+        focuses: results of `measure_spaces`.
+        about: a line about what was explained.
     """
     data = {
         "about": about,
@@ -39,13 +39,13 @@ def page(data: Any) -> str:
 
 
 def fill(template: str, scripts: Sequence[str], data: Any, *, connect: str = "'none'") -> str:
-    """Returns a page of this folder with all that it needs in it, and a policy that lets nothing else run or load.
+    """Fills an HTML template of this folder with styles, scripts, data, and a policy that allows nothing else.
 
     Args:
         template: HTML file of this folder with the places `policy`, `style`, `script` and `data`.
         scripts: JavaScript files of this folder.
         data: JSON types.
-        connect: whom the scripts may ask, as a content security policy says it.
+        connect: where scripts may connect to, in the syntax of a content security policy.
     """
     style, script = _read("page.css"), "".join(map(_read, scripts))
     policy = f"default-src 'none'; img-src data:; style-src {_allowed(style)}; script-src {_allowed(script)}"
@@ -60,7 +60,7 @@ def fill(template: str, scripts: Sequence[str], data: Any, *, connect: str = "'n
 
 
 def embedded(data: Any) -> str:
-    """Returns JSON that may stand in a script tag: no text in it ends the tag or begins a comment."""
+    """Returns JSON, escaped for a script tag: no text in it ends the tag or begins a comment."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return re.sub(r"[<>&\u2028\u2029]", lambda character: f"\\u{ord(character[0]):04x}", text)
 

@@ -1,4 +1,4 @@
-"""A page to play with a served model: edit a request, see the scores and what they came from."""
+"""Playground: a page to edit a request to a served model and see its scores, attention and effects."""
 
 import json
 import math
@@ -9,15 +9,15 @@ from atrank_tf.explanation.page import fill
 
 
 def playground_page(models: Sequence[str], request: Any) -> str:
-    """Returns a page that asks the REST endpoints of the server it comes from, and nobody else.
+    """Returns a page that calls the REST endpoints of the server it comes from, and nothing else.
 
-    Scores and attention are what the signature `explain__<task>` gives; effects are differences of scores of
-    `score__<task>`, asked once without each behavior and each group. A model that was exported without `explain` is
-    shown by its effects alone.
+    Scores and attention are outputs of the signature `explain__<task>`. Effects are differences of scores of
+    `score__<task>`, called once without each behavior and each group. For a model that was exported without `explain`
+    the page shows effects alone.
 
     Args:
         models: names of served models; the first is shown first.
-        request: the body of a predict call in row form, which the page begins with.
+        request: the body of a predict call in row form, the first request that the page shows.
 
     Raises:
         ValueError: `request` has no instance.
@@ -31,9 +31,9 @@ def playground_page(models: Sequence[str], request: Any) -> str:
 
 
 def _text(value: Any) -> Any:
-    """Numbers that the page's JSON cannot carry as text: a browser rounds whole ones above 2 ** 53.
+    """Converts integers and numbers that are not finite to text: a browser would round integers above 2 ** 53.
 
-    A missing number is an empty field, which the page sends as NaN.
+    NaN, a missing number, becomes an empty field, which the page sends as NaN.
     """
     if isinstance(value, list):
         return [_text(each) for each in value]

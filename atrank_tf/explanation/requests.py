@@ -1,4 +1,4 @@
-"""Which requests of a part of the data are explained."""
+"""Choice of requests to explain: those of given users, of users with rich histories, or a sample."""
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -11,11 +11,11 @@ from atrank_tf.schema.inputs import history_name
 
 _ONE_EACH = Batching(evaluation_targets_per_user=1)
 _LOOKED_AT = 10_000
-"""Requests of a task among which users are found where none are named."""
+"""Requests of a task that are searched for users if none are named."""
 
 
 class Request(NamedTuple):
-    """One request of one user: a batch of one as the model takes it, and `labels` float32 [1, N]."""
+    """One request of one user: the inputs of the model, a batch of one, and `labels`, float32 [1, N]."""
 
     task: str
     user: str
@@ -26,7 +26,7 @@ class Request(NamedTuple):
 def requests_of_users(
     records: Records, part: Part | str, tasks: Sequence[str], users: Sequence[str], most: int
 ) -> list[Request]:
-    """Returns a request of each task of some users, the same that an evaluation of one target per user takes.
+    """Returns a request of each task for some users: that of an evaluation with one target per user.
 
     Args:
         records: the records of the model.
@@ -75,6 +75,6 @@ def _stream(records: Records, part: Part | str, task: str) -> Iterator[Request]:
 
 
 def _richness(records: Records, of_one: Sequence[Request]) -> tuple[int, int]:
-    """Returns how many groups a user's history holds, and the number of tasks."""
+    """Returns the number of groups in a user's history, and the number of tasks."""
     ids = [history_name(group, "id") for group in records.schema.groups]
     return max(sum(bool(request.inputs[name].any()) for name in ids) for request in of_one), len(of_one)

@@ -1,4 +1,4 @@
-"""What the semantic spaces learned: where the weights of each go, over many requests."""
+"""Measures of what semantic spaces learned: shares of attention weights by kind of behavior, over many requests."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,20 +17,20 @@ MEASURES = {
     "far": "the third of the others that is farthest in time",
     "evenness": "no share: how many are read in effect, exp(entropy), of all that are seen; 1 for equal weights",
 }
-"""On what a share of the weights is measured. A candidate attends at the moment of the request, and to no "itself"."""
+"""Measure -> the behaviors whose share of the weights it is. For a candidate, time is that of the request."""
 _NUMERALS = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII")
 
 
 @dataclass(frozen=True, eq=False)
 class Focus:
-    """Of one attention, what `MEASURES` names; M measures, K spaces.
+    """Measures of one attention layer; M measures as in `MEASURES`, K spaces.
 
     Args:
         attention: "self-attention 1", ... or "target attention, <task>".
-        share: float64 [K, M], mean over requests; NaN where a measure means nothing.
+        share: float64 [K, M], mean over requests; NaN where a measure is undefined.
         error: float64 [K, M], standard error of that mean.
-        uniform: float64 [M], the shares if all that is seen had equal weights.
-        requests: how many there were.
+        uniform: float64 [M], the shares if all seen behaviors had equal weights.
+        requests: number of requests.
     """
 
     attention: str
@@ -41,9 +41,10 @@ class Focus:
 
 
 def measure_spaces(explanations: Iterable[Explanation]) -> list[Focus]:
-    """Returns where the weights go, one `Focus` for each attention of the model.
+    """Measures the semantic spaces, one `Focus` for each attention layer of the model.
 
-    Each request counts alike: its share is the mean over what attends in it. Requests without history are left out.
+    Requests have equal weight: the share of a request is the mean over its queries. Requests without history are left
+    out.
     """
     found: dict[str, list[np.ndarray]] = {}
     for explanation in explanations:
@@ -54,7 +55,7 @@ def measure_spaces(explanations: Iterable[Explanation]) -> list[Focus]:
 
 
 def focus_table(focuses: Iterable[Focus]) -> list[list[str]]:
-    """Returns a table as text: a header, and for each attention a row per space and one of equal weights."""
+    """Returns a table of text: a header, and for each attention layer a row per space and one of equal weights."""
     rows = [["attention", "space", *MEASURES]]
     for focus in focuses:
         for space, (share, error) in enumerate(zip(focus.share, focus.error, strict=True)):
@@ -72,12 +73,12 @@ def _cell(share: float, error: float) -> str:
 
 
 def numeral(space: int) -> str:
-    """Returns what a space is called, as in the paper: I, II, ..."""
+    """Returns the name of a space, as in the paper: I, II, ..."""
     return _NUMERALS[space] if space < len(_NUMERALS) else str(space + 1)
 
 
 def _focus(name: str, requests: np.ndarray) -> Focus:
-    """`requests`: [R, K + 1, M], the last row that of equal weights."""
+    """Averages over requests; `requests`: [R, K + 1, M], the last row that of equal weights."""
     mean, count = _mean(requests, axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
         error = np.sqrt(_mean((requests - mean) ** 2, axis=0)[0] / (count - 1))
@@ -85,7 +86,7 @@ def _focus(name: str, requests: np.ndarray) -> Focus:
 
 
 def _shares(explanation: Explanation) -> dict[str, np.ndarray]:
-    """Returns for each attention the shares of one request, [K + 1, M]."""
+    """Returns the shares of one request for each attention layer, name -> [K + 1, M]."""
     times = np.array([behavior.timestamp for behavior in explanation.behaviors])
     groups = np.array([behavior.group for behavior in explanation.behaviors])
     things = [behavior.thing for behavior in explanation.behaviors]
@@ -109,7 +110,7 @@ def _shares(explanation: Explanation) -> dict[str, np.ndarray]:
 def _of_one(
     weights: np.ndarray, itself: np.ndarray, same_category: np.ndarray, same_group: np.ndarray, gaps: np.ndarray
 ) -> np.ndarray:
-    """Returns the mean shares of Q that attend, [K + 1, M]; `weights` are [K, Q, T], all else [Q, T]."""
+    """Returns the mean shares over Q queries, [K + 1, M]; `weights` are [K, Q, T], all else [Q, T]."""
     total = weights.sum(axis=-1, keepdims=True)
     weights = weights / np.where(total > 0, total, 1)  # Of what is read: a sink's part is left out.
     seen = weights.max(axis=0) > 0
@@ -133,9 +134,9 @@ def _of_one(
 
 
 def _place_in_time(gaps: np.ndarray) -> np.ndarray:
-    """Returns where the others stand by their distance, 0 for the nearest to 1 for the farthest, [T].
+    """Returns the rank of the other behaviors by distance in time, from 0, the nearest, to 1, the farthest, [T].
 
-    NaN for what is none of the others, which has -1 for a distance, and for all where no two distances differ.
+    NaN for behaviors that are not among the others, whose gap is -1; and for all if no two distances differ.
     """
     place, others = np.full(len(gaps), np.nan), gaps >= 0
     if len(np.unique(gaps[others])) > 1:
@@ -144,7 +145,7 @@ def _place_in_time(gaps: np.ndarray) -> np.ndarray:
 
 
 def _same_category(these: Sequence[Thing], those: Sequence[Thing]) -> np.ndarray:
-    """Returns 1 where two things share a category, else 0, float64 [these, those]; NaN for those of `these` without."""
+    """Returns 1 where two things share a category, else 0, float64 [these, those]; NaN for `these` without any."""
     known = {name: column for column, name in enumerate({n: None for t in (*these, *those) for n in t.categories})}
     left, right = np.zeros((len(these), len(known))), np.zeros((len(those), len(known)))
     for marks, things in ((left, these), (right, those)):
@@ -156,7 +157,7 @@ def _same_category(these: Sequence[Thing], those: Sequence[Thing]) -> np.ndarray
 
 
 def _mean(values: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the mean of what is not NaN, and of how many; NaN where there is none."""
+    """Returns the mean of the values that are not NaN, and their number; NaN if there are none."""
     known = ~np.isnan(values)
     count = known.sum(axis=axis)
     with np.errstate(invalid="ignore"):

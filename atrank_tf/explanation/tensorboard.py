@@ -1,4 +1,4 @@
-"""TensorBoard: attention as images while a model is trained, and its tables, with names, for the projector."""
+"""TensorBoard: attention images in training, and embedding tables with names for the projector."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,21 +13,21 @@ from atrank_tf.explanation.names import Names
 from atrank_tf.explanation.requests import Request, requests_of_users
 
 MOST_ROWS = 10_000
-"""The first rows of a table, those of the most frequent values, that go to the projector: it is slow with more."""
+"""Number of rows of a table, those of the most frequent values, in the projector, which is slow with more."""
 _SIDE = 256
-"""Pixels that one map of an image has at least."""
+"""Least width of a map in an image, in pixels."""
 
 
 class AttentionImages(keras.callbacks.Callback):
-    """Writes, after each epoch, the attention of some requests as images, and at the end the tables for the projector.
+    """Callback that writes attention images of some requests after each epoch, and tables for the projector at the end.
 
-    An image has a map for each semantic space, side by side, with behaviors in time order from the left; dark is much.
-    Every map of an image is on one scale. It uses the model as evaluation does, and changes nothing in it.
+    An image has a map for each semantic space, side by side, with behaviors in time order from the left; dark means a
+    large weight. All maps of an image are on one scale. The model is called as in evaluation, and not changed.
 
     Args:
         log_dir: the folder that TensorBoard reads.
         records: the records of the training.
-        users: how many users are looked at; requests of validation.
+        users: number of users, whose requests are of validation.
     """
 
     def __init__(self, log_dir: str, records: Records, users: int = 4) -> None:
@@ -58,7 +58,7 @@ class AttentionImages(keras.callbacks.Callback):
 
 
 def attention_image(weights: np.ndarray) -> np.ndarray:
-    """Returns maps side by side as an image, uint8 [height, width, 1]; a white column stands between two.
+    """Draws maps side by side as an image, uint8 [height, width, 1], with a white column between two.
 
     Args:
         weights: float [K, Q, T].
@@ -71,11 +71,11 @@ def attention_image(weights: np.ndarray) -> np.ndarray:
 
 
 def write_projector(model: Any, names: Names, log_dir: str) -> None:
-    """Writes every embedding table that the model reads, with the names of its rows, for TensorBoard's projector.
+    """Writes the embedding tables of a model, with the names of their rows, for TensorBoard's projector.
 
     Args:
         model: a `Ranker`.
-        names: names of what its rows stand for.
+        names: names of its rows.
         log_dir: the folder of a run: `<table>.tsv` and `<table>.names.tsv` for each table, and the projector's
             configuration. TensorBoard finds it beside an event file.
     """

@@ -56,7 +56,7 @@ class LoadedModel:
 
     ```python
     model = load("export/market/1")
-    scores = model.run("serving_default", {"now": np.array([1700000000]), ...})["next_purchase"]
+    scores = model.run("serving_default", {"now": np.array([1700000000]), ...})["scores"]
     model.close()
     ```
 
