@@ -3,10 +3,9 @@
 Importing this package registers the builders, so that `tfds.load` and `tfds build` find them.
 """
 
-from atrank_tf.datasets.builders import AmazonReviews2014, CompleteJourney, TaobaoUserBehavior
+from atrank_tf.datasets.builders import SOURCES, AmazonReviews2014, CompleteJourney, TaobaoUserBehavior
 from atrank_tf.datasets.market import MarketSettings, write_market
 from atrank_tf.datasets.source import Source, download, write_logs
-from atrank_tf.datasets.sources import SOURCES
 
 __all__ = [
     "SOURCES",

@@ -6,6 +6,7 @@ schema divides the targets within a timeline into training, validation and test.
 """
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,15 +14,23 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from atrank_tf.datasets.amazon_reviews import CATEGORIES
+from atrank_tf.datasets.amazon_reviews import CATEGORIES, amazon_reviews
+from atrank_tf.datasets.complete_journey import COMPLETE_JOURNEY
 from atrank_tf.datasets.source import Source, write_logs
-from atrank_tf.datasets.sources import SOURCES
+from atrank_tf.datasets.taobao import TAOBAO_USER_BEHAVIOR
 from atrank_tf.preparation import prepare
 from atrank_tf.schema import Candidates, Features, Schema, load_schema
 from atrank_tf.schema.inputs import BEHAVIOR_COLUMNS
 
 _FILES = "timelines-{SHARD_X_OF_Y}.{FILEFORMAT}"
 """File names of the shards, as `prepare` writes them: a template of TensorFlow Datasets."""
+
+SOURCES: Mapping[str, Source] = {
+    "complete_journey": COMPLETE_JOURNEY,
+    "taobao_user_behavior": TAOBAO_USER_BEHAVIOR,
+    **{f"amazon_reviews_2014/{category.lower()}": amazon_reviews(category) for category in CATEGORIES},
+}
+"""Every ready data set by its name, which is the same for `prepare --logs` and for TensorFlow Datasets."""
 
 
 class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registration=True):  # type: ignore[call-arg]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from atrank_tf.files.whole_file import whole_file
+from atrank_tf.files.whole import whole_file
 
 _END = struct.Struct("<4s4H2LH")
 """The last bytes of a zip archive without a comment; the fifth field is the number of its files."""

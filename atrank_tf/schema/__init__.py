@@ -2,7 +2,6 @@
 
 from atrank_tf.schema.difference import first_difference, layout
 from atrank_tf.schema.reading import plain, read, suggestion
-from atrank_tf.schema.selection import select_groups
 from atrank_tf.schema.spec import (
     FIRST_ROW,
     PADDING,
@@ -23,6 +22,7 @@ from atrank_tf.schema.spec import (
     Task,
     Ties,
     Time,
+    select_groups,
 )
 from atrank_tf.schema.toml import dump_schema, dump_toml, load_schema, load_toml, schema_from_dict
 
