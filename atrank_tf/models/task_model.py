@@ -1,4 +1,4 @@
-"""A Keras model with an output for each task, whose `compile` and `fit` need no arguments that can be known."""
+"""Keras model with an output for each task, and defaults for `compile` and `fit`."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,9 +15,9 @@ from atrank_tf.types import Tensor
 
 
 class TaskModel(keras.Model):
-    """A built Keras model that returns task -> logits, and trains as `keras.Model` does, with our defaults.
+    """Keras model that returns task -> logits, and whose `compile` and `fit` have defaults for ranking.
 
-    Decay that `SparseAdam` and `SparseAdagrad` defer is applied before anybody reads the tables: in `evaluate`,
+    Pending decay of `SparseAdam` and `SparseAdagrad` is applied before tables are read as a whole: in `evaluate`,
     `predict`, `save` and `export`, and for callbacks at the end of an epoch.
 
     Attributes:
@@ -38,7 +38,7 @@ class TaskModel(keras.Model):
         weighted_metrics: Any = None,
         **kwargs: Any,
     ) -> None:
-        """`keras.Model.compile`, where everything may be left out.
+        """`keras.Model.compile`, with a default for every argument.
 
         Args:
             optimizer: as in Keras; `SparseAdam()` if not given.
@@ -64,7 +64,7 @@ class TaskModel(keras.Model):
         self.compile(**keras.saving.deserialize_keras_object(config))
 
     def fit(self, x: Any = None, y: Any = None, *, callbacks: Any = None, **kwargs: Any) -> Any:
-        """`keras.Model.fit`, which takes `TrainingBatches` too, and then knows the steps of an epoch.
+        """`keras.Model.fit`, which also takes `TrainingBatches`, with their number of steps in an epoch.
 
         Args:
             x: what Keras takes, or `training_batches`.

@@ -1,4 +1,4 @@
-"""A training that begins with the weights of an earlier one, on newer records."""
+"""Warm start: a training on newer records that begins with the weights of an earlier one."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from atrank_tf.training.model_folder import VALUES_FILE, load_model
 
 
 class WarmStart(NamedTuple):
-    """What an earlier model knew.
+    """Summary of what was taken over from an earlier model.
 
     Args:
         tables: table -> how many of the new records' values it knew, and how many there are.
@@ -31,13 +31,13 @@ class WarmStart(NamedTuple):
 
 
 def warm_start(model: Ranker, values: IdMaps, model_dir: str) -> WarmStart:
-    """Gives a model the trained weights of an earlier one.
+    """Loads the trained weights of an earlier model into a model of newer records.
 
     Weights are found by their paths: the earlier model may have fewer tasks, groups or blocks, or be of another class.
     Rows of tables follow their values. A value that is new begins as the row of unknown values, by which the earlier
-    model would have read it; so before its first step the model scores as the earlier one. Actions of "repeat" and
-    learned weights of losses follow their names. What is counted and not trained (catalogs, popularity, means and
-    variances) is that of the new records.
+    model would have read it; so before its first step the model scores as the earlier one. Actions of "repeat"
+    follow their names. What is counted and not trained (catalogs, popularity, means and variances) is that of the new
+    records.
 
     Args:
         model: a model of the new records.
