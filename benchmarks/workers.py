@@ -63,13 +63,13 @@ def measure(name: str) -> dict[str, float]:
     model = keras.Model(inputs, keras.layers.Dense(1)(pooled))
     model.compile(OPTIMIZERS[name](_workers), keras.losses.BinaryCrossentropy(from_logits=True), jit_compile=False)
     model.optimizer.build(model.trainable_variables)
-    rng = np.random.default_rng(_workers.index)
+    rng = np.random.default_rng(_workers.rank)
     first, steps = 10, _STEPS.value
     ids = rng.integers(0, rows, ((first + steps) * BATCH, IDS))
     labels = rng.integers(0, 2, (len(ids), 1)).astype("float32")
     seconds = fit_seconds(model, tf.data.Dataset.from_tensor_slices((ids, labels)).batch(BATCH), first, steps)
     memory = {"now": memory_now(), "highest": peak_memory()}
-    _workers.chief_says(lambda: 0)  # Who leaves earlier passes for dead.
+    _workers.broadcast(lambda: 0)  # Who leaves earlier passes for dead.
     return {"ms": 1000 * float(np.median(seconds)), **memory}
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from atrank_tf.data import Part, Records, count_targets, evaluation_batches
 from atrank_tf.evaluation import evaluate, score_model, score_truth
 from atrank_tf.files import write_text
-from atrank_tf.training import divide_threads, experiment_from_dict, load_model, train, training_part
+from atrank_tf.training import divide_threads, experiment_from_dict, load_model, train
 
 
 class Watch(keras.callbacks.Callback):
@@ -74,7 +74,7 @@ def main(folder: Path) -> None:
     model = load_model(str(folder / "model"))
     best = training["best_epoch"]
     last = experiment.training.include_validation
-    targets = sum(count_targets(records, task, training_part(experiment), experiment.batching) for task in tasks)
+    targets = sum(count_targets(records, task, experiment.training.part, experiment.batching) for task in tasks)
     result: dict[str, Any] = {
         "experiment": run["experiment"],
         "records": records.manifest["fingerprint"],

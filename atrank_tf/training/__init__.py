@@ -1,8 +1,7 @@
-"""Training: the experiment file, the loss, what is kept after each epoch, and `fit` itself."""
+"""Training of an experiment: its file, `train`, the model folder, resuming, warm start, several workers."""
 
 from atrank_tf.training.average_weights import AverageWeights
 from atrank_tf.training.callbacks import Backup, BestCheckpoint
-from atrank_tf.training.compile_model import compile_model
 from atrank_tf.training.environment import environment
 from atrank_tf.training.experiment import (
     Experiment,
@@ -24,8 +23,7 @@ from atrank_tf.training.model_folder import (
     warn_if_unfinished,
     write_metrics,
 )
-from atrank_tf.training.shared_batches import training_part
-from atrank_tf.training.threads import divide_threads
+from atrank_tf.training.new_model import compile_model, divide_threads
 from atrank_tf.training.workers import Workers
 
 __all__ = [
@@ -50,7 +48,6 @@ __all__ = [
     "load_training",
     "model_checksum",
     "train",
-    "training_part",
     "warn_if_unfinished",
     "write_metrics",
 ]

@@ -1,4 +1,4 @@
-"""The mean of the weights at the ends of the last epochs, for validation and for files."""
+"""Averages the weights at the ends of epochs, for validation and for files."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""What happens after each epoch: the best model is kept, and all that is needed to go on is written down."""
+"""Callbacks at the end of an epoch: keep the best model, back up the training, refuse records that were replaced."""
 
 import json
 import math
@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from atrank_tf.data import Records
 from atrank_tf.files import file_checksum, load_arrays, save_arrays
 from atrank_tf.training.average_weights import AverageWeights
 
@@ -172,3 +173,20 @@ class Backup(keras.callbacks.Callback):
     def _paths(self) -> list[str]:
         # Keras numbers random generators and optimizers through the process: "adam_1", where another model was before.
         return [f"{_COUNTER.sub('', v.path)} {tuple(v.shape)}" for v in self._variables()]
+
+
+class SameRecords(keras.callbacks.Callback):
+    """Ends a training whose records were replaced in the epoch that ends, before anything of that epoch is kept.
+
+    A training reads the files of the records anew in each epoch: they must be those that it began with.
+
+    Args:
+        records: what is trained and validated on.
+    """
+
+    def __init__(self, records: Records) -> None:
+        super().__init__()
+        self._records = records
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._records.check_unchanged()

@@ -1,4 +1,4 @@
-"""What a training or an evaluation ran on: versions, and the state of the code around it."""
+"""Versions and git revision that a training or an evaluation ran on."""
 
 import platform
 import subprocess

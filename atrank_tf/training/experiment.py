@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
-from atrank_tf.data import Batching
+from atrank_tf.data import Batching, Part
 from atrank_tf.losses import PairwiseCrossentropy, PointwiseCrossentropy
 from atrank_tf.models import MODELS, RankerConfig
 from atrank_tf.schema import dump_toml, load_toml, plain, read, suggestion
@@ -87,6 +87,11 @@ class Training:
     def first_averaged(self) -> int | None:
         """The first epoch whose end is averaged, from 0; None for no averaging."""
         return math.ceil(round(self.average_from * self.epochs, 9)) if self.average_from and self.epochs else None
+
+    @property
+    def part(self) -> Part:
+        """Which targets are trained on."""
+        return Part.TRAINING_AND_VALIDATION if self.include_validation else Part.TRAINING
 
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:

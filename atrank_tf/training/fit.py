@@ -1,4 +1,4 @@
-"""Records and an experiment -> a trained model in its folder."""
+"""Trains the model of an experiment on records, in a model folder."""
 
 import sys
 from collections.abc import Sequence
@@ -13,12 +13,10 @@ from atrank_tf.files import write_json
 from atrank_tf.models import Ranker
 from atrank_tf.report import drift_warning, load_report
 from atrank_tf.training.average_weights import AverageWeights
-from atrank_tf.training.callbacks import Backup, BestCheckpoint
-from atrank_tf.training.compile_model import compile_model
+from atrank_tf.training.callbacks import Backup, BestCheckpoint, SameRecords
+from atrank_tf.training.data_parallel import BroadcastState, GlobalMetrics, training_share, validation_share
 from atrank_tf.training.environment import environment
 from atrank_tf.training.experiment import Experiment, Training, experiment_to_dict
-from atrank_tf.training.follow_chief import FollowChief
-from atrank_tf.training.global_metrics import GlobalMetrics
 from atrank_tf.training.model_folder import (
     MODEL_FILE,
     TRAINING_FILE,
@@ -28,9 +26,7 @@ from atrank_tf.training.model_folder import (
     warn_if_unfinished,
     write_inputs,
 )
-from atrank_tf.training.new_model import new_model
-from atrank_tf.training.same_records import SameRecords
-from atrank_tf.training.shared_batches import training_share, validation_share
+from atrank_tf.training.new_model import compile_model, new_model
 from atrank_tf.training.warm_start import warm_start
 from atrank_tf.training.workers import ALONE, Workers
 
@@ -77,18 +73,20 @@ def train(
             f"Received: warm_start={warm_start_dir!r}, processes: {workers.number}."
         )
     records = records.select(experiment.model.groups)
-    share = records.of_worker(workers.index, workers.number)
+    share = records.of_worker(workers.rank, workers.number)
     identity: dict[str, Any] = {
         "experiment": experiment_to_dict(experiment),
         "records": records.manifest["fingerprint"],
         "warm_start": model_checksum(warm_start_dir) if warm_start_dir and workers.is_chief else None,
     }
     backup_file = f"{model_dir}/backup.npz"
-    if workers.chief_says(lambda: holds_finished(model_dir, identity)):
-        if workers.is_chief and tf.io.gfile.exists(backup_file):  # Killed between the last two lines below.
+    if workers.broadcast(lambda: holds_finished(model_dir, identity)):
+        if workers.is_chief and tf.io.gfile.exists(backup_file):  # Killed after the training, before it was removed.
             tf.io.gfile.remove(backup_file)
         return False
     records.verify()
+
+    # === Model ===
     keras.utils.set_random_seed(settings.seed)
     if workers.is_chief:
         tf.io.gfile.makedirs(model_dir)
@@ -96,13 +94,20 @@ def train(
     model = new_model(records, share, experiment, workers)
     if warm_start_dir and workers.is_chief and not tf.io.gfile.exists(backup_file):
         _begin_with(warm_start_dir, model, records, settings)
+    batches = training_share(share, experiment, model, workers)
     average = AverageWeights(settings.first_averaged)
     average.set_model(model)
+    compile_model(model, settings, steps=settings.epochs * batches.steps, workers=workers)
+
+    # === What an interrupted training has done ===
     checkpoint = BestCheckpoint(f"{model_dir}/{MODEL_FILE}", model.tasks, settings.patience, average.first or 0)
     backup = Backup(backup_file, checkpoint, average)
-    batches = training_share(share, experiment, model, workers)
-    compile_model(model, settings, steps=settings.epochs * batches.steps, workers=workers)
-    done = workers.chief_says(lambda: backup.restore(model))
+    done = workers.broadcast(lambda: backup.restore(model))
+    if done:
+        batches = training_share(share, experiment, model, workers, first_epoch=done)
+    ends = workers.broadcast(lambda: done >= settings.epochs or (done > 0 and checkpoint.out_of_patience(done - 1)))
+
+    # === Fit ===
     writing: list[Any] = []
     if workers.is_chief:
         if not settings.include_validation and (warning := drift_warning(load_report(records.path), model.tasks)):
@@ -112,12 +117,11 @@ def train(
         writing = [checkpoint, keras.callbacks.TensorBoard(f"{model_dir}/tensorboard"), *callbacks, backup]
     if not settings.epochs:
         checkpoint.keep(model)
-    elif not done or not workers.chief_says(lambda: done >= settings.epochs or checkpoint.out_of_patience(done - 1)):
+    elif not ends:
+        validation = None if settings.include_validation else validation_share(share, experiment, model, workers)
         model.fit(
-            training_share(share, experiment, model, workers, first_epoch=done) if done else batches,
-            validation_data=None
-            if settings.include_validation
-            else validation_share(share, experiment, model, workers),
+            batches,
+            validation_data=validation,
             epochs=settings.epochs,
             initial_epoch=done,
             callbacks=[
@@ -125,15 +129,15 @@ def train(
                 GlobalMetrics(workers),
                 average,
                 *writing,
-                FollowChief(workers, average),
+                BroadcastState(workers, average),
             ],
             verbose=(1 if sys.stdout.isatty() else 2) if workers.is_chief else 0,
         )
     if workers.is_chief:
         write_json(f"{model_dir}/{TRAINING_FILE}", {**identity, "finished": True, **checkpoint.state()})
         if settings.epochs:
-            tf.io.gfile.remove(backup.path)
-    workers.chief_says(lambda: 0)  # Who leaves earlier passes for dead.
+            tf.io.gfile.remove(backup_file)
+    workers.broadcast(lambda: 0)  # Who leaves earlier passes for dead.
     return True
 
 

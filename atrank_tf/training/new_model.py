@@ -1,13 +1,17 @@
-"""An experiment -> its model before the first step of training."""
+"""The model of an experiment before its first step: its weights, optimizer, losses and metrics."""
 
+import os
+from typing import Any
+
+import keras
 import tensorflow as tf
 
 from atrank_tf.data import Records, popularity, positive_counts
 from atrank_tf.models import MODELS, Ranker
-from atrank_tf.schema import Candidates
-from atrank_tf.training.experiment import Experiment
-from atrank_tf.training.shared_batches import training_part
-from atrank_tf.training.workers import Workers
+from atrank_tf.optimizers import SparseAdam, WarmUp
+from atrank_tf.schema import Candidates, suggestion
+from atrank_tf.training.experiment import LOSSES, Experiment, Training
+from atrank_tf.training.workers import ALONE, Workers
 
 
 def new_model(records: Records, share: Records, experiment: Experiment, workers: Workers) -> Ranker:
@@ -30,11 +34,58 @@ def new_model(records: Records, share: Records, experiment: Experiment, workers:
         if settings.loss == "pairwise":
             _check_pairs(records, task)
         if settings.start_at_popularity and records.schema.tasks[task].candidates is Candidates.SAMPLED:
-            (counts,) = workers.sum([tf.constant(positive_counts(share, task, training_part(experiment)))])
+            (counts,) = workers.sum([tf.constant(positive_counts(share, task, settings.part))])
             model.start_at_popularity(task, counts.numpy())
         if "popularity" in experiment.model.ranking:
-            model.load_popularity(task, popularity(share, task, training_part(experiment), workers.total))
+            model.load_popularity(task, popularity(share, task, settings.part, workers.total))
     return model
+
+
+def compile_model(model: Ranker, settings: Training, steps: int, workers: Workers = ALONE) -> None:
+    """Compiles a model for `fit`: `SparseAdam` and losses as an experiment says, AUC of each task.
+
+    Args:
+        model: the model.
+        settings: the experiment's [training].
+        steps: steps of the whole training, of which `warmup` and `decay_at` name shares.
+        workers: who share each batch.
+
+    Raises:
+        ValueError: a weight is of a task that the model has not.
+    """
+    for task in settings.task_weights:
+        if task not in model.tasks:
+            raise ValueError(f"Unknown task {task!r} in [training.task_weights]. {suggestion(task, model.tasks)}")
+    optimizer = SparseAdam(
+        _learning_rate(settings, steps),
+        moments="dense",
+        l2=settings.l2,
+        global_clipnorm=settings.clip_norm or None,
+        reduce_gradients=workers.mean_gradients if workers.number > 1 else None,
+    )
+    model.slices = settings.slices
+    model.compile(
+        optimizer=optimizer,
+        loss={task: LOSSES[settings.loss](scale=workers.scale if workers.number > 1 else None) for task in model.tasks},
+        loss_weights={task: settings.task_weights.get(task, 1.0) for task in model.tasks},
+    )
+
+
+def divide_threads(slices: int) -> None:
+    """Divides the cores among the slices of a batch: each operation has the threads of its slice alone.
+
+    With one slice TensorFlow's own division stays, where every operation has the threads of all cores.
+
+    Args:
+        slices: as in `Training`.
+
+    Raises:
+        RuntimeError: TensorFlow has set up its devices already.
+    """
+    if slices > 1:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        tf.config.threading.set_intra_op_parallelism_threads(max(1, cores // slices))
+        tf.config.threading.set_inter_op_parallelism_threads(cores)
 
 
 def _check_pairs(records: Records, task: str) -> None:
@@ -45,3 +96,15 @@ def _check_pairs(records: Records, task: str) -> None:
             f"which compares the candidates of a request. Found {shown['requests']:,} requests, each with one: "
             'use "pointwise", or give rows that were shown together the same request_id.'
         )
+
+
+def _learning_rate(settings: Training, steps: int) -> Any:
+    """Returns the learning rate of a training of so many steps: it rises, then falls in steps."""
+    rate: Any = settings.learning_rate
+    if settings.decay_at:
+        rate = keras.optimizers.schedules.PiecewiseConstantDecay(
+            [int(share * steps) for share in settings.decay_at],
+            [settings.learning_rate * settings.decay**times for times in range(len(settings.decay_at) + 1)],
+        )
+    rising = round(settings.warmup * steps)
+    return WarmUp(rate, rising) if rising else rate

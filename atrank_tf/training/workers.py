@@ -1,4 +1,4 @@
-"""The processes that train one model together, and what they tell each other."""
+"""Collective operations between the processes that train one model."""
 
 import json
 import os
@@ -31,16 +31,16 @@ class Workers:
 
     Each holds the whole model, as ordinary variables; TensorFlow's `MultiWorkerMirroredStrategy` only connects them.
     Every method is called by all of them, in the same order, or they wait for each other for ever. They work eagerly
-    and in a `tf.function`. A worker by itself, the default, tells itself everything and costs nothing.
+    and in a `tf.function`. By default there is one worker, and no method costs anything.
 
     Attributes:
         number: how many there are.
-        index: which one this is, from 0.
+        rank: which one this is, from 0; the chief is 0.
     """
 
     def __init__(self) -> None:
         self.number = 1
-        self.index = 0
+        self.rank = 0
         self._strategy: Any = None
         self._order: Any = None
 
@@ -53,12 +53,12 @@ class Workers:
             ConnectionError: another worker did not come, or this one's address is taken.
         """
         workers = cls()
-        workers.number, workers.index = _place(os.environ.get("TF_CONFIG", ""))
+        workers.number, workers.rank = _number_and_rank(os.environ.get("TF_CONFIG", ""))
         try:
             workers._meet()
         except tf.errors.OpError as error:
             raise ConnectionError(
-                f"Expected to meet the {workers.number} workers that TF_CONFIG names. Worker {workers.index} failed: "
+                f"Expected to meet the {workers.number} workers that TF_CONFIG names. Worker {workers.rank} failed: "
                 f"{error.message}"
             ) from error
         return workers
@@ -78,7 +78,7 @@ class Workers:
     @property
     def is_chief(self) -> bool:
         """Whether this is the worker that writes."""
-        return self.index == 0
+        return self.rank == 0
 
     def sum(self, tensors: Sequence[Any]) -> list[Any]:
         """Returns the sum of each tensor over the workers; shapes and dtypes are the same on all of them."""
@@ -86,11 +86,11 @@ class Workers:
             return list(tensors)
         result: list[Any] = [None] * len(tensors)
         for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
-            places = [place for place, tensor in enumerate(tensors) if tensor.dtype == dtype]
-            flat = [tf.reshape(tensors[place], [-1]) for place in places]
+            indices = [index for index, tensor in enumerate(tensors) if tensor.dtype == dtype]
+            flat = [tf.reshape(tensors[index], [-1]) for index in indices]
             total = self._collective("sum", tf.concat(flat, 0))
-            for place, part in zip(places, tf.split(total, [tf.size(part) for part in flat]), strict=True):
-                result[place] = tf.reshape(part, tf.shape(tensors[place]))
+            for index, part in zip(indices, tf.split(total, [tf.size(part) for part in flat]), strict=True):
+                result[index] = tf.reshape(part, tf.shape(tensors[index]))
         return result
 
     def total(self, array: np.ndarray) -> np.ndarray:
@@ -101,11 +101,6 @@ class Workers:
         parts = [array[begin : begin + rows] for begin in range(0, len(array), rows)]
         return np.concatenate([self.sum([tf.constant(part)])[0].numpy() for part in parts])
 
-    def gather(self, tensor: Any) -> Any:
-        """Returns the tensors of all workers, [workers, ...], in TensorFlow's order; shapes and dtypes are the same."""
-        every = self._collective("gather", tf.reshape(tensor, [-1]))
-        return tf.reshape(every, tf.concat([[self.number], tf.shape(tensor)], axis=0))
-
     def mean_gradients(self, gradients: Sequence[Any]) -> list[Any]:
         """Returns the mean of each gradient over the workers; None stays None.
 
@@ -114,12 +109,12 @@ class Workers:
         if self.number == 1:
             return list(gradients)
         result = list(gradients)
-        rows = [place for place, gradient in enumerate(gradients) if isinstance(gradient, tf.IndexedSlices)]
-        rest = [place for place, gradient in enumerate(gradients) if gradient is not None and place not in rows]
-        for place, total in zip(rest, self.sum([gradients[place] for place in rest]), strict=True):
-            result[place] = total / self.number
-        for place, total in zip(rows, self._gather_rows([gradients[place] for place in rows]), strict=True):
-            result[place] = tf.IndexedSlices(total.values / self.number, total.indices, total.dense_shape)
+        sparse = [index for index, gradient in enumerate(gradients) if isinstance(gradient, tf.IndexedSlices)]
+        dense = [index for index, gradient in enumerate(gradients) if gradient is not None and index not in sparse]
+        for index, total in zip(dense, self.sum([gradients[index] for index in dense]), strict=True):
+            result[index] = total / self.number
+        for index, total in zip(sparse, self._gather_rows([gradients[index] for index in sparse]), strict=True):
+            result[index] = tf.IndexedSlices(total.values / self.number, total.indices, total.dense_shape)
         return result
 
     def scale(self, mean: Any, weight: Any) -> Any:
@@ -146,37 +141,42 @@ class Workers:
 
         return scaled(mean, weight)
 
-    def all_say(self, counts: Sequence[int]) -> np.ndarray:
+    def all_gather(self, counts: Sequence[int]) -> np.ndarray:
         """Returns the numbers that each worker gives, int64 [workers, numbers]."""
-        said = np.zeros((self.number, len(counts)), np.int64)
-        said[self.index] = counts
-        return np.asarray(self.sum([tf.constant(said)])[0])
+        gathered = np.zeros((self.number, len(counts)), np.int64)
+        gathered[self.rank] = counts
+        return np.asarray(self.sum([tf.constant(gathered)])[0])
 
-    def chief_says(self, ask: Callable[[], int]) -> int:
+    def broadcast(self, ask: Callable[[], int]) -> int:
         """Returns the answer of the chief, the only one that is asked."""
         (answer,) = self.sum([tf.constant(int(ask()) if self.is_chief else 0, tf.int64)])
         return int(answer)
 
-    def follow_chief(self, variables: Sequence[Any]) -> None:
+    def broadcast_variables(self, variables: Sequence[Any]) -> None:
         """Sets variables to what they are on the chief, bit for bit."""
         if self.number == 1:
             return
         for variable in variables:
             rows = int(variable.shape[0]) if variable.shape.rank else 0
             if rows <= _ROWS_AT_ONCE:
-                variable.assign(self._of_chief(tf.convert_to_tensor(variable)))
+                variable.assign(self._broadcast_tensor(tf.convert_to_tensor(variable)))
                 continue
             for start in range(0, rows, _ROWS_AT_ONCE):
                 ids = tf.range(start, min(start + _ROWS_AT_ONCE, rows))
-                piece = self._of_chief(tf.gather(variable.value, ids))
+                piece = self._broadcast_tensor(tf.gather(variable.value, ids))
                 variable.value.scatter_update(tf.IndexedSlices(piece, ids))
 
-    def _of_chief(self, value: Any) -> Any:
+    def _broadcast_tensor(self, value: Any) -> Any:
         """Returns the tensor of the chief, bit for bit; shape and dtype are the same on all of them."""
         # As whole numbers, because -0.0 + 0 is 0.0.
         whole = tf.bitcast(value, tf.int32 if value.dtype.size == 4 else tf.int64)
         (whole,) = self.sum([whole if self.is_chief else tf.zeros_like(whole)])
         return tf.bitcast(whole, value.dtype)
+
+    def _gather(self, tensor: Any) -> Any:
+        """Returns the tensors of all workers, [workers, ...], in TensorFlow's order; shapes and dtypes are the same."""
+        every = self._collective("gather", tf.reshape(tensor, [-1]))
+        return tf.reshape(every, tf.concat([[self.number], tf.shape(tensor)], axis=0))
 
     def _gather_rows(self, slices: Sequence[Any]) -> list[Any]:
         """Puts the rows of all workers one after the other, table by table.
@@ -187,7 +187,7 @@ class Workers:
         if not slices:
             return []
         counts = tf.stack([tf.size(found.indices) for found in slices])  # [tables]
-        counts = self.gather(counts)
+        counts = self._gather(counts)
         rooms = [_room_for(count) for count in tf.unstack(tf.reduce_max(counts, axis=0), len(slices))]
         packed = []
         for found, room in zip(slices, rooms, strict=True):
@@ -196,12 +196,12 @@ class Workers:
             packed.append(tf.reshape(tf.pad(rows, [[0, room - tf.shape(rows)[0]], [0, 0]]), [-1]))
         sizes = [tf.size(part) for part in packed]
         packed.append(tf.zeros([_room_for(tf.add_n(sizes)) - tf.add_n(sizes)]))
-        every = self.gather(tf.concat(packed, axis=0))
+        every = self._gather(tf.concat(packed, axis=0))
         parts = tf.split(every, [*sizes, tf.size(packed[-1])], axis=1)
         result = []
-        for place, (found, room) in enumerate(zip(slices, rooms, strict=True)):
-            rows = tf.reshape(parts[place], (self.number, room, 2 + found.values.shape[1]))
-            rows = tf.boolean_mask(rows, tf.range(room) < counts[:, place, tf.newaxis])
+        for index, (found, room) in enumerate(zip(slices, rooms, strict=True)):
+            rows = tf.reshape(parts[index], (self.number, room, 2 + found.values.shape[1]))
+            rows = tf.boolean_mask(rows, tf.range(room) < counts[:, index, tf.newaxis])
             ids = tf.cast(tf.bitcast(rows[:, :2], tf.int64), found.indices.dtype)
             result.append(tf.IndexedSlices(tf.cast(rows[:, 2:], found.values.dtype), ids, found.dense_shape))
         return result
@@ -226,7 +226,7 @@ def _room_for(count: Any) -> Any:
     return tf.gather(_ROOMS, tf.searchsorted(_ROOMS, tf.reshape(count, [1]))[0])
 
 
-def _place(config: str) -> tuple[int, int]:
+def _number_and_rank(config: str) -> tuple[int, int]:
     """Returns how many workers TF_CONFIG names, and which of them this is."""
     expected = (
         'Expected TF_CONFIG as {"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}, '
@@ -235,7 +235,7 @@ def _place(config: str) -> tuple[int, int]:
     try:
         found = json.loads(config or "{}")
         cluster, task = found.get("cluster", {}), found.get("task", {})
-        names = [(job, place) for job in ("chief", "worker") for place in range(len(cluster.get(job, [])))]
+        names = [(job, index) for job in ("chief", "worker") for index in range(len(cluster.get(job, [])))]
         if not names:
             return 1, 0
         return len(names), names.index((task["type"], int(task["index"])))

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from atrank_tf.data import Records
 from atrank_tf.losses import PointwiseCrossentropy
 from atrank_tf.metrics import request_auc_by_task
-from atrank_tf.training import Backup, BestCheckpoint
+from atrank_tf.preparation import prepare
+from atrank_tf.schema import load_schema
+from atrank_tf.training import MODEL_FILE, Backup, BestCheckpoint, experiment_from_dict, train
 
 ROWS, WIDTH, HIDDEN, N = 11, 3, 5, 7
 RNG = np.random.default_rng(0)
@@ -314,3 +318,27 @@ def test_a_backup_may_be_restored_in_a_process_that_built_models_before(tmp_path
     fresh = _another_model()
     assert Backup(backup.path, BestCheckpoint("model.keras", ["next"])).restore(fresh) == 1
     _assert_same_state(fresh, trained)
+
+
+def test_nothing_of_an_epoch_in_which_the_records_were_replaced_is_kept(
+    logs: Path, records: Records, schema_file: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(records.path, tmp_path / "records")
+    shutil.copytree(logs, tmp_path / "logs")
+    with (tmp_path / "logs/behaviors/purchase.csv").open("a") as file:
+        file.write("u1,p1,regular,86400\n")
+    schema = load_schema(str(schema_file))
+    experiment = experiment_from_dict(
+        {"model": {"name": "bpr_mf", "hidden_dim": 4, "tasks": ["next_purchase"]}, "training": {"epochs": 3}}
+    )
+
+    class Replaced(keras.callbacks.Callback):  # type: ignore[misc]
+        def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
+            if epoch == 1:
+                self.kept = (tmp_path / "model" / MODEL_FILE).stat().st_mtime_ns
+                prepare(str(tmp_path / "logs"), schema, str(tmp_path / "records"))
+
+    replaced = Replaced()
+    with pytest.raises(ValueError, match=r"Expected the records that were opened, .* prepare has replaced them\."):
+        train(Records(str(tmp_path / "records")), experiment, str(tmp_path / "model"), callbacks=[replaced])
+    assert (tmp_path / "model" / MODEL_FILE).stat().st_mtime_ns == replaced.kept

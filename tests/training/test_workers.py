@@ -23,9 +23,7 @@ from atrank_tf.losses import PairwiseCrossentropy, PointwiseCrossentropy
 from atrank_tf.metrics import RequestAUC
 from atrank_tf.optimizers import ApplyPendingDecay, SparseAdagrad, SparseAdam
 from atrank_tf.training import AverageWeights, Workers, experiment_from_dict, load_model, train, workers
-from atrank_tf.training.follow_chief import FollowChief
-from atrank_tf.training.global_metrics import GlobalMetrics
-from atrank_tf.training.shared_batches import agreed_steps, one_at_least
+from atrank_tf.training.data_parallel import BroadcastState, GlobalMetrics, agreed_steps, one_at_least
 from atrank_tf.training.workers import ALONE
 
 ROOT = Path(__file__).parents[2]
@@ -101,21 +99,21 @@ def train_small(case: str, workers: Workers) -> dict[str, Any]:
     loss = LOSSES.get(case, PointwiseCrossentropy)(scale=workers.scale)
     model.compile(OPTIMIZERS[case](workers), loss, weighted_metrics=[RequestAUC()])
     rows = tf.nest.map_structure(
-        lambda array: array[:, workers.index :: workers.number], requests(1, weighed=case != "l2")
+        lambda array: array[:, workers.rank :: workers.number], requests(1, weighed=case != "l2")
     )
     average = AverageWeights(first=-1)  # As in a training that is resumed, of which only the chief has read the mean.
     average.set_model(model)
     for mean in average.means:
-        mean.assign(mean.value + workers.index)
+        mean.assign(mean.value + workers.rank)
     keep = Keep(average)
     history = model.fit(
         tf.data.Dataset.from_tensor_slices(rows).repeat(),
         steps_per_epoch=STEPS,
         epochs=3,
         validation_data=tf.data.Dataset.from_tensor_slices(requests(2, weighed=True)).shard(
-            workers.number, workers.index
+            workers.number, workers.rank
         ),
-        callbacks=[ApplyPendingDecay(), GlobalMetrics(workers), average, keep, FollowChief(workers, average)],
+        callbacks=[ApplyPendingDecay(), GlobalMetrics(workers), average, keep, BroadcastState(workers, average)],
         shuffle=False,
         verbose=0,
     ).history
@@ -134,7 +132,7 @@ class Begun(keras.callbacks.Callback):  # type: ignore[misc]
 def train_in(folder: str, workers: Workers, what: str) -> dict[str, Any]:
     """Trains the records beside the folder; only the chief gets a folder that can be written, and one to begin with."""
     keep = Begun() if what == "warm" else Keep()
-    writable = folder if workers.is_chief else f"/dev/null/{workers.index}"
+    writable = folder if workers.is_chief else f"/dev/null/{workers.rank}"
     train(
         Records(f"{folder}/../records"),
         EXPERIMENT,
@@ -260,9 +258,9 @@ def test_without_tf_config_a_worker_is_alone(monkeypatch: pytest.MonkeyPatch) ->
     for config in ("", "{}", '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}'):
         monkeypatch.setenv("TF_CONFIG", config)
         workers = Workers.join()
-        assert (workers.number, workers.index, workers.is_chief) == (1, 0, True)
-    assert workers.all_say([3, 4]).tolist() == [[3, 4]]
-    assert workers.chief_says(lambda: 5) == 5
+        assert (workers.number, workers.rank, workers.is_chief) == (1, 0, True)
+    assert workers.all_gather([3, 4]).tolist() == [[3, 4]]
+    assert workers.broadcast(lambda: 5) == 5
 
 
 @pytest.mark.parametrize(
@@ -321,7 +319,7 @@ def test_a_share_without_targets_is_refused() -> None:
             super().__init__()
             self.said = said
 
-        def all_say(self, counts: Any) -> Any:
+        def all_gather(self, counts: Any) -> Any:
             return np.array(self.said)
 
     assert agreed_steps([3, 9], Two([[3, 9], [4, 8]])) == [4, 9]
@@ -336,7 +334,7 @@ if __name__ == "__main__":
         cases = [train_small(case, met) for case in OPTIMIZERS]
         result = {name: value for case in cases for name, value in case.items()}
         workers._NUMBERS_AT_ONCE = 5  # Two rows and a half.
-        result["total"] = met.total((met.index + 1) * np.arange(14).reshape(7, 2))
+        result["total"] = met.total((met.rank + 1) * np.arange(14).reshape(7, 2))
     else:
         result = train_in(folder, met, what)
-    np.savez(f"{folder}/{met.index}.npz", **result)
+    np.savez(f"{folder}/{met.rank}.npz", **result)

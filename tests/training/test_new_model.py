@@ -1,5 +1,6 @@
-"""The compiled models: what a training step touches."""
+"""The compiled models: what a training step touches, and which threads it has."""
 
+import os
 from dataclasses import fields
 from itertools import islice
 from pathlib import Path
@@ -8,12 +9,13 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from atrank_tf.data import Batching, Records
 from atrank_tf.losses import PairwiseCrossentropy, PointwiseCrossentropy
 from atrank_tf.models import MODELS, ATRank, Ranker
 from atrank_tf.schema import PADDING
-from atrank_tf.training import Training, compile_model
+from atrank_tf.training import Training, compile_model, divide_threads
 from atrank_tf.training.experiment import LOSSES
 
 SMALL = {
@@ -222,3 +224,21 @@ def test_7_a_step_touches_the_rows_of_its_batch_only(
             touched += len(changed)
         assert len(own) < rows / 2
     assert touched > 0
+
+
+@pytest.mark.parametrize(
+    ("slices", "expected"), [(1, []), (2, [("intra", 3), ("inter", 6)]), (8, [("intra", 1), ("inter", 6)])]
+)
+def test_each_operation_has_the_threads_of_its_slice(
+    slices: int, expected: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[str, int]] = []
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(6)))
+    for name in ("intra", "inter"):
+        monkeypatch.setattr(
+            tf.config.threading,
+            f"set_{name}_op_parallelism_threads",
+            lambda threads, name=name: told.append((name, threads)),
+        )
+    divide_threads(slices)
+    assert told == expected  # With one slice, as TensorFlow will have it.
