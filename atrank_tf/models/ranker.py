@@ -122,9 +122,11 @@ class Ranker(TaskModel):
             for group, spec in groups.items()
             if self.reads_behaviors
         }
+        ranked = {self.schema.tasks[task].group for task in self.tasks}
         self.projections = {
             group: GroupProjection(self.config.hidden_dim, self.config.activation, name=f"projection_{group}")
             for group in groups
+            if self.reads_behaviors or group in ranked
         }
         if self.embeds_time:
             self.time_buckets = TimeBuckets(self.schema.time.boundaries, name="time_buckets")
