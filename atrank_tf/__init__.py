@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from atrank_tf.optimizers import SparseAdam
     from atrank_tf.saved_model import Preprocessor, export_model
     from atrank_tf.schema import Schema, load_schema
+    from atrank_tf.training import load
 
 _ROOM_OF = {
     "ATRank": "models",
@@ -29,6 +30,7 @@ _ROOM_OF = {
     "TimelineATRank": "models",
     "evaluation_batches": "data",
     "export_model": "saved_model",
+    "load": "training",
     "load_schema": "schema",
     "request_auc_by_task": "metrics",
     "timeline_batches": "data",
@@ -67,6 +69,7 @@ __all__ = [  # noqa: F822, RUF100
     "__version__",
     "evaluation_batches",
     "export_model",
+    "load",
     "load_schema",
     "request_auc_by_task",
     "timeline_batches",

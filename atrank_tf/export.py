@@ -16,9 +16,9 @@ _EXPLAIN = flags.DEFINE_bool("explain", False, "Add the signatures `explain`: at
 def main() -> None:
     from atrank_tf.data import IdMaps
     from atrank_tf.saved_model import export_model
-    from atrank_tf.training import VALUES_FILE, load_model, warn_if_unfinished
+    from atrank_tf.training import VALUES_FILE, load, warn_if_unfinished
 
-    model = load_model(_MODEL_DIR.value)
+    model = load(_MODEL_DIR.value)
     warn_if_unfinished(_MODEL_DIR.value)
     values = IdMaps.load(f"{_MODEL_DIR.value}/{VALUES_FILE}")
     sys.stdout.write(f"{export_model(model, values, _EXPORT_DIR.value, explain=_EXPLAIN.value)}\n")

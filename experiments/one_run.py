@@ -21,7 +21,7 @@ import numpy as np
 from atrank_tf.data import Part, Records, count_targets, evaluation_batches
 from atrank_tf.evaluation import evaluate, score_model, score_truth
 from atrank_tf.files import write_text
-from atrank_tf.training import divide_threads, experiment_from_dict, load_model, train
+from atrank_tf.training import divide_threads, experiment_from_dict, load, train
 
 
 class Watch(keras.callbacks.Callback):
@@ -71,7 +71,7 @@ def main(folder: Path) -> None:
     watch = Watch(folder / "epochs.json", test)
     train(records, experiment, str(folder / "model"), callbacks=[watch])
     training = json.loads((folder / "model" / "training.json").read_text())
-    model = load_model(str(folder / "model"))
+    model = load(str(folder / "model"))
     best = training["best_epoch"]
     last = experiment.training.include_validation
     targets = sum(count_targets(records, task, experiment.training.part, experiment.batching) for task in tasks)

@@ -15,7 +15,7 @@ from atrank_tf.training.fit import train
 from atrank_tf.training.model_folder import (
     MODEL_FILE,
     VALUES_FILE,
-    load_model,
+    load,
     load_model_for,
     load_trained_experiment,
     load_training,
@@ -41,8 +41,8 @@ __all__ = [
     "environment",
     "experiment_from_dict",
     "experiment_to_dict",
+    "load",
     "load_experiment",
-    "load_model",
     "load_model_for",
     "load_trained_experiment",
     "load_training",

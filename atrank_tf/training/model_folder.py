@@ -33,14 +33,17 @@ VALUES_FILE = "values.npz"
 _TRAIN_AGAIN = "Train again in another folder, or bring back a copy of the file."
 
 
-def load_model(model_dir: str) -> Ranker:
-    """Loads the best model of a model folder.
+def load(path: str) -> Ranker:
+    """Loads a trained model: the best one of a model folder, or the one that `model.save` wrote.
+
+    Args:
+        path: a model folder, or a `.keras` file.
 
     Raises:
-        FileNotFoundError: the folder holds no model.
-        ValueError: the file is damaged.
+        FileNotFoundError: there is no model.
+        ValueError: the file is damaged, or holds no model of this package.
     """
-    path = _model_path(model_dir)
+    path = _model_path(path)
     try:
         _check(path)
         model: Ranker = keras.saving.load_model(path)
@@ -66,7 +69,7 @@ def load_model_for(records: Records, model_dir: str) -> Ranker:
     warn_if_unfinished(model_dir)
     if records.manifest["fingerprint"] != load_training(model_dir)["records"]:
         logging.warning("%s was trained on other records than %s.", model_dir, records.path)
-    model = load_model(model_dir)
+    model = load(model_dir)
     model.check_schema(records.schema)
     IdMaps.load(f"{model_dir}/{VALUES_FILE}").check_records(records)
     return model
@@ -82,7 +85,7 @@ def model_checksum(model_dir: str) -> str:
 
 
 def _model_path(model_dir: str) -> str:
-    path = f"{model_dir}/{MODEL_FILE}"
+    path = model_dir if model_dir.endswith(".keras") else f"{model_dir}/{MODEL_FILE}"
     if not tf.io.gfile.exists(path):
         raise FileNotFoundError(f"Expected a trained model at {path}. Found none: run `python -m atrank_tf.train`.")
     return path

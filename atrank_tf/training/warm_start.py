@@ -10,7 +10,7 @@ from atrank_tf.data import IdMaps
 from atrank_tf.data.vocabulary import Vocabulary
 from atrank_tf.models import Ranker
 from atrank_tf.schema import FIRST_ROW, PADDING, UNKNOWN, layout
-from atrank_tf.training.model_folder import VALUES_FILE, load_model
+from atrank_tf.training.model_folder import VALUES_FILE, load
 
 
 class WarmStart(NamedTuple):
@@ -48,7 +48,7 @@ def warm_start(model: Ranker, values: IdMaps, model_dir: str) -> WarmStart:
         FileNotFoundError: the folder holds no model.
         ValueError: its weights do not fit, or mean something else; or a file is damaged, or of an earlier version.
     """
-    earlier = load_model(model_dir)
+    earlier = load(model_dir)
     earlier_values = IdMaps.load(f"{model_dir}/{VALUES_FILE}")
     _check_layout(model, earlier, model_dir)
     weights = {variable.path: variable for variable in earlier.trainable_variables}

@@ -14,7 +14,7 @@ from atrank_tf.preparation import prepare
 from atrank_tf.saved_model import export_model
 from atrank_tf.schema import load_schema
 from atrank_tf.server import ServedModel, ServerSettings, serve
-from atrank_tf.training import VALUES_FILE, load_experiment, load_model, train
+from atrank_tf.training import VALUES_FILE, load, load_experiment, train
 
 FILE_BYTES = {"prepare": 2_000, "train": 40_000, "export": 40_000}
 """Longest file that can be written where the disk is full: less than the longest that each writes."""
@@ -29,7 +29,7 @@ def do_train(records: str, experiment: str, model_dir: str) -> None:
 
 
 def do_export(model_dir: str, export_dir: str) -> None:
-    export_model(load_model(model_dir), IdMaps.load(f"{model_dir}/{VALUES_FILE}"), export_dir)
+    export_model(load(model_dir), IdMaps.load(f"{model_dir}/{VALUES_FILE}"), export_dir)
 
 
 def do_serve(export_dir: str, port: str) -> None:

@@ -20,7 +20,7 @@ from atrank_tf.training import (
     Backup,
     BestCheckpoint,
     experiment_from_dict,
-    load_model,
+    load,
     load_model_for,
     load_training,
     train,
@@ -55,7 +55,7 @@ def trained(records: Records, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def restore(trained: Path) -> Callable[[Path], list[np.ndarray]]:
     """Reads a backup into a compiled model; returns everything that came back."""
-    model = load_model(str(trained))
+    model = load(str(trained))
 
     def run(folder: Path) -> list[np.ndarray]:
         checkpoint = BestCheckpoint(str(folder / MODEL_FILE), model.tasks)
@@ -67,7 +67,7 @@ def restore(trained: Path) -> Callable[[Path], list[np.ndarray]]:
 
 
 def weights(folder: Path) -> list[np.ndarray]:
-    model = load_model(str(folder))
+    model = load(str(folder))
     return [np.array(json.dumps(model.get_config())), *(weight.numpy() for weight in model.weights)]
 
 
@@ -119,7 +119,7 @@ def test_checksums_of_a_model_are_compared_by_whoever_reads_it(trained: Path) ->
     try:
         path.write_bytes(damaged)
         with pytest.raises(ValueError, match=r"model\.weights\.h5 has another checksum than when it was written"):
-            load_model(str(trained))
+            load(str(trained))
     finally:
         path.write_bytes(content)
 
@@ -158,7 +158,7 @@ def test_something_else_is_not_taken_for_a_model_a_backup_or_values(
         values(tmp_path)
     keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]).save(tmp_path / MODEL_FILE)
     with pytest.raises(ValueError, match=r"Expected a model of this package at .*model\.keras\. Found: Sequential\."):
-        load_model(str(tmp_path))
+        load(str(tmp_path))
     (tmp_path / "training.json").write_text('{"experiment": {}}')
     with pytest.raises(ValueError, match=r"Expected a training in .*json\. Missing: \['finished', 'records'\]\."):
         load_training(str(tmp_path))

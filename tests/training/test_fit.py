@@ -22,8 +22,8 @@ from atrank_tf.training import (
     Experiment,
     environment,
     experiment_from_dict,
+    load,
     load_experiment,
-    load_model,
     load_trained_experiment,
     model_checksum,
     train,
@@ -167,7 +167,8 @@ def test_the_folder_holds_the_best_model_and_all_that_an_export_needs(records: R
     aucs = [np.mean([epoch["val_next_purchase_auc"], epoch["val_next_redemption_auc"]]) for epoch in state["history"]]
     assert state["best_epoch"] == int(np.argmax(aucs))
     assert state["best"] == pytest.approx(max(aucs))
-    assert load_model(str(folder)).get_config()["config"]["hidden_dim"] == 8
+    assert load(str(folder)).get_config()["config"]["hidden_dim"] == 8
+    assert load(str(folder / "model.keras")).get_config()["config"]["hidden_dim"] == 8
     assert load_trained_experiment(str(folder)) == load_experiment(str(folder / "experiment.toml")) == EXPERIMENT
     assert load_schema(str(folder / "schema.toml")) == records.schema
     assert state["records"] == records.manifest["fingerprint"]
@@ -180,7 +181,7 @@ def test_the_folder_holds_the_best_model_and_all_that_an_export_needs(records: R
 def test_the_kept_model_is_the_one_that_was_validated_on_the_validation_part(records: Records, whole: Any) -> None:
     state = json.loads((whole[0] / "training.json").read_text())
     batches = evaluation_batches(records, Part.VALIDATION, settings=EXPERIMENT.batching)
-    found = load_model(str(whole[0])).evaluate(batches, verbose=0, return_dict=True)
+    found = load(str(whole[0])).evaluate(batches, verbose=0, return_dict=True)
     expected = state["history"][state["best_epoch"]]
     assert found == {name: pytest.approx(expected[f"val_{name}"], rel=1e-4) for name in found}
     assert {"loss", "next_purchase_auc", "next_redemption_auc"} <= set(found)
@@ -208,7 +209,7 @@ def test_4_what_is_trained_on_and_counted_is_one_part_or_two(records: Records, w
     bias, expected = (each.get_layer("item_bias_next_purchase").embeddings.numpy() for each in (begun, started))
     np.testing.assert_array_equal(bias, expected)
     assert bias.any()
-    for model, part in ((load_model(str(whole[0])), Part.TRAINING), (begun, both)):
+    for model, part in ((load(str(whole[0])), Part.TRAINING), (begun, both)):
         for task in model.tasks:
             layer = model.get_layer(f"popularity_head_{task}")
             begins, counts = popularity(records, task, part)
@@ -278,7 +279,7 @@ def test_validation_data_that_has_drifted_is_told_in_one_line(
 
 
 def test_an_empty_folder_has_no_model_to_load(tmp_path: Path) -> None:
-    for read in (load_model, model_checksum):
+    for read in (load, model_checksum):
         with pytest.raises(FileNotFoundError, match="Expected a trained model at"):
             read(str(tmp_path))
     with pytest.raises(FileNotFoundError, match="Expected a training at"):

@@ -21,7 +21,7 @@ from atrank_tf.models import MODELS, Ranker
 from atrank_tf.preparation import prepare
 from atrank_tf.saved_model.preprocessor import Preprocessor
 from atrank_tf.schema import load_schema, schema_from_dict
-from atrank_tf.training import MODEL_FILE, VALUES_FILE, Workers, experiment_from_dict, load_model, train
+from atrank_tf.training import MODEL_FILE, VALUES_FILE, Workers, experiment_from_dict, load, train
 from atrank_tf.training.model_folder import TRAINING_FILE
 from atrank_tf.training.warm_start import warm_start
 
@@ -303,9 +303,9 @@ def test_without_epochs_it_is_the_earlier_model_and_knows_the_new_catalog(
         "experiment.toml",
         TRAINING_FILE,
     }
-    newer = load_model(str(tmp_path / "model"))
+    newer = load(str(tmp_path / "model"))
     found = _scores(newer, days[1], ["p2", "p90", "p91", "p94"])["next_purchase"]
-    before = _scores(load_model(str(make_earlier())), days[0], ["p2", "p90", "p91", "p94"])["next_purchase"]
+    before = _scores(load(str(make_earlier())), days[0], ["p2", "p90", "p91", "p94"])["next_purchase"]
     np.testing.assert_allclose(found[:, [0, 2, 3]], before[:, [0, 2, 3]], rtol=1e-5, atol=1e-5)
     assert (np.abs(found[:, 1] - before[:, 1]) > 1e-3).all(), "By its category."
     assert not train(days[1], none, str(tmp_path / "model"), warm_start_dir=str(make_earlier()))

@@ -22,7 +22,7 @@ from atrank_tf.layers import SparseEmbedding
 from atrank_tf.losses import PairwiseCrossentropy, PointwiseCrossentropy
 from atrank_tf.metrics import RequestAUC
 from atrank_tf.optimizers import ApplyPendingDecay, SparseAdagrad, SparseAdam
-from atrank_tf.training import AverageWeights, Workers, experiment_from_dict, load_model, train, workers
+from atrank_tf.training import AverageWeights, Workers, experiment_from_dict, load, train, workers
 from atrank_tf.training.data_parallel import BroadcastState, GlobalMetrics, agreed_steps, one_at_least
 from atrank_tf.training.workers import ALONE
 
@@ -214,7 +214,7 @@ def test_only_the_chief_writes(together: Path) -> None:
 
 @pytest.mark.slow
 def test_4_popularity_is_that_of_what_all_workers_train_on(together: Path, records: Records) -> None:
-    model = load_model(str(together / "whole/model"))
+    model = load(str(together / "whole/model"))
     for task in model.tasks:
         layer = model.get_layer(f"popularity_head_{task}")
         begins, counts = popularity(records, task)
@@ -250,7 +250,7 @@ def test_one_worker_goes_on_where_two_were_stopped(records: Records, together: P
 def test_workers_begin_with_the_weights_that_the_chief_has_read(together: Path) -> None:
     assert run_workers("warm", together / "warm") == [0, 0], _outputs(together / "warm")
     begun = np.load(together / "warm/0.npz")
-    for variable in load_model(str(together / "whole/model")).trainable_variables:
+    for variable in load(str(together / "whole/model")).trainable_variables:
         np.testing.assert_array_equal(begun[variable.path], variable, err_msg=variable.path)
 
 
