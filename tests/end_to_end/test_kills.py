@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+import atrank_tf
 from atrank_tf.data import Records
 from atrank_tf.server import load
-from atrank_tf.training import MODEL_FILE, load
+from atrank_tf.training import MODEL_FILE
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 120
@@ -151,7 +152,7 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def weights(model_dir: Path) -> list[np.ndarray]:
-    return [weight.numpy() for weight in load(str(model_dir)).weights]
+    return [weight.numpy() for weight in atrank_tf.load(str(model_dir)).weights]
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
+import atrank_tf
 from atrank_tf.data import IdMaps, Records
 from atrank_tf.preparation import prepare
 from atrank_tf.saved_model import export_model, publish
 from atrank_tf.schema import load_schema
 from atrank_tf.server import load
-from atrank_tf.training import VALUES_FILE, experiment_from_dict, load, load_experiment, train
+from atrank_tf.training import VALUES_FILE, experiment_from_dict, load_experiment, train
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENT = """
@@ -73,7 +74,7 @@ def whole_way(logs: Path, schema_file: Path, records: Records, read_only: Path) 
     (read_only / "experiment.toml").write_text(EXPERIMENT)
     model = str(read_only / "model")
     train(Records(records.path), load_experiment(str(read_only / "experiment.toml")), model)
-    export_model(load(model), IdMaps.load(f"{model}/{VALUES_FILE}"), str(read_only / "export"))
+    export_model(atrank_tf.load(model), IdMaps.load(f"{model}/{VALUES_FILE}"), str(read_only / "export"))
     return read_only
 
 
@@ -102,7 +103,7 @@ def test_what_stands_in_a_read_only_folder_is_all_that_the_commands_need(whole_w
             assert "Read-only file system" in done.stderr
     assert before == {path: path.stat().st_mtime_ns for path in whole_way.rglob("*")}
     assert Records(str(tmp_path / "written/new_records")).manifest["users"]
-    assert load(str(tmp_path / "written/new_model")).name == "bpr_mf"
+    assert atrank_tf.load(str(tmp_path / "written/new_model")).name == "bpr_mf"
     load(str(tmp_path / "written/export/1")).close()
 
 
