@@ -76,7 +76,7 @@ class ATRank(Ranker):
         e_t  = F_vanilla([softmax_k(h_t W_k C^T) C Q_k for each space k])                 [N, D]    `read`
         score = sum of the heads: <e_t, h_t>, DNN(e_t, h_t, user, context), item bias     [N]       `rank`
 
-    Glossary: B users, T_g behaviors of group g, T = sum of T_g, N candidates, D hidden size, K spaces.
+    Glossary: B users, T_g behaviors of group g, T = sum of T_g, N candidates, D hidden dim, K spaces.
 
     Args:
         schema: a prepared schema, as `Records.schema`.

@@ -37,15 +37,15 @@ def model_inputs(schema: Schema, tasks: Sequence[str]) -> dict[str, Tensor]:
 
 def side_by_side(inputs: Mapping[str, Tensor], groups: Sequence[str], column: str) -> Tensor:
     """Concatenates a column ("id", "action" or "timestamp") of the histories of all groups, int64 [B, T]."""
-    return join([inputs[history_name(name, column)] for name in groups])
+    return concat([inputs[history_name(name, column)] for name in groups])
 
 
 def group_numbers(inputs: Mapping[str, Tensor], groups: Sequence[str]) -> Tensor:
     """Returns the index of each behavior's group, from 0, int64 [B, T]."""
-    return join([ops.full_like(inputs[history_name(name, "id")], number) for number, name in enumerate(groups)])
+    return concat([ops.full_like(inputs[history_name(name, "id")], number) for number, name in enumerate(groups)])
 
 
-def join(parts: list[Tensor], axis: int = 1) -> Tensor:
+def concat(parts: list[Tensor], axis: int = 1) -> Tensor:
     """Concatenates tensors, by default over time."""
     return ops.concatenate(parts, axis=axis) if len(parts) > 1 else parts[0]
 

@@ -58,18 +58,18 @@ class PackedHistories:
         length = tf.maximum(tf.reduce_max(total), 1)
         users = tf.size(total)
         begin = tf.range(tf.cast(users, tf.int64)) * length  # Where a user's behaviors of a group begin.
-        places, facts = [], []
+        places, packed = [], []
         for number, (name, count) in enumerate(zip(groups, counts, strict=True)):
             place = tf.cumsum(tf.cast(real[name], tf.int64), axis=1)
             places.append(packings[name].pack(begin[:, tf.newaxis] + place - 1))
             columns = [inputs[history_name(name, column)] for column in BEHAVIOR_COLUMNS]
             columns += [tf.fill(tf.shape(place), tf.cast(number, tf.int64)), place]
-            facts.append(packings[name].pack(tf.stack(columns, axis=2)))
+            packed.append(packings[name].pack(tf.stack(columns, axis=2)))
             begin += count
         self._packing = Packing(tf.concat(places, axis=0), tf.stack([users, tf.cast(length, tf.int32)]))
         self.mask = tf.sequence_mask(total, length)
-        facts = tf.unstack(self.by_user(tf.concat(facts, axis=0)), axis=2)
-        self.id, self.action, self.timestamp, self.group, self.place = facts
+        by_user = tf.unstack(self.by_user(tf.concat(packed, axis=0)), axis=2)
+        self.id, self.action, self.timestamp, self.group, self.place = by_user
 
     def by_user(self, rows: Tensor) -> Tensor:
         """Lays packed behaviors out by user: [M, ...] -> [B, T, ...], 0 at padding."""

@@ -6,7 +6,7 @@
     candidates, memory -> `read`, the model's own                      user vectors  [B, N, D]     user_vectors
     user vectors, candidates, user, context -> heads                   logits        [B, N]        rank
 
-Glossary: B users, T_g behaviors of group g, T = sum of T_g, N candidates, D hidden size, D_o size of an object.
+Glossary: B users, T_g behaviors of group g, T = sum of T_g, N candidates, D hidden dim, D_o size of an object.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -33,8 +33,8 @@ from atrank_tf.models.explain import explainer
 from atrank_tf.models.heads import Heads
 from atrank_tf.models.inputs import (
     candidate_inputs,
+    concat,
     history_inputs,
-    join,
     model_inputs,
     profile_inputs,
 )
@@ -205,7 +205,7 @@ class Ranker(TaskModel):
             embedding = self.behavior_embeddings[group](embedding, inputs[history_name(group, "action")], bucket)
             behaviors.append(self.drop(self.projections[group](embedding)))
             masks.append(ops.not_equal(inputs[history_name(group, "id")], PADDING))
-        return join(behaviors), join(masks)
+        return concat(behaviors), concat(masks)
 
     def profile(self, inputs: Mapping[str, Tensor]) -> Tensor | None:
         """Returns the embedding of user features, float [B, D_u], or None if the schema has none."""

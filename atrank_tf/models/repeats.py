@@ -82,9 +82,9 @@ class Repeats:
         """Returns the logits of candidates of one request time, float [B, N]."""
         seen = ops.not_equal(memory["object"], 0)[:, None]
         candidates = inputs[candidates_name(task)][:, None]
-        return self.of_moments(task, candidates, memory, seen, inputs["now"][:, None])[:, 0]
+        return self.of_requests(task, candidates, memory, seen, inputs["now"][:, None])[:, 0]
 
-    def of_moments(
+    def of_requests(
         self, task: str, candidates: Tensor, memory: Mapping[str, Tensor], seen: Tensor, now: Tensor
     ) -> Tensor:
         """Returns the logits of candidates of several request times, float [B, P, N].

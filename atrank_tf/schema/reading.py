@@ -114,8 +114,8 @@ def _tuple(kind: Any, raw: Any, place: str) -> tuple[Any, ...]:
 
 def _scalar(kind: Any, raw: Any, place: str) -> Any:
     if kind is int and isinstance(raw, datetime.date):
-        moment = raw if isinstance(raw, datetime.datetime) else datetime.datetime(raw.year, raw.month, raw.day)
-        return int((moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp())
+        time = raw if isinstance(raw, datetime.datetime) else datetime.datetime(raw.year, raw.month, raw.day)
+        return int((time if time.tzinfo else time.replace(tzinfo=datetime.UTC)).timestamp())
     if kind is float and isinstance(raw, int) and not isinstance(raw, bool) and abs(raw) < _LARGEST:
         return float(raw)
     if not isinstance(raw, kind) or (kind is int and isinstance(raw, bool)):

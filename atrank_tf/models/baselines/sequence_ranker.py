@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from atrank_tf.layers import TimeOrder
-from atrank_tf.models.inputs import join, side_by_side
+from atrank_tf.models.inputs import concat, side_by_side
 from atrank_tf.models.ranker import Ranker
 from atrank_tf.schema import FIRST_ROW
 from atrank_tf.schema.inputs import history_name
@@ -23,7 +23,7 @@ class SequenceRanker(Ranker):
     def embed_behaviors(self, inputs: Mapping[str, Tensor], objects: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         behaviors, mask = super().embed_behaviors(inputs, objects)
         groups = tuple(objects)
-        content = join([self.content(inputs, group) for group in groups])
+        content = concat([self.content(inputs, group) for group in groups])
         return self.time_order(behaviors, mask, side_by_side(inputs, groups, "timestamp"), content)
 
     def content(self, inputs: Mapping[str, Tensor], group: str) -> Tensor:
