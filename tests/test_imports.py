@@ -128,6 +128,12 @@ assert tfds.builder_cls("complete_journey") is atrank_tf.datasets.CompleteJourne
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("name", atrank_tf.__all__)
+def test_every_public_name_is_there(name: str) -> None:
+    assert getattr(atrank_tf, name) is not None
+    assert name in dir(atrank_tf)
+
+
 def test_a_name_that_is_not_there() -> None:
     with pytest.raises(AttributeError, match="module 'atrank_tf' has no attribute 'dataset'"):
         _ = atrank_tf.dataset
