@@ -16,8 +16,6 @@ from atrank_tf.layers.heads.dcn_head import DCNHead
 from atrank_tf.layers.heads.dnn_head import DNNHead
 from atrank_tf.layers.heads.dot_head import DotHead
 from atrank_tf.layers.heads.experts import ExpertGate, Experts
-from atrank_tf.layers.heads.fm_head import FMHead
-from atrank_tf.layers.heads.pnn_head import PNNHead
 from atrank_tf.layers.heads.popularity_head import PopularityHead
 from atrank_tf.layers.heads.ranking_head import RankingHead
 from atrank_tf.layers.heads.repeat_head import RepeatHead
@@ -40,7 +38,6 @@ __all__ = [
     "Dropout",
     "ExpertGate",
     "Experts",
-    "FMHead",
     "FeedForward",
     "GroupProjection",
     "IdDropout",
@@ -48,7 +45,6 @@ __all__ = [
     "MaxPooling",
     "MeanPooling",
     "NoPadding",
-    "PNNHead",
     "Packing",
     "PopularityHead",
     "PositionEmbedding",

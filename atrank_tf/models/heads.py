@@ -14,8 +14,6 @@ from atrank_tf.layers import (
     DotHead,
     ExpertGate,
     Experts,
-    FMHead,
-    PNNHead,
     PopularityHead,
     SparseEmbedding,
     WideHead,
@@ -29,8 +27,6 @@ from atrank_tf.types import Tensor
 CONTEXT_HEADS: dict[str, Callable[[Any, str], Any]] = {
     "dnn": lambda config, name: DNNHead(config.hidden_units, config.dropout, name=name),
     "wide": lambda config, name: WideHead(name=name),
-    "fm": lambda config, name: FMHead(name=name),
-    "pnn": lambda config, name: PNNHead(config.hidden_units, config.dropout, name=name),
     "dcn": lambda config, name: DCNHead(config.cross_layers, name=name),
 }
 """Name in `[model] ranking` -> a function (config, name of the layer) -> a head that reads the context, too: a layer

@@ -6,7 +6,7 @@ from atrank_tf.schema import suggestion
 
 ACTIVATIONS = ("linear", "relu", "gelu", "silu", "tanh")
 """Activations that an experiment may name."""
-HEADS = ("dot", "dnn", "wide", "fm", "pnn", "dcn", "repeat", "popularity")
+HEADS = ("dot", "dnn", "wide", "dcn", "repeat", "popularity")
 """Ranking heads that an experiment may name."""
 
 
@@ -24,8 +24,8 @@ class RankerConfig:
         id_dropout: share of the objects of a training batch whose id is replaced by the unknown id, so that new objects
             are ranked by their side features.
         ranking: ranking heads whose logits are added: "dot", "repeat" (what the user did with the candidate before),
-            "popularity" (how often anyone chose it of late), "dnn", "wide", "fm", "pnn", "dcn".
-        hidden_units: units of the hidden layers of the ranking heads "dnn" and "pnn".
+            "popularity" (how often anyone chose it of late), "dnn", "wide", "dcn".
+        hidden_units: units of the hidden layers of the ranking head "dnn".
         cross_layers: cross layers of the ranking head "dcn".
         item_bias: whether each object has a bias.
         experts: experts between the user vector and the ranking heads: "none", "mmoe" (experts that all tasks share,

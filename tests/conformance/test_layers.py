@@ -68,19 +68,11 @@ CASES = {
     "ExpertGate": Case(layers.ExpertGate(), {"inputs": _floats(B, N, D), "experts": _floats(B, N, 3, D)}),
     "Experts": Case(layers.Experts(3), {"inputs": _floats(B, N, D)}),
     "FeedForward": Case(layers.FeedForward(intermediate_dim=13), {"inputs": _floats(B, T, D)}),
-    "FMHead": Case(
-        layers.FMHead(),
-        {"user_vector": _floats(B, N, D), "candidates": _floats(B, N, D), "context": _floats(B, N, 2)},
-    ),
     "GroupProjection": Case(layers.GroupProjection(13, activation="relu"), {"behaviors": _floats(B, T, D)}),
     "IdDropout": Case(layers.IdDropout(0.5, unknown=1), {"inputs": _ints(9, B, T)}),
     "LastState": Case(layers.LastState(), {"states": _floats(B, T, D), "state_mask": MASK}),
     "MaxPooling": Case(layers.MaxPooling(), {"states": _floats(B, T, D), "state_mask": MASK}),
     "MeanPooling": Case(layers.MeanPooling(), {"embeddings": _floats(B, T, D), "value_mask": MASK}),
-    "PNNHead": Case(
-        layers.PNNHead(hidden_units=(13, 5)),
-        {"user_vector": _floats(B, N, D), "candidates": _floats(B, N, D), "context": _floats(B, N, 2)},
-    ),
     "PopularityHead": Case(
         layers.PopularityHead(7, 4),
         {"candidates": _ints(7, B, 2, N), "now": _ints(9, B, 2)},

@@ -51,10 +51,10 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "bpr_mf": ("bpr_mf", {"ranking": ["dot", "popularity"]}),
     "average pooling, wide & deep": ("average_pooling", {"ranking": ["wide", "dnn"]}),
-    "cnn, pnn": ("cnn", {"windows": 3, "ranking": ["pnn"]}),
+    "cnn, dcn": ("cnn", {"windows": 3, "ranking": ["dcn"]}),
     "bi_lstm, dcn": ("bi_lstm", {"ranking": ["dcn", "dnn"]}),
     "bi_lstm_attention": ("bi_lstm_attention", {}),
-    "din, deepfm": ("din", {"attention_units": [5], "ranking": ["fm", "dnn"]}),
+    "din": ("din", {"attention_units": [5], "ranking": ["dot", "dnn"]}),
     "sasrec": ("sasrec", {"num_heads": 2, "ranking": ["dot", "dnn", "repeat"]}),
 }
 Scores = dict[str, np.ndarray]

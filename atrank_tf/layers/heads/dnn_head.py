@@ -44,11 +44,7 @@ class DNNHead(RankingHead):
         self.dropout = dropout
 
     def build_head(self, hidden_dim: int, context_dim: int) -> None:
-        self.build_dense(3 * hidden_dim + context_dim)
-
-    def build_dense(self, input_dim: int) -> None:
-        """Adds the dense layers, the first on `input_dim` numbers."""
-        self.dense = []
+        self.dense, input_dim = [], 3 * hidden_dim + context_dim
         for number, units in enumerate((*self.hidden_units, 1)):
             activation = "relu" if number < len(self.hidden_units) else None
             layer = keras.layers.Dense(units, activation, dtype=self.dtype_policy, name=f"dense_{number}")
@@ -63,14 +59,10 @@ class DNNHead(RankingHead):
         inputs = [user_vector, candidates, user_vector * candidates]
         first = self.dense[0]
         state = linear_concat(inputs if context is None else [*inputs, context], first.kernel)
-        logits = self.rest_of_dense(first.activation(flatten(state) + first.bias), training)
-        return ops.reshape(logits, ops.shape(user_vector)[:2])
-
-    def rest_of_dense(self, state: Tensor, training: bool | None) -> Tensor:
-        """Applies the layers after the first: [M, units] -> [M, 1]."""
+        state = first.activation(flatten(state) + first.bias)  # [B * N, units]
         for layer in self.dense[1:]:
             state = layer(self.drop(state, training=training))
-        return state
+        return ops.reshape(state, ops.shape(user_vector)[:2])
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"hidden_units": self.hidden_units, "dropout": self.dropout}

@@ -17,8 +17,6 @@ HEADS: dict[str, Callable[[], RankingHead]] = {
     "DCNHead": lambda: layers.DCNHead(2),
     "DNNHead": lambda: layers.DNNHead((13, 5)),
     "DotHead": lambda: layers.DotHead(),
-    "FMHead": lambda: layers.FMHead(),
-    "PNNHead": lambda: layers.PNNHead((13, 5)),
     "WideHead": lambda: layers.WideHead(),
 }
 
