@@ -79,7 +79,7 @@ def _imported(code: str, package: str = "atrank_tf") -> set[str]:
 
 def test_every_way_to_import_is_seen() -> None:
     code = """
-import atrank_tf.data.chunk as chunk, numpy
+import atrank_tf.data.targets as chunk, numpy
 from atrank_tf import schema, layers as own
 from atrank_tf.models.ranker import Ranker
 import atrank_tfx, os.path

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from atrank_tf.data.chunk import Chunk
-from atrank_tf.data.targets import Targets
+from atrank_tf.data.targets import Chunk, Targets
 from atrank_tf.schema.inputs import BEHAVIOR_COLUMNS, history_name, profile_name
 from atrank_tf.types import Tensor
 

@@ -7,8 +7,7 @@ import tensorflow as tf
 
 from atrank_tf.data.batching import Batching, gather_padded, window_indices
 from atrank_tf.data.catalog import Catalog
-from atrank_tf.data.chunk import SPAN, Chunk, first_at_least
-from atrank_tf.data.targets import Targets, positive_behaviors
+from atrank_tf.data.targets import SPAN, Chunk, Targets, first_at_least, positive_behaviors
 from atrank_tf.schema import PADDING, Candidates, Negatives, Schema
 from atrank_tf.schema.inputs import candidate_specs, candidates_name, context_name
 from atrank_tf.types import Tensor

@@ -6,10 +6,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from atrank_tf.data.chunk import SPAN, Chunk, parse
 from atrank_tf.data.chunk_reading import EVALUATION_SEED, read_chunks, sum_over_chunks, without_autograph
 from atrank_tf.data.records import Records
-from atrank_tf.data.targets import Part, find_targets
+from atrank_tf.data.targets import SPAN, Chunk, Part, find_targets, parse
 from atrank_tf.schema import Candidates, Schema
 from atrank_tf.types import Tensor
 

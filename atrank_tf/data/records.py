@@ -133,6 +133,8 @@ class Records:
         Raises:
             ValueError: the schema has no such group.
         """
+        if not groups:
+            return self
         chosen = copy.copy(self)
         chosen.schema = select_groups(self.schema, groups)
         chosen.catalogs = {name: self.catalogs[name] for name in chosen.schema.entities}

@@ -13,7 +13,6 @@ from atrank_tf.data.candidates import (
     positives_of_users,
     training_negatives,
 )
-from atrank_tf.data.chunk import parse
 from atrank_tf.data.chunk_reading import (
     EVALUATION_SEED,
     TrainingBatches,
@@ -29,7 +28,7 @@ from atrank_tf.data.chunk_reading import (
     without_autograph,
 )
 from atrank_tf.data.records import Records
-from atrank_tf.data.targets import Part, Targets, history_lengths
+from atrank_tf.data.targets import Part, Targets, history_lengths, parse
 from atrank_tf.schema import Candidates, Schema
 from atrank_tf.types import Tensor
 

@@ -8,7 +8,6 @@ import tensorflow as tf
 
 from atrank_tf.data.batching import Batching, batch_limits, user_inputs, window_indices
 from atrank_tf.data.candidates import NegativeSampler, candidate_inputs, positives_of_users, training_negatives
-from atrank_tf.data.chunk import SPAN, Chunk, parse
 from atrank_tf.data.chunk_reading import (
     TrainingBatches,
     chunk_seed,
@@ -20,7 +19,7 @@ from atrank_tf.data.chunk_reading import (
     task_names,
 )
 from atrank_tf.data.records import Records
-from atrank_tf.data.targets import Part, Targets, choose_run, find_targets, index_in_user
+from atrank_tf.data.targets import SPAN, Chunk, Part, Targets, choose_run, find_targets, index_in_user, parse
 from atrank_tf.schema import Candidates, Schema
 from atrank_tf.schema.inputs import request_times_name, seen_name
 from atrank_tf.types import Tensor

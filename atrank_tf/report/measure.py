@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from atrank_tf.data.chunk import Chunk, parse
 from atrank_tf.data.chunk_reading import EVALUATION_SEED, read_chunks
 from atrank_tf.data.records import Records
-from atrank_tf.data.targets import Part, Targets, find_targets
+from atrank_tf.data.targets import Chunk, Part, Targets, find_targets, parse
 from atrank_tf.files import load_json, write_json, write_text
 from atrank_tf.report.checks import checks, drift
 from atrank_tf.report.page import page

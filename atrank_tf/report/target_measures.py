@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from atrank_tf.data.catalog import Catalog
-from atrank_tf.data.chunk import SPAN, Chunk
-from atrank_tf.data.targets import Part, Targets
+from atrank_tf.data.targets import SPAN, Chunk, Part, Targets
 from atrank_tf.report.bins import NUMBERS, gap_bins
 from atrank_tf.schema import FIRST_ROW, UNKNOWN, Candidates, Schema
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from atrank_tf.data.catalog import Catalog
-from atrank_tf.data.chunk import Behaviors, Chunk
+from atrank_tf.data.targets import Behaviors, Chunk
 from atrank_tf.report.bins import DAY, LATEST_DAY, NUMBERS, by_day, day_series, gap_bins
 from atrank_tf.schema import UNKNOWN, Group, Schema
 

@@ -7,8 +7,7 @@ import tensorflow as tf
 
 from atrank_tf.data.batching import user_inputs
 from atrank_tf.data.candidates import candidate_inputs, no_candidates
-from atrank_tf.data.chunk import parse
-from atrank_tf.data.targets import Part, find_targets
+from atrank_tf.data.targets import Part, find_targets, parse
 from atrank_tf.schema import schema_from_dict
 from atrank_tf.schema.inputs import input_specs
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from atrank_tf.data.candidates import NegativeSampler, positives_of_users
 from atrank_tf.data.catalog import Catalog
-from atrank_tf.data.chunk import Behaviors, Chunk
+from atrank_tf.data.targets import Behaviors, Chunk
 from atrank_tf.schema import Negatives, schema_from_dict
 
 ROWS = 9

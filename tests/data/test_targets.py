@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atrank_tf.data.chunk import parse
-from atrank_tf.data.targets import Part, choose_per_user, find_targets, history_lengths, positive_behaviors
+from atrank_tf.data.targets import Part, choose_per_user, find_targets, history_lengths, parse, positive_behaviors
 from atrank_tf.schema import Schema, schema_from_dict
 
 SPLIT = (Part.TRAINING, Part.VALIDATION, Part.TEST)
