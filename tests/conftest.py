@@ -129,6 +129,22 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+LONGEST = (
+    "test_commands",
+    "test_fit",
+    "test_docs",
+    "test_models",
+    "test_cpp_loader",
+    "test_signatures",
+    "test_warm_start",
+)
+"""Test files that take longest: they go first, so that no worker is left with one of them at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
 @pytest.fixture(scope="session")
 def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A logs folder."""

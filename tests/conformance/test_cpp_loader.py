@@ -230,6 +230,7 @@ def test_5_tensorflow_servings_loader_answers_every_signature_without_xla(
     here.close()
 
 
+@pytest.mark.slow
 def test_what_asks_for_xla_loads_there_and_then_fails(tmp_path: Path) -> None:
     module, export, three = tf.Module(), str(tmp_path / "export"), np.array([3.0], np.float32)
     module.double = tf.function(lambda x: {"scores": 2.0 * x}, jit_compile=True)

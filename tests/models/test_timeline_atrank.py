@@ -201,6 +201,7 @@ def test_appending_behaviors_changes_no_earlier_position_of_the_memory(
         np.testing.assert_allclose(part["memory"][kept], whole["memory"][kept], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow  # tests/models/test_task_model.py does the same with the defaults.
 def test_fit_takes_timelines_and_evaluates_requests(records: Any) -> None:
     from atrank_tf.data import evaluation_batches
     from atrank_tf.training import Training, compile_model

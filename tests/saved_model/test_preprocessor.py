@@ -1,38 +1,22 @@
 """Raw ids -> rows: which behaviors of a long history count, and how many values of a column."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from raw_requests import example, whole_request
+from raw_requests import example
 
 from atrank_tf.data import IdMaps, Records
 from atrank_tf.models import Ranker
-from atrank_tf.saved_model import Preprocessor, export_model
+from atrank_tf.saved_model import Preprocessor
 from atrank_tf.saved_model.preprocessor import fit_values, newest_indices, parse_examples
 from atrank_tf.schema import schema_from_dict
-from atrank_tf.server import LoadedModel
 
 
 @pytest.fixture(scope="module")
 def preprocessor(records: Records) -> Preprocessor:
     return Preprocessor(records.schema, IdMaps.of(records))
-
-
-def test_5_a_model_scores_raw_ids_in_python_as_its_export_does(
-    make_model: Callable[..., Ranker], records: Records, preprocessor: Preprocessor, tmp_path: Any
-) -> None:
-    task = "next_purchase"
-    model = make_model()
-    raw, real = whole_request(records, task)
-    found = model.predict(preprocessor(raw), verbose=0)
-    assert found["next_redemption"].shape == (len(real), 0)
-    loaded = LoadedModel(export_model(model, IdMaps.of(records), str(tmp_path)))
-    expected = loaded.run(f"score__{task}", raw)["scores"]
-    loaded.close()
-    np.testing.assert_allclose(found[task][real], expected[real], rtol=1e-5, atol=1e-5)
 
 
 def test_1_lists_of_any_lengths_are_padded_and_what_is_missing_is_unknown(

@@ -10,7 +10,7 @@ from raw_requests import example, examples, raw_request, text, whole_request
 
 from atrank_tf.data import IdMaps, Records, requests
 from atrank_tf.models import Ranker
-from atrank_tf.saved_model import export_model
+from atrank_tf.saved_model import Preprocessor, export_model
 from atrank_tf.saved_model.signatures import _fingerprint
 from atrank_tf.schema.inputs import SEPARATOR, join_names, raw_input_specs
 from atrank_tf.server import LoadedModel, ServingError
@@ -41,7 +41,7 @@ def loaded(export: str) -> Any:
 
 
 @pytest.mark.parametrize("task", ["next_purchase", "next_redemption"])
-def test_5_the_savedmodel_scores_raw_ids_as_keras_scores_rows(
+def test_5_the_savedmodel_and_the_preprocessor_score_raw_ids_as_keras_scores_rows(
     model: Ranker, loaded: Any, records: Records, task: str
 ) -> None:
     inputs, *_ = next(
@@ -53,6 +53,9 @@ def test_5_the_savedmodel_scores_raw_ids_as_keras_scores_rows(
     assert set(found) == {"scores"} and found["scores"].dtype == np.float32
     real = inputs[f"{task}__candidates"] > 0
     np.testing.assert_allclose(found["scores"][real], expected[real], rtol=1e-5, atol=1e-5)
+    in_python = model.predict(Preprocessor(records.schema, IdMaps.of(records))(raw), verbose=0)
+    np.testing.assert_allclose(in_python[task][real], expected[real], rtol=1e-5, atol=1e-5)
+    assert all(scores.shape == (len(real), 0) for name, scores in in_python.items() if name != task)
     if task == "next_purchase":
         np.testing.assert_array_equal(loaded.run("serving_default", raw)["scores"], found["scores"])
 
