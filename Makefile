@@ -61,7 +61,7 @@ query:  ## post export/example_request.json to the server and print the scores
 	@echo
 
 test: $(VENV)/.installed  ## run the tests, all but the slow ones
-	@$(RUN) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
+	@$(RUN) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 test-slow: $(VENV)/.installed  ## run the slow tests
 	@$(RUN) -m pytest -m slow

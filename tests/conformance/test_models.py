@@ -268,7 +268,14 @@ def test_5_a_graph_takes_nobody(batch: dict[str, Any], graph: Callable[[dict[str
             assert logits.shape == (0, min(places, batch[f"{task}__candidates"].shape[1]))
 
 
-@ONE_OF_EACH
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(variant, marks=() if variant in ("atrank", "timeline atrank") else pytest.mark.slow)
+        for variant in VARIANTS
+    ],
+    indirect=True,
+)
 def test_5_eager_and_xla_agree(model: Ranker, batch: dict[str, Any], scores: Scores) -> None:
     inputs = {name: tf.constant(value) for name, value in _of(model, batch).items()}
     found = tf.function(lambda: model(inputs, training=False), jit_compile=True)()
