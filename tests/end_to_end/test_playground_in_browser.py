@@ -81,7 +81,7 @@ def opened(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
     contexts = []
 
     def open_page(size: tuple[int, int] = (1280, 900), scheme: str = "light") -> Any:
-        context = browser.new_context(viewport={"hidden_dim": size[0], "height": size[1]}, color_scheme=scheme)
+        context = browser.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: trouble.append(f"{message.type}: {message.text}"))
@@ -132,7 +132,7 @@ def _check(page: Any, loaded: LoadedModel, task: str, instance: dict[str, Any]) 
         np.testing.assert_allclose(weights, 100 * expected["target_attention"][:, best, real[at]], atol=0.051)
         without = copy.deepcopy(instance)
         without[f"{group}__timestamp"][place] = 0
-        effect = expected["scores"][best] - _run(loaded, task, without)["scores"][best]
+        effect = expected["scores"][best] - _run(loaded, f"score__{task}", without)["scores"][best]
         shown = rows.nth(row).locator("td").last.inner_text()
         assert _numbers([shown])[0] == pytest.approx(effect, abs=0.00055)
 
