@@ -130,6 +130,9 @@ def pytest_collection_finish() -> None:
 
 
 LONGEST = (
+    *("test_commands", "test_fit", "test_docs", "test_models", "test_cpp_loader", "test_signatures", "test_warm_start"),
+    *("test_workers", "test_task_model", "test_kills", "test_request_batching", "test_experiments", "test_client"),
+)
     "test_commands",
     "test_fit",
     "test_docs",

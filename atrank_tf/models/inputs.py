@@ -20,11 +20,6 @@ def profile_inputs(schema: Schema) -> dict[str, Tensor]:
     return _inputs(profile_specs(schema))
 
 
-def candidate_names(schema: Schema, task: str) -> list[str]:
-    """Returns the names of the inputs of a task's candidates and their context."""
-    return [spec.name for spec in candidate_specs(schema, task)]
-
-
 def candidate_inputs(schema: Schema, task: str) -> dict[str, Tensor]:
     """Returns the inputs of a task's candidates and their context, as `candidate_specs` lists them."""
     return _inputs(candidate_specs(schema, task))

@@ -21,12 +21,12 @@ from atrank_tf.layers import (
 )
 from atrank_tf.models.atrank import ATRankConfig
 from atrank_tf.models.explain import record_self_attention, record_target_attention
-from atrank_tf.models.inputs import candidate_names, concat, group_numbers, side_by_side
+from atrank_tf.models.inputs import group_numbers, side_by_side
 from atrank_tf.models.packed_histories import PackedHistories
 from atrank_tf.models.ranker import CandidateEmbedding, Ranker
 from atrank_tf.models.ranker_config import RankerConfig
 from atrank_tf.schema import PADDING, Ties
-from atrank_tf.schema.inputs import candidates_name, request_times_name, seen_name
+from atrank_tf.schema.inputs import candidate_specs, candidates_name, request_times_name, seen_name
 from atrank_tf.types import Tensor
 
 
@@ -133,7 +133,7 @@ class TimelineATRank(Ranker):
             self.behavior_embeddings[group](each, histories.actions[group]) for group, each in objects.items()
         ]
         projected = [self.projections[group](each) for group, each in zip(objects, embeddings, strict=True)]
-        behaviors = histories.by_user(self.drop(concat(projected, axis=0)))  # [B, T, D]
+        behaviors = histories.by_user(self.drop(ops.concatenate(projected, axis=0)))  # [B, T, D]
         memory = self.relate(behaviors, histories.mask, histories.timestamp, histories.group)
         queries = self._queries(inputs, indices, memory, histories)
         users = self.target_attention.attend_packed(candidates.embedding, memory["memory"], queries)
@@ -171,8 +171,8 @@ class TimelineATRank(Ranker):
             objects |= dict(zip(same, self.objects.objects_once(entity, [ids[name] for name in same]), strict=True))
         each = [self.project_candidates(task, objects[name], ids[name]) for task, name in names.items()]
         begins = [0, *itertools.accumulate(tf.shape(candidates.embedding)[0] for candidates in each[:-1])]
-        embedding = concat([candidates.embedding for candidates in each], axis=0)
-        bias = concat([candidates.bias for candidates in each], axis=0) if self.config.item_bias else None
+        embedding = ops.concatenate([candidates.embedding for candidates in each], axis=0)
+        bias = ops.concatenate([candidates.bias for candidates in each], axis=0) if self.config.item_bias else None
         indices = [begin + index for begin, index in zip(begins, indices, strict=True)]
         return {group: objects[group] for group in histories}, CandidateEmbedding(embedding, bias), indices
 
@@ -185,11 +185,13 @@ class TimelineATRank(Ranker):
     ) -> list[CandidateQueries]:
         """Returns for each task which behaviors its targets see, their time biases, and which candidates are real."""
         times = [inputs[request_times_name(task)] for task in self.tasks]
-        bias = self.target_time_bias(concat(times), memory["timestamp"])  # [B, K, P, T]
+        bias = self.target_time_bias(ops.concatenate(times, axis=1), memory["timestamp"])  # [B, K, P, T]
         groups = self.schema.groups
         seen = [[inputs[seen_name(task, group)] for task in self.tasks] for group in groups]
         longest = [spec.max_length for spec in groups.values()]
-        mask = histories.windows(tf.stack([concat(each) for each in seen], axis=1), longest)  # [B, P, T]
+        mask = histories.windows(
+            tf.stack([ops.concatenate(each, axis=1) for each in seen], axis=1), longest
+        )  # [B, P, T]
         numbers = [tf.shape(each)[1] for each in times]
         biases, masks = (tf.split(each, numbers, axis=-2, num=len(numbers)) for each in (bias, mask))
         ids = [_fold_targets(inputs[candidates_name(task)]) for task in self.tasks]
@@ -211,7 +213,7 @@ class TimelineATRank(Ranker):
         The heads get the real candidates of a batch as if they were of one user: [1, M, D].
         """
         packing = query.packing
-        own = {name: inputs[name] for name in candidate_names(self.schema, task)}
+        own = {spec.name: inputs[spec.name] for spec in candidate_specs(self.schema, task)}
         ids, now = own[candidates_name(task)], inputs[request_times_name(task)]
         index = packing.pack(query.indices)
         parts = {} if candidates.bias is None else {"item_bias": take(candidates.bias, index)[None]}
