@@ -133,14 +133,6 @@ LONGEST = (
     *("test_commands", "test_fit", "test_docs", "test_models", "test_cpp_loader", "test_signatures", "test_warm_start"),
     *("test_workers", "test_task_model", "test_kills", "test_request_batching", "test_experiments", "test_client"),
 )
-    "test_commands",
-    "test_fit",
-    "test_docs",
-    "test_models",
-    "test_cpp_loader",
-    "test_signatures",
-    "test_warm_start",
-)
 """Test files that take longest: they go first, so that no worker is left with one of them at the end."""
 
 
