@@ -41,7 +41,7 @@ class RankingHead(keras.layers.Layer):
         """Adds the weights, given D and D_c."""
 
     def call(self, user_vector: Tensor, candidates: Tensor, context: Tensor | None = None) -> Tensor:
-        raise NotImplementedError
+        raise TypeError("RankingHead gives no logits by itself: use a subclass, as DNNHead.")
 
     def compute_output_shape(self, user_vector_shape: Shape, *_: Any) -> Shape:
         return tuple(user_vector_shape[:-1])

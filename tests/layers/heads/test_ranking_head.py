@@ -58,5 +58,5 @@ def test_user_vectors_of_another_dimension_are_refused(head: RankingHead) -> Non
 
 
 def test_a_head_without_a_call_is_refused() -> None:
-    with pytest.raises(NotImplementedError):
+    with pytest.raises(TypeError, match=r"RankingHead gives no logits by itself: use a subclass, as DNNHead\."):
         RankingHead().call(USERS, CANDIDATES)
