@@ -4,10 +4,9 @@ Glossary of shapes, all without the batch dimension B:
 
     T_g         behaviors of group g, padded on the right to the longest history of the batch
     N           candidates of a request, padded on the right
-    P           requests of a task in a batch of whole timelines
     max_values  most values of a categorical column; written out, since a model is built for it
 
-Dimensions that vary from batch to batch, T_g, N and P, are None. A model reads rows of catalogs and tables, int64, and
+Dimensions that vary from batch to batch, T_g and N, are None. A model reads rows of catalogs and tables, int64, and
 numbers, float32. A request to an exported model has raw values instead, strings and numbers (`raw_*`).
 """
 
@@ -74,12 +73,12 @@ def context_name(task: str, column: str) -> str:
 
 
 def request_times_name(task: str) -> str:
-    """Returns the name of the times of a task's requests in a batch of whole timelines."""
+    """Returns the name of the times of a task's P requests in a batch of whole timelines, int64 [B, P]."""
     return join_names(task, REQUEST_TIME)
 
 
 def seen_name(task: str, group: str) -> str:
-    """Returns the name of the number of a group's behaviors that each request of a task sees, in whole timelines."""
+    """Returns the name of how many of a group's behaviors each of P requests sees, in whole timelines, int64 [B, P]."""
     return join_names(task, group, "seen")
 
 
@@ -119,19 +118,6 @@ def input_specs(schema: Schema, tasks: Iterable[str]) -> list[InputSpec]:
     """Returns the specs of all inputs of a model of these tasks."""
     candidates = [spec for task in tasks for spec in candidate_specs(schema, task)]
     return [*history_specs(schema), *profile_specs(schema), *candidates]
-
-
-def timeline_specs(schema: Schema, tasks: Iterable[str]) -> list[InputSpec]:
-    """Returns the specs of what a batch of whole timelines has in place of `now`, all int64 [P].
-
-    For each task the times of its requests, and for each group how many of its behaviors each request sees. The shapes
-    of `candidate_specs` begin with P in such a batch.
-    """
-    specs = []
-    for task in tasks:
-        specs.append(InputSpec(request_times_name(task), "int64", (None,)))
-        specs += [InputSpec(seen_name(task, group), "int64", (None,)) for group in schema.groups]
-    return specs
 
 
 def raw_history_specs(schema: Schema) -> list[InputSpec]:

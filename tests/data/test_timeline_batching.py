@@ -23,7 +23,7 @@ from atrank_tf.data import (
 from atrank_tf.data.targets import Targets, choose_run
 from atrank_tf.data.timeline_batching import row_lengths, timeline_rows
 from atrank_tf.schema import Ties
-from atrank_tf.schema.inputs import candidate_specs, history_specs, profile_specs, timeline_specs
+from atrank_tf.schema.inputs import candidate_specs, history_specs, profile_specs
 
 pytestmark = pytest.mark.usefixtures("several_chunks")
 
@@ -152,8 +152,9 @@ def test_the_dataset_has_the_inputs_of_a_model_of_timelines(records: Records, ma
     schema = records.schema
     ranks = {spec.name: 1 + len(spec.shape) for spec in [*history_specs(schema), *profile_specs(schema)]}
     del ranks["now"]
-    ranks |= {spec.name: 1 + len(spec.shape) for spec in timeline_specs(schema, schema.tasks)}
-    ranks |= {spec.name: 2 + len(spec.shape) for task in schema.tasks for spec in candidate_specs(schema, task)}
+    for task in schema.tasks:
+        ranks |= {f"{task}__now": 2} | {f"{task}__{group}__seen": 2 for group in schema.groups}
+        ranks |= {spec.name: 2 + len(spec.shape) for spec in candidate_specs(schema, task)}
     assert {name: value.shape.rank for name, value in made.dataset.element_spec[0].items()} == ranks
 
 

@@ -18,7 +18,8 @@ from atrank_tf.schema.inputs import (
     raw_history_specs,
     raw_input_specs,
     raw_profile_specs,
-    timeline_specs,
+    request_times_name,
+    seen_name,
 )
 
 SCHEMA = schema_from_dict(
@@ -93,14 +94,6 @@ def test_a_request_to_an_export_holds_raw_values() -> None:
     ]
 
 
-def test_a_batch_of_timelines_has_request_times_and_seen_counts() -> None:
-    assert timeline_specs(SCHEMA, ["shown"]) == [
-        InputSpec("shown__now", "int64", (None,)),
-        InputSpec("shown__buy__seen", "int64", (None,)),
-        InputSpec("shown__search__seen", "int64", (None,)),
-    ]
-
-
 def test_raw_and_model_inputs_have_the_same_names() -> None:
     for task in SCHEMA.tasks:
         raw, rows = raw_input_specs(SCHEMA, task), input_specs(SCHEMA, [task])
@@ -135,7 +128,9 @@ def test_no_two_inputs_of_a_valid_schema_have_one_name(
         schema = schema_from_dict(raw)
     except ValueError:
         return
-    every = [spec.name for spec in [*input_specs(schema, tasks), *timeline_specs(schema, tasks)]]
+    every = [spec.name for spec in input_specs(schema, tasks)]
+    every += [request_times_name(task) for task in tasks]
+    every += [seen_name(task, group) for task in tasks for group in groups]
     every += [join_names(spec.name, "lengths") for task in tasks for spec in candidate_specs(schema, task)[1:]]
     assert len(set(every)) == len(every)
 
