@@ -40,7 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     **dict.fromkeys(("training", "evaluation", "explanation"), _LOWER),
     "datasets": {"schema", "files", "data", "preparation"},
     "server": {"files"},
-    "saved_model": {"schema", "files", "data", "models", "server", "types"},
+    "saved_model": {"schema", "files", "data", "layers", "models", "server", "types"},
     "command": set(),
     **dict.fromkeys(("simulate", "prepare", "train", "evaluate", "explain", "export", "serve"), _ALL),
 }

@@ -9,7 +9,7 @@ from tqdm import tqdm
 from atrank_tf.data import Batching, Part, Records, count_targets, popularity, requests
 from atrank_tf.evaluation.scored_requests import ScoredRequests
 from atrank_tf.models import Ranker
-from atrank_tf.models.ranker import traced
+from atrank_tf.models.inputs import traced
 from atrank_tf.schema.inputs import candidates_name, history_name
 
 Score = Callable[[str, dict[str, Any], np.ndarray], np.ndarray]

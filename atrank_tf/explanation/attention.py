@@ -10,7 +10,7 @@ from atrank_tf.explanation.names import Names, Thing
 from atrank_tf.explanation.requests import Request
 from atrank_tf.models import Ranker
 from atrank_tf.models.explain import PART
-from atrank_tf.models.ranker import traced
+from atrank_tf.models.inputs import traced
 from atrank_tf.schema import PADDING
 from atrank_tf.schema.inputs import candidates_name
 

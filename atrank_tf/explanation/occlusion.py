@@ -14,7 +14,7 @@ import numpy as np
 from atrank_tf.explanation.attention import Explanation
 from atrank_tf.layers import SelfAttention, SpaceAttention, TargetAttention
 from atrank_tf.models import Ranker
-from atrank_tf.models.ranker import traced
+from atrank_tf.models.inputs import traced
 from atrank_tf.schema import PADDING
 from atrank_tf.schema.inputs import BEHAVIOR_COLUMNS, candidates_name, history_name
 

@@ -1,8 +1,10 @@
-"""Keras inputs of a model, made of the list in `atrank_tf.schema.inputs`, and columns of several groups."""
+"""Keras inputs of a model, made of the list in `atrank_tf.schema.inputs`; columns of several groups; calls by name."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from atrank_tf.schema import Schema
@@ -43,6 +45,13 @@ def group_numbers(inputs: Mapping[str, Tensor], groups: Sequence[str]) -> Tensor
 def concat(parts: list[Tensor], axis: int = 1) -> Tensor:
     """Concatenates tensors, by default over time."""
     return ops.concatenate(parts, axis=axis) if len(parts) > 1 else parts[0]
+
+
+def traced(model: Any) -> Callable[[Mapping[str, Tensor]], dict[str, Tensor]]:
+    """Returns a graph function of a Keras model, traced once for batches of any size; it ignores other inputs."""
+    specs = {tensor.name: tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in model.inputs}
+    function = tf.function(lambda inputs: model(inputs, training=False), input_signature=[specs], autograph=False)
+    return lambda inputs: function({name: tf.cast(inputs[name], specs[name].dtype) for name in specs})
 
 
 def _inputs(specs: Iterable[InputSpec]) -> dict[str, Tensor]:

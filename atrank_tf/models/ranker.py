@@ -9,13 +9,11 @@
 Glossary: B users, T_g behaviors of group g, T = sum of T_g, N candidates, D hidden dim, D_o size of an object.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, Self
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import ops
 
 from atrank_tf.data import (
@@ -55,10 +53,6 @@ from atrank_tf.schema import (
 from atrank_tf.schema.inputs import candidates_name, history_name
 from atrank_tf.types import Tensor
 
-CANDIDATE_TABLE_BYTES = 1 << 30
-"""Largest precomputed candidate table that an export holds."""
-_EMBEDDED_AT_ONCE = 1 << 14
-
 
 class CandidateEmbedding(NamedTuple):
     """Embedding of candidates, float [B, N, D], and their item bias, float [B, N], or None without biases."""
@@ -79,6 +73,10 @@ class Ranker(TaskModel):
             fill.
         name: of the model.
         **config: fields of the model's `Config`.
+
+    Attributes:
+        candidate_tables: task -> precomputed embeddings of its objects, in place of `project_candidates`; empty but
+            while `atrank_tf.saved_model` makes an export.
 
     Raises:
         ValueError: the schema is not prepared, a field of the config is unknown or wrong, or config and schema do not
@@ -132,7 +130,7 @@ class Ranker(TaskModel):
             self.time_buckets = TimeBuckets(self.schema.time.boundaries, name="time_buckets")
         self.drop = Dropout(self.config.dropout, name="dropout")
         self.heads = Heads(self.schema, self.config, self.tasks)
-        self._candidate_tables: dict[str, SparseEmbedding] = {}
+        self.candidate_tables: dict[str, SparseEmbedding] = {}
 
         # === Functional model ===
         inputs = model_inputs(self.schema, self.tasks)
@@ -221,8 +219,8 @@ class Ranker(TaskModel):
 
     def embed_candidates(self, task: str, ids: Tensor) -> CandidateEmbedding:
         """Embeds a task's candidates, int64 [B, N], as behaviors without action and time."""
-        if task in self._candidate_tables:
-            return CandidateEmbedding(self._candidate_tables[task](ids), self._item_bias(task, ids))
+        if task in self.candidate_tables:
+            return CandidateEmbedding(self.candidate_tables[task](ids), self._item_bias(task, ids))
         return self.project_candidates(task, self.objects.objects(self._entity(task), ids), ids)
 
     def project_candidates(self, task: str, objects: Tensor, ids: Tensor) -> CandidateEmbedding:
@@ -360,31 +358,6 @@ class Ranker(TaskModel):
         logits = self.score(task, memory, self.profile(inputs), inputs)
         return keras.Model(inputs, {task: logits}, name=f"scorer_{task}")
 
-    @contextmanager
-    def precomputed_candidates(self) -> Iterator[None]:
-        """Context in which `encoder`, `scorer` and `explainer` return models with precomputed candidate tables.
-
-        Such a table holds the embeddings of all objects, float32 [objects, D], computed once: for an export, whose
-        weights do not change any more. A row replaces lookups of id and side features, pooling and projection. Where it
-        would be larger than 1 GiB, candidates are embedded in the forward pass.
-
-        Example:
-            >>> with model.precomputed_candidates():
-            ...     scorer = model.scorer("next_purchase")
-        """
-        of_group: dict[str, SparseEmbedding] = {}
-        for task in self.tasks:
-            if self.schema.entities[self._entity(task)].rows * self.config.hidden_dim * 4 > CANDIDATE_TABLE_BYTES:
-                continue
-            group = self.schema.tasks[task].group  # Tasks of one group embed their candidates alike.
-            if group not in of_group:
-                of_group[group] = self._candidate_table(task)
-            self._candidate_tables[task] = of_group[group]
-        try:
-            yield
-        finally:
-            self._candidate_tables.clear()
-
     def explainer(self, task: str) -> Any:
         """Returns a model of one task that outputs scores, their parts and attention weights, sharing the weights.
 
@@ -419,29 +392,10 @@ class Ranker(TaskModel):
     def _item_bias(self, task: str, ids: Tensor) -> Tensor | None:
         return self.heads.item_bias(task, self.objects.id_rows(self._entity(task), ids))
 
-    def _candidate_table(self, task: str) -> SparseEmbedding:
-        """Returns the precomputed candidate table of a task: the embeddings of all its objects."""
-        entity = self._entity(task)
-        count = self.schema.entities[entity].rows
-        table = SparseEmbedding(count, self.config.hidden_dim, "zeros", trainable=False, name=f"candidate_table_{task}")
-        table.build()
-        for start in range(0, count, _EMBEDDED_AT_ONCE):
-            ids = ops.arange(start, min(start + _EMBEDDED_AT_ONCE, count), dtype="int64")
-            embedding = self.project_candidates(task, self.objects.objects(entity, ids), ids).embedding
-            table.embeddings.value.scatter_update(tf.IndexedSlices(ops.cast(embedding, table.variable_dtype), ids))
-        return table
-
 
 def broadcast_to_candidates(vectors: Tensor, candidates: Tensor) -> Tensor:
     """Repeats a user's vector, [B, D], for each of the candidates, [B, N, ...]; returns [B, N, D]."""
     return ops.expand_dims(vectors, 1) * ops.ones_like(candidates[..., :1])
-
-
-def traced(model: Any) -> Callable[[Mapping[str, Tensor]], dict[str, Tensor]]:
-    """Returns a graph function of a Keras model, traced once for batches of any size; it ignores other inputs."""
-    specs = {tensor.name: tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in model.inputs}
-    function = tf.function(lambda inputs: model(inputs, training=False), input_signature=[specs], autograph=False)
-    return lambda inputs: function({name: tf.cast(inputs[name], specs[name].dtype) for name in specs})
 
 
 def _selected(schema: Schema, config: RankerConfig) -> Schema:

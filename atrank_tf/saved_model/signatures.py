@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from atrank_tf.data import IdMaps
 from atrank_tf.models import Ranker, TimelineATRank
+from atrank_tf.saved_model.candidate_tables import precomputed_candidates
 from atrank_tf.saved_model.preprocessor import (
     Preprocessor,
     candidate_signature,
@@ -49,7 +50,7 @@ class Signatures:
         self._reads_time = isinstance(model, TimelineATRank)  # Others' memories know times relative to their moment.
         self._preprocessor = Preprocessor(model.schema, values)
         self._encoder = model.encoder()
-        with model.precomputed_candidates():
+        with precomputed_candidates(model):
             self._scorers = {task: model.scorer(task) for task in model.tasks}
             self._explainers = {task: model.explainer(task) for task in model.tasks if explain}
         self._weights = _fingerprint(model)

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from atrank_tf.data import Popularity, Records, evaluation_batches, positive_counts, requests
+from atrank_tf.data import Popularity, Records, positive_counts, requests
 from atrank_tf.models import BPRMF, MODELS, ATRank, Ranker, RankerConfig
 from atrank_tf.preparation import prepare
 from atrank_tf.schema import load_schema
@@ -151,36 +151,6 @@ def test_choices_of_every_ranker_are_checked(config: dict[str, Any], message: st
 def test_a_ranker_needs_a_subclass(records: Records) -> None:
     with pytest.raises(TypeError, match="Ranker reads no memory by itself"):
         Ranker(records.schema)
-
-
-@pytest.mark.parametrize("changes", [{}, {"item_bias": False}])
-def test_precomputed_candidates_score_as_ever_until_the_weights_change(
-    records: Records, make_model: Callable[..., Ranker], monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
-) -> None:
-    model, task = make_model(**changes), "next_purchase"
-    inputs, *_ = next(iter(evaluation_batches(records, "test", tasks=[task])))
-
-    def run(part: Any, known: Any) -> Any:
-        return part({tensor.name: known[tensor.name] for tensor in part.inputs}, training=False)
-
-    known = {**inputs, **run(model.encoder(), inputs)}
-
-    def score(scorer: Any) -> np.ndarray:
-        return np.asarray(run(scorer, known)[task])
-
-    with model.precomputed_candidates():
-        ahead = model.scorer(task)
-    monkeypatch.setattr("atrank_tf.models.ranker.CANDIDATE_TABLE_BYTES", 0)
-    with model.precomputed_candidates():
-        too_large = model.scorer(task)
-    scores = score(model.scorer(task))
-    np.testing.assert_allclose(score(ahead), scores, rtol=1e-5, atol=1e-5)
-    table = model.get_layer("table_product").embeddings
-    table.assign(table + 1.0)
-    np.testing.assert_allclose(score(ahead), scores, rtol=1e-5, atol=1e-5)
-    changed = score(model.scorer(task))
-    assert np.abs(changed - scores).max() > 1e-3
-    np.testing.assert_allclose(score(too_large), changed, rtol=1e-5, atol=1e-5)
 
 
 def test_the_parts_of_a_score_add_up_in_full_precision(records: Records) -> None:

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from atrank_tf.models.ranker import traced
+from atrank_tf.models.inputs import traced
 
 
 def test_batches_of_any_size_and_dtype_are_picked_from_more_inputs_and_traced_once() -> None:
