@@ -54,7 +54,7 @@ class Watch(keras.callbacks.Callback):
 
 
 def mean_auc(logs: Mapping[str, float | None], prefix: str = "") -> float:
-    """Returns the mean over the tasks that have an AUC, as `BestCheckpoint` takes it; NaN where none has one."""
+    """Returns the mean over the tasks that have an AUC; NaN where none has one."""
     aucs = [value for name, value in logs.items() if name.startswith(prefix) and name.endswith("auc")]
     known = [value for value in aucs if value is not None and not math.isnan(value)]
     return float(np.mean(known)) if known else math.nan

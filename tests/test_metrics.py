@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atrank_tf.metrics import RequestAUC, request_auc_by_task
+from atrank_tf.metrics import SUBSAMPLES, RequestAUC, request_auc_by_task
 
 B, N = 13, 7
 RNG = np.random.default_rng(0)
@@ -118,6 +118,18 @@ def test_several_updates_average_over_all_requests_and_reset_forgets_them() -> N
     assert math.isnan(metric.result())
     metric.update_state([[1, 0, 0]], [[2.0, 1.0, 3.0]])
     assert float(metric.result()) == 0.5
+
+
+def test_requests_are_dealt_out_to_the_subsamples_in_turn() -> None:
+    metric, aucs = RequestAUC(), []
+    for seed in range(2, 22):
+        labels, scores, weights = _requests(seed, levels=3)
+        metric.update_state(labels, scores, weights)
+        aucs += _aucs(labels, scores, weights)
+    assert len(aucs) > 2 * SUBSAMPLES
+    for sample in range(SUBSAMPLES):
+        assert float(metric.totals[sample]) == pytest.approx(sum(aucs[sample::SUBSAMPLES]), rel=1e-6)
+        assert float(metric.requests[sample]) == len(aucs[sample::SUBSAMPLES])
 
 
 def test_half_precision_and_whole_numbers_may_come_in() -> None:

@@ -3,6 +3,7 @@
 from atrank_tf.training.average_weights import AverageWeights
 from atrank_tf.training.callbacks import Backup, BestCheckpoint
 from atrank_tf.training.environment import environment
+from atrank_tf.training.epoch_choice import EpochChoice
 from atrank_tf.training.experiment import (
     Experiment,
     Training,
@@ -32,6 +33,7 @@ __all__ = [
     "AverageWeights",
     "Backup",
     "BestCheckpoint",
+    "EpochChoice",
     "Experiment",
     "Training",
     "Workers",

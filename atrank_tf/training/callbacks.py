@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -12,51 +12,44 @@ import tensorflow as tf
 
 from atrank_tf.data import Records
 from atrank_tf.files import file_checksum, load_arrays, save_arrays
+from atrank_tf.metrics import RequestAUC
 from atrank_tf.training.average_weights import AverageWeights
+from atrank_tf.training.epoch_choice import EpochChoice, Sums
 
 _COUNTER = re.compile(r"_\d+(?=/)")
 
 
 class BestCheckpoint(keras.callbacks.Callback):
-    """Keeps the model of the best validation AUC (mean over the tasks), and stops when it no longer improves.
-
-    A task none of whose validation requests has both a positive and a negative has no AUC and does not count; where no
-    task has one, the model of the least validation loss is kept. Without validation it keeps the model of the last
-    epoch.
+    """Keeps the model of the epoch that `EpochChoice` finds best, and stops training when it is out of patience.
 
     The file is written aside, and takes its place when the next epoch begins or training ends: whoever reads it finds a
     whole model, of an epoch that `Backup` has written down.
 
     Args:
         path: the `.keras` file.
-        tasks: the model's tasks.
-        patience: epochs without a better one after which training stops; 0 for never.
+        aucs: task -> its AUC, one of the metrics that the model is compiled with.
+        patience: epochs without a gain after which training stops; 0 for never.
         first: the first epoch that patience counts.
+
+    Attributes:
+        choice: the `EpochChoice`.
+        history: the logs of each epoch, and standard errors of validation, as `val_<task>_auc_standard_error` (of a
+            single task `val_auc_standard_error`).
     """
 
-    def __init__(self, path: str, tasks: Sequence[str], patience: int = 0, first: int = 0) -> None:
+    def __init__(self, path: str, aucs: Mapping[str, RequestAUC], patience: int = 0, first: int = 0) -> None:
         super().__init__()
         self.path = path
-        self.tasks = tuple(tasks)
-        self.patience = patience
-        self.first = first
-        self.best: float | None = None
-        self.best_epoch = -1
+        self.aucs = aucs
+        self.choice = EpochChoice(patience, first)
         self.history: list[dict[str, float]] = []
+        self._validated: dict[str, Sums] = {}
         self._aside = f"{path}.partial.keras"
         self._waits = False
 
-    def validation_score(self, logs: dict[str, float]) -> float | None:
-        """Returns how good the logs of an epoch say a model is, more is better.
-
-        It is the mean of the tasks' validation AUC; minus the validation loss where no task has one; None without
-        validation.
-        """
-        if not any(name.startswith("val_") for name in logs):
-            return None
-        names = ["val_auc"] if len(self.tasks) == 1 and "val_auc" in logs else [f"val_{t}_auc" for t in self.tasks]
-        aucs = [logs[name] for name in names if not math.isnan(logs[name])]
-        return float(np.mean(aucs)) if aucs else -logs["val_loss"]
+    def on_test_end(self, logs: dict[str, float] | None = None) -> None:
+        for task, auc in self.aucs.items():
+            self._validated[task] = Sums(auc.totals.numpy().tolist(), auc.requests.numpy().tolist())
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         logs = {name: float(value) for name, value in (logs or {}).items()}
@@ -65,13 +58,14 @@ class BestCheckpoint(keras.callbacks.Callback):
                 f"Expected a finite loss. Found {logs['loss']} in epoch {epoch}: a lower learning_rate or clip_norm in "
                 f"[training] may help. The best model of the epochs before is kept in {self.path}."
             )
-        self.history.append({"epoch": epoch, **logs})
-        score = self.validation_score(logs)
-        if score is None or self.best is None or score > self.best:
-            self.best, self.best_epoch = score, epoch
+        if self.choice.add(epoch, logs.get("val_loss"), self._validated):
             self.model.save(self._aside)
             self._waits = True
-        if self.out_of_patience(epoch):
+        names = {task: f"{task}_auc" if len(self.aucs) > 1 else "auc" for task in self.aucs}  # As Keras names them.
+        aucs = self.choice.epochs[-1].aucs
+        errors = {f"val_{names[task]}_standard_error": auc.standard_error for task, auc in aucs.items()}
+        self.history.append({"epoch": epoch, **logs, **errors})
+        if self.choice.out_of_patience:
             self.model.stop_training = True
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -95,20 +89,29 @@ class BestCheckpoint(keras.callbacks.Callback):
             tf.io.gfile.rename(self._aside, self.path, overwrite=True)
             self._waits = False
 
-    def out_of_patience(self, epoch: int) -> bool:
-        """Returns whether training ends with this epoch."""
-        return bool(self.patience) and epoch - max(self.best_epoch, self.first - 1) >= self.patience
+    def summary(self) -> dict[str, Any]:
+        """Returns what a finished training tells: the best epoch, why it is kept, and the history, as JSON types."""
+        if not self.history:
+            return {"best": None, "best_epoch": -1, "reason": "No epoch was trained.", "history": []}
+        best = self.choice.best
+        return {
+            "best": self.choice.score(best),
+            "best_epoch": best.epoch,
+            "reason": self.choice.reason(),
+            "history": self.history,
+        }
 
     def state(self) -> dict[str, Any]:
         """Returns what a resumed training must know, as JSON types."""
-        return {"best": self.best, "best_epoch": self.best_epoch, "history": self.history}
+        return {"epochs": self.choice.state(), "history": self.history}
 
     def restore(self, state: dict[str, Any], waiting: str | None = None) -> None:
         """Takes over what `state` and `waiting` gave in an interrupted training.
 
         A model of an epoch after it that was left waiting is dropped: that epoch comes again.
         """
-        self.best, self.best_epoch, self.history = state["best"], state["best_epoch"], state["history"]
+        self.choice.restore(state["epochs"])
+        self.history = state["history"]
         if tf.io.gfile.exists(self._aside):
             self._waits = waiting == file_checksum(self._aside)
             self._put_in_place()

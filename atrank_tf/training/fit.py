@@ -42,8 +42,8 @@ def train(
 ) -> bool:
     """Trains a model, going on where an interrupted training of the same experiment stopped.
 
-    The folder then holds what `atrank_tf.training.model_folder` says, `model.keras` of the best validation AUC (under
-    `include_validation`, of the last epoch), and `tensorboard/`.
+    The folder then holds what `atrank_tf.training.model_folder` says, `model.keras` of the epoch that `EpochChoice`
+    finds best on validation (under `include_validation`, of the last epoch), and `tensorboard/`. A line says why.
 
     Where the records' report finds the validation data unlike the training data, a line on the log says so.
 
@@ -97,15 +97,15 @@ def train(
     batches = training_share(share, experiment, model, workers)
     average = AverageWeights(settings.first_averaged)
     average.set_model(model)
-    compile_model(model, settings, steps=settings.epochs * batches.steps, workers=workers)
+    aucs = compile_model(model, settings, steps=settings.epochs * batches.steps, workers=workers)
 
     # === What an interrupted training has done ===
-    checkpoint = BestCheckpoint(f"{model_dir}/{MODEL_FILE}", model.tasks, settings.patience, average.first or 0)
+    checkpoint = BestCheckpoint(f"{model_dir}/{MODEL_FILE}", aucs, settings.patience, average.first or 0)
     backup = Backup(backup_file, checkpoint, average)
     done = workers.broadcast(lambda: backup.restore(model))
     if done:
         batches = training_share(share, experiment, model, workers, first_epoch=done)
-    ends = workers.broadcast(lambda: done >= settings.epochs or (done > 0 and checkpoint.out_of_patience(done - 1)))
+    ends = workers.broadcast(lambda: done >= settings.epochs or (done > 0 and checkpoint.choice.out_of_patience))
 
     # === Fit ===
     writing: list[Any] = []
@@ -134,8 +134,9 @@ def train(
             verbose=(1 if sys.stdout.isatty() else 2) if workers.is_chief else 0,
         )
     if workers.is_chief:
-        write_json(f"{model_dir}/{TRAINING_FILE}", {**identity, "finished": True, **checkpoint.state()})
+        write_json(f"{model_dir}/{TRAINING_FILE}", {**identity, "finished": True, **checkpoint.summary()})
         if settings.epochs:
+            sys.stdout.write(f"{checkpoint.choice.reason()}\n")
             tf.io.gfile.remove(backup_file)
     workers.broadcast(lambda: 0)  # Who leaves earlier passes for dead.
     return True

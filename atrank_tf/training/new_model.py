@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from atrank_tf.data import Records, popularity, positive_counts
+from atrank_tf.metrics import RequestAUC, request_auc_by_task
 from atrank_tf.models import MODELS, Ranker
 from atrank_tf.optimizers import SparseAdam, WarmUp
 from atrank_tf.schema import Candidates, suggestion
@@ -41,7 +42,7 @@ def new_model(records: Records, share: Records, experiment: Experiment, workers:
     return model
 
 
-def compile_model(model: Ranker, settings: Training, steps: int, workers: Workers = ALONE) -> None:
+def compile_model(model: Ranker, settings: Training, steps: int, workers: Workers = ALONE) -> dict[str, RequestAUC]:
     """Compiles a model for `fit`: `SparseAdam` and losses as an experiment says, AUC of each task.
 
     Args:
@@ -49,6 +50,9 @@ def compile_model(model: Ranker, settings: Training, steps: int, workers: Worker
         settings: the experiment's [training].
         steps: steps of the whole training, of which `warmup` and `decay_at` name shares.
         workers: who share each batch.
+
+    Returns:
+        task -> its AUC, in training or, after a validation, of that.
 
     Raises:
         ValueError: a weight is of a task that the model has not.
@@ -64,11 +68,14 @@ def compile_model(model: Ranker, settings: Training, steps: int, workers: Worker
         reduce_gradients=workers.mean_gradients if workers.number > 1 else None,
     )
     model.slices = settings.slices
+    aucs = request_auc_by_task(model.tasks)
     model.compile(
         optimizer=optimizer,
         loss={task: LOSSES[settings.loss](scale=workers.scale if workers.number > 1 else None) for task in model.tasks},
         loss_weights={task: settings.task_weights.get(task, 1.0) for task in model.tasks},
+        weighted_metrics=aucs,
     )
+    return {task: auc for task, (auc,) in aucs.items()}
 
 
 def divide_threads(slices: int) -> None:

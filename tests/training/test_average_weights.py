@@ -38,8 +38,8 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]
 class Checkpoint(BestCheckpoint):
     """Keeps the model of each epoch."""
 
-    def validation_score(self, logs: Any) -> None:
-        return None
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        super().on_epoch_end(epoch)  # Without a validation.
 
 
 def _weights(model: Any) -> list[Any]:
@@ -119,7 +119,7 @@ def test_without_averaging_there_is_no_copy_of_the_weights() -> None:
 
 
 def test_the_mean_is_what_a_checkpoint_keeps(tmp_path: Path) -> None:
-    watch = _fit(_model(), AverageWeights(1), Checkpoint(str(tmp_path / "model.keras"), []))
+    watch = _fit(_model(), AverageWeights(1), Checkpoint(str(tmp_path / "model.keras"), {}))
     kept = keras.saving.load_model(tmp_path / "model.keras").get_weights()
     _assert_equal(kept, _mean(watch.trained[1:]), atol=1e-6)
     assert max(np.abs(a - b).max() for a, b in zip(kept, watch.trained[-1], strict=True)) > 1e-2
@@ -130,7 +130,7 @@ def test_8_a_mean_goes_on_where_it_stopped(done: int, tmp_path: Path) -> None:
     def of(model: Any) -> tuple[AverageWeights, Backup]:
         average = AverageWeights(1)
         average.set_model(model)
-        return average, Backup(str(tmp_path / "backup.npz"), Checkpoint(str(tmp_path / "model.keras"), []), average)
+        return average, Backup(str(tmp_path / "backup.npz"), Checkpoint(str(tmp_path / "model.keras"), {}), average)
 
     whole = _fit(_model(), AverageWeights(1))
     model = _model()

@@ -1,7 +1,6 @@
 """What is kept after each epoch, and that a training goes on from it as if nothing had happened."""
 
 import json
-import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import tensorflow as tf
 
 from atrank_tf.data import Records
 from atrank_tf.losses import PointwiseCrossentropy
-from atrank_tf.metrics import request_auc_by_task
+from atrank_tf.metrics import RequestAUC, request_auc_by_task
 from atrank_tf.preparation import prepare
 from atrank_tf.schema import load_schema
 from atrank_tf.training import MODEL_FILE, Backup, BestCheckpoint, experiment_from_dict, train
@@ -22,6 +21,11 @@ ROWS, WIDTH, HIDDEN, N = 11, 3, 5, 7
 RNG = np.random.default_rng(0)
 INPUTS = RNG.normal(size=(ROWS, WIDTH)).astype("float32")
 LABELS = (RNG.random((ROWS, N)) < 0.4).astype("float32")
+
+
+def _checkpoint(path: Path | str, model: Any = None, patience: int = 0, first: int = 0) -> BestCheckpoint:
+    """A checkpoint of the AUC of `model`, or of one that a test sets."""
+    return BestCheckpoint(str(path), model.aucs if model else {"next": RequestAUC()}, patience, first)
 
 
 def _model(tasks: tuple[str, ...] = ("next",), hidden: int = HIDDEN, name: str = "hidden") -> Any:
@@ -36,12 +40,9 @@ def _another_model(tasks: tuple[str, ...] = ("next",), hidden: int = HIDDEN, nam
     state = keras.layers.Dense(hidden, name=name)(inputs)
     state = keras.layers.Dropout(0.5, name="dropout")(state)
     model = keras.Model(inputs, {task: keras.layers.Dense(N, name=f"logits_{task}")(state) for task in tasks})
-    model.compile(
-        keras.optimizers.Adam(0.05),
-        PointwiseCrossentropy(),
-        weighted_metrics=request_auc_by_task(tasks),
-        run_eagerly=True,
-    )
+    aucs = request_auc_by_task(tasks)
+    model.compile(keras.optimizers.Adam(0.05), PointwiseCrossentropy(), weighted_metrics=aucs, run_eagerly=True)
+    model.aucs = {task: auc for task, (auc,) in aucs.items()}
     return model
 
 
@@ -70,11 +71,19 @@ def _run(checkpoint: BestCheckpoint, aucs: list[float], first: int = 0) -> int:
         checkpoint.on_epoch_begin(epoch)
         for weight in model.weights:
             weight.assign(np.full(weight.shape, epoch))
-        checkpoint.on_epoch_end(epoch, {"loss": 1.0, "auc": 1.0 - auc, "val_auc": auc})
+        _end_epoch(checkpoint, epoch, auc)
         if model.stop_training:
             break
     checkpoint.on_train_end()
     return epoch + 1
+
+
+def _end_epoch(checkpoint: BestCheckpoint, epoch: int, auc: float) -> None:
+    """Ends an epoch in which ten requests have one and the same AUC."""
+    checkpoint.aucs["next"].requests.assign([1.0] * 10 + [0.0] * 22)
+    checkpoint.aucs["next"].totals.assign([auc] * 10 + [0.0] * 22)
+    checkpoint.on_test_end()
+    checkpoint.on_epoch_end(epoch, {"loss": 1.0, "auc": 1.0 - auc, "val_auc": auc, "val_loss": auc})
 
 
 def _kept_epoch(path: Path) -> float:
@@ -90,14 +99,15 @@ def _kept_epoch(path: Path) -> float:
     ("aucs", "best"), [([0.5, 0.7, 0.6], 1), ([0.9, 0.2, 0.3], 0), ([0.1, 0.2, 0.3], 2), ([0.4, 0.4, 0.4], 0)]
 )
 def test_the_model_of_the_first_best_epoch_is_kept(aucs: list[float], best: int, tmp_path: Path) -> None:
-    checkpoint = BestCheckpoint(str(tmp_path / "model.keras"), ["next"])
+    checkpoint = _checkpoint(tmp_path / "model.keras")
     assert _run(checkpoint, aucs) == 3
-    assert (checkpoint.best_epoch, checkpoint.best) == (best, aucs[best])
+    assert checkpoint.summary()["best_epoch"] == best
+    assert checkpoint.summary()["best"] == pytest.approx(aucs[best])
     assert _kept_epoch(tmp_path / "model.keras") == best
 
 
 def test_nothing_but_the_whole_model_is_left_in_the_folder(tmp_path: Path) -> None:
-    _run(BestCheckpoint(str(tmp_path / "model.keras"), ["next"]), [0.5, 0.7])
+    _run(_checkpoint(tmp_path / "model.keras"), [0.5, 0.7])
     assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]
 
 
@@ -114,18 +124,18 @@ def test_nothing_but_the_whole_model_is_left_in_the_folder(tmp_path: Path) -> No
 def test_training_stops_after_so_many_epochs_without_a_better_one(
     patience: int, aucs: list[float], epochs: int, tmp_path: Path
 ) -> None:
-    assert _run(BestCheckpoint(str(tmp_path / "model.keras"), ["next"], patience), aucs) == epochs
+    assert _run(_checkpoint(tmp_path / "model.keras", patience=patience), aucs) == epochs
 
 
 def test_patience_begins_with_its_first_epoch(tmp_path: Path) -> None:
-    path = str(tmp_path / "model.keras")
-    assert _run(BestCheckpoint(path, ["next"], patience=2, first=3), [0.9, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]) == 5
-    assert _run(BestCheckpoint(path, ["next"], patience=2, first=3), [0.5, 0.1, 0.1, 0.1, 0.6, 0.1, 0.1]) == 7
+    path = tmp_path / "model.keras"
+    assert _run(_checkpoint(path, patience=2, first=3), [0.9, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]) == 5
+    assert _run(_checkpoint(path, patience=2, first=3), [0.5, 0.1, 0.1, 0.1, 0.6, 0.1, 0.1]) == 7
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])
 def test_a_loss_that_is_no_number_ends_the_training_and_leaves_the_best_model(loss: float, tmp_path: Path) -> None:
-    checkpoint = BestCheckpoint(str(tmp_path / "model.keras"), ["next"])
+    checkpoint = _checkpoint(tmp_path / "model.keras")
     _run(checkpoint, [0.5])
     with pytest.raises(ValueError, match=r"Expected a finite loss\. Found (nan|inf) in epoch 1: a lower learning_rate"):
         checkpoint.on_epoch_end(1, {"loss": loss, "val_auc": 0.9})
@@ -134,18 +144,18 @@ def test_a_loss_that_is_no_number_ends_the_training_and_leaves_the_best_model(lo
 
 
 def test_the_history_has_the_logs_of_each_epoch_as_plain_numbers(tmp_path: Path) -> None:
-    checkpoint = BestCheckpoint(str(tmp_path / "model.keras"), ["next"])
+    checkpoint = _checkpoint(tmp_path / "model.keras")
     checkpoint.set_model(_model())
     checkpoint.on_epoch_end(3, {"loss": np.float32(0.5), "val_auc": tf.constant(0.25)})
-    assert checkpoint.history == [{"epoch": 3, "loss": 0.5, "val_auc": 0.25}]
+    assert checkpoint.history == [{"epoch": 3, "loss": 0.5, "val_auc": 0.25}]  # No AUC of validation was seen.
     assert {type(value) for value in checkpoint.history[0].values()} == {int, float}
 
 
 def test_a_restored_checkpoint_goes_on_as_if_it_had_never_stopped(tmp_path: Path) -> None:
     aucs = [0.5, 0.7, 0.6, 0.65, 0.1]
-    whole = BestCheckpoint(str(tmp_path / "whole.keras"), ["next"], patience=2)
-    first = BestCheckpoint(str(tmp_path / "parts.keras"), ["next"], patience=2)
-    second = BestCheckpoint(str(tmp_path / "parts.keras"), ["next"], patience=2)
+    whole = _checkpoint(tmp_path / "whole.keras", patience=2)
+    first = _checkpoint(tmp_path / "parts.keras", patience=2)
+    second = _checkpoint(tmp_path / "parts.keras", patience=2)
     assert _run(whole, aucs) == 4
     _run(first, aucs[:3])
     second.restore(json.loads(json.dumps(first.state())))
@@ -154,42 +164,38 @@ def test_a_restored_checkpoint_goes_on_as_if_it_had_never_stopped(tmp_path: Path
     assert _kept_epoch(tmp_path / "parts.keras") == _kept_epoch(tmp_path / "whole.keras") == 1
 
 
-@pytest.mark.parametrize(
-    ("tasks", "logs", "auc"),
-    [
-        (["next"], {"val_auc": 0.25, "auc": 0.9}, 0.25),
-        (["next"], {"val_next_auc": 0.25, "next_auc": 0.9}, 0.25),
-        (["a", "b"], {"val_a_auc": 0.25, "val_b_auc": 0.75, "a_auc": 0.9, "b_auc": 0.9}, 0.5),
-        (["a", "b", "c"], {"val_a_auc": 0.0, "val_b_auc": 0.0, "val_c_auc": 0.75, "val_loss": 9.0}, 0.25),
-        (["a", "b"], {"val_a_auc": math.nan, "val_b_auc": 0.75, "val_loss": 9.0}, 0.75),
-        (["a", "b"], {"val_a_auc": math.nan, "val_b_auc": math.nan, "val_loss": 9.0, "loss": 1.0}, -9.0),
-    ],
-)
-def test_the_validation_score_is_the_mean_auc_of_the_tasks_that_have_one(
-    tasks: list[str], logs: dict[str, float], auc: float
-) -> None:
-    assert BestCheckpoint("model.keras", tasks).validation_score(logs) == auc
-
-
 def test_where_no_request_has_an_auc_the_least_validation_loss_is_kept(tmp_path: Path) -> None:
-    model, checkpoint = _model(), BestCheckpoint(str(tmp_path / "model.keras"), ["next"])
+    model = _model()
+    checkpoint = _checkpoint(tmp_path / "model.keras", model)
     data = (INPUTS, {"next": np.ones_like(LABELS)}, {"next": np.ones_like(LABELS)})
     history = model.fit(*data[:2], validation_data=data, epochs=3, callbacks=[checkpoint], verbose=0).history
     assert np.isnan(history["val_auc"]).all()
-    assert checkpoint.best_epoch == int(np.argmin(history["val_loss"])) == 2
-    assert checkpoint.best == pytest.approx(-history["val_loss"][2])
+    summary = checkpoint.summary()
+    assert summary["best_epoch"] == int(np.argmin(history["val_loss"])) == 2
+    assert summary["best"] == pytest.approx(-history["val_loss"][2])
+
+
+def test_without_validation_the_last_epoch_is_kept(tmp_path: Path) -> None:
+    model = _model()
+    checkpoint = _checkpoint(tmp_path / "model.keras", model)
+    model.fit(INPUTS, {"next": LABELS}, epochs=3, callbacks=[checkpoint], verbose=0)
+    assert checkpoint.summary()["best_epoch"] == 2
+    kept = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(kept.weights[0], model.weights[0])
 
 
 @pytest.mark.parametrize("tasks", [("next",), ("next", "other")])
-def test_the_names_in_the_logs_are_those_that_fit_writes(tasks: tuple[str, ...], tmp_path: Path) -> None:
+def test_what_is_chosen_by_is_what_fit_validates(tasks: tuple[str, ...], tmp_path: Path) -> None:
     model = _model(tasks)
-    checkpoint = BestCheckpoint(str(tmp_path / "model.keras"), tasks)
+    checkpoint = _checkpoint(tmp_path / "model.keras", model)
     history = _fit(model, [checkpoint], epochs=2).history
-    names = [name for name in history if name.startswith("val_") and name.endswith("auc")]
-    assert len(names) == len(tasks)
-    aucs = np.mean([history[name] for name in names], axis=0)
-    assert checkpoint.best == pytest.approx(max(aucs))
-    assert checkpoint.best_epoch == int(np.argmax(aucs))
+    for epoch, validated in enumerate(checkpoint.choice.epochs):
+        assert set(validated.aucs) == set(tasks)
+        for task, auc in validated.aucs.items():
+            name = f"val_{task}_auc" if len(tasks) > 1 else "val_auc"
+            assert auc.mean == pytest.approx(history[name][epoch], rel=1e-6)
+            assert sum(auc.requests) == ROWS - 1  # One request has no AUC.
+            assert checkpoint.history[epoch][f"{name}_standard_error"] == auc.standard_error > 0
 
 
 # --- Backup
@@ -197,7 +203,7 @@ def test_the_names_in_the_logs_are_those_that_fit_writes(tasks: tuple[str, ...],
 
 def _trained(folder: Path, epochs: int, model: Any = None, done: int = 0) -> tuple[Any, Backup]:
     model = model or _model()
-    backup = Backup(str(folder / "backup.npz"), BestCheckpoint(str(folder / "model.keras"), ["next"]))
+    backup = Backup(str(folder / "backup.npz"), _checkpoint(folder / "model.keras", model))
     if done:
         assert backup.restore(model) == done
     _fit(model, [backup.checkpoint, backup], epochs, done)
@@ -226,7 +232,7 @@ def test_a_backup_restores_weights_optimizer_and_the_state_of_the_dropout_exactl
     fresh = _model()
     for weight in fresh.weights:
         weight.assign(np.full(weight.shape, 9.0))
-    again = Backup(backup.path, BestCheckpoint(str(tmp_path / "model.keras"), ["next"]))
+    again = Backup(backup.path, _checkpoint(tmp_path / "model.keras"))
     assert again.restore(fresh) == 2
     _assert_same_state(fresh, trained)
     assert again.checkpoint.state() == backup.checkpoint.state()
@@ -250,35 +256,37 @@ def test_killed_and_resumed_gives_the_same_state_as_never_killed(tmp_path: Path)
 
 
 def test_a_backup_is_of_the_last_epoch_not_of_the_best(tmp_path: Path) -> None:
-    backup = Backup(str(tmp_path / "backup.npz"), BestCheckpoint(str(tmp_path / "model.keras"), ["next"]))
+    backup = Backup(str(tmp_path / "backup.npz"), _checkpoint(tmp_path / "model.keras"))
     model = _model()
     for epoch, auc in enumerate([0.9, 0.1, 0.2]):
-        for callback in (backup.checkpoint, backup):
-            callback.set_model(model)
-            callback.on_epoch_end(epoch, {"val_auc": auc})
-    again = Backup(backup.path, BestCheckpoint(str(tmp_path / "model.keras"), ["next"]))
+        backup.checkpoint.set_model(model)
+        backup.set_model(model)
+        _end_epoch(backup.checkpoint, epoch, auc)
+        backup.on_epoch_end(epoch)
+    again = Backup(backup.path, _checkpoint(tmp_path / "model.keras"))
     assert again.restore(_model()) == 3
-    assert (again.checkpoint.best_epoch, again.checkpoint.best) == (0, 0.9)
+    assert again.checkpoint.summary()["best_epoch"] == 0
 
 
 @pytest.mark.parametrize("backed_up", [False, True])
 def test_the_kept_model_is_of_an_epoch_that_the_backup_has(backed_up: bool, tmp_path: Path) -> None:
     """A training that is killed at the end of an epoch may come to another epoch when it goes on elsewhere."""
     file = tmp_path / "model.keras"
-    backup, model = Backup(str(tmp_path / "backup.npz"), BestCheckpoint(str(file), ["next"])), _model()
+    backup, model = Backup(str(tmp_path / "backup.npz"), _checkpoint(file)), _model()
     model.optimizer.build(model.trainable_variables)
-    for callback in (backup.checkpoint, backup):
-        callback.set_model(model)
-        callback.on_epoch_end(0, {"val_auc": 0.5})
+    backup.checkpoint.set_model(model)
+    backup.set_model(model)
+    _end_epoch(backup.checkpoint, 0, 0.5)
+    backup.on_epoch_end(0)
     backup.checkpoint.on_epoch_begin(1)
     first = file.read_bytes()
     model.weights[0].assign(model.weights[0] + 1.0)
-    backup.checkpoint.on_epoch_end(1, {"val_auc": 0.7})
+    _end_epoch(backup.checkpoint, 1, 0.7)
     if backed_up:
-        backup.on_epoch_end(1, {"val_auc": 0.7})
+        backup.on_epoch_end(1)
     assert file.read_bytes() == first  # Killed here.
-    again = Backup(backup.path, BestCheckpoint(str(file), ["next"]))
-    assert again.restore(_model()) == again.checkpoint.best_epoch + 1 == (2 if backed_up else 1)
+    again = Backup(backup.path, _checkpoint(file))
+    assert again.restore(_model()) == again.checkpoint.summary()["best_epoch"] + 1 == (2 if backed_up else 1)
     again.checkpoint.on_epoch_begin(1)
     assert (file.read_bytes() == first) != backed_up
     assert (keras.saving.load_model(file).weights[0].numpy() == model.weights[0].numpy()).all() == backed_up
@@ -287,7 +295,7 @@ def test_the_kept_model_is_of_an_epoch_that_the_backup_has(backed_up: bool, tmp_
 def test_without_a_file_there_is_nothing_to_go_on_from(tmp_path: Path) -> None:
     model = _model()
     before = _all_state(model)
-    backup = Backup(str(tmp_path / "backup.npz"), BestCheckpoint(str(tmp_path / "model.keras"), ["next"]))
+    backup = Backup(str(tmp_path / "backup.npz"), _checkpoint(tmp_path / "model.keras"))
     assert backup.restore(model) == 0
     assert backup.checkpoint.history == []
     for a, b in zip(before, _all_state(model), strict=False):
@@ -308,7 +316,7 @@ def test_the_backup_of_another_model_is_refused_and_changes_nothing(changes: dic
     other = _model(**changes)
     before = [np.asarray(weight) for weight in other.weights]
     with pytest.raises(ValueError, match=r"backup\.npz is the backup of another model\. Name another folder"):
-        Backup(backup.path, BestCheckpoint("model.keras", ["next"])).restore(other)
+        Backup(backup.path, _checkpoint("model.keras")).restore(other)
     for a, b in zip(before, other.weights, strict=True):
         np.testing.assert_array_equal(a, np.asarray(b))
 
@@ -316,7 +324,7 @@ def test_the_backup_of_another_model_is_refused_and_changes_nothing(changes: dic
 def test_a_backup_may_be_restored_in_a_process_that_built_models_before(tmp_path: Path) -> None:
     trained, backup = _trained(tmp_path, epochs=1)
     fresh = _another_model()
-    assert Backup(backup.path, BestCheckpoint("model.keras", ["next"])).restore(fresh) == 1
+    assert Backup(backup.path, _checkpoint("model.keras")).restore(fresh) == 1
     _assert_same_state(fresh, trained)
 
 

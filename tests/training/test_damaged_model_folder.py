@@ -58,7 +58,7 @@ def restore(trained: Path) -> Callable[[Path], list[np.ndarray]]:
     model = load(str(trained))
 
     def run(folder: Path) -> list[np.ndarray]:
-        checkpoint = BestCheckpoint(str(folder / MODEL_FILE), model.tasks)
+        checkpoint = BestCheckpoint(str(folder / MODEL_FILE), {})
         epoch = Backup(str(folder / "kept.npz"), checkpoint).restore(model)
         values = [v.numpy() for v in (*model.variables, *model.optimizer.variables)]
         return [np.array(json.dumps([epoch, checkpoint.state()])), *values]
