@@ -7,8 +7,9 @@ import tensorflow as tf
 
 from atrank_tf.data.batching import Batching, gather_padded, window_indices
 from atrank_tf.data.catalog import Catalog
-from atrank_tf.data.targets import SPAN, Chunk, Targets, first_at_least, positive_behaviors
-from atrank_tf.schema import PADDING, Candidates, Negatives, Schema
+from atrank_tf.data.excluded import Excluded
+from atrank_tf.data.targets import Chunk, Targets, first_at_least
+from atrank_tf.schema import FIRST_ROW, PADDING, Candidates, Negatives, Schema
 from atrank_tf.schema.inputs import candidate_specs, candidates_name, context_name
 from atrank_tf.types import Tensor
 
@@ -17,36 +18,47 @@ ROUNDS = 50
 
 
 class NegativeSampler:
-    """Draws negatives from the objects that were seen in training.
+    """Draws negatives.
 
     Args:
-        catalog: catalog of the task's entity; its counts say what was seen and how often.
+        catalog: catalog of the task's entity; its counts say what was seen in training, and how often.
         negatives: how many to draw, and how.
+
+    Raises:
+        ValueError: the catalog has no object to draw.
     """
 
     def __init__(self, catalog: Catalog, negatives: Negatives) -> None:
         seen = np.flatnonzero(catalog.counts)
-        if not len(seen):
-            raise ValueError("Expected objects seen in training to draw negatives from. Found none in the catalog.")
-        self._ids = tf.constant(seen, tf.int64)
+        uniform = np.arange(FIRST_ROW, len(catalog)) if negatives.unseen else seen
+        for kind, ids, number in (("uniform", uniform, negatives.uniform), ("popularity", seen, negatives.popularity)):
+            if number and not len(ids):
+                raise ValueError(
+                    f"Expected objects to draw {kind} negatives from. Found none in the catalog"
+                    + (" that training has seen: see [split] of the schema." if ids is seen else ".")
+                )
+        self._ids = tf.constant(uniform, tf.int64)
+        self._seen = tf.constant(seen, tf.int64)
         self._cumulative = tf.constant(np.cumsum(catalog.counts[seen]), tf.int64)
+        self._total = float(catalog.counts.sum())
         self._uniform, self._popularity = negatives.uniform, negatives.popularity
 
-    def draw(self, positives: Tensor, user: Tensor, seed: Tensor, pool: int = 0) -> Tensor:
-        """Draws negatives for the targets of `user`.
+    def draw(self, excluded: Excluded, targets: Targets, seed: Tensor, pool: int = 0) -> Tensor:
+        """Draws negatives for M targets.
 
         Args:
-            positives: what `positives_of_users` gives.
-            user: int64 [M], index in the chunk.
+            excluded: what may not be drawn.
+            targets: the targets.
             seed: int64 [2].
             pool: how many draws all negatives are picked from, so that they are few different objects; 0 for a draw
                 of its own for each.
 
         Returns:
-            Ids (rows of the catalog), int64 [M, negatives]; `PADDING` where a user's positives leave nothing to draw.
+            Ids (rows of the catalog), int64 [M, negatives]; `PADDING` where what is excluded leaves nothing to draw.
         """
         width = self._uniform + self._popularity
-        shape = tf.stack([tf.size(user), width])
+        owners = excluded.owners(targets)
+        shape = tf.stack([tf.size(owners), width])
         pooled = self._propose([max(1, pool // width), width], seed) if pool else None
 
         def propose(seed: Tensor) -> Tensor:
@@ -55,13 +67,9 @@ class NegativeSampler:
             indices = tf.random.stateless_uniform(shape, seed + 1, 0, tf.shape(pooled, tf.int64)[0], tf.int64)
             return _gather_by_column(pooled, indices)
 
-        def rejected(ids: Tensor) -> Tensor:
-            keys = tf.reshape(user[:, tf.newaxis] * SPAN + ids, [-1])
-            return tf.reshape(first_at_least(positives, keys) < first_at_least(positives, keys + 1), shape)
-
         def redraw(turn: Tensor, ids: Tensor, bad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             ids = tf.where(bad, propose(seed + tf.stack([tf.constant(0, tf.int64), turn])), ids)
-            return turn + 1, ids, rejected(ids)
+            return turn + 1, ids, excluded.contain(owners, ids)
 
         empty = tf.zeros(shape, tf.int64)
         _, ids, bad = tf.while_loop(
@@ -74,17 +82,15 @@ class NegativeSampler:
     def _propose(self, shape: Tensor, seed: Tensor) -> Tensor:
         draw = tf.random.stateless_uniform(shape, seed, dtype=tf.float64)
         evenly = tf.cast(draw[:, : self._uniform] * tf.cast(tf.size(self._ids), tf.float64), tf.int64)
-        weight = tf.cast(draw[:, self._uniform :] * tf.cast(self._cumulative[-1], tf.float64), tf.int64)
+        weight = tf.cast(draw[:, self._uniform :] * self._total, tf.int64)
         # The first index whose cumulative count is above the drawn weight.
-        by_count = first_at_least(self._cumulative, tf.reshape(weight, [-1]) + 1)
-        indices = tf.concat([evenly, tf.reshape(by_count, tf.shape(weight))], axis=1)
-        return tf.gather(self._ids, tf.minimum(indices, tf.size(self._ids, tf.int64) - 1))
+        by_count = tf.reshape(first_at_least(self._cumulative, tf.reshape(weight, [-1]) + 1), tf.shape(weight))
+        return tf.concat([_at(self._ids, evenly), _at(self._seen, by_count)], axis=1)
 
 
-def positives_of_users(chunk: Chunk, schema: Schema, task_name: str) -> Tensor:
-    """Returns the positives of each user of a chunk, as ascending keys user * SPAN + id, int64."""
-    group = chunk.groups[schema.tasks[task_name].group]
-    return tf.sort(tf.boolean_mask(group.user * SPAN + group.id, positive_behaviors(chunk, schema, task_name)))
+def _at(ids: Tensor, indices: Tensor) -> Tensor:
+    """Returns `ids[indices]`; an index that rounding took past the end is the last."""
+    return tf.gather(ids, tf.minimum(indices, tf.size(ids, tf.int64) - 1))
 
 
 def _gather_by_column(ids: Tensor, indices: Tensor) -> Tensor:

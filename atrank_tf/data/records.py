@@ -24,8 +24,8 @@ from atrank_tf.files import (
 )
 from atrank_tf.schema import Schema, load_schema, select_groups
 
-FORMAT = 1
-"""Version of the layout and of the Examples; other versions are refused."""
+FORMAT = 2
+"""Version of the layout, of the Examples and of what keys of the schema mean; other versions are refused."""
 DUPLICATE = "exact duplicate"
 """Why rows of a file were dropped, in the manifest: same user, object, action and timestamp."""
 MANIFEST, SCHEMA = "manifest.json", "schema.toml"

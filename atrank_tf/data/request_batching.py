@@ -10,7 +10,6 @@ from atrank_tf.data.candidates import (
     NegativeSampler,
     candidate_inputs,
     no_candidates,
-    positives_of_users,
     training_negatives,
 )
 from atrank_tf.data.chunk_reading import (
@@ -27,6 +26,7 @@ from atrank_tf.data.chunk_reading import (
     task_names,
     without_autograph,
 )
+from atrank_tf.data.excluded import excluded
 from atrank_tf.data.records import Records
 from atrank_tf.data.targets import Part, Targets, history_lengths, parse
 from atrank_tf.schema import Candidates, Schema
@@ -144,7 +144,7 @@ def _batches(
         targets = chunk_targets(chunk, records.schema, task, part, settings, seed)
         negatives = None
         if sampler is not None:
-            negatives = sampler.draw(positives_of_users(chunk, schema, task), targets.user, seed)
+            negatives = sampler.draw(excluded(chunk, schema, task), targets, seed)
         order, limits = _divided(targets, part, settings, seed)
         if schema is not records.schema:  # The same requests in the same order, with longer windows.
             targets = chunk_targets(chunk, schema, task, part, settings, seed)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from atrank_tf.data.batching import Batching, batch_limits, user_inputs, window_indices
-from atrank_tf.data.candidates import NegativeSampler, candidate_inputs, positives_of_users, training_negatives
+from atrank_tf.data.candidates import NegativeSampler, candidate_inputs, training_negatives
 from atrank_tf.data.chunk_reading import (
     TrainingBatches,
     chunk_seed,
@@ -18,6 +18,7 @@ from atrank_tf.data.chunk_reading import (
     sum_over_chunks,
     task_names,
 )
+from atrank_tf.data.excluded import excluded
 from atrank_tf.data.records import Records
 from atrank_tf.data.targets import SPAN, Chunk, Part, Targets, choose_run, find_targets, index_in_user, parse
 from atrank_tf.schema import Candidates, Schema
@@ -89,16 +90,16 @@ def _batches(records: Records, tasks: Sequence[str], part: Part, settings: Batch
         drawn = chunk_seed(seeds, chunk_number)
         chunk = parse(serialized, schema)
         targets = _targets(chunk, schema, tasks, part, settings, drawn)
-        positives = {name: positives_of_users(chunk, schema, name) for name in samplers}
+        barred = {name: excluded(chunk, schema, name) for name in samplers}
         rows = timeline_rows(targets, drawn)
         order, limits = _divided(rows, settings, drawn)
 
         def batch(limit: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
-            def negatives(task: str, user: Tensor) -> Tensor | None:
+            def negatives(task: str, picked: Targets) -> Tensor | None:
                 if task not in samplers:
                     return None
                 seed = drawn + limit + (tasks.index(task) << 40)  # Each task has draws of its own.
-                return samplers[task].draw(positives[task], user, seed, settings.batch_tokens)
+                return samplers[task].draw(barred[task], picked, seed, settings.batch_tokens)
 
             of_task = {name: partial(negatives, name) for name in tasks}
             return timeline_batch(chunk, schema, targets, of_task, rows, order[limit[0] : limit[1]])
@@ -178,7 +179,7 @@ def timeline_batch(
     chunk: Chunk,
     schema: Schema,
     targets: Mapping[str, Targets],
-    negatives: Mapping[str, Callable[[Tensor], Tensor | None]],
+    negatives: Mapping[str, Callable[[Targets], Tensor | None]],
     rows: TimelineRows,
     chosen: Tensor,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
@@ -188,7 +189,7 @@ def timeline_batch(
         chunk: the chunk.
         schema: the schema.
         targets: task -> the targets that the rows are of.
-        negatives: task -> a function (user int64 [M]) -> entity rows int64 [M, n]; of impressions, -> None.
+        negatives: task -> a function (M targets) -> entity rows int64 [M, n]; of impressions, -> None.
         rows: all rows.
         chosen: which of them.
 
@@ -209,7 +210,7 @@ def timeline_batch(
             """[targets, ...] -> [B, P, ...], 0 where there is no target."""
             return tf.scatter_nd(real, values, tf.concat([shape, tf.shape(values, tf.int64)[1:]], axis=0))
 
-        own, own_labels, own_weights = candidate_inputs(chunk, picked, schema, task, negatives[task](picked.user))
+        own, own_labels, own_weights = candidate_inputs(chunk, picked, schema, task, negatives[task](picked))
         inputs |= {name: unfold(values) for name, values in own.items()}
         labels[task], weights[task] = unfold(own_labels), unfold(own_weights)
         inputs[request_times_name(task)] = unfold(picked.request_time)

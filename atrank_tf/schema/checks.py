@@ -7,7 +7,7 @@ from typing import Any
 
 from atrank_tf.schema.inputs import REQUEST_TIME, SEPARATOR, USER
 from atrank_tf.schema.reading import suggestion
-from atrank_tf.schema.spec import SECONDS, Candidates, Features, Schema, SplitKind, Ties
+from atrank_tf.schema.spec import SECONDS, Candidates, Features, Negatives, Schema, SplitKind, Ties
 
 _NAME_FORBIDDEN = set("/:, \t\n")
 
@@ -145,7 +145,7 @@ def _tasks(schema: Schema) -> None:
             raise ValueError(
                 f'Expected negatives in [{place}], as {{ uniform = 4 }}, or candidates = "impressions". Received: none.'
             )
-        if task.candidates is Candidates.IMPRESSIONS and sampled:
+        if task.candidates is Candidates.IMPRESSIONS and task.negatives != Negatives():
             raise ValueError(f'[{place}] has candidates = "impressions" and negatives. Keep one.')
         if task.candidates is Candidates.SAMPLED and (task.context.features or task.context.dense):
             raise ValueError(f'[{place}.context] needs candidates = "impressions": a sampled negative has no context.')

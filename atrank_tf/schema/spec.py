@@ -24,6 +24,17 @@ class Candidates(StrEnum):
     IMPRESSIONS = "impressions"
 
 
+class Exclude(StrEnum):
+    """Rule for objects of the user's own that may not be negatives of a target; see `Negatives`.
+
+    `same_moment`: positives of the user at the timestamp of the target, which were chosen with it. What was chosen
+    before or afterwards may be a negative, as in production. `ever_chosen`: positives of the user at any time.
+    """
+
+    SAME_MOMENT = "same_moment"
+    EVER_CHOSEN = "ever_chosen"
+
+
 class Ties(StrEnum):
     """Rule for behaviors of the same second as the target.
 
@@ -147,15 +158,19 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class Negatives:
-    """Numbers of sampled negatives for each positive; an experiment may train with another number.
+    """Numbers and kinds of sampled negatives for each positive; an experiment may train with another number.
 
     Args:
-        uniform: drawn uniformly from the objects that `Split` counts behaviors of (any action, any group).
-        popularity: drawn in proportion to these counts.
+        uniform: drawn uniformly from the catalog.
+        popularity: drawn in proportion to the number of behaviors (any action, any group) that `Split` counts.
+        exclude: which objects of the user's own are never drawn.
+        unseen: whether `uniform` draws objects without a counted behavior too: new ones, and those that nobody wants.
     """
 
     uniform: int = 0
     popularity: int = 0
+    exclude: Exclude = Exclude.SAME_MOMENT
+    unseen: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,7 +32,7 @@ def test_what_is_written_is_read(folder):
     assert records.schema == SCHEMA
     sums = records.manifest["checksums"]
     assert records.manifest == {
-        "format": 1,
+        "format": 2,
         "fingerprint": fingerprint(sums),
         "inputs": "abc",
         "shards": 2,
@@ -63,12 +63,12 @@ def test_a_missing_shard(folder):
         Records(str(folder))
 
 
-@pytest.mark.parametrize("version", [0, 2, None])
+@pytest.mark.parametrize("version", [0, 1, None])
 def test_another_format(folder, version):
     path = folder / "manifest.json"
     content = {**json.loads(path.read_text()), "format": version}
     path.write_text(json.dumps({key: value for key, value in content.items() if key != "sha256"}))
-    with pytest.raises(ValueError, match=rf"Expected records of format 1 in .*\. Found format {version}\."):
+    with pytest.raises(ValueError, match=rf"Expected records of format 2 in .*\. Found format {version}\."):
         Records(str(folder))
 
 
@@ -79,7 +79,7 @@ def test_a_manifest_that_is_no_json(folder):
 
 
 def test_a_manifest_of_something_else(folder):
-    (folder / "manifest.json").write_text('{"format": 1, "shards": 2, "inputs": "abc"}')
+    (folder / "manifest.json").write_text('{"format": 2, "shards": 2, "inputs": "abc"}')
     with pytest.raises(ValueError, match=r"manifest of records in .*json\. Missing: \['checksums', 'fingerprint'\]\."):
         Records(str(folder))
 

@@ -1,6 +1,7 @@
 """Records -> batches: the laws of leakage, freshness and determinism."""
 
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice, pairwise
 from typing import Any
@@ -21,6 +22,7 @@ from atrank_tf.data import (
     requests,
     training_batches,
 )
+from atrank_tf.schema import Exclude
 from atrank_tf.schema.inputs import input_specs
 
 SPLIT = (Part.TRAINING, Part.VALIDATION, Part.TEST)
@@ -115,21 +117,31 @@ def test_4_no_history_holds_anything_at_or_after_the_targets_moment(
     assert seen > 50
 
 
-def test_negatives_are_none_of_the_users_positives_in_any_part(
-    asked: dict[Part, list[Any]], timelines: dict[str, dict[str, list[int]]]
+@pytest.mark.parametrize("exclude", Exclude)
+@pytest.mark.parametrize("part", SPLIT)
+def test_no_negative_is_excluded_in_any_part(
+    records: Records, timelines: dict[str, dict[str, list[int]]], part: Part, exclude: Exclude
 ) -> None:
-    for part in SPLIT:
-        checked = 0
-        for inputs, labels, weights, users in asked[part]:
-            candidates = inputs["next_purchase__candidates"]
-            if not candidates.shape[1]:
-                continue  # A batch of the other task.
-            for row, user in enumerate(user.decode() for user in users):
-                negative = (labels["next_purchase"][row] == 0) & (weights["next_purchase"][row] > 0)
-                assert not set(candidates[row][negative]) & set(timelines[user]["purchase/id"])
-                assert candidates[row][0] in timelines[user]["purchase/id"]
-                checked += int(negative.sum())
-        assert checked > 100
+    drawn, chosen_another_time = 0, 0
+    for inputs, _, weights, users in _excluding(records, exclude, part):
+        for row, user in enumerate(user.decode() for user in users):
+            positive, *negatives = inputs["next_purchase__candidates"][row][weights["next_purchase"][row] > 0].tolist()
+            chosen = list(zip(*(timelines[user][f"purchase/{column}"] for column in ("timestamp", "id")), strict=True))
+            assert (inputs["now"][row], positive) in chosen
+            own = {item for moment, item in chosen if exclude == "ever_chosen" or moment == inputs["now"][row]}
+            assert not own & set(negatives)
+            drawn += len(negatives)
+            chosen_another_time += len({item for _, item in chosen} & set(negatives))
+    assert drawn > 400
+    assert (chosen_another_time > 0) == (exclude == "same_moment")
+
+
+def _excluding(records: Records, exclude: Exclude, part: Part) -> Iterator[Any]:
+    changed = Records(records.path)
+    task = records.schema.tasks["next_purchase"]
+    task = replace(task, negatives=replace(task.negatives, exclude=exclude))
+    changed.schema = replace(records.schema, tasks={"next_purchase": task})
+    return requests(changed, part).as_numpy_iterator()
 
 
 def test_8_a_seed_and_an_epoch_determine_every_batch_and_nothing_else_does(

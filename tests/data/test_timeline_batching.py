@@ -22,7 +22,7 @@ from atrank_tf.data import (
 )
 from atrank_tf.data.targets import Targets, choose_run
 from atrank_tf.data.timeline_batching import row_lengths, timeline_rows
-from atrank_tf.schema import Ties
+from atrank_tf.schema import Exclude, Ties
 from atrank_tf.schema.inputs import candidate_specs, history_specs, profile_specs
 
 pytestmark = pytest.mark.usefixtures("several_chunks")
@@ -174,12 +174,24 @@ def test_each_epoch_draws_fresh_negatives_for_the_same_targets(made: TrainingBat
     assert sum(first[target] != second[target] for target in both) > 0.9 * len(both)
 
 
-def test_negatives_are_none_of_the_users_positives(epoch: list[Any]) -> None:
-    for inputs, labels, weights in epoch:
-        for row in range(len(inputs["purchase__id"])):
-            own = set(inputs["purchase__id"][row][inputs["purchase__id"][row] > 0].tolist())
-            negative = (labels["next_purchase"][row] == 0) & (weights["next_purchase"][row] > 0)
-            assert not set(inputs["next_purchase__candidates"][row][negative].tolist()) & own
+@pytest.mark.parametrize("exclude", Exclude)
+def test_no_negative_is_excluded(records: Records, exclude: Exclude) -> None:
+    task = records.schema.tasks["next_purchase"]
+    changed = Records(records.path)
+    changed.schema = replace(
+        records.schema, tasks={"next_purchase": replace(task, negatives=replace(task.negatives, exclude=exclude))}
+    )
+    chosen_another_time = 0
+    for inputs, labels, weights in _epoch(changed):
+        positives = np.where(labels["next_purchase"] > 0, inputs["next_purchase__candidates"], 0).max(axis=2)
+        for row, target in zip(*np.nonzero(weights["next_purchase"].any(axis=2)), strict=True):
+            real = weights["next_purchase"][row, target] > 0
+            negatives = set(inputs["next_purchase__candidates"][row, target][real][1:].tolist())
+            now = inputs["next_purchase__now"][row]
+            chosen = positives[row] if exclude == "ever_chosen" else positives[row][now == now[target]]
+            assert not negatives & set(chosen.tolist())
+            chosen_another_time += len(negatives & set(positives[row].tolist()))
+    assert (chosen_another_time > 0) == (exclude == "same_moment")
 
 
 def test_two_tasks_of_one_kind_of_object_draw_negatives_of_their_own(records: Records) -> None:

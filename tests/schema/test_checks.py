@@ -109,6 +109,8 @@ def test_the_valid_schema_is_valid():
         ("tasks/next/negatives", {"popularity": -1}, r"popularity must not be negative\. Received: popularity=-1"),
         ("tasks/next/negatives", None, r"Expected negatives in \[tasks\.next\], as \{ uniform = 4 \}, or candidates"),
         ("tasks/shown/negatives", {"uniform": 4}, r'\[tasks\.shown\] has candidates = "impressions" and negatives\.'),
+        ("tasks/shown/negatives", {"unseen": False}, r'\[tasks\.shown\] has .* = "impressions" and negatives\.'),
+        ("tasks/next/negatives/exclude", "ever", r"Unknown value 'ever' for tasks\.next\.negatives\.exclude\. Valid: "),
         ("tasks/next/context", {"dense": ["price"]}, r'\[tasks\.next\.context\] needs candidates = "impressions"'),
         ("tasks/shown/ties", "ordered", r'\[tasks\.shown\] has impressions, .* use ties = "strict"\.'),
         ("tasks/shown/columns", {"lable": "l"}, r'Unknown column "lable" in \[tasks\.shown\.columns\]\. Did you'),

@@ -21,7 +21,12 @@ RAW: dict[str, Any] = {
     },
     "groups": {"click": {"entity": "item", "actions": ["view", "buy"], "columns": {"action": "what"}}},
     "tasks": {
-        "next": {"group": "click", "actions": ["buy"], "negatives": {"uniform": 1}, "ties": "ordered"},
+        "next": {
+            "group": "click",
+            "actions": ["buy"],
+            "negatives": {"uniform": 1, "exclude": "ever_chosen"},
+            "ties": "ordered",
+        },
         "shown": {
             "group": "click",
             "candidates": "impressions",

@@ -33,7 +33,7 @@ max_length = 20
 [tasks.next_purchase]
 group = "purchase"
 actions = ["regular"]
-negatives = { uniform = 4, popularity = 1 }
+negatives = { uniform = 4, popularity = 1, unseen = false, exclude = "ever_chosen" }
 ties = "ordered"
 
 [tasks.next_search]
