@@ -1,4 +1,4 @@
-"""`python -m atrank_tf.evaluate`: how good a trained model is, beside three baselines, another model, and the best."""
+"""`python -m atrank_tf.evaluate`: how good a trained model is, beside rules of thumb, another model, and the best."""
 
 import dataclasses
 import json

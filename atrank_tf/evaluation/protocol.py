@@ -1,21 +1,21 @@
-"""Scores the requests of a part of the data, by a model and by three baselines that need no training."""
+"""Scores the requests of a part of the data, by a model and by rules of thumb."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from atrank_tf.data import Batching, Part, Records, count_targets, popularity, requests
+from atrank_tf.data import Batching, Part, Records, count_targets, requests
+from atrank_tf.evaluation.rules import Rule, rules_of_thumb
 from atrank_tf.evaluation.scored_requests import ScoredRequests
 from atrank_tf.models import Ranker
 from atrank_tf.models.inputs import traced
-from atrank_tf.schema.inputs import candidates_name, history_name
+from atrank_tf.schema.inputs import candidates_name
 
 Score = Callable[[str, dict[str, Any], np.ndarray], np.ndarray]
 """Function (task, inputs, users: str [B]) -> scores [B, N]."""
-RECENT_PERIODS = 4
-"""Number of `atrank_tf.data.PERIODS` before a request that are recent: a sixteenth of the training targets."""
 
 
 def score_model(
@@ -39,39 +39,17 @@ def score_model(
 def score_baselines(
     records: Records, part: Part | str, tasks: Sequence[str], settings: Batching | None = None
 ) -> dict[str, dict[str, ScoredRequests]]:
-    """Scores every request of a part of the data by the baselines, in one pass.
-
-    | baseline | score of a candidate: log(1 + count) |
-    |---|---|
-    | popularity | of training targets of the task, over all users, that it is a positive of |
-    | recent popularity | the same, in the last `RECENT_PERIODS` before the request |
-    | repetition | of this user's behaviors on it in the task's group, in the whole history |
+    """Scores every request of a part of the data by each of the `rules_of_thumb`, in one pass.
 
     Returns:
-        baseline -> task -> scored requests; a task without a request in this part is left out.
+        rule -> task -> scored requests; a task without a request in this part is left out.
     """
-    groups = {task: records.schema.tasks[task].group for task in tasks}
-    begins, until = {}, {}
-    for task in tasks:
-        begins[task], counts = popularity(records, task)
-        until[task] = np.pad(np.cumsum(counts, axis=1), ((0, 0), (1, 0)))
-
-    def by_popularity(task: str, inputs: dict[str, Any], users: np.ndarray) -> np.ndarray:
-        return np.log1p(until[task][inputs[candidates_name(task)].numpy(), -1])
-
-    def by_recent_popularity(task: str, inputs: dict[str, Any], users: np.ndarray) -> np.ndarray:
-        candidates = inputs[candidates_name(task)].numpy()
-        over = np.searchsorted(begins[task], inputs["now"].numpy(), side="right")[:, np.newaxis]
-        before = np.maximum(over - RECENT_PERIODS, 0)
-        return np.log1p(until[task][candidates, over] - until[task][candidates, before])
-
-    def by_repetition(task: str, inputs: dict[str, Any], users: np.ndarray) -> np.ndarray:
-        history, candidates = inputs[history_name(groups[task], "id")].numpy(), inputs[candidates_name(task)].numpy()
-        counts = np.stack([(history == candidates[:, [n]]).sum(axis=1) for n in range(candidates.shape[1])], axis=1)
-        return np.log1p(counts.astype(np.float64))
-
-    scores = {"popularity": by_popularity, "recent popularity": by_recent_popularity, "repetition": by_repetition}
+    scores = {name: partial(_by_rule, rule) for name, rule in rules_of_thumb(records, tasks).items()}
     return score_requests(scores, tasks, records, part, settings, whole_history=True)
+
+
+def _by_rule(rule: Rule, task: str, inputs: dict[str, Any], users: np.ndarray) -> np.ndarray:
+    return rule(task, inputs)(inputs[candidates_name(task)].numpy())
 
 
 def score_requests(

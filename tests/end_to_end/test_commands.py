@@ -22,6 +22,7 @@ from atrank_tf.schema import load_schema
 from atrank_tf.training import load_training
 
 ROOT = Path(__file__).parents[2]
+RULES = ("popularity", "recent popularity", "repetition", "frequency", "recency")
 EXPERIMENT = """
 [model]
 name = "atrank"
@@ -81,7 +82,7 @@ def test_evaluate_ends_with_one_json_object_of_all_tasks_and_metrics(
     for values in metrics.values():
         assert set(values) == {"user_auc", "auc", "log_loss", "ndcg@10", "mrr", "hit_rate@10"}
         assert all(isinstance(value, float) for value in values.values())
-    for name in ("atrank", "popularity", "recent popularity", "repetition"):
+    for name in ("atrank", *RULES):
         assert sum(line.strip().startswith(name) for line in table) == 2
     (reachable,) = (line.split() for line in table if line.strip().startswith("reachable"))
     assert reachable[1] == "1.0000"
@@ -100,7 +101,7 @@ def test_evaluate_compares_with_another_model_on_the_same_requests(
     done = run_command("-m", "atrank_tf.evaluate", given, f"--model_dir={folder}/model", f"--against={tmp_path}/other")
     assert done.returncode == 0, done.stderr
     names = [line.split("  ")[1] for line in done.stdout.splitlines() if line.startswith("  ")]
-    own = ["atrank", "against", "popularity", "recent popularity", "repetition", "users, candidates or requests"]
+    own = ["atrank", "against", *RULES, "users, candidates or requests"]
     assert names == [*own, "difference", "p", *(name for name in own if name != "against")]  # It knows one task.
     written = json.loads((folder / "model/metrics_validation.json").read_text())
     assert written["against"] == hashlib.sha256((tmp_path / "other/model.keras").read_bytes()).hexdigest()
@@ -131,7 +132,7 @@ def test_elsewhere_and_with_other_threads_the_metrics_are_the_same(folder: Path,
         there = json.loads((copy / "model/metrics_test.json").read_text())
         assert (there["model"], there["records"]) == (here["model"], here["records"])
         assert there["environment"]["packages"] == here["environment"]["packages"]
-        assert set(there["metrics"]) == {"atrank", "popularity", "recent popularity", "repetition"}
+        assert set(there["metrics"]) == {"atrank", *RULES}
         assert _flat(there["metrics"]) == pytest.approx(_flat(here["metrics"]), abs=1e-6)
 
 
