@@ -8,6 +8,7 @@ import tensorflow as tf
 from atrank_tf.data.batching import Batching, gather_padded, window_indices
 from atrank_tf.data.catalog import Catalog
 from atrank_tf.data.excluded import Excluded
+from atrank_tf.data.own_history import OwnHistory
 from atrank_tf.data.targets import Chunk, Targets, first_at_least
 from atrank_tf.schema import FIRST_ROW, PADDING, Candidates, Negatives, Schema
 from atrank_tf.schema.inputs import candidate_specs, candidates_name, context_name
@@ -31,7 +32,8 @@ class NegativeSampler:
     def __init__(self, catalog: Catalog, negatives: Negatives) -> None:
         seen = np.flatnonzero(catalog.counts)
         uniform = np.arange(FIRST_ROW, len(catalog)) if negatives.unseen else seen
-        for kind, ids, number in (("uniform", uniform, negatives.uniform), ("popularity", seen, negatives.popularity)):
+        self._evenly = negatives.uniform + negatives.history  # Where there is no history.
+        for kind, ids, number in (("uniform", uniform, self._evenly), ("popularity", seen, negatives.popularity)):
             if number and not len(ids):
                 raise ValueError(
                     f"Expected objects to draw {kind} negatives from. Found none in the catalog"
@@ -41,22 +43,37 @@ class NegativeSampler:
         self._seen = tf.constant(seen, tf.int64)
         self._cumulative = tf.constant(np.cumsum(catalog.counts[seen]), tf.int64)
         self._total = float(catalog.counts.sum())
-        self._uniform, self._popularity = negatives.uniform, negatives.popularity
+        self._negatives = negatives
 
-    def draw(self, excluded: Excluded, targets: Targets, seed: Tensor, pool: int = 0) -> Tensor:
+    def draw(
+        self, excluded: Excluded, history: OwnHistory | None, targets: Targets, seed: Tensor, pool: int = 0
+    ) -> Tensor:
         """Draws negatives for M targets.
 
         Args:
             excluded: what may not be drawn.
+            history: what negatives of the kind "history" are drawn from; None if there are none.
             targets: the targets.
             seed: int64 [2].
-            pool: how many draws all negatives are picked from, so that they are few different objects; 0 for a draw
-                of its own for each.
+            pool: how many draws all negatives of other kinds are picked from, so that they are few different objects;
+                0 for a draw of its own for each.
 
         Returns:
-            Ids (rows of the catalog), int64 [M, negatives]; `PADDING` where what is excluded leaves nothing to draw.
+            Ids (rows of the catalog), int64 [M, negatives]: first those of uniform draws, then of history and of
+            popularity. `PADDING` where what is excluded leaves nothing to draw.
         """
-        width = self._uniform + self._popularity
+        ids = self._from_catalog(excluded, targets, seed, pool)
+        if history is None:
+            return ids
+        # Not the numbers that targets and batches are drawn by.
+        own_seed = tf.random.experimental.stateless_fold_in(seed, 2)
+        own = history.draw(excluded, targets, self._negatives.history, own_seed)
+        before, fallback, behind = tf.split(ids, [self._negatives.uniform, self._negatives.history, -1], axis=1)
+        return tf.concat([before, tf.where(own == PADDING, fallback, own), behind], axis=1)
+
+    def _from_catalog(self, excluded: Excluded, targets: Targets, seed: Tensor, pool: int) -> Tensor:
+        """Returns uniform draws, also in place of history, and those by popularity."""
+        width = self._negatives.total
         owners = excluded.owners(targets)
         shape = tf.stack([tf.size(owners), width])
         pooled = self._propose([max(1, pool // width), width], seed) if pool else None
@@ -81,8 +98,8 @@ class NegativeSampler:
 
     def _propose(self, shape: Tensor, seed: Tensor) -> Tensor:
         draw = tf.random.stateless_uniform(shape, seed, dtype=tf.float64)
-        evenly = tf.cast(draw[:, : self._uniform] * tf.cast(tf.size(self._ids), tf.float64), tf.int64)
-        weight = tf.cast(draw[:, self._uniform :] * self._total, tf.int64)
+        evenly = tf.cast(draw[:, : self._evenly] * tf.cast(tf.size(self._ids), tf.float64), tf.int64)
+        weight = tf.cast(draw[:, self._evenly :] * self._total, tf.int64)
         # The first index whose cumulative count is above the drawn weight.
         by_count = tf.reshape(first_at_least(self._cumulative, tf.reshape(weight, [-1]) + 1), tf.shape(weight))
         return tf.concat([_at(self._ids, evenly), _at(self._seen, by_count)], axis=1)
@@ -103,8 +120,11 @@ def training_negatives(declared: Negatives, settings: Batching) -> Negatives:
     """Returns the negatives of training: as many as the settings say, divided between the kinds as declared."""
     if not settings.negatives:
         return declared
-    uniform = round(settings.negatives * declared.uniform / (declared.uniform + declared.popularity))
-    return replace(declared, uniform=uniform, popularity=settings.negatives - uniform)
+    uniform = round(settings.negatives * declared.uniform / declared.total)
+    # Of a sum rounded, not a sum of what is rounded: so a kind that is not declared gets none.
+    with_history = round(settings.negatives * (declared.uniform + declared.history) / declared.total)
+    popularity = settings.negatives - with_history
+    return replace(declared, uniform=uniform, history=with_history - uniform, popularity=popularity)
 
 
 def candidate_inputs(

@@ -22,7 +22,7 @@ from atrank_tf.files import (
     load_arrays,
     load_json,
 )
-from atrank_tf.schema import Schema, load_schema, select_groups
+from atrank_tf.schema import Group, Schema, load_schema, select_groups
 
 FORMAT = 2
 """Version of the layout, of the Examples and of what keys of the schema mean; other versions are refused."""
@@ -45,6 +45,7 @@ class Records:
     Attributes:
         path: the folder.
         schema: the schema, prepared.
+        all_groups: the groups of the schema, also those that `select` has left out.
         manifest: what was read and dropped, and the `fingerprint` of what is in the folder.
         catalogs: entity -> `Catalog`.
         vocabularies: table -> unicode [rows - 2], the values of the rows from 2 on.
@@ -58,6 +59,7 @@ class Records:
 
     path: str
     schema: Schema
+    all_groups: Mapping[str, Group]
     manifest: Mapping[str, Any]
     catalogs: Mapping[str, Catalog]
     vocabularies: Mapping[str, np.ndarray]
@@ -71,6 +73,7 @@ class Records:
         self.schema = load_schema(f"{path}/{SCHEMA}")
         if not self.schema.prepared:
             raise ValueError(f"Expected a prepared schema in {path}/{SCHEMA}. Some sizes are missing. {_MAKE}")
+        self.all_groups = self.schema.groups
         self.catalogs = {}
         for name, entity in self.schema.entities.items():
             self.catalogs[name] = read_catalog(path, name)

@@ -26,7 +26,7 @@ from atrank_tf.data.chunk_reading import (
     task_names,
     without_autograph,
 )
-from atrank_tf.data.excluded import excluded
+from atrank_tf.data.own_history import own_objects
 from atrank_tf.data.records import Records
 from atrank_tf.data.targets import Part, Targets, history_lengths, parse
 from atrank_tf.schema import Candidates, Schema
@@ -132,11 +132,11 @@ def _batches(
     schema: Schema,
 ) -> tf.data.Dataset:
     spec = schema.tasks[task]
-    sampler = None
+    sampler, sampled = None, spec.negatives
     if spec.candidates is Candidates.SAMPLED:
         catalog = records.catalogs[schema.groups[spec.group].entity]
-        negatives = training_negatives(spec.negatives, settings) if part.trains else spec.negatives
-        sampler = NegativeSampler(catalog, negatives)
+        sampled = training_negatives(sampled, settings) if part.trains else sampled
+        sampler = NegativeSampler(catalog, sampled)
 
     def chunk_batches(chunk_number: Tensor, serialized: Tensor) -> tf.data.Dataset:
         seed = chunk_seed(seeds, chunk_number)
@@ -144,7 +144,7 @@ def _batches(
         targets = chunk_targets(chunk, records.schema, task, part, settings, seed)
         negatives = None
         if sampler is not None:
-            negatives = sampler.draw(excluded(chunk, schema, task), targets, seed)
+            negatives = sampler.draw(*own_objects(records, task, sampled, chunk, serialized), targets, seed)
         order, limits = _divided(targets, part, settings, seed)
         if schema is not records.schema:  # The same requests in the same order, with longer windows.
             targets = chunk_targets(chunk, schema, task, part, settings, seed)

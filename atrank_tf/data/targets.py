@@ -76,6 +76,12 @@ def parse(serialized: Tensor, schema: Schema) -> Chunk:
     )
 
 
+def parse_group(serialized: Tensor, name: str) -> Behaviors:
+    """Parses the behaviors of one group alone, of serialized Examples: string [U]."""
+    integers = tf.io.RaggedFeature(tf.int64)
+    return _group(tf.io.parse_example(serialized, {f"{name}/{column}": integers for column in BEHAVIOR_COLUMNS}), name)
+
+
 def first_at_least(ascending: Tensor, values: Tensor) -> Tensor:
     """Returns the index of the first entry >= each value, int64 [M]; both 1-D, either may be empty."""
     # tf.searchsorted reshapes to [-1, size], which is ambiguous where the size is 0.

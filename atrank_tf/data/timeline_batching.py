@@ -18,7 +18,7 @@ from atrank_tf.data.chunk_reading import (
     sum_over_chunks,
     task_names,
 )
-from atrank_tf.data.excluded import excluded
+from atrank_tf.data.own_history import own_objects
 from atrank_tf.data.records import Records
 from atrank_tf.data.targets import SPAN, Chunk, Part, Targets, choose_run, find_targets, index_in_user, parse
 from atrank_tf.schema import Candidates, Schema
@@ -80,17 +80,18 @@ def timeline_batches(
 
 def _batches(records: Records, tasks: Sequence[str], part: Part, settings: Batching, seeds: Tensor) -> tf.data.Dataset:
     schema = records.schema
-    samplers = {}
+    sampled, samplers = {}, {}
     for name in tasks:
         if schema.tasks[name].candidates is Candidates.SAMPLED:
             catalog = records.catalogs[schema.groups[schema.tasks[name].group].entity]
-            samplers[name] = NegativeSampler(catalog, training_negatives(schema.tasks[name].negatives, settings))
+            sampled[name] = training_negatives(schema.tasks[name].negatives, settings)
+            samplers[name] = NegativeSampler(catalog, sampled[name])
 
     def chunk_batches(chunk_number: Tensor, serialized: Tensor) -> tf.data.Dataset:
         drawn = chunk_seed(seeds, chunk_number)
         chunk = parse(serialized, schema)
         targets = _targets(chunk, schema, tasks, part, settings, drawn)
-        barred = {name: excluded(chunk, schema, name) for name in samplers}
+        own = {name: own_objects(records, name, sampled[name], chunk, serialized) for name in samplers}
         rows = timeline_rows(targets, drawn)
         order, limits = _divided(rows, settings, drawn)
 
@@ -99,7 +100,7 @@ def _batches(records: Records, tasks: Sequence[str], part: Part, settings: Batch
                 if task not in samplers:
                     return None
                 seed = drawn + limit + (tasks.index(task) << 40)  # Each task has draws of its own.
-                return samplers[task].draw(barred[task], picked, seed, settings.batch_tokens)
+                return samplers[task].draw(*own[task], picked, seed, settings.batch_tokens)
 
             of_task = {name: partial(negatives, name) for name in tasks}
             return timeline_batch(chunk, schema, targets, of_task, rows, order[limit[0] : limit[1]])

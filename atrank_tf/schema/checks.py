@@ -7,7 +7,7 @@ from typing import Any
 
 from atrank_tf.schema.inputs import REQUEST_TIME, SEPARATOR, USER
 from atrank_tf.schema.reading import suggestion
-from atrank_tf.schema.spec import SECONDS, Candidates, Features, Negatives, Schema, SplitKind, Ties
+from atrank_tf.schema.spec import SECONDS, Candidates, Exclude, Features, Negatives, Schema, SplitKind, Task, Ties
 
 _NAME_FORBIDDEN = set("/:, \t\n")
 
@@ -138,12 +138,17 @@ def _tasks(schema: Schema) -> None:
         for action in task.actions:
             _known("action", action, schema.groups[task.group].actions, place)
         _unique(task.actions, f"{place}.actions")
-        _not_negative(task.negatives.uniform, "uniform", f"{place}.negatives")
-        _not_negative(task.negatives.popularity, "popularity", f"{place}.negatives")
-        sampled = task.negatives.uniform + task.negatives.popularity
-        if task.candidates is Candidates.SAMPLED and not sampled:
+        for kind in ("uniform", "popularity", "history"):
+            _not_negative(getattr(task.negatives, kind), kind, f"{place}.negatives")
+        if task.candidates is Candidates.SAMPLED and not task.negatives.total:
             raise ValueError(
                 f'Expected negatives in [{place}], as {{ uniform = 4 }}, or candidates = "impressions". Received: none.'
+            )
+        if task.negatives.history and not _history_left(schema, task):
+            raise ValueError(
+                f'[{place}.negatives] has history = {task.negatives.history}, and exclude = "ever_chosen", which '
+                "leaves nothing of it: all that users do with these objects is choosing. "
+                'Use exclude = "same_moment", or uniform.'
             )
         if task.candidates is Candidates.IMPRESSIONS and task.negatives != Negatives():
             raise ValueError(f'[{place}] has candidates = "impressions" and negatives. Keep one.')
@@ -160,6 +165,14 @@ def _tasks(schema: Schema) -> None:
                     f"{', '.join(_OF_REQUESTS)}. Rename it in the log."
                 )
         _columns(task.columns, ("request_id", "user_id", "timestamp", "label"), place)
+
+
+def _history_left(schema: Schema, task: Task) -> bool:
+    """Returns whether a user's history may hold an object that is not excluded from the task's negatives."""
+    own = schema.groups[task.group]
+    others = (group for name, group in schema.groups.items() if name != task.group and group.entity == own.entity)
+    not_chosen = set(own.actions) - set(task.actions or own.actions)
+    return task.negatives.exclude is not Exclude.EVER_CHOSEN or bool(not_chosen) or any(others)
 
 
 def _time_and_split(schema: Schema) -> None:

@@ -163,14 +163,22 @@ class Negatives:
     Args:
         uniform: drawn uniformly from the catalog.
         popularity: drawn in proportion to the number of behaviors (any action, any group) that `Split` counts.
+        history: drawn from what the user did something with before the request, in any group of the entity. Where that
+            is too little, the rest is drawn uniformly.
         exclude: which objects of the user's own are never drawn.
         unseen: whether `uniform` draws objects without a counted behavior too: new ones, and those that nobody wants.
     """
 
     uniform: int = 0
     popularity: int = 0
+    history: int = 0
     exclude: Exclude = Exclude.SAME_MOMENT
     unseen: bool = True
+
+    @property
+    def total(self) -> int:
+        """Number of negatives of all kinds."""
+        return self.uniform + self.popularity + self.history
 
 
 @dataclass(frozen=True, kw_only=True)

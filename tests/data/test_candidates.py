@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atrank_tf.data.candidates import NegativeSampler
+from atrank_tf.data.batching import Batching
+from atrank_tf.data.candidates import NegativeSampler, training_negatives
 from atrank_tf.data.catalog import Catalog
 from atrank_tf.data.excluded import excluded
 from atrank_tf.data.targets import Behaviors, Chunk, Targets
@@ -52,7 +53,9 @@ def _draw(
 ) -> np.ndarray:
     sampler = NegativeSampler(_catalog(), negatives)
     seeds = tf.constant([seed, 5], tf.int64)
-    rows: np.ndarray = sampler.draw(excluded(chunk, schema or _schema(), "next_buy"), targets, seeds, pool).numpy()
+    rows: np.ndarray = sampler.draw(
+        excluded(chunk, schema or _schema(), "next_buy"), None, targets, seeds, pool
+    ).numpy()
     return rows
 
 
@@ -134,7 +137,8 @@ def test_a_catalog_with_nothing_to_draw_is_refused(negatives: Negatives, counts:
 
 def test_a_catalog_that_nobody_touched_is_drawn_from() -> None:
     sampler = NegativeSampler(_catalog(np.zeros(ROWS, np.int64)), Negatives(uniform=50))
-    found = sampler.draw(excluded(_chunk([[]]), _schema(), "next_buy"), _targets([0]), tf.constant([0, 5], tf.int64))
+    barred, seed = excluded(_chunk([[]]), _schema(), "next_buy"), tf.constant([0, 5], tf.int64)
+    found = sampler.draw(barred, None, _targets([0]), seed)
     assert set(found.numpy()[0]) == set(range(2, ROWS))
 
 
@@ -146,7 +150,7 @@ def test_a_pool_gives_few_different_objects_and_still_none_of_the_users_positive
         assert not {2, 3} & set(rows[:50].ravel())
         assert 4 not in rows[50:]
     sampler, barred = NegativeSampler(_catalog(), _seen(uniform=1)), excluded(chunk, _schema(), "next_buy")
-    draw = tf.function(lambda seed: sampler.draw(barred, _targets([1] * 3), tf.stack([seed, 5]), 2))
+    draw = tf.function(lambda seed: sampler.draw(barred, None, _targets([1] * 3), tf.stack([seed, 5]), 2))
     pooled = np.concatenate([draw(tf.constant(seed, tf.int64)) for seed in range(300)])
     share = np.bincount(pooled.ravel(), minlength=ROWS) / pooled.size
     np.testing.assert_allclose(share[[2, 3, 5, 6]], 0.25, atol=0.07)
@@ -157,6 +161,28 @@ def test_one_negative_is_drawn_in_a_graph_too() -> None:
     chunk = _chunk([[(4, BUY), (5, BUY)], [(6, BUY)]])
     barred, sampler = excluded(chunk, _schema(), "next_buy"), NegativeSampler(_catalog(), Negatives(uniform=1))
     seed = tf.constant([1, 2], tf.int64)
-    traced = tf.function(lambda user: sampler.draw(barred, Targets(user, user, user, {}, {}), seed, 4))
+    traced = tf.function(lambda user: sampler.draw(barred, None, Targets(user, user, user, {}, {}), seed, 4))
     found = traced(tf.constant([0, 1, 1], tf.int64)).numpy()
     assert found.shape == (3, 1) and (found > 1).all()
+
+
+@pytest.mark.parametrize(
+    ("declared", "number", "expected"),
+    [
+        ((6, 0, 3), 9, (6, 0, 3)),
+        ((6, 0, 3), 3, (2, 0, 1)),
+        ((6, 0, 3), 4, (3, 0, 1)),
+        ((3, 1, 0), 9, (7, 2, 0)),
+        ((0, 5, 5), 3, (0, 1, 2)),
+        ((1, 1, 1), 100, (33, 33, 34)),
+        ((0, 0, 2), 5, (0, 0, 5)),
+        ((1, 1, 0), 0, (1, 1, 0)),
+    ],
+)
+def test_training_divides_its_negatives_between_the_kinds_as_declared(
+    declared: tuple[int, int, int], number: int, expected: tuple[int, int, int]
+) -> None:
+    kinds = ("uniform", "popularity", "history")
+    found = training_negatives(_seen(**dict(zip(kinds, declared, strict=True))), Batching(negatives=number))
+    assert tuple(getattr(found, kind) for kind in kinds) == expected
+    assert not found.unseen

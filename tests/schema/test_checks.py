@@ -107,6 +107,7 @@ def test_the_valid_schema_is_valid():
         ("tasks/next/actions", ["buy", "buy"], r"Expected each name once for tasks\.next\.actions\."),
         ("tasks/next/negatives", {"uniform": -1}, r"uniform must not be negative\. Received: uniform=-1"),
         ("tasks/next/negatives", {"popularity": -1}, r"popularity must not be negative\. Received: popularity=-1"),
+        ("tasks/next/negatives", {"history": -1}, r"history must not be negative\. Received: history=-1"),
         ("tasks/next/negatives", None, r"Expected negatives in \[tasks\.next\], as \{ uniform = 4 \}, or candidates"),
         ("tasks/shown/negatives", {"uniform": 4}, r'\[tasks\.shown\] has candidates = "impressions" and negatives\.'),
         ("tasks/shown/negatives", {"unseen": False}, r'\[tasks\.shown\] has .* = "impressions" and negatives\.'),
@@ -131,6 +132,22 @@ def test_refusals(path, value, match):
 @pytest.mark.parametrize("name", ["rank", "score", "encode_user", "serving_default", "now", "_next"])
 def test_a_task_may_be_called_as_a_signature_or_an_input_that_is_of_no_task(name):
     assert schema_from_dict(changed(f"tasks/{name}", {"group": "click", "negatives": {"uniform": 1}})).tasks[name]
+
+
+def test_history_that_is_all_excluded_is_refused():
+    raw = changed("tasks/next/negatives", {"history": 2, "exclude": "ever_chosen"})
+    assert schema_from_dict(raw)  # What users searched may be a negative.
+    del raw["groups"]["search"]
+    match = r'\[tasks\.next\.negatives\] has history = 2, and exclude = "ever_chosen", which leaves nothing of it'
+    with pytest.raises(ValueError, match=match):
+        schema_from_dict(raw)
+    raw["tasks"]["next"]["actions"] = ["view", "buy"]
+    with pytest.raises(ValueError, match=match):
+        schema_from_dict(raw)
+    raw["tasks"]["next"]["actions"] = ["buy"]
+    assert schema_from_dict(raw)  # What they viewed and did not buy.
+    raw["tasks"]["next"] = {"group": "click", "negatives": {"history": 2}}
+    assert schema_from_dict(raw)
 
 
 def test_prepared_means_that_every_size_is_there():
