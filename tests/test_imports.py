@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "losses": {"types"},
     "metrics": {"types"},
     "data": {"schema", "files", "types"},
-    "report": {"schema", "files", "data"},
+    "report": {"schema", "files", "data", "types"},
     "preparation": {"schema", "files", "data", "report"},
     "models": {"schema", "layers", "optimizers", "losses", "metrics", "data", "types"},
     **dict.fromkeys(("training", "evaluation", "explanation"), _LOWER),

@@ -1,4 +1,4 @@
-"""What a person should look at before training: leakage, ties, empty parts, and drift.
+"""What a person should look at before training: leakage, ties, candidates, empty parts, and drift.
 
 Drift is whether what is validated on is like what is trained on. Its measure is the population stability index of two
 histograms over the same bins, of shares p and q:
@@ -22,10 +22,13 @@ from typing import Any
 import numpy as np
 
 from atrank_tf.data.records import DUPLICATE
+from atrank_tf.report.candidate_measures import CHOSEN_BEFORE, UNSEEN
 from atrank_tf.schema import Ties
 
 LARGE = 0.25
 """The least PSI that is a drift."""
+_GIVEN_AWAY = 20
+"""How many times as large the share of positives with a property must be as that of negatives to give them away."""
 _ONCE_IN_A_THOUSAND = 3.09
 """Of the normal distribution, in standard deviations above its mean."""
 
@@ -95,10 +98,29 @@ def _of_tasks(report: Mapping[str, Any]) -> Iterator[tuple[str, int, int, str, b
                 says = "chosen objects that were never chosen in training"
                 yield about, unseen, chosen, says, unseen > 0.2 * chosen
                 yield about, counts["new_users"], counts["users"], "users without a training target", False
+            if counts["candidates"]:
+                yield from _of_candidates(about, counts["candidates"], part)
         for part, measures in content["drift"].items():
             drifted = [name for name, measure in measures.items() if measure["drifted"]]
             says = "measures unlike training" + (f": {', '.join(drifted)}" if drifted else "")
             yield f"{task}, {part}", len(drifted), len(measures), says, bool(drifted)
+
+
+def _of_candidates(about: str, counts: Mapping[str, Any], part: str) -> Iterator[tuple[str, int, int, str, bool]]:
+    """Yields what many positives are and hardly any negative is, which gives them away."""
+    advice = {
+        CHOSEN_BEFORE: 'To draw such negatives: exclude = "same_moment" and history in the task\'s negatives',
+        UNSEEN: "To draw such negatives: unseen = true in the task's negatives",
+    }
+    positives, negatives = counts["positives"], counts["negatives"]
+    # What training has never seen is no positive of training.
+    for name in (CHOSEN_BEFORE, UNSEEN) if part != "training" else (CHOSEN_BEFORE,):
+        of_negatives = negatives[name] / max(1, negatives["all"])
+        says = f"positives {name}; of sampled negatives {of_negatives:.2%} are"
+        given_away = positives[name] > max(0.01, _GIVEN_AWAY * of_negatives) * positives["all"]
+        if given_away:
+            says += f". So what was {name} is nearly always the positive, unlike in production. {advice[name]}"
+        yield about, positives[name], positives["all"], says, given_away
 
 
 def stability_index(expected: Sequence[int], found: Sequence[int]) -> float:

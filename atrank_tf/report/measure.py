@@ -11,14 +11,17 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from atrank_tf.data.chunk_reading import EVALUATION_SEED, read_chunks
+from atrank_tf.data.chunk_reading import EVALUATION_SEED, chunk_seed, read_chunks
 from atrank_tf.data.records import Records
 from atrank_tf.data.targets import Chunk, Part, Targets, find_targets, parse
 from atrank_tf.files import load_json, write_json, write_text
+from atrank_tf.report.candidate_measures import CandidateMeasures
 from atrank_tf.report.checks import checks, drift
 from atrank_tf.report.page import page
 from atrank_tf.report.target_measures import TargetMeasures, positives
 from atrank_tf.report.timeline_measures import TimelineMeasures
+from atrank_tf.schema import Candidates
+from atrank_tf.types import Tensor
 
 PARTS = (Part.TRAINING, Part.VALIDATION, Part.TEST)
 _JSON, _PAGE = "report.json", "report.html"
@@ -55,7 +58,7 @@ def measure(records: Records, now: int) -> dict[str, Any]:
     catalogs = {task: records.catalogs[schema.groups[spec.group].entity] for task, spec in schema.tasks.items()}
     seen = {task: np.zeros(len(catalog), np.int64) for task, catalog in catalogs.items()}
     timelines = TimelineMeasures(schema, records.catalogs, now)
-    for chunk, targets in _chunks(records, (Part.TRAINING,)):
+    for chunk, targets, _ in _chunks(records, (Part.TRAINING,)):
         timelines.add(chunk)
         for task, found in targets.items():
             seen[task] += np.bincount(positives(chunk, found[Part.TRAINING], schema, task), minlength=len(seen[task]))
@@ -63,14 +66,28 @@ def measure(records: Records, now: int) -> dict[str, Any]:
         task: {part: TargetMeasures(schema, catalogs[task], task, part, seen[task]) for part in PARTS}
         for task in schema.tasks
     }
-    for chunk, targets in _chunks(records, PARTS):
+    sampled = [
+        task
+        for task, spec in schema.tasks.items()
+        if spec.candidates is Candidates.SAMPLED and catalogs[task].counts.any()
+    ]
+    candidates = {task: CandidateMeasures(records, task, PARTS, seen[task]) for task in sampled}
+    for chunk, targets, drawing in _chunks(records, PARTS):
+        for task in sampled:
+            candidates[task].add(*drawing)
         for task, found in targets.items():
             trained = np.unique(found[Part.TRAINING].user)
             for part in PARTS:
                 measures[task][part].add(chunk, found[part], trained)
     report: dict[str, Any] = {"files": records.manifest["files"], **timelines.as_dict(), "tasks": {}}
     for task, parts in measures.items():
-        counts = {str(part): found.as_dict() for part, found in parts.items()}
+        counts = {
+            str(part): {
+                **found.as_dict(),
+                "candidates": candidates[task].as_dict(part) if task in candidates else None,
+            }
+            for part, found in parts.items()
+        }
         others = (str(part) for part in PARTS[1:])
         report["tasks"][task] = {
             "ties": str(schema.tasks[task].ties),
@@ -80,10 +97,16 @@ def measure(records: Records, now: int) -> dict[str, Any]:
     return {**report, "checks": checks(report)}
 
 
-def _chunks(records: Records, parts: tuple[Part, ...]) -> Iterator[tuple[Chunk, dict[str, dict[Part, Targets]]]]:
-    """Yields each chunk and its targets, task -> part -> targets, as NumPy arrays."""
+def _chunks(
+    records: Records, parts: tuple[Part, ...]
+) -> Iterator[tuple[Chunk, dict[str, dict[Part, Targets]], tuple[Chunk, Tensor, Tensor]]]:
+    """Yields each chunk and its targets, task -> part -> targets, as NumPy arrays; and what to draw candidates from.
+
+    That is the chunk as tensors, the serialized Examples (string [U]) and the seed (int64 [2]).
+    """
     schema, seeds = records.schema, tf.constant([EVALUATION_SEED, 0], tf.int64)
-    for _, serialized in read_chunks(records, Part.TEST, seeds):
+    for number, serialized in read_chunks(records, Part.TEST, seeds):
         chunk = parse(serialized, schema)
         targets = {task: {part: find_targets(chunk, schema, task, part) for part in parts} for task in schema.tasks}
-        yield tf.nest.map_structure(np.asarray, (chunk, targets))
+        drawing = chunk, serialized, chunk_seed(seeds, number)
+        yield (*tf.nest.map_structure(np.asarray, (chunk, targets)), drawing)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from atrank_tf.report.candidate_measures import TARGETS_PER_USER
 from atrank_tf.report.charts import bars, curve
 from atrank_tf.report.checks import LARGE
 
@@ -97,6 +98,7 @@ def _task(task: Mapping[str, Any]) -> Iterator[str]:
         cells = (_share(*part["unknown"].get(column, (0, 0))) for part in parts.values())
         rows.append(_row(f"unknown value: {column}", cells))
     yield _table(["", *parts], rows)
+    yield from _candidates({name: part["candidates"] for name, part in parts.items() if part["candidates"]})
     titles = {
         "outcomes": "Outcomes",
         "popularity": "How often a chosen object was chosen in training",
@@ -115,6 +117,31 @@ def _task(task: Mapping[str, Any]) -> Iterator[str]:
             f"{LARGE} and above what chance gives.</p>"
         )
         yield _table(["", *measures], rows)
+
+
+def _candidates(parts: Mapping[str, Any]) -> Iterator[str]:
+    """Yields what candidates are like; parts without any are left out."""
+    if not parts:
+        return
+    first, sides = next(iter(parts.values())), ("positives", "negatives")
+    yield (
+        '<p class="muted">What positives and sampled negatives are like, of at most '
+        f"{TARGETS_PER_USER} targets of each user. What only positives are gives them away: a model that learns it is "
+        "of no use in production.</p>"
+    )
+    heads = [f"{part}: {side}" for part in parts for side in sides]
+    rows = [
+        _row(name, (_share(part[side][name], part[side]["all"]) for part in parts.values() for side in sides))
+        for name in first["positives"]
+        if name != "all"
+    ]
+    yield _table(["", *heads], rows)
+    yield '<p class="muted">User AUC of ranking by a rule of thumb, without any training.</p>'
+    rows = [
+        _row(rule, ("none" if (auc := part["user_auc"][rule]) is None else f"{auc:.4f}" for part in parts.values()))
+        for rule in first["user_auc"]
+    ]
+    yield _table(["", *parts], rows)
 
 
 def _psi(measure: Mapping[str, Any] | None) -> str:
