@@ -6,14 +6,17 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from absl import flags
+from absl import flags, logging
 
 from atrank_tf import command
 
 if TYPE_CHECKING:
-    from atrank_tf.data import Part, Records
+    from atrank_tf.data import Batching, Part, Records
     from atrank_tf.evaluation import Estimate, PairedDifference
     from atrank_tf.models import Ranker
+
+    Results = dict[str, dict[str, dict[str, Estimate]]]
+    Differences = dict[str, dict[str, PairedDifference]]
 
 _RECORDS = flags.DEFINE_string(
     "records", None, "Records folder, as `python -m atrank_tf.prepare` wrote it.", required=True
@@ -26,13 +29,24 @@ _TRUTH = flags.DEFINE_string(
     "truth", None, "Folder with the true probabilities of simulated logs; adds the best that can be reached."
 )
 _SPLIT = flags.DEFINE_enum("split", "validation", ["validation", "test"], "Part of the data to score.")
+_CANDIDATES = flags.DEFINE_enum(
+    "candidates",
+    "task",
+    ["task", "catalog"],
+    "What is ranked: the candidates that the task has, or every object of its entity.",
+)
+_EXCLUDE_HISTORY = flags.DEFINE_bool(
+    "exclude_history",
+    False,
+    "Leave out of the catalog what is in the user's history in the task's own group: to rank what is new to the user.",
+)
 
 
 def main() -> None:
     from atrank_tf.data import Part, Records
-    from atrank_tf.evaluation import evaluate, paired_differences, score_baselines, score_model, score_truth
     from atrank_tf.training import load_trained_experiment, model_checksum, write_metrics
 
+    _check_flags()
     records, part = Records(_RECORDS.value), Part(_SPLIT.value)
     settings = load_trained_experiment(_MODEL_DIR.value).batching
     checksum = model_checksum(_MODEL_DIR.value)
@@ -40,8 +54,40 @@ def main() -> None:
     against = model_checksum(_AGAINST.value) if _AGAINST.value else None
     other = _load(records, _AGAINST.value, part) if _AGAINST.value else None
     records.verify()
+    of_candidates = _rank_catalog if _CANDIDATES.value == "catalog" else _score_requests
+    results, differences = of_candidates(model, read, other, part, settings)
+    for task in model.tasks:
+        if task in results[model.name]:
+            rows = {name: tasks[task] for name, tasks in results.items() if task in tasks}
+            sys.stdout.write(_table(f"{task}, {part}", rows, differences.get(task, {})))
+    found = results | {"difference": differences} if other else results
+    numbers = {name: {task: _numbers(metrics) for task, metrics in tasks.items()} for name, tasks in found.items()}
+    metrics = write_metrics(_MODEL_DIR.value, part + _suffix(), checksum, records, numbers, against)
+    of_model = {task: {m: e["value"] for m, e in of_task.items()} for task, of_task in metrics[model.name].items()}
+    sys.stdout.write(json.dumps(of_model) + "\n")
+
+
+def _check_flags() -> None:
+    catalog = _CANDIDATES.value == "catalog"
+    if _EXCLUDE_HISTORY.value and not catalog:
+        raise ValueError("--exclude_history is for --candidates=catalog: a task's own candidates are what they are.")
+    if _TRUTH.value and catalog:
+        raise ValueError("--truth has probabilities of impressions alone: it does not go with --candidates=catalog.")
+
+
+def _suffix() -> str:
+    """Returns what the name of the metrics' file says of the candidates."""
+    return ("_catalog" if _CANDIDATES.value == "catalog" else "") + ("_new" if _EXCLUDE_HISTORY.value else "")
+
+
+def _score_requests(
+    model: "Ranker", read: "Records", other: "tuple[Ranker, Records] | None", part: "Part", settings: "Batching"
+) -> tuple["Results", "Differences"]:
+    """Returns metrics on the candidates of the requests: row -> task -> metric, and task -> metric -> difference."""
+    from atrank_tf.evaluation import evaluate, paired_differences, score_baselines, score_model, score_truth
+
     scored = {model.name: score_model(model, read, part, settings)}
-    differences: dict[str, dict[str, PairedDifference]] = {}
+    differences = {}
     if other:
         scored["against"] = score_model(*other, part, settings)
         for task in scored[model.name].keys() & scored["against"].keys():
@@ -49,16 +95,38 @@ def main() -> None:
     scored |= score_baselines(read, part, model.tasks, settings)
     if _TRUTH.value:
         scored["reachable"] = score_truth(read, part, model.tasks, settings, _TRUTH.value)
-    results = {name: {task: evaluate(requests) for task, requests in tasks.items()} for name, tasks in scored.items()}
-    for task in model.tasks:
-        if task in results[model.name]:
-            rows = {name: tasks[task] for name, tasks in results.items() if task in tasks}
-            sys.stdout.write(_table(f"{task}, {part}", rows, differences.get(task, {})))
-    found = results | {"difference": differences} if other else results
-    numbers = {name: {task: _numbers(metrics) for task, metrics in tasks.items()} for name, tasks in found.items()}
-    metrics = write_metrics(_MODEL_DIR.value, part, checksum, records, numbers, against)
-    of_model = {task: {m: e["value"] for m, e in of_task.items()} for task, of_task in metrics[model.name].items()}
-    sys.stdout.write(json.dumps(of_model) + "\n")
+    return {name: {task: evaluate(each) for task, each in tasks.items()} for name, tasks in scored.items()}, differences
+
+
+def _rank_catalog(
+    model: "Ranker", read: "Records", other: "tuple[Ranker, Records] | None", part: "Part", settings: "Batching"
+) -> tuple["Results", "Differences"]:
+    """Returns metrics among all objects, as `_score_requests`."""
+    from atrank_tf.evaluation import (
+        evaluate_ranks,
+        impression_tasks,
+        paired_rank_differences,
+        rank_catalog,
+        rank_catalog_by_rules,
+    )
+
+    shown = impression_tasks(read.schema, model.tasks)
+    for task in shown:
+        logging.warning("%s is left out: only what was shown has a label, not the whole catalog.", task)
+    if len(shown) == len(model.tasks):
+        raise ValueError(
+            "--candidates=catalog needs a task with sampled negatives. The candidates of all tasks of "
+            f"{_MODEL_DIR.value} are impressions: {', '.join(shown)}."
+        )
+    exclude = _EXCLUDE_HISTORY.value
+    ranks = {model.name: rank_catalog(model, read, part, settings, exclude_history=exclude)}
+    differences = {}
+    if other:
+        ranks["against"] = rank_catalog(*other, part, settings, exclude_history=exclude)
+        for task in ranks[model.name].keys() & ranks["against"].keys():
+            differences[task] = paired_rank_differences(ranks[model.name][task], ranks["against"][task])
+    ranks |= rank_catalog_by_rules(read, part, model.tasks, settings, exclude_history=exclude)
+    return {name: {task: evaluate_ranks(e) for task, e in tasks.items()} for name, tasks in ranks.items()}, differences
 
 
 def _load(records: "Records", model_dir: str, part: "Part") -> tuple["Ranker", "Records"]:
@@ -83,14 +151,20 @@ def _table(
     metrics = list(next(iter(rows.values())))
     lines = [_line(title, metrics, indent="")]
     for name, estimates in rows.items():
-        lines.append(_line(name, [f"{e.value:.4f} ±{e.standard_error:.4f}" for e in estimates.values()]))
+        lines.append(_line(name, [f"{_short(e.value)} ±{_short(e.standard_error)}" for e in estimates.values()]))
     counted = next(iter(rows.values())).values()
     lines.append(_line("users, candidates or requests", [f"{estimate.count:,}" for estimate in counted]))
     if differences:
         found = [differences.get(metric) for metric in metrics]
-        lines.append(_line("difference", [f"{d.difference:+.4f} ±{d.standard_error:.4f}" if d else "" for d in found]))
+        cells = [f"{_short(d.difference, '+')} ±{_short(d.standard_error)}" if d else "" for d in found]
+        lines.append(_line("difference", cells))
         lines.append(_line("p", [f"{d.p_value:.3f}" if d else "" for d in found]))
     return "\n".join(lines) + "\n\n"
+
+
+def _short(value: float, sign: str = "") -> str:
+    """Returns a number with four decimals; a rank, which is no share, with one."""
+    return f"{value:{sign}.{1 if abs(value) >= 10 else 4}f}"
 
 
 def _line(name: str, cells: Sequence[str], indent: str = "  ") -> str:

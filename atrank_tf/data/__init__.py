@@ -2,6 +2,7 @@
 
 from atrank_tf.data.batching import Batching
 from atrank_tf.data.catalog import Catalog
+from atrank_tf.data.catalog_requests import CatalogRequests, catalog_requests
 from atrank_tf.data.chunk_reading import TrainingBatches, count_targets
 from atrank_tf.data.id_maps import IdMaps
 from atrank_tf.data.popularity import PERIODS, Popularity, popularity, positive_counts
@@ -14,11 +15,13 @@ __all__ = [
     "PERIODS",
     "Batching",
     "Catalog",
+    "CatalogRequests",
     "IdMaps",
     "Part",
     "Popularity",
     "Records",
     "TrainingBatches",
+    "catalog_requests",
     "count_targets",
     "evaluation_batches",
     "popularity",

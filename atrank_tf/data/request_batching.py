@@ -34,7 +34,7 @@ from atrank_tf.types import Tensor
 
 _ANY = 2**40
 """Longer than any history."""
-_EVALUATION_TOKENS = 8192
+EVALUATION_TOKENS = 8192
 """Most positions for behaviors in a batch of evaluation: attention over more of them would leave the caches."""
 
 
@@ -114,7 +114,7 @@ def requests(
     settings = settings or Batching()
     names = task_names(records.schema, tasks)
     seeds = tf.constant([EVALUATION_SEED, 0], tf.int64)
-    schema = _uncut(records.schema) if whole_history else records.schema
+    schema = uncut(records.schema) if whole_history else records.schema
     streams = [_batches(records, name, names, Part(part), settings, seeds, schema) for name in names]
     dataset = streams[0]
     for stream in streams[1:]:
@@ -183,10 +183,11 @@ def _divided(targets: Targets, part: Part, settings: Batching, seed: Tensor) -> 
     lengths = history_lengths(targets)
     if part.trains:
         return batch_limits(lengths, tokens=settings.batch_tokens, rows=settings.batch_size, seed=seed)
-    return batch_limits(lengths, tokens=_EVALUATION_TOKENS, rows=settings.evaluation_batch_size, seed=seed)
+    return batch_limits(lengths, tokens=EVALUATION_TOKENS, rows=settings.evaluation_batch_size, seed=seed)
 
 
-def _uncut(schema: Schema) -> Schema:
+def uncut(schema: Schema) -> Schema:
+    """Returns a schema whose histories are not cut by `max_length`."""
     return replace(schema, groups={name: replace(g, max_length=_ANY) for name, g in schema.groups.items()})
 
 

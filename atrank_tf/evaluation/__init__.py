@@ -1,19 +1,35 @@
 """Evaluates rankings: metrics with standard errors, baselines, and paired tests of two models."""
 
+from atrank_tf.evaluation.catalog_ranking import impression_tasks, rank_catalog, rank_catalog_by_rules
+from atrank_tf.evaluation.catalog_ranks import CATALOG_METRICS, CatalogRanks, evaluate_ranks
 from atrank_tf.evaluation.metrics import METRICS, Estimate, evaluate
 from atrank_tf.evaluation.protocol import score_baselines, score_model
 from atrank_tf.evaluation.scored_requests import ScoredRequests
-from atrank_tf.evaluation.significance import PairedDifference, paired_difference, paired_differences
+from atrank_tf.evaluation.significance import (
+    PairedDifference,
+    paired_difference,
+    paired_differences,
+    paired_rank_difference,
+    paired_rank_differences,
+)
 from atrank_tf.evaluation.truth import score_truth
 
 __all__ = [
+    "CATALOG_METRICS",
     "METRICS",
+    "CatalogRanks",
     "Estimate",
     "PairedDifference",
     "ScoredRequests",
     "evaluate",
+    "evaluate_ranks",
+    "impression_tasks",
     "paired_difference",
     "paired_differences",
+    "paired_rank_difference",
+    "paired_rank_differences",
+    "rank_catalog",
+    "rank_catalog_by_rules",
     "score_baselines",
     "score_model",
     "score_truth",

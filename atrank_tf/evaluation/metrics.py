@@ -82,7 +82,7 @@ def evaluate(scored: ScoredRequests) -> dict[str, Estimate]:
     means["user_auc"], _ = _user_aucs(scored, codes)
     requests = len(scored.users)
     totals = {"user_auc": int(codes.max()) + 1, "log_loss": len(means["log_loss"])}
-    estimates = {name: _mean(values, totals.get(name, requests)) for name, values in means.items()}
+    estimates = {name: mean_estimate(values, totals.get(name, requests)) for name, values in means.items()}
     estimates["auc"] = _pooled_auc(scored)
     return {name: estimates[name] for name in METRICS}
 
@@ -129,7 +129,8 @@ def _check_not_empty(scored: ScoredRequests) -> None:
         )
 
 
-def _mean(values: NDArray[np.float64], total: int) -> Estimate:
+def mean_estimate(values: NDArray[np.float64], total: int) -> Estimate:
+    """Returns the mean of values, of `total` users, requests or candidates of which some have none."""
     count = len(values)
     value = float(values.mean()) if count else math.nan
     error = float(values.std(ddof=1)) / math.sqrt(count) if count > 1 else math.nan

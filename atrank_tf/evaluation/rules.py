@@ -14,8 +14,8 @@ RECENT_PERIODS = 4
 """Number of `atrank_tf.data.PERIODS` before a request that are recent: a sixteenth of the training targets."""
 _DAY = 86400
 
-CandidateScores = Callable[[NDArray[np.int64]], NDArray[np.float64]]
-"""Function (candidates [B, N]) -> scores [B, N], of the users of one batch."""
+CandidateScores = Callable[[NDArray[np.int64]], NDArray[Any]]
+"""Function (candidates [B, N]) -> scores [B, N], of the requests of one batch."""
 Rule = Callable[[str, Mapping[str, Any]], CandidateScores]
 """Function (task, inputs with whole histories) -> the scores of candidates."""
 

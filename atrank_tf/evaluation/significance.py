@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atrank_tf.evaluation import metrics
+from atrank_tf.evaluation.catalog_ranks import CATALOG_METRICS, CatalogRanks, rank_values
 from atrank_tf.evaluation.scored_requests import ScoredRequests
 
 _Statistic = Callable[[NDArray[np.intp]], float]
@@ -76,6 +77,46 @@ def paired_difference(
             f"A bootstrap over users needs at least 2 users that count for {metric!r}. "
             f"Received: {users} of {len(set(a.users.tolist()))} users."
         )
+    return _bootstrap(statistic, users, metric, samples, seed)
+
+
+def paired_rank_difference(
+    a: CatalogRanks, b: CatalogRanks, metric: str = f"ndcg@{metrics.CUTOFF}", samples: int = 1000, seed: int = 0
+) -> PairedDifference:
+    """As `paired_difference`, of two rankings of all objects for the same requests.
+
+    Args:
+        a: ranks by the first model.
+        b: ranks by the second model. Their order may differ from `a`.
+        metric: a name in `CATALOG_METRICS`.
+        samples: number of resamples.
+        seed: seed of the resampling.
+
+    Raises:
+        ValueError: if the requests differ, or are of a single user.
+    """
+    a, b = a.in_order(), b.in_order()
+    for name in ("users", "request_times", "positives", "candidates"):
+        if getattr(a, name).tolist() != getattr(b, name).tolist():
+            raise ValueError(
+                f"a and b must hold the same requests with the same candidates. Received: other {name}, of "
+                f"{len(a.users)} and {len(b.users)} requests."
+            )
+    codes = metrics.user_codes(a.users)
+    statistic, users = _of_mean(rank_values(a, metric) - rank_values(b, metric), codes)
+    if users < 2:
+        raise ValueError(f"A bootstrap over users needs at least 2 users. Received: {users}.")
+    return _bootstrap(statistic, users, metric, samples, seed)
+
+
+def paired_rank_differences(a: CatalogRanks, b: CatalogRanks) -> dict[str, PairedDifference]:
+    """Returns metric -> `paired_rank_difference`, for all metrics; nothing for a single user."""
+    names = CATALOG_METRICS if len(set(a.users.tolist())) > 1 else ()
+    return {name: paired_rank_difference(a, b, name) for name in names}
+
+
+def _bootstrap(statistic: _Statistic, users: int, metric: str, samples: int, seed: int) -> PairedDifference:
+    """Returns the difference that a statistic gives of all users, and how it varies among resamples of them."""
     difference = statistic(np.ones(users, dtype=np.intp))
     generator = np.random.default_rng(seed)
     drawn = np.empty(samples)
@@ -144,7 +185,11 @@ def _check_same(
 def _mean(a: ScoredRequests, b: ScoredRequests, metric: str) -> tuple[_Statistic, int]:
     values, codes = metrics.metric_values(a, metric)
     # Who counts depends on labels and mask alone, which are the same: the two lists of values match one to one.
-    differences = values - metrics.metric_values(b, metric)[0]
+    return _of_mean(values - metrics.metric_values(b, metric)[0], codes)
+
+
+def _of_mean(differences: NDArray[np.float64], codes: NDArray[np.intp]) -> tuple[_Statistic, int]:
+    """Returns the mean difference as a function of how often each user was drawn, and the number of users."""
     counts = np.bincount(codes)
     counted = counts > 0
     sums = np.bincount(codes, weights=differences)[counted]

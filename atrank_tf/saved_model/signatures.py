@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from atrank_tf.data import IdMaps
 from atrank_tf.models import Ranker, TimelineATRank
-from atrank_tf.saved_model.candidate_tables import precomputed_candidates
+from atrank_tf.models.candidate_tables import precomputed_candidates
 from atrank_tf.saved_model.preprocessor import (
     Preprocessor,
     candidate_signature,

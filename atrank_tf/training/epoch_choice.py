@@ -55,10 +55,11 @@ class Validated:
 class EpochChoice:
     """Chooses the best epoch by the AUC of validation, and counts the epochs that gain nothing.
 
-    The score of an epoch is the mean of its tasks' AUCs by their precision: each weighs one over its squared standard
-    error. So a task with few requests cannot choose by chance against one with many. The weights are those of the first
-    epoch for all, so that scores compare. Where no task has an AUC, the score is minus the validation loss; without
-    validation, the number of the epoch.
+    The score of an epoch is the mean of its tasks' AUCs, each in units of its standard error: its weight is one over
+    that. So a task with few requests does not choose by chance against one with many, and yet a fall that is no chance
+    counts, which by inverse variances would hardly. The weights are those of the first epoch for all, so that scores
+    compare. Where no task has an AUC, the score is minus the validation loss; without validation, the number of the
+    epoch.
 
     The epoch with the highest score is kept, of equal ones the first. An epoch is a gain if its score exceeds that of
     the last gain by more than the standard error of the difference, which is that of a paired comparison, since each
@@ -113,12 +114,12 @@ class EpochChoice:
 
     def weights(self) -> dict[str, float]:
         """Returns the weight of each task that has an AUC; they add up to 1."""
-        precision = {}
-        for task, sums in self.epochs[0].aucs.items():
+        shares = {}
+        for task, auc in self.epochs[0].aucs.items():
             # As if half a request more were lost, so that one lucky request is not taken for certainty.
-            precision[task] = 1 / (sums.standard_error**2 + (0.5 / sum(sums.requests)) ** 2)
-        total = sum(precision.values())
-        return {task: value / total for task, value in precision.items()}
+            shares[task] = 1 / math.hypot(auc.standard_error, 0.5 / sum(auc.requests))
+        total = sum(shares.values())
+        return {task: share / total for task, share in shares.items()}
 
     def score(self, validated: Validated) -> float:
         """Returns how good an epoch is, more is better."""

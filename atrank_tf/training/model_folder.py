@@ -5,7 +5,7 @@ values.npz                  the raw ids and values behind its rows
 schema.toml                 the schema of the records, with its sizes
 experiment.toml             the experiment, every key in it
 training.json               experiment, fingerprint of the records, what it began with, environment, history
-metrics_<split>.json        what `python -m atrank_tf.evaluate` found
+metrics_<split>.json        what `python -m atrank_tf.evaluate` found; beside it metrics_<split>_catalog.json
 """
 
 import json
@@ -175,7 +175,7 @@ def write_metrics(
 
     Args:
         model_dir: the folder.
-        split: validation or test.
+        split: validation or test; `evaluate` adds of what candidates, where they are not the task's own.
         checksum: of the model, taken before it was loaded: a training that goes on may replace the file.
         records: what was scored.
         metrics: model or baseline -> task -> metric -> numbers.

@@ -115,6 +115,35 @@ def test_evaluate_compares_with_another_model_on_the_same_requests(
         assert 0 < difference["p_value"] <= 1
 
 
+def test_evaluate_ranks_the_whole_catalog(run_command: Run, folder: Path) -> None:
+    given = (f"--records={folder}/records", f"--model_dir={folder}/model", "--candidates=catalog")
+    done = run_command("-m", "atrank_tf.evaluate", *given, f"--against={folder}/model", "--exclude_history")
+    assert done.returncode == 0, done.stderr
+    assert "next_redemption is left out: only what was shown has a label, not the whole catalog." in done.stderr
+    *table, last = done.stdout.strip().split("\n")
+    metrics = {"hit_rate@10", "ndcg@10", "hit_rate@50", "ndcg@50", "mrr", "mean_rank"}
+    assert {task: set(values) for task, values in json.loads(last).items()} == {"next_purchase": metrics}
+    names = [line.split("  ")[1] for line in table if line.startswith("  ")]
+    assert names == ["atrank", "against", *RULES, "users, candidates or requests", "difference", "p"]
+    found = json.loads((folder / "model/metrics_validation_catalog_new.json").read_text())["metrics"]
+    assert set(found) == {"atrank", "against", *RULES, "difference"}
+    (hits,) = {each["next_purchase"]["hit_rate@50"]["value"] for name, each in found.items() if name != "difference"}
+    assert hits == 1.0  # Of fewer than 50 products.
+    assert found["difference"]["next_purchase"]["mean_rank"]["difference"] == 0.0  # From itself.
+    assert found["atrank"]["next_purchase"]["mrr"]["left_out"] > 0
+
+
+def test_evaluate_says_what_does_not_go_with_the_catalog(run_command: Run, folder: Path, tmp_path: Path) -> None:
+    given = (f"--records={folder}/records", f"--model_dir={folder}/model")
+    for flags, expected in (
+        (["--exclude_history"], "--exclude_history is for --candidates=catalog"),
+        (["--candidates=catalog", f"--truth={tmp_path}"], "--truth has probabilities of impressions alone"),
+    ):
+        done = run_command("-m", "atrank_tf.evaluate", *given, *flags)
+        assert done.returncode == 1
+        assert done.stderr.strip().split("\n")[-1].startswith(f"evaluate: {expected}")
+
+
 @pytest.mark.slow
 def test_elsewhere_and_with_other_threads_the_metrics_are_the_same(folder: Path, tmp_path: Path) -> None:
     _run("-m", "atrank_tf.evaluate", f"--records={folder}/records", f"--model_dir={folder}/model", "--split=test")

@@ -12,7 +12,7 @@ from atrank_tf.schema import load_schema
 
 SCHEMA = """
 [tables]
-item = { dim = 6, min_count = 4 }
+item = { dim = 6, min_count = 14 }
 category = { dim = 4 }
 
 [entities.item]

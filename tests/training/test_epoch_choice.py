@@ -64,22 +64,22 @@ def test_one_subsample_has_no_error(sums: Sums) -> None:
     assert sums.standard_error == 0.0
 
 
-def test_a_task_weighs_as_much_as_it_is_precise() -> None:
+def test_a_task_weighs_one_over_its_standard_error() -> None:
     many, few = _auc(*[0.5, 1.0] * 8), _auc(0.5, 1.0, 0.5, 1.0)
     # Squared errors: 16 x 1/16 / 15 / 16 and 4 x 1/16 / 3 / 4, and half a request lost: 1/32 and 1/8, squared.
-    precision = 1 / (1 / 240 + 1 / 1024), 1 / (1 / 48 + 1 / 64)
+    shares = math.sqrt(1 / (1 / 240 + 1 / 1024)), math.sqrt(1 / (1 / 48 + 1 / 64))
     weights = _of_tasks({"many": many, "few": few}).weights()
     assert weights == {
-        "many": pytest.approx(precision[0] / sum(precision)),
-        "few": pytest.approx(precision[1] / sum(precision)),
+        "many": pytest.approx(shares[0] / sum(shares)),
+        "few": pytest.approx(shares[1] / sum(shares)),
     }
-    assert weights["many"] == pytest.approx(0.8764, abs=1e-4)
+    assert weights["many"] == pytest.approx(0.7270, abs=1e-4)
 
 
 def test_few_requests_do_not_choose_the_epoch_against_many() -> None:
     """As on the Complete Journey, where the mean of two AUCs kept the first epoch."""
     many, few = np.tile([0.5, 1.0], 16), np.array([0.5, 1.0])
-    choice = _of_tasks(*({"many": _auc(*(many + 0.01 * e)), "few": _auc(*(few - 0.05 * e))} for e in range(3)))
+    choice = _of_tasks(*({"many": _auc(*(many + 0.01 * e)), "few": _auc(*(few - 0.03 * e))} for e in range(3)))
     means = [np.mean([auc.mean for auc in epoch.aucs.values()]) for epoch in choice.epochs]
     assert int(np.argmax(means)) == 0
     assert choice.best.epoch == 2
@@ -94,7 +94,7 @@ def test_the_weights_are_those_of_the_first_epoch() -> None:
 def test_a_request_that_is_alone_or_right_is_not_certain() -> None:
     alone, right = _auc(1.0), _auc(1.0, 1.0, 1.0, 1.0)
     weights = _of_tasks({"alone": alone, "right": right}).weights()
-    assert weights == {"alone": pytest.approx(1 / 17), "right": pytest.approx(16 / 17)}  # 4 and 64.
+    assert weights == {"alone": pytest.approx(0.2), "right": pytest.approx(0.8)}  # One over 1/2 and over 1/8.
 
 
 def test_a_task_without_an_auc_does_not_count() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from atrank_tf.data import Records, evaluation_batches
 from atrank_tf.models import Ranker
-from atrank_tf.saved_model.candidate_tables import precomputed_candidates
+from atrank_tf.models.candidate_tables import precomputed_candidates
 
 
 @pytest.mark.parametrize("changes", [{}, {"item_bias": False}])
@@ -28,7 +28,7 @@ def test_precomputed_candidates_score_as_ever_until_the_weights_change(
 
     with precomputed_candidates(model):
         ahead = model.scorer(task)
-    monkeypatch.setattr("atrank_tf.saved_model.candidate_tables.LARGEST_BYTES", 0)
+    monkeypatch.setattr("atrank_tf.models.candidate_tables.LARGEST_BYTES", 0)
     with precomputed_candidates(model):
         too_large = model.scorer(task)
     scores = score(model.scorer(task))

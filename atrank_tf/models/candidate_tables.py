@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras import ops
 
 from atrank_tf.layers import SparseEmbedding
-from atrank_tf.models import Ranker
+from atrank_tf.models.ranker import Ranker
 
 LARGEST_BYTES = 1 << 30
 """Largest precomputed candidate table that an export holds. Beyond, candidates are embedded in the forward pass."""
