@@ -1,4 +1,4 @@
-"""Dense layers: a linear map as one matrix product, the projection of a group, the feed-forward network."""
+"""Dense layers: a linear map as one matrix product, the feed-forward network, a group's projection; vectors' size."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -38,6 +38,13 @@ def linear_concat(parts: Sequence[Tensor], kernel: Tensor) -> Tensor:
         total = product if total is None else total + product
         start = end
     return total
+
+
+def unit_rms(inputs: Tensor) -> Tensor:
+    """Scales vectors [..., D] to a root mean square of 1: x / sqrt(mean(x^2)). A vector of zeros stays one."""
+    wide = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))  # Squares may leave float16's range.
+    scale = ops.rsqrt(ops.mean(ops.square(wide), axis=-1, keepdims=True) + 1e-12)
+    return ops.cast(wide * scale, inputs.dtype)
 
 
 def flatten(inputs: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""A linear map as one matrix product: the same numbers as one product for each row."""
+"""A linear map as one matrix product: the same numbers as one product for each row; vectors of unit size."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atrank_tf.layers.dense import flatten, linear, linear_concat
+from atrank_tf.layers.dense import flatten, linear, linear_concat, unit_rms
 
 D, OUTPUT_DIM = 11, 13
 RNG = np.random.default_rng(0)
@@ -65,3 +65,21 @@ def test_parts_that_are_left_out_at_the_end_count_as_zeros() -> None:
     part = RNG.normal(size=(3, 5, 4))
     found = np.asarray(linear_concat([tf.constant(part)], tf.constant(KERNEL)))
     np.testing.assert_allclose(found, part @ KERNEL[:4], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("dtype", "size", "close"), [("float64", 1e-4, 1e-3), ("float32", 1e-4, 1e-3), ("float16", 300, 3e-3)])
+def test_vectors_get_unit_size_in_every_dtype(dtype: str, size: float, close: float) -> None:
+    inputs = RNG.normal(size=(3, 5, D))
+    found = unit_rms(tf.cast(inputs * size, dtype))  # 300^2 is more than a float16 holds.
+    assert found.dtype == dtype
+    np.testing.assert_allclose((np.asarray(found, np.float64) ** 2).mean(-1), 1.0, rtol=close)
+    np.testing.assert_allclose(found, inputs / np.sqrt((inputs**2).mean(-1, keepdims=True)), rtol=close, atol=1e-3)
+
+
+def test_a_vector_of_zeros_stays_one_and_has_a_finite_gradient() -> None:
+    zeros = tf.zeros((2, D))
+    with tf.GradientTape() as tape:
+        tape.watch(zeros)
+        found = unit_rms(zeros)
+    np.testing.assert_array_equal(np.asarray(found), 0.0)
+    assert np.isfinite(np.asarray(tape.gradient(found, zeros))).all()

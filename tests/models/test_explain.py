@@ -33,16 +33,22 @@ def inputs(records: Any) -> dict[str, np.ndarray]:
 
 
 def _attend(layer: Any, query: np.ndarray, memory: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The paper's attention of one user, over real behaviors alone: weights [K, Q, T], read-out [Q, D]."""
+    """The attention of one user, as `SpaceAttention` sketches it, over real behaviors alone: weights [K, Q, T], read-out [Q, D]."""
     kernels = {weight.name: np.asarray(weight, np.float64) for weight in layer.weights}
     weights, read = [], []
     for space in range(K):
         columns = slice(space * SIZE, (space + 1) * SIZE)
         project, value = kernels["query_kernel"][:, columns], kernels["value_kernel"][:, columns]
-        scores = np.exp(query @ project @ kernels["score_kernel"][space] @ (memory @ project).T)
+        asking, keys = _unit(query @ project @ kernels["score_kernel"][space]), _unit(memory @ project)
+        scores = np.exp(kernels["gain"][space] * (asking @ keys.T) / np.sqrt(SIZE))
         weights.append(scores / scores.sum(axis=1, keepdims=True))
         read.append(weights[-1] @ memory @ value)
     return np.stack(weights), np.concatenate(read, axis=1)
+
+
+def _unit(x: np.ndarray) -> np.ndarray:
+    """Root mean square 1 along the last axis."""
+    return x / np.sqrt((x**2).mean(-1, keepdims=True))
 
 
 def _norm(layer: Any, x: np.ndarray) -> np.ndarray:
@@ -56,7 +62,7 @@ def _feed_forward(layer: Any, x: np.ndarray) -> np.ndarray:
     return _norm(layer.norm, x + inner @ np.asarray(layer.outer.kernel) + np.asarray(layer.outer.bias))
 
 
-def test_attention_and_score_are_those_of_the_papers_equations(model: Any, inputs: dict[str, np.ndarray]) -> None:
+def test_attention_and_score_are_those_of_the_equations(model: Any, inputs: dict[str, np.ndarray]) -> None:
     explainer = model.explainer(TASK)
     found = {
         name: value.numpy() for name, value in explainer({i.name: inputs[i.name] for i in explainer.inputs}).items()

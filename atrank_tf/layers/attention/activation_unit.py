@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from atrank_tf.layers.dense import linear
+from atrank_tf.layers.dense import linear, unit_rms
 from atrank_tf.types import Shape, Tensor
 
 
@@ -15,7 +15,8 @@ class ActivationUnit(keras.layers.Layer):
     """Sums the behaviors, each by a weight that a small network gives it for the candidate.
 
     Rough sketch:
-        a_j = DNN([h_t; e_j; h_t - e_j; h_t * e_j]),   e_u = sum over the real behaviors a_j e_j
+        a_j = DNN([h; e; h - e; h * e])  of h = |h_t|, e = |e_j|,   |x| = x / sqrt(mean(x^2))
+        e_u = sum over the real behaviors a_j e_j
 
     The weights are not normalized: many behaviors that fit are a stronger interest than one. Hidden layers are sigmoid,
     as in the authors' code; Dice, which normalizes by the batch, would let a score depend on the other rows, and in
@@ -61,7 +62,7 @@ class ActivationUnit(keras.layers.Layer):
 
     def call(self, candidates: Tensor, memory: Tensor, memory_mask: Tensor) -> Tensor:
         first, *rest = self.dense
-        state = first.activation(self._first(candidates, memory) + first.bias)  # [B, N, T, units]
+        state = first.activation(self._first(unit_rms(candidates), unit_rms(memory)) + first.bias)  # [B, N, T, units]
         for layer in rest:
             state = layer.activation(linear(state, layer.kernel) + layer.bias)
         weights = state[..., 0] * ops.cast(memory_mask[:, None], state.dtype)  # [B, N, T]

@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 from atrank_tf.layers.attention.masks import additive_mask, scale_by_view
-from atrank_tf.layers.dense import linear
+from atrank_tf.layers.dense import linear, unit_rms
 from atrank_tf.layers.dropout import Dropout
 from atrank_tf.layers.packing import take
 from atrank_tf.types import Shape, Tensor
@@ -17,14 +17,18 @@ from atrank_tf.types import Shape, Tensor
 class SpaceAttention(keras.layers.Layer):
     """Attends from queries to a memory in K semantic spaces, each with its own projections and scores.
 
-    Rough sketch, for each space k:
-        bilinear:    a_k = (query P_k) W_k (memory P_k)^T                      the paper
-        scaled_dot:  a_k = f(query P_k) f(memory R_k)^T / sqrt(d)              the authors' code, with f = relu
+    Rough sketch, for each space k, with |x| = x / sqrt(mean(x^2)):
+        bilinear:    a_k = g_k |query P_k W_k| |memory P_k|^T / sqrt(d)        the paper: (query P_k) W_k (memory P_k)^T
+        scaled_dot:  a_k = g_k |f(query P_k)| |f(memory R_k)|^T / sqrt(d)      the authors' code: neither |x| nor g_k
         out_k = softmax(a_k) f(memory Q_k),   out = [out_1; ...; out_K]
         with sinks:  exp(a_kj) / (exp(s_k) + sum_i exp(a_ki)) in place of the softmax, s_k learned
 
     Glossary: B users, Q queries, T behaviors in the memory, D hidden dim, K spaces, d = D / K; R views: queries that
     see the same part of the memory share a view, Q / R consecutive ones each.
+
+    What is compared has unit size, so that scores are about 1 from the first step, however small the embeddings start,
+    and at most g_k sqrt(d), however large the kernels grow. Otherwise all weights of a new model would be equal, with
+    gradients that shrink with the embeddings' square. Values keep their size: a penalty on the embeddings shrinks them.
 
     With a sink a query may read little where nothing fits, and more where many behaviors fit, which a softmax cannot
     tell from one.
@@ -91,7 +95,6 @@ class SpaceAttention(keras.layers.Layer):
         square, space_dim = (hidden_dim, hidden_dim), hidden_dim // self.num_spaces
         self.query_kernel = self.add_weight(name="query_kernel", shape=square, initializer="glorot_uniform")
         if self.score == "bilinear":
-            # Var(W) = 1 / d^2 gives scores of about unit size, as the scaled dot product has.
             self.score_kernel = self.add_weight(
                 name="score_kernel",
                 shape=(self.num_spaces, space_dim, space_dim),
@@ -99,6 +102,7 @@ class SpaceAttention(keras.layers.Layer):
             )
         else:
             self.key_kernel = self.add_weight(name="key_kernel", shape=square, initializer="glorot_uniform")
+        self.gain = self.add_weight(name="gain", shape=(self.num_spaces,), initializer="ones")
         self.value_kernel = self.add_weight(name="value_kernel", shape=square, initializer="glorot_uniform")
         if self.sink:
             self.sink_score = self.add_weight(name="sink_score", shape=(self.num_spaces,), initializer="zeros")
@@ -120,8 +124,8 @@ class SpaceAttention(keras.layers.Layer):
         """Returns keys and values of a memory, float [B, T, D] each, space after space: what `attend` needs of it."""
         values = self.activation(linear(memory, self.value_kernel))
         if self.score == "bilinear":
-            return linear(memory, self.query_kernel), values
-        return self.activation(linear(memory, self.key_kernel)), values
+            return self._unit_size(linear(memory, self.query_kernel)), values
+        return self._unit_size(self.activation(linear(memory, self.key_kernel))), values
 
     def attend(
         self,
@@ -145,9 +149,12 @@ class SpaceAttention(keras.layers.Layer):
     def project_query(self, query: Tensor) -> Tensor:
         """Returns what is compared with the keys, float [..., D], space after space."""
         if self.score == "bilinear":
-            return linear(query, self._scored_kernel())
-        queries = self.activation(linear(query, self.query_kernel))
-        return queries / ((queries.shape[-1] // self.num_spaces) ** 0.5)
+            queries = linear(query, self._scored_kernel())
+        else:
+            queries = self.activation(linear(query, self.query_kernel))
+        space_dim = queries.shape[-1] // self.num_spaces
+        gains = ops.repeat(ops.convert_to_tensor(self.gain), space_dim) / (space_dim**0.5)  # [D]
+        return self._unit_size(queries) * ops.cast(gains, queries.dtype)
 
     def split_spaces(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Returns keys, float [B, K, d, T], and values, float [B, K, T, d]; with a sink, of T + 1."""
@@ -210,6 +217,12 @@ class SpaceAttention(keras.layers.Layer):
         by_space = ops.reshape(self.query_kernel, (hidden_dim, spaces, hidden_dim // spaces))  # [D, K, d]
         scored = ops.matmul(ops.transpose(by_space, (1, 0, 2)), self.score_kernel)  # [K, D, d]
         return ops.reshape(ops.transpose(scored, (1, 0, 2)), (hidden_dim, hidden_dim))
+
+    def _unit_size(self, projected: Tensor) -> Tensor:
+        """Scales the part of each space in vectors [..., D] to a root mean square of 1."""
+        shape = ops.shape(projected)
+        split = ops.reshape(projected, (*shape[:-1], self.num_spaces, projected.shape[-1] // self.num_spaces))
+        return ops.reshape(unit_rms(split), shape)
 
     def _spaces(self, projected: Tensor) -> Tensor:
         """[B, T, D] -> [B, K, T, d]."""

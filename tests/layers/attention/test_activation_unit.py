@@ -21,8 +21,8 @@ def test_behaviors_are_summed_by_the_weight_of_the_network(hidden_units: tuple[i
     for user in range(B):
         for place in range(N):
             for behavior in MEMORY[user, MASK[user]]:
-                h = CANDIDATES[user, place]
-                state = np.concatenate([h, behavior, h - behavior, h * behavior])
+                h, e = (x / np.sqrt((x**2).mean()) for x in (CANDIDATES[user, place], behavior))
+                state = np.concatenate([h, e, h - e, h * e])
                 for number, dense in enumerate(layer.dense):
                     state = state @ np.asarray(dense.kernel) + np.asarray(dense.bias)
                     state = 1 / (1 + np.exp(-state)) if number < len(hidden_units) else state

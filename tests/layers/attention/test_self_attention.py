@@ -48,6 +48,11 @@ def _norm(x: np.ndarray, weights: dict[str, np.ndarray], name: str) -> np.ndarra
     return scaled * weights[f"{name}/gamma"] + weights[f"{name}/beta"]
 
 
+def _unit(x: np.ndarray) -> np.ndarray:
+    """Root mean square 1 along the last axis."""
+    return x / np.sqrt((x**2).mean(-1, keepdims=True))
+
+
 def _block(layer: SelfAttention, behaviors: np.ndarray, real: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The sketch of the docstring for one user, over the real behaviors alone: [T, D], [K, T, T]."""
     weights, f = _weights(layer), ACTIVATIONS[layer.activation]
@@ -57,10 +62,10 @@ def _block(layer: SelfAttention, behaviors: np.ndarray, real: np.ndarray) -> tup
         columns = slice(space * SIZE, (space + 1) * SIZE)
         queries = inputs @ weights["attention/query_kernel"][:, columns]
         if layer.score == "bilinear":
-            scores = queries @ weights["attention/score_kernel"][space] @ queries.T
+            queries, keys = queries @ weights["attention/score_kernel"][space], queries
         else:
-            scores = f(queries) @ f(inputs @ weights["attention/key_kernel"][:, columns]).T / np.sqrt(SIZE)
-        powers = np.exp(scores)
+            queries, keys = f(queries), f(inputs @ weights["attention/key_kernel"][:, columns])
+        powers = np.exp(weights["attention/gain"][space] * (_unit(queries) @ _unit(keys).T) / np.sqrt(SIZE))
         attention = powers / powers.sum(axis=1, keepdims=True)
         maps[space][np.ix_(real, real)] = attention
         related[:, columns] = attention @ f(inputs @ weights["attention/value_kernel"][:, columns])

@@ -33,6 +33,11 @@ def _layer(score: str = "bilinear", activation: str | None = None, **kwargs: Any
     return layer
 
 
+def _unit(x: np.ndarray) -> np.ndarray:
+    """Root mean square 1 along the last axis."""
+    return x / np.sqrt((x**2).mean(-1, keepdims=True))
+
+
 def _attend(layer: SpaceAttention, query: np.ndarray, memory: np.ndarray, mask: np.ndarray) -> tuple[Any, Any]:
     """The sketch of the docstring, one user, space and query at a time."""
     kernels = {weight.name: np.asarray(weight) for weight in layer.weights}
@@ -43,11 +48,11 @@ def _attend(layer: SpaceAttention, query: np.ndarray, memory: np.ndarray, mask: 
         columns = slice(space * SIZE, (space + 1) * SIZE)
         asking = query[user, place] @ kernels["query_kernel"][:, columns]
         if layer.score == "bilinear":
+            asking = asking @ kernels["score_kernel"][space]
             keys = memory[user] @ kernels["query_kernel"][:, columns]
-            scores = keys @ (kernels["score_kernel"][space].T @ asking)
         else:
-            keys = f(memory[user] @ kernels["key_kernel"][:, columns])
-            scores = keys @ f(asking) / np.sqrt(SIZE)
+            asking, keys = f(asking), f(memory[user] @ kernels["key_kernel"][:, columns])
+        scores = kernels["gain"][space] * (_unit(keys) @ _unit(asking)) / np.sqrt(SIZE)
         real = mask[user]
         if real.any():
             sink = np.exp(kernels["sink_score"][space]) if layer.sink else 0.0
@@ -93,16 +98,36 @@ def test_a_memory_attends_to_itself_by_the_same_equations(score: str, activation
     np.testing.assert_allclose(np.asarray(out), expected_out, rtol=1e-9, atol=1e-12)
 
 
-def test_one_space_of_one_dimension_by_hand() -> None:
+def test_one_space_of_two_dimensions_by_hand() -> None:
     layer = SpaceAttention(1)
-    layer.build((1, 1, 1), (1, 3, 1))
-    layer.set_weights([np.array([[1.0]]), np.array([[[np.log(2.0)]]]), np.array([[10.0]])])
-    # Scores 2 ln 2 * (0, 1, 9): weights 1 : 4 over the two that are real.
-    out, weights = layer(
-        np.array([[[2.0]]]), np.array([[[0.0], [1.0], [9.0]]]), np.array([[True, True, False]]), return_weights=True
-    )
+    layer.build((1, 1, 2), (1, 3, 2))
+    layer.set_weights([np.eye(2), np.eye(2)[np.newaxis], np.array([np.log(4.0) / np.sqrt(2.0)]), 10 * np.eye(2)])
+    # Of unit size, (0, 5) is (0, sqrt(2)), (3, 0) is (sqrt(2), 0), (0, 7) is (0, sqrt(2)); 2 / sqrt(d) is sqrt(2).
+    # Scores 0 and ln 4: weights 1 : 4 over the two that are real.
+    memory, mask = np.array([[[3.0, 0.0], [0.0, 7.0], [1.0, 1.0]]]), np.array([[True, True, False]])
+    out, weights = layer(np.array([[[0.0, 5.0]]]), memory, mask, return_weights=True)
     np.testing.assert_allclose(np.asarray(weights), [[[[0.2, 0.8, 0.0]]]], rtol=1e-6)
-    np.testing.assert_allclose(np.asarray(out), [[[8.0]]], rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(out), [[[6.0, 56.0]]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("factor", [1e-4, 1e4])
+@pytest.mark.parametrize(("score", "activation"), [("bilinear", None), ("scaled_dot", "relu")])
+def test_the_size_of_query_and_memory_changes_no_weight(score: str, activation: str | None, factor: float) -> None:
+    layer = _layer(score, activation)
+    out, weights = layer(QUERY, MEMORY, MASK, return_weights=True)
+    scaled, same = layer(QUERY / factor, MEMORY * factor, MASK, return_weights=True)
+    np.testing.assert_allclose(np.asarray(same), np.asarray(weights), rtol=1e-3)
+    np.testing.assert_allclose(np.asarray(scaled), np.asarray(out) * factor, rtol=1e-3)  # What is read has its size.
+
+
+def test_scores_end_at_their_gain() -> None:
+    layer = SpaceAttention(K, dtype="float64")
+    layer.build((B, N, D), (B, T, D))
+    layer.gain.assign([1.0, 3.0])
+    layer.query_kernel.assign(layer.query_kernel * 1e3)
+    weights = np.asarray(layer(QUERY, MEMORY, np.ones((B, T), bool), return_weights=True)[1])
+    most = 2 * np.array([1.0, 3.0]) * np.sqrt(SIZE)  # From -g sqrt(d) to g sqrt(d).
+    assert (np.ptp(np.log(weights), axis=-1) <= most[:, np.newaxis]).all()
 
 
 @pytest.mark.parametrize("score", ["bilinear", "scaled_dot"])
@@ -201,7 +226,7 @@ def test_dropout_is_drawn_from_the_seed_and_anew_in_each_call() -> None:
 def test_each_form_has_only_the_weights_that_it_uses(score: str) -> None:
     shapes = {weight.name: tuple(weight.shape) for weight in _layer(score).weights}
     own = {"score_kernel": (K, SIZE, SIZE)} if score == "bilinear" else {"key_kernel": (D, D)}
-    assert shapes == {"query_kernel": (D, D), "value_kernel": (D, D)} | own
+    assert shapes == {"query_kernel": (D, D), "value_kernel": (D, D), "gain": (K,)} | own
 
 
 def test_an_unknown_score_is_refused() -> None:

@@ -52,6 +52,11 @@ def _norm(x: np.ndarray, weights: dict[str, np.ndarray]) -> np.ndarray:
     return scaled * weights["feed_forward/norm/gamma"] + weights["feed_forward/norm/beta"]
 
 
+def _unit(x: np.ndarray) -> np.ndarray:
+    """Root mean square 1 along the last axis."""
+    return x / np.sqrt((x**2).mean(-1, keepdims=True))
+
+
 def _attend(layer: TargetAttention, candidate: np.ndarray, memory: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Attention of one candidate [D] over the real behaviors [T, D] of one user: [D], [K, T]."""
     weights, f = _weights(layer), ACTIVATIONS[layer.activation]
@@ -60,10 +65,11 @@ def _attend(layer: TargetAttention, candidate: np.ndarray, memory: np.ndarray) -
         columns = slice(space * SIZE, (space + 1) * SIZE)
         query = candidate @ weights["attention/query_kernel"][:, columns]
         if layer.score == "bilinear":
+            query = query @ weights["attention/score_kernel"][space]
             keys = memory @ weights["attention/query_kernel"][:, columns]
-            scores = query @ weights["attention/score_kernel"][space] @ keys.T
         else:
-            scores = f(query) @ f(memory @ weights["attention/key_kernel"][:, columns]).T / np.sqrt(SIZE)
+            query, keys = f(query), f(memory @ weights["attention/key_kernel"][:, columns])
+        scores = weights["attention/gain"][space] * (_unit(keys) @ _unit(query)) / np.sqrt(SIZE)
         maps.append(np.exp(scores) / np.exp(scores).sum())
         parts.append(maps[-1] @ f(memory @ weights["attention/value_kernel"][:, columns]))
     return np.concatenate(parts), np.stack(maps)
