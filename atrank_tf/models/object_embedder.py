@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
@@ -11,6 +12,13 @@ from atrank_tf.layers import CatalogLookup, IdDropout, MeanPooling, SparseEmbedd
 from atrank_tf.schema import PADDING, UNKNOWN, Features, Schema
 from atrank_tf.schema.inputs import context_name, profile_name
 from atrank_tf.types import Tensor
+
+TABLE_STDDEV = 0.2
+"""Standard deviation at which embedding tables start.
+
+Keras starts tables at 0.03: dot products and whatever else is read of them then begin so small that training spends its
+first epochs on making the tables larger.
+"""
 
 
 class ObjectEmbedder:
@@ -26,7 +34,13 @@ class ObjectEmbedder:
         self._drop_ids = IdDropout(id_dropout, UNKNOWN, name="id_dropout")
         self._pool = MeanPooling(name="mean_pooling")
         self.tables = {
-            name: SparseEmbedding(table.rows, table.dim, name=f"table_{name}") for name, table in schema.tables.items()
+            name: SparseEmbedding(
+                table.rows,
+                table.dim,
+                keras.initializers.RandomNormal(stddev=TABLE_STDDEV),
+                name=f"table_{name}",
+            )
+            for name, table in schema.tables.items()
         }
         self.catalogs = {
             name: CatalogLookup(

@@ -67,7 +67,9 @@ def test_parts_that_are_left_out_at_the_end_count_as_zeros() -> None:
     np.testing.assert_allclose(found, part @ KERNEL[:4], rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize(("dtype", "size", "close"), [("float64", 1e-4, 1e-3), ("float32", 1e-4, 1e-3), ("float16", 300, 3e-3)])
+@pytest.mark.parametrize(
+    ("dtype", "size", "close"), [("float64", 1e-4, 1e-3), ("float32", 1e-4, 1e-3), ("float16", 300, 3e-3)]
+)
 def test_vectors_get_unit_size_in_every_dtype(dtype: str, size: float, close: float) -> None:
     inputs = RNG.normal(size=(3, 5, D))
     found = unit_rms(tf.cast(inputs * size, dtype))  # 300^2 is more than a float16 holds.

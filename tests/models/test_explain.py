@@ -33,14 +33,14 @@ def inputs(records: Any) -> dict[str, np.ndarray]:
 
 
 def _attend(layer: Any, query: np.ndarray, memory: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The attention of one user, as `SpaceAttention` sketches it, over real behaviors alone: weights [K, Q, T], read-out [Q, D]."""
+    """The sketch of `SpaceAttention` for one user, over real behaviors alone: weights [K, Q, T], read-out [Q, D]."""
     kernels = {weight.name: np.asarray(weight, np.float64) for weight in layer.weights}
     weights, read = [], []
     for space in range(K):
         columns = slice(space * SIZE, (space + 1) * SIZE)
         project, value = kernels["query_kernel"][:, columns], kernels["value_kernel"][:, columns]
         asking, keys = _unit(query @ project @ kernels["score_kernel"][space]), _unit(memory @ project)
-        scores = np.exp(kernels["gain"][space] * (asking @ keys.T) / np.sqrt(SIZE))
+        scores = np.exp(asking @ keys.T / np.sqrt(SIZE))
         weights.append(scores / scores.sum(axis=1, keepdims=True))
         read.append(weights[-1] @ memory @ value)
     return np.stack(weights), np.concatenate(read, axis=1)

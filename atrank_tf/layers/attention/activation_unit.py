@@ -18,9 +18,10 @@ class ActivationUnit(keras.layers.Layer):
         a_j = DNN([h; e; h - e; h * e])  of h = |h_t|, e = |e_j|,   |x| = x / sqrt(mean(x^2))
         e_u = sum over the real behaviors a_j e_j
 
-    The weights are not normalized: many behaviors that fit are a stronger interest than one. Hidden layers are sigmoid,
-    as in the authors' code; Dice, which normalizes by the batch, would let a score depend on the other rows, and in
-    training on the label.
+    The weights are not normalized: many behaviors that fit are a stronger interest than one. Hidden layers are relu.
+    Sigmoid ones, as in the authors' code, let little of what differs between behaviors through, so that the weights of
+    a new unit are all but equal; Dice, which normalizes by the batch, would let a score depend on the other rows, and
+    in training on the label.
 
     Glossary: B users, N candidates, T behaviors, D hidden dim.
 
@@ -54,8 +55,11 @@ class ActivationUnit(keras.layers.Layer):
         input_dim = 4 * int(candidates_shape[-1])
         self.dense = []
         for number, units in enumerate((*self.hidden_units, 1)):
-            activation = "sigmoid" if number < len(self.hidden_units) else None
-            layer = keras.layers.Dense(units, activation, dtype=self.dtype_policy, name=f"dense_{number}")
+            hidden = number < len(self.hidden_units)
+            activation, initializer = ("relu", "he_uniform") if hidden else (None, "glorot_uniform")
+            layer = keras.layers.Dense(
+                units, activation, kernel_initializer=initializer, dtype=self.dtype_policy, name=f"dense_{number}"
+            )
             layer.build((None, input_dim))
             self.dense.append(layer)
             input_dim = units

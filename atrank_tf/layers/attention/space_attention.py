@@ -18,8 +18,8 @@ class SpaceAttention(keras.layers.Layer):
     """Attends from queries to a memory in K semantic spaces, each with its own projections and scores.
 
     Rough sketch, for each space k, with |x| = x / sqrt(mean(x^2)):
-        bilinear:    a_k = g_k |query P_k W_k| |memory P_k|^T / sqrt(d)        the paper: (query P_k) W_k (memory P_k)^T
-        scaled_dot:  a_k = g_k |f(query P_k)| |f(memory R_k)|^T / sqrt(d)      the authors' code: neither |x| nor g_k
+        bilinear:    a_k = |query P_k W_k| |memory P_k|^T / sqrt(d)            the paper: (query P_k) W_k (memory P_k)^T
+        scaled_dot:  a_k = |f(query P_k)| |f(memory R_k)|^T / sqrt(d)          the authors' code, with |x| = x, f = relu
         out_k = softmax(a_k) f(memory Q_k),   out = [out_1; ...; out_K]
         with sinks:  exp(a_kj) / (exp(s_k) + sum_i exp(a_ki)) in place of the softmax, s_k learned
 
@@ -27,7 +27,7 @@ class SpaceAttention(keras.layers.Layer):
     see the same part of the memory share a view, Q / R consecutive ones each.
 
     What is compared has unit size, so that scores are about 1 from the first step, however small the embeddings start,
-    and at most g_k sqrt(d), however large the kernels grow. Otherwise all weights of a new model would be equal, with
+    and at most sqrt(d), however large the kernels grow. Otherwise all weights of a new model would be equal, with
     gradients that shrink with the embeddings' square. Values keep their size: a penalty on the embeddings shrinks them.
 
     With a sink a query may read little where nothing fits, and more where many behaviors fit, which a softmax cannot
@@ -102,7 +102,6 @@ class SpaceAttention(keras.layers.Layer):
             )
         else:
             self.key_kernel = self.add_weight(name="key_kernel", shape=square, initializer="glorot_uniform")
-        self.gain = self.add_weight(name="gain", shape=(self.num_spaces,), initializer="ones")
         self.value_kernel = self.add_weight(name="value_kernel", shape=square, initializer="glorot_uniform")
         if self.sink:
             self.sink_score = self.add_weight(name="sink_score", shape=(self.num_spaces,), initializer="zeros")
@@ -152,9 +151,7 @@ class SpaceAttention(keras.layers.Layer):
             queries = linear(query, self._scored_kernel())
         else:
             queries = self.activation(linear(query, self.query_kernel))
-        space_dim = queries.shape[-1] // self.num_spaces
-        gains = ops.repeat(ops.convert_to_tensor(self.gain), space_dim) / (space_dim**0.5)  # [D]
-        return self._unit_size(queries) * ops.cast(gains, queries.dtype)
+        return self._unit_size(queries) / ((queries.shape[-1] // self.num_spaces) ** 0.5)
 
     def split_spaces(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Returns keys, float [B, K, d, T], and values, float [B, K, T, d]; with a sink, of T + 1."""

@@ -25,7 +25,7 @@ def test_behaviors_are_summed_by_the_weight_of_the_network(hidden_units: tuple[i
                 state = np.concatenate([h, e, h - e, h * e])
                 for number, dense in enumerate(layer.dense):
                     state = state @ np.asarray(dense.kernel) + np.asarray(dense.bias)
-                    state = 1 / (1 + np.exp(-state)) if number < len(hidden_units) else state
+                    state = np.maximum(state, 0) if number < len(hidden_units) else state
                 expected[user, place] += state[0] * behavior
     np.testing.assert_allclose(np.asarray(layer(CANDIDATES, MEMORY, MASK)), expected, rtol=1e-9, atol=1e-12)
     np.testing.assert_array_equal(expected[2], 0.0)

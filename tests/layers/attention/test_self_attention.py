@@ -65,7 +65,7 @@ def _block(layer: SelfAttention, behaviors: np.ndarray, real: np.ndarray) -> tup
             queries, keys = queries @ weights["attention/score_kernel"][space], queries
         else:
             queries, keys = f(queries), f(inputs @ weights["attention/key_kernel"][:, columns])
-        powers = np.exp(weights["attention/gain"][space] * (_unit(queries) @ _unit(keys).T) / np.sqrt(SIZE))
+        powers = np.exp(_unit(queries) @ _unit(keys).T / np.sqrt(SIZE))
         attention = powers / powers.sum(axis=1, keepdims=True)
         maps[space][np.ix_(real, real)] = attention
         related[:, columns] = attention @ f(inputs @ weights["attention/value_kernel"][:, columns])

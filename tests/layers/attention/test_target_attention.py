@@ -69,7 +69,7 @@ def _attend(layer: TargetAttention, candidate: np.ndarray, memory: np.ndarray) -
             keys = memory @ weights["attention/query_kernel"][:, columns]
         else:
             query, keys = f(query), f(memory @ weights["attention/key_kernel"][:, columns])
-        scores = weights["attention/gain"][space] * (_unit(keys) @ _unit(query)) / np.sqrt(SIZE)
+        scores = _unit(keys) @ _unit(query) / np.sqrt(SIZE)
         maps.append(np.exp(scores) / np.exp(scores).sum())
         parts.append(maps[-1] @ f(memory @ weights["attention/value_kernel"][:, columns]))
     return np.concatenate(parts), np.stack(maps)
