@@ -117,7 +117,7 @@ def test_the_size_of_query_and_memory_changes_no_weight(score: str, activation: 
     out, weights = layer(QUERY, MEMORY, MASK, return_weights=True)
     scaled, same = layer(QUERY / factor, MEMORY * factor, MASK, return_weights=True)
     np.testing.assert_allclose(np.asarray(same), np.asarray(weights), rtol=1e-3)
-    np.testing.assert_allclose(np.asarray(scaled) / factor, np.asarray(out), rtol=1e-3, atol=1e-3)  # Values keep theirs.
+    np.testing.assert_allclose(np.asarray(scaled) / factor, np.asarray(out), rtol=1e-3, atol=1e-3)
 
 
 def test_scores_have_a_bound_however_large_the_kernels_grow() -> None:
