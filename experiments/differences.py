@@ -1,6 +1,6 @@
-"""Differences in average user AUC between runs, on the same test requests."""
+"""Differences between runs on the same test requests: in average user AUC or, of the whole catalog, in NDCG@10."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 from plan import Comparison, Run
 
-from atrank_tf.evaluation import ScoredRequests, paired_difference
+from atrank_tf.evaluation import (
+    CatalogRanks,
+    PairedDifference,
+    ScoredRequests,
+    paired_difference,
+    paired_rank_difference,
+)
 
 Results = dict[Run, dict[str, Any]]
 
@@ -43,9 +49,8 @@ def _differences(
         return {}
     found = {}
     for task in sorted(done[run]["test"].keys() & done[other]["test"].keys()):
-        ours, theirs = _scores(build, run, task), _scores(build, other, task)
         try:
-            pair = paired_difference(ours, theirs)
+            pair = _paired(build, [run], [other], task, plan)
         except ValueError:  # Other requests.
             continue
         names = ("difference", "standard_error", "p_value")
@@ -63,10 +68,32 @@ def _test_means(build: Path, results: Results, plan: Mapping[str, Comparison]) -
     if not _same_records(results.values()):
         return
     for task in set.intersection(*(set(result["against"]) for result in results.values())):
-        others = [run.compared_with(plan) for run in results]
-        pair = paired_difference(_all_seeds(build, results, task), _all_seeds(build, others, task))
+        pair = _paired(build, list(results), [run.compared_with(plan) for run in results], task, plan)
         for result in results.values():
             result["against"][task] |= {"p_of_means": pair.p_value, "seeds": len(results)}
+
+
+def _paired(
+    build: Path, runs: Sequence[Run], others: Sequence[Run], task: str, plan: Mapping[str, Comparison]
+) -> PairedDifference:
+    """Returns the difference of the means of runs, of one seed each, to those of others.
+
+    Raises:
+        ValueError: the requests differ.
+    """
+    if plan[runs[0].comparison].ranks_catalog:
+        return paired_rank_difference(*(_all_ranks(build, each, task) for each in (runs, others)))
+    return paired_difference(*(_all_seeds(build, each, task) for each in (runs, others)))
+
+
+def _all_ranks(build: Path, runs: Iterable[Run], task: str) -> CatalogRanks:
+    """Concatenates the requests of all seeds: each user is drawn with those of every seed."""
+    parts = []
+    for run in runs:
+        with np.load(build / run.folder / f"ranks_test_{task}.npz") as arrays:
+            found = {name: arrays[name] for name in arrays.files}
+        parts.append(CatalogRanks(**found | {"left_out": int(found["left_out"])}))
+    return CatalogRanks.concatenate(parts)
 
 
 def _all_seeds(build: Path, runs: Iterable[Run], task: str) -> ScoredRequests:

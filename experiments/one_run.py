@@ -1,9 +1,9 @@
 """Trains and evaluates one run of the plan, in a process of its own: `python experiments/one_run.py RUN_FOLDER`.
 
-The folder holds `run.json`: experiment, records, the folder of the true probabilities ("" if unknown), and whether it
-is a trial of settings, for which test is not scored. The run adds `model/`, `scores_<split>_<task>.npz`, and last
-`result.json`, without which it counts as not done. A run that trains on the targets of validation too
-(`include_validation`) is not evaluated on them.
+The folder holds `run.json`: experiment, records, the folder of the true probabilities ("" if unknown), whether it is a
+trial of settings, for which test is not scored, and what is ranked. The run adds `model/`, `scores_<split>_<task>.npz`
+(`ranks_<split>_<task>.npz` where the whole catalog is ranked), and last `result.json`, without which it counts as not
+done. A run that trains on the targets of validation too (`include_validation`) is not evaluated on them.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ import keras
 import numpy as np
 
 from atrank_tf.data import Part, Records, count_targets, evaluation_batches
-from atrank_tf.evaluation import evaluate, score_model, score_truth
+from atrank_tf.evaluation import evaluate, evaluate_ranks, rank_catalog, score_model, score_truth
 from atrank_tf.files import write_text
 from atrank_tf.training import divide_threads, experiment_from_dict, load, train
 
@@ -66,8 +66,10 @@ def main(folder: Path) -> None:
     divide_threads(experiment.training.slices)
     records = Records(run["records"]).select(experiment.model.groups)
     tasks = experiment.model.tasks or tuple(records.schema.tasks)
-    tuning = run["tuning"]
-    test = None if tuning else evaluation_batches(records, Part.TEST, tasks=tasks, settings=experiment.batching)
+    tuning, catalog = run["tuning"], run["candidates"] == "catalog"
+    test = (
+        None if tuning or catalog else evaluation_batches(records, Part.TEST, tasks=tasks, settings=experiment.batching)
+    )
     watch = Watch(folder / "epochs.json", test)
     train(records, experiment, str(folder / "model"), callbacks=[watch])
     training = json.loads((folder / "model" / "training.json").read_text())
@@ -78,23 +80,30 @@ def main(folder: Path) -> None:
     result: dict[str, Any] = {
         "experiment": run["experiment"],
         "records": records.manifest["fingerprint"],
+        "candidates": run["candidates"],
+        "exclude_history": run["exclude_history"],
         "parameters": int(sum(np.prod(weight.shape) for weight in model.trainable_weights)),
         "best_epoch": best,
         "seconds_to_best": watch.epochs[best]["seconds"],
         "targets_per_second": targets * len(watch.epochs) / watch.epochs[-1]["seconds"],
         "epochs": watch.epochs,
     }
-    if not tuning:
+    if test is not None:
         result["best_on_test"] = max(epoch["test_auc"] for epoch in watch.epochs)
     if not last:
         for epoch, logs in zip(watch.epochs, training["history"], strict=True):
             epoch["validation_auc"] = mean_auc(logs, "val_")
     for part in ([] if last else [Part.VALIDATION]) + ([] if tuning else [Part.TEST]):
-        scored = score_model(model, records, part, experiment.batching)
+        found: dict[str, Any]
+        if catalog:
+            found = rank_catalog(model, records, part, experiment.batching, exclude_history=run["exclude_history"])
+        else:
+            found = score_model(model, records, part, experiment.batching)
         result[str(part)] = {}
-        for task, requests in scored.items():
-            np.savez_compressed(folder / f"scores_{part}_{task}.npz", **dataclasses.asdict(requests))
-            estimates = evaluate(requests)
+        for task, each in found.items():
+            kind = "ranks" if catalog else "scores"
+            np.savez_compressed(folder / f"{kind}_{part}_{task}.npz", **dataclasses.asdict(each))
+            estimates = evaluate_ranks(each) if catalog else evaluate(each)
             result[str(part)][task] = {name: [e.value, e.standard_error] for name, e in estimates.items()}
     if run["truth"]:
         truth = score_truth(records, Part.TEST, tasks, experiment.batching, run["truth"])

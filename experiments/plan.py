@@ -54,6 +54,11 @@ class Comparison:
         reach: a model; the page shows the seconds to its best validation AUC. "" for none.
         simulated_users: users of the simulated market in the logs; 0 for other logs.
         tuning: the models are trials of settings: test is not scored, and only validation is shown.
+        candidates: "task" or "catalog": what is ranked, as the flag of `evaluate` says.
+        exclude_history: with "catalog", what the user did before in the task's own group is not ranked.
+
+    Raises:
+        ValueError: candidates of another name.
     """
 
     title: str
@@ -66,6 +71,22 @@ class Comparison:
     reach: str = ""
     simulated_users: int = 0
     tuning: bool = False
+    candidates: str = "task"
+    exclude_history: bool = False
+
+    def __post_init__(self) -> None:
+        if self.candidates not in ("task", "catalog"):
+            raise ValueError(f'Expected candidates = "task" or "catalog". Received: {self.candidates!r}.')
+
+    @property
+    def ranks_catalog(self) -> bool:
+        """Whether all objects are ranked."""
+        return self.candidates == "catalog"
+
+    @property
+    def metric(self) -> str:
+        """The metric by which models are compared."""
+        return "ndcg@10" if self.ranks_catalog else "user_auc"
 
     @property
     def part(self) -> str:

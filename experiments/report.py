@@ -17,6 +17,14 @@ from plan import FOLDER, Comparison, Run
 
 from atrank_tf.files import write_text
 
+NAMES = {
+    "user_auc": "user AUC",
+    "auc": "pooled AUC",
+    "ndcg@10": "NDCG@10",
+    "hit_rate@10": "HR@10",
+    "mean_rank": "mean rank",
+}
+"""Metric -> its name on the page."""
 PAGE, FIGURES, DATA = Path("docs/results.md"), Path("docs/figures"), FOLDER / "results.json"
 
 
@@ -29,7 +37,12 @@ def is_done(build: Path, run: Run, plan: Mapping[str, Comparison]) -> bool:
 def _is_of_plan(result: Mapping[str, Any], run: Run, plan: Mapping[str, Comparison]) -> bool:
     """Returns whether a result is of the plan's experiment, and has the numbers that the plan's tables show."""
     comparison = plan[run.comparison]
-    return result["experiment"] == comparison.models[run.model].experiment(run.seed) and comparison.part in result
+    ranked = result.get("candidates", "task"), result.get("exclude_history", False)
+    return (
+        result["experiment"] == comparison.models[run.model].experiment(run.seed)
+        and ranked == (comparison.candidates, comparison.exclude_history)
+        and comparison.part in result
+    )
 
 
 def write(build: Path, plan: Mapping[str, Comparison]) -> None:
@@ -46,10 +59,11 @@ def write(build: Path, plan: Mapping[str, Comparison]) -> None:
         "Do not edit.",
         "",
         "Each model keeps the epoch of its best validation AUC; nothing is chosen on test. Mean over seeds ± standard "
-        "deviation between seeds. The difference is of average user AUC on the same test requests, by paired bootstrap "
-        "over users, scores of the same seed against each other; ± its standard error within one seed, in brackets the "
-        "largest p of the seeds and, after `mean`, the p of the users' means over all seeds. `best on test` picks the "
-        "epoch on test, as much of the literature does: only to compare with it.",
+        "deviation between seeds. The difference is of average user AUC (of NDCG@10 where the catalog is ranked) on "
+        "the same test requests, by paired bootstrap over users, scores of the same seed against each other; ± its "
+        "standard error within one seed, in brackets the largest p of the seeds and, after `mean`, the p of the users' "
+        "means over all seeds. `best on test` picks the epoch on test, as much of the literature does: only to compare "
+        "with it.",
     ]
     data: dict[str, list[dict[str, Any]]] = {}
     for name, comparison in plan.items():
@@ -80,8 +94,9 @@ def _tables(comparison: Comparison, results: Results) -> Iterator[str]:
         reachable = "of the reachable | " if comparison.simulated_users else ""
         reach = f"s to best of {comparison.reach} | " if comparison.reach else ""
         yield (
-            f"| model | seeds | validation user AUC | test user AUC | {reachable}against {comparison.against} "
-            f"| pooled AUC | NDCG@10 | parameters | s to best | {reach}targets/s | best on test |"
+            f"| model | seeds | validation {NAMES[comparison.metric]} | test {NAMES[comparison.metric]} "
+            f"| {reachable}against {comparison.against} | {' | '.join(NAMES[name] for name in _beside(comparison))} "
+            f"| parameters | s to best | {reach}targets/s | best on test |"
         )
         yield "|---|---|---|---|---|---|---|---|---|---|---|" + "---|" * (bool(reachable) + bool(reach))
         for model in comparison.models:
@@ -94,16 +109,18 @@ def _tables(comparison: Comparison, results: Results) -> Iterator[str]:
 def _trials(comparison: Comparison, results: Results) -> Iterator[str]:
     """Yields the table of trials of settings, with their validation AUC."""
     tasks = list(dict.fromkeys(task for result in results.values() for task in result["validation"]))
-    yield f"| trial | seeds | {' | '.join(f'validation user AUC, {task}' for task in tasks)} | s to best |"
+    name = NAMES[comparison.metric]
+    yield f"| trial | seeds | {' | '.join(f'validation {name}, {task}' for task in tasks)} | s to best |"
     yield "|---|---|---|" + "---|" * len(tasks)
     for model in comparison.models:
         own = [result for run, result in results.items() if run.model == model]
         if own:
-            aucs = [
-                _mean([r["validation"][task]["user_auc"][0] for r in own if task in r["validation"]]) for task in tasks
+            values = [
+                _mean([r["validation"][task][comparison.metric][0] for r in own if task in r["validation"]])
+                for task in tasks
             ]
             seconds = f"{np.mean([result['seconds_to_best'] for result in own]):.0f}"
-            yield f"| {' | '.join([model, str(len(own)), *aucs, seconds])} |"
+            yield f"| {' | '.join([model, str(len(own)), *values, seconds])} |"
 
 
 def _reached(own: Results, comparison: Comparison, results: Results) -> list[str]:
@@ -128,12 +145,11 @@ def _row(task: str, model: str, own: Results, comparison: Comparison, reached: S
     cells = [
         model,
         str(len(own)),
-        metric("validation", "user_auc"),
-        f"**{metric('test', 'user_auc')}**",
+        metric("validation", comparison.metric),
+        f"**{metric('test', comparison.metric)}**",
         *_share_of_reachable(task, rows),
         _difference([row["against"][task] for row in rows if task in row["against"]], model, comparison),
-        metric("test", "auc"),
-        metric("test", "ndcg@10"),
+        *(metric("test", name) for name in _beside(comparison)),
         f"{rows[0]['parameters']:,}",
         f"{np.mean([row['seconds_to_best'] for row in rows]):.0f}",
         *reached,
@@ -141,6 +157,11 @@ def _row(task: str, model: str, own: Results, comparison: Comparison, reached: S
         _mean([row["best_on_test"] for row in rows]) if one_task and all("best_on_test" in row for row in rows) else "",
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _beside(comparison: Comparison) -> tuple[str, str]:
+    """Returns the metrics that are shown beside the one by which models are compared."""
+    return ("hit_rate@10", "mean_rank") if comparison.ranks_catalog else ("auc", "ndcg@10")
 
 
 def _share_of_reachable(task: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:

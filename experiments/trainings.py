@@ -63,6 +63,8 @@ def _start(build: Path, run: Run, plan: Mapping[str, Comparison]) -> _Training:
         "records": str(build / run.records(plan)),
         "truth": f"{comparison.logs_folder(build)}/truth" if comparison.simulated_users else "",
         "tuning": comparison.tuning,
+        "candidates": comparison.candidates,
+        "exclude_history": comparison.exclude_history,
     }
     if (folder / "run.json").exists():
         before = json.loads((folder / "run.json").read_text())

@@ -4,6 +4,7 @@ import importlib
 import json
 import math
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable
@@ -17,12 +18,13 @@ import pytest
 import tensorflow as tf
 
 from atrank_tf.data import Records
-from atrank_tf.evaluation import ScoredRequests
+from atrank_tf.evaluation import CATALOG_METRICS, ScoredRequests
 from atrank_tf.evaluation.metrics import metric_values
 from atrank_tf.schema import load_schema
 from atrank_tf.training import experiment_from_dict
 
 ROOT = Path(__file__).parents[1]
+OF_TASK = {"candidates": "task", "exclude_history": False}
 
 
 @pytest.fixture
@@ -165,7 +167,7 @@ def test_a_trial_of_settings_sees_nothing_of_test(
         "model": {"name": "bpr_mf", "hidden_dim": 4, "tasks": ["next_purchase"]},
         "training": {"epochs": 1},
     }
-    run = {"experiment": experiment, "records": records.path, "truth": "", "tuning": tuning}
+    run = {"experiment": experiment, "records": records.path, "truth": "", "tuning": tuning, **OF_TASK}
     (tmp_path / "run.json").write_text(json.dumps(run))
     done = run_command("experiments/one_run.py", tmp_path)
     assert done.returncode == 0, done.stderr
@@ -175,6 +177,55 @@ def test_a_trial_of_settings_sees_nothing_of_test(
     assert result["records"] == records.manifest["fingerprint"]
     for found in ("best_on_test" in result, "test_auc" in result["epochs"][0], any(tmp_path.glob("scores_test_*"))):
         assert found != tuning
+
+
+def test_a_run_may_rank_the_whole_catalog(
+    records: Records, run_command: Any, plan: Any, report: Any, tmp_path: Path
+) -> None:
+    comparison = plan.Comparison(
+        title="t",
+        logs="l",
+        schema="s",
+        seeds=(1, 2),
+        models={name: plan.Model(file="market.toml", against="a") for name in "ab"},
+        against="a",
+        candidates="catalog",
+        exclude_history=True,
+    )
+    every = [plan.Run("c", name, seed) for name in "ab" for seed in (1, 2)]
+    model = {"name": "bpr_mf", "hidden_dim": 4, "tasks": ["next_purchase"]}
+    run = {"experiment": {"model": model, "training": {"epochs": 1}}, "records": records.path, "truth": ""}
+    folder = tmp_path / every[0].folder
+    folder.mkdir(parents=True)
+    catalog = {"tuning": False, "candidates": "catalog", "exclude_history": True}
+    (folder / "run.json").write_text(json.dumps({**run, **catalog}))
+    done = run_command("experiments/one_run.py", folder)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((folder / "result.json").read_text())
+    assert set(result["test"]["next_purchase"]) == set(result["validation"]["next_purchase"]) == set(CATALOG_METRICS)
+    assert result["candidates"] == "catalog"
+    assert result["exclude_history"]
+    with np.load(folder / "ranks_test_next_purchase.npz") as arrays:
+        ranks = dict(arrays)
+    for each in every:
+        result |= {"experiment": comparison.models[each.model].experiment(each.seed)}
+        (tmp_path / each.folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / each.folder / "result.json").write_text(json.dumps(result))
+        better = {"above": np.maximum(ranks["above"] - 2, 0)} if each.model == "b" else {}
+        np.savez(tmp_path / each.folder / "ranks_test_next_purchase.npz", **ranks | better)
+    plans = {"c": comparison}
+    assert report.is_done(tmp_path, every[0], plans)
+    assert not report.is_done(tmp_path, every[0], {"c": replace(comparison, exclude_history=False)})
+    assert not report.is_done(tmp_path, every[0], {"c": replace(comparison, candidates="task")})
+    report.write(tmp_path, plans)
+    head, _, _, line = [line for line in report.PAGE.read_text().splitlines() if line.startswith("|")]
+    assert head.startswith("| model | seeds | validation NDCG@10 | test NDCG@10 | against a | HR@10 | mean rank |")
+    assert re.match(r"\| b \| 2 \| [\d. ±]+ \| \*\*[\d. ±]+\*\* \| \+0\.\d+ ± 0\.\d+ \(0\.002, mean 0\.002\) \|", line)
+
+
+def test_what_is_ranked_has_one_of_two_names(plan: Any) -> None:
+    with pytest.raises(ValueError, match=r'Expected candidates = "task" or "catalog"\. Received: \'all\''):
+        plan.Comparison(title="t", logs="l", schema="s", seeds=(1,), models={}, candidates="all")
 
 
 def _scored(users: np.ndarray, seed: int, better: float = 0.0) -> ScoredRequests:
