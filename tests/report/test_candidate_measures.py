@@ -36,17 +36,20 @@ BOUGHT += [("u2", "b", 2), ("u2", "a", 25)]
 VISITED = [("u2", "a", 1)]
 
 
-@pytest.fixture(scope="module")
-def two_objects(tmp_path_factory):
-    """The report on records of two objects."""
-    folder = tmp_path_factory.mktemp("two_objects")
+def reported(folder, schema):
+    """Returns the report on records of two objects."""
     (folder / "logs/behaviors").mkdir(parents=True)
     for name, action, rows in (("buy", "buy", BOUGHT), ("visit", "go", VISITED)):
         lines = [f"{user},{item},{action},{day * DAY}" for user, item, day in rows]
         text = "\n".join(["user_id,item_id,action,timestamp", *lines])
         (folder / f"logs/behaviors/{name}.csv").write_text(text + "\n")
-    records = prepare(str(folder / "logs"), schema_from_dict(SCHEMA), str(folder / "records"))
+    records = prepare(str(folder / "logs"), schema_from_dict(schema), str(folder / "records"))
     return measure(records, now=2**31)
+
+
+@pytest.fixture(scope="module")
+def two_objects(tmp_path_factory):
+    return reported(tmp_path_factory.mktemp("two_objects"), SCHEMA)
 
 
 def candidates_of(report, task="next"):
@@ -141,6 +144,13 @@ def test_the_rule_of_the_literature_gives_away_what_was_chosen_before(tmp_path, 
         ]
     parts = ["training", "validation", "test"]
     assert marked == {"literature": [f"next_purchase, {part}" for part in parts], "production": []}
+
+
+def test_where_training_has_seen_nothing_there_are_no_candidates(tmp_path):
+    report = reported(tmp_path, SCHEMA | {"split": {"kind": "by_time", "validation_from": 1, "test_from": DAY}})
+    assert candidates_of(report) == [None] * 3
+    assert not [check for check in checks(report) if "sampled negatives" in check["says"]]
+    assert "new to the user" not in page(report)
 
 
 def test_the_page_tells_it(two_objects):
