@@ -76,6 +76,8 @@ class ATRank(Ranker):
         e_t  = F_vanilla([softmax_k(h_t W_k C^T) C Q_k for each space k])                 [N, D]    `read`
         score = sum of the heads: <e_t, h_t>, DNN(e_t, h_t, user, context), item bias     [N]       `rank`
 
+    What a score compares is scaled to unit size in each space (`SpaceAttention`).
+
     Glossary: B users, T_g behaviors of group g, T = sum of T_g, N candidates, D hidden dim, K spaces.
 
     Args:

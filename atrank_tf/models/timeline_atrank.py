@@ -40,6 +40,8 @@ class TimelineATRank(Ranker):
         C   = F_self([softmax_k(u W_k u^T + bias_k(time_j - time_i) + causal mask) u Q_k ...])        `encode`
         e_t = F_vanilla([softmax_k(h_t W_k C^T + bias_k(now - time_i)) C Q_k ...])                     `user_vectors`
 
+    What a score compares is scaled to unit size in each space (`SpaceAttention`).
+
     So a memory may be cached while the user does nothing new (`append` adds what is new), and one pass over a timeline
     trains on every target in it (`timeline_logits`), where `ATRank` encodes the history of each anew.
 
