@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atrank_tf.evaluation.metrics import CUTOFF, Estimate, mean_estimate
+from atrank_tf.evaluation.metrics import CUTOFF, Estimate, check_metric, mean_estimate
 
 CATALOG_CUTOFFS = (CUTOFF, 50)
 CATALOG_METRICS = (
@@ -78,7 +78,11 @@ def rank_values(ranks: CatalogRanks, metric: str) -> NDArray[np.float64]:
     Args:
         ranks: the requests.
         metric: a name in `CATALOG_METRICS`.
+
+    Raises:
+        ValueError: an unknown metric; names the nearest.
     """
+    check_metric(metric, CATALOG_METRICS)
     name, _, cutoff = metric.partition("@")
     first, last = ranks.above, ranks.above + ranks.tied + 1  # The ranks are first + 1 to last.
     if name == "mean_rank":

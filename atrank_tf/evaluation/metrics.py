@@ -13,7 +13,7 @@ implementation.
 import dataclasses
 import difflib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -107,12 +107,12 @@ def metric_values(scored: ScoredRequests, metric: str) -> tuple[NDArray[np.float
     return values, codes[requests]
 
 
-def check_metric(metric: str) -> None:
-    """Raises a ValueError with the nearest valid name if `metric` is not in `METRICS`."""
-    if metric not in METRICS:
-        near = difflib.get_close_matches(metric, METRICS, n=1)
+def check_metric(metric: str, metrics: Sequence[str] = METRICS) -> None:
+    """Raises a ValueError with the nearest valid name if `metric` is not one of `metrics`."""
+    if metric not in metrics:
+        near = difflib.get_close_matches(metric, metrics, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"metric must be one of {', '.join(METRICS)}. Received: metric={metric!r}.{hint}")
+        raise ValueError(f"metric must be one of {', '.join(metrics)}. Received: metric={metric!r}.{hint}")
 
 
 def user_codes(users: NDArray[Any]) -> NDArray[np.intp]:

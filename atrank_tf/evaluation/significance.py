@@ -68,8 +68,6 @@ def paired_difference(
             100 samples, if fewer than two users count, or if "auc" is undefined in a resample.
     """
     metrics.check_metric(metric)
-    if samples < 100:
-        raise ValueError(f"samples must be at least 100 for a 95% interval. Received: samples={samples}.")
     a, b = _same_requests(a, b)
     statistic, users = _pooled_auc(a, b) if metric == "auc" else _mean(a, b, metric)
     if users < 2:
@@ -93,7 +91,7 @@ def paired_rank_difference(
         seed: seed of the resampling.
 
     Raises:
-        ValueError: if the requests differ, or are of a single user.
+        ValueError: if the requests differ or are of a single user, for an unknown metric or fewer than 100 samples.
     """
     a, b = a.in_order(), b.in_order()
     for name in ("users", "request_times", "positives", "candidates"):
@@ -117,6 +115,8 @@ def paired_rank_differences(a: CatalogRanks, b: CatalogRanks) -> dict[str, Paire
 
 def _bootstrap(statistic: _Statistic, users: int, metric: str, samples: int, seed: int) -> PairedDifference:
     """Returns the difference that a statistic gives of all users, and how it varies among resamples of them."""
+    if samples < 100:
+        raise ValueError(f"samples must be at least 100 for a 95% interval. Received: samples={samples}.")
     difference = statistic(np.ones(users, dtype=np.intp))
     generator = np.random.default_rng(seed)
     drawn = np.empty(samples)

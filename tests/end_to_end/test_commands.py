@@ -134,12 +134,21 @@ def test_evaluate_ranks_the_whole_catalog(run_command: Run, folder: Path) -> Non
 
 
 def test_evaluate_says_what_does_not_go_with_the_catalog(run_command: Run, folder: Path, tmp_path: Path) -> None:
-    given = (f"--records={folder}/records", f"--model_dir={folder}/model")
+    (tmp_path / "coupons.toml").write_text(
+        '[model]\nname = "bpr_mf"\ntasks = ["next_redemption"]\nhidden_dim = 4\n[training]\nepochs = 1\n'
+    )
+    records, shown = f"--records={folder}/records", f"--model_dir={tmp_path}/coupons"
+    done = run_command("-m", "atrank_tf.train", records, f"--config={tmp_path}/coupons.toml", shown)
+    assert done.returncode == 0, done.stderr
     for flags, expected in (
-        (["--exclude_history"], "--exclude_history is for --candidates=catalog"),
-        (["--candidates=catalog", f"--truth={tmp_path}"], "--truth has probabilities of impressions alone"),
+        ([f"--model_dir={folder}/model", "--exclude_history"], "--exclude_history is for --candidates=catalog"),
+        ([shown, "--candidates=catalog", f"--truth={tmp_path}"], "--truth has probabilities of impressions alone"),
+        (
+            [shown, "--candidates=catalog"],
+            "--candidates=catalog needs a task with sampled negatives. The candidates of ",
+        ),
     ):
-        done = run_command("-m", "atrank_tf.evaluate", *given, *flags)
+        done = run_command("-m", "atrank_tf.evaluate", records, *flags)
         assert done.returncode == 1
         assert done.stderr.strip().split("\n")[-1].startswith(f"evaluate: {expected}")
 

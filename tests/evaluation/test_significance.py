@@ -8,12 +8,17 @@ import numpy as np
 import pytest
 
 from atrank_tf.evaluation import (
+    CATALOG_METRICS,
     METRICS,
+    CatalogRanks,
     PairedDifference,
     ScoredRequests,
     evaluate,
+    evaluate_ranks,
     paired_difference,
     paired_differences,
+    paired_rank_difference,
+    paired_rank_differences,
 )
 
 
@@ -235,3 +240,64 @@ def test_all_metrics_for_which_two_users_count():
     # One candidate a request, one request a user: no user has a pair.
     alone = [pairs(range(5), np.zeros((5, 1))), pairs(range(5), np.ones((5, 1)))]
     assert set(paired_differences(*alone)) == {"log_loss", "ndcg@10", "mrr", "hit_rate@10"}
+
+
+def rankings(above, users=None, positives=None):
+    """Ranks of one positive for each user, among 100 candidates."""
+    count = len(above)
+    return CatalogRanks(
+        users=np.array([f"u{user}" for user in (range(count) if users is None else users)]),
+        request_times=np.arange(count),
+        positives=np.arange(count) if positives is None else np.asarray(positives),
+        above=np.asarray(above),
+        tied=np.zeros(count, np.int64),
+        candidates=np.full(count, 100),
+    )
+
+
+def test_ranks_are_compared_in_whichever_order_they_are():
+    rng = np.random.default_rng(4)
+    above, users = rng.integers(0, 40, 60), rng.integers(0, 30, 60)
+    a, b = rankings(above, users), rankings(above + rng.integers(0, 4, 60), users)
+    order = rng.permutation(60)
+    mixed = dataclasses.replace(
+        b, **{f.name: getattr(b, f.name)[order] for f in dataclasses.fields(b) if f.name != "left_out"}
+    )
+    found = paired_rank_differences(a, mixed)
+    assert list(found) == list(CATALOG_METRICS)
+    for metric, difference in found.items():
+        expected = evaluate_ranks(a)[metric].value - evaluate_ranks(b)[metric].value
+        assert difference.difference == pytest.approx(expected)
+        assert difference == paired_rank_difference(a, b, metric)
+    assert found["mean_rank"].difference < 0 < found["mrr"].difference
+    assert found["mean_rank"].p_value == 2 / 1001
+    assert found["mrr"].users == len(np.unique(users))
+
+
+def test_a_rank_difference_resamples_whole_users():
+    """Of two users, both with a difference of 1 in each of their ranks, but one with three requests."""
+    difference = paired_rank_difference(rankings([1] * 4, [0, 0, 0, 1]), rankings([0] * 4, [0, 0, 0, 1]), "mean_rank")
+    assert (difference.difference, difference.standard_error, difference.users) == (1.0, 0.0, 2)
+    spread = paired_rank_difference(rankings([0, 2]), rankings([0, 0]), "mean_rank", samples=4000)
+    assert spread.standard_error == pytest.approx(math.sqrt(0.5), rel=0.05)  # 0, 1, 1, 2 with equal probability.
+
+
+def test_ranks_of_other_requests_are_not_compared():
+    with pytest.raises(
+        ValueError, match=r"same requests with the same candidates\. Received: other positives, of 2 and 2"
+    ):
+        paired_rank_difference(rankings([1, 2]), rankings([1, 2], positives=[0, 7]))
+    with pytest.raises(ValueError, match="Received: other users, of 2 and 3 requests"):
+        paired_rank_difference(rankings([1, 2]), rankings([1, 2, 3]))
+
+
+def test_ranks_of_one_user_are_not_resampled():
+    one = rankings([1, 2], [5, 5])
+    assert paired_rank_differences(one, one) == {}
+    with pytest.raises(ValueError, match=r"A bootstrap over users needs at least 2 users\. Received: 1\."):
+        paired_rank_difference(one, one)
+
+
+def test_an_unknown_metric_of_ranks_names_the_nearest():
+    with pytest.raises(ValueError, match=r"metric must be one of hit_rate@10, .* Did you mean 'ndcg@10'\?"):
+        paired_rank_difference(rankings([1, 2]), rankings([1, 2]), "ndcg@1O")
