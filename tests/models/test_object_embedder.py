@@ -24,16 +24,23 @@ def _forget_all_ids(model: Ranker) -> None:
                 column.assign(np.minimum(column, UNKNOWN))
 
 
-def _batch(model: Ranker, records: Records) -> Any:
-    made = model.training_batches(records, settings=Batching(batch_size=32, batch_tokens=120), seed=1)
+@pytest.fixture(scope="module", params=["atrank", "timeline_atrank"])
+def name(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def inputs(name: str, records: Records) -> dict[str, Any]:
+    """Of a training batch of the model of that name."""
+    made = MODELS[name].make_batches(records, settings=Batching(batch_size=32, batch_tokens=120), seed=1)
     (batch,) = islice(made.dataset, 1)
     return batch[0]
 
 
-@pytest.mark.parametrize("name", ["atrank", "timeline_atrank"])
-def test_dropped_ids_are_scored_in_training_as_unknown_ids_are_served(name: str, records: Records) -> None:
+def test_dropped_ids_are_scored_in_training_as_unknown_ids_are_served(
+    name: str, inputs: dict[str, Any], records: Records
+) -> None:
     model = _model(name, records, id_dropout=0.999, item_bias=False)
-    inputs = _batch(model, records)
     known = model(inputs, training=False)
     trained = model(inputs, training=True)
     _forget_all_ids(model)
@@ -43,15 +50,14 @@ def test_dropped_ids_are_scored_in_training_as_unknown_ids_are_served(name: str,
     assert any(tf.reduce_any(abs(known[task] - served[task]) > 1e-3) for task in model.tasks)
 
 
-@pytest.mark.parametrize("name", ["atrank", "timeline_atrank"])
 @pytest.mark.parametrize(("rate", "trained"), [(0.0, False), (0.3, True)])
 def test_the_unknown_row_is_trained_by_dropped_ids_alone(
-    name: str, rate: float, trained: bool, records: Records
+    name: str, rate: float, trained: bool, inputs: dict[str, Any], records: Records
 ) -> None:
     model = _model(name, records, id_dropout=rate)
     table = model.get_layer("table_coupon").embeddings  # All coupons are frequent enough for a row of their own.
     with tf.GradientTape() as tape:
-        loss = tf.add_n([tf.reduce_sum(logits) for logits in model(_batch(model, records), training=True).values()])
+        loss = tf.add_n([tf.reduce_sum(logits) for logits in model(inputs, training=True).values()])
     gradient = tape.gradient(loss, table)
     rows = set(np.asarray(gradient.indices))
     assert (UNKNOWN in rows) == trained
