@@ -136,7 +136,7 @@ def _load(records: "Records", model_dir: str, part: "Part") -> tuple["Ranker", "
     experiment = load_trained_experiment(model_dir)
     if part == "validation" and experiment.training.include_validation:
         raise ValueError(f"{model_dir} was trained on the targets of validation: only --split=test is left.")
-    read = records.select(experiment.model.groups)
+    read = records.select(experiment.model.groups, affinity=experiment.model.reads_affinity)
     return load_model_for(read, model_dir), read
 
 

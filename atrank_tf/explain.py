@@ -31,7 +31,8 @@ def main() -> None:
     from atrank_tf.data import Records
     from atrank_tf.training import load_model_for, load_trained_experiment
 
-    records = Records(_RECORDS.value).select(load_trained_experiment(_MODEL_DIR.value).model.groups)
+    config = load_trained_experiment(_MODEL_DIR.value).model
+    records = Records(_RECORDS.value).select(config.groups, affinity=config.reads_affinity)
     model, out = load_model_for(records, _MODEL_DIR.value), _OUT.value
     records.verify()
     explainer, occluder = room.Explainer(model, room.Names(records, _CATEGORY.value)), room.Occluder(model)

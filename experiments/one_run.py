@@ -64,7 +64,7 @@ def main(folder: Path) -> None:
     run = json.loads((folder / "run.json").read_text())
     experiment = experiment_from_dict(run["experiment"])
     divide_threads(experiment.training.slices)
-    records = Records(run["records"]).select(experiment.model.groups)
+    records = Records(run["records"]).select(experiment.model.groups, affinity=experiment.model.reads_affinity)
     tasks = experiment.model.tasks or tuple(records.schema.tasks)
     tuning, catalog = run["tuning"], run["candidates"] == "catalog"
     test = (

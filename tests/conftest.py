@@ -201,7 +201,7 @@ def timeline_model(records: Any) -> Any:
         "intermediate_dim": 10,
         "hidden_units": [9],
     }
-    model = TimelineATRank(records.schema, catalogs=records.catalogs, ranking=["dot", "dnn", "repeat"], **config)
+    model = TimelineATRank(records.schema, catalogs=records.catalogs, **config)
     for weight in model.trainable_weights:
         weight.assign(weight + np.random.default_rng(5).normal(scale=0.2, size=weight.shape))
     return model

@@ -9,8 +9,9 @@ from atrank_tf.data import Records, requests
 
 
 def raw_request(records: Records, task: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Turns rows back into what a log holds; padding becomes garbage ids at timestamp 0."""
+    """Turns rows back into what a log holds, with whole histories; padding becomes garbage ids at timestamp 0."""
     schema = records.schema
+    inputs = inputs | _whole_histories(records, task, inputs)
 
     def names(rows: np.ndarray, values: np.ndarray, dtype: Any) -> np.ndarray:
         missing = values.dtype.type(-7 if values.dtype.kind == "i" else "never seen")
@@ -34,6 +35,14 @@ def raw_request(records: Records, task: str, inputs: dict[str, np.ndarray]) -> d
         for column in features.dense:
             raw[f"{prefix}__{column}"] = inputs[f"{prefix}__{column}"]
     return raw
+
+
+def _whole_histories(records: Records, task: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The histories of a batch of test requests, not cut to `max_length`: a log holds all of them."""
+    for whole, *_ in requests(records, "test", tasks=[task], whole_history=True).as_numpy_iterator():
+        if np.array_equal(whole["now"], inputs["now"]):
+            return {name: whole[name] for name in whole if name.split("__")[0] in records.schema.groups}
+    raise ValueError("Expected a batch of test requests.")
 
 
 def whole_request(records: Records, task: str) -> tuple[dict[str, np.ndarray], np.ndarray]:

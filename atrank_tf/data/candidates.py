@@ -1,5 +1,6 @@
 """Candidates of requests: what was shown, or a positive with sampled negatives that are drawn anew each epoch."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from atrank_tf.data.excluded import Excluded
 from atrank_tf.data.own_history import OwnHistory
 from atrank_tf.data.targets import Chunk, Targets, first_at_least
 from atrank_tf.schema import FIRST_ROW, PADDING, Candidates, Negatives, Schema
-from atrank_tf.schema.inputs import candidate_specs, candidates_name, context_name
+from atrank_tf.schema.inputs import affinity_name, candidate_specs, candidates_name, context_name
 from atrank_tf.types import Tensor
 
 ROUNDS = 50
@@ -128,7 +129,12 @@ def training_negatives(declared: Negatives, settings: Batching) -> Negatives:
 
 
 def candidate_inputs(
-    chunk: Chunk, targets: Targets, schema: Schema, task_name: str, negatives: Tensor | None
+    chunk: Chunk,
+    targets: Targets,
+    schema: Schema,
+    task_name: str,
+    negatives: Tensor | None,
+    affinity: Callable[[Targets, Tensor], Tensor] | None = None,
 ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
     """Returns the candidates of each target.
 
@@ -138,6 +144,7 @@ def candidate_inputs(
         schema: the schema.
         task_name: the task.
         negatives: ids, int64 [B, n]; None for impressions.
+        affinity: what `Affinity.of_chunk` gives; None for a task without.
 
     Returns:
         the inputs of `candidate_specs`, labels float32 [B, N], weights float32 [B, N]: 0 on padding. A sampled request
@@ -148,10 +155,15 @@ def candidate_inputs(
         positive = tf.gather(chunk.groups[task.group].id, targets.index)[:, tf.newaxis]
         candidates = tf.concat([positive, negatives], axis=1)
         labels = tf.concat([tf.ones_like(positive, tf.float32), tf.zeros_like(negatives, tf.float32)], axis=1)
-        return {candidates_name(task_name): candidates}, labels, tf.cast(candidates > 0, tf.float32)
+        inputs = {candidates_name(task_name): candidates}
+        if affinity:
+            inputs[affinity_name(task_name)] = affinity(targets, candidates)
+        return inputs, labels, tf.cast(candidates > 0, tf.float32)
     requests = chunk.requests[task_name]
     indices, mask = window_indices(tf.gather(requests.starts, targets.index), tf.gather(requests.ends, targets.index))
     inputs = {candidates_name(task_name): gather_padded(requests.id, indices, mask)}
+    if affinity:
+        inputs[affinity_name(task_name)] = affinity(targets, inputs[candidates_name(task_name)])
     for column, values in requests.context.items():
         inputs[context_name(task_name, column)] = gather_padded(values, indices, mask)
     return inputs, gather_padded(tf.cast(requests.label, tf.float32), indices, mask), tf.cast(mask, tf.float32)

@@ -127,19 +127,20 @@ class Records:
                 f"manifest names. Found {found}. {_MAKE_AGAIN}"
             )
 
-    def select(self, groups: Sequence[str]) -> Self:
+    def select(self, groups: Sequence[str], *, affinity: bool = True) -> Self:
         """Returns a view of these records with only some groups; nothing is copied or written.
 
         Args:
             groups: names of groups; empty for all.
+            affinity: whether batches have the affinity of candidates.
 
         Raises:
             ValueError: the schema has no such group.
         """
-        if not groups:
+        if not groups and affinity:
             return self
         chosen = copy.copy(self)
-        chosen.schema = select_groups(self.schema, groups)
+        chosen.schema = select_groups(self.schema, groups, affinity=affinity)
         chosen.catalogs = {name: self.catalogs[name] for name in chosen.schema.entities}
         chosen.vocabularies = {name: self.vocabularies[name] for name in chosen.schema.tables}
         return chosen

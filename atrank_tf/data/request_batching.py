@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import tensorflow as tf
 
+from atrank_tf.data.affinity import records_affinity
 from atrank_tf.data.batching import Batching, batch_limits, user_inputs
 from atrank_tf.data.candidates import (
     NegativeSampler,
@@ -138,6 +139,8 @@ def _batches(
         sampled = training_negatives(sampled, settings) if part.trains else sampled
         sampler = NegativeSampler(catalog, sampled)
 
+    affinity = records_affinity(records, task)
+
     def chunk_batches(chunk_number: Tensor, serialized: Tensor) -> tf.data.Dataset:
         seed = chunk_seed(seeds, chunk_number)
         chunk = parse(serialized, schema)
@@ -145,6 +148,7 @@ def _batches(
         negatives = None
         if sampler is not None:
             negatives = sampler.draw(*own_objects(records, task, sampled, chunk, serialized), targets, seed)
+        of_chunk = affinity.of_chunk(chunk) if affinity else None
         order, limits = _divided(targets, part, settings, seed)
         if schema is not records.schema:  # The same requests in the same order, with longer windows.
             targets = chunk_targets(chunk, schema, task, part, settings, seed)
@@ -153,7 +157,7 @@ def _batches(
             chosen = order[limit[0] : limit[1]]
             picked = targets.take(chosen)
             drawn = tf.gather(negatives, chosen) if sampler else None
-            inputs, labels, weights = candidate_inputs(chunk, picked, schema, task, drawn)
+            inputs, labels, weights = candidate_inputs(chunk, picked, schema, task, drawn, of_chunk)
             inputs |= {"now": picked.request_time} | user_inputs(chunk, picked)
             all_labels, all_weights = {task: labels}, {task: weights}
             for other in tasks:

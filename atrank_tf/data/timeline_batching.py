@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from atrank_tf.data.affinity import TargetAffinity, records_affinity
 from atrank_tf.data.batching import Batching, batch_limits, user_inputs, window_indices
 from atrank_tf.data.candidates import NegativeSampler, candidate_inputs, training_negatives
 from atrank_tf.data.chunk_reading import (
@@ -87,11 +88,14 @@ def _batches(records: Records, tasks: Sequence[str], part: Part, settings: Batch
             sampled[name] = training_negatives(schema.tasks[name].negatives, settings)
             samplers[name] = NegativeSampler(catalog, sampled[name])
 
+    affinities = {name: records_affinity(records, name) for name in tasks}
+
     def chunk_batches(chunk_number: Tensor, serialized: Tensor) -> tf.data.Dataset:
         drawn = chunk_seed(seeds, chunk_number)
         chunk = parse(serialized, schema)
         targets = _targets(chunk, schema, tasks, part, settings, drawn)
         own = {name: own_objects(records, name, sampled[name], chunk, serialized) for name in samplers}
+        of_chunk = {name: each.of_chunk(chunk) for name, each in affinities.items() if each}
         rows = timeline_rows(targets, drawn)
         order, limits = _divided(rows, settings, drawn)
 
@@ -103,7 +107,7 @@ def _batches(records: Records, tasks: Sequence[str], part: Part, settings: Batch
                 return samplers[task].draw(*own[task], picked, seed, settings.batch_tokens)
 
             of_task = {name: partial(negatives, name) for name in tasks}
-            return timeline_batch(chunk, schema, targets, of_task, rows, order[limit[0] : limit[1]])
+            return timeline_batch(chunk, schema, targets, of_task, rows, order[limit[0] : limit[1]], of_chunk)
 
         limits = tf.data.Dataset.from_tensor_slices(limits)
         return limits.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
@@ -183,6 +187,7 @@ def timeline_batch(
     negatives: Mapping[str, Callable[[Targets], Tensor | None]],
     rows: TimelineRows,
     chosen: Tensor,
+    affinity: Mapping[str, TargetAffinity],
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
     """Returns the rows `chosen` (int64 [B]) as a batch.
 
@@ -193,6 +198,7 @@ def timeline_batch(
         negatives: task -> a function (M targets) -> entity rows int64 [M, n]; of impressions, -> None.
         rows: all rows.
         chosen: which of them.
+        affinity: task -> what `Affinity.of_chunk` gives, for tasks that have one.
 
     Returns:
         inputs (histories as ever; for each task of `targets`, with P_t targets of it in the row that has most:
@@ -211,7 +217,8 @@ def timeline_batch(
             """[targets, ...] -> [B, P, ...], 0 where there is no target."""
             return tf.scatter_nd(real, values, tf.concat([shape, tf.shape(values, tf.int64)[1:]], axis=0))
 
-        own, own_labels, own_weights = candidate_inputs(chunk, picked, schema, task, negatives[task](picked))
+        drawn = negatives[task](picked)
+        own, own_labels, own_weights = candidate_inputs(chunk, picked, schema, task, drawn, affinity.get(task))
         inputs |= {name: unfold(values) for name, values in own.items()}
         labels[task], weights[task] = unfold(own_labels), unfold(own_weights)
         inputs[request_times_name(task)] = unfold(picked.request_time)

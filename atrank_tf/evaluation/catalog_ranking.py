@@ -15,15 +15,18 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from atrank_tf.data import Batching, CatalogRequests, Part, Records, catalog_requests, count_targets
+from atrank_tf.data.affinity import Affinity, records_affinity
 from atrank_tf.evaluation.catalog_ranks import CatalogRanks
 from atrank_tf.evaluation.rules import CandidateScores, Rule, rules_of_thumb
 from atrank_tf.models import Ranker
 from atrank_tf.models.candidate_tables import precomputed_candidates
 from atrank_tf.models.inputs import traced
 from atrank_tf.schema import FIRST_ROW, Candidates, Schema
-from atrank_tf.schema.inputs import candidates_name, history_name
+from atrank_tf.schema.inputs import affinity_name, candidates_name, history_name
 from atrank_tf.types import Tensor
 
+TIE = 2e-6
+"""Relative difference up to which two float32 scores are tied; below 1 it is absolute."""
 _PAIRS_AT_ONCE = 1 << 14
 _THREADS = min(4, os.cpu_count() or 1)
 """Chunks of objects that are scored at a time: what in one of them is not parallel runs beside another."""
@@ -61,7 +64,10 @@ def rank_catalog(
     for task in _ranked(records.schema, model.tasks):
         with precomputed_candidates(model):
             encode, scorer = traced(model.encoder()), traced(model.scorer(task))
-        scores = {task: partial(_scores_of_model, task, encode, scorer)}
+        affinity = records_affinity(records, task)
+        scores = {
+            task: partial(_scores_of_model, task, encode, scorer, _TracedAffinity(affinity) if affinity else None)
+        }
         found |= _rank(scores, records, task, part, settings, exclude_history)
     return found
 
@@ -97,10 +103,30 @@ def impression_tasks(schema: Schema, tasks: Sequence[str]) -> list[str]:
 
 
 def scorer_inputs(
-    task: str, requests: CatalogRequests, memory: Mapping[str, Tensor], candidates: NDArray[np.int64]
+    task: str,
+    requests: CatalogRequests,
+    memory: Mapping[str, Tensor],
+    affinity: Callable[[Tensor], Tensor] | None,
+    candidates: NDArray[np.int64],
 ) -> dict[str, Tensor]:
     """Returns the inputs with which a model's scorer scores a chunk of candidates, int64 [B, N]."""
-    return {**requests.inputs, **memory, candidates_name(task): tf.constant(candidates)}
+    ids = tf.constant(candidates)
+    known = {affinity_name(task): affinity(ids)} if affinity else {}
+    return {**requests.inputs, **memory, candidates_name(task): ids, **known}
+
+
+class _TracedAffinity:
+    """Affinity of chunks of candidates, by keys that are sorted once for all chunks; as graphs traced once."""
+
+    def __init__(self, affinity: Affinity) -> None:
+        self._keys = tf.function(affinity.keys_of_inputs, reduce_retracing=True, autograph=False)
+        self._features = tf.function(affinity.features, reduce_retracing=True, autograph=False)
+
+    def of(self, requests: CatalogRequests) -> Callable[[Tensor], Tensor]:
+        """Returns a function: candidates int64 [B, N] -> affinity float32 [B, N, F]."""
+        keys, now = self._keys(requests.whole), requests.whole["now"]
+        users = tf.range(tf.size(now, tf.int64), dtype=tf.int64)
+        return lambda candidates: self._features(keys, users, candidates, now)
 
 
 def _ranked(schema: Schema, tasks: Sequence[str]) -> list[str]:
@@ -108,9 +134,12 @@ def _ranked(schema: Schema, tasks: Sequence[str]) -> list[str]:
     return [task for task in tasks if task not in shown]
 
 
-def _scores_of_model(task: str, encode: _Traced, scorer: _Traced, requests: CatalogRequests) -> CandidateScores:
+def _scores_of_model(
+    task: str, encode: _Traced, scorer: _Traced, affinity: _TracedAffinity | None, requests: CatalogRequests
+) -> CandidateScores:
     memory = encode(requests.inputs)
-    return lambda candidates: scorer(scorer_inputs(task, requests, memory, candidates))[task].numpy()
+    counted = affinity.of(requests) if affinity else None
+    return lambda candidates: scorer(scorer_inputs(task, requests, memory, counted, candidates))[task].numpy()
 
 
 def _scores_of_rule(task: str, rule: Rule, requests: CatalogRequests) -> CandidateScores:
@@ -214,7 +243,10 @@ def _count(
         first, last = np.searchsorted(barred[0], [start, start + width])
         counts = np.ones(found.shape, bool)
         counts[barred[1, first:last], barred[0, first:last] - start] = False
-        return ((found > own) & counts).sum(axis=1), ((found == own) & counts).sum(axis=1)
+        tied = found == own
+        if found.dtype == np.float32:  # Equal objects may differ in the last bits, by where they stand in a batch.
+            tied |= np.abs(found - own) <= TIE * np.maximum(1, np.abs(own))
+        return ((found > own) & ~tied & counts).sum(axis=1), (tied & counts).sum(axis=1)
 
     parts = list(threads.map(count, range(FIRST_ROW, rows, width)))
     counted = np.array(parts, np.int64).sum(axis=0)  # [2, B]

@@ -44,6 +44,7 @@ def score_baselines(
     Returns:
         rule -> task -> scored requests; a task without a request in this part is left out.
     """
+    records = records.select([], affinity=False)
     scores = {name: partial(_by_rule, rule) for name, rule in rules_of_thumb(records, tasks).items()}
     return score_requests(scores, tasks, records, part, settings, whole_history=True)
 

@@ -38,7 +38,7 @@ class AttentionImages(keras.callbacks.Callback):
         self._requests: list[Request] = []
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        records = self.records.select(self.model.config.groups)
+        records = self.model.view(self.records)
         self._names = Names(records)
         self._explainer = Explainer(self.model, self._names)
         self._requests = requests_of_users(records, Part.VALIDATION, self.model.tasks, [], self.users)

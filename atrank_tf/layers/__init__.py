@@ -10,15 +10,14 @@ from atrank_tf.layers.dropout import Dropout, IdDropout
 from atrank_tf.layers.embedding.behavior_embedding import BehaviorEmbedding
 from atrank_tf.layers.embedding.catalog_lookup import CatalogLookup
 from atrank_tf.layers.embedding.position_embedding import PositionEmbedding
+from atrank_tf.layers.embedding.recent_popularity import RecentPopularity
 from atrank_tf.layers.embedding.sparse_embedding import SparseEmbedding
 from atrank_tf.layers.embedding.standardize import Standardize
 from atrank_tf.layers.heads.dcn_head import DCNHead
 from atrank_tf.layers.heads.dnn_head import DNNHead
 from atrank_tf.layers.heads.dot_head import DotHead
 from atrank_tf.layers.heads.experts import ExpertGate, Experts
-from atrank_tf.layers.heads.popularity_head import PopularityHead
 from atrank_tf.layers.heads.ranking_head import RankingHead
-from atrank_tf.layers.heads.repeat_head import RepeatHead
 from atrank_tf.layers.heads.wide_head import WideHead
 from atrank_tf.layers.packing import NoPadding, Packing, take
 from atrank_tf.layers.pooling import LastState, MaxPooling, MeanPooling
@@ -46,10 +45,9 @@ __all__ = [
     "MeanPooling",
     "NoPadding",
     "Packing",
-    "PopularityHead",
     "PositionEmbedding",
     "RankingHead",
-    "RepeatHead",
+    "RecentPopularity",
     "SelfAttention",
     "SpaceAttention",
     "SparseEmbedding",

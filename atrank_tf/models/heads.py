@@ -14,22 +14,22 @@ from atrank_tf.layers import (
     DotHead,
     ExpertGate,
     Experts,
-    PopularityHead,
+    RecentPopularity,
     SparseEmbedding,
     WideHead,
 )
 from atrank_tf.models.explain import record_parts
 from atrank_tf.models.ranker_config import RankerConfig
-from atrank_tf.models.repeats import Repeats
 from atrank_tf.schema import FIRST_ROW, PADDING, Schema
+from atrank_tf.schema.affinity import affinity_features
 from atrank_tf.types import Tensor
 
-CONTEXT_HEADS: dict[str, Callable[[Any, str], Any]] = {
+_MAKERS: dict[str, Callable[[Any, str], Any]] = {
     "dnn": lambda config, name: DNNHead(config.hidden_units, config.dropout, name=name),
     "wide": lambda config, name: WideHead(name=name),
     "dcn": lambda config, name: DCNHead(config.cross_layers, name=name),
 }
-"""Name in `[model] ranking` -> a function (config, name of the layer) -> a head that reads the context, too: a layer
+"""Name in `CONTEXT_HEADS` -> a function (config, name of the layer) -> a head that reads the context, too: a layer
 (user vectors [B, N, D], candidates [B, N, D], context [B, N, D_c] or None) -> logits [B, N]."""
 
 
@@ -45,13 +45,12 @@ class Heads:
     def __init__(self, schema: Schema, config: RankerConfig, tasks: Sequence[str]) -> None:
         self._schema = schema
         self._dot = DotHead(name="dot_head") if "dot" in config.ranking else None
-        self.repeats = Repeats(schema, tasks) if "repeat" in config.ranking else None
         self.popularity: dict[str, Any] = {}
-        for task in tasks if "popularity" in config.ranking else ():
+        for task in tasks if config.reads_popularity else ():
             rows = schema.entities[self._entity(task)].rows
-            self.popularity[task] = PopularityHead(rows, PERIODS, name=f"popularity_head_{task}")
+            self.popularity[task] = RecentPopularity(rows, PERIODS, name=f"popularity_{task}")
             self.popularity[task].build()
-        makers = {name: CONTEXT_HEADS[name] for name in config.ranking if name in CONTEXT_HEADS}
+        makers = {name: _MAKERS[name] for name in config.ranking if name in _MAKERS}
         self._heads = {
             task: {name: make(config, f"{name}_head_{task}") for name, make in makers.items()} for task in tasks
         }
@@ -66,10 +65,6 @@ class Heads:
         own = chosen if config.experts == "ple" else ()
         self._own_experts = {task: Experts(config.num_experts, name=f"experts_{task}") for task in own}
         self._to_float32 = keras.layers.Activation("linear", dtype="float32", name="logits")
-
-    def reads_context(self, task: str) -> bool:
-        """Returns whether a head of a task reads user features and the candidates' context."""
-        return bool(self._heads[task])
 
     def item_bias(self, task: str, ids: Tensor) -> Tensor | None:
         """Returns the bias of each object, float, of the shape of `ids`; None without item biases.
@@ -90,7 +85,7 @@ class Heads:
             user: the user vector that each candidate reads, float [B, N, D].
             candidates: their embeddings, float [B, N, D].
             parts: name -> float [B, N], logits that are added besides.
-            context: embeddings of user features and of the candidates' context, each float [B, N, D_c].
+            context: user features, context, affinity and popularity of the candidates, each float [B, N, D_c].
 
         Returns:
             float32 [B, N].
@@ -99,6 +94,7 @@ class Heads:
         found = dict(parts)
         if self._dot is not None:
             found["dot"] = self._dot(user, candidates)
+        context = [ops.cast(part, user.dtype) for part in context]
         together = ops.concatenate(context, axis=-1) if len(context) > 1 else next(iter(context), None)
         found |= {name: head(user, candidates, together) for name, head in self._heads[task].items()}
         found = {name: self._to_float32(part) for name, part in found.items()}  # Added up in full precision.
@@ -131,7 +127,15 @@ class Heads:
 
     def row_names(self) -> dict[str, list[str]]:
         """Returns the weights whose rows stand for names of the schema: path -> name of each row."""
-        return {} if self.repeats is None else self.repeats.row_names()
+        found = {}
+        for task, heads in self._heads.items():
+            if "dnn" in heads:
+                kernel = heads["dnn"].dense[0].kernel
+                windows = PERIODS.bit_length() if task in self.popularity else 0
+                features = [f"popularity {window}" for window in range(windows)]
+                features += [str(feature) for feature in affinity_features(self._schema, task)]
+                found[kernel.path] = [*map(str, range(kernel.shape[0] - len(features))), *features]  # The last rows.
+        return found
 
     def id_table(self, task: str) -> str:
         """Returns the table of the ids of a task's candidates."""

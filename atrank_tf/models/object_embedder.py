@@ -69,6 +69,10 @@ class ObjectEmbedder:
                 columns[column] = np.pad(values, ((0, 0), (0, feature.max_values - values.shape[1])))
             self.catalogs[name].load(columns)
 
+    def catalog_columns(self) -> dict[str, dict[str, Tensor]]:
+        """Returns the columns of the catalogs, as `data.affinity` takes them; they are those in the model."""
+        return {name: self.catalogs[name].categorical() for name in self.catalogs}
+
     def id_rows(self, entity: str, rows: Tensor) -> Tensor:
         """Returns the indices of objects, given by their catalog rows, in the table of their ids."""
         return self.catalogs[entity](rows)[self._schema.entities[entity].id.column]

@@ -50,7 +50,8 @@ from atrank_tf.schema import (
     select_groups,
     suggestion,
 )
-from atrank_tf.schema.inputs import candidates_name, history_name
+from atrank_tf.schema.affinity import affinity_features
+from atrank_tf.schema.inputs import affinity_name, candidates_name, history_name
 from atrank_tf.types import Tensor
 
 
@@ -186,8 +187,7 @@ class Ranker(TaskModel):
         """Encodes the histories of a batch into a memory, name -> tensor, from which candidates are scored."""
         objects = self.embed_objects(inputs)
         behaviors, mask = self.embed_behaviors(inputs, objects)
-        memory = {"memory": zero_padding(self.encode(behaviors, mask), mask), "mask": mask}
-        return memory if self.heads.repeats is None else memory | self.heads.repeats.remember(inputs)
+        return {"memory": zero_padding(self.encode(behaviors, mask), mask), "mask": mask}
 
     def embed_objects(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Returns the embeddings of the objects of the histories, group -> float [B, T_g, D_o]."""
@@ -215,7 +215,7 @@ class Ranker(TaskModel):
         """Returns the logits of a task's candidates, float32 [B, N]."""
         candidates = self.embed_candidates(task, inputs[candidates_name(task)])
         user = self.user_vectors(candidates.embedding, memory, profile, inputs)
-        return self.rank(task, user, candidates, memory, profile, inputs)
+        return self.rank(task, user, candidates, profile, inputs)
 
     def embed_candidates(self, task: str, ids: Tensor) -> CandidateEmbedding:
         """Embeds a task's candidates, int64 [B, N], as behaviors without action and time."""
@@ -241,26 +241,37 @@ class Ranker(TaskModel):
         task: str,
         user: Tensor,
         candidates: CandidateEmbedding,
-        memory: Mapping[str, Tensor],
         profile: Tensor | None,
         inputs: Mapping[str, Tensor],
     ) -> Tensor:
         """Returns logits, float32 [B, N], given user vectors, float [B, N, D], and candidates."""
         parts = {} if candidates.bias is None else {"item_bias": candidates.bias}
-        if self.heads.repeats is not None:
-            parts["repeat"] = self.heads.repeats.logits(task, memory, inputs)
-        if task in self.heads.popularity:
-            parts["popularity"] = self.heads.popularity[task](inputs[candidates_name(task)], inputs["now"])
-        known = [] if profile is None else [broadcast_to_candidates(profile, user)]
-        context = self.context(task, known, inputs)
+        profile = None if profile is None else broadcast_to_candidates(profile, user)
+        context = self.context(
+            task, profile, self.popularity(task, inputs[candidates_name(task)], inputs.get("now")), inputs
+        )
         return self.heads.logits(task, user, candidates.embedding, parts, context)
 
-    def context(self, task: str, profile: list[Tensor], inputs: Mapping[str, Tensor]) -> list[Tensor]:
-        """Returns user features and candidates' context for the heads of a task, each float [B, N, D_c]."""
-        if not self.heads.reads_context(task):
+    def popularity(self, task: str, ids: Tensor, now: Tensor | None) -> Tensor | None:
+        """Returns the recent popularity of objects, float [..., N, W], or None for a model that does not read it."""
+        return self.heads.popularity[task](ids, now) if task in self.heads.popularity else None
+
+    def context(
+        self, task: str, profile: Tensor | None, popularity: Tensor | None, inputs: Mapping[str, Tensor]
+    ) -> list[Tensor]:
+        """Returns what the heads of a task read besides user vector and candidate, each float [B, N, D_c].
+
+        Args:
+            task: a task.
+            profile: embedding of user features for each candidate.
+            popularity: recent popularity of each candidate.
+            inputs: with the candidates' context and affinity.
+        """
+        if not self.config.reads_context:
             return []
-        context = self.objects.context(task, inputs)
-        return profile if context is None else [*profile, context]
+        affinity = inputs[affinity_name(task)] if affinity_features(self.schema, task) else None
+        known = (profile, self.objects.context(task, inputs), popularity, affinity)
+        return [part for part in known if part is not None]
 
     # === Training ===
 
@@ -271,7 +282,7 @@ class Ranker(TaskModel):
             records: a records folder; groups that the model does not read are left out.
             **options: `settings`, `seed`, `first_epoch`, `part` and `agree` of `atrank_tf.training_batches`.
         """
-        batches: TrainingBatches = self.make_batches(records.select(self.config.groups), tasks=self.tasks, **options)
+        batches: TrainingBatches = self.make_batches(self.view(records), tasks=self.tasks, **options)
         return batches
 
     def evaluation_batches(self, records: Records, part: Part | str, *, settings: Batching | None = None) -> Any:
@@ -282,7 +293,11 @@ class Ranker(TaskModel):
             part: validation or test.
             settings: sizes.
         """
-        return evaluation_batches(records.select(self.config.groups), part, tasks=self.tasks, settings=settings)
+        return evaluation_batches(self.view(records), part, tasks=self.tasks, settings=settings)
+
+    def view(self, records: Records) -> Records:
+        """Returns a view of records with what this model reads: its groups, and affinity if it reads that."""
+        return records.select(self.config.groups, affinity=self.config.reads_affinity)
 
     def start_at_popularity(self, task: str, positive_counts: np.ndarray) -> None:
         """Initializes a task's item bias by the log popularity of each object; does nothing without an item bias.
@@ -299,18 +314,18 @@ class Ranker(TaskModel):
         self.heads.start_at_popularity(task, positive_counts, np.asarray(ids))
 
     def load_popularity(self, task: str, popularity: Popularity) -> None:
-        """Loads the counts that the head "popularity" reads; does nothing without that head.
+        """Loads how often each object was chosen; does nothing for a model that reads no popularity.
 
         Args:
             task: a task of the model.
-            popularity: how often each object was chosen when, as `atrank_tf.data.popularity` counts it.
+            popularity: as `atrank_tf.data.popularity` counts it.
         """
         if task in self.heads.popularity:
             self.heads.popularity[task].load(*popularity)
 
     def check_schema(self, schema: Schema) -> None:
         """Raises ValueError unless a schema is the one that the model was built for; names the first difference."""
-        found = first_difference(self.schema, select_groups(schema, self.config.groups))
+        found = first_difference(self.schema, _selected(schema, self.config))
         if found:
             raise ValueError(
                 f"Expected the schema that the model was trained with. {found.place} differs: "
@@ -336,7 +351,7 @@ class Ranker(TaskModel):
         }
         if self.heads.popularity:
             inputs["now"] = keras.Input((), dtype="int64", name="now")
-        return inputs if self.heads.repeats is None else inputs | self.heads.repeats.memory_inputs()
+        return inputs
 
     def encoder(self) -> Any:
         """Returns a model that encodes histories into memories, sharing the weights of this one.
@@ -410,4 +425,4 @@ def _selected(schema: Schema, config: RankerConfig) -> Schema:
                 f"Task {task!r} ranks what group {schema.tasks[task].group!r} is about, so the model must read it. "
                 f"Received: groups={list(config.groups)} in [model]."
             )
-    return select_groups(schema, config.groups)
+    return select_groups(schema, config.groups, affinity=config.reads_affinity)

@@ -6,8 +6,15 @@ from atrank_tf.schema import suggestion
 
 ACTIVATIONS = ("linear", "relu", "gelu", "silu", "tanh")
 """Activations that an experiment may name."""
-HEADS = ("dot", "dnn", "wide", "dcn", "repeat", "popularity")
+HEADS = ("dot", "dnn", "wide", "dcn")
 """Ranking heads that an experiment may name."""
+CONTEXT_HEADS = ("dnn", "wide", "dcn")
+"""Those of them that read more than user vector and candidate: user features, context, affinity and popularity."""
+REMOVED_HEADS = {
+    "repeat": "it is part of affinity = true now, which is the default",
+    "popularity": "it is popularity = true in [model] now, which is the default, and read by the other heads",
+}
+"""Heads that are gone -> what came in their place."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +30,10 @@ class RankerConfig:
         dropout: share of units that training drops, throughout the model.
         id_dropout: share of the objects of a training batch whose id is replaced by the unknown id, so that new objects
             are ranked by their side features.
-        ranking: ranking heads whose logits are added: "dot", "repeat" (what the user did with the candidate before),
-            "popularity" (how often anyone chose it of late), "dnn", "wide", "dcn".
+        ranking: ranking heads whose logits are added: "dot", "dnn", "wide", "dcn". All but "dot" read user features,
+            context, affinity and popularity, too.
+        affinity: whether heads read what the user did with things like the candidate: see `data.affinity`.
+        popularity: whether heads read how often anyone chose the candidate of late: see `RecentPopularity`.
         hidden_units: units of the hidden layers of the ranking head "dnn".
         cross_layers: cross layers of the ranking head "dcn".
         item_bias: whether each object has a bias.
@@ -41,6 +50,8 @@ class RankerConfig:
     dropout: float = 0.0
     id_dropout: float = 0.0
     ranking: tuple[str, ...] = ("dot", "dnn")
+    affinity: bool = True
+    popularity: bool = True
     hidden_units: tuple[int, ...] = (128, 64)
     cross_layers: int = 2
     item_bias: bool = True
@@ -73,7 +84,24 @@ class RankerConfig:
         if not self.ranking:
             raise ValueError('Expected at least one ranking head in [model], as ranking = ["dot"]. Received: none.')
         for name in self.ranking:
+            if name in REMOVED_HEADS:
+                raise ValueError(f'There is no ranking head "{name}" any more: {REMOVED_HEADS[name]}.')
             if name not in HEADS:
                 raise ValueError(f"Unknown ranking head {name!r} in [model]. {suggestion(name, HEADS)}")
         if len(set(self.ranking)) != len(self.ranking):
             raise ValueError(f"Expected each ranking head once. Received: ranking={list(self.ranking)} in [model].")
+
+    @property
+    def reads_context(self) -> bool:
+        """Whether a head reads user features, context, affinity and popularity."""
+        return any(name in CONTEXT_HEADS for name in self.ranking)
+
+    @property
+    def reads_affinity(self) -> bool:
+        """Whether a head reads affinity."""
+        return self.affinity and self.reads_context
+
+    @property
+    def reads_popularity(self) -> bool:
+        """Whether a head reads popularity."""
+        return self.popularity and self.reads_context

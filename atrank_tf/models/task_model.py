@@ -85,8 +85,9 @@ class TaskModel(keras.Model):
         return self.call_whole(inputs, training)
 
     def call_whole(self, inputs: Mapping[str, Tensor], training: bool | None) -> dict[str, Tensor]:
-        """Forward pass of a batch that is not cut into slices."""
-        return super().call(inputs, training=training)
+        """Forward pass of a batch that is not cut into slices; inputs that this model does not read are left out."""
+        read = {tensor.name for tensor in self.inputs}
+        return super().call({name: value for name, value in inputs.items() if name in read}, training=training)
 
     def export(self, *args: Any, **kwargs: Any) -> None:
         """`keras.Model.export`."""

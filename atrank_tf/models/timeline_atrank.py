@@ -1,7 +1,7 @@
 """ATRank with causal self-attention, trained on all targets of a timeline in one pass."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import keras
@@ -82,8 +82,7 @@ class TimelineATRank(Ranker):
         behaviors, mask = self.embed_behaviors(inputs, self.embed_objects(inputs))
         groups = tuple(self.schema.groups)
         timestamp, group = side_by_side(inputs, groups, "timestamp"), group_numbers(inputs, groups)
-        memory = self.relate(behaviors, mask, timestamp, group)
-        return memory if self.heads.repeats is None else memory | self.heads.repeats.remember(inputs)
+        return self.relate(behaviors, mask, timestamp, group)
 
     def relate(self, behaviors: Tensor, mask: Tensor, timestamp: Tensor, group: Tensor) -> dict[str, Tensor]:
         """Encodes behaviors, float [B, T, D], each of a group, int64 [B, T], into a memory."""
@@ -139,11 +138,9 @@ class TimelineATRank(Ranker):
         memory = self.relate(behaviors, histories.mask, histories.timestamp, histories.group)
         queries = self._queries(inputs, indices, memory, histories)
         users = self.target_attention.attend_packed(candidates.embedding, memory["memory"], queries)
-        if self.heads.repeats is not None:
-            memory |= self.heads.repeats.numbered(histories.id, histories.action, histories.group)
         profile = self.profile(inputs)
         return {
-            task: self._rank_targets(task, query, user, candidates, memory, profile, inputs)
+            task: self._rank_targets(task, query, user, candidates, profile, inputs)
             for task, query, user in zip(self.tasks, queries, users, strict=True)
         }
 
@@ -206,7 +203,6 @@ class TimelineATRank(Ranker):
         query: CandidateQueries,
         user: Tensor,
         candidates: CandidateEmbedding,
-        memory: Mapping[str, Tensor],
         profile: Tensor | None,
         inputs: Mapping[str, Tensor],
     ) -> Tensor:
@@ -219,15 +215,12 @@ class TimelineATRank(Ranker):
         ids, now = own[candidates_name(task)], inputs[request_times_name(task)]
         index = packing.pack(query.indices)
         parts = {} if candidates.bias is None else {"item_bias": take(candidates.bias, index)[None]}
-        if self.heads.repeats is not None:
-            repeats = self.heads.repeats.of_requests(task, ids, memory, query.mask, now)
-            parts["repeat"] = packing.pack(_fold_targets(repeats))[None]
-        if task in self.heads.popularity:
-            parts["popularity"] = packing.pack(_fold_targets(self.heads.popularity[task](ids, now)))[None]
         users = packing.indices // tf.maximum(tf.shape(query.indices, tf.int64)[1], 1)
-        known = [] if profile is None else [take(profile, users)[None]]
+        profile = None if profile is None else take(profile, users)[None]
+        popularity = self.popularity(task, ids, now)
+        popularity = None if popularity is None else packing.pack(_fold_targets(popularity))[None]
         packed = {name: packing.pack(_fold_targets(value))[None] for name, value in own.items()}
-        context = self.context(task, known, packed)
+        context = self.context(task, profile, popularity, packed)
         logits = self.heads.logits(task, user[None], take(candidates.embedding, index)[None], parts, context)[0]
         return tf.reshape(packing.unpack(logits), tf.shape(ids))
 
@@ -241,7 +234,7 @@ class TimelineATRank(Ranker):
 
         Args:
             memory: `memory` float [B, T, D], `mask` bool [B, T], `timestamp` int64 [B, T], `keys` and `values` float
-                [B, L, T, D]; under "repeat" also `object`, `action` int64 [B, T]. `empty_memory` to begin with.
+                [B, L, T, D]. `empty_memory` to begin with.
             inputs: the history inputs of the new behaviors alone, as tensors.
 
         Returns:
@@ -260,9 +253,6 @@ class TimelineATRank(Ranker):
             all_values.append(ops.concatenate([memory["values"][:, number], values], axis=1))
             behaviors = block.extend(behaviors, mask, all_keys[-1], all_values[-1], visible, bias(new, timestamp))
         added = {"memory": zero_padding(behaviors, mask), "mask": mask}
-        if self.heads.repeats is not None:
-            repeats = self.heads.repeats.remember(inputs)
-            added |= {name: repeats[name] for name in ("object", "action")}
         whole = {name: ops.concatenate([memory[name], value], axis=1) for name, value in added.items()}
         nothing = ops.zeros((ops.shape(behaviors)[0], 0, ops.shape(timestamp)[1], behaviors.shape[-1]))
         keys, values = (ops.stack(each, axis=1) if each else nothing for each in (all_keys, all_values))
@@ -271,15 +261,13 @@ class TimelineATRank(Ranker):
     def empty_memory(self, users: int | Tensor) -> dict[str, Tensor]:
         """Returns the memories of B users without behaviors, for `append`; T = 0."""
         size, blocks = self.config.hidden_dim, self.config.num_blocks
-        memory = {
+        return {
             "memory": tf.zeros((users, 0, size)),
             "mask": tf.zeros((users, 0), tf.bool),
             "timestamp": tf.zeros((users, 0), tf.int64),
             "keys": tf.zeros((users, blocks, 0, size)),
             "values": tf.zeros((users, blocks, 0, size)),
         }
-        kept: Sequence[str] = () if self.heads.repeats is None else ("object", "action")
-        return memory | {name: tf.zeros((users, 0), tf.int64) for name in kept}
 
 
 def _fold_targets(value: Tensor) -> Tensor:

@@ -9,11 +9,15 @@ import numpy as np
 import tensorflow as tf
 
 from atrank_tf.data import IdMaps
+from atrank_tf.data.affinity import Affinity, history_behaviors
+from atrank_tf.data.targets import Behaviors
+from atrank_tf.models import Ranker
 from atrank_tf.schema import FIRST_ROW, PADDING, UNKNOWN, IdFeature, Schema, suggestion
+from atrank_tf.schema.affinity import affinity_channels
 from atrank_tf.schema.inputs import (
     BEHAVIOR_COLUMNS,
     InputSpec,
-    candidate_specs,
+    affinity_name,
     candidates_name,
     context_name,
     history_name,
@@ -51,19 +55,23 @@ class Preprocessor:
     is `UNKNOWN`.
 
     Args:
-        schema: the model's schema.
+        model: the model, whose catalogs its affinity is counted by.
         values: the raw values behind its rows.
 
     Attributes:
         tables: the hash tables, which a SavedModel must track.
 
     Example:
-        >>> preprocessor = atrank_tf.Preprocessor(model.schema, atrank_tf.data.IdMaps.of(records))
+        >>> preprocessor = atrank_tf.Preprocessor(model, atrank_tf.data.IdMaps.of(records))
         >>> model.predict(preprocessor({"now": [1_700_000_000], "next_purchase__candidates": [["p1", "p2"]]}))
     """
 
-    def __init__(self, schema: Schema, values: IdMaps) -> None:
-        self._schema = schema
+    def __init__(self, model: Ranker, values: IdMaps) -> None:
+        schema = self._schema = model.schema
+        columns = model.objects.catalog_columns()
+        self._affinity = {
+            task: Affinity(schema, task, columns) for task in model.tasks if affinity_channels(schema, task)
+        }
         self._ids = {name: _hash_table(ids) for name, ids in values.ids.items()}
         self._features = {name: _hash_table(known) for name, known in values.request_tables(schema).items()}
         self._actions = {name: _hash_table(np.array(group.actions)) for name, group in schema.groups.items()}
@@ -100,33 +108,53 @@ class Preprocessor:
                 found.setdefault(spec.name, _missing(spec, tf.shape(shown)))
         for spec in specs:
             found.setdefault(spec.name, _missing(spec, [users]))
-        inputs = self.history(found)
+        history = self.history(found)
+        inputs = self.newest(history)
         for task in tasks:
             inputs |= self.candidates(found, task)
+            inputs |= self.affinity(
+                task, history_behaviors(history, self._schema.groups), inputs[candidates_name(task)], inputs["now"]
+            )
         return inputs
 
     def history(self, raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Returns a model's history inputs.
+        """Returns rows for raw histories, of any length.
 
         Args:
             raw: tensors as `history_signature` says. Timestamp 0 is padding.
 
         Returns:
-            `now` int64 [B]; of each group id, action and timestamp, int64 [B, min(T_g, max_length)], the newest
-            behaviors.
+            `now` int64 [B]; of each group id, action and timestamp, int64 [B, T_g].
         """
         found: dict[str, Tensor] = {"now": raw["now"]}
         for name, group in self._schema.groups.items():
             columns = [raw[column] for column in _columns(name)]
             with tf.control_dependencies([_one_shape(name, columns)]):
-                newest = newest_indices(columns[2], group.max_length)
-            ids, actions, timestamp = (tf.gather(column, newest, batch_dims=1) for column in columns)
+                ids, actions, timestamp = (tf.identity(column) for column in columns)
             # Any id may be real, 0 too; no behavior is of 1970-01-01 00:00:00.
             real = timestamp > 0
             rows, actions = self._ids[group.entity].lookup(ids), self._actions[name].lookup(actions)
             rows, actions = (tf.where(real, each, tf.constant(PADDING, tf.int64)) for each in (rows, actions))
             found |= dict(zip(_columns(name), (rows, actions, timestamp), strict=True))
         return found
+
+    def newest(self, history: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Returns a model's history inputs: of each group the newest `max_length` behaviors, in time order."""
+        found = dict(history)
+        for name, group in self._schema.groups.items():
+            newest = newest_indices(history[history_name(name, "timestamp")], group.max_length)
+            found |= {column: tf.gather(history[column], newest, batch_dims=1) for column in _columns(name)}
+        return found
+
+    def affinity(
+        self, task: str, behaviors: Mapping[str, Behaviors], candidates: Tensor, now: Tensor
+    ) -> dict[str, Tensor]:
+        """Returns the affinity of candidates, int64 [B, N], as a model's input; empty for a task without."""
+        if task not in self._affinity:
+            return {}
+        counter = self._affinity[task]
+        users = tf.range(tf.size(now, tf.int64), dtype=tf.int64)
+        return {affinity_name(task): counter.features(counter.keys(behaviors), users, candidates, now)}
 
     def candidates(self, raw: Mapping[str, Tensor], task: str) -> dict[str, Tensor]:
         """Returns a model's inputs of users, and those of the candidates of one task.
@@ -188,7 +216,7 @@ def parse_examples(examples: Tensor, schema: Schema, task: str) -> tuple[dict[st
         with tf.control_dependencies([_same_lengths(columns, [parsed[name].row_lengths() for name in columns])]):
             raw |= {name: _padded(parsed[name]) for name in columns}
     width = tf.shape(_padded(parsed[candidates]))[1]
-    for name in (spec.name for spec in candidate_specs(schema, task)):
+    for name in (spec.name for spec in raw_candidate_specs(schema, task)):
         lengths = parsed[name].row_lengths()
         given = tf.where(lengths == 0, count, lengths)  # A column may be missing.
         with tf.control_dependencies([_same_lengths([candidates, name], [count, given])]):

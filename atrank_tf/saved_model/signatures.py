@@ -8,6 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from atrank_tf.data import IdMaps
+from atrank_tf.data.affinity import history_behaviors, unpadded
+from atrank_tf.data.targets import Behaviors
 from atrank_tf.models import Ranker, TimelineATRank
 from atrank_tf.models.candidate_tables import precomputed_candidates
 from atrank_tf.saved_model.preprocessor import (
@@ -19,7 +21,7 @@ from atrank_tf.saved_model.preprocessor import (
     request_signature,
 )
 from atrank_tf.schema import PADDING, SECONDS, Ties
-from atrank_tf.schema.inputs import candidates_name, history_name, join_names
+from atrank_tf.schema.inputs import BEHAVIOR_COLUMNS, candidates_name, history_name, join_names
 from atrank_tf.types import Tensor
 
 DEFAULT = "serving_default"
@@ -48,12 +50,13 @@ class Signatures:
     def __init__(self, model: Ranker, values: IdMaps, *, explain: bool = False) -> None:
         self._schema = model.schema
         self._reads_time = isinstance(model, TimelineATRank)  # Others' memories know times relative to their moment.
-        self._preprocessor = Preprocessor(model.schema, values)
+        self._preprocessor = Preprocessor(model, values)
         self._encoder = model.encoder()
         with precomputed_candidates(model):
             self._scorers = {task: model.scorer(task) for task in model.tasks}
             self._explainers = {task: model.explainer(task) for task in model.tasks if explain}
         self._weights = _fingerprint(model)
+        self._counts = any(task.affinity for task in self._schema.tasks.values())
         self.resources = self._preprocessor.tables
         self.functions = {"encode_user": _traced(*self._encode_user())}
         for task in model.tasks:
@@ -89,18 +92,18 @@ class Signatures:
 
     def _encode_user(self) -> tuple[Function, dict[str, tf.TensorSpec]]:
         def encode_user(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
-            now = raw["now"]
-            memory = self._encoder(self._preprocessor.history(raw), training=False)
+            history = self._preprocessor.history(raw)
+            memory = self._encoder(self._preprocessor.newest(history), training=False)
             memory["memory"] = tf.cast(memory["memory"], tf.float32)
-            return memory | self._origin(now)
+            return memory | self._whole(history) | self._origin(raw["now"])
 
         return encode_user, history_signature(self._schema)
 
     def _encode_timeline(self, model: TimelineATRank) -> tuple[Function, dict[str, tf.TensorSpec]]:
         def encode_timeline(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
-            now = raw["now"]
-            memory = model.append(model.empty_memory(tf.shape(now)[0]), self._preprocessor.history(raw))
-            return memory | self._origin(now)
+            now, history = raw["now"], self._preprocessor.history(raw)
+            memory = model.append(model.empty_memory(tf.shape(now)[0]), self._preprocessor.newest(history))
+            return memory | self._whole(history) | self._origin(now)
 
         return encode_timeline, history_signature(self._schema)
 
@@ -108,6 +111,7 @@ class Signatures:
         empty = model.empty_memory(1)
         shapes = {name: [None if size in (0, 1) else size for size in value.shape] for name, value in empty.items()}
         memory = {name: tf.TensorSpec(shapes[name], value.dtype, name) for name, value in empty.items()}
+        whole = self._whole_specs()
         origin = _int64_specs("encoded_at", "weights")
 
         def append_behaviors(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -115,9 +119,14 @@ class Signatures:
             checks = [*self._memory_checks(raw), self._check_newer(raw, history)]
             with tf.control_dependencies(checks):
                 known = {name: tf.identity(raw[name]) for name in memory}
-            return model.append(known, history) | self._origin(raw["now"])
+            new = self._whole(history)
+            return {
+                **model.append(known, self._preprocessor.newest(history)),
+                **{name: tf.concat([raw[name], new[name]], axis=1) for name in whole},
+                **self._origin(raw["now"]),
+            }
 
-        return append_behaviors, {**history_signature(self._schema), **memory, **origin}
+        return append_behaviors, {**history_signature(self._schema), **memory, **whole, **origin}
 
     def _check_newer(self, raw: Mapping[str, Tensor], history: Mapping[str, Tensor]) -> tf.Operation:
         """Checks that behaviors are newer than those in a memory.
@@ -135,6 +144,30 @@ class Signatures:
         )
         return tf.debugging.Assert(tf.reduce_all(fits), [message, first, last])
 
+    def _whole(self, history: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Returns the whole histories, as a memory keeps them to count affinity by: int64 [B, H] each."""
+        if not self._counts:
+            return {}
+        groups = list(self._schema.groups)
+        found = {
+            f"history_{column}": tf.concat([history[history_name(group, column)] for group in groups], axis=1)
+            for column in BEHAVIOR_COLUMNS
+        }
+        numbers = [tf.fill(tf.shape(history[history_name(g, "id")]), np.int64(i)) for i, g in enumerate(groups)]
+        return found | {"history_group": tf.concat(numbers, axis=1)}
+
+    def _whole_specs(self) -> dict[str, tf.TensorSpec]:
+        names = [f"history_{column}" for column in (*BEHAVIOR_COLUMNS, "group")] if self._counts else []
+        return {name: tf.TensorSpec([None, None], tf.int64, name) for name in names}
+
+    def _behaviors(self, memory: Mapping[str, Tensor]) -> dict[str, Behaviors]:
+        """Returns the behaviors that a memory keeps, by group."""
+        found = {}
+        for number, group in enumerate(self._schema.groups if self._counts else ()):
+            ids = tf.where(memory["history_group"] == number, memory["history_id"], PADDING)
+            found[group] = unpadded(ids, memory["history_action"], memory["history_timestamp"])
+        return found
+
     def _origin(self, now: Tensor) -> dict[str, Tensor]:
         """Returns when a memory is encoded, and by which weights, int64 [B] each."""
         return {"encoded_at": now, "weights": tf.fill(tf.shape(now), tf.constant(self._weights, tf.int64))}
@@ -144,10 +177,13 @@ class Signatures:
         asked = [tensor.name for tensor in scorer.inputs]
         origin = _int64_specs("now", "encoded_at", "weights")
         memory = {name: tf.TensorSpec(value.shape, value.dtype, name) for name, value in self._encoder.output.items()}
+        memory |= self._whole_specs()
 
         def score_candidates(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
             with tf.control_dependencies(self._memory_checks(raw)):
                 known = {**{name: tf.identity(raw[name]) for name in raw}, **self._preprocessor.candidates(raw, task)}
+            ids, behaviors = known[candidates_name(task)], self._behaviors(known)
+            known |= self._preprocessor.affinity(task, behaviors, ids, known["now"])
             logits = scorer({name: known[name] for name in asked}, training=False)[task]
             return {"scores": tf.cast(logits, tf.float32)}
 
@@ -158,7 +194,7 @@ class Signatures:
         asked = [tensor.name for tensor in explainer.inputs]
 
         def explain(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
-            known = {**self._preprocessor.history(raw), **self._preprocessor.candidates(raw, task)}
+            known = self._request(task, raw)
             found = explainer({name: known[name] for name in asked}, training=False)
             # Of a behavior the request says which it is: where it stands there is all that need come back.
             group_index, real = found.pop("behavior_group"), found.pop("behavior_id") != PADDING
@@ -178,10 +214,17 @@ class Signatures:
 
     def _scores(self, task: str, raw: Mapping[str, Tensor]) -> Tensor:
         scorer = self._scorers[task]
-        history = self._preprocessor.history(raw)
-        known = {**history, **self._preprocessor.candidates(raw, task), **self._encoder(history, training=False)}
+        known = self._request(task, raw)
+        known |= self._encoder({tensor.name: known[tensor.name] for tensor in self._encoder.inputs}, training=False)
         logits = scorer({tensor.name: known[tensor.name] for tensor in scorer.inputs}, training=False)[task]
         return tf.cast(logits, tf.float32)
+
+    def _request(self, task: str, raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Returns a model's inputs for a request with candidates of one task."""
+        history, candidates = self._preprocessor.history(raw), self._preprocessor.candidates(raw, task)
+        ids, behaviors = candidates[candidates_name(task)], history_behaviors(history, self._schema.groups)
+        affinity = self._preprocessor.affinity(task, behaviors, ids, raw["now"])
+        return {**self._preprocessor.newest(history), **candidates, **affinity}
 
     def _memory_checks(self, raw: Mapping[str, Tensor]) -> list[tf.Operation]:
         """Checks that a memory can be read now.

@@ -3,6 +3,7 @@
 from atrank_tf.schema.difference import first_difference, layout
 from atrank_tf.schema.reading import plain, read, suggestion
 from atrank_tf.schema.spec import (
+    ALL_TABLES,
     FIRST_ROW,
     PADDING,
     SECONDS,
@@ -28,6 +29,7 @@ from atrank_tf.schema.spec import (
 from atrank_tf.schema.toml import dump_schema, dump_toml, load_schema, load_toml, schema_from_dict
 
 __all__ = [
+    "ALL_TABLES",
     "FIRST_ROW",
     "PADDING",
     "SECONDS",

@@ -7,11 +7,22 @@ from typing import Any
 
 from atrank_tf.schema.inputs import REQUEST_TIME, SEPARATOR, USER
 from atrank_tf.schema.reading import suggestion
-from atrank_tf.schema.spec import SECONDS, Candidates, Exclude, Features, Negatives, Schema, SplitKind, Task, Ties
+from atrank_tf.schema.spec import (
+    ALL_TABLES,
+    SECONDS,
+    Candidates,
+    Exclude,
+    Features,
+    Negatives,
+    Schema,
+    SplitKind,
+    Task,
+    Ties,
+)
 
 _NAME_FORBIDDEN = set("/:, \t\n")
 
-_OF_REQUESTS = ("candidates", "label", REQUEST_TIME, "row_lengths", "timestamp")
+_OF_REQUESTS = ("affinity", "candidates", "label", REQUEST_TIME, "row_lengths", "timestamp")
 """Names that batches and records have for parts of every request; no context column may have one of them."""
 
 
@@ -156,6 +167,8 @@ def _tasks(schema: Schema) -> None:
             raise ValueError(f'[{place}.context] needs candidates = "impressions": a sampled negative has no context.')
         if task.candidates is Candidates.IMPRESSIONS and task.ties is Ties.ORDERED:
             raise ValueError(f'[{place}] has impressions, which have no place in the log: use ties = "strict".')
+        for table in task.affinity if task.affinity != ALL_TABLES else ():
+            _known("table", table, schema.tables, f"{place}.affinity")
         _features(task.context, schema, f"{place}.context")
         _input_columns(task.context, f"{place}.context")
         for column in (*task.context.features, *task.context.dense):

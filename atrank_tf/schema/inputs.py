@@ -4,6 +4,7 @@ Glossary of shapes, all without the batch dimension B:
 
     T_g         behaviors of group g, padded on the right to the longest history of the batch
     N           candidates of a request, padded on the right
+    F           features of a task's affinity; written out, since a model is built for it
     max_values  most values of a categorical column; written out, since a model is built for it
 
 Dimensions that vary from batch to batch, T_g and N, are None. A model reads rows of catalogs and tables, int64, and
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
+from atrank_tf.schema.affinity import affinity_features
 from atrank_tf.schema.spec import Features, Schema
 
 BEHAVIOR_COLUMNS = ("id", "action", "timestamp")
@@ -67,6 +69,11 @@ def candidates_name(task: str) -> str:
     return join_names(task, "candidates")
 
 
+def affinity_name(task: str) -> str:
+    """Returns the name of the affinity of a task's candidates."""
+    return join_names(task, "affinity")
+
+
 def context_name(task: str, column: str) -> str:
     """Returns the name of a column of `[tasks.<task>.context]`."""
     return join_names(task, column)
@@ -102,16 +109,19 @@ def profile_specs(schema: Schema) -> list[InputSpec]:
 
 
 def candidate_specs(schema: Schema, task: str) -> list[InputSpec]:
-    """Returns the specs of a task's candidates, int64 [N], and of the columns of their context.
+    """Returns the specs of a task's candidates, int64 [N], of the columns of their context, and of their affinity.
 
-    A categorical column is int64 [N], or [N, max_values] where it may have several values; a numeric one float32 [N].
+    Affinity is float32 [N, F]; a task without has none. A categorical column of the context is int64 [N], or
+    [N, max_values] where it may have several values; a numeric one float32 [N].
     """
     context = schema.tasks[task].context
     specs = [InputSpec(candidates_name(task), "int64", (None,))]
     for column, feature in context.features.items():
         values = () if feature.max_values == 1 else (feature.max_values,)
         specs.append(InputSpec(context_name(task, column), "int64", (None, *values)))
-    return specs + [InputSpec(context_name(task, column), "float32", (None,)) for column in context.dense]
+    specs += [InputSpec(context_name(task, column), "float32", (None,)) for column in context.dense]
+    features = len(affinity_features(schema, task))
+    return specs + ([InputSpec(affinity_name(task), "float32", (None, features))] if features else [])
 
 
 def input_specs(schema: Schema, tasks: Iterable[str]) -> list[InputSpec]:

@@ -13,6 +13,9 @@ UNKNOWN = 1
 FIRST_ROW = 2
 """Row of the first real value in every table and vocabulary."""
 
+ALL_TABLES = ("*",)
+"""Tables of a task's `affinity`: all that candidates and behaviors share."""
+
 SECONDS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400, "week": 604_800}
 """Time units that `[time] unit` may name, in seconds."""
 
@@ -192,6 +195,8 @@ class Task:
         negatives: number and kinds of sampled negatives.
         ties: rule for behaviors of the same second as the target.
         context: features of a candidate in its request; columns of `impressions/<task>`.
+        affinity: tables by which a candidate is compared with what the user did before, over the whole history: ids or
+            side features that both have. `ALL_TABLES` for every table that both have, () for none.
         columns: standard column name ("request_id", "user_id", "timestamp", "label") -> the file's own name.
     """
 
@@ -201,6 +206,7 @@ class Task:
     negatives: Negatives = field(default_factory=Negatives)
     ties: Ties = Ties.STRICT
     context: Features = field(default_factory=Features)
+    affinity: tuple[str, ...] = ALL_TABLES
     columns: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -265,14 +271,15 @@ class Schema:
         return all(table.rows for table in self.tables.values()) and all(e.rows for e in self.entities.values())
 
 
-def select_groups(schema: Schema, groups: Sequence[str]) -> Schema:
+def select_groups(schema: Schema, groups: Sequence[str], *, affinity: bool = True) -> Schema:
     """Returns a schema of only these groups, in the order of the schema, with their tasks, entities and tables.
 
     Tasks of other groups are left out, and so are entities and tables that nothing names any more.
 
     Args:
         schema: a schema.
-        groups: names of groups; empty for all, which returns the schema as it is.
+        groups: names of groups; empty for all.
+        affinity: whether tasks keep their affinity; else it is taken out of them.
 
     Raises:
         ValueError: the schema has no such group.
@@ -280,6 +287,8 @@ def select_groups(schema: Schema, groups: Sequence[str]) -> Schema:
     for name in groups:
         if name not in schema.groups:
             raise ValueError(f"Unknown group {name!r}. {suggestion(name, schema.groups)}")
+    if not affinity:
+        schema = replace(schema, tasks={name: replace(task, affinity=()) for name, task in schema.tasks.items()})
     if not groups or set(groups) == set(schema.groups):
         return schema
     kept = {name: group for name, group in schema.groups.items() if name in groups}
@@ -290,4 +299,7 @@ def select_groups(schema: Schema, groups: Sequence[str]) -> Schema:
     used = {feature.table for each in features for feature in each.features.values()}
     used |= {entity.id.table for entity in entities.values()}
     tables = {name: table for name, table in schema.tables.items() if name in used}
+    for name, task in tasks.items():
+        if task.affinity != ALL_TABLES:
+            tasks[name] = replace(task, affinity=tuple(table for table in task.affinity if table in tables))
     return replace(schema, tables=tables, entities=entities, groups=kept, tasks=tasks)

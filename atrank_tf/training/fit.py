@@ -72,7 +72,7 @@ def train(
             "epochs = 0 in [training] takes over the weights of an earlier model as they are, in one process. "
             f"Received: warm_start={warm_start_dir!r}, processes: {workers.number}."
         )
-    records = records.select(experiment.model.groups)
+    records = records.select(experiment.model.groups, affinity=experiment.model.reads_affinity)
     share = records.of_worker(workers.rank, workers.number)
     identity: dict[str, Any] = {
         "experiment": experiment_to_dict(experiment),

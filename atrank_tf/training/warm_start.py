@@ -35,9 +35,9 @@ def warm_start(model: Ranker, values: IdMaps, model_dir: str) -> WarmStart:
 
     Weights are found by their paths: the earlier model may have fewer tasks, groups or blocks, or be of another class.
     Rows of tables follow their values. A value that is new begins as the row of unknown values, by which the earlier
-    model would have read it; so before its first step the model scores as the earlier one. Actions of "repeat"
-    follow their names. What is counted and not trained (catalogs, popularity, means and variances) is that of the new
-    records.
+    model would have read it; so before its first step the model scores as the earlier one. What the head "dnn"
+    reads of affinity follows its names. What is counted and not trained (catalogs, popularity, means and variances) is
+    that of the new records.
 
     Args:
         model: a model of the new records.

@@ -73,22 +73,11 @@ CASES = {
     "LastState": Case(layers.LastState(), {"states": _floats(B, T, D), "state_mask": MASK}),
     "MaxPooling": Case(layers.MaxPooling(), {"states": _floats(B, T, D), "state_mask": MASK}),
     "MeanPooling": Case(layers.MeanPooling(), {"embeddings": _floats(B, T, D), "value_mask": MASK}),
-    "PopularityHead": Case(
-        layers.PopularityHead(7, 4),
+    "PositionEmbedding": Case(layers.PositionEmbedding(4), {"behaviors": _floats(B, T, D), "behavior_mask": MASK}),
+    "RecentPopularity": Case(
+        layers.RecentPopularity(7, 4),
         {"candidates": _ints(7, B, 2, N), "now": _ints(9, B, 2)},
         loaded=(np.array([2, 4, 5, 7]), _ints(9, 7, 4)),
-    ),
-    "PositionEmbedding": Case(layers.PositionEmbedding(4), {"behaviors": _floats(B, T, D), "behavior_mask": MASK}),
-    "RepeatHead": Case(
-        layers.RepeatHead((1, 2), 3),
-        {
-            "candidates": _ints(5, B, 2, N),
-            "objects": _ints(5, B, T),
-            "actions": _ints(3, B, T),
-            "seen": _ints(2, B, 2, T) > 0,
-            "now": _ints(4, B, 2),
-            "timestamp": _ints(4, B, T),
-        },
     ),
     "SelfAttention": Case(
         layers.SelfAttention(K, intermediate_dim=13), {"behaviors": _floats(B, T, D), "behavior_mask": MASK}

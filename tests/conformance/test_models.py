@@ -36,26 +36,26 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         "atrank",
         {"experts": "mmoe", "num_experts": 2},
     ),
-    "atrank with experts of its own, that counts repeats and popularity": (
+    "atrank with experts of its own, wide": (
         "atrank",
-        {"experts": "ple", "num_experts": 3, "ranking": ["dot", "repeat", "popularity"]},
+        {"experts": "ple", "num_experts": 3, "ranking": ["dot", "wide"]},
     ),
     "timeline atrank": ("timeline_atrank", {}),
-    "timeline atrank that counts repeats and popularity": (
+    "timeline atrank, dcn, without affinity and popularity": (
         "timeline_atrank",
-        {"ranking": ["repeat", "dot", "popularity"]},
+        {"ranking": ["dot", "dcn"], "affinity": False, "popularity": False},
     ),
     "timeline atrank with sinks, of codes side by side": (
         "timeline_atrank",
         {"combine": "concat", "ranking": ["dot"], "attention_sink": True},
     ),
-    "bpr_mf": ("bpr_mf", {"ranking": ["dot", "popularity"]}),
+    "bpr_mf": ("bpr_mf", {"ranking": ["dot", "dnn"]}),
     "average pooling, wide & deep": ("average_pooling", {"ranking": ["wide", "dnn"]}),
     "cnn, dcn": ("cnn", {"windows": 3, "ranking": ["dcn"]}),
     "bi_lstm, dcn": ("bi_lstm", {"ranking": ["dcn", "dnn"]}),
     "bi_lstm_attention": ("bi_lstm_attention", {}),
     "din": ("din", {"attention_units": [5], "ranking": ["dot", "dnn"]}),
-    "sasrec": ("sasrec", {"num_heads": 2, "ranking": ["dot", "dnn", "repeat"]}),
+    "sasrec": ("sasrec", {"num_heads": 2, "ranking": ["dot", "dnn"]}),
 }
 Scores = dict[str, np.ndarray]
 OF_MODEL = {
@@ -128,9 +128,9 @@ def scores(model: Ranker, batch: dict[str, Any]) -> Scores:
 
 
 @pytest.fixture(scope="module")
-def graph(model: Ranker, batch: dict[str, Any]) -> Callable[[dict[str, Any]], Scores]:
+def graph(model: Ranker) -> Callable[[dict[str, Any]], Scores]:
     """The model as one graph for batches of any size."""
-    forms = {name: tf.TensorSpec([None] * value.ndim, value.dtype) for name, value in _of(model, batch).items()}
+    forms = {tensor.name: tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in model.inputs}
     call = tf.function(lambda given: model(given, training=False), input_signature=[forms])
 
     def score(inputs: dict[str, Any]) -> Scores:

@@ -9,6 +9,7 @@ from atrank_tf.data.batching import user_inputs
 from atrank_tf.data.candidates import candidate_inputs, no_candidates
 from atrank_tf.data.targets import Part, find_targets, parse
 from atrank_tf.schema import schema_from_dict
+from atrank_tf.schema.affinity import affinity_features
 from atrank_tf.schema.inputs import input_specs
 
 
@@ -114,7 +115,10 @@ def test_a_sampled_request_has_its_positive_first_and_no_weight_where_nothing_wa
 def test_inputs_are_as_listed_with_and_without_candidates() -> None:
     chunk = parse(tf.constant([_example(user) for user in USERS]), SCHEMA)
     targets = find_targets(chunk, SCHEMA, "shown", Part.TRAINING)
-    with_candidates, _, _ = candidate_inputs(chunk, targets, SCHEMA, "shown", None)
+    features = len(affinity_features(SCHEMA, "shown"))
+    with_candidates, _, _ = candidate_inputs(
+        chunk, targets, SCHEMA, "shown", None, lambda _, candidates: tf.zeros([*candidates.shape, features])
+    )
     without, labels, weights = no_candidates(SCHEMA, "shown", 3)
     assert labels.shape == weights.shape == (3, 0)
     specs = input_specs(SCHEMA, ["shown"])

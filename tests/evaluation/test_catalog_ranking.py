@@ -5,8 +5,10 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from atrank_tf.data import Batching, Records, catalog_requests, positive_counts
+from atrank_tf.data.affinity import records_affinity
 from atrank_tf.evaluation import CatalogRanks, impression_tasks, rank_catalog, rank_catalog_by_rules
 from atrank_tf.evaluation import catalog_ranking as module
 from atrank_tf.models import MODELS, Ranker
@@ -15,14 +17,14 @@ TASK = "next_buy"
 SETTINGS = Batching(evaluation_batch_size=6)
 
 
-def _model(records: Records, name: str = "atrank") -> Ranker:
+def _model(records: Records, name: str = "atrank", **config: Any) -> Ranker:
     keras.utils.set_random_seed(3)
-    return MODELS[name](records.schema, catalogs=records.catalogs, hidden_dim=8)
+    return MODELS[name](records.schema, catalogs=records.catalogs, hidden_dim=8, **config)
 
 
 @pytest.fixture(scope="module")
 def model(two_groups: Records) -> Ranker:
-    return _model(two_groups)
+    return _model(two_groups, affinity=False, popularity=False)
 
 
 def _one_by_one(records: Records, scores: Any, exclude_history: bool = False) -> list[tuple[Any, ...]]:
@@ -38,7 +40,9 @@ def _one_by_one(records: Records, scores: Any, exclude_history: bool = False) ->
             barred = {positive, *batch.same_moment[row].tolist()} | (history if exclude_history else set())
             others = [float(of_objects[item - 2]) for item in range(2, rows) if item not in barred]
             own = float(of_objects[positive - 2])
-            counts = sum(other > own for other in others), sum(other == own for other in others), 1 + len(others)
+            tied = [abs(other - own) <= module.TIE * max(1, abs(own)) for other in others]
+            above = [other > own and not same for other, same in zip(others, tied, strict=True)]
+            counts = sum(above), sum(tied), 1 + len(others)
             found.append((batch.users[row].decode(), int(batch.inputs["now"][row]), positive, *counts))
     return [*sorted(found), (left_out,)]
 
@@ -55,8 +59,13 @@ def test_a_models_ranks_are_those_of_its_scores_of_all_objects(
 ) -> None:
     model = _model(two_groups, name)
 
+    affinity: Any = records_affinity(two_groups, TASK)
+
     def scores(batch: Any, objects: Any) -> Any:
-        return np.asarray(model({**batch.inputs, f"{TASK}__candidates": objects}, training=False)[TASK])
+        keys = affinity.keys_of_inputs({name: tf.constant(value) for name, value in batch.whole.items()})
+        known = affinity.features(keys, np.arange(len(objects)), tf.constant(objects), batch.inputs["now"])
+        inputs = {**batch.inputs, f"{TASK}__candidates": objects, f"{TASK}__affinity": known.numpy()}
+        return np.asarray(model(inputs, training=False)[TASK])
 
     found = _listed(rank_catalog(model, two_groups, "test", SETTINGS, exclude_history=exclude_history)[TASK])
     expected = _one_by_one(two_groups, scores, exclude_history)

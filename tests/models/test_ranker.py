@@ -59,13 +59,13 @@ def test_without_an_item_bias_it_does_nothing(records: Records, make_model: Call
 def test_popularity_is_loaded_where_it_is_read(
     make_model: Callable[..., Ranker], popularities: dict[str, Popularity]
 ) -> None:
-    model = make_model(ranking=["dot", "popularity"])
+    model = make_model()
     for task, popularity in popularities.items():
         model.load_popularity(task, popularity)
-        layer = model.get_layer(f"popularity_head_{task}")
+        layer = model.get_layer(f"popularity_{task}")
         np.testing.assert_array_equal(layer.begins, popularity.begins)
         np.testing.assert_array_equal(layer.counts, popularity.counts)
-    other = make_model()
+    other = make_model(popularity=False)
     before = [weight.numpy() for weight in other.weights]
     other.load_popularity("next_purchase", popularities["next_purchase"])
     for old, new in zip(before, other.weights, strict=True):

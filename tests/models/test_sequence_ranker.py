@@ -35,7 +35,8 @@ def _scores(model: Any, purchase: int, redemption: int) -> np.ndarray:
 def test_the_order_of_behaviors_of_different_groups_counts_where_a_sequence_is_read(name: str, records: Any) -> None:
     keras.utils.set_random_seed(1)
     small = {"cnn": {"windows": 3}, "atrank": {"num_spaces": 3}, "timeline_atrank": {"num_spaces": 3}}
-    config = {"tasks": ["next_purchase"], "hidden_dim": 12, "hidden_units": [5], **small.get(name, {})}
+    config = {"tasks": ["next_purchase"], "hidden_dim": 12, "affinity": False, "popularity": False}
+    config |= {"hidden_units": [5], **small.get(name, {})}
     model = MODELS[name](records.schema, catalogs=records.catalogs, **config)
     redeemed_last, bought_last = _scores(model, 10, 20), _scores(model, 20, 10)
     sequence = issubclass(MODELS[name], SequenceRanker) or name == "timeline_atrank"

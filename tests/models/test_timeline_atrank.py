@@ -17,7 +17,7 @@ from atrank_tf.schema.inputs import candidate_specs, profile_specs
 
 def _model(schema: Schema, catalogs: Any, popularities: dict[str, Any], num_blocks: int = 2) -> TimelineATRank:
     keras.utils.set_random_seed(5)
-    ranking = ("dot", "dnn", "repeat", "popularity")
+    ranking = ("dot", "dnn")
     config = {"hidden_dim": 12, "num_spaces": 3, "intermediate_dim": 10, "hidden_units": (9,), "dropout": 0.3}
     model = TimelineATRank(schema, catalogs=catalogs, num_blocks=num_blocks, ranking=ranking, **config)
     for task in model.tasks:

@@ -15,8 +15,8 @@ from atrank_tf.schema import schema_from_dict
 
 
 @pytest.fixture(scope="module")
-def preprocessor(records: Records) -> Preprocessor:
-    return Preprocessor(records.schema, IdMaps.of(records))
+def preprocessor(make_model: Callable[..., Ranker], records: Records) -> Preprocessor:
+    return Preprocessor(make_model(), IdMaps.of(records))
 
 
 def test_1_lists_of_any_lengths_are_padded_and_what_is_missing_is_unknown(

@@ -19,7 +19,7 @@ from atrank_tf.server.warmup import read_warmup
 
 @pytest.fixture(scope="module")
 def model(make_model: Callable[..., Ranker], popularities: dict[str, Any]) -> Ranker:
-    model = make_model(ranking=["dot", "dnn", "repeat", "popularity"])
+    model = make_model(ranking=["dot", "dnn"])
     for task in model.tasks:
         model.load_popularity(task, popularities[task])
     rng = np.random.default_rng(5)
@@ -53,7 +53,7 @@ def test_5_the_savedmodel_and_the_preprocessor_score_raw_ids_as_keras_scores_row
     assert set(found) == {"scores"} and found["scores"].dtype == np.float32
     real = inputs[f"{task}__candidates"] > 0
     np.testing.assert_allclose(found["scores"][real], expected[real], rtol=1e-5, atol=1e-5)
-    in_python = model.predict(Preprocessor(records.schema, IdMaps.of(records))(raw), verbose=0)
+    in_python = model.predict(Preprocessor(model, IdMaps.of(records))(raw), verbose=0)
     np.testing.assert_allclose(in_python[task][real], expected[real], rtol=1e-5, atol=1e-5)
     assert all(scores.shape == (len(real), 0) for name, scores in in_python.items() if name != task)
     if task == "next_purchase":
@@ -127,6 +127,8 @@ def test_5_behaviors_are_appended_to_a_memory_as_if_they_had_been_there(
     timeline: LoadedModel, records: Records
 ) -> None:
     raw, _ = whole_request(records, "next_purchase")
+    lengths = [(raw[f"{name}__timestamp"] > 0).sum(axis=1) <= g.max_length for name, g in records.schema.groups.items()]
+    raw = {name: value[np.all(lengths, axis=0)] for name, value in raw.items()}  # A memory that grows is not cut.
     median = np.median(np.concatenate([raw["purchase__timestamp"], raw["redemption__timestamp"]], axis=1), axis=1)
     asked = timeline.signatures["encode_timeline"].inputs
     parts = []
@@ -171,7 +173,10 @@ def test_5_what_a_score_came_from_is_what_keras_says(
     for row in range(len(raw["now"])):
         here, there = np.flatnonzero(found["behavior_place"][row] >= 0), []
         for group, place in zip(found["behavior_group"][row, here], found["behavior_place"][row, here], strict=True):
-            there.append(starts[text(group)] + place)
+            older = max(
+                0, (raw[f"{text(group)}__timestamp"][row] > 0).sum() - model.schema.groups[text(group)].max_length
+            )
+            there.append(starts[text(group)] + place - older)
         assert sorted(there) == np.flatnonzero(expected["behavior_id"][row]).tolist()
         real = inputs[f"{task}__candidates"][row] > 0
         for name in ("score_dot", "score_dnn", "score_item_bias"):
@@ -363,18 +368,18 @@ def test_the_warm_up_example_has_a_history_of_another_length_than_its_candidates
     assert 0 < history != lengths[f"{task}__candidates"] > 0
 
 
-def test_a_longer_history_scores_as_its_newest_part(loaded: Any, records: Records) -> None:
+def test_a_longer_history_is_encoded_as_its_newest_part_and_counts_as_a_whole(loaded: Any, records: Records) -> None:
     inputs, *_ = next(requests(records, "test", tasks=["next_purchase", "next_redemption"]).as_numpy_iterator())
     full = int(np.argmax((inputs["purchase__id"] > 0).sum(axis=1)))
     assert (inputs["purchase__id"][full] > 0).sum() == records.schema.groups["purchase"].max_length
     raw = {name: value[full : full + 1] for name, value in raw_request(records, "next_purchase", inputs).items()}
     longer = dict(raw)
-    for column, older in (("id", "p1"), ("action", "regular"), ("timestamp", 1)):
+    candidate = raw["next_purchase__candidates"][0, 1]
+    for column, older in (("id", candidate), ("action", "regular"), ("timestamp", 1)):
         name = f"purchase__{column}"
         longer[name] = np.concatenate([np.full((1, 3), older, raw[name].dtype), raw[name]], axis=1)
-    np.testing.assert_allclose(
-        loaded.run("score__next_purchase", longer)["scores"],
-        loaded.run("score__next_purchase", raw)["scores"],
-        rtol=1e-5,
-        atol=1e-5,
-    )
+    asked = loaded.signatures["encode_user"].inputs
+    memories = [loaded.run("encode_user", {name: each[name] for name in asked}) for each in (raw, longer)]
+    np.testing.assert_allclose(memories[1]["memory"], memories[0]["memory"], rtol=1e-5, atol=1e-5)
+    scores = [loaded.run("score__next_purchase", each)["scores"] for each in (raw, longer)]
+    assert abs(scores[1] - scores[0])[0, 1] > 1e-3

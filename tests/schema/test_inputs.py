@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atrank_tf.schema import schema_from_dict
+from atrank_tf.schema.affinity import affinity_features
 from atrank_tf.schema.inputs import (
     InputSpec,
+    affinity_name,
     candidate_specs,
     history_specs,
     input_specs,
@@ -61,12 +63,16 @@ def test_a_model_reads_rows() -> None:
         InputSpec("user__likes", "int64", (2,)),
         InputSpec("user__income", "float32", ()),
     ]
-    assert candidate_specs(SCHEMA, "next") == [InputSpec("next__candidates", "int64", (None,))]
+    assert candidate_specs(SCHEMA, "next") == [
+        InputSpec("next__candidates", "int64", (None,)),
+        InputSpec("next__affinity", "float32", (None, len(affinity_features(SCHEMA, "next")))),
+    ]
     assert candidate_specs(SCHEMA, "shown") == [
         InputSpec("shown__candidates", "int64", (None,)),
         InputSpec("shown__tag", "int64", (None, 3)),
         InputSpec("shown__slot", "int64", (None,)),
         InputSpec("shown__price", "float32", (None,)),
+        InputSpec("shown__affinity", "float32", (None, len(affinity_features(SCHEMA, "shown")))),
     ]
 
 
@@ -94,10 +100,10 @@ def test_a_request_to_an_export_holds_raw_values() -> None:
     ]
 
 
-def test_raw_and_model_inputs_have_the_same_names() -> None:
+def test_raw_and_model_inputs_have_the_same_names_but_for_affinity_which_is_counted() -> None:
     for task in SCHEMA.tasks:
         raw, rows = raw_input_specs(SCHEMA, task), input_specs(SCHEMA, [task])
-        assert [spec.name for spec in raw] == [spec.name for spec in rows]
+        assert [spec.name for spec in raw] + [affinity_name(task)] == [spec.name for spec in rows]
 
 
 _NAMES = st.sampled_from(

@@ -33,7 +33,7 @@ from atrank_tf.training import (
 EXPERIMENT = experiment_from_dict(
     {
         "model": {"name": "average_pooling", "hidden_dim": 8, "hidden_units": [8], "dropout": 0.3, "id_dropout": 0.1}
-        | {"ranking": ["dot", "dnn", "popularity"]},
+        | {"ranking": ["dot", "dnn"]},
         "batching": {"batch_size": 32},
         "training": {
             "epochs": 3,
@@ -197,7 +197,7 @@ def test_the_mean_of_the_ends_of_epochs_is_what_training_leaves(whole: Any) -> N
 
 
 def test_4_what_is_trained_on_and_counted_is_one_part_or_two(records: Records, whole: Any, tmp_path: Path) -> None:
-    last = replace(SMALL, model=replace(SMALL.model, ranking=("dot", "popularity")), batching=EXPERIMENT.batching)
+    last = replace(SMALL, model=replace(SMALL.model, ranking=("dot", "dnn")), batching=EXPERIMENT.batching)
     settings = replace(last.training, include_validation=True, start_at_popularity=True)
     before = _begin(records, replace(last, training=settings), tmp_path)
     both = Part.TRAINING_AND_VALIDATION
@@ -213,7 +213,7 @@ def test_4_what_is_trained_on_and_counted_is_one_part_or_two(records: Records, w
     assert bias.any()
     for model, part in ((load(str(whole[0])), Part.TRAINING), (begun, both)):
         for task in model.tasks:
-            layer = model.get_layer(f"popularity_head_{task}")
+            layer = model.get_layer(f"popularity_{task}")
             begins, counts = popularity(records, task, part)
             np.testing.assert_array_equal(layer.begins, begins)
             np.testing.assert_array_equal(layer.counts, counts)

@@ -25,7 +25,14 @@ from atrank_tf.training import MODEL_FILE, VALUES_FILE, Workers, experiment_from
 from atrank_tf.training.model_folder import TRAINING_FILE
 from atrank_tf.training.warm_start import warm_start
 
-CONFIG = {"hidden_dim": 8, "num_spaces": 2, "intermediate_dim": 8, "hidden_units": [8], "experts": "mmoe"}
+CONFIG = {
+    "hidden_dim": 8,
+    "num_spaces": 2,
+    "intermediate_dim": 8,
+    "hidden_units": [8],
+    "experts": "mmoe",
+    "popularity": False,
+}
 TIMELINE = experiment_from_dict({"model": {"name": "timeline_atrank", **CONFIG}})
 SMALL = experiment_from_dict(
     {"model": {"name": "bpr_mf", "hidden_dim": 8, "tasks": ["next_purchase"]}, "training": {"epochs": 2}}
@@ -87,12 +94,12 @@ def _shop(groups: dict[str, list[str]], tasks: list[str]) -> Ranker:
         "groups": {name: {"entity": "item", "actions": actions} for name, actions in groups.items()},
         "tasks": {task: {"group": "purchase", "negatives": {"uniform": 1}} for task in tasks},
     }
-    config = {"hidden_dim": 4, "ranking": ["dot", "repeat"]}
+    config = {"hidden_dim": 4, "hidden_units": [3], "popularity": False}
     return MODELS["average_pooling"](schema_from_dict(schema), **config)
 
 
 def test_actions_and_tasks_follow_their_names(tmp_path: Path) -> None:
-    """Their rows are numbered through the groups of one kind of object, by name, and in the order of tasks."""
+    """What the network reads of affinity has a row for each group, action and age."""
     values = IdMaps({"item": np.array([7, 8])}, {"item": np.array(["7", "8"])})
     earlier = _shop({"click": ["view"], "purchase": ["buy", "1"]}, ["first", "second"])
     rng = np.random.default_rng(0)
@@ -104,9 +111,13 @@ def test_actions_and_tasks_follow_their_names(tmp_path: Path) -> None:
     later = _shop({"purchase": ["buy", "1"], "visit": ["go", "stay"]}, ["second", "third", "first"])
     warm_start(later, values, str(tmp_path))
     before, after = _weights(earlier), _weights(later)
-    table = "repeat_head_second/table"
-    np.testing.assert_array_equal(after[table][:4], before[table][3:])  # Padding, unknown, buy and "1".
-    np.testing.assert_array_equal(after[table][4:], np.zeros((4, before[table].shape[1])))
+    kernel = "dnn_head_second/dense_0/kernel"
+    there, here = ({name: row for row, name in enumerate(model.row_names()[kernel])} for model in (earlier, later))
+    shared = sorted(there.keys() & here.keys())
+    assert len(shared) < len(there) < len(here)
+    assert sum("purchase" in name for name in shared) == sum("purchase" in name for name in there)
+    old, new = (each[kernel][[rows[name] for name in shared]] for each, rows in ((before, there), (after, here)))
+    np.testing.assert_array_equal(new, old)
 
 
 def _model(records: Records, name: str = "timeline_atrank", **changes: Any) -> Ranker:
@@ -120,7 +131,7 @@ def _weights(model: Any) -> dict[str, np.ndarray]:
 
 def _scores(model: Ranker, records: Records, products: list[str]) -> dict[str, np.ndarray]:
     """What a model says of two users: of products, and of coupons."""
-    rows = Preprocessor(model.schema, IdMaps.of(records))
+    rows = Preprocessor(model, IdMaps.of(records))
     raw = {
         "now": np.array([86_400 * 70, 86_400 * 71]),
         "purchase__id": np.array([["p2", "p92", "p5"], ["p7", "never", ""]]),
@@ -134,10 +145,7 @@ def _scores(model: Ranker, records: Records, products: list[str]) -> dict[str, n
         "next_redemption__candidates": np.array([[1, 2, 99]] * 2),
         "next_redemption__channel": np.array([["mail", "app", "pigeon"]] * 2),
     }
-    tensors = {name: keras.ops.convert_to_tensor(value) for name, value in raw.items()}
-    inputs = rows.history(tensors)
-    for task in model.tasks:
-        inputs |= rows.candidates(tensors, task)
+    inputs = rows(raw, model.tasks)
     return {task: logits.numpy() for task, logits in model(inputs, training=False).items()}
 
 
@@ -185,7 +193,8 @@ def test_rows_follow_their_values_and_new_values_begin_as_unknown_ones(
 
 
 @pytest.mark.parametrize(
-    ("name", "changes"), [("timeline_atrank", {"num_blocks": 2}), ("average_pooling", {"hidden_units": [8]})]
+    ("name", "changes"),
+    [("timeline_atrank", {"num_blocks": 2}), ("average_pooling", {"hidden_units": [8], "popularity": False})],
 )
 def test_a_model_of_another_form_takes_what_it_shares(
     days: tuple[Records, Records], make_earlier: Callable[..., Path], name: str, changes: dict[str, Any]

@@ -49,7 +49,7 @@ EXPERIMENT = experiment_from_dict(
             "hidden_units": [8],
             "dropout": 0.3,
         }
-        | {"ranking": ["dot", "dnn", "popularity"]},
+        | {"ranking": ["dot", "dnn"]},
         "batching": {"batch_size": 64},
         "training": {"epochs": 3, "learning_rate": 0.01, "decay_at": [0.6], "l2": 1e-4, "start_at_popularity": True}
         | {"average_from": 0.3},
@@ -216,7 +216,7 @@ def test_only_the_chief_writes(together: Path) -> None:
 def test_4_popularity_is_that_of_what_all_workers_train_on(together: Path, records: Records) -> None:
     model = load(str(together / "whole/model"))
     for task in model.tasks:
-        layer = model.get_layer(f"popularity_head_{task}")
+        layer = model.get_layer(f"popularity_{task}")
         begins, counts = popularity(records, task)
         np.testing.assert_array_equal(layer.begins, begins)
         np.testing.assert_array_equal(layer.counts, counts)

@@ -67,6 +67,10 @@ class CatalogLookup(keras.layers.Layer):
                 )
             weight.assign(values[name])
 
+    def categorical(self) -> dict[str, Tensor]:
+        """Returns the categorical columns, name -> int64 [num_objects, values]."""
+        return {name: self._by_name[name].value for name in self.columns}
+
     def call(self, ids: Tensor) -> dict[str, Tensor]:
         found = {name: ops.take(weight, ids, axis=0) for name, weight in self._by_name.items()}
         return {

@@ -22,14 +22,6 @@ class BPRMFConfig(RankerConfig):
 
     ranking: tuple[str, ...] = ("dot",)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if "repeat" in self.ranking:
-            raise ValueError(
-                'Expected no "repeat": this model reads no behaviors. Received: '
-                f"ranking={list(self.ranking)} in [model]."
-            )
-
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
 class BPRMF(Ranker):

@@ -1,4 +1,4 @@
-"""Ranking by recent popularity."""
+"""Recent popularity of objects, as numbers."""
 
 from typing import Any
 
@@ -6,7 +6,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from atrank_tf.layers.dense import linear
 from atrank_tf.types import Shape, Tensor
 
 PRIOR = 0.1
@@ -14,16 +13,16 @@ PRIOR = 0.1
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
-class PopularityHead(keras.layers.Layer):
-    """Scores by how often all users chose the candidate in the last periods before the request.
+class RecentPopularity(keras.layers.Layer):
+    """Looks up how often all users chose an object in the last periods before the request.
 
     Rough sketch:
         share_w(o, t) = (chosen_w(o, t) + 0.1) / (mean over objects of chosen_w(., t) + 0.1)
-        logit(o, t) = v . gelu(W [log share_1, log share_2, log share_4, ...] + b)
+        found(o, t) = [log share_1, log share_2, log share_4, ...]
 
     chosen_w(o, t) counts in the w periods before the one of t: nothing of that period or later, so that training at t
     sees what a server would have known. Counts are weights that no training changes, so that they travel with the model
-    into every file and export; they are 0, and the logits the same for all, until `load` fills them or a saved model is
+    into every file and export; they are 0, and all that is found too, until `load` fills them or a saved model is
     read. A request after the last period, as all of a server, sees them all.
 
     An item bias knows how popular an object is on the whole, and all that a network learns of an object's embedding
@@ -32,35 +31,30 @@ class PopularityHead(keras.layers.Layer):
     Args:
         num_objects: rows of the catalog, padding and unknown included.
         num_periods: P, periods that counts are kept of; a power of 2. Costs 4 P bytes per object.
-        hidden_dim: units of the hidden layer. Defaults to 64.
 
     Call arguments:
         candidates: int64 [..., N], object ids.
         now: int64 [...], Unix seconds.
 
     Returns:
-        Logits, float [..., N].
+        float [..., N, W] in the compute dtype, W = 1 + log2 P windows.
 
     Raises:
         ValueError: an argument is not positive, or `num_periods` no power of 2.
 
     Reference:
         Popularity of the time before the request, as a baseline: Ji et al., "A Re-visit of the Popularity Baseline in
-        Recommender Systems" (arXiv 2005.13829). As a learned logit, and in doubling windows: this package's.
+        Recommender Systems" (arXiv 2005.13829). In doubling windows: this package's.
     """
 
-    def __init__(self, num_objects: int, num_periods: int, hidden_dim: int = 64, **kwargs: Any) -> None:
+    def __init__(self, num_objects: int, num_periods: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if num_objects <= 0 or hidden_dim <= 0:
-            raise ValueError(
-                "num_objects and hidden_dim must be positive. "
-                f"Received: num_objects={num_objects}, hidden_dim={hidden_dim}."
-            )
+        if num_objects <= 0:
+            raise ValueError(f"num_objects must be positive. Received: num_objects={num_objects}.")
         if num_periods <= 0 or num_periods & (num_periods - 1):
             raise ValueError(f"num_periods must be a power of 2. Received: num_periods={num_periods}.")
         self.num_objects = num_objects
         self.num_periods = num_periods
-        self.hidden_dim = hidden_dim
         self._windows = _windows(num_periods)
 
     def build(self, *_: Any) -> None:
@@ -70,9 +64,6 @@ class PopularityHead(keras.layers.Layer):
             name="counts", shape=(self.num_objects, self.num_periods), dtype="float32", **known
         )
         self.means = self.add_weight(name="means", shape=(self.num_periods,), dtype="float32", **known)
-        self.kernel = self.add_weight(name="kernel", shape=(self._windows.shape[-1], self.hidden_dim))
-        self.bias = self.add_weight(name="bias", shape=(self.hidden_dim,), initializer="zeros")
-        self.out = self.add_weight(name="out", shape=(self.hidden_dim, 1))
 
     def load(self, begins: np.ndarray, counts: np.ndarray) -> None:
         """Fills the counts.
@@ -101,17 +92,15 @@ class PopularityHead(keras.layers.Layer):
         window = ops.take(ops.convert_to_tensor(self._windows), period, axis=0)  # [..., P, W]
         chosen = ops.matmul(ops.take(self.counts, candidates, axis=0), window)  # [..., N, W]
         expected = ops.matmul(ops.expand_dims(ops.convert_to_tensor(self.means), -2), window)  # [..., 1, W]
-        share = ops.cast(ops.log(chosen + PRIOR) - ops.log(expected + PRIOR), self.compute_dtype)
-        return ops.squeeze(linear(ops.gelu(linear(share, self.kernel) + self.bias), self.out), axis=-1)
+        return ops.cast(ops.log(chosen + PRIOR) - ops.log(expected + PRIOR), self.compute_dtype)
 
     def compute_output_shape(self, candidates_shape: Shape, *_: Any) -> Shape:
-        return candidates_shape
+        return (*candidates_shape, self._windows.shape[-1])
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
             "num_objects": self.num_objects,
             "num_periods": self.num_periods,
-            "hidden_dim": self.hidden_dim,
         }
 
 
