@@ -24,6 +24,7 @@ from atrank_tf.schema.affinity import (
     affinity_channels,
     affinity_features,
     columns_of_table,
+    longest_age,
 )
 from atrank_tf.schema.inputs import BEHAVIOR_COLUMNS, history_name
 from atrank_tf.types import Tensor
@@ -165,7 +166,7 @@ class Affinity:
     def _recency(self, last: Tensor, now: Tensor) -> Tensor:
         """Returns how recent timestamps are, float32; 0 for a timestamp of 0."""
         unit = SECONDS[self._schema.time.unit]
-        longest = np.log1p(2.0 * max((*self._schema.time.boundaries, unit)) / unit)
+        longest = np.log1p(longest_age(self._schema) / unit)
         recency = tf.cast(longest, tf.float32) - tf.math.log1p(tf.cast(now - last, tf.float32) / unit)
         return tf.where(last > 0, tf.maximum(recency, 0.0), 0.0)
 

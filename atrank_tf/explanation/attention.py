@@ -6,13 +6,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from atrank_tf.explanation.affinity_words import affinity_words
 from atrank_tf.explanation.names import Names, Thing
 from atrank_tf.explanation.requests import Request
 from atrank_tf.models import Ranker
 from atrank_tf.models.explain import PART
 from atrank_tf.models.inputs import traced
 from atrank_tf.schema import PADDING
-from atrank_tf.schema.inputs import candidates_name
+from atrank_tf.schema.affinity import affinity_features
+from atrank_tf.schema.inputs import affinity_name, candidates_name
 
 
 class Behavior(NamedTuple):
@@ -41,6 +43,8 @@ class Explanation:
         labels: float32 [N], 1 for chosen candidates; None if unknown.
         score: float32 [N], logits.
         parts: name -> float32 [N]; their sum is `score`.
+        affinity: N lists of texts: what the user did before with things like the candidate, as `affinity_words` tells
+            it. Empty for a model that does not read affinity.
         self_attention: float32 [blocks, K, T, T]; row t has the weights of behavior t over all, and sums to 1 (to less
             with `attention_sink`). No blocks if the model has none.
         target_attention: float32 [K, N, T]; row n has the weights of candidate n over the behaviors, and sums as those
@@ -57,6 +61,7 @@ class Explanation:
     labels: np.ndarray | None
     score: np.ndarray
     parts: Mapping[str, np.ndarray]
+    affinity: tuple[tuple[str, ...], ...]
     self_attention: np.ndarray
     target_attention: np.ndarray
     inputs: Mapping[str, np.ndarray]
@@ -136,6 +141,9 @@ class Explainer:
         entity = schema.groups[schema.tasks[task].group].entity
         nothing = np.zeros((0, 0, 0, 0), np.float32)
         target = found.get("target_attention", np.zeros((0, len(rows), len(found["behavior_id"])), np.float32))
+        told: tuple[tuple[str, ...], ...] = ((),) * len(real)
+        if affinity_features(self.model.schema, task):
+            told = tuple(affinity_words(row, self.model.schema, task) for row in inputs[affinity_name(task)][0, real])
         return Explanation(
             user=user,
             task=task,
@@ -146,6 +154,7 @@ class Explainer:
             labels=None if labels is None else labels[real],
             score=found["score"][real],
             parts={name.removeprefix(PART): v[real] for name, v in found.items() if name.startswith(PART)},
+            affinity=told,
             self_attention=found["self_attention"][..., order, :][..., order] if "self_attention" in found else nothing,
             target_attention=target[:, real][..., order],
             inputs=inputs,

@@ -79,7 +79,8 @@ function drawExplanation(root, explanation, view = {}) {
       make("button", { class: "ask", type: "button", tabindex: -1 },
         make("span", { class: candidate.chosen ? "chosen" : null }, thing(candidate).label),
         make("span", { class: "number" }, number(candidate.score)),
-        make("span", { class: "meta" }, parts.join(" · "))));
+        make("span", { class: "meta" }, parts.join(" · ")),
+        ...candidate.affinity.slice(0, 1).map((most) => make("span", { class: "meta" }, most))));
   });
   const candidateList = make("ul", {}, ...ranked.map((n) => candidateRows[n]));
   const candidatePanel = make("section", { class: "panel candidates" },
@@ -196,6 +197,7 @@ function drawExplanation(root, explanation, view = {}) {
       const { groups: ofGroups, spaces: ofSpaces } = explanation.without;
       const without = Object.entries(ofGroups).map(([name, fall]) => `${name} ${signed(fall[place])}`);
       parts.push(make("p", {}, `Score ${number(one.score)}. Effect of groups: ${without.join(", ")}.`));
+      if (one.affinity.length) parts.push(make("p", {}, `Done before: ${one.affinity.join("; ")}.`));
       for (const [name, falls] of Object.entries(ofSpaces)) {
         const each = falls.map((fall, space) => `${numeral(space)} ${signed(fall[place])}`);
         parts.push(make("p", { class: "muted" }, `Effect of the spaces of ${name}: ${each.join(", ")}.`));

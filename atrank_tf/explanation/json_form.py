@@ -21,7 +21,7 @@ def explanation_to_json(explanation: Explanation, occlusion: Occlusion, groups: 
     | `groups` | names of groups; behaviors have an index in it |
     | `things` | `id`, `label`, `categories`, `features` of each object; the next two have an index in it |
     | `behaviors` | `group`, `action`, `timestamp`, `thing`; T in time order |
-    | `candidates` | `thing`, `chosen` (true, false or null), `score`, `parts`, `agreement` (number or null); N |
+    | `candidates` | `thing`, `chosen` (true, false or null), `score`, `parts`, `affinity`, `agreement` (or null); N |
     | `self_attention`, `target_attention` | packed [blocks, K, T, T] and [K, N, T] |
     | `without` | `behaviors` packed [N, T]; `groups`: name -> [N]; `spaces`: attention -> `[K][N]` |
 
@@ -56,6 +56,7 @@ def explanation_to_json(explanation: Explanation, occlusion: Occlusion, groups: 
                 "chosen": None if explanation.labels is None else bool(explanation.labels[n]),
                 "score": _number(explanation.score[n]),
                 "parts": {name: _number(part[n]) for name, part in explanation.parts.items()},
+                "affinity": list(explanation.affinity[n]),
                 "agreement": _number(agreement[n]),
             }
             for n, thing in enumerate(explanation.candidates)

@@ -42,6 +42,9 @@ class Occlusion:
 class Occluder:
     """Scores requests again without behaviors, groups or semantic spaces.
 
+    Behaviors and groups are left out of what attention reads, not of affinity, which is an input of its own: what the
+    counts do to a score is the part "affinity".
+
     Args:
         model: the model of the explanations. Its weights are changed while a space is left out, so do not use it
             elsewhere meanwhile.

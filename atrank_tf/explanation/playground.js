@@ -42,7 +42,7 @@
         thing: thing(asked[`${parts.groups[one.group]}__id`][one.place]),
       })),
       candidates: candidates.map((id, n) => ({
-        thing: thing(id), chosen: null, score: found.scores[n], agreement: null,
+        thing: thing(id), chosen: null, score: found.scores[n], affinity: [], agreement: null,
         parts: Object.fromEntries(scored.map((name) => [name.slice(6), found[name][n]])),
       })),
       things,

@@ -14,7 +14,7 @@ import keras
 from keras import ops
 
 from atrank_tf.models.inputs import candidate_inputs, group_numbers, history_inputs, profile_inputs, side_by_side
-from atrank_tf.schema.inputs import BEHAVIOR_COLUMNS
+from atrank_tf.schema.inputs import BEHAVIOR_COLUMNS, affinity_name, candidates_name
 from atrank_tf.types import Tensor
 
 PART = "score_"
@@ -74,11 +74,23 @@ def record_parts(parts: Mapping[str, Tensor]) -> None:
 
 
 def explainer(ranker: Any, task: str) -> Any:
-    """Builds what `Ranker.explainer` returns."""
+    """Builds what `Ranker.explainer` returns.
+
+    The part of affinity is the score minus that of a user who never did anything with anything (affinity of zeros), and
+    the other parts are that user's. The user is encoded once; only the heads run twice.
+    """
     schema = ranker.schema
     inputs = history_inputs(schema) | profile_inputs(schema) | candidate_inputs(schema, task)
     with recording() as found:
-        score = ranker.score(task, ranker.encode_user(inputs), ranker.profile(inputs), inputs)
+        candidates, profile = ranker.embed_candidates(task, inputs[candidates_name(task)]), ranker.profile(inputs)
+        user = ranker.user_vectors(candidates.embedding, ranker.encode_user(inputs), profile, inputs)
+        score = ranker.rank(task, user, candidates, profile, inputs)
+    affinity = affinity_name(task)
+    if affinity in inputs:
+        nothing = inputs | {affinity: ops.zeros_like(inputs[affinity])}
+        with recording() as without:
+            others = ranker.rank(task, user, candidates, profile, nothing)
+        found.parts = without.parts | {"affinity": score - others}
     outputs = {"score": score} | {f"{PART}{name}": part for name, part in found.parts.items()}
     if found.self_attention:
         outputs["self_attention"] = ops.stack(found.self_attention, axis=1)

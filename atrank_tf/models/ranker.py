@@ -382,12 +382,13 @@ class Ranker(TaskModel):
         |---|---|---|
         | `score` | float32 [B, N] | the logits |
         | `score_<part>` | float32 [B, N] | `item_bias`, `dot`, `dnn`, ...: the parts that add up to the score |
+        | `score_affinity` | float32 [B, N] | the part of affinity; the others are those of affinity 0 throughout |
         | `target_attention` | float32 [B, K, N, T] | weights of candidates over behaviors, in each space |
         | `self_attention` | float32 [B, blocks, K, T, T] | weights of a behavior (first T) over the others |
         | `behavior_id`, `behavior_action`, `behavior_timestamp` | int64 [B, T] | the behaviors, group by group |
         | `behavior_group` | int64 [B, T] | index of the group, from 0; padding has `behavior_id` 0 |
 
-        A model without such an attention has no such output.
+        A model without such an attention, or without affinity, has no such output.
         """
         return explainer(self, task)
 

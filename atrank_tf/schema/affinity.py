@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from atrank_tf.schema.spec import ALL_TABLES, Entity, Schema
+from atrank_tf.schema.spec import ALL_TABLES, SECONDS, Entity, Schema
 
 SAME_OBJECT = "same object"
 """In place of a table: behaviors on the candidate itself."""
@@ -55,6 +55,11 @@ def affinity_channels(schema: Schema, task: str) -> list[Channel]:
 def affinity_ages(schema: Schema) -> tuple[int, ...]:
     """Returns the ages of the ladder, in seconds; behaviors of any age come after the last."""
     return schema.time.boundaries[::_STEP]
+
+
+def longest_age(schema: Schema) -> int:
+    """Returns the age in seconds from which on "how long ago the last was" is 0: twice the last boundary."""
+    return 2 * max((*schema.time.boundaries, SECONDS[schema.time.unit]))
 
 
 def affinity_features(schema: Schema, task: str) -> list[AffinityFeature]:

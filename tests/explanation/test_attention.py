@@ -16,7 +16,7 @@ def test_scores_are_the_models_and_parts_add_up(
         expected = score(request.task, request.inputs)
         np.testing.assert_allclose(explanation.score, expected, rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(sum(explanation.parts.values()), explanation.score, rtol=1e-5, atol=1e-5)
-        assert set(explanation.parts) == {"item_bias", "dot", "dnn"}
+        assert set(explanation.parts) == {"item_bias", "dot", "dnn", "affinity"}
         real = request.inputs[f"{request.task}__candidates"][0] > 0
         np.testing.assert_array_equal(explanation.labels, request.labels[0][real])
 

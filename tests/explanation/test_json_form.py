@@ -36,6 +36,7 @@ def test_numbers_come_back(explanations: list[Explanation]) -> None:
         for n, candidate in enumerate(found["candidates"]):
             np.testing.assert_allclose(candidate["score"], explanation.score[n], rtol=1e-5)
             np.testing.assert_allclose(candidate["parts"]["dot"], explanation.parts["dot"][n], rtol=1e-5)
+            assert candidate["affinity"] == list(explanation.affinity[n])
             assert candidate["chosen"] == (explanation.labels[n] == 1)  # type: ignore[index]
             assert found["things"][candidate["thing"]]["id"] == explanation.candidates[n].id
         for behavior, expected in zip(found["behaviors"], explanation.behaviors, strict=True):

@@ -46,6 +46,7 @@ def _case(user: str, count: int, candidates: int, seed: int) -> tuple[Explanatio
         labels=(np.arange(candidates) == 1).astype(np.float32),
         score=dot + bias,
         parts={"dot": dot, "item_bias": bias},
+        affinity=tuple((f"{HOSTILE} {n} times", "anything once") if n != 1 else () for n in range(candidates)),
         self_attention=_softmax((BLOCKS, SPACES, count, count), rng),
         target_attention=_softmax((SPACES, candidates, count), rng),
         inputs={},
@@ -122,7 +123,10 @@ def test_hovering_shows_the_numbers_that_python_computed(opened: Any) -> None:
             assert explanation.behaviors[best].thing.label in line
         effect = page.locator(".behaviors tbody tr[data-place='7'] td").last.inner_text()
         assert float(effect.replace(MINUS, "-")) == pytest.approx(occlusion.behaviors[n, 7], abs=0.00051)
-        assert f"Score {explanation.score[n]:.3f}.".replace("-", MINUS) in page.locator(".readout").inner_text()
+        readout = page.locator(".readout").inner_text()
+        assert f"Score {explanation.score[n]:.3f}.".replace("-", MINUS) in readout
+        assert f"Done before: {'; '.join(explanation.affinity[n])}." in readout
+        assert page.locator(f".candidates [data-place='{n}'] .meta").last.inner_text() == explanation.affinity[n][0]
     for block in (0, 1):
         page.mouse.move(0, 0)
         page.select_option("select[name=block]", label=str(block + 1))

@@ -36,6 +36,7 @@ def _explanation(candidate: Thing = SOAP, now: int = 10 * DAY) -> Explanation:
         labels=None,
         score=np.zeros(1),
         parts={},
+        affinity=((),),
         self_attention=SELF[np.newaxis],
         target_attention=TARGET,
         inputs={},

@@ -114,3 +114,21 @@ def test_nothing_is_shown_to_a_model_that_nobody_asks(model: Any, inputs: dict[s
         pass
     model({tensor.name: inputs[tensor.name] for tensor in model.inputs})
     assert not found.self_attention and not found.parts and found.target_attention is None
+
+
+def test_the_part_of_affinity_is_what_it_adds_to_the_score_of_a_user_without(
+    make_model: Callable[..., Any], inputs: dict[str, np.ndarray]
+) -> None:
+    keras.utils.set_random_seed(4)
+    explainer = make_model(tasks=[TASK], ranking=["dot", "wide", "dnn"]).explainer(TASK)
+    asked = {tensor.name: inputs[tensor.name] for tensor in explainer.inputs}
+    found = {name: value.numpy() for name, value in explainer(asked).items()}
+    nothing = asked | {f"{TASK}__affinity": np.zeros_like(asked[f"{TASK}__affinity"])}
+    without = {name: value.numpy() for name, value in explainer(nothing).items()}
+    np.testing.assert_array_equal(without["score_affinity"], 0.0)
+    np.testing.assert_allclose(found["score_affinity"], found["score"] - without["score"], rtol=1e-5, atol=1e-5)
+    assert np.abs(found["score_affinity"]).max() > 0.01
+    parts = {name for name in found if name.startswith("score_")} - {"score_affinity"}
+    assert parts == {"score_dot", "score_wide", "score_dnn", "score_item_bias"}
+    for name in (*parts, "target_attention"):
+        np.testing.assert_allclose(found[name], without[name], rtol=1e-5, atol=1e-5)

@@ -153,10 +153,13 @@ def test_a_ranker_needs_a_subclass(records: Records) -> None:
         Ranker(records.schema)
 
 
-def test_the_parts_of_a_score_add_up_in_full_precision(records: Records) -> None:
+@pytest.mark.parametrize("affinity", [False, True])
+def test_the_parts_of_a_score_add_up_in_full_precision(records: Records, affinity: bool) -> None:
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        model = MODELS["average_pooling"](records.schema, catalogs=records.catalogs, hidden_dim=4, hidden_units=[4])
+        model = MODELS["average_pooling"](
+            records.schema, catalogs=records.catalogs, hidden_dim=4, hidden_units=[4], affinity=affinity
+        )
         explained = model.explainer("next_purchase")
     finally:
         keras.config.set_dtype_policy("float32")
@@ -165,5 +168,8 @@ def test_the_parts_of_a_score_add_up_in_full_precision(records: Records) -> None
     inputs, *_ = next(requests(records, "test", tasks=["next_purchase"]).as_numpy_iterator())
     found = {name: np.asarray(value) for name, value in explained(inputs).items()}
     parts = [value for name, value in found.items() if name.startswith("score_")]
-    assert len(parts) == 3 and {part.dtype for part in parts} == {np.dtype("float32")}
-    np.testing.assert_array_equal(found["score"], parts[0] + parts[1] + parts[2])
+    assert len(parts) == 3 + affinity and {part.dtype for part in parts} == {np.dtype("float32")}
+    if affinity:  # Of which the part is a difference, rounded once.
+        np.testing.assert_allclose(found["score"], sum(parts), rtol=1e-6, atol=1e-6)
+    else:
+        np.testing.assert_array_equal(found["score"], parts[0] + parts[1] + parts[2])

@@ -179,7 +179,7 @@ def test_5_what_a_score_came_from_is_what_keras_says(
             there.append(starts[text(group)] + place - older)
         assert sorted(there) == np.flatnonzero(expected["behavior_id"][row]).tolist()
         real = inputs[f"{task}__candidates"][row] > 0
-        for name in ("score_dot", "score_dnn", "score_item_bias"):
+        for name in ("score_dot", "score_dnn", "score_item_bias", "score_affinity"):
             np.testing.assert_allclose(found[name][row, real], expected[name][row, real], rtol=1e-5, atol=1e-5)
         scores = expected["score"][row, real]
         np.testing.assert_allclose(found["scores"][row, real], scores, rtol=1e-5, atol=1e-5)
