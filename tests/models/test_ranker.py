@@ -166,7 +166,8 @@ def test_the_parts_of_a_score_add_up_in_full_precision(records: Records, affinit
     for weight in model.trainable_weights:
         weight.assign(np.random.default_rng(1).normal(size=weight.shape))
     inputs, *_ = next(requests(records, "test", tasks=["next_purchase"]).as_numpy_iterator())
-    found = {name: np.asarray(value) for name, value in explained(inputs).items()}
+    asked = {tensor.name: inputs[tensor.name] for tensor in explained.inputs}
+    found = {name: np.asarray(value) for name, value in explained(asked).items()}
     parts = [value for name, value in found.items() if name.startswith("score_")]
     assert len(parts) == 3 + affinity and {part.dtype for part in parts} == {np.dtype("float32")}
     if affinity:  # Of which the part is a difference, rounded once.
