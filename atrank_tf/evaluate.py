@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from absl import flags, logging
@@ -44,6 +44,7 @@ _EXCLUDE_HISTORY = flags.DEFINE_bool(
 
 def main() -> None:
     from atrank_tf.data import Part, Records
+    from atrank_tf.evaluation import metrics_table
     from atrank_tf.training import load_trained_experiment, model_checksum, write_metrics
 
     _check_flags()
@@ -59,7 +60,7 @@ def main() -> None:
     for task in model.tasks:
         if task in results[model.name]:
             rows = {name: tasks[task] for name, tasks in results.items() if task in tasks}
-            sys.stdout.write(_table(f"{task}, {part}", rows, differences.get(task, {})))
+            sys.stdout.write(metrics_table(f"{task}, {part}", rows, differences.get(task, {})) + "\n")
     found = results | {"difference": differences} if other else results
     numbers = {name: {task: _numbers(metrics) for task, metrics in tasks.items()} for name, tasks in found.items()}
     metrics = write_metrics(_MODEL_DIR.value, part + _suffix(), checksum, records, numbers, against)
@@ -142,33 +143,6 @@ def _load(records: "Records", model_dir: str, part: "Part") -> tuple["Ranker", "
 
 def _numbers(metrics: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {name: dataclasses.asdict(estimate) for name, estimate in metrics.items()}
-
-
-def _table(
-    title: str, rows: Mapping[str, Mapping[str, "Estimate"]], differences: Mapping[str, "PairedDifference"]
-) -> str:
-    """A text table: a line for each model, a column for each metric, value and standard error."""
-    metrics = list(next(iter(rows.values())))
-    lines = [_line(title, metrics, indent="")]
-    for name, estimates in rows.items():
-        lines.append(_line(name, [f"{_short(e.value)} ±{_short(e.standard_error)}" for e in estimates.values()]))
-    counted = next(iter(rows.values())).values()
-    lines.append(_line("users, candidates or requests", [f"{estimate.count:,}" for estimate in counted]))
-    if differences:
-        found = [differences.get(metric) for metric in metrics]
-        cells = [f"{_short(d.difference, '+')} ±{_short(d.standard_error)}" if d else "" for d in found]
-        lines.append(_line("difference", cells))
-        lines.append(_line("p", [f"{d.p_value:.3f}" if d else "" for d in found]))
-    return "\n".join(lines) + "\n\n"
-
-
-def _short(value: float, sign: str = "") -> str:
-    """Returns a number with four decimals; a rank, which is no share, with one."""
-    return f"{value:{sign}.{1 if abs(value) >= 10 else 4}f}"
-
-
-def _line(name: str, cells: Sequence[str], indent: str = "  ") -> str:
-    return f"{indent + name:32}" + "".join(f"{cell:>17}" for cell in cells)
 
 
 if __name__ == "__main__":

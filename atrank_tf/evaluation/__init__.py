@@ -3,7 +3,8 @@
 from atrank_tf.evaluation.catalog_ranking import impression_tasks, rank_catalog, rank_catalog_by_rules
 from atrank_tf.evaluation.catalog_ranks import CATALOG_METRICS, CatalogRanks, evaluate_ranks
 from atrank_tf.evaluation.metrics import METRICS, Estimate, evaluate
-from atrank_tf.evaluation.protocol import score_baselines, score_model
+from atrank_tf.evaluation.metrics_table import metrics_table
+from atrank_tf.evaluation.protocol import score_baselines, score_model, score_requests
 from atrank_tf.evaluation.scored_requests import ScoredRequests
 from atrank_tf.evaluation.significance import (
     PairedDifference,
@@ -24,6 +25,7 @@ __all__ = [
     "evaluate",
     "evaluate_ranks",
     "impression_tasks",
+    "metrics_table",
     "paired_difference",
     "paired_differences",
     "paired_rank_difference",
@@ -32,5 +34,6 @@ __all__ = [
     "rank_catalog_by_rules",
     "score_baselines",
     "score_model",
+    "score_requests",
     "score_truth",
 ]

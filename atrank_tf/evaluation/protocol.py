@@ -15,7 +15,7 @@ from atrank_tf.models.inputs import traced
 from atrank_tf.schema.inputs import candidates_name
 
 Score = Callable[[str, dict[str, Any], np.ndarray], np.ndarray]
-"""Function (task, inputs, users: str [B]) -> scores [B, N]."""
+"""Function (task, inputs as batches have them, users: str [B]) -> scores [B, N]; those of padding may be any."""
 
 
 def score_model(
@@ -58,11 +58,19 @@ def score_requests(
     tasks: Sequence[str],
     records: Records,
     part: Part | str,
-    settings: Batching | None,
+    settings: Batching | None = None,
     *,
     whole_history: bool = False,
 ) -> dict[str, dict[str, ScoredRequests]]:
-    """Scores every request of a part of the data by each of `scores`, in one pass.
+    """Scores every request of a part of the data by each of `scores`, in one pass: any rankers, on the same requests.
+
+    Args:
+        scores: name -> function (task, inputs as batches have them, users str [B]) -> scores [B, N].
+        tasks: the tasks.
+        records: a records folder.
+        part: validation or test.
+        settings: sizes of batches; those of the models that the scores are compared with.
+        whole_history: whether histories are left uncut by `max_length`.
 
     Returns:
         name -> task -> scored requests; a task without a request in this part is left out.

@@ -1,0 +1,164 @@
+"""LightGBM on the numbers that a model's ranking heads read beside embeddings: what no embedding needs to know.
+
+    python experiments/lightgbm_yardstick.py --records=DIR --config=experiments/complete_journey.toml
+
+It learns from the training requests of one epoch, stops where validation AUC is best, and scores the same requests of
+validation and test as `evaluate`. With --against=MODEL_DIR a trained model is scored, too; the difference is LightGBM
+minus model. Needs the extra `experiments`.
+"""
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+from atrank_tf import Records, command, evaluation_batches, training_batches
+from atrank_tf.data import PERIODS, Batching, Part, popularity
+from atrank_tf.evaluation import evaluate, metrics_table, paired_differences, score_model, score_requests
+from atrank_tf.layers import RecentPopularity
+from atrank_tf.schema import Features
+from atrank_tf.schema.affinity import AffinityFeature, affinity_features
+from atrank_tf.schema.inputs import affinity_name, candidates_name, context_name, profile_name
+from atrank_tf.training import load_experiment, load_model_for, load_trained_experiment
+
+_RECORDS = flags.DEFINE_string("records", None, "Records folder.", required=True)
+_CONFIG = flags.DEFINE_string("config", None, "Experiment file: says which groups, tasks and batches.", required=True)
+_AGAINST = flags.DEFINE_string("against", None, "Folder of a trained model, which is scored on the same requests.")
+
+PARAMETERS = {
+    "objective": "binary",
+    "metric": "auc",
+    "num_leaves": 31,
+    "learning_rate": 0.05,
+    "min_data_in_leaf": 100,
+    "feature_fraction": 0.5,
+    "bagging_fraction": 0.7,
+    "bagging_freq": 1,
+    "lambda_l2": 5.0,
+    "deterministic": True,
+    "force_row_wise": True,
+    "verbose": -1,
+}
+MOST_TREES, PATIENCE = 2000, 40
+
+
+class Numbers:
+    """What is known of each candidate: affinity, recent popularity, the context, and the user.
+
+    Values of a categorical column are numbers of rows of its table, a column for each where there may be several.
+
+    Attributes:
+        names: of the F numbers.
+        categorical: which of them are categories.
+    """
+
+    def __init__(self, records: Records, task: str) -> None:
+        schema, self._task = records.schema, task
+        spec = schema.tasks[task]
+        self._popularity = RecentPopularity(schema.entities[schema.groups[spec.group].entity].rows, PERIODS)
+        self._popularity.build()
+        self._popularity.load(*popularity(records, task))
+        self._context = [context_name(task, column) for column in (*spec.context.features, *spec.context.dense)]
+        self._user = [profile_name(column) for column in (*schema.user.features, *schema.user.dense)]
+        affinity = [_name(feature) for feature in affinity_features(schema, task)]
+        self._affinity = [affinity_name(task)] if affinity else []
+        windows = [f"popularity in the last {2**window} of {PERIODS} periods" for window in range(PERIODS.bit_length())]
+        columns = [*_columns(spec.context, task), *_columns(schema.user, "user")]
+        self.names = [*affinity, *windows, *(name for name, _ in columns)]
+        first = len(affinity) + len(windows)
+        self.categorical = [first + place for place, (_, is_category) in enumerate(columns) if is_category]
+
+    def __call__(self, inputs: Mapping[str, Any]) -> np.ndarray:
+        """Returns the numbers of the candidates of a batch, float32 [B, N, F]."""
+        candidates = inputs[candidates_name(self._task)]
+        requests, width = candidates.shape
+        found = [inputs[name] for name in self._affinity] + [self._popularity(candidates, inputs["now"])]
+        found += [np.reshape(inputs[name], (requests, width, -1)) for name in self._context]
+        for name in self._user:  # The same for all candidates.
+            values = np.reshape(inputs[name], (requests, 1, -1))
+            found.append(np.broadcast_to(values, (requests, width, values.shape[-1])))
+        return np.concatenate([np.asarray(part, np.float32) for part in found], axis=-1)
+
+
+def _columns(features: Features, place: str) -> Iterator[tuple[str, bool]]:
+    """Yields name and whether it is a category, of each number of a context or a user."""
+    for column, feature in features.features.items():
+        yield from [(f"{place} {column}", True)] * feature.max_values
+    for column in features.dense:
+        yield f"{place} {column}", False
+
+
+def _name(feature: AffinityFeature) -> str:
+    (group, table), action, age = feature
+    how_many = f"{action}, at most {age} s ago" if age else f"{action}, ever"
+    return f"{group} of {table}: {how_many if action else 'how recently'}"
+
+
+def collect(batches: Iterable[Any], task: str, numbers: Numbers) -> tuple[list[np.ndarray], np.ndarray]:
+    """Returns the numbers of all candidates, float32 [rows, F] of each batch, and all their labels, [all rows]."""
+    rows, labels = [], []
+    for inputs, of_tasks, weights in batches:
+        real = weights[task].numpy() > 0
+        rows.append(numbers(inputs)[real])
+        labels.append(of_tasks[task].numpy()[real])
+    return rows, np.concatenate(labels)
+
+
+def fit(lightgbm: Any, records: Records, task: str, numbers: Numbers, settings: Batching, seed: int) -> Any:
+    """Returns trees that were trained on one epoch, as many as were best on validation."""
+    epoch = training_batches(records, tasks=[task], settings=settings, seed=seed)
+    rows, labels = collect(epoch.dataset.take(epoch.steps), task, numbers)
+    training = lightgbm.Dataset(rows, labels, categorical_feature=numbers.categorical)
+    batches = evaluation_batches(records, Part.VALIDATION, tasks=[task], settings=settings)
+    validation = lightgbm.Dataset(*collect(batches, task, numbers), reference=training)
+    stop = lightgbm.early_stopping(PATIENCE, verbose=False)
+    trees = lightgbm.train(PARAMETERS | {"seed": seed}, training, MOST_TREES, [validation], callbacks=[stop])
+    gain = trees.feature_importance("gain")
+    most = ", ".join(
+        f"{numbers.names[place]} ({gain[place] / max(gain.sum(), 1e-9):.0%})" for place in np.argsort(-gain)[:5]
+    )
+    of = f"{len(labels):,} candidates with {len(numbers.names)} numbers"
+    sys.stdout.write(f"{task}: {trees.best_iteration} trees of {of}; by most gain {most}\n\n")
+    return trees
+
+
+def main() -> None:
+    try:
+        import lightgbm
+    except ImportError as error:
+        raise ImportError("The yardstick needs lightgbm: pip install 'atrank-tf[experiments]'") from error
+    experiment = load_experiment(_CONFIG.value)
+    every = Records(_RECORDS.value)
+    every.verify()
+    records, settings = every.select(experiment.model.groups), experiment.batching
+    tasks = experiment.model.tasks or tuple(records.schema.tasks)
+    numbers = {task: Numbers(records, task) for task in tasks}
+    trees = {task: fit(lightgbm, records, task, numbers[task], settings, experiment.training.seed) for task in tasks}
+
+    def score(task: str, inputs: dict[str, Any], users: np.ndarray) -> np.ndarray:
+        found = numbers[task](inputs)
+        return trees[task].predict(found.reshape(-1, found.shape[-1]), raw_score=True).reshape(found.shape[:2])
+
+    parts = [Part.VALIDATION, Part.TEST]
+    if _AGAINST.value:
+        trained = load_trained_experiment(_AGAINST.value)
+        read = every.select(trained.model.groups, affinity=trained.model.reads_affinity)
+        model = load_model_for(read, _AGAINST.value)
+        if trained.training.include_validation:  # Of validation it has seen the labels.
+            parts = [Part.TEST]
+    for part in parts:
+        scored = score_requests({"LightGBM": score}, tasks, records, part, settings)
+        if _AGAINST.value:
+            scored[model.name] = score_model(model, read, part, settings)
+        for task in tasks:
+            of_task = {name: found[task] for name, found in scored.items() if task in found}
+            if "LightGBM" in of_task:
+                rows = {name: evaluate(found) for name, found in of_task.items()}
+                differences = paired_differences(*of_task.values()) if len(of_task) == 2 else None
+                sys.stdout.write(metrics_table(f"{task}, {part}", rows, differences) + "\n")
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,85 @@
+"""The yardstick beats chance, on the requests that `evaluate` scores."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from atrank_tf.data import Records
+from atrank_tf.evaluation import evaluate, score_baselines
+from atrank_tf.training import load_experiment, train
+
+TASK = "next_redemption"
+SCRIPT = "experiments/lightgbm_yardstick.py"
+EXPERIMENT = """
+[model]
+name = "bpr_mf"
+hidden_dim = 4
+tasks = ["next_redemption"]
+
+[batching]
+targets_per_user = 8
+evaluation_targets_per_user = 2
+
+[training]
+epochs = 1
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "experiment.toml"
+    path.write_text(EXPERIMENT)
+    return path
+
+
+@pytest.fixture
+def run_script(records: Records, config: Path, run_command: Callable[..., CompletedProcess[str]]) -> Callable[..., str]:
+    """Runs the script with more flags; returns what it printed."""
+
+    def run(*more: str) -> str:
+        done = run_command(SCRIPT, f"--records={records.path}", f"--config={config}", *more, OMP_NUM_THREADS="1")
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+def _rows(printed: str, title: str) -> dict[str, list[str]]:
+    """Returns the rows of one table, name -> cells."""
+    (table,) = [block for block in printed.split("\n\n") if block.startswith(title)]
+    return {line[:32].strip(): re.split(r"\s{2,}", line[32:].strip()) for line in table.splitlines()}
+
+
+def test_it_beats_chance_on_the_requests_of_a_trained_model(
+    records: Records, config: Path, run_script: Callable[..., str], tmp_path: Path
+) -> None:
+    pytest.importorskip("lightgbm", reason="needs the package lightgbm (extra experiments)")
+    experiment = load_experiment(str(config))
+    train(records, experiment, str(tmp_path / "model"))
+    printed = run_script(f"--against={tmp_path / 'model'}")
+    assert re.match(rf"{TASK}: \d+ trees of [\d,]+ candidates with \d+ numbers; by most gain ", printed)
+    for part in ("validation", "test"):
+        rows = _rows(printed, f"{TASK}, {part}")
+        # A difference is one of scores of the same users, candidates and labels, or an error.
+        assert [*rows][1:] == ["LightGBM", "bpr_mf", "users, candidates or requests", "difference", "p"]
+        auc = rows[f"{TASK}, {part}"].index("user_auc")
+        assert float(rows["LightGBM"][auc].split(" ")[0]) > 0.65
+    rules = score_baselines(records, "test", [TASK], experiment.batching)
+    expected = [f"{estimate.count:,}" for estimate in evaluate(rules["popularity"][TASK]).values()]
+    assert rows["users, candidates or requests"] == expected
+
+
+def test_without_lightgbm_it_says_what_to_install(
+    records: Records, config: Path, run_command: Callable[..., CompletedProcess[str]]
+) -> None:
+    code = f"import runpy, sys; sys.modules['lightgbm'] = None; sys.argv[0] = {SCRIPT!r}; " + (
+        f"runpy.run_path({SCRIPT!r}, run_name='__main__')"
+    )
+    done = run_command("-c", code, f"--records={records.path}", f"--config={config}")
+    assert done.returncode == 1
+    assert done.stderr.endswith(
+        "lightgbm_yardstick: The yardstick needs lightgbm: pip install 'atrank-tf[experiments]'\n"
+    )
