@@ -134,13 +134,6 @@ def main() -> None:
     every.verify()
     records, settings = every.select(experiment.model.groups), experiment.batching
     tasks = experiment.model.tasks or tuple(records.schema.tasks)
-    numbers = {task: Numbers(records, task) for task in tasks}
-    trees = {task: fit(lightgbm, records, task, numbers[task], settings, experiment.training.seed) for task in tasks}
-
-    def score(task: str, inputs: dict[str, Any], users: np.ndarray) -> np.ndarray:
-        found = numbers[task](inputs)
-        return trees[task].predict(found.reshape(-1, found.shape[-1]), raw_score=True).reshape(found.shape[:2])
-
     parts = [Part.VALIDATION, Part.TEST]
     if _AGAINST.value:
         trained = load_trained_experiment(_AGAINST.value)
@@ -148,6 +141,13 @@ def main() -> None:
         model = load_model_for(read, _AGAINST.value)
         if trained.training.include_validation:  # Of validation it has seen the labels.
             parts = [Part.TEST]
+    numbers = {task: Numbers(records, task) for task in tasks}
+    trees = {task: fit(lightgbm, records, task, numbers[task], settings, experiment.training.seed) for task in tasks}
+
+    def score(task: str, inputs: dict[str, Any], users: np.ndarray) -> np.ndarray:
+        found = numbers[task](inputs)
+        return trees[task].predict(found.reshape(-1, found.shape[-1]), raw_score=True).reshape(found.shape[:2])
+
     for part in parts:
         scored = score_requests({"LightGBM": score}, tasks, records, part, settings)
         if _AGAINST.value:
