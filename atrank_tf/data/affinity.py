@@ -32,21 +32,21 @@ from atrank_tf.types import Tensor
 CatalogColumns = Mapping[str, Mapping[str, Tensor]]
 """Entity -> column -> rows of the column's table, int [objects] or [objects, values]; the id is a column, too."""
 
-
 TargetAffinity = Callable[[Targets, Tensor], Tensor]
+"""Function (M targets of a chunk, candidates int64 [M, N]) -> their features, float32 [M, N, F]."""
 
 
 class Keys(NamedTuple):
     """Sorted keys of one channel. The last row of each tensor is larger than all others, and of no behavior.
 
     `pairs`: int64 [W + 1], user * SPAN + value. `numbers`: int64 [W + 1], the same as 0, 1, 2, ...
-    `moments`: int64 [W + 1], number * SPAN + timestamp. `timestamp`: int64 [W + 1].
+    `times`: int64 [W + 1], number * SPAN + timestamp. `timestamp`: int64 [W + 1].
     `until`: int32 [W + 1, A], how many of the rows before have each action.
     """
 
     pairs: Tensor
     numbers: Tensor
-    moments: Tensor
+    times: Tensor
     timestamp: Tensor
     until: Tensor
 
@@ -105,8 +105,8 @@ class Affinity:
         """Returns `keys` of history inputs that are not cut."""
         return self.keys(history_behaviors(inputs, self._schema.groups))
 
-    def of_chunk(self, chunk: Chunk) -> "TargetAffinity":
-        """Returns a function (targets of the chunk, candidates int64 [M, N]) -> their features, float32 [M, N, F]."""
+    def of_chunk(self, chunk: Chunk) -> TargetAffinity:
+        """Returns the features of candidates of a chunk's targets; its keys are sorted here, once."""
         keys = self.keys(chunk.groups)
         return lambda targets, candidates: self.features(keys, targets.user, candidates, targets.request_time)
 
@@ -148,9 +148,7 @@ class Affinity:
         first = tf.gather(keys.numbers, start) * SPAN
         # The request time, and the ladder of ages before it: at 0 begins whatever is of any age.
         times = tf.maximum(now_of[:, tf.newaxis] - tf.constant([0, *self._ages, SPAN], tf.int64), 0)
-        edges = tf.reshape(
-            first_at_least(keys.moments, tf.reshape(first[:, tf.newaxis] + times, [-1])), tf.shape(times)
-        )
+        edges = tf.reshape(first_at_least(keys.times, tf.reshape(first[:, tf.newaxis] + times, [-1])), tf.shape(times))
         until, end = tf.gather(keys.until, edges), edges[:, 0]  # [Q, 1 + ages + 1, A]
         counts = tf.reshape(until[:, :1] - until[:, 1:], [-1, (len(self._ages) + 1) * keys.until.shape[1]])
         counts = tf.where(known[:, tf.newaxis], counts, 0)
