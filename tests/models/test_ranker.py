@@ -137,6 +137,8 @@ def test_an_unknown_task_is_refused(records: Records) -> None:
             "Expected each task once. Received: tasks=\\['next_purchase', 'next_purchase'\\]",
         ),
         ({"ranking": ("dot", "dot")}, "Expected each ranking head once. Received: ranking=\\['dot', 'dot'\\]"),
+        ({"ranking": ("repeat",)}, 'no ranking head "repeat" any more: it is part of affinity = true now'),
+        ({"ranking": ("dot", "popularity")}, 'no ranking head "popularity" any more: it is popularity = true in'),
         ({"ranking": ("dnm",)}, "Unknown ranking head 'dnm' in \\[model\\]. Did you mean \"dnn\""),
         ({"combine": "summ"}, "Unknown combine 'summ' in \\[model\\]. Did you mean \"sum\""),
         ({"activation": "rellu"}, "Unknown activation 'rellu' in \\[model\\]. Did you mean \"relu\""),

@@ -1,8 +1,10 @@
 """A schema of fewer groups."""
 
+from dataclasses import replace
+
 import pytest
 
-from atrank_tf.schema import schema_from_dict, select_groups
+from atrank_tf.schema import ALL_TABLES, schema_from_dict, select_groups
 
 SCHEMA = schema_from_dict(
     {
@@ -43,6 +45,15 @@ def test_the_order_is_the_schemas():
 @pytest.mark.parametrize("groups", [[], ["cart", "search", "click"]])
 def test_all_groups_are_the_schema_itself(groups):
     assert select_groups(SCHEMA, groups) is SCHEMA
+
+
+def test_affinity_names_only_tables_that_are_left_and_may_be_taken_out():
+    tasks = {**SCHEMA.tasks, "next_click": replace(SCHEMA.tasks["next_click"], affinity=("category", "query"))}
+    schema = replace(SCHEMA, tasks=tasks)
+    assert select_groups(schema, ["click"]).tasks["next_click"].affinity == ("category",)
+    assert select_groups(SCHEMA, ["click"]).tasks["next_click"].affinity == ALL_TABLES
+    found = select_groups(schema, [], affinity=False)
+    assert [task.affinity for task in found.tasks.values()] == [(), ()]
 
 
 def test_an_unknown_group_is_refused_with_the_nearest():
