@@ -129,6 +129,8 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+COUNTED = ("popularity_", "normalization_")
+"""How the paths of weights begin that `Ranker.settle` fills."""
 LONGEST = (
     *("test_commands", "test_fit", "test_docs", "test_models", "test_cpp_loader", "test_signatures", "test_warm_start"),
     *("test_workers", "test_task_model", "test_kills", "test_request_batching", "test_experiments", "test_client"),
@@ -166,14 +168,6 @@ def records(logs: Path, schema_file: Path, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="session")
-def popularities(records: Any) -> dict[str, Any]:
-    """How often each object was chosen when, by task."""
-    from atrank_tf.data import popularity
-
-    return {task: popularity(records, task) for task in records.schema.tasks}
-
-
-@pytest.fixture(scope="session")
 def make_model(records: Any) -> Callable[..., Any]:
     """Builds a small model of `records`; keyword arguments change its config."""
     from atrank_tf.models import ATRank
@@ -183,6 +177,21 @@ def make_model(records: Any) -> Callable[..., Any]:
         return ATRank(records.schema, catalogs=records.catalogs, **config)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def settle(records: Any, make_model: Callable[..., Any]) -> Callable[[Any], None]:
+    """Does what `model.settle(records)` does, with counts that were taken once for all models."""
+    known = make_model()
+    known.settle(records)
+    values = {weight.path: weight for weight in known.non_trainable_weights if weight.path.startswith(COUNTED)}
+
+    def settle(model: Any) -> None:
+        for weight in model.non_trainable_weights:
+            if weight.path.startswith(COUNTED):
+                weight.assign(values[weight.path])
+
+    return settle
 
 
 @pytest.fixture(scope="session")

@@ -7,21 +7,18 @@ import keras
 import numpy as np
 from keras import ops
 
-from atrank_tf.data import PERIODS
 from atrank_tf.layers import (
     DCNHead,
     DNNHead,
     DotHead,
     ExpertGate,
     Experts,
-    RecentPopularity,
     SparseEmbedding,
     WideHead,
 )
 from atrank_tf.models.explain import record_parts
 from atrank_tf.models.ranker_config import RankerConfig
 from atrank_tf.schema import FIRST_ROW, PADDING, Schema
-from atrank_tf.schema.affinity import affinity_features
 from atrank_tf.types import Tensor
 
 _MAKERS: dict[str, Callable[[Any, str], Any]] = {
@@ -45,11 +42,6 @@ class Heads:
     def __init__(self, schema: Schema, config: RankerConfig, tasks: Sequence[str]) -> None:
         self._schema = schema
         self._dot = DotHead(name="dot_head") if "dot" in config.ranking else None
-        self.popularity: dict[str, Any] = {}
-        for task in tasks if config.reads_popularity else ():
-            rows = schema.entities[self._entity(task)].rows
-            self.popularity[task] = RecentPopularity(rows, PERIODS, name=f"popularity_{task}")
-            self.popularity[task].build()
         makers = {name: _MAKERS[name] for name in config.ranking if name in _MAKERS}
         self._heads = {
             task: {name: make(config, f"{name}_head_{task}") for name, make in makers.items()} for task in tasks
@@ -85,7 +77,7 @@ class Heads:
             user: the user vector that each candidate reads, float [B, N, D].
             candidates: their embeddings, float [B, N, D].
             parts: name -> float [B, N], logits that are added besides.
-            context: user features, context, affinity and popularity of the candidates, each float [B, N, D_c].
+            context: user features, context and counts of the candidates, each float [B, N, D_c].
 
         Returns:
             float32 [B, N].
@@ -125,16 +117,17 @@ class Heads:
         """Returns the weights with a row for each id of a table: path -> name of the table."""
         return {bias.embeddings.path: self.id_table(task) for task, bias in self._bias.items()}
 
-    def row_names(self) -> dict[str, list[str]]:
-        """Returns the weights whose rows stand for names of the schema: path -> name of each row."""
+    def row_names(self, last: Callable[[str], Sequence[str]]) -> dict[str, list[str]]:
+        """Returns the weights whose rows stand for names of the schema: path -> name of each row.
+
+        Args:
+            last: task -> names of the last numbers of `context`.
+        """
         found = {}
         for task, heads in self._heads.items():
             if "dnn" in heads:
-                kernel = heads["dnn"].dense[0].kernel
-                windows = PERIODS.bit_length() if task in self.popularity else 0
-                features = [f"popularity {window}" for window in range(windows)]
-                features += [str(feature) for feature in affinity_features(self._schema, task)]
-                found[kernel.path] = [*map(str, range(kernel.shape[0] - len(features))), *features]  # The last rows.
+                kernel, names = heads["dnn"].dense[0].kernel, last(task)
+                found[kernel.path] = [*map(str, range(kernel.shape[0] - len(names))), *names]
         return found
 
     def id_table(self, task: str) -> str:

@@ -9,7 +9,7 @@
 Glossary: B users, T_g behaviors of group g, T = sum of T_g, N candidates, D hidden dim, D_o size of an object.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple, Self
 
 import keras
@@ -20,13 +20,13 @@ from atrank_tf.data import (
     Batching,
     Catalog,
     Part,
-    Popularity,
     Records,
     TrainingBatches,
     evaluation_batches,
     training_batches,
 )
 from atrank_tf.layers import BehaviorEmbedding, Dropout, GroupProjection, SparseEmbedding, TimeBuckets, zero_padding
+from atrank_tf.models.candidate_counts import CandidateCounts
 from atrank_tf.models.explain import explainer
 from atrank_tf.models.heads import Heads
 from atrank_tf.models.inputs import (
@@ -50,7 +50,6 @@ from atrank_tf.schema import (
     select_groups,
     suggestion,
 )
-from atrank_tf.schema.affinity import affinity_features
 from atrank_tf.schema.inputs import affinity_name, candidates_name, history_name
 from atrank_tf.types import Tensor
 
@@ -130,6 +129,7 @@ class Ranker(TaskModel):
         if self.embeds_time:
             self.time_buckets = TimeBuckets(self.schema.time.boundaries, name="time_buckets")
         self.drop = Dropout(self.config.dropout, name="dropout")
+        self.counts = CandidateCounts(self.schema, self.config, self.tasks)
         self.heads = Heads(self.schema, self.config, self.tasks)
         self.candidate_tables: dict[str, SparseEmbedding] = {}
 
@@ -247,14 +247,9 @@ class Ranker(TaskModel):
         """Returns logits, float32 [B, N], given user vectors, float [B, N, D], and candidates."""
         parts = {} if candidates.bias is None else {"item_bias": candidates.bias}
         profile = None if profile is None else broadcast_to_candidates(profile, user)
-        context = self.context(
-            task, profile, self.popularity(task, inputs[candidates_name(task)], inputs.get("now")), inputs
-        )
+        popularity = self.counts.popularity(task, inputs[candidates_name(task)], inputs.get("now"))
+        context = self.context(task, profile, popularity, inputs)
         return self.heads.logits(task, user, candidates.embedding, parts, context)
-
-    def popularity(self, task: str, ids: Tensor, now: Tensor | None) -> Tensor | None:
-        """Returns the recent popularity of objects, float [..., N, W], or None for a model that does not read it."""
-        return self.heads.popularity[task](ids, now) if task in self.heads.popularity else None
 
     def context(
         self, task: str, profile: Tensor | None, popularity: Tensor | None, inputs: Mapping[str, Tensor]
@@ -269,19 +264,20 @@ class Ranker(TaskModel):
         """
         if not self.config.reads_context:
             return []
-        affinity = inputs[affinity_name(task)] if affinity_features(self.schema, task) else None
-        known = (profile, self.objects.context(task, inputs), popularity, affinity)
+        numbers = self.counts.numbers(task, popularity, inputs.get(affinity_name(task)))
+        known = (profile, self.objects.context(task, inputs), numbers)
         return [part for part in known if part is not None]
 
     # === Training ===
 
     def training_batches(self, records: Records, **options: Any) -> TrainingBatches:
-        """Returns what `fit` takes to train this model on records.
+        """Returns what `fit` takes to train this model on records, which it gets to know: see `settle`.
 
         Args:
             records: a records folder; groups that the model does not read are left out.
-            **options: `settings`, `seed`, `first_epoch`, `part` and `agree` of `atrank_tf.training_batches`.
+            **options: `settings`, `seed`, `first_epoch` and `part` of `atrank_tf.training_batches`.
         """
+        self.settle(records, options.get("part", Part.TRAINING))
         batches: TrainingBatches = self.make_batches(self.view(records), tasks=self.tasks, **options)
         return batches
 
@@ -313,15 +309,20 @@ class Ranker(TaskModel):
         ids = self.objects.id_rows(self._entity(task), np.arange(len(positive_counts)))
         self.heads.start_at_popularity(task, positive_counts, np.asarray(ids))
 
-    def load_popularity(self, task: str, popularity: Popularity) -> None:
-        """Loads how often each object was chosen; does nothing for a model that reads no popularity.
+    def settle(
+        self,
+        records: Records,
+        part: Part = Part.TRAINING,
+        total: Callable[[np.ndarray], np.ndarray] = lambda array: array,
+    ) -> None:
+        """Counts what the model must know of records before its first step: popularity, and the scale of numbers.
 
         Args:
-            task: a task of the model.
-            popularity: as `atrank_tf.data.popularity` counts it.
+            records: a records folder.
+            part: of the targets that count.
+            total: sums an array over the workers who share the records.
         """
-        if task in self.heads.popularity:
-            self.heads.popularity[task].load(*popularity)
+        self.counts.settle(self.view(records), part, total)
 
     def check_schema(self, schema: Schema) -> None:
         """Raises ValueError unless a schema is the one that the model was built for; names the first difference."""
@@ -339,7 +340,7 @@ class Ranker(TaskModel):
 
     def row_names(self) -> dict[str, list[str]]:
         """Returns the weights whose rows stand for names of the schema: path of the weight -> name of each row."""
-        return self.heads.row_names()
+        return self.heads.row_names(self.counts.names) | self.counts.row_names()
 
     # === Parts that are served and explained ===
 
@@ -349,7 +350,7 @@ class Ranker(TaskModel):
             "memory": keras.Input((None, self.config.hidden_dim), name="memory"),
             "mask": keras.Input((None,), dtype="bool", name="mask"),
         }
-        if self.heads.popularity:
+        if self.counts.reads_now:
             inputs["now"] = keras.Input((), dtype="int64", name="now")
         return inputs
 

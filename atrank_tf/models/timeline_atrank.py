@@ -217,7 +217,7 @@ class TimelineATRank(Ranker):
         parts = {} if candidates.bias is None else {"item_bias": take(candidates.bias, index)[None]}
         users = packing.indices // tf.maximum(tf.shape(query.indices, tf.int64)[1], 1)
         profile = None if profile is None else take(profile, users)[None]
-        popularity = self.popularity(task, ids, now)
+        popularity = self.counts.popularity(task, ids, now)
         popularity = None if popularity is None else packing.pack(_fold_targets(popularity))[None]
         packed = {name: packing.pack(_fold_targets(value))[None] for name, value in own.items()}
         context = self.context(task, profile, popularity, packed)

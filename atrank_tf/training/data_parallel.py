@@ -28,14 +28,16 @@ def training_share(
         first_epoch: number of the first epoch.
     """
     sizes = {name: -(-getattr(experiment.batching, name) // workers.number) for name in ("batch_size", "batch_tokens")}
-    return model.training_batches(
-        share,
+    batches: TrainingBatches = model.make_batches(
+        model.view(share),
+        tasks=model.tasks,
         settings=replace(experiment.batching, **sizes),
         seed=experiment.training.seed,
         first_epoch=first_epoch,
         part=experiment.training.part,
         agree=lambda counts: agreed_steps(counts, workers),
     )
+    return batches
 
 
 def agreed_steps(counts: Sequence[int], workers: Workers) -> list[int]:

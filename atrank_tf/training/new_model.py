@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from atrank_tf.data import Records, popularity, positive_counts
+from atrank_tf.data import Records, positive_counts
 from atrank_tf.metrics import RequestAUC, request_auc_by_task
 from atrank_tf.models import MODELS, Ranker
 from atrank_tf.optimizers import SparseAdam, WarmUp
@@ -16,7 +16,7 @@ from atrank_tf.training.workers import ALONE, Workers
 
 
 def new_model(records: Records, share: Records, experiment: Experiment, workers: Workers) -> Ranker:
-    """Returns the experiment's model with fresh weights, and what it knows of how often each object was chosen.
+    """Returns the experiment's model with fresh weights, and what it must know of the records (`Ranker.settle`).
 
     Args:
         records: all records, of the groups that the experiment reads.
@@ -37,8 +37,7 @@ def new_model(records: Records, share: Records, experiment: Experiment, workers:
         if settings.start_at_popularity and records.schema.tasks[task].candidates is Candidates.SAMPLED:
             (counts,) = workers.sum([tf.constant(positive_counts(share, task, settings.part))])
             model.start_at_popularity(task, counts.numpy())
-        if experiment.model.reads_popularity:
-            model.load_popularity(task, popularity(share, task, settings.part, workers.total))
+    model.settle(share, settings.part, workers.total)
     return model
 
 

@@ -18,10 +18,9 @@ from atrank_tf.server.warmup import read_warmup
 
 
 @pytest.fixture(scope="module")
-def model(make_model: Callable[..., Ranker], popularities: dict[str, Any]) -> Ranker:
+def model(make_model: Callable[..., Ranker], settle: Callable[[Any], None]) -> Ranker:
     model = make_model(ranking=["dot", "dnn"])
-    for task in model.tasks:
-        model.load_popularity(task, popularities[task])
+    settle(model)
     rng = np.random.default_rng(5)
     for weight in model.trainable_weights:
         weight.assign(weight + rng.normal(scale=0.2, size=weight.shape))
