@@ -19,7 +19,7 @@ from atrank_tf.schema import FIRST_ROW, PADDING, SECONDS, Schema
 from atrank_tf.schema.affinity import (
     ANY_OBJECT,
     SAME_OBJECT,
-    Channel,
+    AffinityFeature,
     affinity_ages,
     affinity_channels,
     affinity_features,
@@ -37,9 +37,11 @@ TargetAffinity = Callable[[Targets, Tensor], Tensor]
 
 
 class Keys(NamedTuple):
-    """Sorted keys of one channel. The last row of each tensor is larger than all others, and of no behavior.
+    """Sorted keys of all channels. The last row of each tensor is larger than all others, and of no behavior.
 
-    `pairs`: int64 [W + 1], user * SPAN + value. `numbers`: int64 [W + 1], the same as 0, 1, 2, ...
+    A value of a channel is one number: channel * SPAN + row of the channel's table.
+
+    `pairs`: int64 [W + 1], user * channels * SPAN + value. `numbers`: int64 [W + 1], the same as 0, 1, 2, ...
     `times`: int64 [W + 1], number * SPAN + timestamp. `timestamp`: int64 [W + 1].
     `until`: int32 [W + 1, A], how many of the rows before have each action.
     """
@@ -68,19 +70,37 @@ class Affinity:
     def __init__(self, schema: Schema, task: str, columns: CatalogColumns) -> None:
         self._schema, self._columns = schema, columns
         self._entity = schema.groups[schema.tasks[task].group].entity
-        self._ages = affinity_ages(schema)
         self._channels = affinity_channels(schema, task)
-        self.size = len(affinity_features(schema, task))
+        self._ages = affinity_ages(schema)
+        self._actions = max((len(schema.groups[channel.group].actions) for channel in self._channels), default=0)
+        self._columns_of_features = self._runs(affinity_features(schema, task))
 
-    def keys(self, groups: Mapping[str, Behaviors]) -> list[Keys]:
-        """Returns the sorted keys of histories, for each channel.
+    def keys(self, groups: Mapping[str, Behaviors]) -> Keys:
+        """Returns the sorted keys of histories.
 
         Args:
             groups: group -> the behaviors of all users, those of each user in time order.
         """
-        return [self._keys(channel, groups[channel.group]) for channel in self._channels]
+        pairs, timestamps, actions = [], [], []
+        for number, channel in enumerate(self._channels):
+            rows = groups[channel.group]
+            values = self._values(number, self._schema.groups[channel.group].entity, rows.id)
+            behaviors = tf.where(values > 0)
+            pairs.append(self._of_user(tf.gather(rows.user, behaviors[:, 0]), tf.gather_nd(values, behaviors)))
+            timestamps.append(tf.gather(rows.timestamp, behaviors[:, 0]))
+            actions.append(tf.gather(rows.action, behaviors[:, 0]))
+        together = tf.concat(pairs, axis=0)
+        order = tf.argsort(together, stable=True)  # Behaviors of one user and value stay in time order.
+        ends = [tf.int64.max], [SPAN - 1]
+        sorted_pairs = tf.concat([tf.gather(together, order), ends[0]], axis=0)
+        timestamp = tf.concat([tf.gather(tf.concat(timestamps, axis=0), order), ends[1]], axis=0)
+        changes = tf.concat([[False], sorted_pairs[1:] != sorted_pairs[:-1]], axis=0)
+        numbers = tf.cumsum(tf.cast(changes, tf.int64))
+        done = tf.one_hot(tf.gather(tf.concat(actions, axis=0), order) - FIRST_ROW, self._actions, dtype=tf.int32)
+        until = tf.pad(tf.cumsum(done), [[1, 0], [0, 0]])
+        return Keys(sorted_pairs, numbers, numbers * SPAN + timestamp, timestamp, until)
 
-    def features(self, keys: Sequence[Keys], user: Tensor, candidates: Tensor, now: Tensor) -> Tensor:
+    def features(self, keys: Keys, user: Tensor, candidates: Tensor, now: Tensor) -> Tensor:
         """Returns the features of candidates.
 
         Args:
@@ -92,16 +112,30 @@ class Affinity:
         Returns:
             float32 [M, N, F].
         """
-        found = []
-        for channel, of_channel in zip(self._channels, keys, strict=True):
-            values = self._values(self._entity, channel.table, candidates)
-            if channel.table == ANY_OBJECT:  # The same for all candidates.
-                values = values[:, :1]
-            counts = self._count(of_channel, values, user, now)
-            found.append(tf.broadcast_to(counts, [*tf.unstack(tf.shape(candidates)), counts.shape[-1]]))
-        return tf.ensure_shape(tf.concat(found, axis=-1), [None, None, self.size])
+        values = [self._values(number, self._entity, candidates) for number in range(len(self._channels))]
+        asked = tf.where(tf.concat(values, axis=-1) > 0)  # [Q, 3]: request, candidate, place of the value
+        of_request = self._of_user(asked[:, 0], tf.gather_nd(tf.concat(values, axis=-1), asked))
+        # Candidates of a request share many values, each of which is searched once; most are in no history.
+        different, places = tf.unique(of_request, tf.int64)
+        request = different // (len(values) * SPAN)
+        pairs = self._of_user(tf.gather(user, request), different % (len(values) * SPAN))
+        start = first_at_least(keys.pairs, pairs)
+        known = tf.gather(keys.pairs, start) == pairs
+        counts, last = self._search(keys, start[known], tf.gather(now, request[known]))
+        asked = asked[tf.gather(known, places)]
+        places = tf.gather(tf.cumsum(tf.cast(known, tf.int64)) - 1, places)[tf.gather(known, places)]
+        channel = tf.gather(np.repeat(np.arange(len(values)), [each.shape[-1] for each in values]), asked[:, 2])
+        requests, width = tf.unstack(tf.shape(candidates, tf.int64))
+        of_candidate = (asked[:, 0] * width + asked[:, 1]) * len(values) + channel
+        total = requests * width * len(values)
+        counts = tf.math.unsorted_segment_sum(tf.gather(counts, places), of_candidate, total)
+        last = tf.maximum(tf.math.unsorted_segment_max(tf.gather(last, places), of_candidate, total), 0)
+        recency = self._recency(last, tf.repeat(now, width * len(values)))
+        found = tf.concat([tf.math.log1p(tf.cast(counts, tf.float32)), recency[:, tf.newaxis]], axis=1)
+        found = tf.reshape(found, [requests, width, len(values) * found.shape[1]])
+        return tf.concat([found[..., begin:end] for begin, end in self._columns_of_features], axis=-1)
 
-    def keys_of_inputs(self, inputs: Mapping[str, Tensor]) -> list[Keys]:
+    def keys_of_inputs(self, inputs: Mapping[str, Tensor]) -> Keys:
         """Returns `keys` of history inputs that are not cut."""
         return self.keys(history_behaviors(inputs, self._schema.groups))
 
@@ -110,56 +144,38 @@ class Affinity:
         keys = self.keys(chunk.groups)
         return lambda targets, candidates: self.features(keys, targets.user, candidates, targets.request_time)
 
-    def _values(self, entity: str, table: str, ids: Tensor) -> Tensor:
-        """Returns the values of a table that objects have, int64 [..., values]; below `FIRST_ROW` for none."""
-        if table in (SAME_OBJECT, ANY_OBJECT):
-            return (ids if table == SAME_OBJECT else tf.fill(tf.shape(ids), tf.cast(FIRST_ROW, tf.int64)))[..., None]
-        found = []
-        for column in columns_of_table(self._schema.entities[entity], table):
-            values = tf.cast(tf.gather(self._columns[entity][column], ids), tf.int64)
-            found.append(values if values.shape.rank > ids.shape.rank else values[..., tf.newaxis])
-        return tf.concat(found, axis=-1)
+    def _values(self, number: int, entity: str, ids: Tensor) -> Tensor:
+        """Returns the values of a channel that objects have, int64 [..., values]; 0 for none."""
+        table = self._channels[number].table
+        if table == ANY_OBJECT:
+            rows = [tf.fill(tf.shape(ids), tf.constant(FIRST_ROW, tf.int64))[..., tf.newaxis]]
+        elif table == SAME_OBJECT:
+            rows = [ids[..., tf.newaxis]]
+        else:
+            rows = []
+            for column in columns_of_table(self._schema.entities[entity], table):
+                found = tf.cast(tf.gather(self._columns[entity][column], ids), tf.int64)
+                rows.append(found if found.shape.rank > ids.shape.rank else found[..., tf.newaxis])
+        values = tf.concat(rows, axis=-1)
+        return tf.where(values >= FIRST_ROW, number * SPAN + values, 0)
 
-    def _keys(self, channel: Channel, rows: Behaviors) -> Keys:
-        group = self._schema.groups[channel.group]
-        values = self._values(group.entity, channel.table, rows.id)
-        real = tf.where(values >= FIRST_ROW)
-        pairs = tf.gather(rows.user, real[:, 0]) * SPAN + tf.gather_nd(values, real)
-        order = tf.argsort(pairs, stable=True)  # Behaviors of one user and value stay in time order.
-        pairs = tf.concat([tf.gather(pairs, order), [tf.int64.max]], axis=0)
-        behaviors = tf.gather(real[:, 0], order)
-        timestamp = tf.concat([tf.gather(rows.timestamp, behaviors), [SPAN - 1]], axis=0)
-        changes = tf.concat([[False], pairs[1:] != pairs[:-1]], axis=0)
-        numbers = tf.cumsum(tf.cast(changes, tf.int64))
-        actions = tf.one_hot(tf.gather(rows.action, behaviors) - FIRST_ROW, len(group.actions), dtype=tf.int32)
-        until = tf.pad(tf.cumsum(actions), [[1, 0], [0, 0]])
-        return Keys(pairs, numbers, numbers * SPAN + timestamp, timestamp, until)
+    def _of_user(self, user: Tensor, values: Tensor) -> Tensor:
+        return user * (len(self._channels) * SPAN) + values
 
-    def _count(self, keys: Keys, values: Tensor, user: Tensor, now: Tensor) -> Tensor:
-        """Returns the features of one channel, float32 [M, N, (ages + 1) * A + 1], given values, int64 [M, N, X]."""
-        requests, candidates, _ = tf.unstack(tf.shape(values, tf.int64))
-        real = tf.where(values >= FIRST_ROW)
-        # Candidates of a request share many values: each is searched once.
-        different, places = tf.unique(real[:, 0] * SPAN + tf.gather_nd(values, real), tf.int64)
-        request, value = different // SPAN, different % SPAN
-        pairs, now_of = tf.gather(user, request) * SPAN + value, tf.gather(now, request)
-        start = first_at_least(keys.pairs, pairs)
-        known = tf.gather(keys.pairs, start) == pairs
+    def _search(self, keys: Keys, start: Tensor, now: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns what was done with K pairs of user and value, given their first rows and the request times, int64 [K].
+
+        Returns:
+            How often in each age and with each action, int32 [K, (ages + 1) * A]; and when last, int64 [K], 0 for
+            never.
+        """
         first = tf.gather(keys.numbers, start) * SPAN
         # The request time, and the ladder of ages before it: at 0 begins whatever is of any age.
-        times = tf.maximum(now_of[:, tf.newaxis] - tf.constant([0, *self._ages, SPAN], tf.int64), 0)
+        times = tf.maximum(now[:, tf.newaxis] - tf.constant([0, *self._ages, SPAN], tf.int64), 0)
         edges = tf.reshape(first_at_least(keys.times, tf.reshape(first[:, tf.newaxis] + times, [-1])), tf.shape(times))
-        until, end = tf.gather(keys.until, edges), edges[:, 0]  # [Q, 1 + ages + 1, A]
-        counts = tf.reshape(until[:, :1] - until[:, 1:], [-1, (len(self._ages) + 1) * keys.until.shape[1]])
-        counts = tf.where(known[:, tf.newaxis], counts, 0)
-        last = tf.where(known & (end > start), tf.gather(keys.timestamp, tf.maximum(end - 1, 0)), 0)
-        of_candidate = real[:, 0] * candidates + real[:, 1]
-        total = requests * candidates
-        counts = tf.math.unsorted_segment_sum(tf.gather(counts, places), of_candidate, total)
-        last = tf.maximum(tf.math.unsorted_segment_max(tf.gather(last, places), of_candidate, total), 0)
-        recency = self._recency(last, tf.repeat(now, candidates))
-        found = tf.concat([tf.math.log1p(tf.cast(counts, tf.float32)), recency[:, tf.newaxis]], axis=1)
-        return tf.reshape(found, [requests, candidates, found.shape[1]])
+        until, end = tf.gather(keys.until, edges), edges[:, 0]  # [K, 1 + ages + 1, A]
+        counts = tf.reshape(until[:, :1] - until[:, 1:], [-1, (len(self._ages) + 1) * self._actions])
+        return counts, tf.where(end > start, tf.gather(keys.timestamp, tf.maximum(end - 1, 0)), 0)
 
     def _recency(self, last: Tensor, now: Tensor) -> Tensor:
         """Returns how recent timestamps are, float32; 0 for a timestamp of 0."""
@@ -167,6 +183,23 @@ class Affinity:
         longest = np.log1p(longest_age(self._schema) / unit)
         recency = tf.cast(longest, tf.float32) - tf.math.log1p(tf.cast(now - last, tf.float32) / unit)
         return tf.where(last > 0, tf.maximum(recency, 0.0), 0.0)
+
+    def _runs(self, features: Sequence[AffinityFeature]) -> list[tuple[int, int]]:
+        """Returns the columns of the features among those of all channels, ages and actions: begins and ends of runs.
+
+        Each channel has (ages + 1) * A counts and the recency; those of actions that its group lacks are no features.
+        """
+        ages, size = [*self._ages, 0], (len(self._ages) + 1) * self._actions + 1
+        runs: list[tuple[int, int]] = []
+        for channel, action, age in features:
+            actions = self._schema.groups[channel.group].actions
+            place = ages.index(age) * self._actions + actions.index(action) if action else size - 1
+            column = self._channels.index(channel) * size + place
+            if runs and runs[-1][1] == column:
+                runs[-1] = runs[-1][0], column + 1
+            else:
+                runs.append((column, column + 1))
+        return runs
 
 
 def records_affinity(records: Records, task: str) -> Affinity | None:
