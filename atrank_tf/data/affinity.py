@@ -163,7 +163,7 @@ class Affinity:
         return user * (len(self._channels) * SPAN) + values
 
     def _search(self, keys: Keys, start: Tensor, now: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns what was done with K pairs of user and value, given their first rows and the request times, int64 [K].
+        """Returns what was done with K pairs of user and value, by their first rows and the request times, int64 [K].
 
         Returns:
             How often in each age and with each action, int32 [K, (ages + 1) * A]; and when last, int64 [K], 0 for
