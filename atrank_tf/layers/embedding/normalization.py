@@ -11,6 +11,8 @@ from atrank_tf.types import Shape, Tensor
 _FARTHEST = 8.0
 _LEAST_VARIANCE = 1e-8
 """A number that varies less says nothing, and what it would say elsewhere nothing was learned of."""
+_LARGEST_FACTOR = 4.0
+"""Numbers that are nearly always 0 are made no larger: with few training requests a network fits their noise."""
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
@@ -18,14 +20,14 @@ class Normalization(keras.layers.Layer):
     """Standardizes numbers by the mean and variance that each has in training data.
 
     Rough sketch:
-        y_f = clip((x_f - mean_f) / sqrt(variance_f), -8, 8)
+        y_f = clip((x_f - mean_f) * min(1 / sqrt(variance_f), 4), -8, 8)
 
     As `keras.layers.Normalization`, but one that several processes can fill alike: mean and variance are loaded. They
     are weights that no training changes, so that they travel with the model into every file and export. Until they are
     loaded numbers stay as they are, up to ±8. A number that does not vary becomes 0.
 
-    Counts need it: that this user bought this very product last month is 0 for nearly every candidate, so that its
-    standard deviation may be 0.05, and a network would learn of it last what trees learn first.
+    Counts need it: some are between 0 and 7, and that this user bought this very product last month is 0 for nearly
+    every candidate, so that a network would learn of it last what trees learn first.
 
     Call arguments:
         inputs: float [..., F].
@@ -59,7 +61,8 @@ class Normalization(keras.layers.Layer):
             )
         varies = variance > _LEAST_VARIANCE
         self.mean.assign(mean)
-        self.factor.assign(np.where(varies, 1 / np.sqrt(np.where(varies, variance, 1.0)), 0.0))
+        factor = np.minimum(1 / np.sqrt(np.where(varies, variance, 1.0)), _LARGEST_FACTOR)
+        self.factor.assign(np.where(varies, factor, 0.0))
 
     def call(self, inputs: Tensor) -> Tensor:
         scaled = (ops.cast(inputs, "float32") - self.mean) * self.factor

@@ -6,7 +6,7 @@ import pytest
 
 from atrank_tf.layers import Normalization
 
-NUMBERS = np.random.default_rng(0).normal([3.0, -7.0, 0.1], [2.0, 0.5, 0.001], size=(4, 5, 3))
+NUMBERS = np.random.default_rng(0).normal([3.0, -7.0, 0.1], [2.0, 0.5, 0.3], size=(4, 5, 3))
 
 
 def _layer(mean: object, variance: object, dtype: str = "float32") -> Normalization:
@@ -26,6 +26,11 @@ def test_numbers_have_mean_zero_and_variance_one_by_their_own_statistics() -> No
     found = np.asarray(_layer(rows.mean(axis=0), rows.var(axis=0))(NUMBERS)).reshape(-1, 3)
     np.testing.assert_allclose(found.mean(axis=0), 0.0, atol=1e-4)
     np.testing.assert_allclose(found.std(axis=0), 1.0, atol=1e-4)
+
+
+def test_what_hardly_varies_is_made_four_times_as_large_at_most() -> None:
+    found = _layer([0.1], [0.01])(np.array([[0.0], [1.1]]))
+    np.testing.assert_allclose(found, [[-0.4], [4.0]], rtol=1e-6)
 
 
 def test_until_they_are_loaded_numbers_stay_as_they_are() -> None:
