@@ -6,7 +6,7 @@ import pytest
 
 from atrank_tf.layers import Normalization
 
-NUMBERS = np.random.default_rng(0).normal([3.0, -7.0, 0.1], [2.0, 0.5, 0.3], size=(4, 5, 3))
+NUMBERS = np.random.default_rng(0).normal([3.0, -7.0, 0.1], [2.0, 0.5, 0.9], size=(4, 5, 3))
 
 
 def _layer(mean: object, variance: object, dtype: str = "float32") -> Normalization:
