@@ -8,7 +8,7 @@ minus model. Needs the extra `experiments`.
 """
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,8 @@ from atrank_tf.schema.affinity import AffinityFeature, affinity_features
 from atrank_tf.schema.inputs import affinity_name, candidates_name, context_name, profile_name
 from atrank_tf.training import load_experiment, load_model_for, load_trained_experiment
 
-_RECORDS = flags.DEFINE_string("records", None, "Records folder.", required=True)
-_CONFIG = flags.DEFINE_string("config", None, "Experiment file: says which groups, tasks and batches.", required=True)
+_RECORDS = flags.DEFINE_string("records", None, "Records folder.")
+_CONFIG = flags.DEFINE_string("config", None, "Experiment file: says which groups, tasks and batches.")
 _AGAINST = flags.DEFINE_string("against", None, "Folder of a trained model, which is scored on the same requests.")
 
 PARAMETERS = {
@@ -124,11 +124,49 @@ def fit(lightgbm: Any, records: Records, task: str, numbers: Numbers, settings: 
     return trees
 
 
-def main() -> None:
+class Trees:
+    """LightGBM models of some tasks, which score requests.
+
+    Args:
+        numbers: task -> what its candidates are known by.
+        models: task -> its trees.
+    """
+
+    def __init__(self, numbers: Mapping[str, Numbers], models: Mapping[str, Any]) -> None:
+        self._numbers, self._models = numbers, models
+
+    @property
+    def leaves(self) -> int:
+        """How many leaves the trees have, which are what they learned."""
+        return sum(
+            tree["num_leaves"]
+            for model in self._models.values()
+            for tree in model.dump_model(num_iteration=model.best_iteration)["tree_info"]
+        )
+
+    def score(self, task: str, inputs: Mapping[str, Any], users: np.ndarray) -> np.ndarray:
+        """Returns the scores of the candidates of a batch, [B, N]."""
+        del users
+        found = self._numbers[task](inputs)
+        scores: np.ndarray = self._models[task].predict(found.reshape(-1, found.shape[-1]), raw_score=True)
+        return scores.reshape(found.shape[:2])
+
+
+def grow(records: Records, tasks: Sequence[str], settings: Batching, seed: int) -> Trees:
+    """Returns trees of some tasks, fitted on the training requests of one epoch.
+
+    Raises:
+        ImportError: the package lightgbm is not installed.
+    """
     try:
         import lightgbm
     except ImportError as error:
         raise ImportError("The yardstick needs lightgbm: pip install 'atrank-tf[experiments]'") from error
+    numbers = {task: Numbers(records, task) for task in tasks}
+    return Trees(numbers, {task: fit(lightgbm, records, task, numbers[task], settings, seed) for task in tasks})
+
+
+def main() -> None:
     experiment = load_experiment(_CONFIG.value)
     every = Records(_RECORDS.value)
     every.verify()
@@ -141,15 +179,9 @@ def main() -> None:
         model = load_model_for(read, _AGAINST.value)
         if trained.training.include_validation:  # Of validation it has seen the labels.
             parts = [Part.TEST]
-    numbers = {task: Numbers(records, task) for task in tasks}
-    trees = {task: fit(lightgbm, records, task, numbers[task], settings, experiment.training.seed) for task in tasks}
-
-    def score(task: str, inputs: dict[str, Any], users: np.ndarray) -> np.ndarray:
-        found = numbers[task](inputs)
-        return trees[task].predict(found.reshape(-1, found.shape[-1]), raw_score=True).reshape(found.shape[:2])
-
+    trees = grow(records, tasks, settings, experiment.training.seed)
     for part in parts:
-        scored = score_requests({"LightGBM": score}, tasks, records, part, settings)
+        scored = score_requests({"LightGBM": trees.score}, tasks, records, part, settings)
         if _AGAINST.value:
             scored[model.name] = score_model(model, read, part, settings)
         for task in tasks:
@@ -161,4 +193,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    flags.mark_flags_as_required(["records", "config"])
     command.run(main)

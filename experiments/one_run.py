@@ -1,9 +1,10 @@
 """Trains and evaluates one run of the plan, in a process of its own: `python experiments/one_run.py RUN_FOLDER`.
 
 The folder holds `run.json`: experiment, records, the folder of the true probabilities ("" if unknown), whether it is a
-trial of settings, for which test is not scored, and what is ranked. The run adds `model/`, `scores_<split>_<task>.npz`
-(`ranks_<split>_<task>.npz` where the whole catalog is ranked), and last `result.json`, without which it counts as not
-done. A run that trains on the targets of validation too (`include_validation`) is not evaluated on them.
+trial of settings, for which test is not scored, what is ranked, and whether LightGBM takes the place of the model. The
+run adds `model/`, `scores_<split>_<task>.npz` (`ranks_<split>_<task>.npz` where the whole catalog is ranked), and last
+`result.json`, without which it counts as not done. A run that trains on the targets of validation too
+(`include_validation`) is not evaluated on them.
 """
 
 import dataclasses
@@ -11,17 +12,21 @@ import json
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+from lightgbm_yardstick import grow
 
 from atrank_tf.data import Part, Records, count_targets, evaluation_batches
-from atrank_tf.evaluation import evaluate, evaluate_ranks, rank_catalog, score_model, score_truth
+from atrank_tf.evaluation import evaluate, evaluate_ranks, rank_catalog, score_model, score_requests, score_truth
 from atrank_tf.files import write_text
-from atrank_tf.training import divide_threads, experiment_from_dict, load, train
+from atrank_tf.training import Experiment, divide_threads, experiment_from_dict, load, train
+
+ScorePart = Callable[[Part], Mapping[str, Any]]
+"""Function: a part -> task -> its scored requests, or the ranks of its positives in the catalog."""
 
 
 class Watch(keras.callbacks.Callback):
@@ -66,49 +71,85 @@ def main(folder: Path) -> None:
     divide_threads(experiment.training.slices)
     records = Records(run["records"]).select(experiment.model.groups, affinity=experiment.model.reads_affinity)
     tasks = experiment.model.tasks or tuple(records.schema.tasks)
-    tuning, catalog = run["tuning"], run["candidates"] == "catalog"
-    test = (
-        None if tuning or catalog else evaluation_batches(records, Part.TEST, tasks=tasks, settings=experiment.batching)
-    )
-    watch = Watch(folder / "epochs.json", test)
-    train(records, experiment, str(folder / "model"), callbacks=[watch])
-    training = json.loads((folder / "model" / "training.json").read_text())
-    model = load(str(folder / "model"))
-    best = training["best_epoch"]
     last = experiment.training.include_validation
-    targets = sum(count_targets(records, task, experiment.training.part, experiment.batching) for task in tasks)
+    score, trained = (_grown if run["trees"] else _trained)(folder, run, records, tasks, experiment)
     result: dict[str, Any] = {
         "experiment": run["experiment"],
         "records": records.manifest["fingerprint"],
         "candidates": run["candidates"],
         "exclude_history": run["exclude_history"],
-        "parameters": int(sum(np.prod(weight.shape) for weight in model.trainable_weights)),
-        "best_epoch": best,
-        "seconds_to_best": watch.epochs[best]["seconds"],
-        "targets_per_second": targets * len(watch.epochs) / watch.epochs[-1]["seconds"],
-        "epochs": watch.epochs,
+        **trained,
     }
-    if test is not None:
-        result["best_on_test"] = max(epoch["test_auc"] for epoch in watch.epochs)
-    if not last:
-        for epoch, logs in zip(watch.epochs, training["history"], strict=True):
-            epoch["validation_auc"] = mean_auc(logs, "val_")
-    for part in ([] if last else [Part.VALIDATION]) + ([] if tuning else [Part.TEST]):
-        found: dict[str, Any]
-        if catalog:
-            found = rank_catalog(model, records, part, experiment.batching, exclude_history=run["exclude_history"])
-        else:
-            found = score_model(model, records, part, experiment.batching)
+    for part in ([] if last else [Part.VALIDATION]) + ([] if run["tuning"] else [Part.TEST]):
         result[str(part)] = {}
-        for task, each in found.items():
-            kind = "ranks" if catalog else "scores"
-            np.savez_compressed(folder / f"{kind}_{part}_{task}.npz", **dataclasses.asdict(each))
-            estimates = evaluate_ranks(each) if catalog else evaluate(each)
+        for task, each in score(part).items():
+            ranks = run["candidates"] == "catalog"
+            np.savez_compressed(
+                folder / f"{'ranks' if ranks else 'scores'}_{part}_{task}.npz", **dataclasses.asdict(each)
+            )
+            estimates = evaluate_ranks(each) if ranks else evaluate(each)
             result[str(part)][task] = {name: [e.value, e.standard_error] for name, e in estimates.items()}
     if run["truth"]:
         truth = score_truth(records, Part.TEST, tasks, experiment.batching, run["truth"])
         result["reachable"] = {task: evaluate(requests)["user_auc"].value for task, requests in truth.items()}
     write_text(folder / "result.json", json.dumps(result, indent=1))
+
+
+def _trained(
+    folder: Path, run: Mapping[str, Any], records: Records, tasks: Sequence[str], experiment: Experiment
+) -> tuple[ScorePart, dict[str, Any]]:
+    """Trains the experiment's model; returns what scores a part, and what is noted of the training."""
+    catalog = run["candidates"] == "catalog"
+    test = None
+    if not run["tuning"] and not catalog:
+        test = evaluation_batches(records, Part.TEST, tasks=tasks, settings=experiment.batching)
+    watch = Watch(folder / "epochs.json", test)
+    train(records, experiment, str(folder / "model"), callbacks=[watch])
+    training = json.loads((folder / "model" / "training.json").read_text())
+    model = load(str(folder / "model"))
+    targets = sum(count_targets(records, task, experiment.training.part, experiment.batching) for task in tasks)
+    noted: dict[str, Any] = {
+        "parameters": int(sum(np.prod(weight.shape) for weight in model.trainable_weights)),
+        "best_epoch": training["best_epoch"],
+        "seconds_to_best": watch.epochs[training["best_epoch"]]["seconds"],
+        "targets_per_second": targets * len(watch.epochs) / watch.epochs[-1]["seconds"],
+        "epochs": watch.epochs,
+    }
+    if test is not None:
+        noted["best_on_test"] = max(epoch["test_auc"] for epoch in watch.epochs)
+    if not experiment.training.include_validation:
+        for epoch, logs in zip(watch.epochs, training["history"], strict=True):
+            epoch["validation_auc"] = mean_auc(logs, "val_")
+
+    def score(part: Part) -> dict[str, Any]:
+        if catalog:
+            return rank_catalog(model, records, part, experiment.batching, exclude_history=run["exclude_history"])
+        return score_model(model, records, part, experiment.batching)
+
+    return score, noted
+
+
+def _grown(
+    folder: Path, run: Mapping[str, Any], records: Records, tasks: Sequence[str], experiment: Experiment
+) -> tuple[ScorePart, dict[str, Any]]:
+    """`_trained` of LightGBM on the numbers that the experiment's model reads beside embeddings."""
+    del folder, run
+    started = time.perf_counter()
+    trees = grow(records, tasks, experiment.batching, experiment.training.seed)
+    seconds = time.perf_counter() - started
+    targets = sum(count_targets(records, task, experiment.training.part, experiment.batching) for task in tasks)
+
+    def score(part: Part) -> dict[str, Any]:
+        return score_requests({"LightGBM": trees.score}, tasks, records, part, experiment.batching)["LightGBM"]
+
+    aucs = [evaluate(requests)["user_auc"].value for requests in score(Part.VALIDATION).values()]
+    return score, {
+        "parameters": trees.leaves,
+        "best_epoch": 0,
+        "seconds_to_best": seconds,
+        "targets_per_second": targets / seconds,
+        "epochs": [{"seconds": seconds, "validation_auc": float(np.mean(aucs))}],
+    }
 
 
 if __name__ == "__main__":

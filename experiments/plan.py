@@ -14,7 +14,7 @@ FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """An experiment file with changes.
+    """An experiment file with changes; or LightGBM in place of its model.
 
     Args:
         file: experiment file of this folder.
@@ -22,11 +22,14 @@ class Model:
         schema: schema file; the comparison's by default. Groups, tasks and split must be the same, so that the requests
             of the evaluation are the same.
         against: the model that this one is compared with; the comparison's by default.
+        trees: whether LightGBM takes the place of the model, on what the model reads beside embeddings
+            (`lightgbm_yardstick.py`).
     """
 
     file: str
     schema: str = ""
     against: str = ""
+    trees: bool = False
     change: Mapping[str, Any] = field(default_factory=dict)
 
     def experiment(self, seed: int) -> dict[str, Any]:
@@ -141,6 +144,7 @@ def load_plan(path: Path = FOLDER / "plan.toml") -> dict[str, Comparison]:
                 file=each.file,
                 schema=each.schema or comparison.schema,
                 against=each.against or comparison.against,
+                trees=each.trees,
                 change=changes[name, model],
             )
             for model, each in comparison.models.items()

@@ -65,6 +65,7 @@ def _start(build: Path, run: Run, plan: Mapping[str, Comparison]) -> _Training:
         "tuning": comparison.tuning,
         "candidates": comparison.candidates,
         "exclude_history": comparison.exclude_history,
+        "trees": comparison.models[run.model].trees,
     }
     if (folder / "run.json").exists():
         before = json.loads((folder / "run.json").read_text())

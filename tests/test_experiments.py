@@ -24,7 +24,7 @@ from atrank_tf.schema import load_schema
 from atrank_tf.training import experiment_from_dict
 
 ROOT = Path(__file__).parents[1]
-OF_TASK = {"candidates": "task", "exclude_history": False}
+OF_TASK = {"candidates": "task", "exclude_history": False, "trees": False}
 
 
 @pytest.fixture
@@ -179,6 +179,20 @@ def test_a_trial_of_settings_sees_nothing_of_test(
         assert found != tuning
 
 
+def test_lightgbm_may_take_the_place_of_a_model(records: Records, run_command: Any, tmp_path: Path) -> None:
+    pytest.importorskip("lightgbm", reason="needs the package lightgbm (extra experiments)")
+    experiment = {"model": {"name": "bpr_mf", "hidden_dim": 4, "tasks": ["next_redemption"]}}
+    run = {"experiment": experiment, "records": records.path, "truth": "", "tuning": False, **OF_TASK, "trees": True}
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    done = run_command("experiments/one_run.py", tmp_path, OMP_NUM_THREADS="1")
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["test"]["next_redemption"]["user_auc"][0] > 0.65
+    assert result["epochs"][0]["validation_auc"] == result["validation"]["next_redemption"]["user_auc"][0]
+    assert result["parameters"] > 10
+    assert (tmp_path / "scores_test_next_redemption.npz").exists()
+
+
 def test_a_run_may_rank_the_whole_catalog(
     records: Records, run_command: Any, plan: Any, report: Any, tmp_path: Path
 ) -> None:
@@ -197,7 +211,7 @@ def test_a_run_may_rank_the_whole_catalog(
     run = {"experiment": {"model": model, "training": {"epochs": 1}}, "records": records.path, "truth": ""}
     folder = tmp_path / every[0].folder
     folder.mkdir(parents=True)
-    catalog = {"tuning": False, "candidates": "catalog", "exclude_history": True}
+    catalog = {"tuning": False, "candidates": "catalog", "exclude_history": True, "trees": False}
     (folder / "run.json").write_text(json.dumps({**run, **catalog}))
     done = run_command("experiments/one_run.py", folder)
     assert done.returncode == 0, done.stderr
