@@ -129,7 +129,7 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-COUNTED = ("popularity_", "normalization_")
+COUNTED = "popularity_"
 """How the paths of weights begin that `Ranker.settle` fills."""
 LONGEST = (
     *("test_commands", "test_fit", "test_docs", "test_models", "test_cpp_loader", "test_signatures", "test_warm_start"),

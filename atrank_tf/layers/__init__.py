@@ -9,7 +9,6 @@ from atrank_tf.layers.dense import FeedForward, GroupProjection
 from atrank_tf.layers.dropout import Dropout, IdDropout
 from atrank_tf.layers.embedding.behavior_embedding import BehaviorEmbedding
 from atrank_tf.layers.embedding.catalog_lookup import CatalogLookup
-from atrank_tf.layers.embedding.normalization import Normalization
 from atrank_tf.layers.embedding.position_embedding import PositionEmbedding
 from atrank_tf.layers.embedding.recent_popularity import RecentPopularity
 from atrank_tf.layers.embedding.sparse_embedding import SparseEmbedding
@@ -45,7 +44,6 @@ __all__ = [
     "MaxPooling",
     "MeanPooling",
     "NoPadding",
-    "Normalization",
     "Packing",
     "PositionEmbedding",
     "RankingHead",

@@ -264,14 +264,13 @@ class Ranker(TaskModel):
         """
         if not self.config.reads_context:
             return []
-        numbers = self.counts.numbers(task, popularity, inputs.get(affinity_name(task)))
-        known = (profile, self.objects.context(task, inputs), numbers)
+        known = (profile, self.objects.context(task, inputs), popularity, inputs.get(affinity_name(task)))
         return [part for part in known if part is not None]
 
     # === Training ===
 
     def training_batches(self, records: Records, **options: Any) -> TrainingBatches:
-        """Returns what `fit` takes to train this model on records, which it gets to know: see `settle`.
+        """Returns what `fit` takes to train this model on records, whose popularity it counts: see `settle`.
 
         Args:
             records: a records folder; groups that the model does not read are left out.
@@ -315,7 +314,7 @@ class Ranker(TaskModel):
         part: Part = Part.TRAINING,
         total: Callable[[np.ndarray], np.ndarray] = lambda array: array,
     ) -> None:
-        """Counts what the model must know of records before its first step: popularity, and the scale of numbers.
+        """Counts what the model must know of records before its first step: how popular objects are.
 
         Args:
             records: a records folder.
@@ -340,7 +339,7 @@ class Ranker(TaskModel):
 
     def row_names(self) -> dict[str, list[str]]:
         """Returns the weights whose rows stand for names of the schema: path of the weight -> name of each row."""
-        return self.heads.row_names(self.counts.names) | self.counts.row_names()
+        return self.heads.row_names(self.counts.names)
 
     # === Parts that are served and explained ===
 

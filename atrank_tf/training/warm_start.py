@@ -36,8 +36,8 @@ def warm_start(model: Ranker, values: IdMaps, model_dir: str) -> WarmStart:
     Weights are found by their paths: the earlier model may have fewer tasks, groups or blocks, or be of another class.
     Rows of tables follow their values. A value that is new begins as the row of unknown values, by which the earlier
     model would have read it; so before its first step the model scores as the earlier one. What the head "dnn"
-    reads of popularity and affinity, and the scale of these numbers, follow their names. What is counted and not
-    trained (catalogs, popularity) is that of the new records.
+    reads of affinity follows its names. What is counted and not trained (catalogs, popularity, means and variances) is
+    that of the new records.
 
     Args:
         model: a model of the new records.
@@ -51,14 +51,13 @@ def warm_start(model: Ranker, values: IdMaps, model_dir: str) -> WarmStart:
     earlier = load(model_dir)
     earlier_values = IdMaps.load(f"{model_dir}/{VALUES_FILE}")
     _check_layout(model, earlier, model_dir)
+    weights = {variable.path: variable for variable in earlier.trainable_variables}
     tables, names, earlier_names = model.table_of_weight(), model.row_names(), earlier.row_names()
-    weights = {variable.path: variable for variable in earlier.variables}
-    taken = [variable for variable in model.variables if variable.trainable or variable.path in names]
     rows = {}
     for name in sorted(set(tables.values()) & set(earlier.schema.tables)):
         rows[name] = _earlier_rows(values.tables[name], _values(earlier_values, name, model_dir))
     new = []
-    for variable in taken:
+    for variable in model.trainable_variables:
         if variable.path not in weights:
             new.append(variable.path)
             continue
@@ -73,7 +72,7 @@ def warm_start(model: Ranker, values: IdMaps, model_dir: str) -> WarmStart:
                 f"{variable.path} is {list(value.shape)} there and {list(variable.shape)} here."
             )
         variable.assign(value)
-    if len(new) == len(taken):
+    if len(new) == len(model.trainable_variables):
         raise ValueError(f"Expected a model in {model_dir} that shares weights with this one. Found none.")
     known = {name: (int(np.sum(each[FIRST_ROW:] != UNKNOWN)), len(each) - FIRST_ROW) for name, each in rows.items()}
     return WarmStart(known, tuple(new))

@@ -242,7 +242,7 @@ def test_a_model_that_shares_nothing_is_refused(
 ) -> None:
     model: Any = SimpleNamespace(
         schema=days[1].schema,
-        variables=[keras.Variable([0.0], name="other")],
+        trainable_variables=[keras.Variable([0.0], name="other")],
         table_of_weight=dict,
         row_names=dict,
     )
