@@ -43,11 +43,12 @@ EXPERIMENT = experiment_from_dict(
             "average_from": 0.3,
             "clip_norm": 1.0,
             "start_at_popularity": True,
-            "slices": 2,
         },
     }
 )
-"""Dropout of two kinds, in slices that do not wait for each other. Self-attention is in `end_to_end/test_kills.py`."""
+"""Dropout of two kinds. Self-attention is in `end_to_end/test_kills.py`."""
+SLICED = replace(EXPERIMENT, training=replace(EXPERIMENT.training, slices=2))
+"""In slices that do not wait for each other."""
 SMALL = experiment_from_dict(
     {"model": {"name": "bpr_mf", "hidden_dim": 4, "tasks": ["next_purchase"]}, "training": {"epochs": 1}}
 )
@@ -97,31 +98,40 @@ def whole(records: Records, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     return folder, _train(records, folder)
 
 
+@pytest.fixture(scope="module")
+def sliced(records: Records, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, LastWeights]:
+    folder = tmp_path_factory.mktemp("sliced")
+    return folder, _train(records, folder, SLICED)
+
+
 @pytest.mark.parametrize(
-    ("kills", "begun"),
+    ("experiment", "never_killed", "kills", "begun"),
     [
-        ([(1, False)], [[0, 1]]),
+        (EXPERIMENT, "whole", [(1, False)], [[0, 1]]),
         # Killed twice, resumed twice; what a callback did not end comes again.
-        pytest.param([(1, True), (2, False)], [[0, 1], [1, 2]], marks=pytest.mark.slow),
+        pytest.param(SLICED, "sliced", [(1, True), (2, False)], [[0, 1], [1, 2]], marks=pytest.mark.slow),
     ],
 )
 def test_8_killed_and_resumed_gives_the_same_weights_as_never_killed(
+    request: pytest.FixtureRequest,
     records: Records,
-    whole: Any,
+    experiment: Experiment,
+    never_killed: str,
     kills: list[tuple[int, bool]],
     begun: list[list[int]],
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    whole = request.getfixturevalue(never_killed)
     stops = [Stop(epoch, at_end=at_end) for epoch, at_end in kills]
     for stop in stops:
         with pytest.raises(InterruptedError):
-            train(records, EXPERIMENT, str(tmp_path), callbacks=[stop])
+            train(records, experiment, str(tmp_path), callbacks=[stop])
     assert [stop.epochs for stop in stops] == begun
     warn_if_unfinished(str(tmp_path))
     assert "holds an unfinished training: this is its best model until now" in caplog.text
     caplog.clear()
-    _assert_equal(_train(records, tmp_path), whole[1])
+    _assert_equal(_train(records, tmp_path, experiment), whole[1])
     warn_if_unfinished(str(tmp_path))
     assert "unfinished" not in caplog.text
     found, expected = (json.loads((folder / "training.json").read_text()) for folder in (tmp_path, whole[0]))
