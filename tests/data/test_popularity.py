@@ -7,8 +7,6 @@ import pytest
 
 from atrank_tf.data import PERIODS, Batching, Part, Records, popularity, positive_counts, requests
 
-TASKS = ("next_purchase", "next_redemption")
-
 
 def _chosen(records: Records, task: str, part: Part) -> list[tuple[int, int]]:
     """The object and moment of each positive."""
@@ -20,8 +18,15 @@ def _chosen(records: Records, task: str, part: Part) -> list[tuple[int, int]]:
     return found
 
 
-@pytest.mark.parametrize("part", [Part.TRAINING, Part.TRAINING_AND_VALIDATION])
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(
+    ("task", "part"),
+    [
+        ("next_purchase", Part.TRAINING),
+        ("next_redemption", Part.TRAINING_AND_VALIDATION),
+        pytest.param("next_purchase", Part.TRAINING_AND_VALIDATION, marks=pytest.mark.slow),
+        pytest.param("next_redemption", Part.TRAINING, marks=pytest.mark.slow),
+    ],
+)
 def test_4_counts_are_those_of_the_training_requests_before_each_period_ends(
     records: Records, task: str, part: Part
 ) -> None:

@@ -6,7 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from atrank_tf.data import Batching, Part, Records, evaluation_batches, timeline_batches, training_batches
+from atrank_tf.data import (
+    Batching,
+    Part,
+    Records,
+    TrainingBatches,
+    evaluation_batches,
+    timeline_batches,
+    training_batches,
+)
 
 TASK = "next_purchase"
 GIVEN: dict[str, Any] = {"tasks": [TASK], "settings": Batching(batch_size=8, batch_tokens=64)}
@@ -27,16 +35,27 @@ def _epoch(batches: Any) -> Any:
     return batches.dataset.take(batches.steps)
 
 
-@pytest.mark.parametrize(("kind", "number"), [(training_batches, 3), (timeline_batches, 2)])
-def test_in_training_workers_have_all_targets_and_none_twice(records: Records, kind: Any, number: int) -> None:
-    shares = [_targets(_epoch(kind(records.of_worker(index, number), **GIVEN))) for index in range(number)]
-    assert sum(shares, Counter()) == _targets(_epoch(kind(records, **GIVEN)))
+@pytest.fixture(scope="module")
+def shares(records: Records) -> list[TrainingBatches]:
+    """What each of three workers trains on."""
+    return [training_batches(records.of_worker(index, 3), **GIVEN) for index in range(3)]
 
 
-def test_a_worker_with_fewer_batches_sees_some_targets_twice_and_loses_none(records: Records) -> None:
-    share = records.of_worker(1, 2)
-    own = training_batches(share, **GIVEN)
-    more = training_batches(share, **GIVEN, agree=lambda counts: [count + 2 for count in counts])
+def test_in_training_workers_have_all_targets_and_none_twice(records: Records, shares: list[TrainingBatches]) -> None:
+    together = sum((_targets(_epoch(share)) for share in shares), Counter())
+    assert together == _targets(_epoch(training_batches(records, **GIVEN)))
+
+
+def test_of_timelines_too(records: Records) -> None:
+    shares = [_targets(_epoch(timeline_batches(records.of_worker(index, 2), **GIVEN))) for index in range(2)]
+    assert sum(shares, Counter()) == _targets(_epoch(timeline_batches(records, **GIVEN)))
+
+
+def test_a_worker_with_fewer_batches_sees_some_targets_twice_and_loses_none(
+    records: Records, shares: list[TrainingBatches]
+) -> None:
+    own = shares[1]
+    more = training_batches(records.of_worker(1, 3), **GIVEN, agree=lambda counts: [count + 2 for count in counts])
     assert more.steps == own.steps + 2
     once, twice = _targets(_epoch(own)), _targets(_epoch(more))
     assert once < twice <= once + once
@@ -56,11 +75,9 @@ def test_in_evaluation_workers_have_the_batches_of_one(records: Records, monkeyp
     assert sorted(shares[0] + shares[1]) == sorted(batches(records))
 
 
-def test_workers_draw_other_negatives(records: Records) -> None:
-    drawn = []
-    for index in range(2):
-        batches = training_batches(records.of_worker(index, 2), **GIVEN)
-        drawn.append(next(batches.dataset.as_numpy_iterator())[0][f"{TASK}__candidates"][:4, 1:])
+def test_workers_draw_other_negatives(shares: list[TrainingBatches]) -> None:
+    batches = [next(share.dataset.as_numpy_iterator()) for share in shares[:2]]
+    drawn = [inputs[f"{TASK}__candidates"][:4, 1:] for inputs, *_ in batches]
     assert drawn[0].shape == drawn[1].shape and (drawn[0] != drawn[1]).any()
 
 
