@@ -132,8 +132,9 @@ def pytest_collection_finish() -> None:
 COUNTED = "popularity_"
 """How the paths of weights begin that `Ranker.settle` fills."""
 LONGEST = (
-    *("test_commands", "test_fit", "test_docs", "test_models", "test_cpp_loader", "test_signatures", "test_warm_start"),
-    *("test_workers", "test_task_model", "test_kills", "test_request_batching", "test_experiments", "test_client"),
+    *("test_commands", "test_fit", "test_docs", "test_models", "test_signatures", "test_cpp_loader", "test_warm_start"),
+    *("test_request_batching", "test_timeline_batching", "test_timeline_atrank", "test_task_model", "test_workers"),
+    *("test_experiments", "test_kills", "test_worker_shares"),
 )
 """Test files that take longest: they go first, so that no worker is left with one of them at the end."""
 
@@ -217,19 +218,50 @@ def timeline_model(records: Any) -> Any:
 
 
 @pytest.fixture(scope="session")
-def timeline_export(timeline_model: Any, records: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The export of `timeline_model`, which explains. Not to be written to: all processes of pytest-xdist share it."""
+def shop_model(make_model: Callable[..., Any], settle: Callable[[Any], None]) -> Any:
+    """A model of all tasks; the same weights in every process. Not to be changed."""
+    import keras
+
+    keras.utils.set_random_seed(5)
+    model, rng = make_model(), np.random.default_rng(5)
+    settle(model)
+    for weight in model.trainable_weights:
+        weight.assign(weight + rng.normal(scale=0.2, size=weight.shape))
+    return model
+
+
+@pytest.fixture(scope="session")
+def export_once(
+    request: pytest.FixtureRequest, records: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], str]:
+    """Exports the model of a fixture, which explains, once for all processes of pytest-xdist. Not to be written to."""
     from atrank_tf.data import IdMaps
     from atrank_tf.saved_model import export_model
 
     base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "timeline_export"
-    folder.mkdir(exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if (folder / "1").exists():
-            return str(folder / "1")
-        return export_model(timeline_model, IdMaps.of(records), str(folder), explain=True)
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def export(model: str) -> str:
+        folder = base / f"export_of_{model}"
+        with folder.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if (folder / "1").exists():
+                return str(folder / "1")
+            return export_model(request.getfixturevalue(model), IdMaps.of(records), str(folder), explain=True)
+
+    return export
+
+
+@pytest.fixture(scope="session")
+def timeline_export(export_once: Callable[[str], str]) -> str:
+    """The only version of `timeline_model`."""
+    return export_once("timeline_model")
+
+
+@pytest.fixture(scope="session")
+def shop_export(export_once: Callable[[str], str]) -> str:
+    """The only version of `shop_model`."""
+    return export_once("shop_model")
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Requests of the records of `conftest.py` in raw ids, and as tf.Examples, with the rows that they stand for."""
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,24 @@ import tensorflow as tf
 from atrank_tf.data import Records, requests
 
 
-def raw_request(records: Records, task: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Turns rows back into what a log holds, with whole histories; padding becomes garbage ids at timestamp 0."""
-    schema = records.schema
+@cache
+def rows_of_request(records: Records, task: str) -> dict[str, np.ndarray]:
+    """The first test requests of a task in rows: a model's inputs. Not to be changed."""
+    batches = (inputs for inputs, *_ in requests(records, "test").as_numpy_iterator())
+    return next(inputs for inputs in batches if inputs[f"{task}__candidates"].shape[1])
+
+
+def raw_request(records: Records, task: str) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The same requests as a log holds them, with whole histories; and which candidates are real.
+
+    Padding is garbage ids at timestamp 0.
+    """
+    return dict(_raw_request(records, task)), rows_of_request(records, task)[f"{task}__candidates"] > 0
+
+
+@cache
+def _raw_request(records: Records, task: str) -> dict[str, np.ndarray]:
+    schema, inputs = records.schema, rows_of_request(records, task)
     inputs = inputs | _whole_histories(records, task, inputs)
 
     def names(rows: np.ndarray, values: np.ndarray, dtype: Any) -> np.ndarray:
@@ -43,14 +59,6 @@ def _whole_histories(records: Records, task: str, inputs: dict[str, np.ndarray])
         if np.array_equal(whole["now"], inputs["now"]):
             return {name: whole[name] for name in whole if name.split("__")[0] in records.schema.groups}
     raise ValueError("Expected a batch of test requests.")
-
-
-def whole_request(records: Records, task: str) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """A raw request of some users, and which candidates are real."""
-    inputs, *_ = next(
-        batch for batch in requests(records, "test").as_numpy_iterator() if batch[0][f"{task}__candidates"].shape[1]
-    )
-    return raw_request(records, task, inputs), inputs[f"{task}__candidates"] > 0
 
 
 def examples(raw: dict[str, np.ndarray], real: np.ndarray, task: str) -> np.ndarray:

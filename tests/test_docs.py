@@ -8,14 +8,11 @@ A ```python block is executed; the blocks of one page share a namespace and run 
 import dataclasses
 import doctest
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 import tomllib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,9 +20,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from atrank_tf import schema
-from atrank_tf.data import Batching, IdMaps
+from atrank_tf.data import Batching
 from atrank_tf.models import MODELS, RankerConfig
-from atrank_tf.saved_model import export_model
 from atrank_tf.schema import plain, schema_from_dict
 from atrank_tf.server import RestApi, ServedModel
 from atrank_tf.training import Training, experiment_from_dict
@@ -34,8 +30,8 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")))
 FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL)
 RUNNER = """
-import contextlib, io, json, os, sys, traceback
-for page, folder, blocks in json.load(sys.stdin):
+import contextlib, io, json, os, pathlib, sys, traceback
+for page, folder, blocks in json.loads(pathlib.Path(sys.argv[1]).read_text()):
     os.chdir(folder)
     namespace, printed = {"__name__": "__main__"}, []
     try:
@@ -72,10 +68,16 @@ PAGES_WITH_EXAMPLES = [page for page in PAGES if any(block.info == "python" for 
 
 
 @pytest.fixture(scope="module")
-def folders(logs: Path, schema_file: Path, records: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def folders(
+    logs: Path,
+    schema_file: Path,
+    records: Any,
+    run_command: Callable[..., subprocess.CompletedProcess[str]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, Path]:
     """The folder in which the examples of each page ran, with what they printed, or their error.
 
-    Two processes run all pages: most of an example's time is TensorFlow's start.
+    One process runs all pages.
     """
     found, given = {}, []
     for page in PAGES_WITH_EXAMPLES:
@@ -85,16 +87,10 @@ def folders(logs: Path, schema_file: Path, records: Any, tmp_path_factory: pytes
         shutil.copy(schema_file, found[page] / "schema.toml")
         code = [(block.line, block.text) for block in blocks(page) if block.info == "python"]
         given.append((page, str(found[page]), code))
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
-
-    def run(pages: list[Any]) -> None:
-        command = [sys.executable, "-c", RUNNER]
-        examples = json.dumps(pages)
-        done = subprocess.run(command, env=environment, input=examples, text=True, capture_output=True, timeout=600)
-        assert done.returncode == 0, done.stderr[-4000:]
-
-    with ThreadPoolExecutor(2) as threads:
-        list(threads.map(run, (given[::2], given[1::2])))
+    examples = tmp_path_factory.mktemp("examples") / "examples.json"
+    examples.write_text(json.dumps(given))
+    done = run_command("-c", RUNNER, examples)
+    assert done.returncode == 0, done.stderr[-4000:]
     return found
 
 
@@ -150,11 +146,9 @@ def test_there_are_schemas_experiments_requests_and_outputs_to_check() -> None:
 
 
 @pytest.fixture(scope="module")
-def shop(make_model: Callable[..., Any], records: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RestApi]:
+def shop(shop_export: str) -> Iterator[RestApi]:
     """The REST API of an exported model."""
-    base = tmp_path_factory.mktemp("shop")
-    export_model(make_model(), IdMaps.of(records), str(base))
-    served = ServedModel("shop", str(base))
+    served = ServedModel("shop", str(Path(shop_export).parent))
     served.start()
     yield RestApi(served)
     served.close()

@@ -5,10 +5,8 @@ XLA on again in a process, so no test shares the process in which it is off, as 
 """
 
 import ctypes
-import os
-import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +15,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
-from raw_requests import examples, whole_request
+from raw_requests import examples, raw_request, rows_of_request
 
-from atrank_tf.data import IdMaps, Records, requests
+from atrank_tf.data import IdMaps, Records
 from atrank_tf.models import ATRank, Ranker, TimelineATRank
 from atrank_tf.saved_model import export_model
 from atrank_tf.server import LoadedModel
 from atrank_tf.server.loader import read_meta_graph
 
-ROOT = Path(__file__).parents[2]
 DISABLE_XLA = "_ZN10tensorflow21DisableXlaCompilationEv"  # void tensorflow::DisableXlaCompilation()
 TSTRING_BYTES = 24  # sizeof(TF_TString)
 
@@ -155,7 +152,9 @@ def _bytes(name: str, value: NDArray[Any]) -> NDArray[Any]:
     return np.array([bytes.fromhex(each) for each in value.tolist()], object) if name == "examples" else value
 
 
-def _ask(saved_model_dir: str, asked: Mapping[str, Mapping[str, NDArray[Any]]], folder: Path) -> dict[str, Any]:
+def _ask(
+    run_command: Callable[..., Any], saved_model_dir: str, asked: Mapping[str, Mapping[str, NDArray[Any]]], folder: Path
+) -> dict[str, Any]:
     """`answer` in a process of its own; raises RuntimeError with what it wrote to stderr."""
     try:
         c_library()
@@ -164,9 +163,7 @@ def _ask(saved_model_dir: str, asked: Mapping[str, Mapping[str, NDArray[Any]]], 
     arrays = {f"{name}/{key}": value for name, inputs in asked.items() for key, value in inputs.items()}
     bytes_for_objects = {key: value.astype("S") if value.dtype == object else value for key, value in arrays.items()}
     np.savez(folder / "asked.npz", **bytes_for_objects)
-    command = [sys.executable, __file__, saved_model_dir, *(f"{folder}/{name}.npz" for name in ("asked", "answered"))]
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
+    done = run_command(__file__, saved_model_dir, folder / "asked.npz", folder / "answered.npz")
     if done.returncode:
         raise RuntimeError(done.stderr)
     with np.load(folder / "answered.npz") as answered:
@@ -183,7 +180,12 @@ def _ask(saved_model_dir: str, asked: Mapping[str, Mapping[str, NDArray[Any]]], 
     ],
 )
 def test_5_tensorflow_servings_loader_answers_every_signature_without_xla(
-    kind: type[Ranker], tasks: tuple[str, ...], records: Records, request: pytest.FixtureRequest, tmp_path: Path
+    kind: type[Ranker],
+    tasks: tuple[str, ...],
+    records: Records,
+    run_command: Callable[..., Any],
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
 ) -> None:
     if (kind, tasks) == (TimelineATRank, ("next_purchase",)):
         model, export = request.getfixturevalue("timeline_model"), request.getfixturevalue("timeline_export")
@@ -197,7 +199,7 @@ def test_5_tensorflow_servings_loader_answers_every_signature_without_xla(
     here = LoadedModel(export)
     asked: dict[str, dict[str, NDArray[Any]]] = {}
     for task in reversed(tasks):  # The first task of the model last: its requests are the default.
-        raw, real = whole_request(records, task)
+        raw, real = raw_request(records, task)
         known = raw | here.run("encode_user", {name: raw[name] for name in here.signatures["encode_user"].inputs})
         known |= {"examples": examples(raw, real, task)}
         for name in (f"score__{task}", f"rank__{task}", f"score_candidates__{task}", f"explain__{task}"):
@@ -214,15 +216,13 @@ def test_5_tensorflow_servings_loader_answers_every_signature_without_xla(
     for inputs in asked.values():
         if "examples" in inputs:
             inputs["examples"] = np.array([each.hex() for each in inputs["examples"]])
-    answered = _ask(export, asked, tmp_path)
+    answered = _ask(run_command, export, asked, tmp_path)
     assert {key.split("/")[0] for key in answered} == set(asked)
     assert set(here.signatures) - set(asked) == {"__saved_model_init_op"}
     for key, found in answered.items():
         signature, output = key.split("/")
         np.testing.assert_allclose(found, expected[signature][output], rtol=1e-5, atol=1e-5)
-    inputs, *_ = next(
-        b for b in requests(records, "test").as_numpy_iterator() if b[0]["next_purchase__candidates"].size
-    )
+    inputs = rows_of_request(records, "next_purchase")
     given = {tensor.name: inputs[tensor.name] for tensor in model.inputs}
     scores = np.asarray(model(given, training=False)["next_purchase"])
     assert np.ptp(scores) > 0.1 and answered["serving_default/scores"].dtype == np.float32
@@ -231,7 +231,7 @@ def test_5_tensorflow_servings_loader_answers_every_signature_without_xla(
 
 
 @pytest.mark.slow
-def test_what_asks_for_xla_loads_there_and_then_fails(tmp_path: Path) -> None:
+def test_what_asks_for_xla_loads_there_and_then_fails(run_command: Callable[..., Any], tmp_path: Path) -> None:
     module, export, three = tf.Module(), str(tmp_path / "export"), np.array([3.0], np.float32)
     module.double = tf.function(lambda x: {"scores": 2.0 * x}, jit_compile=True)
     tf.saved_model.save(module, export, module.double.get_concrete_function(tf.TensorSpec([None], tf.float32, "x")))
@@ -239,7 +239,7 @@ def test_what_asks_for_xla_loads_there_and_then_fails(tmp_path: Path) -> None:
     np.testing.assert_array_equal(here.run("serving_default", {"x": three})["scores"], [6.0])
     here.close()
     with pytest.raises(RuntimeError, match=r"in run\n(.*\n)*.*XLA compilation disabled"):
-        _ask(export, {"serving_default": {"x": three}}, tmp_path)
+        _ask(run_command, export, {"serving_default": {"x": three}}, tmp_path)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from raw_requests import example, examples, raw_request, text, whole_request
+from raw_requests import example, examples, raw_request, rows_of_request, text
 
-from atrank_tf.data import IdMaps, Records, requests
+from atrank_tf.data import IdMaps, Records
 from atrank_tf.models import Ranker
-from atrank_tf.saved_model import Preprocessor, export_model
+from atrank_tf.saved_model import Preprocessor
 from atrank_tf.saved_model.signatures import _fingerprint
 from atrank_tf.schema.inputs import SEPARATOR, join_names, raw_input_specs
 from atrank_tf.server import LoadedModel, ServingError
@@ -18,41 +18,23 @@ from atrank_tf.server.warmup import read_warmup
 
 
 @pytest.fixture(scope="module")
-def model(make_model: Callable[..., Ranker], settle: Callable[[Any], None]) -> Ranker:
-    model = make_model(ranking=["dot", "dnn"])
-    settle(model)
-    rng = np.random.default_rng(5)
-    for weight in model.trainable_weights:
-        weight.assign(weight + rng.normal(scale=0.2, size=weight.shape))
-    return model
-
-
-@pytest.fixture(scope="module")
-def export(model: Ranker, records: Records, tmp_path_factory: pytest.TempPathFactory) -> str:
-    return export_model(model, IdMaps.of(records), str(tmp_path_factory.mktemp("export")), explain=True)
-
-
-@pytest.fixture(scope="module")
-def loaded(export: str) -> Any:
-    loaded = LoadedModel(export)
+def loaded(shop_export: str) -> Any:
+    loaded = LoadedModel(shop_export)
     yield loaded
     loaded.close()
 
 
 @pytest.mark.parametrize("task", ["next_purchase", "next_redemption"])
 def test_5_the_savedmodel_and_the_preprocessor_score_raw_ids_as_keras_scores_rows(
-    model: Ranker, loaded: Any, records: Records, task: str
+    shop_model: Ranker, loaded: Any, records: Records, task: str
 ) -> None:
-    inputs, *_ = next(
-        batch for batch in requests(records, "test").as_numpy_iterator() if batch[0][f"{task}__candidates"].shape[1]
-    )
-    expected = np.asarray(model(inputs, training=False)[task])
-    raw = raw_request(records, task, inputs)
+    inputs = rows_of_request(records, task)
+    expected = np.asarray(shop_model(inputs, training=False)[task])
+    raw, real = raw_request(records, task)
     found = loaded.run(f"score__{task}", raw)
     assert set(found) == {"scores"} and found["scores"].dtype == np.float32
-    real = inputs[f"{task}__candidates"] > 0
     np.testing.assert_allclose(found["scores"][real], expected[real], rtol=1e-5, atol=1e-5)
-    in_python = model.predict(Preprocessor(model, IdMaps.of(records))(raw), verbose=0)
+    in_python = shop_model.predict(Preprocessor(shop_model, IdMaps.of(records))(raw), verbose=0)
     np.testing.assert_allclose(in_python[task][real], expected[real], rtol=1e-5, atol=1e-5)
     assert all(scores.shape == (len(real), 0) for name, scores in in_python.items() if name != task)
     if task == "next_purchase":
@@ -61,7 +43,7 @@ def test_5_the_savedmodel_and_the_preprocessor_score_raw_ids_as_keras_scores_row
 
 @pytest.mark.parametrize("task", ["next_purchase", "next_redemption"])
 def test_5_a_memory_that_is_encoded_once_scores_as_the_whole_request(loaded: Any, records: Records, task: str) -> None:
-    raw, _ = whole_request(records, task)
+    raw, _ = raw_request(records, task)
     memory = loaded.run("encode_user", {name: raw[name] for name in loaded.signatures["encode_user"].inputs})
     assert memory["memory"].dtype == np.float32
     asked = loaded.signatures[f"score_candidates__{task}"].inputs
@@ -82,7 +64,7 @@ def test_5_a_memory_that_is_encoded_once_scores_as_the_whole_request(loaded: Any
 def test_a_memory_of_other_weights_or_another_time_is_refused(
     loaded: Any, records: Records, name: str, change: int, message: str
 ) -> None:
-    raw, _ = whole_request(records, "next_purchase")
+    raw, _ = raw_request(records, "next_purchase")
     memory = loaded.run("encode_user", {name: raw[name] for name in loaded.signatures["encode_user"].inputs})
     known = {**raw, **memory, name: memory[name] + change}
     with pytest.raises(ServingError, match=message):
@@ -90,11 +72,11 @@ def test_a_memory_of_other_weights_or_another_time_is_refused(
 
 
 def test_a_memory_says_which_weights_it_is_of(
-    loaded: Any, model: Ranker, make_model: Callable[..., Ranker], records: Records
+    loaded: Any, shop_model: Ranker, make_model: Callable[..., Ranker], records: Records
 ) -> None:
-    raw, _ = whole_request(records, "next_purchase")
+    raw, _ = raw_request(records, "next_purchase")
     memory = loaded.run("encode_user", {name: raw[name] for name in loaded.signatures["encode_user"].inputs})
-    assert set(memory["weights"].tolist()) == {_fingerprint(model)}
+    assert set(memory["weights"].tolist()) == {_fingerprint(shop_model)}
     one, other = make_model(), make_model()
     seen = {_fingerprint(one), _fingerprint(other)}
     for weight in one.weights:  # One number of each.
@@ -113,7 +95,7 @@ def timeline(timeline_export: str) -> Any:
 
 
 def test_the_timeline_models_memory_grows_no_older(timeline: LoadedModel, records: Records) -> None:
-    raw, _ = whole_request(records, "next_purchase")
+    raw, _ = raw_request(records, "next_purchase")
     memory = timeline.run("encode_user", {name: raw[name] for name in timeline.signatures["encode_user"].inputs})
     raw["now"] = raw["now"] + 40 * 86_400
     known = {**raw, **memory}
@@ -125,7 +107,7 @@ def test_the_timeline_models_memory_grows_no_older(timeline: LoadedModel, record
 def test_5_behaviors_are_appended_to_a_memory_as_if_they_had_been_there(
     timeline: LoadedModel, records: Records
 ) -> None:
-    raw, _ = whole_request(records, "next_purchase")
+    raw, _ = raw_request(records, "next_purchase")
     lengths = [(raw[f"{name}__timestamp"] > 0).sum(axis=1) <= g.max_length for name, g in records.schema.groups.items()]
     raw = {name: value[np.all(lengths, axis=0)] for name, value in raw.items()}  # A memory that grows is not cut.
     median = np.median(np.concatenate([raw["purchase__timestamp"], raw["redemption__timestamp"]], axis=1), axis=1)
@@ -152,8 +134,8 @@ def test_5_behaviors_are_appended_to_a_memory_as_if_they_had_been_there(
 @pytest.mark.parametrize(
     ("kind", "served", "task"),
     [
-        ("model", "loaded", "next_purchase"),
-        ("model", "loaded", "next_redemption"),
+        ("shop_model", "loaded", "next_purchase"),
+        ("shop_model", "loaded", "next_redemption"),
         ("timeline_model", "timeline", "next_purchase"),
     ],
 )
@@ -161,10 +143,8 @@ def test_5_what_a_score_came_from_is_what_keras_says(
     request: pytest.FixtureRequest, records: Records, kind: str, served: str, task: str
 ) -> None:
     model, loaded = request.getfixturevalue(kind), request.getfixturevalue(served)
-    inputs, *_ = next(
-        batch for batch in requests(records, "test").as_numpy_iterator() if batch[0][f"{task}__candidates"].shape[1]
-    )
-    explainer, raw = model.explainer(task), raw_request(records, task, inputs)
+    inputs = rows_of_request(records, task)
+    explainer, (raw, _) = model.explainer(task), raw_request(records, task)
     expected = {name: np.asarray(value) for name, value in explainer(_asked(explainer, inputs)).items()}
     found = loaded.run(f"explain__{task}", raw)
     starts = dict(zip(records.schema.groups, np.searchsorted(expected["behavior_group"][0], [0, 1]), strict=True))
@@ -204,7 +184,7 @@ def _asked(model: Any, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 def test_5_examples_of_any_length_are_ranked_as_the_padded_request_scores_them(
     loaded: Any, records: Records, task: str
 ) -> None:
-    raw, real = whole_request(records, task)
+    raw, real = raw_request(records, task)
     scores = loaded.run(f"score__{task}", raw)["scores"]
     found = loaded.run(f"rank__{task}", {"examples": examples(raw, real, task)})
     assert found["count"].tolist() == real.sum(axis=1).tolist()
@@ -260,7 +240,7 @@ def test_an_example_that_does_not_fit_together_is_refused(loaded: Any, features:
 
 
 def test_columns_of_one_group_that_differ_in_length_are_refused(loaded: Any, records: Records) -> None:
-    raw, _ = whole_request(records, "next_purchase")
+    raw, _ = raw_request(records, "next_purchase")
     raw["purchase__action"] = raw["purchase__action"][:, :-1]
     with pytest.raises(
         ServingError, match="Expected purchase__id, purchase__action and purchase__timestamp of one shape"
@@ -270,7 +250,7 @@ def test_columns_of_one_group_that_differ_in_length_are_refused(loaded: Any, rec
 
 @pytest.mark.parametrize("task", ["next_purchase", "next_redemption"])
 def test_an_input_of_one_user_is_not_broadcast_to_the_others(loaded: Any, records: Records, task: str) -> None:
-    raw, _ = whole_request(records, task)
+    raw, _ = raw_request(records, task)
     for name in raw:
         if not name.startswith(("purchase_", "redemption_")):
             match = rf"as many users as the longest,\] \[{len(raw['now'])}\] \[Received:\] \[1\] \[in\] \[{name}\]"
@@ -281,7 +261,7 @@ def test_an_input_of_one_user_is_not_broadcast_to_the_others(loaded: Any, record
 
 
 def test_nor_is_a_memory(loaded: Any, timeline: Any, records: Records) -> None:
-    raw, _ = whole_request(records, "next_purchase")
+    raw, _ = raw_request(records, "next_purchase")
     for model, encode in ((loaded, "encode_user"), (timeline, "encode_timeline")):
         memory = model.run(encode, {name: raw[name] for name in model.signatures[encode].inputs})
         one = {name: value[:1] for name, value in memory.items()}
@@ -310,8 +290,7 @@ def test_6_new_users_and_ids_never_seen_get_finite_scores(loaded: Any, records: 
 
 
 def test_a_thousand_candidates_score_as_they_do_one_by_one(loaded: Any, records: Records) -> None:
-    inputs, *_ = next(requests(records, "test", tasks=["next_purchase", "next_redemption"]).as_numpy_iterator())
-    raw = {name: value[:1] for name, value in raw_request(records, "next_purchase", inputs).items()}
+    raw = {name: value[:1] for name, value in raw_request(records, "next_purchase")[0].items()}
     pool = records.catalogs["product"].ids.astype(object)
     many = np.resize(pool, (1, 1000))
     scores = loaded.run("score__next_purchase", {**raw, "next_purchase__candidates": many})["scores"]
@@ -322,15 +301,15 @@ def test_a_thousand_candidates_score_as_they_do_one_by_one(loaded: Any, records:
         np.testing.assert_allclose(one[0, 0], scores[0, place], rtol=1e-5, atol=1e-5)
 
 
-def test_signatures_have_the_names_and_dtypes_that_the_schema_says(export: str, model: Ranker) -> None:
-    saved = tf.saved_model.load(export)
+def test_signatures_have_the_names_and_dtypes_that_the_schema_says(shop_export: str, shop_model: Ranker) -> None:
+    saved = tf.saved_model.load(shop_export)
     kinds = ("score", "rank", "score_candidates", "explain")
     tasks = {f"{kind}__{task}" for kind in kinds for task in ("next_purchase", "next_redemption")}
     assert set(saved.signatures) == {"serving_default", "rank", "score_candidates", "explain", "encode_user"} | tasks
-    for task in model.tasks:
+    for task in shop_model.tasks:
         _, found = saved.signatures[f"score__{task}"].structured_input_signature
         assert {(name, spec.dtype.name, spec.shape.rank) for name, spec in found.items()} == {
-            (spec.name, spec.dtype, 1 + len(spec.shape)) for spec in raw_input_specs(model.schema, task)
+            (spec.name, spec.dtype, 1 + len(spec.shape)) for spec in raw_input_specs(shop_model.schema, task)
         }
 
 
@@ -344,9 +323,9 @@ def test_a_signature_is_of_no_task_or_its_name_is_joined_from_what_it_does_and_t
 
 
 def test_an_export_has_a_warm_up_request_for_each_signature(
-    loaded: Any, timeline: Any, export: str, timeline_export: str
+    loaded: Any, timeline: Any, shop_export: str, timeline_export: str
 ) -> None:
-    for model, folder in ((loaded, export), (timeline, timeline_export)):
+    for model, folder in ((loaded, shop_export), (timeline, timeline_export)):
         requests = read_warmup(folder)
         assert {request.signature_name for request in requests} == set(model.signatures) - {"__saved_model_init_op"}
         for request in requests:
@@ -354,8 +333,8 @@ def test_an_export_has_a_warm_up_request_for_each_signature(
 
 
 @pytest.mark.parametrize("task", ["next_purchase", "next_redemption"])
-def test_the_warm_up_example_has_a_history_of_another_length_than_its_candidates(export: str, task: str) -> None:
-    [request] = [each for each in read_warmup(export) if each.signature_name == f"rank__{task}"]
+def test_the_warm_up_example_has_a_history_of_another_length_than_its_candidates(shop_export: str, task: str) -> None:
+    [request] = [each for each in read_warmup(shop_export) if each.signature_name == f"rank__{task}"]
     features = tf.train.Example.FromString(request.inputs["examples"][0]).features.feature
     lengths = {}
     for name, feature in features.items():
@@ -368,10 +347,10 @@ def test_the_warm_up_example_has_a_history_of_another_length_than_its_candidates
 
 
 def test_a_longer_history_is_encoded_as_its_newest_part_and_counts_as_a_whole(loaded: Any, records: Records) -> None:
-    inputs, *_ = next(requests(records, "test", tasks=["next_purchase", "next_redemption"]).as_numpy_iterator())
+    inputs = rows_of_request(records, "next_purchase")
     full = int(np.argmax((inputs["purchase__id"] > 0).sum(axis=1)))
     assert (inputs["purchase__id"][full] > 0).sum() == records.schema.groups["purchase"].max_length
-    raw = {name: value[full : full + 1] for name, value in raw_request(records, "next_purchase", inputs).items()}
+    raw = {name: value[full : full + 1] for name, value in raw_request(records, "next_purchase")[0].items()}
     longer = dict(raw)
     candidate = raw["next_purchase__candidates"][0, 1]
     for column, older in (("id", candidate), ("action", "regular"), ("timestamp", 1)):

@@ -14,9 +14,6 @@ import pytest
 import urllib3
 from aiohttp import web
 
-from atrank_tf.data import IdMaps, Records
-from atrank_tf.models import Ranker
-from atrank_tf.saved_model import export_model
 from atrank_tf.server import Client, ClientError, LoadedModel, ServedModel, make_app
 from atrank_tf.server.client import Column, candidates_name, padded
 
@@ -120,14 +117,8 @@ class _Running:
 
 
 @pytest.fixture(scope="module")
-def export(make_model: Callable[..., Ranker], records: Records, tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = str(tmp_path_factory.mktemp("export") / "shop")
-    return export_model(make_model(), IdMaps.of(records), folder, explain=True)
-
-
-@pytest.fixture(scope="module")
-def url(export: str) -> Iterator[str]:
-    model = ServedModel("shop", export.rsplit("/", 1)[0])
+def url(shop_export: str) -> Iterator[str]:
+    model = ServedModel("shop", shop_export.rsplit("/", 1)[0])
     model.start()
     server = _Running(make_app(model))
     yield server.url
@@ -148,8 +139,8 @@ REQUESTS = [
 ]
 
 
-def test_candidates_come_back_ranked_as_the_signature_scores_each_user_alone(url: str, export: str) -> None:
-    loaded = LoadedModel(export)
+def test_candidates_come_back_ranked_as_the_signature_scores_each_user_alone(url: str, shop_export: str) -> None:
+    loaded = LoadedModel(shop_export)
     with Client(url, "shop") as client:
         ranked = client.rank(REQUESTS)
         scores = client.score(REQUESTS, signature="score__next_purchase")
