@@ -1,8 +1,6 @@
 """The laws of `docs/architecture.md` that every model holds, in every form in which it ships."""
 
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,10 @@ from atrank_tf.models.ranker_config import HEADS
 from atrank_tf.schema import PADDING
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "atrank with experts of its own, wide": (
+        "atrank",
+        {"experts": "ple", "num_experts": 3, "ranking": ["dot", "wide"]},
+    ),
     "atrank": ("atrank", {}),
     "atrank as in the authors' code": (
         "atrank",
@@ -36,18 +38,14 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         "atrank",
         {"experts": "mmoe", "num_experts": 2},
     ),
-    "atrank with experts of its own, wide": (
-        "atrank",
-        {"experts": "ple", "num_experts": 3, "ranking": ["dot", "wide"]},
+    "timeline atrank with sinks, dcn": (
+        "timeline_atrank",
+        {"ranking": ["dot", "dcn"], "attention_sink": True},
     ),
     "timeline atrank": ("timeline_atrank", {}),
-    "timeline atrank, dcn, without affinity and popularity": (
+    "timeline atrank of codes side by side, without affinity and popularity": (
         "timeline_atrank",
-        {"ranking": ["dot", "dcn"], "affinity": False, "popularity": False},
-    ),
-    "timeline atrank with sinks, of codes side by side": (
-        "timeline_atrank",
-        {"combine": "concat", "ranking": ["dot"], "attention_sink": True},
+        {"combine": "concat", "ranking": ["dot", "dcn"], "affinity": False, "popularity": False},
     ),
     "bpr_mf": ("bpr_mf", {"ranking": ["dot", "dnn"]}),
     "average pooling, wide & deep": ("average_pooling", {"ranking": ["wide", "dnn"]}),
@@ -70,7 +68,7 @@ ONE_OF_EACH = pytest.mark.parametrize(
     ],
     indirect=True,
 )
-"""One variant of each model; `make test-slow` has the others."""
+"""The first variant of each model, the one with most in it; `make test-slow` has the others."""
 SMALL = {"hidden_dim": 12, "num_spaces": 3, "intermediate_dim": 10, "hidden_units": [9], "dropout": 0.3}
 
 
@@ -182,6 +180,7 @@ def test_1_padding_never_matters(model: Ranker, batch: dict[str, Any], scores: S
     _assert_same(_scores(model, padded), scores)
 
 
+@ONE_OF_EACH
 def test_2_a_score_depends_on_no_other_candidate_and_no_other_user(
     model: Ranker, batch: dict[str, Any], scores: Scores, graph: Callable[[dict[str, Any]], Scores]
 ) -> None:
@@ -227,6 +226,7 @@ def test_5_encoder_and_scorer_agree_with_the_whole(
         _assert_same(_scores(scorer, {**batch, **memory}), {task: scores[task]})
 
 
+@ONE_OF_EACH
 def test_5_an_explainer_gives_the_scores_and_the_parts_that_add_up_to_them(
     model: Ranker, batch: dict[str, Any], scores: Scores
 ) -> None:
@@ -253,12 +253,14 @@ def test_5_an_explainer_gives_the_scores_and_the_parts_that_add_up_to_them(
         assert rows.any()
 
 
+@ONE_OF_EACH
 def test_5_eager_and_graph_agree(
     batch: dict[str, Any], scores: Scores, graph: Callable[[dict[str, Any]], Scores]
 ) -> None:
     _assert_same(graph(batch), scores)
 
 
+@ONE_OF_EACH
 def test_5_a_graph_takes_nobody(batch: dict[str, Any], graph: Callable[[dict[str, Any]], Scores]) -> None:
     """As a worker does that has no more batches for validation."""
     for places in (1, 100):
@@ -283,37 +285,23 @@ def test_5_eager_and_xla_agree(model: Ranker, batch: dict[str, Any], scores: Sco
 
 LOADER = """
 import sys, keras, numpy as np, atrank_tf.models
-for line in sys.stdin:
-    folder = line.strip()
-    model = keras.saving.load_model(folder + "/model.keras")
-    scores = model(dict(np.load(folder + "/batch.npz")), training=False)
-    np.savez(folder + "/scores.npz", **{task: np.asarray(logits) for task, logits in scores.items()})
-    print("scored", flush=True)
+folder = sys.argv[1]
+model = keras.saving.load_model(folder + "/model.keras")
+scores = model(dict(np.load(folder + "/batch.npz")), training=False)
+np.savez(folder + "/scores.npz", **{task: np.asarray(logits) for task, logits in scores.items()})
 """
 
 
-@pytest.fixture(scope="module")
-def load_and_score() -> Iterator[Callable[[Path], Scores]]:
-    """Scores a folder's `batch.npz` by its `model.keras` in a process that has only loaded models, never built one."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", LOADER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-    )
-
-    def ask(folder: Path) -> Scores:
-        process.stdin.write(f"{folder}\n")
-        assert process.stdout.readline() == "scored\n"
-        return dict(np.load(folder / "scores.npz"))
-
-    yield ask
-    process.communicate()
-
-
+@ONE_OF_EACH
 def test_5_a_fresh_process_loads_the_model_and_agrees(
-    model: Ranker, batch: dict[str, Any], scores: Scores, load_and_score: Callable[[Path], Scores], tmp_path: Path
+    model: Ranker, batch: dict[str, Any], scores: Scores, run_command: Callable[..., Any], tmp_path: Path
 ) -> None:
+    """In a process that has imported the package and built no model."""
     model.save(tmp_path / "model.keras")
     np.savez(tmp_path / "batch.npz", **_of(model, batch))
-    _assert_same(load_and_score(tmp_path), scores)
+    done = run_command("-c", LOADER, tmp_path)
+    assert done.returncode == 0, done.stderr
+    _assert_same(dict(np.load(tmp_path / "scores.npz")), scores)
 
 
 def test_6_no_history_is_read_as_exactly_nothing(
