@@ -213,7 +213,7 @@ def test_8_a_seed_and_an_epoch_determine_every_batch_and_nothing_else_does(
     assert not equal(epoch, _epoch(records, seed=2))
 
 
-@pytest.mark.parametrize("tokens", [30, 100, 400])
+@pytest.mark.parametrize("tokens", [30, pytest.param(100, marks=pytest.mark.slow), 400])
 def test_a_batch_has_at_most_so_many_places(records: Records, tokens: int) -> None:
     batches = _epoch(records, Batching(batch_tokens=tokens), tasks=["next_purchase"])
     for inputs, labels, _ in batches:
