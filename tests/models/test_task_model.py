@@ -8,13 +8,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atrank_tf.data import Batching, Records
+from atrank_tf.data import Batching, Records, TrainingBatches, training_batches
 from atrank_tf.losses import PointwiseCrossentropy
 from atrank_tf.metrics import RequestAUC
 from atrank_tf.models import MODELS, Ranker
 from atrank_tf.optimizers import SparseAdam
 
 FEW = Batching(batch_size=64, targets_per_user=2, evaluation_targets_per_user=1)
+
+
+@pytest.fixture(scope="module")
+def batches(records: Records) -> TrainingBatches:
+    """Of one task."""
+    return training_batches(records, tasks=["next_purchase"], settings=FEW)
 
 
 def _model(records: Records, name: str = "bpr_mf", **config: Any) -> Ranker:
@@ -51,7 +57,7 @@ def test_defaults_of_compile(records: Records) -> None:
     assert len(metrics) == len(model.tasks)
 
 
-def test_all_defaults_may_be_replaced_by_those_of_keras(records: Records) -> None:
+def test_all_defaults_may_be_replaced_by_those_of_keras(records: Records, batches: TrainingBatches) -> None:
     model = _model(records, tasks=["next_purchase"])
 
     def loss(labels: Any, logits: Any) -> Any:
@@ -59,7 +65,7 @@ def test_all_defaults_may_be_replaced_by_those_of_keras(records: Records) -> Non
 
     model.compile("adam", dict.fromkeys(model.tasks, loss), weighted_metrics=[])
     assert isinstance(model.optimizer, keras.optimizers.Adam)
-    history = model.fit(model.training_batches(records, settings=FEW), verbose=0).history
+    history = model.fit(batches, verbose=0).history
     assert not [name for name in history if "auc" in name]
 
 
@@ -72,10 +78,12 @@ def test_a_model_reads_batches_of_its_own_groups_and_tasks(records: Records) -> 
     assert set(labels) == {"next_purchase"}
 
 
-def test_pending_decay_is_applied_before_anybody_reads_the_tables(records: Records, tmp_path: Path) -> None:
+def test_pending_decay_is_applied_before_anybody_reads_the_tables(
+    records: Records, batches: TrainingBatches, tmp_path: Path
+) -> None:
     model = _model(records, tasks=["next_purchase"])
     model.compile(SparseAdam(0.01, l2=1e-2))
-    batch = next(iter(model.training_batches(records, settings=FEW).dataset))
+    batch = next(iter(batches.dataset))
     readers = {
         "evaluate": lambda: model.evaluate(*batch[:2], sample_weight=batch[2], verbose=0),
         "predict": lambda: model.predict(batch[0], verbose=0),
@@ -90,7 +98,9 @@ def test_pending_decay_is_applied_before_anybody_reads_the_tables(records: Recor
         assert not _pending(model), name
 
 
-def test_callbacks_at_the_end_of_an_epoch_read_tables_without_pending_decay(records: Records) -> None:
+def test_callbacks_at_the_end_of_an_epoch_read_tables_without_pending_decay(
+    records: Records, batches: TrainingBatches
+) -> None:
     found: list[bool] = []
 
     class Read(keras.callbacks.Callback):  # type: ignore[misc]
@@ -102,28 +112,27 @@ def test_callbacks_at_the_end_of_an_epoch_read_tables_without_pending_decay(reco
 
     model = _model(records, tasks=["next_purchase"])
     model.compile(SparseAdam(0.01, weight_decay=0.1))
-    model.fit(model.training_batches(records, settings=FEW), steps_per_epoch=2, verbose=0, callbacks=Read())
+    model.fit(batches, steps_per_epoch=2, verbose=0, callbacks=Read())
     assert found == [True, True, False]
 
 
-def test_a_loaded_model_goes_on_with_its_optimizer(records: Records, tmp_path: Path) -> None:
+def test_a_loaded_model_goes_on_with_its_optimizer(records: Records, batches: TrainingBatches, tmp_path: Path) -> None:
     model = _model(records, tasks=["next_purchase"])
     model.compile(SparseAdam(0.01, l2=1e-2))
-    model.fit(model.training_batches(records, settings=FEW), steps_per_epoch=2, verbose=0)
+    model.fit(batches, steps_per_epoch=2, verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert loaded.optimizer.get_config() == model.optimizer.get_config()
     assert loaded.optimizer.iterations == 2
     for each in (model, loaded):
-        each.fit(model.training_batches(records, settings=FEW, first_epoch=1), steps_per_epoch=2, verbose=0)
+        each.fit(batches, steps_per_epoch=2, verbose=0)
     for found, expected in zip(loaded.trainable_weights, model.trainable_weights, strict=True):
         np.testing.assert_array_equal(found, expected)
 
 
-def test_a_dataset_is_taken_as_keras_takes_it(records: Records) -> None:
+def test_a_dataset_is_taken_as_keras_takes_it(records: Records, batches: TrainingBatches) -> None:
     model = _model(records, tasks=["next_purchase"])
     model.compile()
-    batches = model.training_batches(records, settings=FEW)
     assert isinstance(batches.dataset, tf.data.Dataset)
     model.fit(batches.dataset, steps_per_epoch=1, shuffle=False, verbose=0)
     assert model.optimizer.iterations == 1
