@@ -89,16 +89,15 @@ class Affinity:
             pairs.append(self._of_user(tf.gather(rows.user, behaviors[:, 0]), tf.gather_nd(values, behaviors)))
             timestamps.append(tf.gather(rows.timestamp, behaviors[:, 0]))
             actions.append(tf.gather(rows.action, behaviors[:, 0]))
-        together = tf.concat(pairs, axis=0)
-        order = tf.argsort(together, stable=True)  # Behaviors of one user and value stay in time order.
-        ends = [tf.int64.max], [SPAN - 1]
-        sorted_pairs = tf.concat([tf.gather(together, order), ends[0]], axis=0)
-        timestamp = tf.concat([tf.gather(tf.concat(timestamps, axis=0), order), ends[1]], axis=0)
-        changes = tf.concat([[False], sorted_pairs[1:] != sorted_pairs[:-1]], axis=0)
+        unsorted = tf.concat(pairs, axis=0)
+        order = tf.argsort(unsorted, stable=True)  # Behaviors of one user and value stay in time order.
+        ascending = tf.concat([tf.gather(unsorted, order), [tf.int64.max]], axis=0)
+        timestamp = tf.concat([tf.gather(tf.concat(timestamps, axis=0), order), [SPAN - 1]], axis=0)
+        changes = tf.concat([[False], ascending[1:] != ascending[:-1]], axis=0)
         numbers = tf.cumsum(tf.cast(changes, tf.int64))
-        done = tf.one_hot(tf.gather(tf.concat(actions, axis=0), order) - FIRST_ROW, self._actions, dtype=tf.int32)
-        until = tf.pad(tf.cumsum(done), [[1, 0], [0, 0]])
-        return Keys(sorted_pairs, numbers, numbers * SPAN + timestamp, timestamp, until)
+        action = tf.gather(tf.concat(actions, axis=0), order) - FIRST_ROW
+        until = tf.pad(tf.cumsum(tf.one_hot(action, self._actions, dtype=tf.int32)), [[1, 0], [0, 0]])
+        return Keys(ascending, numbers, numbers * SPAN + timestamp, timestamp, until)
 
     def features(self, keys: Keys, user: Tensor, candidates: Tensor, now: Tensor) -> Tensor:
         """Returns the features of candidates.
@@ -112,27 +111,29 @@ class Affinity:
         Returns:
             float32 [M, N, F].
         """
-        values = [self._values(number, self._entity, candidates) for number in range(len(self._channels))]
-        asked = tf.where(tf.concat(values, axis=-1) > 0)  # [Q, 3]: request, candidate, place of the value
-        of_request = self._of_user(asked[:, 0], tf.gather_nd(tf.concat(values, axis=-1), asked))
+        channels = len(self._channels)
+        of_channels = [self._values(number, self._entity, candidates) for number in range(channels)]
+        channel_of_place = np.repeat(np.arange(channels), [each.shape[-1] for each in of_channels])
+        values = tf.concat(of_channels, axis=-1)
+        asked = tf.where(values > 0)  # [Q, 3]: request, candidate, place of the value
         # Candidates of a request share many values, each of which is searched once; most are in no history.
-        different, places = tf.unique(of_request, tf.int64)
-        request = different // (len(values) * SPAN)
-        pairs = self._of_user(tf.gather(user, request), different % (len(values) * SPAN))
+        different, places = tf.unique(self._of_user(asked[:, 0], tf.gather_nd(values, asked)), tf.int64)
+        request = different // (channels * SPAN)
+        pairs = self._of_user(tf.gather(user, request), different % (channels * SPAN))
         start = first_at_least(keys.pairs, pairs)
         known = tf.gather(keys.pairs, start) == pairs
         counts, last = self._search(keys, start[known], tf.gather(now, request[known]))
-        asked = asked[tf.gather(known, places)]
-        places = tf.gather(tf.cumsum(tf.cast(known, tf.int64)) - 1, places)[tf.gather(known, places)]
-        channel = tf.gather(np.repeat(np.arange(len(values)), [each.shape[-1] for each in values]), asked[:, 2])
+        place_of_known = tf.cumsum(tf.cast(known, tf.int64)) - 1
+        is_known = tf.gather(known, places)
+        asked, places = asked[is_known], tf.gather(place_of_known, places)[is_known]
         requests, width = tf.unstack(tf.shape(candidates, tf.int64))
-        of_candidate = (asked[:, 0] * width + asked[:, 1]) * len(values) + channel
-        total = requests * width * len(values)
-        counts = tf.math.unsorted_segment_sum(tf.gather(counts, places), of_candidate, total)
-        last = tf.maximum(tf.math.unsorted_segment_max(tf.gather(last, places), of_candidate, total), 0)
-        recency = self._recency(last, tf.repeat(now, width * len(values)))
+        row = (asked[:, 0] * width + asked[:, 1]) * channels + tf.gather(channel_of_place, asked[:, 2])
+        rows = requests * width * channels
+        counts = tf.math.unsorted_segment_sum(tf.gather(counts, places), row, rows)
+        last = tf.maximum(tf.math.unsorted_segment_max(tf.gather(last, places), row, rows), 0)
+        recency = self._recency(last, tf.repeat(now, width * channels))
         found = tf.concat([tf.math.log1p(tf.cast(counts, tf.float32)), recency[:, tf.newaxis]], axis=1)
-        found = tf.reshape(found, [requests, width, len(values) * found.shape[1]])
+        found = tf.reshape(found, [requests, width, channels * found.shape[1]])
         return tf.concat([found[..., begin:end] for begin, end in self._columns_of_features], axis=-1)
 
     def keys_of_inputs(self, inputs: Mapping[str, Tensor]) -> Keys:
@@ -160,6 +161,7 @@ class Affinity:
         return tf.where(values >= FIRST_ROW, number * SPAN + values, 0)
 
     def _of_user(self, user: Tensor, values: Tensor) -> Tensor:
+        """Returns user and value as one number."""
         return user * (len(self._channels) * SPAN) + values
 
     def _search(self, keys: Keys, start: Tensor, now: Tensor) -> tuple[Tensor, Tensor]:

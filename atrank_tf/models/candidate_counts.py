@@ -48,8 +48,8 @@ class CandidateCounts:
         """Returns the recent popularity of objects, int64 [..., N], float [..., N, W]; None if it is not read."""
         return self._popularity[task](ids, now) if task in self._popularity else None
 
-    def settle(self, records: Records, part: Part, total: Callable[[np.ndarray], np.ndarray]) -> None:
-        """Counts how popular objects are.
+    def load_popularity(self, records: Records, part: Part, total: Callable[[np.ndarray], np.ndarray]) -> None:
+        """Counts how often each object was chosen.
 
         Args:
             records: a records folder, of the groups that the model reads.

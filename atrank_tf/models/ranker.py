@@ -270,13 +270,13 @@ class Ranker(TaskModel):
     # === Training ===
 
     def training_batches(self, records: Records, **options: Any) -> TrainingBatches:
-        """Returns what `fit` takes to train this model on records, whose popularity it counts: see `settle`.
+        """Returns what `fit` takes to train this model on records, and counts what is popular in them (`load_popularity`).
 
         Args:
             records: a records folder; groups that the model does not read are left out.
             **options: `settings`, `seed`, `first_epoch` and `part` of `atrank_tf.training_batches`.
         """
-        self.settle(records, options.get("part", Part.TRAINING))
+        self.load_popularity(records, options.get("part", Part.TRAINING))
         batches: TrainingBatches = self.make_batches(self.view(records), tasks=self.tasks, **options)
         return batches
 
@@ -308,20 +308,20 @@ class Ranker(TaskModel):
         ids = self.objects.id_rows(self._entity(task), np.arange(len(positive_counts)))
         self.heads.start_at_popularity(task, positive_counts, np.asarray(ids))
 
-    def settle(
+    def load_popularity(
         self,
         records: Records,
         part: Part = Part.TRAINING,
         total: Callable[[np.ndarray], np.ndarray] = lambda array: array,
     ) -> None:
-        """Counts what the model must know of records before its first step: how popular objects are.
+        """Counts how often each object was chosen, for a model that reads popularity.
 
         Args:
             records: a records folder.
             part: of the targets that count.
             total: sums an array over the workers who share the records.
         """
-        self.counts.settle(self.view(records), part, total)
+        self.counts.load_popularity(self.view(records), part, total)
 
     def check_schema(self, schema: Schema) -> None:
         """Raises ValueError unless a schema is the one that the model was built for; names the first difference."""

@@ -16,7 +16,7 @@ from atrank_tf.training.workers import ALONE, Workers
 
 
 def new_model(records: Records, share: Records, experiment: Experiment, workers: Workers) -> Ranker:
-    """Returns the experiment's model with fresh weights, and what it must know of the records (`Ranker.settle`).
+    """Returns the experiment's model with fresh weights, which knows how often each object was chosen.
 
     Args:
         records: all records, of the groups that the experiment reads.
@@ -37,7 +37,7 @@ def new_model(records: Records, share: Records, experiment: Experiment, workers:
         if settings.start_at_popularity and records.schema.tasks[task].candidates is Candidates.SAMPLED:
             (counts,) = workers.sum([tf.constant(positive_counts(share, task, settings.part))])
             model.start_at_popularity(task, counts.numpy())
-    model.settle(share, settings.part, workers.total)
+    model.load_popularity(share, settings.part, workers.total)
     return model
 
 

@@ -72,7 +72,7 @@ def test_a_model_that_reads_no_popularity_has_nothing_to_know(
 ) -> None:
     model = make_model(popularity=False)
     before = [weight.numpy() for weight in model.weights]
-    model.settle(records)
+    model.load_popularity(records)
     for old, new in zip(before, model.weights, strict=True):
         np.testing.assert_array_equal(old, new)
 

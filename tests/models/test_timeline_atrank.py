@@ -16,12 +16,14 @@ from atrank_tf.schema import Schema, Ties
 from atrank_tf.schema.inputs import candidate_specs, profile_specs
 
 
-def _model(schema: Schema, catalogs: Any, settle: Callable[[Any], None], num_blocks: int = 2) -> TimelineATRank:
+def _model(
+    schema: Schema, catalogs: Any, load_popularity: Callable[[Any], None], num_blocks: int = 2
+) -> TimelineATRank:
     keras.utils.set_random_seed(5)
     ranking = ("dot", "dnn")
     config = {"hidden_dim": 12, "num_spaces": 3, "intermediate_dim": 10, "hidden_units": (9,), "dropout": 0.3}
     model = TimelineATRank(schema, catalogs=catalogs, num_blocks=num_blocks, ranking=ranking, **config)
-    settle(model)
+    load_popularity(model)
     rng = np.random.default_rng(3)
     for weight in model.trainable_weights:  # Time biases and repeats start at 0, which would hide what they do.
         weight.assign(weight + rng.normal(scale=0.2, size=weight.shape))
@@ -29,10 +31,10 @@ def _model(schema: Schema, catalogs: Any, settle: Callable[[Any], None], num_blo
 
 
 @pytest.fixture(scope="module", params=["strict", "ordered"])
-def model(request: pytest.FixtureRequest, records: Any, settle: Callable[[Any], None]) -> TimelineATRank:
+def model(request: pytest.FixtureRequest, records: Any, load_popularity: Callable[[Any], None]) -> TimelineATRank:
     purchase = replace(records.schema.tasks["next_purchase"], ties=Ties(request.param))
     schema = replace(records.schema, tasks={**records.schema.tasks, "next_purchase": purchase})
-    return _model(schema, records.catalogs, settle)
+    return _model(schema, records.catalogs, load_popularity)
 
 
 @pytest.fixture(scope="module")
@@ -125,10 +127,10 @@ def _is_cut(inputs: dict[str, Any], schema: Schema, task: str, row: int, moment:
 
 @pytest.mark.parametrize("blocks", [0, 2])
 def test_a_timeline_is_scored_as_its_moments_one_by_one(
-    model: TimelineATRank, batches: list[Any], records: Any, settle: Callable[[Any], None], blocks: int
+    model: TimelineATRank, batches: list[Any], records: Any, load_popularity: Callable[[Any], None], blocks: int
 ) -> None:
     """But for moments whose history is cut: what is kept of it has attended to what is not, where there are blocks."""
-    model = model if blocks else _model(model.schema, records.catalogs, settle, num_blocks=0)
+    model = model if blocks else _model(model.schema, records.catalogs, load_popularity, num_blocks=0)
     compared, cut, cuts = dict.fromkeys(model.tasks, 0), 0, 0 if blocks else 3
     for inputs, _, weights in batches:
         if min(compared.values()) == 6 and cut == cuts:
