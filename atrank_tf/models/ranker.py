@@ -270,7 +270,7 @@ class Ranker(TaskModel):
     # === Training ===
 
     def training_batches(self, records: Records, **options: Any) -> TrainingBatches:
-        """Returns what `fit` takes to train this model on records, and counts what is popular in them (`load_popularity`).
+        """Returns what `fit` takes to train this model on records, and calls `load_popularity` for them.
 
         Args:
             records: a records folder; groups that the model does not read are left out.
