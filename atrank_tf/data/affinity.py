@@ -87,7 +87,7 @@ class Affinity:
             values = self._values(number, self._schema.groups[channel.group].entity, rows.id)
             behaviors = tf.where(values > 0)
             pairs.append(self._of_user(tf.gather(rows.user, behaviors[:, 0]), tf.gather_nd(values, behaviors)))
-            timestamps.append(tf.gather(rows.timestamp, behaviors[:, 0]))
+            timestamps.append(_possible(tf.gather(rows.timestamp, behaviors[:, 0])))
             actions.append(tf.gather(rows.action, behaviors[:, 0]))
         unsorted = tf.concat(pairs, axis=0)
         order = tf.argsort(unsorted, stable=True)  # Behaviors of one user and value stay in time order.
@@ -111,7 +111,7 @@ class Affinity:
         Returns:
             float32 [M, N, F].
         """
-        channels = len(self._channels)
+        channels, now = len(self._channels), _possible(now)
         of_channels = [self._values(number, self._entity, candidates) for number in range(channels)]
         channel_of_place = np.repeat(np.arange(channels), [each.shape[-1] for each in of_channels])
         values = tf.concat(of_channels, axis=-1)
@@ -202,6 +202,11 @@ class Affinity:
             else:
                 runs.append((column, column + 1))
         return runs
+
+
+def _possible(timestamp: Tensor) -> Tensor:
+    """Returns timestamps that a key has room for: a request may hold any number."""
+    return tf.clip_by_value(timestamp, 0, SPAN - 1)
 
 
 def records_affinity(records: Records, task: str) -> Affinity | None:

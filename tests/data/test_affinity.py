@@ -178,6 +178,25 @@ def test_4_nothing_at_or_after_the_request_counts(task: str) -> None:
         del PURCHASES[-4:], USES[-4:]
 
 
+@pytest.mark.parametrize("absurd", [2**63 - 1, 2**40, 2**33, -(2**63)])
+def test_times_that_cannot_be_change_no_other_number(absurd: int) -> None:
+    """A request may hold any number: what is after the request does not count, whatever it is."""
+    schema, candidates = schema_from_dict(SCHEMA), tf.constant([[2, 3], [2, 5]], tf.int64)
+    affinity, users = Affinity(schema, "next_purchase", COLUMNS), tf.range(2, dtype=tf.int64)
+    sane, found = [int(40 * DAY), int(8 * DAY)], []
+    for absurd_purchases in (0, 2):
+        columns = [np.pad(column, ((0, 0), (0, absurd_purchases))) for column in _padded(PURCHASES)]
+        for column, value in zip(columns, (2, 3, absurd), strict=True):
+            column[:, column.shape[1] - absurd_purchases :] = value
+        purchases = unpadded(*(tf.constant(column) for column in columns))
+        keys = affinity.keys({"purchase": purchases, "use": unpadded(*_padded(USES))})
+        found.append(affinity.features(keys, users, candidates, tf.constant(sane, tf.int64)).numpy())
+        far = affinity.features(keys, users, candidates, tf.constant([absurd, 0], tf.int64))
+        assert np.isfinite(found[-1]).all() and np.isfinite(far).all()
+    if absurd > 0:
+        np.testing.assert_array_equal(*found)
+
+
 def _check(records: Records, task: str, inputs: dict[str, Any], users: Any, timelines: dict[bytes, Any]) -> None:
     """Compares the affinity of a batch with loops over the users' whole timelines."""
     schema, columns = records.schema, catalog_columns(records.schema, records.catalogs)
