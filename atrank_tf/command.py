@@ -11,6 +11,8 @@ from typing import Any
 
 from absl import app, flags, logging
 
+from atrank_tf.paths import check_scheme
+
 _REASONS = {os.strerror(number) for number in errno.errorcode}
 
 
@@ -32,6 +34,25 @@ def run(
             asked before the flags count as parsed: `flags.FLAGS[name].value`. Defaults to no.
     """
     app.run(lambda argv: _guarded(main, argv), flags_parser=lambda argv: _start(argv, before_devices, passes_on))
+
+
+def check_paths(*path_flags: Any, stores: bool = False) -> None:
+    """Has a command refuse, before it does anything, a path in an object store that it cannot read or write.
+
+    Args:
+        path_flags: flags that are paths, as `flags.DEFINE_string` returns them.
+        stores: as `check_scheme` has it.
+    """
+
+    def check(path: str | None) -> bool:
+        try:
+            check_scheme(path or "", stores=stores)
+        except ValueError as error:
+            raise flags.ValidationError(str(error)) from error
+        return True
+
+    for flag in path_flags:
+        flags.register_validator(flag, check)  # type: ignore[no-untyped-call]
 
 
 @contextmanager
@@ -114,12 +135,25 @@ def _of_a_file(error: Any) -> OSError | None:
             f"A TFRecord file was damaged while it was read ({found[0] if found else 'no place known'}). Run the same "
             "command again, which names it; if nothing is wrong then, suspect the memory or the disk."
         )
+    if (store := store_error(error)) is not None:
+        return store
     path, _, reason = error.message.rpartition("; ")
     if reason in _REASONS:
         return OSError(f"Expected a file or folder that can be read and written: {path}. {reason}.")
     if error.message.endswith(" is not a directory"):
         return OSError(f"Expected a folder that can be written: {error.message}.")
     return None
+
+
+def store_error(error: Any) -> OSError | None:
+    """Returns what TensorFlow has to say of an object store, as an `OSError`; None for an error of something else."""
+    found = re.search(r"gs://\S*", error.message)
+    if found is None:
+        return None
+    return OSError(
+        f"Expected a store that answers, for {found[0]}. {error.message.rstrip('.')}. Run the same command again when "
+        "it does."
+    )
 
 
 def _fail(program: str, error: Exception) -> None:

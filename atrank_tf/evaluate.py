@@ -41,6 +41,9 @@ _EXCLUDE_HISTORY = flags.DEFINE_bool(
     "Leave out of the catalog what is in the user's history in the task's own group: to rank what is new to the user.",
 )
 
+command.check_paths(_RECORDS, _MODEL_DIR, _AGAINST, stores=True)
+command.check_paths(_TRUTH)
+
 
 def main() -> None:
     from atrank_tf.data import Part, Records

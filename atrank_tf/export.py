@@ -12,6 +12,9 @@ _EXPORT_DIR = flags.DEFINE_string(
 )
 _EXPLAIN = flags.DEFINE_bool("explain", False, "Add the signatures `explain`: attention and parts of the scores.")
 
+command.check_paths(_MODEL_DIR, stores=True)
+command.check_paths(_EXPORT_DIR)
+
 
 def main() -> None:
     from atrank_tf.data import IdMaps

@@ -27,6 +27,9 @@ _ENGINE = flags.DEFINE_enum(
     "What reads the rows: this machine, or Apache Beam, which takes its own flags beside these (--runner=...).",
 )
 
+command.check_paths(_LOGS, _RECORDS, _LOGS_CACHE, _RAW)
+command.check_paths(_SCHEMA, stores=True)
+
 
 def main(*beam_flags: str) -> None:
     from atrank_tf.preparation import are_current, prepare, summary

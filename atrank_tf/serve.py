@@ -107,6 +107,8 @@ _INTER_OP = flags.DEFINE_integer(
     "tensorflow_inter_op_parallelism", 0, "Operations that run at once; 0 is one for each CPU.", lower_bound=0
 )
 
+command.check_paths(_MODEL_BASE_PATH, _MODEL_CONFIG_FILE, _MONITORING_CONFIG_FILE, _PLAYGROUND)
+
 
 def main() -> None:
     """Serves until SIGINT or SIGTERM."""

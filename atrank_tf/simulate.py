@@ -11,6 +11,8 @@ _USERS = flags.DEFINE_integer("users", 100_000, "Number of users.", lower_bound=
 _SEED = flags.DEFINE_integer("seed", 1, "Seed: the same one gives the same logs.", lower_bound=0)
 _LOGS = flags.DEFINE_string("logs", None, "Logs folder to write.", required=True)
 
+command.check_paths(_LOGS)
+
 
 def main() -> None:
     from atrank_tf.datasets import write_market

@@ -24,6 +24,8 @@ _EXPLAIN = flags.DEFINE_bool(
     "explain", False, "Write attention images after each epoch, and tables for the projector, to MODEL_DIR/tensorboard."
 )
 
+command.check_paths(_RECORDS, _CONFIG, _MODEL_DIR, _WARM_START, stores=True)
+
 _experiment: Any = None
 _workers: Any = None
 """Who train together. They must have met, and the threads must be divided, before there are devices."""
@@ -61,12 +63,14 @@ def main() -> None:
             callbacks=callbacks,
             workers=_workers,
         )
-    except (  # So TensorFlow says that another worker does not answer.
+    except (  # So TensorFlow says that another worker does not answer, or a store.
         tf.errors.UnavailableError,
         tf.errors.AbortedError,
         tf.errors.CancelledError,
         tf.errors.DeadlineExceededError,
     ) as error:
+        if _workers.number == 1 or command.store_error(error):
+            raise
         raise ConnectionError(
             "Another worker is gone: its own output says why. Start all workers again, and the training goes on after "
             "its last whole epoch."

@@ -66,6 +66,18 @@ def test_a_record_that_is_damaged_while_it_is_read(tmp_path: Path, capsys: pytes
     )
 
 
+@pytest.mark.parametrize("kind", ["FailedPreconditionError", "UnavailableError", "AbortedError"])
+def test_what_a_store_says_is_one_line(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def read() -> None:
+        message = "All 10 retry attempts failed. libcurl code 6, could not resolve host\n\t when reading gs://b/x.npz"
+        raise getattr(tf.errors, kind)(None, None, message)
+
+    assert told(read, capsys) == (
+        "train: Expected a store that answers, for gs://b/x.npz. All 10 retry attempts failed. libcurl code 6, could "
+        "not resolve host when reading gs://b/x.npz. Run the same command again when it does.\n"
+    )
+
+
 def test_what_a_kernel_refuses_is_a_bug_and_keeps_its_traceback() -> None:
     with pytest.raises(tf.errors.InvalidArgumentError):
         command._guarded(lambda: tf.matmul(tf.zeros([1, 2]), tf.zeros([1, 2])), ["train"])

@@ -11,6 +11,7 @@ import atrank_tf
 
 PACKAGE = Path(__file__).parents[1] / "atrank_tf"
 _LOWER = {
+    "paths",
     "schema",
     "files",
     "layers",
@@ -28,20 +29,21 @@ MAY_IMPORT: dict[str, set[str]] = {
     "version": set(),
     "types": set(),
     "schema": set(),
-    "files": set(),
+    "paths": set(),
+    "files": {"paths"},
     "layers": {"types"},
     "optimizers": set(),
     "losses": {"types"},
     "metrics": {"types"},
     "data": {"schema", "files", "types"},
     "report": {"schema", "files", "data", "types"},
-    "preparation": {"schema", "files", "data", "report"},
+    "preparation": {"schema", "files", "data", "report", "paths"},
     "models": {"schema", "layers", "optimizers", "losses", "metrics", "data", "types"},
     **dict.fromkeys(("training", "evaluation", "explanation"), _LOWER),
     "datasets": {"schema", "files", "data", "preparation"},
-    "server": {"files"},
-    "saved_model": {"schema", "files", "data", "layers", "models", "server", "types"},
-    "command": set(),
+    "server": {"files", "paths"},
+    "saved_model": {"schema", "files", "data", "layers", "models", "server", "types", "paths"},
+    "command": {"paths"},
     **dict.fromkeys(("simulate", "prepare", "train", "evaluate", "explain", "export", "serve"), _ALL),
 }
 """Room -> the rooms that it stands on."""

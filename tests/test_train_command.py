@@ -6,6 +6,27 @@ from pathlib import Path
 
 import pytest
 
+LOST = """
+import os
+import sys
+import tensorflow as tf
+import atrank_tf.data, atrank_tf.training
+from atrank_tf import command, train
+
+def lost(*_, **__):
+    raise getattr(tf.errors, os.environ["LOST"])(None, None, os.environ["SAID"])
+
+atrank_tf.training.load_experiment = lambda path: atrank_tf.training.experiment_from_dict({"model": {"name": "atrank"}})
+atrank_tf.data.Records = lambda path: None
+atrank_tf.training.train = lost
+def join():
+    train._before_devices()
+    train._workers.number = int(os.environ["NUMBER"])
+
+sys.argv[0] = "train"
+command.run(train.main, before_devices=join)
+"""
+"""A training that another worker, or a store, ends with the error LOST, which says SAID; NUMBER workers."""
 FLAGS = ["--records=x", "--config=y", "--model_dir=z"]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -20,25 +41,24 @@ def test_a_wrong_tf_config_is_one_clear_line(run_command: Run, tmp_path: Path) -
 
 @pytest.mark.parametrize("kind", ["UnavailableError", "AbortedError", "CancelledError", "DeadlineExceededError"])
 def test_who_has_lost_another_worker_says_so_in_one_line(run_command: Run, kind: str) -> None:
-    code = """
-import os
-import sys
-import tensorflow as tf
-import atrank_tf.data, atrank_tf.training
-from atrank_tf import command, train
-
-def lost(*_, **__):
-    raise getattr(tf.errors, os.environ["LOST"])(None, None, "Connection reset by peer")
-
-atrank_tf.training.load_experiment = lambda path: atrank_tf.training.experiment_from_dict({"model": {"name": "atrank"}})
-atrank_tf.data.Records = lambda path: None
-atrank_tf.training.train = lost
-sys.argv[0] = "train"
-command.run(train.main, before_devices=train._before_devices)
-"""
-    done = run_command("-c", code, *FLAGS, LOST=kind)
+    done = run_command("-c", LOST, *FLAGS, LOST=kind, SAID="Connection reset by peer", NUMBER="2")
     assert done.returncode == 1
     assert "train: Another worker is gone" in done.stderr.strip().split("\n")[-1]
+
+
+@pytest.mark.parametrize("number", ["1", "2"])
+def test_who_has_lost_a_store_does_not_look_for_another_worker(run_command: Run, number: str) -> None:
+    said = "Error executing an HTTP request: HTTP response code 503 when reading gs://bucket/x.tfrecord"
+    done = run_command("-c", LOST, *FLAGS, LOST="UnavailableError", SAID=said, NUMBER=number)
+    assert done.returncode == 1
+    assert done.stderr.strip().split("\n")[-1].startswith("train: Expected a store that answers, for gs://bucket/x.tf")
+
+
+def test_who_is_alone_has_lost_nobody(run_command: Run) -> None:
+    done = run_command("-c", LOST, *FLAGS, LOST="AbortedError", SAID="an operation was aborted", NUMBER="1")
+    assert done.returncode == 1
+    assert "Another worker" not in done.stderr
+    assert done.stderr.strip().endswith("AbortedError: an operation was aborted")
 
 
 def test_the_model_to_begin_with_is_passed_on(run_command: Run) -> None:

@@ -10,6 +10,8 @@ from uuid import uuid4
 
 import tensorflow as tf
 
+from atrank_tf.paths import local_path
+
 
 @contextmanager
 def whole_file(path: str | Path, *, concurrent: bool = False) -> Iterator[str]:
@@ -42,8 +44,9 @@ def write_text(path: str | Path, text: str) -> None:
 def whole_folder(path: str, replace: Callable[[Path], None] | None = None) -> Iterator[Path]:
     """Gives a folder to write; it becomes `path` when the block ends, and disappears if the block fails.
 
-    The folder stands beside `path`, under a name of its own process, so that a killed run blocks nobody; what killed
-    runs of this machine left is removed. If `path` is a link, its place is that of what it leads to.
+    Its path is absolute, so that workers with another working directory may write into it. It stands beside `path`,
+    under a name of its own process, so that a killed run blocks nobody; what killed runs of this machine left is
+    removed. If `path` is a link, its place is that of what it leads to.
 
     Args:
         path: the folder; those above it are made if missing.
@@ -52,8 +55,9 @@ def whole_folder(path: str, replace: Callable[[Path], None] | None = None) -> It
 
     Raises:
         FileExistsError: there is something at `path`, and no `replace`.
+        ValueError: `path` is in an object store.
     """
-    target = Path(path)
+    target = local_path(path)
     if target.is_symlink():
         target = target.resolve()
     check = replace or _check_absent

@@ -37,6 +37,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from atrank_tf.paths import local_path
 from atrank_tf.schema import Candidates, Features, Schema
 
 BEHAVIORS, CATALOG, IMPRESSIONS = "behaviors", "catalog", "impressions"
@@ -93,13 +94,14 @@ class LogFiles:
 
 
 def find_logs(logs: str, schema: Schema) -> LogFiles:
-    """Finds the files of a logs folder that a schema asks for.
+    """Finds the files of a logs folder that a schema asks for; their paths are absolute.
 
     Raises:
         FileNotFoundError: the folder or a file is missing; lists what was found.
-        ValueError: there are two files for one name, or a folder with something else than parts of one kind.
+        ValueError: there are two files for one name, or a folder with something else than parts of one kind; or the
+            folder is in an object store.
     """
-    root = Path(logs)
+    root = local_path(logs)
     profile = catalog_profile(schema)
     if USER in schema.entities and (profile.features or profile.dense):
         raise ValueError("[entities.user] and [user] would both read catalog/user. Rename the entity.")

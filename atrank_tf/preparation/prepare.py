@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from atrank_tf.data.records import FORMAT, Records
+from atrank_tf.paths import check_scheme
 from atrank_tf.preparation.catalogs import EntityObjects, build_catalogs, build_vocabularies, with_sizes
 from atrank_tf.preparation.cleaning import REPEATED_ID, CleanLog, clean_log, open_reader
 from atrank_tf.preparation.counting import Counts, Dropped, keep_first
@@ -56,11 +57,13 @@ def prepare(
         engine: what reads the rows. Defaults to this machine; see `atrank_tf.preparation.beam_engine.BeamEngine`.
 
     Raises:
-        ValueError: a file is refused (see `atrank_tf.preparation.logs`), or `records` is some other folder.
+        ValueError: a file is refused (see `atrank_tf.preparation.logs`), `records` is some other folder, or one of the
+            two folders is in an object store.
         FileNotFoundError: a file is missing.
     """
     if shards < 0:
         raise ValueError(f"shards must not be negative. Received: shards={shards}.")
+    check_scheme(records)
     started = time.monotonic()
     files = find_logs(logs, schema)
     mark = _inputs(files, schema, shards)

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from atrank_tf.data import IdMaps
 from atrank_tf.models import Ranker
+from atrank_tf.paths import check_scheme
 from atrank_tf.saved_model.lint import lint
 from atrank_tf.saved_model.publish import publish
 from atrank_tf.saved_model.signatures import Signatures
@@ -47,11 +48,12 @@ def export_model(model: Ranker, values: IdMaps, export_dir: str, *, explain: boo
         The version's folder.
 
     Raises:
-        ValueError: the model does not compute in float32, the values are not of this model, or TensorFlow Serving could
-            not run the result; nothing is published.
+        ValueError: `export_dir` is in an object store, the model does not compute in float32, the values are not of
+            this model, or TensorFlow Serving could not run the result; nothing is published.
         ServingError: a signature fails; nothing is published.
         OSError: the disk is full, or the folder is read-only; nothing is published.
     """
+    check_scheme(export_dir)
     if model.compute_dtype != "float32":
         raise ValueError(
             f"Expected a model that computes in float32, as exports do. Received: {model.compute_dtype}. Load it in a "

@@ -7,6 +7,7 @@ from typing import Any
 
 from google.protobuf import text_format
 
+from atrank_tf.paths import check_scheme
 from atrank_tf.server.protos import new_message
 from atrank_tf.server.versions import NEWEST, All, Latest, Specific, VersionPolicy
 
@@ -75,6 +76,7 @@ def _model(path: str, proto: Any) -> ModelConfig:
     for field in ("name", "base_path"):
         if not getattr(proto, field):
             raise ValueError(f"Expected a {field} for every model in {path}. Received: {_one_line(proto)}.")
+    check_scheme(proto.base_path)
     if proto.model_platform != _PLATFORM:
         raise ValueError(
             f"Expected model_platform: {_PLATFORM!r} for model {proto.name!r} in {path}. "

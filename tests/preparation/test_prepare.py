@@ -105,6 +105,15 @@ def content_of(folder):
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
+@pytest.mark.parametrize("given", [{"logs": "gs://bucket/logs"}, {"records": "gs://bucket/records"}])
+def test_a_folder_in_a_store(tmp_path, monkeypatch, given):
+    places = {"logs": write(tmp_path / "logs"), "records": "records"} | given
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"Expected a path of a file system\. Received: gs://bucket/"):
+        prepare(places["logs"], schema_from_dict(raw_schema()), places["records"])
+    assert [path.name for path in tmp_path.iterdir()] == ["logs"]
+
+
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     folder = tmp_path_factory.mktemp("small")

@@ -51,6 +51,15 @@ def test_what_tensorflow_serving_cannot_run_is_not_published(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_in_a_store(
+    small_model: BPRMF, records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"Expected a path of a file system\. Received: gs://bucket/export"):
+        export_model(small_model, IdMaps.of(records), "gs://bucket/export")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_model_that_computes_in_half_precision(records: Records, tmp_path: Path) -> None:
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
