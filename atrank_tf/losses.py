@@ -1,4 +1,4 @@
-"""Losses of ranking: each candidate by itself, or each positive beside each negative of its request."""
+"""Losses of ranking: of candidates one by one, of pairs of a positive and a negative, or of the list of a request."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +11,8 @@ from atrank_tf.types import Tensor
 Scale = Callable[[Tensor, Tensor], Tensor]
 """A function (mean loss of a batch, sum of its weights) -> the mean loss. Its gradient may be another: that of the mean
 over the batches of several processes. It is no part of a config."""
+_NEVER = -1e30
+"""Logit of what is no candidate."""
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
@@ -84,6 +86,48 @@ class PairwiseCrossentropy(keras.losses.Loss):
         losses = ops.softplus(y_pred[..., None, :] - y_pred[..., :, None])  # [..., N, N]: the second above the first
         pairs = (weights * y_true)[..., :, None] * (weights * (1.0 - y_true))[..., None, :]
         return _mean(losses, pairs, self.scale)
+
+
+@keras.saving.register_keras_serializable(package="atrank_tf")
+class ListwiseCrossentropy(keras.losses.Loss):
+    """Softmax cross-entropy of each positive among all candidates of its request, averaged by weight over positives.
+
+    Rough sketch:
+        loss = sum w_i y_i (log(sum_j w_j exp s_j) - s_i) / sum w_i y_i
+
+    A batch without positives has loss 0. What is the same for all candidates of a request cancels out. With log rates
+    subtracted (`Batching.correct_sampling`) it is a sampled softmax over all objects.
+
+    Args:
+        scale: for several processes that share each batch; None for one.
+
+    Call arguments:
+        y_true: labels in 0..1, float [..., N], N candidates of one request.
+        y_pred: logits, float [..., N].
+        sample_weight: float [..., N], 0 on padding; None for all ones.
+
+    Returns:
+        The mean loss, float32 scalar.
+
+    Reference:
+        ListNet (Cao et al., ICML 2007), top one probabilities; Bruch et al., "An Analysis of the Softmax Cross Entropy
+        Loss for Learning-to-Rank with Binary Relevance" (ICTIR 2019).
+    """
+
+    def __init__(self, name: str = "listwise_crossentropy", *, scale: Scale | None = None, **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+        self.scale = scale
+
+    def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor = None) -> Tensor:
+        y_true, y_pred = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
+        weights = ops.ones_like(y_true) if sample_weight is None else ops.cast(sample_weight, "float32")
+        real = weights > 0
+        y_pred = ops.where(real, y_pred, 0.0)
+        weighed = ops.where(real, y_pred + ops.log(ops.where(real, weights, 1.0)), _NEVER)
+        # One that is none behind the others: there are requests without candidates.
+        weighed = ops.pad(weighed, [(0, 0)] * (len(weighed.shape) - 1) + [(0, 1)], constant_values=_NEVER)
+        losses = ops.logsumexp(weighed, axis=-1, keepdims=True) - y_pred  # Of each, as if it were a positive.
+        return _mean(losses, weights * y_true, self.scale)
 
 
 def _mean(losses: Tensor, weights: Tensor, scale: Scale | None) -> Tensor:

@@ -15,9 +15,10 @@ import numpy as np
 from absl import flags
 
 from atrank_tf import Records, command, evaluation_batches, training_batches
-from atrank_tf.data import PERIODS, Batching, Part, popularity
+from atrank_tf.data import Batching, Part
 from atrank_tf.evaluation import evaluate, metrics_table, paired_differences, score_model, score_requests
-from atrank_tf.layers import RecentPopularity
+from atrank_tf.models import RankerConfig
+from atrank_tf.models.candidate_counts import CandidateCounts
 from atrank_tf.schema import Features
 from atrank_tf.schema.affinity import AffinityFeature, affinity_features
 from atrank_tf.schema.inputs import affinity_name, candidates_name, context_name, profile_name
@@ -57,14 +58,13 @@ class Numbers:
     def __init__(self, records: Records, task: str) -> None:
         schema, self._task = records.schema, task
         spec = schema.tasks[task]
-        self._popularity = RecentPopularity(schema.entities[schema.groups[spec.group].entity].rows, PERIODS)
-        self._popularity.build()
-        self._popularity.load(*popularity(records, task))
+        self._counts = CandidateCounts(schema, RankerConfig(ranking=("dnn",), affinity=False), [task])
+        self._counts.load_popularity(records, Part.TRAINING, lambda array: array)
         self._context = [context_name(task, column) for column in (*spec.context.features, *spec.context.dense)]
         self._user = [profile_name(column) for column in (*schema.user.features, *schema.user.dense)]
         affinity = [_name(feature) for feature in affinity_features(schema, task)]
         self._affinity = [affinity_name(task)] if affinity else []
-        windows = [f"popularity in the last {2**window} of {PERIODS} periods" for window in range(PERIODS.bit_length())]
+        windows = self._counts.names(task)
         columns = [*_columns(spec.context, task), *_columns(schema.user, "user")]
         self.names = [*affinity, *windows, *(name for name, _ in columns)]
         first = len(affinity) + len(windows)
@@ -74,7 +74,8 @@ class Numbers:
         """Returns the numbers of the candidates of a batch, float32 [B, N, F]."""
         candidates = inputs[candidates_name(self._task)]
         requests, width = candidates.shape
-        found = [inputs[name] for name in self._affinity] + [self._popularity(candidates, inputs["now"])]
+        found = [inputs[name] for name in self._affinity]
+        found.append(self._counts.popularity(self._task, candidates, inputs["now"]))
         found += [np.reshape(inputs[name], (requests, width, -1)) for name in self._context]
         for name in self._user:  # The same for all candidates.
             values = np.reshape(inputs[name], (requests, 1, -1))

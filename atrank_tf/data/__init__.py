@@ -5,7 +5,14 @@ from atrank_tf.data.catalog import Catalog
 from atrank_tf.data.catalog_requests import CatalogRequests, catalog_requests
 from atrank_tf.data.chunk_reading import TrainingBatches, count_targets
 from atrank_tf.data.id_maps import IdMaps
-from atrank_tf.data.popularity import PERIODS, Popularity, popularity, positive_counts
+from atrank_tf.data.popularity import (
+    PERIODS,
+    Popularity,
+    action_popularity,
+    counted_actions,
+    popularity,
+    positive_counts,
+)
 from atrank_tf.data.records import Records
 from atrank_tf.data.request_batching import evaluation_batches, requests, training_batches
 from atrank_tf.data.targets import Part
@@ -21,8 +28,10 @@ __all__ = [
     "Popularity",
     "Records",
     "TrainingBatches",
+    "action_popularity",
     "catalog_requests",
     "count_targets",
+    "counted_actions",
     "evaluation_batches",
     "popularity",
     "positive_counts",

@@ -6,7 +6,7 @@ Each count is a search in sorted keys (user, value, time): a candidate costs the
 Glossary: V behaviors of a group, W values of all of them, M requests, N candidates, A actions, F features.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from atrank_tf.data.catalog import Catalog
 from atrank_tf.data.records import Records
-from atrank_tf.data.targets import SPAN, Behaviors, Chunk, Targets, first_at_least
+from atrank_tf.data.targets import SPAN, Behaviors, CandidateFunction, Chunk, first_at_least
 from atrank_tf.schema import FIRST_ROW, PADDING, SECONDS, Schema
 from atrank_tf.schema.affinity import (
     ANY_OBJECT,
@@ -31,9 +31,6 @@ from atrank_tf.types import Tensor
 
 CatalogColumns = Mapping[str, Mapping[str, Tensor]]
 """Entity -> column -> rows of the column's table, int [objects] or [objects, values]; the id is a column, too."""
-
-TargetAffinity = Callable[[Targets, Tensor], Tensor]
-"""Function (M targets of a chunk, candidates int64 [M, N]) -> their features, float32 [M, N, F]."""
 
 
 class Keys(NamedTuple):
@@ -140,7 +137,7 @@ class Affinity:
         """Returns `keys` of history inputs that are not cut."""
         return self.keys(history_behaviors(inputs, self._schema.groups))
 
-    def of_chunk(self, chunk: Chunk) -> TargetAffinity:
+    def of_chunk(self, chunk: Chunk) -> CandidateFunction:
         """Returns the features of candidates of a chunk's targets; its keys are sorted here, once."""
         keys = self.keys(chunk.groups)
         return lambda targets, candidates: self.features(keys, targets.user, candidates, targets.request_time)

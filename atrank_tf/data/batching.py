@@ -20,6 +20,8 @@ class Batching:
             come in smaller batches. Groups are padded one by one: with several a batch may have some more.
         targets_per_user: most targets of a user and task in one pass, drawn anew each epoch; 0 means all.
         negatives: sampled negatives per positive in training; 0 means as many as the schema says.
+        correct_sampling: whether training subtracts from each logit the log of the rate at which its candidate is drawn
+            as a negative (log Q), so that scores rank all objects. Without it they rank candidates drawn alike.
         temperature: how the tasks share an epoch. At 1 each has as many batches as its targets fill; above, those with
             few have more of them (some twice) and those with many fewer, in proportion to batches ** (1 / temperature).
             1 for models trained on timelines, whose batches hold the targets of all tasks.
@@ -32,6 +34,7 @@ class Batching:
     batch_tokens: int = 8192
     targets_per_user: int = 0
     negatives: int = 0
+    correct_sampling: bool = False
     temperature: float = 1.0
     min_history: int = 1
     evaluation_batch_size: int = 512

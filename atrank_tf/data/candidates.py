@@ -1,6 +1,6 @@
 """Candidates of requests: what was shown, or a positive with sampled negatives that are drawn anew each epoch."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -10,13 +10,15 @@ from atrank_tf.data.batching import Batching, gather_padded, window_indices
 from atrank_tf.data.catalog import Catalog
 from atrank_tf.data.excluded import Excluded
 from atrank_tf.data.own_history import OwnHistory
-from atrank_tf.data.targets import Chunk, Targets, first_at_least
+from atrank_tf.data.targets import CandidateFunction, Chunk, Targets, first_at_least
 from atrank_tf.schema import FIRST_ROW, PADDING, Candidates, Negatives, Schema
-from atrank_tf.schema.inputs import affinity_name, candidate_specs, candidates_name, context_name
+from atrank_tf.schema.inputs import candidate_specs, candidates_name, context_name, log_rate_name
 from atrank_tf.types import Tensor
 
 ROUNDS = 50
 """How often a rejected draw is repeated before its candidate is left empty."""
+RARE = 1e-9
+"""Rate of an object that is never drawn: one that nobody chose, where all negatives are drawn by popularity."""
 
 
 class NegativeSampler:
@@ -44,6 +46,7 @@ class NegativeSampler:
         self._seen = tf.constant(seen, tf.int64)
         self._cumulative = tf.constant(np.cumsum(catalog.counts[seen]), tf.int64)
         self._total = float(catalog.counts.sum())
+        self._shares = tf.constant(catalog.counts / max(1, catalog.counts.sum()), tf.float32)
         self._negatives = negatives
 
     def draw(
@@ -71,6 +74,34 @@ class NegativeSampler:
         own = history.draw(excluded, targets, self._negatives.history, own_seed)
         before, fallback, behind = tf.split(ids, [self._negatives.uniform, self._negatives.history, -1], axis=1)
         return tf.concat([before, tf.where(own == PADDING, fallback, own), behind], axis=1)
+
+    def log_rates(self, excluded: Excluded, history: OwnHistory | None, targets: Targets, ids: Tensor) -> Tensor:
+        """Returns the log of how often each object is expected among the negatives of a target.
+
+        What `draw` cannot find (what is excluded, or what uniform draws leave out) has the rate that it would have if
+        it could: a positive has one, too.
+
+        Args:
+            excluded, history, targets: as in `draw`.
+            ids: int64 [M, n]; at `PADDING` anything.
+
+        Returns:
+            float32 [M, n].
+
+        Reference:
+            Bengio and Senecal, "Adaptive Importance Sampling to Accelerate Training of a Neural Probabilistic Language
+            Model" (IEEE Trans. Neural Networks, 2008); log Q of `tf.nn.sampled_softmax_loss`.
+        """
+        kinds, number = self._negatives, tf.cast(self._evenly, tf.float32)
+        rates = tf.zeros(tf.shape(ids), tf.float32)
+        if history is not None:
+            rates, found = history.expected(excluded, targets, kinds.history, ids)
+            number = number - found[:, tf.newaxis]  # The others are drawn evenly.
+        if self._evenly:
+            rates += number / tf.cast(tf.size(self._ids), tf.float32)
+        if kinds.popularity:
+            rates += kinds.popularity * tf.gather(self._shares, ids)
+        return tf.math.log(tf.maximum(rates, RARE))
 
     def _from_catalog(self, excluded: Excluded, targets: Targets, seed: Tensor, pool: int) -> Tensor:
         """Returns uniform draws, also in place of history, and those by popularity."""
@@ -134,7 +165,7 @@ def candidate_inputs(
     schema: Schema,
     task_name: str,
     negatives: Tensor | None,
-    affinity: Callable[[Targets, Tensor], Tensor] | None = None,
+    computed: Mapping[str, CandidateFunction],
 ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
     """Returns the candidates of each target.
 
@@ -144,7 +175,7 @@ def candidate_inputs(
         schema: the schema.
         task_name: the task.
         negatives: ids, int64 [B, n]; None for impressions.
-        affinity: what `Affinity.of_chunk` gives; None for a task without.
+        computed: name of an input -> what computes it of the targets and their candidates, as affinity.
 
     Returns:
         the inputs of `candidate_specs`, labels float32 [B, N], weights float32 [B, N]: 0 on padding. A sampled request
@@ -156,24 +187,27 @@ def candidate_inputs(
         candidates = tf.concat([positive, negatives], axis=1)
         labels = tf.concat([tf.ones_like(positive, tf.float32), tf.zeros_like(negatives, tf.float32)], axis=1)
         inputs = {candidates_name(task_name): candidates}
-        if affinity:
-            inputs[affinity_name(task_name)] = affinity(targets, candidates)
+        inputs |= {name: compute(targets, candidates) for name, compute in computed.items()}
         return inputs, labels, tf.cast(candidates > 0, tf.float32)
     requests = chunk.requests[task_name]
     indices, mask = window_indices(tf.gather(requests.starts, targets.index), tf.gather(requests.ends, targets.index))
-    inputs = {candidates_name(task_name): gather_padded(requests.id, indices, mask)}
-    if affinity:
-        inputs[affinity_name(task_name)] = affinity(targets, inputs[candidates_name(task_name)])
+    candidates = gather_padded(requests.id, indices, mask)
+    inputs = {candidates_name(task_name): candidates}
+    inputs |= {name: compute(targets, candidates) for name, compute in computed.items()}
     for column, values in requests.context.items():
         inputs[context_name(task_name, column)] = gather_padded(values, indices, mask)
     return inputs, gather_padded(tf.cast(requests.label, tf.float32), indices, mask), tf.cast(mask, tf.float32)
 
 
-def no_candidates(schema: Schema, task_name: str, rows: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+def no_candidates(
+    schema: Schema, task_name: str, rows: Tensor, with_rates: bool
+) -> tuple[dict[str, Tensor], Tensor, Tensor]:
     """Returns `candidate_inputs` of a task that has no candidates in this batch: N = 0; `rows` is B."""
     inputs = {
         spec.name: tf.zeros([rows, *(0 if size is None else size for size in spec.shape)], spec.dtype)
         for spec in candidate_specs(schema, task_name)
     }
     empty = tf.zeros([rows, 0], tf.float32)
+    if with_rates:
+        inputs[log_rate_name(task_name)] = empty
     return inputs, empty, empty

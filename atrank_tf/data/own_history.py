@@ -18,13 +18,16 @@ class OwnHistory(NamedTuple):
     `id`: int64 [E]. `first`: int64 [E], user * SPAN + Unix seconds of the first time, ascending: what a user knows at a
     time are the first of their objects. `places`: int64 [P], ascending, owner * SPAN + the place among a user's objects
     of one that is excluded for this owner. `skipped`: int64 [P], ascending, owner * SPAN + how many objects come before
-    that place and are not excluded.
+    that place and are not excluded. `pairs`: int64 [E], ascending, user * SPAN + object. `pair_first`: int64 [E], Unix
+    seconds of the first time of each of the pairs.
     """
 
     id: Tensor
     first: Tensor
     places: Tensor
     skipped: Tensor
+    pairs: Tensor
+    pair_first: Tensor
 
     def draw(self, barred: Excluded, targets: Targets, number: int, seed: Tensor) -> Tensor:
         """Draws objects that the user of each target had done something with before the request time.
@@ -42,8 +45,7 @@ class OwnHistory(NamedTuple):
         """
         owners = barred.owners(targets)[:, tf.newaxis] * SPAN
         begins = first_at_least(self.first, targets.user * SPAN)
-        known = first_at_least(self.first, targets.user * SPAN + targets.request_time) - begins
-        left = known - self._between(self.places, owners, owners + known[:, tf.newaxis])[:, 0]
+        left = self._left(owners, begins, targets)
         count = tf.minimum(left, number)
         # Evenly spaced from a random start: each object is as likely, and none comes twice.
         shift = tf.random.stateless_uniform(tf.shape(left), seed, dtype=tf.float64)[:, tf.newaxis]
@@ -56,6 +58,37 @@ class OwnHistory(NamedTuple):
         real = numbers < count[:, tf.newaxis]
         with_padding = tf.concat([tf.constant([PADDING], tf.int64), self.id], axis=0)
         return tf.gather(with_padding, tf.where(real, place + 1, 0))
+
+    def expected(self, barred: Excluded, targets: Targets, number: int, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns how often `draw` is expected to find objects, and how many it finds in all.
+
+        An object that is excluded counts as if it were not.
+
+        Args:
+            barred: what may not be drawn.
+            targets: M targets.
+            number: how many are drawn.
+            ids: int64 [M, n].
+
+        Returns:
+            float32 [M, n], 0 for an object that the user had done nothing with before the request time; float32 [M].
+        """
+        owners = barred.owners(targets)[:, tf.newaxis] * SPAN
+        left = self._left(owners, first_at_least(self.first, targets.user * SPAN), targets)
+        drawn = tf.cast(tf.minimum(left, number), tf.float32)
+        keys = targets.user[:, tf.newaxis] * SPAN + ids
+        place = tf.reshape(first_at_least(self.pairs, tf.reshape(keys, [-1])), tf.shape(keys))
+        beyond = tf.concat([self.pairs, tf.constant([-1], tf.int64)], axis=0)
+        found = tf.gather(beyond, place) == keys
+        first = tf.gather(tf.concat([self.pair_first, tf.constant([0], tf.int64)], axis=0), place)
+        found &= first < targets.request_time[:, tf.newaxis]
+        each = drawn / tf.cast(tf.maximum(left, 1), tf.float32)
+        return tf.where(found, each[:, tf.newaxis], 0.0), drawn
+
+    def _left(self, owners: Tensor, begins: Tensor, targets: Targets) -> Tensor:
+        """Returns how many objects a target's user knows that may be drawn, int64 [M]; owners * SPAN are [M, 1]."""
+        known = first_at_least(self.first, targets.user * SPAN + targets.request_time) - begins
+        return known - self._between(self.places, owners, owners + known[:, tf.newaxis])[:, 0]
 
     @staticmethod
     def _between(keys: Tensor, low: Tensor, high: Tensor) -> Tensor:
@@ -106,4 +139,5 @@ def own_history(groups: Sequence[Behaviors], barred: Excluded) -> OwnHistory:
     found = tf.gather(by_pair, first_at_least(tf.gather(pairs, by_pair), of_user * SPAN + excluded_id))
     places = tf.sort(owner * SPAN + tf.cast(found, tf.int64) - first_at_least(first, of_user * SPAN))
     skipped = places - index_in_user(places // SPAN)
-    return OwnHistory(pairs % SPAN, first, places, skipped)
+    pair_first = tf.gather(first, by_pair) % SPAN
+    return OwnHistory(pairs % SPAN, first, places, skipped, tf.gather(pairs, by_pair), pair_first)

@@ -1,6 +1,6 @@
-"""Counts how often each object was a positive, period by period."""
+"""Counts how often each object was chosen, or had another action, period by period."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +9,7 @@ import tensorflow as tf
 from atrank_tf.data.chunk_reading import EVALUATION_SEED, read_chunks, sum_over_chunks, without_autograph
 from atrank_tf.data.records import Records
 from atrank_tf.data.targets import SPAN, Chunk, Part, find_targets, parse
-from atrank_tf.schema import Candidates, Schema
+from atrank_tf.schema import FIRST_ROW, Candidates, Schema, SplitKind
 from atrank_tf.types import Tensor
 
 PERIODS = 64
@@ -19,7 +19,7 @@ _HOUR = 3600
 
 
 class Popularity(NamedTuple):
-    """How often each object was a positive of a task's training targets, in each of `PERIODS` periods.
+    """How often each object was counted, in each of `PERIODS` periods.
 
     `begins`: int64 [PERIODS], Unix seconds, ascending: when period 1, 2, ... begins; the last is when all is over.
     `counts`: int32 [rows of the entity's catalog, PERIODS].
@@ -35,7 +35,7 @@ def popularity(
     part: Part = Part.TRAINING,
     total: Callable[[np.ndarray], np.ndarray] = lambda array: array,
 ) -> Popularity:
-    """Returns how often each object was chosen, in two passes over the records.
+    """Returns how often each object was a positive of a task's training targets, in two passes over the records.
 
     Args:
         records: a records folder.
@@ -43,15 +43,74 @@ def popularity(
         part: of the targets that count; nothing of validation or test is in the training part, whatever the split.
         total: sums an array over the workers who share the records.
     """
+    schema = records.schema
+
+    def chosen(chunk: Chunk) -> tuple[Tensor, Tensor]:
+        return positives(chunk, schema, task, part)
+
+    return _popularity(records, schema.groups[schema.tasks[task].group].entity, chosen, part, total)
+
+
+def action_popularity(
+    records: Records,
+    group: str,
+    action: str,
+    part: Part = Part.TRAINING,
+    total: Callable[[np.ndarray], np.ndarray] = lambda array: array,
+) -> Popularity:
+    """Returns how often each object had an action of a group, as `popularity` does.
+
+    Under a split by time only what is before the end of `part` counts; under `leave_last_out` everything does, as in
+    `Catalog.counts`, but each request sees only what was done before it.
+    """
+    row, split = FIRST_ROW + records.schema.groups[group].actions.index(action), records.schema.split
+
+    def done(chunk: Chunk) -> tuple[Tensor, Tensor]:
+        behaviors = chunk.groups[group]
+        counted = behaviors.action == row
+        if split.kind is SplitKind.BY_TIME:
+            counted &= behaviors.timestamp < (split.validation_from if part is Part.TRAINING else split.test_from)
+        return tf.boolean_mask(behaviors.id, counted), tf.boolean_mask(behaviors.timestamp, counted)
+
+    return _popularity(records, records.schema.groups[group].entity, done, part, total)
+
+
+def counted_actions(schema: Schema, task: str) -> list[tuple[str, str]]:
+    """Returns the actions whose popularity is known of a task's candidates beside that of its positives.
+
+    They are all (group, action) on the entity of the candidates but those that make a positive: among views and
+    purchases, for the next purchase, those of views.
+    """
+    spec = schema.tasks[task]
+    own = schema.groups[spec.group]
+    positive = [(spec.group, action) for action in spec.actions or own.actions]
+    groups = {name: group for name, group in schema.groups.items() if group.entity == own.entity}
+    every = [(name, action) for name, group in groups.items() for action in group.actions]
+    return [each for each in every if each not in positive]
+
+
+def _popularity(
+    records: Records,
+    entity: str,
+    events: Callable[[Chunk], tuple[Tensor, Tensor]],
+    part: Part,
+    total: Callable[[np.ndarray], np.ndarray],
+) -> Popularity:
+    """Counts the events of all chunks: objects and Unix seconds, int64 [M] each."""
+
+    def of_chunk(_: Tensor, serialized: Tensor) -> tuple[Tensor, Tensor]:
+        return events(parse(serialized, records.schema))
+
+    chunks = read_chunks(records, part, tf.constant([EVALUATION_SEED, 0], tf.int64))
+    chunks = chunks.map(without_autograph(of_chunk), num_parallel_calls=tf.data.AUTOTUNE)
     hours = np.zeros(SPAN // _HOUR, np.int64)
-    for _, timestamps in _chosen(records, task, part):
+    for _, timestamps in chunks.as_numpy_iterator():
         np.add.at(hours, timestamps // _HOUR, 1)
     reached = np.cumsum(total(hours))
     shares = reached[-1] * np.arange(1, PERIODS + 1) / PERIODS
     begins = (np.searchsorted(reached, shares) + 1) * _HOUR
-    entity = records.schema.groups[records.schema.tasks[task].group].entity
     counts = np.zeros((records.schema.entities[entity].rows, PERIODS), np.int32)
-    for ids, timestamps in _chosen(records, task, part):
+    for ids, timestamps in chunks.as_numpy_iterator():
         np.add.at(counts, (ids, np.searchsorted(begins, timestamps, side="right")), 1)
     return Popularity(begins, total(counts))
 
@@ -84,13 +143,3 @@ def positives(chunk: Chunk, schema: Schema, task: str, part: Part) -> tuple[Tens
     chosen = tf.gather(shown.label, indices.values) > 0
     ids = tf.gather(shown.id, tf.boolean_mask(indices.values, chosen))
     return ids, tf.boolean_mask(tf.gather(targets.request_time, indices.value_rowids()), chosen)
-
-
-def _chosen(records: Records, task: str, part: Part) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields the objects that were chosen and when, int64 [M] each, chunk by chunk."""
-
-    def of_chunk(_: Tensor, serialized: Tensor) -> tuple[Tensor, Tensor]:
-        return positives(parse(serialized, records.schema), records.schema, task, part)
-
-    chunks = read_chunks(records, part, tf.constant([EVALUATION_SEED, 0], tf.int64))
-    yield from chunks.map(without_autograph(of_chunk), num_parallel_calls=tf.data.AUTOTUNE).as_numpy_iterator()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import tensorflow as tf
 
@@ -31,6 +32,7 @@ from atrank_tf.data.own_history import own_objects
 from atrank_tf.data.records import Records
 from atrank_tf.data.targets import Part, Targets, history_lengths, parse
 from atrank_tf.schema import Candidates, Schema
+from atrank_tf.schema.inputs import affinity_name, log_rate_name
 from atrank_tf.types import Tensor
 
 _ANY = 2**40
@@ -139,16 +141,19 @@ def _batches(
         sampled = training_negatives(sampled, settings) if part.trains else sampled
         sampler = NegativeSampler(catalog, sampled)
 
-    affinity = records_affinity(records, task)
+    affinity, corrects = records_affinity(records, task), part.trains and settings.correct_sampling
 
     def chunk_batches(chunk_number: Tensor, serialized: Tensor) -> tf.data.Dataset:
         seed = chunk_seed(seeds, chunk_number)
         chunk = parse(serialized, schema)
         targets = chunk_targets(chunk, records.schema, task, part, settings, seed)
+        computed = {affinity_name(task): affinity.of_chunk(chunk)} if affinity else {}
         negatives = None
         if sampler is not None:
-            negatives = sampler.draw(*own_objects(records, task, sampled, chunk, serialized), targets, seed)
-        of_chunk = affinity.of_chunk(chunk) if affinity else None
+            own = own_objects(records, task, sampled, chunk, serialized)
+            negatives = sampler.draw(*own, targets, seed)
+            if corrects:
+                computed[log_rate_name(task)] = partial(sampler.log_rates, *own)
         order, limits = _divided(targets, part, settings, seed)
         if schema is not records.schema:  # The same requests in the same order, with longer windows.
             targets = chunk_targets(chunk, schema, task, part, settings, seed)
@@ -157,12 +162,15 @@ def _batches(
             chosen = order[limit[0] : limit[1]]
             picked = targets.take(chosen)
             drawn = tf.gather(negatives, chosen) if sampler else None
-            inputs, labels, weights = candidate_inputs(chunk, picked, schema, task, drawn, of_chunk)
+            inputs, labels, weights = candidate_inputs(chunk, picked, schema, task, drawn, computed)
             inputs |= {"now": picked.request_time} | user_inputs(chunk, picked)
             all_labels, all_weights = {task: labels}, {task: weights}
             for other in tasks:
                 if other != task:
-                    more, all_labels[other], all_weights[other] = no_candidates(schema, other, tf.size(chosen))
+                    with_rates = corrects and schema.tasks[other].candidates is Candidates.SAMPLED
+                    more, all_labels[other], all_weights[other] = no_candidates(
+                        schema, other, tf.size(chosen), with_rates
+                    )
                     inputs |= more
             return inputs, all_labels, all_weights, tf.gather(chunk.user_id, picked.user)
 

@@ -4,7 +4,7 @@ A chunk is the unit in which records are read. Histories are never expanded in m
 chunk's flat tensors per group, and a window becomes a padded row only when its batch is made.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -173,6 +173,10 @@ class Targets(NamedTuple):
     def take(self, chosen: Tensor) -> "Targets":
         """Returns the targets at the indices `chosen`, int [K]."""
         return tf.nest.map_structure(lambda tensor: tf.gather(tensor, chosen), self)
+
+
+CandidateFunction = Callable[[Targets, Tensor], Tensor]
+"""Function (M targets of a chunk, candidates int64 [M, N]) -> numbers of candidates, float32 [M, N] or [M, N, F]."""
 
 
 def find_targets(chunk: Chunk, schema: Schema, task_name: str, part: Part) -> Targets:

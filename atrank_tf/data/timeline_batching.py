@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from atrank_tf.data.affinity import TargetAffinity, records_affinity
+from atrank_tf.data.affinity import records_affinity
 from atrank_tf.data.batching import Batching, batch_limits, user_inputs, window_indices
 from atrank_tf.data.candidates import NegativeSampler, candidate_inputs, training_negatives
 from atrank_tf.data.chunk_reading import (
@@ -21,9 +21,19 @@ from atrank_tf.data.chunk_reading import (
 )
 from atrank_tf.data.own_history import own_objects
 from atrank_tf.data.records import Records
-from atrank_tf.data.targets import SPAN, Chunk, Part, Targets, choose_run, find_targets, index_in_user, parse
+from atrank_tf.data.targets import (
+    SPAN,
+    CandidateFunction,
+    Chunk,
+    Part,
+    Targets,
+    choose_run,
+    find_targets,
+    index_in_user,
+    parse,
+)
 from atrank_tf.schema import Candidates, Schema
-from atrank_tf.schema.inputs import request_times_name, seen_name
+from atrank_tf.schema.inputs import affinity_name, log_rate_name, request_times_name, seen_name
 from atrank_tf.types import Tensor
 
 TARGETS_PER_ROW = 128
@@ -95,7 +105,12 @@ def _batches(records: Records, tasks: Sequence[str], part: Part, settings: Batch
         chunk = parse(serialized, schema)
         targets = _targets(chunk, schema, tasks, part, settings, drawn)
         own = {name: own_objects(records, name, sampled[name], chunk, serialized) for name in samplers}
-        of_chunk = {name: each.of_chunk(chunk) for name, each in affinities.items() if each}
+        computed: dict[str, dict[str, CandidateFunction]] = {name: {} for name in tasks}
+        for name, affinity in affinities.items():
+            if affinity:
+                computed[name][affinity_name(name)] = affinity.of_chunk(chunk)
+            if name in samplers and settings.correct_sampling:
+                computed[name][log_rate_name(name)] = partial(samplers[name].log_rates, *own[name])
         rows = timeline_rows(targets, drawn)
         order, limits = _divided(rows, settings, drawn)
 
@@ -107,7 +122,7 @@ def _batches(records: Records, tasks: Sequence[str], part: Part, settings: Batch
                 return samplers[task].draw(*own[task], picked, seed, settings.batch_tokens)
 
             of_task = {name: partial(negatives, name) for name in tasks}
-            return timeline_batch(chunk, schema, targets, of_task, rows, order[limit[0] : limit[1]], of_chunk)
+            return timeline_batch(chunk, schema, targets, of_task, rows, order[limit[0] : limit[1]], computed)
 
         limits = tf.data.Dataset.from_tensor_slices(limits)
         return limits.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
@@ -187,7 +202,7 @@ def timeline_batch(
     negatives: Mapping[str, Callable[[Targets], Tensor | None]],
     rows: TimelineRows,
     chosen: Tensor,
-    affinity: Mapping[str, TargetAffinity],
+    computed: Mapping[str, Mapping[str, CandidateFunction]],
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
     """Returns the rows `chosen` (int64 [B]) as a batch.
 
@@ -198,7 +213,7 @@ def timeline_batch(
         negatives: task -> a function (M targets) -> entity rows int64 [M, n]; of impressions, -> None.
         rows: all rows.
         chosen: which of them.
-        affinity: task -> what `Affinity.of_chunk` gives, for tasks that have one.
+        computed: task -> name of an input -> what computes it of targets and candidates.
 
     Returns:
         inputs (histories as ever; for each task of `targets`, with P_t targets of it in the row that has most:
@@ -218,7 +233,7 @@ def timeline_batch(
             return tf.scatter_nd(real, values, tf.concat([shape, tf.shape(values, tf.int64)[1:]], axis=0))
 
         drawn = negatives[task](picked)
-        own, own_labels, own_weights = candidate_inputs(chunk, picked, schema, task, drawn, affinity.get(task))
+        own, own_labels, own_weights = candidate_inputs(chunk, picked, schema, task, drawn, computed[task])
         inputs |= {name: unfold(values) for name, values in own.items()}
         labels[task], weights[task] = unfold(own_labels), unfold(own_weights)
         inputs[request_times_name(task)] = unfold(picked.request_time)

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from keras import ops
 
-from atrank_tf.data import PERIODS, Part, Records, popularity
+from atrank_tf.data import PERIODS, Part, Records, action_popularity, counted_actions, popularity
 from atrank_tf.layers import RecentPopularity
 from atrank_tf.models.ranker_config import RankerConfig
 from atrank_tf.schema import Schema
@@ -15,7 +16,7 @@ from atrank_tf.types import Tensor
 class CandidateCounts:
     """Numbers that are counted of the candidates of each task, for the heads that read context.
 
-    Glossary: N candidates, W windows of popularity.
+    Glossary: N candidates, W windows of popularity, of all that is counted.
 
     Args:
         schema: a prepared schema.
@@ -24,21 +25,40 @@ class CandidateCounts:
     """
 
     def __init__(self, schema: Schema, config: RankerConfig, tasks: Sequence[str]) -> None:
-        self._popularity: dict[str, RecentPopularity] = {}
+        self._schema = schema
+        self._of_task: dict[str, list[RecentPopularity]] = {}
+        self._of_positives: dict[str, RecentPopularity] = {}
+        self._of_actions: dict[tuple[str, str], RecentPopularity] = {}  # Tasks on the same entity share it.
         self._names: dict[str, list[str]] = {}
         for task in tasks if config.reads_context else ():
-            windows = range(PERIODS.bit_length() if config.reads_popularity else 0)
-            self._names[task] = [f"popularity {window}" for window in windows]
-            self._names[task] += [str(feature) for feature in affinity_features(schema, task)]
             if config.reads_popularity:
-                rows = schema.entities[schema.groups[schema.tasks[task].group].entity].rows
-                self._popularity[task] = RecentPopularity(rows, PERIODS, name=f"popularity_{task}")
-                self._popularity[task].build()
+                self._add_popularity(task)
+            else:
+                self._names[task] = []
+            if config.reads_affinity:
+                self._names[task] += [str(feature) for feature in affinity_features(schema, task)]
+
+    def _add_popularity(self, task: str) -> None:
+        group = self._schema.tasks[task].group
+        rows = self._schema.entities[self._schema.groups[group].entity].rows
+        self._of_positives[task] = RecentPopularity(rows, PERIODS, name=f"popularity_{task}")
+        actions = counted_actions(self._schema, task)
+        for name, action in actions:
+            if (name, action) not in self._of_actions:
+                number = self._schema.groups[name].actions.index(action)
+                layer = RecentPopularity(rows, PERIODS, name=f"popularity_{name}_{number}")
+                self._of_actions[name, action] = layer
+        self._of_task[task] = [self._of_positives[task], *(self._of_actions[each] for each in actions)]
+        for layer in self._of_task[task]:
+            if not layer.built:
+                layer.build()
+        sources = ["popularity", *(f"popularity of {action} in {name}" for name, action in actions)]
+        self._names[task] = [f"{source} {window}" for source in sources for window in range(PERIODS.bit_length())]
 
     @property
     def reads_now(self) -> bool:
         """Whether the request time is read."""
-        return bool(self._popularity)
+        return bool(self._of_task)
 
     def names(self, task: str) -> list[str]:
         """Returns the names of a task's numbers, popularity and then affinity; none where no head reads them."""
@@ -46,15 +66,19 @@ class CandidateCounts:
 
     def popularity(self, task: str, ids: Tensor, now: Tensor | None) -> Tensor | None:
         """Returns the recent popularity of objects, int64 [..., N], float [..., N, W]; None if it is not read."""
-        return self._popularity[task](ids, now) if task in self._popularity else None
+        if task not in self._of_task:
+            return None
+        return ops.concatenate([layer(ids, now) for layer in self._of_task[task]], axis=-1)
 
     def load_popularity(self, records: Records, part: Part, total: Callable[[np.ndarray], np.ndarray]) -> None:
-        """Counts how often each object was chosen.
+        """Counts how often each object was chosen, and had each action.
 
         Args:
             records: a records folder, of the groups that the model reads.
             part: of the targets that count.
             total: sums an array over the workers who share the records.
         """
-        for task, layer in self._popularity.items():
+        for task, layer in self._of_positives.items():
             layer.load(*popularity(records, task, part, total))
+        for (group, action), layer in self._of_actions.items():
+            layer.load(*action_popularity(records, group, action, part, total))

@@ -11,6 +11,7 @@ from atrank_tf.data import TrainingBatches
 from atrank_tf.losses import PointwiseCrossentropy
 from atrank_tf.metrics import request_auc_by_task
 from atrank_tf.optimizers import ApplyPendingDecay, SparseAdam, apply_pending
+from atrank_tf.schema.inputs import log_rate_name
 from atrank_tf.types import Tensor
 
 
@@ -80,9 +81,19 @@ class TaskModel(keras.Model):
     def call(
         self, inputs: Mapping[str, Tensor], training: bool | None = None, mask: Tensor | None = None
     ) -> dict[str, Tensor]:
+        """Forward pass; of training batches with log rates (`Batching.correct_sampling`) it returns logits less these.
+
+        Reference:
+            Yi et al., "Sampling-Bias-Corrected Neural Modeling for Large Corpus Item Recommendations" (RecSys 2019).
+        """
         if training and self.slices > 1:
-            return _in_slices(lambda part: self.call_whole(part, training), inputs, self.slices)
-        return self.call_whole(inputs, training)
+            logits = _in_slices(lambda part: self.call_whole(part, training), inputs, self.slices)
+        else:
+            logits = self.call_whole(inputs, training)
+        if not training:
+            return logits
+        rates = {task: inputs.get(log_rate_name(task)) for task in logits}
+        return {task: each if rates[task] is None else each - rates[task] for task, each in logits.items()}
 
     def call_whole(self, inputs: Mapping[str, Tensor], training: bool | None) -> dict[str, Tensor]:
         """Forward pass of a batch that is not cut into slices; inputs that this model does not read are left out."""

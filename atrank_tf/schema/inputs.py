@@ -74,6 +74,11 @@ def affinity_name(task: str) -> str:
     return join_names(task, "affinity")
 
 
+def log_rate_name(task: str) -> str:
+    """Returns the name of the log rate by which each of a task's candidates is drawn, in training, float32 [..., N]."""
+    return join_names(task, "log_rate")
+
+
 def context_name(task: str, column: str) -> str:
     """Returns the name of a column of `[tasks.<task>.context]`."""
     return join_names(task, column)

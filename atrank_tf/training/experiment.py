@@ -6,12 +6,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 from atrank_tf.data import Batching, Part
-from atrank_tf.losses import PairwiseCrossentropy, PointwiseCrossentropy
+from atrank_tf.losses import ListwiseCrossentropy, PairwiseCrossentropy, PointwiseCrossentropy
 from atrank_tf.models import MODELS, RankerConfig
 from atrank_tf.schema import dump_toml, load_toml, plain, read, suggestion
 
 T = TypeVar("T")
-LOSSES = {"pointwise": PointwiseCrossentropy, "pairwise": PairwiseCrossentropy}
+LOSSES = {"pointwise": PointwiseCrossentropy, "pairwise": PairwiseCrossentropy, "listwise": ListwiseCrossentropy}
 """Losses by the name that an experiment file gives: `[training] loss`."""
 REMOVED_KEYS = {
     "training": {
@@ -43,8 +43,9 @@ class Training:
     """How a model is trained.
 
     Args:
-        loss: what is made small, a name of `LOSSES`: "pointwise" (each candidate by itself, the paper) or "pairwise"
-            (each positive beside each negative of its request, BPR).
+        loss: what is made small, a name of `LOSSES`: "pointwise" (each candidate by itself, the paper), "pairwise"
+            (each positive beside each negative of its request, BPR) or "listwise" (each positive among all candidates
+            of its request, softmax).
         epochs: most epochs.
         learning_rate: of Adam, at the start.
         warmup: share of the training, in 0..1, in which the learning rate rises from 0 to `learning_rate`, evenly.

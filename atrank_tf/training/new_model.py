@@ -25,15 +25,15 @@ def new_model(records: Records, share: Records, experiment: Experiment, workers:
         workers: who train together, each calling this function: their counts are added up.
 
     Raises:
-        ValueError: the loss is of pairs, and no request of a task has two candidates.
+        ValueError: the loss compares candidates, and no request of a task has two.
     """
     settings = experiment.training
     model = MODELS[experiment.name](
         records.schema, catalogs=records.catalogs, name=experiment.name, **vars(experiment.model)
     )
     for task in model.tasks:
-        if settings.loss == "pairwise":
-            _check_pairs(records, task)
+        if settings.loss != "pointwise":
+            _check_lists(records, task, settings.loss)
         if settings.start_at_popularity and records.schema.tasks[task].candidates is Candidates.SAMPLED:
             (counts,) = workers.sum([tf.constant(positive_counts(share, task, settings.part))])
             model.start_at_popularity(task, counts.numpy())
@@ -94,11 +94,11 @@ def divide_threads(slices: int) -> None:
         tf.config.threading.set_inter_op_parallelism_threads(cores)
 
 
-def _check_pairs(records: Records, task: str) -> None:
+def _check_lists(records: Records, task: str, loss: str) -> None:
     shown = records.manifest["requests"].get(task)
     if shown and shown["candidates"] == shown["requests"]:
         raise ValueError(
-            f'Expected requests with several candidates in impressions/{task} for loss = "pairwise" in [training], '
+            f'Expected requests with several candidates in impressions/{task} for loss = "{loss}" in [training], '
             f"which compares the candidates of a request. Found {shown['requests']:,} requests, each with one: "
             'use "pointwise", or give rows that were shown together the same request_id.'
         )

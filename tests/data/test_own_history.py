@@ -151,6 +151,34 @@ def test_where_the_history_ends_the_rest_is_drawn_uniformly() -> None:
     assert set(rows[500:, 1]) == set(range(2, 10))
 
 
+@pytest.mark.parametrize("exclude", list(Exclude))
+def test_log_rates_are_those_of_the_draws(exclude: str) -> None:
+    """Nothing is excluded that could be drawn: so all that is drawn has the rate that is told."""
+    counts = np.array([0, 0, 5, 1, 0, 2, 1, 3, 4, 1])
+    catalog = Catalog(np.arange(2, 10), counts, np.arange(10, dtype=np.int32), {}, {})
+    sampler = NegativeSampler(catalog, Negatives(uniform=1, history=3, popularity=2, unseen=True))
+    own = _own(exclude, [], [(0, 1, 5, GO), (0, 2, 8, GO), (0, 2, 5, GO), (1, 3, 4, GO), (1, 3, 5, GO), (1, 9, 6, GO)])
+    times, ids = [1, 3, 9, 1], np.arange(10)
+    draws = 40_000
+    targets = _targets([0] * draws + [0] * draws + [1] * draws + [2] * draws, np.repeat(times, draws).tolist())
+    rows = sampler.draw(*own, targets, tf.constant([1, 2], tf.int64)).numpy().reshape(4, -1)
+    drawn = np.stack([np.bincount(each, minlength=10) / draws for each in rows])
+    one_each = _targets([0, 0, 1, 2], times)
+    rates = np.exp(sampler.log_rates(*own, one_each, tf.constant([ids] * 4, tf.int64)).numpy())
+    np.testing.assert_allclose(drawn[:, 2:], rates[:, 2:], atol=0.02)
+    np.testing.assert_allclose(rates[:, 2:].sum(axis=1), 6, rtol=1e-6)
+    np.testing.assert_allclose(rates[1, [5, 8, 9]], [1 + 2 / 8 + 4 / 17, 1 + 2 / 8 + 8 / 17, 2 / 8 + 2 / 17], rtol=1e-6)
+
+
+def test_the_log_rate_of_a_positive_is_as_if_it_were_not_excluded() -> None:
+    catalog = Catalog(np.arange(2, 10), np.zeros(10, np.int64), np.arange(10, dtype=np.int32), {}, {})
+    sampler = NegativeSampler(catalog, Negatives(uniform=1, history=1, unseen=True))
+    bought: Rows = [(0, 5, 3, BUY)]
+    own = _own("same_moment", bought, [(0, 1, 3, GO), (0, 2, 4, GO)])
+    rates = np.exp(sampler.log_rates(*own, _targets([0], [5]), tf.constant([[3, 4, 9]], tf.int64)).numpy())
+    np.testing.assert_allclose(rates, [[1 + 1 / 8, 1 + 1 / 8, 1 / 8]], rtol=1e-6)
+
+
 @pytest.fixture(scope="module")
 def mixed(logs: Any, schema_file: Any, tmp_path_factory: pytest.TempPathFactory) -> Records:
     """Records with a second group on products, of what users looked at, and negatives of every kind."""

@@ -4,8 +4,22 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from atrank_tf.data import PERIODS, Batching, Part, Records, popularity, positive_counts, requests
+from atrank_tf.data import (
+    PERIODS,
+    Batching,
+    Part,
+    Records,
+    action_popularity,
+    counted_actions,
+    popularity,
+    positive_counts,
+    requests,
+)
+from atrank_tf.data.chunk_reading import read_chunks
+from atrank_tf.data.targets import parse
+from atrank_tf.schema import FIRST_ROW, Split, SplitKind, schema_from_dict
 
 
 def _chosen(records: Records, task: str, part: Part) -> list[tuple[int, int]]:
@@ -72,6 +86,55 @@ def test_workers_add_up_their_shares(records: Records) -> None:
         np.testing.assert_array_equal(part.begins, whole.begins)
         assert 0 < part.counts.sum() < whole.counts.sum()
     np.testing.assert_array_equal(parts[0].counts + parts[1].counts, whole.counts)
+
+
+@pytest.mark.parametrize("part", [Part.TRAINING, Part.TRAINING_AND_VALIDATION])
+def test_4_counts_of_an_action_are_those_of_the_logs_before_the_part_ends(records: Records, part: Part) -> None:
+    group = records.schema.groups["purchase"]
+    split = records.schema.split
+    end = split.validation_from if part is Part.TRAINING else split.test_from
+    begins, counts = action_popularity(records, "purchase", "discounted", part)
+    expected = np.zeros_like(counts)
+    for _, serialized in read_chunks(records, part, tf.constant([0, 0], tf.int64)):
+        rows = parse(serialized, records.schema).groups["purchase"]
+        for object_, action, moment in zip(rows.id.numpy(), rows.action.numpy(), rows.timestamp.numpy(), strict=True):
+            if action == FIRST_ROW + group.actions.index("discounted") and moment < end:
+                expected[object_, (begins <= moment).sum()] += 1
+    assert expected.sum() > 20
+    np.testing.assert_array_equal(counts, expected)
+
+
+def test_where_the_last_are_left_out_all_that_was_done_counts(records: Records) -> None:
+    other = Records(records.path)
+    other.schema = replace(records.schema, split=Split(kind=SplitKind.LEAVE_LAST_OUT))
+    _, counts = action_popularity(other, "purchase", "discounted")
+    _, before = action_popularity(records, "purchase", "discounted")
+    assert counts.sum() > before.sum()
+
+
+def test_counted_are_all_actions_on_the_entity_but_those_of_the_positives() -> None:
+    schema = schema_from_dict(
+        {
+            "tables": {"item": {"dim": 2}},
+            "entities": {name: {"id": {"column": f"{name}_id", "table": "item"}} for name in ("item", "query")},
+            "groups": {
+                "buy": {"entity": "item", "actions": ["buy", "return"]},
+                "see": {"entity": "item", "actions": ["view"]},
+                "ask": {"entity": "query", "actions": ["ask"]},
+            },
+            "tasks": {
+                "both": {"group": "buy", "negatives": {"uniform": 1}},
+                "next": {"group": "buy", "actions": ["buy"], "negatives": {"uniform": 1}},
+                "next_view": {"group": "see", "negatives": {"uniform": 1}},
+                "clicked": {"group": "see", "candidates": "impressions"},
+            },
+        }
+    )
+    bought, returned, seen = ("buy", "buy"), ("buy", "return"), ("see", "view")
+    assert counted_actions(schema, "both") == [seen]
+    assert counted_actions(schema, "next") == [returned, seen]
+    assert counted_actions(schema, "next_view") == [bought, returned]
+    assert counted_actions(schema, "clicked") == [bought, returned]
 
 
 def test_where_nothing_was_chosen_nothing_is_popular(records: Records) -> None:

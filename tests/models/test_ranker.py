@@ -9,10 +9,11 @@ import keras
 import numpy as np
 import pytest
 
-from atrank_tf.data import Records, popularity, positive_counts, requests
+from atrank_tf.data import Batching, Part, Records, action_popularity, popularity, positive_counts, requests
 from atrank_tf.models import BPRMF, MODELS, ATRank, Ranker, RankerConfig
 from atrank_tf.preparation import prepare
 from atrank_tf.schema import load_schema
+from atrank_tf.schema.inputs import log_rate_name
 
 
 def _rank(counts: np.ndarray) -> np.ndarray:
@@ -65,6 +66,44 @@ def test_batches_of_training_tell_the_model_what_is_popular(
         counted = popularity(records, task)
         np.testing.assert_array_equal(model.get_layer(f"popularity_{task}").begins, counted.begins)
         np.testing.assert_array_equal(model.get_layer(f"popularity_{task}").counts, counted.counts)
+
+
+def test_what_else_was_done_with_candidates_is_counted_too(records: Records) -> None:
+    """Where only regular purchases are positives, those at a discount are known."""
+    other = Records(records.path)
+    task = replace(records.schema.tasks["next_purchase"], actions=("regular",))
+    other.schema = replace(records.schema, tasks={**records.schema.tasks, "next_purchase": task})
+    model = ATRank(other.schema, catalogs=other.catalogs, tasks=["next_purchase"], hidden_dim=4, num_spaces=2)
+    model.load_popularity(other)
+    counted = action_popularity(other, "purchase", "discounted")
+    layer = model.get_layer("popularity_purchase_1")
+    np.testing.assert_array_equal(layer.begins, counted.begins)
+    np.testing.assert_array_equal(layer.counts, counted.counts)
+    inputs, *_ = next(iter(model.evaluation_batches(other, Part.VALIDATION)))
+    ids, now = inputs["next_purchase__candidates"], inputs["now"]
+    found = model.counts.popularity("next_purchase", ids, now)
+    np.testing.assert_array_equal(found[..., found.shape[-1] // 2 :], layer(ids, now))
+    assert model.counts.names("next_purchase")[7] == "popularity of discounted in purchase 0"
+
+
+def test_logits_of_training_are_less_by_the_log_rate_of_each_candidate(
+    records: Records, make_model: Callable[..., Ranker]
+) -> None:
+    """What is learned is how likely an object is the one, however often it is drawn beside others."""
+    model = make_model()
+    plain, corrected = (
+        next(iter(model.training_batches(records, settings=Batching(correct_sampling=correct)).dataset))
+        for correct in (False, True)
+    )
+    names = [log_rate_name(task) for task in model.tasks if records.schema.tasks[task].candidates == "sampled"]
+    assert set(corrected[0]) - set(plain[0]) == set(names) != set()
+    for name in plain[0]:
+        np.testing.assert_array_equal(plain[0][name], corrected[0][name])
+    asked, answered = (model(inputs, training=True) for inputs in (plain[0], corrected[0]))
+    for task in model.tasks:
+        rate = corrected[0].get(log_rate_name(task), 0.0)
+        np.testing.assert_allclose(asked[task] - rate, answered[task], rtol=1e-5, atol=1e-5)
+        np.testing.assert_array_equal(model(plain[0])[task], model(corrected[0])[task])
 
 
 def test_a_model_that_reads_no_popularity_has_nothing_to_know(

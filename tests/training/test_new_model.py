@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from atrank_tf.data import Batching, Records
-from atrank_tf.losses import PairwiseCrossentropy, PointwiseCrossentropy
+from atrank_tf.losses import ListwiseCrossentropy, PairwiseCrossentropy, PointwiseCrossentropy
 from atrank_tf.models import MODELS, ATRank, Ranker
 from atrank_tf.schema import PADDING
 from atrank_tf.training import Training, compile_model, divide_threads
@@ -139,14 +139,16 @@ def test_rate_decay_and_clipping_reach_the_optimizer(records: Records) -> None:
 
 def test_the_loss_is_the_one_that_is_named(records: Records) -> None:
     model = ATRank(records.schema, catalogs=records.catalogs, **(SMALL | {"tasks": ()}))
-    kinds = {"pointwise": PointwiseCrossentropy, "pairwise": PairwiseCrossentropy}
+    kinds = {"pointwise": PointwiseCrossentropy, "pairwise": PairwiseCrossentropy, "listwise": ListwiseCrossentropy}
     assert set(kinds) == set(LOSSES)
     for name, kind in kinds.items():
         compile_model(model, Training(loss=name), steps=1)
         assert {task: type(loss) for task, loss in model.loss.items()} == dict.fromkeys(model.tasks, kind)
 
 
-@pytest.mark.parametrize(("name", "loss"), [*((name, "pointwise") for name in MODELS), ("bpr_mf", "pairwise")])
+@pytest.mark.parametrize(
+    ("name", "loss"), [*((name, "pointwise") for name in MODELS), ("bpr_mf", "pairwise"), ("atrank", "listwise")]
+)
 def test_a_few_steps_make_the_loss_of_a_batch_smaller(
     name: str, loss: str, records: Records, large: dict[Any, list[Any]]
 ) -> None:
