@@ -84,7 +84,7 @@ def train(
         if workers.is_chief and tf.io.gfile.exists(backup_file):  # Killed after the training, before it was removed.
             tf.io.gfile.remove(backup_file)
         return False
-    records.verify()
+    share.verify()
 
     # === Model ===
     keras.utils.set_random_seed(settings.seed)

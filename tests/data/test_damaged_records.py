@@ -10,6 +10,7 @@ import tensorflow as tf
 from damage import damages
 
 from atrank_tf.data import Records
+from atrank_tf.data import records as records_module
 from atrank_tf.report import load_report
 
 FILES = [
@@ -78,3 +79,18 @@ def test_a_file_cut_between_two_timelines_is_refused(folder: Path) -> None:
     path.rename(folder / "timelines-00005-of-00009.tfrecord")  # The manifest has no such file.
     with pytest.raises(ValueError, match="Expected the SHA-256 none that the manifest names"):
         Records(str(folder)).verify()
+
+
+def test_several_workers_read_each_file_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records, read = Records(str(folder)), []
+    of_file = records_module.file_checksum
+    monkeypatch.setattr(records_module, "file_checksum", lambda path: read.append(path) or of_file(path))
+    for worker in range(3):
+        records.of_worker(worker, 3).verify()
+    assert sorted(read) == records.files
+    name = FILES[-1]
+    (folder / name).write_bytes((folder / name).read_bytes()[:-1])
+    for worker in (0, 1):
+        records.of_worker(worker, 3).verify()
+    with pytest.raises(ValueError, match=f"{name} is damaged"):
+        records.of_worker(2, 3).verify()

@@ -299,6 +299,26 @@ def test_a_worker_that_does_not_meet_the_others_says_so(monkeypatch: pytest.Monk
         Workers.join()
 
 
+def test_a_worker_verifies_the_files_that_it_trains_on(
+    records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Second(Workers):
+        number, rank = 2, 1
+
+        def __init__(self) -> None:
+            pass
+
+        def broadcast(self, ask: Any) -> int:
+            return 0
+
+    def verify(share: Records) -> None:
+        raise InterruptedError(share.share)
+
+    monkeypatch.setattr(Records, "verify", verify)
+    with pytest.raises(InterruptedError, match=r"\(1, 2\)"):
+        train(records, EXPERIMENT, str(tmp_path), workers=Second())
+
+
 def test_a_worker_without_any_batch_has_one_without_rows() -> None:
     batches = tf.data.Dataset.from_tensor_slices(np.ones((4, 3, 2), "float32"))
     for have in (0, 2, 4):
