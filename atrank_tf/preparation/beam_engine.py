@@ -28,7 +28,7 @@ from atrank_tf.files import whole_file
 from atrank_tf.preparation.cleaning import UNKNOWN_ACTIONS_SHOWN, CleanLog
 from atrank_tf.preparation.counting import Counts, Dropped, MeanAndVariance, count_shard, sum_objects, sum_values
 from atrank_tf.preparation.log_reader import UNKNOWN_ACTION, CheckResult, ColumnChecks, LogReader, combine_checks
-from atrank_tf.preparation.open_log import as_error
+from atrank_tf.preparation.open_log import Piece, as_error
 from atrank_tf.preparation.shard_writer import ShardWriter, Totals
 from atrank_tf.preparation.staging import Staging, shard_column
 from atrank_tf.schema import Schema
@@ -131,17 +131,17 @@ class _CheckColumns(beam.DoFn):
     def __init__(self, logs: Mapping[str, LogReader]) -> None:
         self._logs = logs
 
-    def process(self, part: tuple[str, int, int]) -> Iterator[Any]:
-        label, start, stop = part
-        reader, rows = self._logs[label], slice(start, stop)
-        checks = reader.check_columns(rows)
+    def process(self, part: tuple[str, Piece]) -> Iterator[Any]:
+        label, piece = part
+        reader = self._logs[label]
+        checks = reader.check_columns(piece)
         yield label, checks
-        _counter(f"{label}: read").inc(stop - start)
+        _counter(f"{label}: read").inc(piece.stop - piece.start)
         for reason in reader.reasons:
             if checks[reason].rows:
                 _counter(f"{label}: {reason}").inc(checks[reason].rows)
         if checks[UNKNOWN_ACTION].rows:
-            for action, count in reader.unknown_actions(rows).iter_rows():
+            for action, count in reader.unknown_actions(piece).iter_rows():
                 yield beam.pvalue.TaggedOutput("unknown", ((label, action), count))
 
 
@@ -151,11 +151,11 @@ class _Divide(beam.DoFn):
     def __init__(self, logs: Mapping[str, CleanLog], shards: int) -> None:
         self._logs, self._shards = logs, shards
 
-    def process(self, part: tuple[str, int, int]) -> Iterator[tuple[int, _Block]]:
-        label, start, stop = part
+    def process(self, part: tuple[str, Piece]) -> Iterator[tuple[int, _Block]]:
+        label, piece = part
         log = self._logs[label]
         with as_error(log.reader.file.path):
-            rows = log.reader.clean(log.checks, slice(start, stop)).collect(engine="streaming")
+            rows = log.reader.clean(log.checks, piece).collect(engine="streaming")
         for shard, own in _divided(rows, "user", self._shards):
             yield shard, (label, _to_bytes(own))
 
@@ -231,11 +231,7 @@ def _counter(name: str) -> Any:
 
 
 def _parts(pipeline: Any, logs: Mapping[str, LogReader]) -> Any:
-    parts = [
-        (label, start, min(start + PART_ROWS, log.rows))
-        for label, log in logs.items()
-        for start in range(0, log.rows, PART_ROWS)
-    ]
+    parts = [(label, piece) for label, log in logs.items() for piece in log.pieces(PART_ROWS)]
     return pipeline | "parts of files" >> beam.Create(parts) | beam.Reshuffle()
 
 

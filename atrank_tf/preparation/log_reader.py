@@ -5,10 +5,9 @@ and all that is needed of it is in how many rows it holds, and which of them is 
 a file adds up to what holds of the file, so the parts may be read anywhere.
 """
 
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +25,7 @@ from atrank_tf.preparation.column_types import (
     texts,
 )
 from atrank_tf.preparation.logs import LogFile
-from atrank_tf.preparation.open_log import as_error, open_log
+from atrank_tf.preparation.open_log import Piece, as_error, open_log
 from atrank_tf.schema import FIRST_ROW, Features
 
 UNKNOWN_ACTION = "unknown action"
@@ -105,7 +104,7 @@ class LogReader:
     """Reads a log file under standard column names.
 
     The cleaning of a file is declared by the methods from `ids` to `keep`; nothing is read then.
-    `check_columns` reads the file, or each part of it; `raise_if_refused` and `clean` take what it found.
+    `check_columns` reads the file, or each piece of it; `raise_if_refused` and `clean` take what it found.
 
     Args:
         file: the file.
@@ -126,9 +125,10 @@ class LogReader:
 
     def __init__(self, file: LogFile, names: Mapping[str, str], staging: Path) -> None:
         self.file, self._names = file, names
-        self.frame, self._part_rows = open_log(file, names, staging)
+        self._opened = open_log(file, names, staging)
+        self.frame = self._opened.frame
         self.types = self.frame.collect_schema()
-        self.rows = sum(self._part_rows)
+        self.rows = sum(self._opened.rows)
         self.reasons: dict[str, pl.Expr] = {}
         self.known_actions: tuple[str, ...] = ()
         self._conditions: dict[str, pl.Expr] = {}
@@ -206,16 +206,24 @@ class LogReader:
         """Adds a column to the clean rows."""
         self._columns.append(column)
 
-    def check_columns(self, part: slice | None = None) -> ColumnChecks:
-        """Checks the file, or some of its rows: `slice(0, 10)` are the first ten."""
+    def pieces(self, most_rows: int) -> list[Piece]:
+        """Returns the file in pieces of so many rows at most."""
+        return [
+            Piece(part, start, min(start + most_rows, rows))
+            for part, rows in enumerate(self._opened.rows)
+            for start in range(0, rows, most_rows)
+        ]
+
+    def check_columns(self, piece: Piece | None = None) -> ColumnChecks:
+        """Checks the file, or a piece of it."""
         reasons = {reason: pl.col("reason") == number for number, reason in enumerate(self.reasons)}
         with as_error(self.file.path):
-            return run_checks(self._with_reasons(part), self._conditions | reasons)
+            return run_checks(self._with_reasons(piece), self._conditions | reasons)
 
-    def unknown_actions(self, part: slice | None = None) -> pl.DataFrame:
+    def unknown_actions(self, piece: Piece | None = None) -> pl.DataFrame:
         """Counts the actions that the schema does not name: `action` and `rows`."""
         number = list(self.reasons).index(UNKNOWN_ACTION)
-        rows = self._with_reasons(part).filter(pl.col("reason") == number)
+        rows = self._with_reasons(piece).filter(pl.col("reason") == number)
         named = rows.select(action=text("action", self.types["action"]))
         with as_error(self.file.path):
             return named.group_by("action").agg(rows=pl.len()).collect(engine="streaming")
@@ -231,10 +239,10 @@ class LogReader:
                 shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}... ({len(shown):,} characters)"
                 raise ValueError(f"Expected {expected} in {self._cell(name, row)}. Received: {shown}.")
 
-    def clean(self, checks: ColumnChecks, part: slice | None = None) -> pl.LazyFrame:
-        """Returns the rows that are kept, of the file or of some of its rows: `row` (int64), ids, other columns."""
+    def clean(self, checks: ColumnChecks, piece: Piece | None = None) -> pl.LazyFrame:
+        """Returns the rows that are kept, of the file or of a piece of it: `row` (int64), ids, other columns."""
         decimals = [n for n in self._as_numbers if checks[f"{n}: whole"].rows and not checks[f"{n}: text"].rows]
-        kept = self._with_reasons(part).filter(pl.col("reason").is_null())
+        kept = self._with_reasons(piece).filter(pl.col("reason").is_null())
         kept = kept.with_columns(pl.col(decimals).str.replace(r"\.0+$", ""))
         return kept.select(pl.col("row").cast(pl.Int64), *self._columns)
 
@@ -254,10 +262,10 @@ class LogReader:
             expected = f"text of at most {LONGEST:,} characters, none of them NUL (cut or drop others),"
             self.refuse(is_unfit(name, dtype, separator), name, expected)
 
-    def _with_reasons(self, part: slice | None) -> pl.LazyFrame:
+    def _with_reasons(self, piece: Piece | None) -> pl.LazyFrame:
         numbered = enumerate(self.reasons.values())
         reason = pl.coalesce(*(pl.when(holds).then(pl.lit(number, pl.UInt8)) for number, holds in numbered))
-        frame = self.frame if part is None else self.frame.slice(part.start, part.stop - part.start)
+        frame = self.frame if piece is None else self._opened.piece(piece)
         return frame.with_columns(reason=reason)
 
     def _column(self, name: str) -> str:
@@ -265,7 +273,7 @@ class LogReader:
 
     def _cell(self, name: str, row: int) -> str:
         """Returns the column of a file in words, with its part and the row within the part."""
-        ends = list(accumulate(self._part_rows))
-        part = bisect_left(ends, row)
-        own_row = row - ends[part] + self._part_rows[part]
+        first_rows = self._opened.first_rows
+        part = bisect_right(first_rows, row) - 1
+        own_row = row - first_rows[part] + 1
         return f'column "{self._names[name]}" of {self.file.parts[part]}, row {own_row}'

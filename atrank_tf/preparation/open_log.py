@@ -1,7 +1,10 @@
 """Opens log files as lazy frames; errors name the file."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,14 +19,55 @@ _ROW = "\nrow"
 """Name of the row numbers until columns have the names asked for: a file may have a column `row` of its own."""
 
 
-class OpenLog(NamedTuple):
+class Piece(NamedTuple):
+    """Rows of one part of a file: those from `start` to before `stop` of the part with the index `part`."""
+
+    part: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class OpenLog:
     """An opened file.
 
-    `frame`: the columns asked for, and `row`: 1 for the first row of data; lazy. `rows`: of each part.
+    Args:
+        sources: what is scanned of each part.
+        rows: of each part.
+        types: columns of the sources that are read -> their types; what one part alone calls null is text elsewhere.
+        names: name in a frame -> name in the sources.
     """
 
-    frame: pl.LazyFrame
+    sources: tuple[Path, ...]
     rows: tuple[int, ...]
+    types: Mapping[str, pl.DataType]
+    names: Mapping[str, str]
+
+    @property
+    def frame(self) -> pl.LazyFrame:
+        """The columns asked for, and `row`: 1 for the first row of data; lazy."""
+        return self._scan(self.sources, 1)
+
+    def piece(self, piece: Piece) -> pl.LazyFrame:
+        """Returns the rows of `frame` that are in a piece; opens no other part."""
+        frame = self._scan(self.sources[piece.part : piece.part + 1], self.first_rows[piece.part])
+        return frame.slice(piece.start, piece.stop - piece.start)
+
+    @cached_property
+    def first_rows(self) -> list[int]:
+        """Number of the first row of each part."""
+        return list(accumulate(self.rows, initial=1))[:-1]
+
+    def _scan(self, sources: Sequence[Path], first_row: int) -> pl.LazyFrame:
+        frame = pl.scan_parquet(
+            list(sources),
+            glob=False,
+            schema=dict(self.types),
+            extra_columns="ignore",
+            row_index_name=_ROW,
+            row_index_offset=first_row,
+        )
+        return frame.select(row=_ROW, **self.names)
 
 
 def open_log(file: LogFile, columns: Mapping[str, str], staging: Path) -> OpenLog:
@@ -66,10 +110,7 @@ def open_log(file: LogFile, columns: Mapping[str, str], staging: Path) -> OpenLo
         raise ValueError(f"Expected rows in {file.path}. Found none.")
     own_names = columns if file.typed else {name: name for name in columns}
     schema = {name: types[columns[new]][0] for new, name in own_names.items()}
-    frame = pl.scan_parquet(
-        sources, glob=False, schema=schema, extra_columns="ignore", row_index_name=_ROW, row_index_offset=1
-    )
-    return OpenLog(frame.select(row=_ROW, **own_names), tuple(rows))
+    return OpenLog(tuple(sources), tuple(rows), schema, dict(own_names))
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import pytest
 from atrank_tf.preparation.cleaning import behaviors_reader, catalog_reader, clean_log, impressions_reader
 from atrank_tf.preparation.log_reader import combine_checks
 from atrank_tf.preparation.logs import LogFile
+from atrank_tf.preparation.open_log import Piece
 from atrank_tf.schema import Features, IdFeature, schema_from_dict
 
 SCHEMA = schema_from_dict(
@@ -47,8 +48,8 @@ def log(tmp_path, kind, name, content):
 
 
 def cleaned(reader):
-    """Cleans as an engine does that knows two parts of the file only."""
-    parts = [reader.check_columns(slice(0, 1)), reader.check_columns(slice(1, reader.rows))]
+    """Cleans as an engine does that knows two pieces of the file only."""
+    parts = [reader.check_columns(Piece(0, 0, 1)), reader.check_columns(Piece(0, 1, reader.rows))]
     assert combine_checks(parts) == reader.check_columns()
     checks = combine_checks(parts)
     if "unknown action" in reader.reasons:

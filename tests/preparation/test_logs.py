@@ -5,8 +5,9 @@ import gzip
 import polars as pl
 import pytest
 
+from atrank_tf.preparation.log_reader import LogReader
 from atrank_tf.preparation.logs import find_logs
-from atrank_tf.preparation.open_log import as_error, open_log
+from atrank_tf.preparation.open_log import Piece, as_error, open_log
 from atrank_tf.schema import schema_from_dict
 
 SCHEMA = {
@@ -201,6 +202,23 @@ def test_a_folder_of_parts_is_read_as_one_file(tmp_path, name):
     assert find_logs(str(tmp_path), schema_from_dict(SCHEMA)).ignored == ()
 
 
+def test_of_a_piece_no_other_part_is_opened(tmp_path):
+    rows = {name: [f"{name}{row}" for row in range(3)] for name in "abc"}
+    written = {f"{name}.parquet": {"user_id": ["u"] * 3, "item_id": ids} for name, ids in rows.items()}
+    parts(tmp_path, "behaviors/click", written)
+    names = {"user": "user_id", "id": "item_id"}
+    reader = LogReader(find_logs(str(tmp_path), schema_from_dict(SCHEMA)).used["behaviors/click"], names, tmp_path)
+    reader.ids("id")
+    reader.drop_missing("id", "object id")
+    assert reader.pieces(2) == [(0, 0, 2), (0, 2, 3), (1, 0, 2), (1, 2, 3), (2, 0, 2), (2, 2, 3)]
+    for name in "ac":
+        (tmp_path / f"behaviors/click/{name}.parquet").unlink()
+    for piece in reader.pieces(2)[2:4]:
+        assert reader.check_columns(piece)["missing object id"].rows == 0
+    kept = [reader.clean(reader.check_columns(piece), piece).collect() for piece in reader.pieces(2)[2:4]]
+    assert pl.concat(kept).to_dict(as_series=False) == {"row": [4, 5, 6], "id": rows["b"]}
+
+
 def test_parts_may_be_csv_files_packed_or_not(tmp_path):
     days = {"2.csv": "item_id,user_id\nb,8\n", "1.csv.gz": "user_id,item_id\n7,a\n", "3.csv": "user_id,item_id\n"}
     parts(tmp_path, "behaviors/click", days)
@@ -212,6 +230,13 @@ def test_parts_may_be_csv_files_packed_or_not(tmp_path):
 
 PART = {"user_id": [1], "item_id": [2]}
 NULLS = {"user_id": [1], "item_id": pl.Series([None], dtype=pl.Null)}
+
+
+def test_a_piece_of_a_part_without_any_value_has_the_type_of_the_others(tmp_path):
+    parts(tmp_path, "behaviors/click", {"a.parquet": NULLS, "b.parquet": PART})
+    opened_log = opened(tmp_path, "behaviors/click")
+    pieces = [opened_log.piece(Piece(part, 0, 1)).collect() for part in range(2)]
+    assert pl.concat(pieces).equals(opened_log.frame.collect())
 
 
 @pytest.mark.parametrize(
