@@ -10,16 +10,35 @@ import os
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 from absl import flags, logging
 
 from atrank_tf import command
 
+# Else TensorFlow keeps the memory of the largest request for ever. It reads this when it allocates first.
+os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
+
 with command.quiet_start():
     import tensorflow as tf
 
     from atrank_tf import server
-    from atrank_tf.server import ServerSettings
+    from atrank_tf.server import ServerSettings, upstream_flags
+    from atrank_tf.server.settings import most_connections
+    from atrank_tf.version import __version__
+
+_SETTINGS: dict[str, flags.FlagHolder[Any]] = {}
+"""Field of `ServerSettings` -> the flag that sets it."""
+
+
+def _count(flag: str, field: str, what: str, default: int | None = None) -> None:
+    value = getattr(ServerSettings, field) if default is None else default
+    _SETTINGS[field] = flags.DEFINE_integer(flag, value, what, lower_bound=1)
+
+
+def _seconds(flag: str, field: str, what: str) -> None:
+    _SETTINGS[field] = flags.DEFINE_float(flag, getattr(ServerSettings, field), what, lower_bound=0.0)
+
 
 _MODEL_NAME = flags.DEFINE_string("model_name", "default", "Name of the model in URLs: /v1/models/NAME.")
 _MODEL_BASE_PATH = flags.DEFINE_string(
@@ -30,17 +49,14 @@ _MODEL_CONFIG_FILE = flags.DEFINE_string(
     None,
     "ModelServerConfig in text format: models, policies, labels. Then --model_name and --model_base_path are not read.",
 )
-_CONFIG_POLL_SECONDS = flags.DEFINE_float(
+_seconds(
     "model_config_file_poll_wait_seconds",
-    ServerSettings.config_poll_seconds,
+    "config_poll_seconds",
     "Seconds between two readings of --model_config_file; 0 reads it once.",
-    lower_bound=0.0,
 )
-_POLL_SECONDS = flags.DEFINE_float(
-    "file_system_poll_wait_seconds",
-    ServerSettings.poll_seconds,
-    "Seconds between two looks for new versions; 0 looks once.",
-    lower_bound=0.0,
+_seconds("file_system_poll_wait_seconds", "poll_seconds", "Seconds between two looks for new versions; 0 looks once.")
+_LOAD_THREADS = flags.DEFINE_integer(
+    "num_load_threads", 4, "Models of which versions are loaded at once; 0 is 4.", lower_bound=0
 )
 _MAX_RETRIES = flags.DEFINE_integer(
     "max_num_load_retries", 5, "How often a version that cannot be loaded is tried again.", lower_bound=0
@@ -57,43 +73,60 @@ _ANY_LABEL = flags.DEFINE_bool(
 _WARMUP = flags.DEFINE_bool(
     "enable_model_warmup", True, "Run a version's assets.extra/tf_serving_warmup_requests before it is served."
 )
-_PORT = flags.DEFINE_integer(
+_REQUIRE_CHECKSUMS = flags.DEFINE_bool(
+    "require_checksums", False, "Refuse a version with a file that assets.extra/checksums.json does not name."
+)
+_SETTINGS["port"] = flags.DEFINE_integer(
     "rest_api_port", ServerSettings.port, "TCP port; 0 takes a free one.", lower_bound=0, upper_bound=65535
 )
-_HOST = flags.DEFINE_string(
+_SETTINGS["host"] = flags.DEFINE_string(
     "rest_api_host", ServerSettings.host, "Address to bind. There is no access control: 0.0.0.0 lets anyone in."
 )
-_NUM_THREADS = flags.DEFINE_integer(
+_ALLOWED_HOSTS = flags.DEFINE_list(
+    "allowed_hosts", [], "Names that requests may call this server by, without port; none lets any through."
+)
+_count(
     "rest_api_num_threads",
-    ServerSettings.num_threads,
+    "num_threads",
     "Requests that are worked on at once. Defaults to 4 for each CPU.",
-    lower_bound=1,
 )
-_TIMEOUT_MS = flags.DEFINE_integer(
-    "rest_api_timeout_in_ms", ServerSettings.timeout_ms, "Longest time for a request; then it gets 504.", lower_bound=1
+_count("rest_api_timeout_in_ms", "timeout_ms", "Longest time for a request; then it gets 504.")
+_SETTINGS["cors"] = flags.DEFINE_bool(
+    "rest_api_enable_cors_support", ServerSettings.cors, "Let web pages of any origin call."
 )
-_CORS = flags.DEFINE_bool("rest_api_enable_cors_support", ServerSettings.cors, "Let web pages of any origin call.")
-_MAX_BODY_BYTES = flags.DEFINE_integer(
-    "rest_api_max_body_bytes", ServerSettings.max_body_bytes, "Longest request body; longer get 413.", lower_bound=1
+_count(
+    "rest_api_max_connections",
+    "max_connections",
+    "Most connections at once; then idle ones are closed. Defaults to half of the files that may be open, or 1,000.",
+    most_connections(),
 )
-_MAX_CANDIDATES = flags.DEFINE_integer(
+_seconds("rest_api_keepalive_seconds", "keepalive_seconds", "Seconds until a connection without a request is closed.")
+_seconds("drain_seconds", "drain_seconds", "Seconds from SIGTERM to the end, in which requests are answered first.")
+_count("rest_api_max_body_bytes", "max_body_bytes", "Longest request body; longer get 413.")
+_count(
+    "rest_api_max_bytes_in_flight",
+    "max_bytes_in_flight",
+    "Most bytes of unfinished bodies, beyond the first 64 KiB of each; more get 503.",
+)
+_count("rest_api_max_lists", "max_lists", "Most lists and objects in a body; more get 400.")
+_count("rest_api_max_values", "max_values", "Most values in a body, or of a feature in padded Examples; more get 400.")
+_count("rest_api_max_work_bytes", "max_work_bytes", "Most memory of the requests that models work on; more get 400.")
+_count(
     "rest_api_max_candidates",
-    ServerSettings.max_candidates,
+    "max_candidates",
     "Most candidates in a request, of all its users together; more get 400.",
-    lower_bound=1,
 )
-_MAX_MEMORY_READS = flags.DEFINE_integer(
+_count(
     "rest_api_max_memory_reads",
-    ServerSettings.max_memory_reads,
+    "max_memory_reads",
     "Most candidates times behaviors of a memory that comes with them; more get 400.",
-    lower_bound=1,
 )
-_MAX_OUTPUT_VALUES = flags.DEFINE_integer(
+_count(
     "rest_api_max_output_values",
-    ServerSettings.max_output_values,
+    "max_output_values",
     "Most values in an answer, of all outputs together; more get 400.",
-    lower_bound=1,
 )
+_SETTINGS["access_log"] = flags.DEFINE_bool("access_log", False, "Write a line of JSON for each request to stdout.")
 _MONITORING_CONFIG_FILE = flags.DEFINE_string(
     "monitoring_config_file", None, "MonitoringConfig in text format; may enable the page that Prometheus reads."
 )
@@ -106,40 +139,45 @@ _INTRA_OP = flags.DEFINE_integer(
 _INTER_OP = flags.DEFINE_integer(
     "tensorflow_inter_op_parallelism", 0, "Operations that run at once; 0 is one for each CPU.", lower_bound=0
 )
+_VERSION = flags.DEFINE_bool("version", False, "Say which version this is, and end.")
+upstream_flags.define()
 
 command.check_paths(_MODEL_BASE_PATH, _MODEL_CONFIG_FILE, _MONITORING_CONFIG_FILE, _PLAYGROUND)
 
 
 def main() -> None:
     """Serves until SIGINT or SIGTERM."""
+    if _VERSION.value:
+        sys.stdout.write(f"atrank_tf {__version__}\nTensorFlow {tf.__version__}\n")
+        return
     logging.set_verbosity(max(logging.get_verbosity(), logging.INFO))  # Which version is served, and since when.
+    ignored = upstream_flags.ignored()
+    if ignored:
+        logging.warning("Not served here, as by TensorFlow Serving (docs/deployment.md): %s.", ", ".join(ignored))
     monitoring = _MONITORING_CONFIG_FILE.value
     settings = ServerSettings(
-        host=_HOST.value,
-        port=_PORT.value,
-        num_threads=_NUM_THREADS.value,
-        timeout_ms=_TIMEOUT_MS.value,
-        max_body_bytes=_MAX_BODY_BYTES.value,
-        max_candidates=_MAX_CANDIDATES.value,
-        max_memory_reads=_MAX_MEMORY_READS.value,
-        max_output_values=_MAX_OUTPUT_VALUES.value,
-        poll_seconds=_POLL_SECONDS.value,
-        config_poll_seconds=_CONFIG_POLL_SECONDS.value,
+        **{field: flag.value for field, flag in _SETTINGS.items()},
+        allowed_hosts=tuple(name.lower() for name in _ALLOWED_HOSTS.value),
         metrics_path=server.read_metrics_path(monitoring) if monitoring else None,
-        cors=_CORS.value,
     )
     configs = _read_configs()
     metrics = server.Metrics()
-    load = functools.partial(server.load_warm, metrics=metrics) if _WARMUP.value else server.load
+    load = functools.partial(
+        server.load_warm,
+        timeout_ms=settings.timeout_ms,
+        metrics=metrics,
+        warm_up=_WARMUP.value,
+        require_checksums=_REQUIRE_CHECKSUMS.value,
+    )
     make = functools.partial(
         server.ServedModel,
-        load=functools.partial(load, timeout_ms=settings.timeout_ms),
+        load=load,
         max_retries=_MAX_RETRIES.value,
         retry_seconds=_RETRY_MICROS.value / 1e6,
         any_label=_ANY_LABEL.value,
     )
     server.serve(
-        server.ServedModels(configs, make),
+        server.ServedModels(configs, make, num_load_threads=_LOAD_THREADS.value or 4),
         settings,
         metrics=metrics,
         read_config=_read_configs if _MODEL_CONFIG_FILE.value else None,

@@ -51,8 +51,8 @@ class FakeScorer:
 class HeldModel(FakeScorer):
     """A model whose calls wait until they are let go."""
 
-    def __init__(self):
-        super().__init__()
+    def __init__(self, limited_inputs=None, **inputs):
+        super().__init__(limited_inputs, **inputs)
         self.called, self.let_go, self.calls = threading.Semaphore(0), threading.Event(), 0
 
     def run(self, name, inputs):

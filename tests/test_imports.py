@@ -49,8 +49,9 @@ MAY_IMPORT: dict[str, set[str]] = {
 """Room -> the rooms that it stands on."""
 SERVER = [
     *("errors", "protos", "metrics", "settings", "limits", "version_checksums", "loader", "versions", "config_files"),
-    *("json_request", "json_tensors", "json_response", "examples", "warmup", "served_model", "served_models"),
-    *("rest_api", "http_handler", "http_server", "client"),
+    *("json_request", "json_tensors", "json_response", "examples", "warmup", "work_budget", "served_model"),
+    *("served_models", "rest_api", "connections", "access_log", "http_handler", "http_server", "client"),
+    "upstream_flags",
 ]
 """The modules of server as one may read them: each stands on some before it."""
 

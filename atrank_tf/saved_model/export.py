@@ -1,8 +1,12 @@
 """Export of a trained model as a SavedModel that takes raw ids."""
 
 import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from atrank_tf.data import IdMaps
 from atrank_tf.models import Ranker
@@ -11,9 +15,8 @@ from atrank_tf.saved_model.lint import lint
 from atrank_tf.saved_model.publish import publish
 from atrank_tf.saved_model.signatures import Signatures
 from atrank_tf.saved_model.warmup_requests import warmup_requests
-from atrank_tf.schema.inputs import candidates_name
-from atrank_tf.server.limits import LimitedInputs, write_limited_inputs
-from atrank_tf.server.loader import LoadedModel, load
+from atrank_tf.server.limits import write_limited_inputs
+from atrank_tf.server.loader import load
 from atrank_tf.server.version_checksums import write_checksums
 from atrank_tf.server.warmup import write_warmup
 
@@ -31,7 +34,9 @@ def export_model(model: Ranker, values: IdMaps, export_dir: str, *, explain: boo
 
     Those without a task's name are of the first task. In `assets.extra` stand one made-up request for each, which
     servers run before they answer anybody (a signature that does not run is found here); and for the embedded server
-    which inputs it limits, and the checksums of all files.
+    what the inputs hold and cost, and the checksums of all files.
+
+    A request that would take more memory than `ServerSettings.max_work_bytes` is refused by the graph, in any server.
 
     Inputs are what a log holds: `<group>__id` string or int64 [B, T_g], `<group>__action` string [B, T_g],
     `<group>__timestamp` int64 [B, T_g] (0 = padding; of more than `max_length` the newest count), `now` int64 [B],
@@ -72,17 +77,26 @@ def export_model(model: Ranker, values: IdMaps, export_dir: str, *, explain: boo
             tf.saved_model.save(served, path, signatures.functions)
         except tf.errors.OpError as error:  # Nothing is run here: it is the disk that failed.
             raise OSError(f"The SavedModel cannot be written: {error.message}") from error
+        _share_tensors(path, signatures.functions)
         problems = lint(path)
         if problems:
             raise ValueError(f"Expected a SavedModel that TensorFlow Serving can run. Found: {'; '.join(problems)}.")
         with contextlib.closing(load(path)) as loaded:
             write_warmup(path, warmup_requests(loaded, model.schema, model.tasks))
-            write_limited_inputs(path, _limited_inputs(loaded, model.tasks))
+        write_limited_inputs(path, signatures.limited)
         write_checksums(path)
 
     return publish(write, export_dir)
 
 
-def _limited_inputs(loaded: LoadedModel, tasks: tuple[str, ...]) -> LimitedInputs:
-    memory = {name for name, info in loaded.signatures["encode_user"].outputs.items() if len(info.shape or ()) > 1}
-    return LimitedInputs(frozenset(map(candidates_name, tasks)), frozenset(memory))
+def _share_tensors(path: str, functions: Mapping[str, Any]) -> None:
+    """Has signatures of the same function name the same tensors, so that a server prepares its graph once."""
+    file, saved = Path(path) / "saved_model.pb", saved_model_pb2.SavedModel()
+    saved.ParseFromString(file.read_bytes())
+    signature_defs = saved.meta_graphs[0].signature_def
+    names: dict[int, str] = {}
+    for name, function in functions.items():
+        same = names.setdefault(id(function), name)
+        if same != name:
+            signature_defs[name].CopyFrom(signature_defs[same])
+    file.write_bytes(saved.SerializeToString(deterministic=True))

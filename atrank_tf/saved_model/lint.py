@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from atrank_tf.server.json_response import WRITABLE
 from atrank_tf.server.json_tensors import READABLE
-from atrank_tf.server.loader import TensorInfo, read_meta_graph, tensor_info
+from atrank_tf.server.loader import TensorInfo, graph_places, read_meta_graph, tensor_info, xla_problems
 
 _DEFAULT = "serving_default"
 _INIT_OP = "__saved_model_init_op"
@@ -37,31 +37,17 @@ def lint(saved_model_dir: str) -> list[str]:
 
 
 def _graph_problems(graph: Any) -> Iterator[str]:
+    yield from xla_problems(graph)
     functions = {function.signature.name for function in graph.library.function}
-    places = [("the graph", graph.node), *((f.signature.name, f.node_def) for f in graph.library.function)]
-    compiled = {f.signature.name for f in graph.library.function if _must_compile(f)}
     found: dict[str, str] = {}
-    for place, nodes in places:
+    for place, nodes in graph_places(graph):
         for node in nodes:
             found.setdefault(node.op, place)
-            if _must_compile(node):
-                compiled.add(place)
-    for place in sorted(compiled):
-        yield (
-            f"{place} asks for XLA (jit_compile=True), which TensorFlow Serving has switched off: a call fails with "
-            "'XLA compilation disabled'. Export without jit_compile."
-        )
     for op, place in sorted(found.items()):
-        if op.startswith("Xla"):
-            yield f"Op {op} in {place} needs XLA, which TensorFlow Serving has switched off. Export without it."
-        elif op in _PYTHON_OPS:
+        if op in _PYTHON_OPS:
             yield f"Op {op} in {place} calls back into Python, which a server does not have. Use TensorFlow ops only."
-        elif op not in functions and not op.startswith("_") and not hasattr(tf.raw_ops, op):
+        elif op not in functions and not op.startswith(("_", "Xla")) and not hasattr(tf.raw_ops, op):
             yield f"Op {op} in {place} is not one of TensorFlow's own, so a server may not know it."
-
-
-def _must_compile(proto: Any) -> bool:
-    return "_XlaMustCompile" in proto.attr and bool(proto.attr["_XlaMustCompile"].b)
 
 
 def _signature_problems(signature_defs: Any) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -188,7 +188,9 @@ class Preprocessor:
         return fit_values(rows, feature.max_values)
 
 
-def parse_examples(examples: Tensor, schema: Schema, task: str) -> tuple[dict[str, Tensor], Tensor]:
+def parse_examples(
+    examples: Tensor, schema: Schema, task: str, check: Callable[[Mapping[str, Tensor]], list[tf.Operation]]
+) -> tuple[dict[str, Tensor], Tensor]:
     """Parses `tf.train.Example`s of several users, whose histories and candidates have lengths of their own.
 
     The features of an Example have the names of the raw inputs, each the list of its values: int64 for int64 ids and
@@ -200,6 +202,8 @@ def parse_examples(examples: Tensor, schema: Schema, task: str) -> tuple[dict[st
         examples: serialized Examples, string [B].
         schema: the model's schema.
         task: the task whose candidates are scored.
+        check: called with how many values of each list a user has when all are padded to the longest, int64 scalars;
+            returns the checks that must hold before anything is padded.
 
     Returns:
         The raw inputs, padded, as `request_signature` says; and how many candidates each user has, int64 [B].
@@ -208,6 +212,10 @@ def parse_examples(examples: Tensor, schema: Schema, task: str) -> tuple[dict[st
     features = {spec.name: _example_feature(spec) for spec in specs}
     features["now"] = tf.io.FixedLenFeature([], tf.int64)
     parsed = tf.io.parse_example(examples, features)
+    ragged = {name: value for name, value in parsed.items() if isinstance(value, tf.RaggedTensor)}
+    sizes = {name: tf.reduce_prod(value.bounding_shape(out_type=tf.int64)[1:]) for name, value in ragged.items()}
+    with tf.control_dependencies(check(sizes)):
+        parsed |= {name: tf.identity(value) for name, value in ragged.items()}
     candidates = candidates_name(task)
     count = parsed[candidates].row_lengths()
     raw = dict(parsed)

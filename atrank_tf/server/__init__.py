@@ -18,9 +18,10 @@ from atrank_tf.server.versions import All, Latest, Specific, Version, VersionSta
 from atrank_tf.server.warmup import WarmupRequest, load_warm, read_warmup, write_warmup
 
 if TYPE_CHECKING:
+    from atrank_tf.server.connections import Runner
     from atrank_tf.server.http_server import make_app, serve
 
-_NEED_AIOHTTP = ("make_app", "serve")
+_NEED_AIOHTTP = ("Runner", "make_app", "serve")
 
 __all__ = [
     "All",
@@ -33,6 +34,7 @@ __all__ = [
     "ModelConfig",
     "RestApi",
     "RestResponse",
+    "Runner",
     "ServedModel",
     "ServedModels",
     "ServerSettings",

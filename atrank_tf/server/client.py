@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
+from urllib.parse import quote
 
 import urllib3
 
@@ -64,7 +65,7 @@ class Client:
     def __init__(
         self, url: str, model: str, *, version: int | None = None, timeout: float = 5.0, connections: int = 8
     ) -> None:
-        path = f"/v1/models/{model}" + ("" if version is None else f"/versions/{version}")
+        path = f"/v1/models/{quote(model, safe='')}" + ("" if version is None else f"/versions/{version}")
         self._address = url.rstrip("/") + path
         self._pool = urllib3.PoolManager(maxsize=connections, retries=False)
         self._free = threading.Semaphore(connections)  # The pool could wait too, but not within the timeout.

@@ -173,7 +173,7 @@ def _read_integer(name: str, value: int) -> tuple[str, int | float]:
     if -(2**63) <= value < 2**63:
         return "int64", value
     if 0 <= value < 2**64:
-        raise invalid(f"Feature: {shown(name)} has uint64 element. Only int64 is supported.")
+        raise invalid(f"Feature: {shown(name)} has uint64_t element. Only int64_t is supported.")
     try:
         return "float", float(value)
     except OverflowError:

@@ -7,9 +7,9 @@ import functools
 import gc
 import logging
 import signal
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
 from absl import logging as absl_logging
@@ -25,6 +25,8 @@ try:
     from aiohttp import web
     from aiohttp.http_exceptions import HttpProcessingError
 
+    from atrank_tf.server.access_log import JsonAccessLog
+    from atrank_tf.server.connections import Runner
     from atrank_tf.server.http_handler import HttpHandler
 except ImportError as error:
     raise ImportError("The embedded server needs aiohttp. Install it with: pip install 'atrank-tf[serving]'") from error
@@ -40,15 +42,12 @@ class _End:
 _HANDLER = web.AppKey("handler", HttpHandler)
 _END = web.AppKey("end", _End)
 
+# Each may have 8 KiB, and a connection keeps them until they are whole. aiohttp's own limit is 128.
+_MOST_HEADERS = 64
+
 ReadConfig = Callable[[], Sequence[ModelConfig]]
 
-# A connection without a request is closed after so long, as common proxies do it. aiohttp's own limit is an hour.
-_IDLE_SECONDS = 75.0
-
-# All of a shutdown takes this long at most: less than container managers wait before they kill (30 s, 10 s).
-_SHUTDOWN_SECONDS = 9.0
-
-# Of these aiohttp has so long, twice, for the requests that are broken off.
+# Of a shutdown aiohttp has so long, twice, for the requests that are broken off, and the process as long to end.
 _BREAKING_OFF_SECONDS = 0.25
 
 
@@ -62,7 +61,8 @@ def make_app(
 ) -> web.Application:
     """Makes the aiohttp application that serves models; it looks for new versions while it runs, and closes the models.
 
-    Its clean-up waits for the calls of models and the loading of versions that it cannot break off.
+    Run it by a `Runner`, which counts connections. Its clean-up waits for the calls of models and the loading of
+    versions that it cannot break off.
 
     Args:
         models: started already, so that the port opens when they are ready.
@@ -74,35 +74,31 @@ def make_app(
     models, settings, metrics = ServedModels.of(models), settings or ServerSettings(), metrics or Metrics()
     api = RestApi(models, settings, metrics=metrics)
     app = web.Application(
-        client_max_size=settings.max_body_bytes,
         handler_args={
-            "access_log": None,
+            "access_log": _access_log() if settings.access_log else None,
+            "access_log_class": JsonAccessLog,
             "auto_decompress": False,  # the handler inflates by the contract's rules
             "debug": False,  # else aiohttp tells clients of tracebacks
             "handler_cancellation": True,  # nobody needs the answer to a client that is gone
-            "keepalive_timeout": _IDLE_SECONDS,
+            "keepalive_timeout": settings.keepalive_seconds,
+            "max_headers": _MOST_HEADERS,
             "logger": _http_logger(),
-        },
+        }
     )
     app[_HANDLER] = HttpHandler(api, metrics, settings, home_page=home_page)
     app[_END] = _End()
     app.router.add_route("*", "/{path:.*}", app[_HANDLER].answer)
 
     async def run_models(app: web.Application) -> AsyncIterator[None]:
-        # A thread of its own: loading a version takes long, and must not wait for requests nor they for it.
-        loader = ThreadPoolExecutor(1, thread_name_prefix="atrank-versions")
-        watching = [asyncio.create_task(_repeat(settings.poll_seconds, loader, models.refresh))]
+        watching = [asyncio.create_task(_repeat(settings.poll_seconds, functools.partial(models.refresh, wait=False)))]
         if read_config:
             reload = functools.partial(_reload, models, read_config)
-            watching.append(asyncio.create_task(_repeat(settings.config_poll_seconds, loader, reload)))
+            watching.append(asyncio.create_task(_repeat(settings.config_poll_seconds, reload)))
         yield
         for task in watching:
             task.cancel()
         await asyncio.gather(*watching, return_exceptions=True)
-        await asyncio.gather(
-            _wait_for(functools.partial(loader.shutdown, cancel_futures=True), app[_END]),
-            _wait_for(app[_HANDLER].close, app[_END]),
-        )
+        await asyncio.gather(_wait_for(models.stop_looking, app[_END]), _wait_for(app[_HANDLER].close, app[_END]))
         await asyncio.to_thread(models.close)
 
     app.cleanup_ctx.append(run_models)
@@ -118,9 +114,9 @@ def serve(
     home_page: str | None = None,
     on_ready: Callable[[list[str]], None] | None = None,
 ) -> None:
-    """Loads models and serves them until SIGINT or SIGTERM; calls on their way get 9 seconds to be answered first.
+    """Loads models and serves them until SIGINT or SIGTERM; calls on their way get some seconds to be answered first.
 
-    Call it in the main thread. It returns within these 9 seconds. A call of a model or the loading of a version that
+    Call it in the main thread. It returns within `drain_seconds`. A call of a model or the loading of a version that
     takes longer goes on in its thread, which an ordinary end of the process waits for.
 
     Args:
@@ -155,9 +151,11 @@ async def _serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    runner = web.AppRunner(app, shutdown_timeout=_BREAKING_OFF_SECONDS)
+    most = settings.max_connections
+    runner = Runner(app, max_connections=most, shutdown_timeout=_BREAKING_OFF_SECONDS)
     await runner.setup()
-    site = web.TCPSite(runner, settings.host, settings.port)
+    # Before they are counted, as many new connections again may be open.
+    site = web.TCPSite(runner, settings.host, settings.port, backlog=min(128, most // 4 + 1))
     try:
         await site.start()
         if on_ready:
@@ -165,11 +163,12 @@ async def _serve(
             shown = f"[{host}]" if ":" in host else host
             on_ready([f"http://{shown}:{port}/v1/models/{quote(name, safe='')}" for name in models.names])
         await stop.wait()
-        app[_END].at = end = loop.time() + _SHUTDOWN_SECONDS
+        app[_END].at = end = loop.time() + max(settings.drain_seconds - _BREAKING_OFF_SECONDS, 0.0)
         await site.stop()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(end - 2 * _BREAKING_OFF_SECONDS):
                 await _drain(app[_HANDLER])
+        runner.abort_connections()
     finally:
         await runner.cleanup()
 
@@ -196,11 +195,10 @@ async def _wait_for(work: Callable[[], None], end: _End) -> None:
             await done.wait()
 
 
-async def _repeat(seconds: float, thread: ThreadPoolExecutor, work: Callable[[], None]) -> None:
-    loop = asyncio.get_running_loop()
+async def _repeat(seconds: float, work: Callable[[], None]) -> None:
     while seconds:
         await asyncio.sleep(seconds)
-        await loop.run_in_executor(thread, work)
+        await asyncio.to_thread(work)
 
 
 def _reload(models: ServedModels, read_config: ReadConfig) -> None:
@@ -209,7 +207,16 @@ def _reload(models: ServedModels, read_config: ReadConfig) -> None:
     except (OSError, ValueError) as error:
         absl_logging.error("The models stay as they are: %s", error)
     else:
-        models.configure(configs)
+        models.configure(configs, wait=False)
+
+
+def _access_log() -> logging.Logger:
+    """A logger whose lines go to stdout as they are."""
+    logger = logging.getLogger("atrank_tf.access")
+    logger.propagate = False
+    logger.setLevel(logging.INFO)
+    logger.handlers = [logging.StreamHandler(sys.stdout)]
+    return logger
 
 
 def _http_logger() -> logging.Logger:

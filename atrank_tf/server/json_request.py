@@ -25,7 +25,7 @@ _PARSE_ERRORS = {
     "Expecting value": "Invalid value.",
     "Expecting property name": "Missing a name for object member.",
     "Expecting ':'": "Missing a colon after a name of object member.",
-    "Expecting ','": "Missing a comma or } or ] after an element.",
+    "Expecting ','": "Missing a comma or ']' after an array element.",
     "Unterminated string": "Missing a closing quotation mark in string.",
     "Invalid control character": "Invalid encoding in string.",
     "Invalid \\escape": "Invalid escape character in string.",
@@ -84,6 +84,8 @@ def parse_object(body: bytes) -> dict[str, Any]:
         value = _decode(text, start)
     except json.JSONDecodeError as error:
         what = next((ours for theirs, ours in _PARSE_ERRORS.items() if error.msg.startswith(theirs)), "Invalid value.")
+        if error.msg.startswith("Expecting ','") and _is_in_object(text, start, error.pos):
+            what = "Missing a comma or '}' after an object member."
         raise _parse_error(f"{what} at offset: {len(encode_text(text[: error.pos]))}") from None
     except RecursionError:
         raise _parse_error("Lists and objects are nested too deep.") from None
@@ -170,6 +172,17 @@ def _decode(text: str, start: int) -> Any:
     # The decoder knows the long form only. Few clients write the short one: this way it costs the others nothing.
     long = _STRING_OR_INF.sub(lambda match: match[0] if match[0][0] == '"' else "Infinity", text)
     return _DECODER.raw_decode(long, start)[0]
+
+
+def _is_in_object(text: str, start: int, end: int) -> bool:
+    """Whether the innermost bracket that is open at `end` is one of an object."""
+    brackets = re.findall(r"[\[\]{}]", _STRING_OR_INF.sub("", text[start:end]))
+    closed = 0
+    for bracket in reversed(brackets):
+        closed += 1 if bracket in "]}" else -1
+        if closed < 0:
+            return bool(bracket == "{")
+    return False
 
 
 def _first_wins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -3,11 +3,14 @@
 import bisect
 import itertools
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 # TensorFlow Serving's buckets: 10 microseconds to about 20 minutes, each 80 % wider; and 1 to 16,384 by doubling.
 _MICROSECONDS = [10 * 1.8**i for i in range(33)]
 _EXAMPLES = [float(2**i) for i in range(15)]
+
+# TensorFlow Serving has no metric of this.
+_VERSION = ":atrank:serving:model_version"
 
 
 class Counter:
@@ -86,6 +89,8 @@ class Metrics:
         runtime_latency: of the model alone, in microseconds, by model, API (`Predict`, ...) and `TF1`, a `Session`.
         request_example_counts, request_example_count_total: examples of classify and regress calls, by model.
         model_warmup_latency: in microseconds, by version folder and status code.
+        load_attempt_count: of versions, by folder and `success` or `fail`.
+        load_latency: sum of microseconds that the successful ones took, by folder.
     """
 
     def __init__(self) -> None:
@@ -93,6 +98,8 @@ class Metrics:
         self.model_warmup_latency = Histogram(
             f"{prefix}model_warmup_latency", "model_path", "status", limits=_MICROSECONDS
         )
+        self.load_attempt_count = Counter(":tensorflow:cc:saved_model:load_attempt_count", "model_path", "status")
+        self.load_latency = Counter(":tensorflow:cc:saved_model:load_latency", "model_path")
         self.request_count = Counter(f"{prefix}request_count", "model_name", "status")
         self.request_example_count_total = Counter(f"{prefix}request_example_count_total", "model")
         self.request_example_counts = Histogram(f"{prefix}request_example_counts", "model", limits=_EXAMPLES)
@@ -103,9 +110,11 @@ class Metrics:
             f"{prefix}runtime_latency", "model_name", "API", "runtime", limits=_MICROSECONDS
         )
 
-    def page(self) -> bytes:
-        """Returns all of it in Prometheus' text format."""
+    def page(self, versions: Mapping[str, int | None]) -> bytes:
+        """Returns all of it in Prometheus' text format, and the version of each model; 0 where there is none."""
         lines = [line for _, metric in sorted(vars(self).items()) for line in metric.lines()]
+        lines.append(f"# TYPE {_VERSION} gauge")
+        lines += [f"{_VERSION}{{{_text(['model_name'], [name])}}} {number or 0}" for name, number in versions.items()]
         return ("\n".join(lines) + "\n").encode()
 
 

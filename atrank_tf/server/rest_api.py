@@ -6,30 +6,35 @@ import math
 import re
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 from urllib.parse import unquote
 
 from absl import logging
 from google.protobuf import json_format
+from numpy.typing import NDArray
 
 from atrank_tf.server.errors import Code, ServingError
 from atrank_tf.server.examples import classify, read_examples, regress
 from atrank_tf.server.json_request import Request, read_request
 from atrank_tf.server.json_response import write_classifications, write_predict_response, write_regressions
 from atrank_tf.server.json_tensors import read_tensors
-from atrank_tf.server.limits import check_inputs, check_outputs
+from atrank_tf.server.limits import check_body, check_inputs, check_outputs
 from atrank_tf.server.loader import LoadedModel
 from atrank_tf.server.metrics import Metrics
 from atrank_tf.server.served_model import ServedModel
 from atrank_tf.server.served_models import ServedModels
 from atrank_tf.server.settings import ServerSettings
+from atrank_tf.server.work_budget import WorkBudget
 
 _VERSION = r"(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
 _POST = re.compile(rf"/v1/models/(?P<model>[^/:]+){_VERSION}:(?P<method>predict|classify|regress)", re.IGNORECASE)
 _GET = re.compile(rf"/v1/models(?:/(?P<model>[^/:]+))?{_VERSION}(?:/(?P<subresource>metadata))?", re.IGNORECASE)
 
 _MAX_VERSION = 2**63 - 1
+
+# Bytes of a body that is parsed in less than 10 ms.
+_LARGE = 256 * 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +85,8 @@ class RestApi:
         self._models = ServedModels.of(models)
         self._settings = settings or ServerSettings()
         self._metrics = metrics or Metrics()
+        self._parsing = WorkBudget(1)
+        self._work = WorkBudget(self._settings.max_work_bytes)
 
     def answer(self, http_method: str, path: str, body: bytes, *, deadline: float = math.inf) -> RestResponse:
         """Answers one call; never raises.
@@ -99,7 +106,7 @@ class RestApi:
             parsed = parse_path(http_method, path)
             model, api = parsed.model, parsed.method
             _check_deadline(deadline)  # it may have waited for its turn
-            response, code = RestResponse(200, self._answer(parsed, body)), Code.OK
+            response, code = RestResponse(200, self._answer(parsed, body, deadline)), Code.OK
             _check_deadline(deadline)
         except ServingError as error:
             response, code = error_response(error), error.code
@@ -119,38 +126,60 @@ class RestApi:
         self._count(model, "", error.code, 0.0)
         return error_response(error)
 
-    def _answer(self, path: RestPath, body: bytes) -> bytes:
+    def versions(self) -> dict[str, int | None]:
+        """Returns the newest version of each model that answers; None for a model that has none."""
+        return {
+            name: max((s.version for s in self._models.statuses(name) if s.state == "AVAILABLE"), default=None)
+            for name in self._models.names
+        }
+
+    def _answer(self, path: RestPath, body: bytes, deadline: float) -> bytes:
+        if path.method == "predict":
+            return self._predict(path, body, deadline)
         if path.method:
-            return {"predict": self._predict, "classify": self._classify, "regress": self._regress}[path.method](
-                path, read_request(body)
-            )
+            with self._large_one_by_one(body, deadline):
+                request = self._read(body, deadline)
+                examples = read_examples(request, max_bytes=self._settings.max_body_bytes)
+            _check_deadline(deadline)
+            return {"classify": self._classify, "regress": self._regress}[path.method](path, request, examples)
         return self._metadata(path) if path.subresource == "metadata" else self._status(path)
 
-    def _predict(self, path: RestPath, request: Request) -> bytes:
-        with self._lease(path) as (_, loaded):
-            signature = loaded.signature(request.signature_name)
-            form, tensors = read_tensors(request, {name: info.dtype for name, info in signature.inputs.items()})
-            check_inputs(
-                tensors,
-                loaded.limited_inputs,
-                max_candidates=self._settings.max_candidates,
-                max_memory_reads=self._settings.max_memory_reads,
-            )
-            with self._timed(path.model, "Predict"):
-                outputs = loaded.run(request.signature_name, tensors)
-        check_outputs(outputs, max_output_values=self._settings.max_output_values)
-        return write_predict_response(outputs, form)
+    def _read(self, body: bytes, deadline: float) -> Request:
+        check_body(body, self._settings)
+        request = read_request(body)
+        _check_deadline(deadline)
+        return request
 
-    def _classify(self, path: RestPath, request: Request) -> bytes:
-        examples = read_examples(request, max_bytes=self._settings.max_body_bytes)
+    def _large_one_by_one(self, body: bytes, deadline: float) -> AbstractContextManager[None]:
+        """Lets a large body be parsed alone: no other thread runs meanwhile, and what is parsed takes much memory."""
+        return self._parsing.take(int(len(body) > _LARGE), deadline)
+
+    def _predict(self, path: RestPath, body: bytes, deadline: float) -> bytes:
+        with ExitStack() as stack:
+            stack.enter_context(self._models.turns.turn(deadline))
+            with self._large_one_by_one(body, deadline):
+                request = self._read(body, deadline)
+                _, loaded = stack.enter_context(self._lease(path))
+                name = request.signature_name
+                signature = loaded.signature(name)
+                form, tensors = read_tensors(request, {name: info.dtype for name, info in signature.inputs.items()})
+                del request  # what was parsed takes more memory than what was read
+                work = check_inputs(tensors, loaded.limited_inputs, self._settings)
+            _check_deadline(deadline)
+            stack.enter_context(self._work.take(work, deadline))
+            with self._timed(path.model, "Predict"):
+                outputs = loaded.run(name, tensors)
+            check_outputs(outputs, max_output_values=self._settings.max_output_values)
+            return write_predict_response(outputs, form)
+
+    def _classify(self, path: RestPath, request: Request, examples: NDArray[Any]) -> bytes:
         with self._lease(path) as (_, loaded), self._timed(path.model, "Classify"):
             labels, scores = classify(loaded, request.signature_name, examples)
         self._count_examples(path.model, len(examples))
         check_outputs({"classes": labels, "scores": scores}, max_output_values=self._settings.max_output_values)
         return write_classifications(labels, scores)
 
-    def _regress(self, path: RestPath, request: Request) -> bytes:
-        examples = read_examples(request, max_bytes=self._settings.max_body_bytes)
+    def _regress(self, path: RestPath, request: Request, examples: NDArray[Any]) -> bytes:
         with self._lease(path) as (_, loaded), self._timed(path.model, "Regress"):
             values = regress(loaded, request.signature_name, examples)
         self._count_examples(path.model, len(examples))
@@ -235,11 +264,12 @@ def parse_path(http_method: str, path: str) -> RestPath:
     if found["model"] is None:
         raise ServingError(Code.INVALID_ARGUMENT, "Missing model name in request.")
     version, label = found["version"], found["label"]
-    if version is not None and (len(version.lstrip("0")) > 19 or int(version) > _MAX_VERSION):
+    digits = version and (version.lstrip("0") or "0")  # Python reads no number of more than 4,300 digits
+    if digits and (len(digits) > 19 or int(digits) > _MAX_VERSION):
         raise ServingError(Code.INVALID_ARGUMENT, f"Failed to convert version: {version} to numeric.")
     return RestPath(
         model=unquote(found["model"]),
-        version=None if version is None else int(version),
+        version=int(digits) if digits else None,
         label=None if label is None else unquote(label),
         method=found.get("method") or "",
         subresource=found.get("subresource") or "",

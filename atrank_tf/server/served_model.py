@@ -21,6 +21,7 @@ from atrank_tf.server.versions import (
     VersionStatus,
     load_failed,
     versions,
+    without_folder,
 )
 
 
@@ -31,6 +32,9 @@ class ServedModel:
     something new is loaded, and is closed when its last call has ended. A version whose folder holds another model than
     the loaded one is a new one too. Where no version is there that the policy asks for, or none can be loaded, what was
     loaded stays. Threads may use an object together.
+
+    Attributes:
+        while_loading: makes the context in which a version is loaded. Defaults to none.
 
     Args:
         name: of the model, in URLs.
@@ -58,7 +62,11 @@ class ServedModel:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
-        self._config = ModelConfig(name, base_path, policy, dict(labels or {}))
+        self.while_loading: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
+        self._config = self._next_config = ModelConfig(name, base_path, policy, dict(labels or {}))
+        self._problems: list[str] = []  # what is wrong since the last look
+        self._tells = False  # what is wrong at the start is raised
+        self._closed = False
         self._any_label = any_label
         self._load = load
         self._refreshing = threading.Lock()  # one `refresh` at a time
@@ -85,6 +93,7 @@ class ServedModel:
                 f"{config.base_path}."
             )
         self.refresh()
+        self._tells = True
         if not self._slots:
             raise ValueError(
                 " ".join(
@@ -92,38 +101,43 @@ class ServedModel:
                     for status in self.statuses()
                 )
             )
-        problems = self._assign_labels()
-        if problems:
-            raise ValueError(problems[0])
+        if self._problems:
+            raise ValueError(self._problems[0])
 
     def configure(self, config: ModelConfig) -> None:
-        """Takes another base path, policy and labels, and refreshes.
+        """Takes another base path, policy and labels, and refreshes."""
+        self.follow(config)
+        self.refresh()
 
-        A label moves when its new version is loaded, and before its old one is closed. One that points to a version
-        that is not available stays where it was, and the log says so.
-        """
-        with self._refreshing:
-            self._config = config
-            wanted = self._load_new()
-            problems = self._assign_labels()
-            self._retire_others(wanted)
-        if not self._slots:
-            logging.error("Model %s: no version is served from %s.", self.name, config.base_path)
-        for problem in problems:
-            logging.error("%s", problem)
+    def follow(self, config: ModelConfig) -> None:
+        """Takes another base path, policy and labels, which the next `refresh` follows; never waits."""
+        self._next_config, self._tells = config, True
 
     def refresh(self) -> bool:
         """Looks at the base path once, and loads what is new there; returns whether the served versions changed.
 
-        A label whose version has come moves to it. Never raises for a version that cannot be loaded: that one is
-        reported by `statuses` and in the log.
+        A label moves when its new version is loaded, and before its old one is closed. One that points to a version
+        that is not available stays where it was, and the log says so. Never raises for a version that cannot be loaded:
+        that one is reported by `statuses` and in the log.
         """
         with self._refreshing:
             before = dict(self._slots)
-            wanted = self._load_new()
-            self._assign_labels()
-            self._retire_others(wanted)
+            self._config = self._next_config
+            problems = self._look()
+            for problem in set(problems) - set(self._problems):
+                if self._tells:
+                    logging.error("%s", problem)
+            self._problems = problems
             return self._slots != before
+
+    def _look(self) -> list[str]:
+        """Loads what is new, moves labels, retires what is not wanted; returns what is wrong now."""
+        wanted = self._load_new()
+        problems = self._assign_labels()
+        self._retire_others(wanted)
+        if not self._slots:
+            problems.append(f"Model {self.name}: no version is served from {self._config.base_path}.")
+        return problems
 
     @contextlib.contextmanager
     def lease(self, version: int | None = None, label: str | None = None) -> Iterator[tuple[int, LoadedModel]]:
@@ -161,7 +175,9 @@ class ServedModel:
             return sorted(self._statuses.values(), key=lambda status: -status.version)
 
     def close(self) -> None:
-        """Stops serving; each version is closed when its last call has ended."""
+        """Stops serving; each version is closed when its last call has ended, or its loading."""
+        with self._lock:
+            self._closed = True
         for number in list(self._slots):
             self._retire(number)
 
@@ -187,12 +203,17 @@ class ServedModel:
         if not before:
             self._set_status(VersionStatus(version.number, "LOADING"))
         try:
-            model = self._load(version.path)
+            with self.while_loading():
+                model = self._load(version.path)
         except Exception as error:  # whatever is wrong with a new version must not end the old one's service
             self._fail(version.number, content, error)
             return
         with self._lock:
-            self._slots[version.number] = _Slot(version.number, model, content)
+            if not self._closed:
+                self._slots[version.number] = _Slot(version.number, model, content)
+        if self._closed:
+            model.close()
+            return
         self._failed.forget(version.number)
         self._set_status(VersionStatus(version.number, "AVAILABLE"))
         logging.info("Model %s: version %d is available.", self.name, version.number)
@@ -202,6 +223,8 @@ class ServedModel:
     def _fail(self, number: int, content: Content | None, error: Exception) -> None:
         status = load_failed(number, error)
         logging.error("Model %s: version %d cannot be loaded: %s", self.name, number, status.message)
+        # Where this machine keeps its files is no business of clients.
+        status = dataclasses.replace(status, message=without_folder(status.message, self._config.base_path))
         if number in self._slots:
             message = f"The folder holds another model by now, which cannot be loaded: {status.message}"
             status = dataclasses.replace(status, state="AVAILABLE", message=message)

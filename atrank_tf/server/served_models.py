@@ -1,7 +1,9 @@
 """Models of a server by name, which a configuration may change while it runs."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+import os
+from collections.abc import Callable, Collection, Iterable
+from concurrent import futures
+from contextlib import AbstractContextManager
 
 from absl import logging
 
@@ -10,19 +12,33 @@ from atrank_tf.server.errors import not_found, unknown_label
 from atrank_tf.server.loader import LoadedModel
 from atrank_tf.server.served_model import ServedModel
 from atrank_tf.server.versions import VersionStatus
+from atrank_tf.server.work_budget import Turns
 
 
 class ServedModels:
     """Models of a server by name. Threads may use an object together; `start`, `configure`, `refresh` one at a time.
 
+    Attributes:
+        turns: of requests, which make room for a version that is loaded.
+
     Args:
         configs: one for each model.
         make: called with a config's name and base path, and its `policy` and `labels` by keyword. Defaults to
             `ServedModel`.
+        num_load_threads: models that are looked after at once. Defaults to 4.
     """
 
-    def __init__(self, configs: Iterable[ModelConfig], make: Callable[..., ServedModel] = ServedModel) -> None:
+    def __init__(
+        self,
+        configs: Iterable[ModelConfig],
+        make: Callable[..., ServedModel] = ServedModel,
+        *,
+        num_load_threads: int = 4,
+    ) -> None:
         self._make = make
+        self.turns = Turns(os.cpu_count() or 1)
+        self._threads = futures.ThreadPoolExecutor(num_load_threads, thread_name_prefix="atrank-versions")
+        self._looking: dict[str, futures.Future[None]] = {}
         # Replaced as a whole, so that a look-up needs no lock.
         self._models = {config.name: self._new(config) for config in configs}
 
@@ -33,6 +49,7 @@ class ServedModels:
             return models
         only = cls([])
         only._models = {models.name: models}
+        models.while_loading = only.turns.loading
         return only
 
     @property
@@ -59,25 +76,40 @@ class ServedModels:
         for model in self._models.values():
             model.start()
 
-    def configure(self, configs: Iterable[ModelConfig]) -> None:
+    def configure(self, configs: Iterable[ModelConfig], *, wait: bool = True) -> None:
         """Takes other configs: loads models that are new, closes those that are gone, changes the others.
 
         A new model that cannot be loaded is tried again by `refresh`; its status says why.
+
+        Args:
+            configs: one for each model.
+            wait: as for `refresh`.
         """
         before, wanted = self._models, {config.name: config for config in configs}
         self._models = {name: before.get(name) or self._new(config) for name, config in wanted.items()}
         for name, config in wanted.items():
-            with _others_go_on(name):
-                self._models[name].configure(config)
+            self._models[name].follow(config)
+        self.refresh(wait=wait)
         for name in before.keys() - wanted.keys():
             logging.info("Model %s is no longer served.", name)
             before[name].close()
 
-    def refresh(self) -> None:
-        """Looks for other versions of every model."""
+    def refresh(self, *, wait: bool = True) -> None:
+        """Looks for other versions of every model, each in a thread of its own.
+
+        Args:
+            wait: until all have been looked at. Without it, a model that is still loading is left to its thread, and
+                holds up no other.
+        """
         for name, model in self._models.items():
-            with _others_go_on(name):
-                model.refresh()
+            if name not in self._looking or self._looking[name].done() or wait:
+                self._looking[name] = self._threads.submit(_look, model)
+        if wait:
+            futures.wait(self._looking.values())
+
+    def stop_looking(self) -> None:
+        """Waits for the versions that are being loaded; `refresh` does no more after that."""
+        self._threads.shutdown(cancel_futures=True)
 
     def close(self) -> None:
         """Stops serving; each model is closed when its last call has ended."""
@@ -85,12 +117,13 @@ class ServedModels:
             model.close()
 
     def _new(self, config: ModelConfig) -> ServedModel:
-        return self._make(config.name, config.base_path, policy=config.policy, labels=config.labels)
+        model = self._make(config.name, config.base_path, policy=config.policy, labels=config.labels)
+        model.while_loading = self.turns.loading
+        return model
 
 
-@contextmanager
-def _others_go_on(name: str) -> Iterator[None]:
+def _look(model: ServedModel) -> None:
     try:
-        yield
+        model.refresh()
     except Exception:  # a base path that cannot be read now may be readable at the next look
-        logging.exception("Model %s: looking for new versions failed.", name)
+        logging.exception("Model %s: looking for new versions failed.", model.name)

@@ -39,18 +39,26 @@ def renew_checksum(saved_model_dir: str, name: str) -> None:
         _write(folder, {**sums, name: file_checksum(str(folder / name))})
 
 
-def compare_checksums(saved_model_dir: str) -> None:
+def compare_checksums(saved_model_dir: str, *, required: bool = False) -> None:
     """Compares the files of a version folder with its checksums.
 
-    A folder without any, as other programs write them, is taken as it is.
+    A folder without any, as other programs write them, is taken as it is, unless they are required.
 
     Raises:
-        ValueError: a file is missing or damaged; names it.
+        ValueError: a file is missing or damaged, or, where checksums are required, it or its folder has none; names it.
     """
     folder = Path(saved_model_dir)
     if not (folder / _FILE).is_file():
+        if required:
+            raise ValueError(f"Expected {_FILE} in {folder} (--require_checksums). Found none. {_ADVICE}")
         return
-    for name, expected in load_json(folder / _FILE, _ADVICE).get("files", {}).items():
+    files = load_json(folder / _FILE, _ADVICE).get("files", {})
+    if required:
+        present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+        unlisted = sorted(present - files.keys() - {_FILE})
+        if unlisted:
+            raise ValueError(f"Expected every file of {folder} in {_FILE} (--require_checksums). Found: {unlisted}.")
+    for name, expected in files.items():
         path = folder / name
         if not path.is_file():
             raise ValueError(f"Expected {name} in {folder}, as {_FILE} has it. Found none. {_ADVICE}")

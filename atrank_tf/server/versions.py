@@ -5,6 +5,7 @@ embedded server take the largest and look again every second. Anything else in t
 """
 
 import dataclasses
+import re
 from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -129,6 +130,14 @@ def load_failed(version: int, error: Exception) -> VersionStatus:
     else:
         code, message = Code.NOT_FOUND if isinstance(error, OSError) else Code.UNKNOWN, str(error)
     return VersionStatus(version, "END", code, message or type(error).__name__)
+
+
+def without_folder(text: str, base_path: str) -> str:
+    """Returns a text with every path under a base path shortened to what comes after it."""
+    folders = {base_path.rstrip("/"), str(Path(base_path)), str(Path(base_path).resolve())} - {"", "."}
+    for folder in sorted(folders, key=len, reverse=True):
+        text = re.sub(rf"(?<![\w.-]){re.escape(folder)}(?:/|(?![\w.-]))", "", text)
+    return text
 
 
 class FailedLoads:

@@ -92,23 +92,40 @@ def read_warmup(saved_model_dir: str) -> list[WarmupRequest]:
     return requests
 
 
-def load_warm(saved_model_dir: str, *, timeout_ms: int = 0, metrics: Metrics | None = None) -> LoadedModel:
+def load_warm(
+    saved_model_dir: str,
+    *,
+    timeout_ms: int = 0,
+    metrics: Metrics | None = None,
+    warm_up: bool = True,
+    require_checksums: bool = False,
+) -> LoadedModel:
     """Loads a SavedModel version folder and runs its warm-up requests.
 
     Args:
         saved_model_dir: a folder with `saved_model.pb`.
         timeout_ms: longest run of a signature. Defaults to 0: no limit. A warm-up request that takes longer is broken
             off, and is no reason not to load the version.
-        metrics: is told how long the warm-up took, and how it ended. Defaults to nobody.
+        metrics: is told how long load and warm-up took, and how they ended. Defaults to nobody.
+        warm_up: whether the requests are run. Defaults to True.
+        require_checksums: see `load`.
 
     Raises:
         What `load`, `read_warmup` and the requests raise: a version whose warm-up fails is not loaded.
     """
-    model = load(saved_model_dir, timeout_ms=timeout_ms)
+    started = time.perf_counter()
+    model = None
+    try:
+        model = load(saved_model_dir, timeout_ms=timeout_ms, require_checksums=require_checksums)
+    finally:
+        if metrics:
+            metrics.load_attempt_count.add(saved_model_dir, "success" if model else "fail")
+            if model:
+                metrics.load_latency.add(saved_model_dir, by=round(1e6 * (time.perf_counter() - started)))
     started, code = time.perf_counter(), Code.OK
     requests: list[WarmupRequest] = []
     try:
-        requests = read_warmup(saved_model_dir)
+        requests = read_warmup(saved_model_dir) if warm_up else []
         for request in requests:
             _run_request(model, request)
     except BaseException as error:

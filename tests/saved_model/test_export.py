@@ -33,13 +33,23 @@ def test_versions_count_up_the_lint_is_content_and_explanations_must_be_asked_fo
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
 
 
-def test_an_export_says_which_inputs_a_server_limits(timeline_export: str) -> None:
+def test_an_export_says_what_its_inputs_hold_and_cost(timeline_export: str) -> None:
     limited = read_limited_inputs(timeline_export)
+    assert limited.examples == {"examples"}
+    assert limited.histories.keys() == {"purchase__timestamp", "redemption__timestamp"}
+    assert all(cost > 0 for cost in vars(limited.cost).values())
     assert limited.candidates == {"next_purchase__candidates"}
     signatures = LoadedModel(timeline_export).signatures
     assert limited.memory < signatures["score_candidates"].inputs.keys()
     assert limited.memory == signatures["encode_user"].outputs.keys() - {"encoded_at", "weights"}
     assert {"memory", "mask", "timestamp"} <= limited.memory
+
+
+def test_signatures_of_one_function_are_of_the_same_tensors(timeline_export: str) -> None:
+    signatures = LoadedModel(timeline_export).signatures
+    for name in ("score", "rank", "score_candidates", "explain"):
+        first = signatures["serving_default" if name == "score" else name]
+        assert first == signatures[f"{name}__next_purchase"]
 
 
 def test_what_tensorflow_serving_cannot_run_is_not_published(

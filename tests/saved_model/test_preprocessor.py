@@ -84,7 +84,7 @@ def test_a_group_named_almost_as_the_task_is_no_context_of_candidates(group: str
         f"{group}__timestamp": [1, 2],
     }
     features[f"{task}__candidates"] = ["c", "d", "e"]
-    raw, count = parse_examples(tf.constant([example(features)]), schema, task)
+    raw, count = parse_examples(tf.constant([example(features)]), schema, task, lambda sizes: [])
     assert count.numpy().tolist() == [3]
     assert raw[f"{group}__timestamp"].numpy().tolist() == [[1, 2]]
     assert raw[f"{task}__candidates"].shape == (1, 3)

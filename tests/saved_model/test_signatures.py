@@ -13,7 +13,7 @@ from atrank_tf.models import Ranker
 from atrank_tf.saved_model import Preprocessor
 from atrank_tf.saved_model.signatures import _fingerprint
 from atrank_tf.schema.inputs import SEPARATOR, join_names, raw_input_specs
-from atrank_tf.server import LoadedModel, ServingError
+from atrank_tf.server import Code, LoadedModel, ServingError
 from atrank_tf.server.warmup import read_warmup
 
 
@@ -361,3 +361,28 @@ def test_a_longer_history_is_encoded_as_its_newest_part_and_counts_as_a_whole(lo
     np.testing.assert_allclose(memories[1]["memory"], memories[0]["memory"], rtol=1e-5, atol=1e-5)
     scores = [loaded.run("score__next_purchase", each)["scores"] for each in (raw, longer)]
     assert abs(scores[1] - scores[0])[0, 1] > 1e-3
+
+
+def test_users_times_the_longest_are_bounded_before_anything_is_padded(loaded: Any) -> None:
+    """One Example of 1,000 candidates among 10,000: each of these would get as many."""
+    short, long = ({"now": [9_999_999], "next_purchase__candidates": ["p1"] * count} for count in (1, 1000))
+    examples = np.array([example(long)] + [example(short)] * 9_999, object)
+    with pytest.raises(ServingError, match=r"Expected a request that takes at most \d+ bytes of memory") as caught:
+        loaded.run("rank", {"examples": examples})
+    assert caught.value.code is Code.INVALID_ARGUMENT
+    assert loaded.run("rank", {"examples": examples[:10]})["count"].tolist() == [1000] + [1] * 9
+
+
+def test_a_feature_that_costs_little_is_bounded_too(loaded: Any) -> None:
+    history = {f"redemption__{column}": [9] * 1000 for column in ("id", "timestamp")}
+    long = example({"now": [9_999_999], **history, "redemption__action": ["redeem"] * 1000})
+    examples = np.array([long] + [example({"now": [9_999_999]})] * 1_000, object)
+    with pytest.raises(ServingError, match=r"Expected at most 1000000 values of a feature in all users.*1001000"):
+        loaded.run("rank", {"examples": examples})
+
+
+def test_users_times_the_square_of_their_behaviors_are_bounded(loaded: Any, records: Records) -> None:
+    raw, _ = raw_request(records, "next_purchase")
+    many = {name: np.repeat(value[:1], 100_000, axis=0) for name, value in raw.items()}
+    with pytest.raises(ServingError, match=r"Expected a request that takes at most \d+ bytes of memory"):
+        loaded.run("score__next_purchase", many)

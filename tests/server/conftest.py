@@ -11,15 +11,15 @@ from aiohttp import web
 from fake_models import PATIENCE_S, FakeModel
 from toy_models import half_plus_two, save_affine, typed_model  # noqa: F401
 
-from atrank_tf.server import ServedModel, ServedModels, ServerSettings, make_app
+from atrank_tf.server import Runner, ServedModel, ServedModels, ServerSettings, make_app
 
 
 class RunningServer:
     """A server on a free port of the loopback interface, in a thread with an event loop of its own."""
 
-    def __init__(self, app):
+    def __init__(self, app, max_connections=1000):
         self._loop = asyncio.new_event_loop()
-        self._runner = web.AppRunner(app)
+        self._runner = Runner(app, max_connections=max_connections, shutdown_timeout=60)
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
         self._wait_for(self._start())
@@ -73,7 +73,8 @@ def start():
         models = ServedModels.of(model)
         models.start()
         settings = ServerSettings(**{"poll_seconds": 0.01, **settings})
-        servers.append(RunningServer(make_app(models, settings, metrics=metrics, read_config=read_config)))
+        app = make_app(models, settings, metrics=metrics, read_config=read_config)
+        servers.append(RunningServer(app, settings.max_connections))
         return servers[-1]
 
     yield run

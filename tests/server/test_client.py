@@ -209,6 +209,18 @@ def test_an_answer_that_is_no_json_is_shown() -> None:
         Client(address, "shop").columns()
 
 
+def test_the_name_of_a_model_is_quoted() -> None:
+    paths = []
+
+    def answer(method: str, path: str, body: Any) -> tuple[int, Any]:
+        paths.append(path)
+        return 200, _metadata("now", "next__candidates")
+
+    with _Fake(answer) as address, Client(address, "a/b c?", timeout=60) as client:
+        client.columns()
+    assert paths == ["/v1/models/a%2Fb%20c%3F/metadata"]
+
+
 @pytest.mark.parametrize("text", ['{"message": "no healthy upstream"}', '["no", "upstream"]', "null"])
 @pytest.mark.parametrize("status", [200, 503])
 def test_what_a_gateway_answers_in_words_of_its_own_is_shown(status: int, text: str) -> None:

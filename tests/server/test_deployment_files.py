@@ -1,5 +1,6 @@
 """The files in export/tf_serving/ fit each other, the server's readers and the Makefile."""
 
+import functools
 import re
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from absl import flags
 
 from atrank_tf import serve
-from atrank_tf.server import RestApi, ServedModel
+from atrank_tf.server import Metrics, RestApi, ServedModel, load_warm
 from atrank_tf.server.config_files import read_metrics_path, read_model_config
 
 ROOT = Path(__file__).parents[2]
@@ -53,6 +54,41 @@ def test_the_embedded_server_takes_the_flags_and_a_config_may_have_labels(name: 
     assert given["allow_version_labels_for_unavailable_models"] == "true"
     documented = re.findall(r"`--(\w+)`", (ROOT / "docs/deployment.md").read_text())
     assert given.keys() <= set(documented)
+
+
+def _page(base_path: str, missing: str) -> str:
+    """The metrics page of a server after a good call, a bad one and a version that cannot be loaded."""
+    metrics = Metrics()
+    served = ServedModel("m", base_path, load=functools.partial(load_warm, metrics=metrics))
+    served.start()
+    api = RestApi(served, metrics=metrics)
+    for body in (b'{"instances": [1]}', b"no JSON"):
+        api.answer("POST", "/v1/models/m:predict", body)
+    with pytest.raises(FileNotFoundError):
+        load_warm(missing, metrics=metrics)
+    served.close()
+    return metrics.page(api.versions()).decode()
+
+
+def _alerted() -> set[str]:
+    """The metrics of the alerts in deployment.md."""
+    names = set(re.findall(r'__name__="([^"]+)"', (ROOT / "docs/deployment.md").read_text()))
+    assert len(names) == 4
+    return names
+
+
+def test_the_metrics_of_the_alerts_are_on_the_page(half_plus_two: str, tmp_path: Path) -> None:
+    page = _page(half_plus_two, str(tmp_path))
+    assert {name for name in _alerted() if f"\n{name}{{" in page} == _alerted()
+    assert 'request_count{model_name="m",status="INVALID_ARGUMENT"} 1\n' in page
+    assert f'load_attempt_count{{model_path="{tmp_path}",status="fail"}} 1\n' in page
+
+
+def test_prometheus_reads_the_metrics_of_the_alerts(half_plus_two: str, tmp_path: Path) -> None:
+    parser = pytest.importorskip("prometheus_client.parser")
+    families = list(parser.text_string_to_metric_families(_page(half_plus_two, str(tmp_path))))
+    found = {sample.name for family in families for sample in family.samples}
+    assert _alerted() <= found | {name.removesuffix("_total") for name in found}  # the parser adds it to counters
 
 
 def test_lengths_are_never_padded_by_the_server() -> None:

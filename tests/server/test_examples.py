@@ -82,7 +82,7 @@ def test_a_context_that_is_too_long_is_refused_before_it_takes_memory():
         (b'{"examples": [{"a": ["x", 1]}]}', "Unexpected element type in feature: a expecting type: bytes"),
         (b'{"examples": [{"a": [1, {"b64": "eA=="}]}]}', "Unexpected element type in feature: a expecting type: int64"),
         (b'{"examples": [{"a": {"b64": "-_-_"}}]}', "Unable to base64 decode"),
-        (b'{"examples": [{"a": 9223372036854775808}]}', "Feature: a has uint64 element. Only int64 is supported."),
+        (b'{"examples": [{"a": 9223372036854775808}]}', "Feature: a has uint64_t element. Only int64_t is supported."),
         (b'{"examples": [{"a": 1' + b"0" * 400 + b"}]}", "JSON Parse error: Number too big to be stored in double."),
         (b'{"examples": [5]}', "Example must be JSON object but got JSON Number"),
         (b'{"context": "x", "examples": [{}]}', "Example must be JSON object but got JSON String"),

@@ -26,6 +26,22 @@ def test_a_failing_version_leaves_the_old_one_serving(served, tmp_path, monkeypa
     ]
 
 
+@pytest.mark.parametrize("spelled", ["{}", "{}/", "{}/../{name}"])
+def test_a_status_does_not_say_where_the_versions_are_and_the_log_does(tmp_path, monkeypatch, caplog, spelled):
+    base = spelled.format(tmp_path, name=tmp_path.name)
+
+    def load(path):
+        raise OSError(f"no {path}/variables, {tmp_path}/2/x, in '{base}', {tmp_path}more")
+
+    (tmp_path / "2").mkdir()
+    model = ServedModel("m", base, load=load)
+    model.refresh()
+    [status] = model.statuses()
+    assert status.message.startswith("no 2/variables, 2/x, in ''")
+    assert status.message.endswith(f"{tmp_path}more")
+    assert f"{tmp_path}/2/x" in caplog.text
+
+
 def test_a_failing_version_is_retried_now_and_then_but_not_for_ever(tmp_path):
     now, tries = [0.0], []
 

@@ -4,15 +4,17 @@ import gzip
 import json
 import logging
 import socket
+import struct
 import threading
 
 import pytest
-from aiohttp import web
+from aiohttp import StreamReader, web
 from fake_models import PATIENCE_S, FakeScorer, HeldModel, served_with
 
-from atrank_tf.server import ServedModel, ServedModels, ServerSettings, make_app
+from atrank_tf.server import ModelConfig, ServedModel, ServedModels, ServerSettings, make_app
 from atrank_tf.server.http_handler import HttpHandler
-from atrank_tf.server.limits import LimitedInputs
+from atrank_tf.server.json_request import read_request
+from atrank_tf.server.limits import Cost, LimitedInputs
 
 _METRICS_PATH = "/monitoring/prometheus/metrics"
 
@@ -141,11 +143,11 @@ def test_bodies_that_are_too_long_or_do_not_come_are_counted(half_plus_two, star
 
 
 def test_a_body_that_cannot_be_read_is_400_and_counted(half_plus_two, start, monkeypatch):
-    async def read(request):
+    async def read(body):
         raise web.RequestPayloadError("no chunk")
 
     server = start(ServedModel("m", half_plus_two), metrics_path="/metrics")
-    monkeypatch.setattr(web.Request, "read", read)
+    monkeypatch.setattr(StreamReader, "readany", read)
     status, _, answer = server.call("POST", "/v1/models/m:predict", "{}")
     assert (status, json.loads(answer)) == (400, {"error": "The request body cannot be read: no chunk"})
     line = b':tensorflow:serving:request_count{model_name="m",status="INVALID_ARGUMENT"} 1\n'
@@ -254,7 +256,7 @@ def test_a_request_that_takes_too_long_is_504(slow, wait_until):
 
 
 def test_a_body_that_does_not_come_is_504(half_plus_two, start):
-    server = start(ServedModel("m", half_plus_two), timeout_ms=200)
+    server = start(ServedModel("m", half_plus_two), timeout_ms=2000)
     with open_connection(server, b"Content-Length: 100\r\n\r\n{") as connection:
         assert connection.recv(1000).startswith(b"HTTP/1.1 504 ")
     assert server.predict(2) == 3.0
@@ -266,9 +268,19 @@ def open_connection(server, headers_and_body):
     return connection
 
 
+def reset(connection):
+    """Closes a connection both ways at once; `close` alone may be somebody who has sent all and waits."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def handler(app):
+    [found] = [value for value in (app[key] for key in app) if isinstance(value, HttpHandler)]
+    return found
+
+
 def in_flight(app):
-    [handler] = [value for value in (app[key] for key in app) if isinstance(value, HttpHandler)]
-    return handler.in_flight
+    return handler(app).in_flight
 
 
 def test_a_request_whose_client_is_gone_does_not_run(slow, wait_until):
@@ -278,7 +290,7 @@ def test_a_request_whose_client_is_gone_does_not_run(slow, wait_until):
     body = b'{"instances": [1]}'
     connection = open_connection(server, b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
     wait_until(lambda: in_flight(app) == 2)
-    connection.close()
+    reset(connection)
     wait_until(lambda: in_flight(app) == 1)
     model.let_go.set()
     thread.join()
@@ -296,6 +308,7 @@ def test_a_request_whose_client_is_gone_does_not_run(slow, wait_until):
         b"GET /v1/models/" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET /v1/models/m\x00 HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET /v1/models/m HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 20_000 + b"\r\n\r\n",
+        b"GET /v1/models/m HTTP/1.1\r\nHost: x\r\n" + b"X: a\r\n" * 100 + b"\r\n",
     ],
 )
 def test_what_is_no_http_is_400_and_leaves_no_trace_in_the_log(servers, sent, caplog):
@@ -317,7 +330,7 @@ def test_clients_that_leave_in_the_middle_leave_no_trace_in_the_log(half_plus_tw
 
 def test_a_bug_is_a_500_that_says_nothing_of_the_code(half_plus_two, start, monkeypatch, caplog):
     server = start(ServedModel("m", half_plus_two))
-    monkeypatch.setattr(HttpHandler, "_call", lambda self, request: 1 / 0)
+    monkeypatch.setattr(HttpHandler, "_call", lambda self, request, deadline: 1 / 0)
     status, headers, answer = server.call("GET", "/v1/models/m")
     assert (status, json.loads(answer)) == (500, {"error": "Internal error"})
     assert headers["Content-Type"] == "application/json"
@@ -335,3 +348,114 @@ def test_a_home_page_stands_at_the_root_and_nowhere_else(half_plus_two, run_app)
         assert [server.call("POST", "/")[0], server.call("GET", "/index.html")[0]] == [404, 404]
     finally:
         server.stop()
+
+
+def test_bytes_on_their_way_are_bounded_and_small_bodies_are_none_of_them(half_plus_two, start, wait_until):
+    server = start(ServedModel("m", half_plus_two), max_bytes_in_flight=300_000)
+    half, whole = b" " * 250_000, b'{"instances": [2]}' + b" " * 300_000
+    with open_connection(server, b"Content-Length: 300000\r\n\r\n" + half) as first:
+        wait_until(lambda: server.call("POST", "/v1/models/m:predict", whole)[0] == 503)
+        status, _, answer = server.call("POST", "/v1/models/m:predict", whole)
+        assert (status, json.loads(answer)["error"]) == (
+            503,
+            "Too many bytes of requests are on their way. Try again later",
+        )
+        assert server.predict(2) == 3.0
+        first.sendall(b'{"instances": [2]}' + b" " * 49_982)
+        assert first.recv(1000).startswith(b"HTTP/1.1 200 ")
+    assert server.call("POST", "/v1/models/m:predict", whole)[0] == 200
+
+
+def test_lists_and_values_of_a_body_are_bounded_also_of_an_inflated_one(half_plus_two, start):
+    server = start(ServedModel("m", half_plus_two), max_lists=10, max_values=20)
+    path, headers = "/v1/models/m:predict", {"Content-Encoding": "gzip"}
+    for body in (b'{"instances": [' + b"[]," * 10 + b"[]]}", b'{"instances": [' + b"1," * 20 + b"1]}"):
+        status, _, answer = server.call("POST", path, gzip.compress(body), headers)
+        assert status == 400
+        assert "Expected at most" in json.loads(answer)["error"]
+
+
+def test_large_bodies_are_parsed_one_by_one_and_wait_no_longer_than_their_time(half_plus_two, start, monkeypatch):
+    held, let_go = threading.Semaphore(0), threading.Event()
+
+    def read(body):
+        held.release()
+        assert let_go.wait(PATIENCE_S)
+        return read_request(body)
+
+    server = start(ServedModel("m", half_plus_two), timeout_ms=300)
+    monkeypatch.setattr("atrank_tf.server.rest_api.read_request", read)
+    body = b'{"instances": [2]}' + b" " * 300_000
+    calls = [in_thread(server.call, "POST", "/v1/models/m:predict", body) for _ in range(3)]
+    assert held.acquire(timeout=PATIENCE_S)
+    for thread, results in calls:
+        thread.join()
+        assert results[0][0] == 504
+    assert not held.acquire(timeout=0.01)
+    let_go.set()
+
+
+def test_models_work_on_so_much_at_once(tmp_path, start):
+    limited = LimitedInputs(frozenset({"buy__candidates"}), cost=Cost(candidate=300))
+    held = HeldModel(limited, buy__candidates=("int64", 2))
+    server = start(served_with(tmp_path, [1], load=lambda path: held), max_work_bytes=1000, timeout_ms=500)
+    body = b'{"inputs": {"buy__candidates": [[1, 2]]}}'  # 800 bytes
+    calls = [in_thread(server.call, "POST", "/v1/models/m:predict", body) for _ in range(2)]
+    for thread, results in calls:
+        thread.join()
+        assert results[0][0] == 504
+    assert held.calls == 1
+    held.let_go.set()
+    assert server.call("POST", "/v1/models/m:predict", body)[0] == 200
+    body = b'{"inputs": {"buy__candidates": [[1, 2, 3]]}}'
+    assert server.call("POST", "/v1/models/m:predict", body)[0] == 400
+
+
+def test_pages_of_a_loopback_server_are_for_its_own_names(half_plus_two, start):
+    server = start(ServedModel("m", half_plus_two), metrics_path="/metrics")
+    for host in ("localhost", "127.0.0.1:80", "[::1]:8501", "LOCALHOST"):
+        assert server.call("GET", "/metrics", headers={"Host": host})[0] == 200
+    for host in ("evil.example", "127.0.0.1.evil.example:8501"):
+        for path in ("/metrics", "/", "/healthz"):
+            assert server.call("GET", path, headers={"Host": host})[0] == 403
+        assert server.call("GET", "/v1/models/m", headers={"Host": host})[0] == 200
+
+
+def test_with_allowed_hosts_no_other_name_is_answered(half_plus_two, start):
+    server = start(ServedModel("m", half_plus_two), allowed_hosts=("shop.example",))
+    for host, status in (("shop.example:80", 200), ("Shop.Example", 200), ("127.0.0.1", 403)):
+        assert server.call("GET", "/v1/models/m", headers={"Host": host})[0] == status
+        assert server.call("GET", "/healthz", headers={"Host": host})[0] == status
+
+
+def test_a_server_is_well_while_every_model_answers_and_it_is_not_stopped(tmp_path, slow):
+    _, app, server = slow()
+    assert server.call("GET", "/healthz")[::2] == (200, b"ok\n")
+    handler(app).draining = True
+    assert server.call("GET", "/healthz")[::2] == (503, b"not ready\n")
+
+
+def test_a_server_is_not_well_while_a_model_has_no_version(half_plus_two, tmp_path, run_app):
+    models = ServedModels([ModelConfig("a", half_plus_two), ModelConfig("b", str(tmp_path))])
+    models.refresh()
+    server = run_app(make_app(models))
+    try:
+        assert server.call("GET", "/healthz")[0] == 503
+    finally:
+        server.stop()
+
+
+def test_each_request_has_a_line_of_json_in_the_access_log(half_plus_two, start, capsys):
+    server = start(ServedModel("m", half_plus_two), access_log=True)
+    server.predict(2)
+    server.call("GET", "/a%22b?x=1")
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
+        connection.sendall(b"NONSENSE\r\n\r\n")
+        assert connection.recv(10_000)
+    server.stop()
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    told = [(line["method"], line["path"], line["status"]) for line in lines]
+    assert told == [("POST", "/v1/models/m:predict", 200), ("GET", "/a%22b?x=1", 404), ("UNKNOWN", "/", 400)]
+    assert lines[0]["bytes"] == len('{"predictions": [3.0]}')
+    assert {line["remote"] for line in lines} == {"127.0.0.1"}
+    assert all(line["ms"] >= 0 and line["time"].endswith("+00:00") for line in lines)

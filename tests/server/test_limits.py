@@ -1,22 +1,36 @@
 """What one request may cost, and which inputs a SavedModel says are to be counted."""
 
+import types
+
 import numpy as np
 import pytest
+import tensorflow as tf
+from raw_requests import example
 
 from atrank_tf.server.errors import Code, ServingError
 from atrank_tf.server.limits import (
+    Cost,
     LimitedInputs,
+    check_body,
     check_inputs,
     check_outputs,
     read_limited_inputs,
     write_limited_inputs,
 )
+from atrank_tf.server.settings import ServerSettings
 
-LIMITED = LimitedInputs(frozenset({"buy__candidates"}), frozenset({"memory", "mask", "timestamp", "object", "action"}))
+LIMITED = LimitedInputs(
+    frozenset({"buy__candidates"}),
+    frozenset({"memory", "mask", "timestamp", "object", "action"}),
+    {"buy__timestamp": 4, "look__timestamp": 3},
+    frozenset({"examples"}),
+    Cost(pair=1000, behavior=100, read=10, candidate=1),
+)
 
 
-def check(tensors, most, most_reads=10**9, limited=LIMITED):
-    check_inputs(tensors, limited, max_candidates=most, max_memory_reads=most_reads)
+def check(tensors, most, most_reads=10**9, limited=LIMITED, **settings):
+    limits = {"max_candidates": most, "max_memory_reads": most_reads, "max_values": 10**9, "max_work_bytes": 10**9}
+    return check_inputs(tensors, limited, types.SimpleNamespace(**{**limits, **settings}))  # also those below 1
 
 
 def test_candidates_of_all_users_count_together():
@@ -82,4 +96,55 @@ def test_all_values_of_an_answer_count():
     )
     with pytest.raises(ServingError, match=message) as caught:
         check_outputs(outputs, max_output_values=37)
+    assert caught.value.code is Code.INVALID_ARGUMENT
+
+
+def test_the_cost_of_a_request_is_what_its_behaviors_and_candidates_take():
+    history = {"now": np.zeros(2), "buy__timestamp": np.zeros((2, 9)), "look__timestamp": np.zeros((2, 1))}
+    # 5 behaviors, the newest 4 and 1; 7 candidates; 1 + 9 + 1 + 7 values of 100 bytes, of 2 users.
+    by_hand = 2 * (5 * (5 * 1000 + 100) + 7 * (5 * 10 + 1) + 18 * 100)
+    tensors = {**history, "buy__candidates": np.zeros((2, 7))}
+    assert check(tensors, 14) == by_hand
+    assert check(tensors, 14, max_work_bytes=by_hand) == by_hand
+    message = rf"^Expected a request that takes at most {by_hand - 1} bytes .* Received: 2 users, .* {by_hand}\. Send"
+    with pytest.raises(ServingError, match=message) as caught:
+        check(tensors, 14, max_work_bytes=by_hand - 1)
+    assert caught.value.code is Code.INVALID_ARGUMENT
+
+
+def test_a_memory_costs_nothing_to_encode_and_is_read():
+    tensors = {"now": np.zeros(1), "memory": np.zeros((1, 9, 3)), "mask": np.zeros((1, 9))}
+    assert check({**tensors, "buy__candidates": np.zeros((1, 7))}, 7) == 7 * (9 * 10 + 1) + 8 * 100
+    appended = {**tensors, "buy__timestamp": np.zeros((1, 2))}
+    assert check(appended, 7) == 2 * ((2 + 9) * 1000 + 100) + 3 * 100
+
+
+def test_a_cost_in_a_graph_is_that_outside():
+    sizes = {"now": 1, "buy__timestamp": 9, "look__timestamp": 1, "buy__candidates": 7}
+    tensors = {name: tf.constant(size, tf.int64) for name, size in sizes.items()}
+    assert int(LIMITED.work(tf.constant(2, tf.int64), tensors, tf.minimum)) == LIMITED.work(2, sizes)
+
+
+def test_examples_count_as_if_all_were_as_long_as_the_longest():
+    examples = [
+        {"now": [1], "buy__candidates": [3]},
+        {"now": [1], "buy__candidates": [3] * 50, "buy__timestamp": [1, 2]},
+    ]
+    tensors = {"examples": np.array([*map(example, examples), b"broken"], object)}
+    assert check(tensors, 150) == 3 * (2 * (2 * 1000 + 100) + 50 * (2 * 10 + 1) + (1 + 50 + 2) * 100)
+    with pytest.raises(ServingError, match=r"at most 149 candidates in a request\. Received: 150 in 'buy__cand"):
+        check(tensors, 149)
+    message = r"^Expected at most 149 values of a feature .* Received: 3 Examples, 50 values of 'buy__candidates'"
+    with pytest.raises(ServingError, match=message) as caught:
+        check(tensors, 150, max_values=149)
+    assert caught.value.code is Code.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize(
+    ("body", "what"), [(b"[1,[2],{}]", "2 lists and objects"), (b'{"a": [1, 2, "x,y"]}', "3 values")]
+)
+def test_lists_and_values_are_counted_before_a_body_is_parsed(body, what):
+    check_body(body, ServerSettings(max_lists=3, max_values=4))
+    with pytest.raises(ServingError, match=rf"^Expected at most {what} in a request .* Send several") as caught:
+        check_body(body, ServerSettings(max_lists=2, max_values=3))
     assert caught.value.code is Code.INVALID_ARGUMENT

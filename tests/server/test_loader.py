@@ -57,6 +57,28 @@ def test_agrees_with_the_other_loader(typed, typed_model):
     np.testing.assert_array_equal(typed.run("multiply", {"m": m})["product"], expected)
 
 
+def test_a_graph_that_needs_xla_is_refused_as_tensorflow_serving_has_switched_it_off(tmp_path):
+    class Compiled(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+        def predict(self, x):
+            return {"y": tf.function(tf.square, jit_compile=True)(x)}
+
+    module = Compiled()
+    tf.saved_model.save(module, str(tmp_path), signatures={"serving_default": module.predict})
+    with pytest.raises(ValueError, match=r"asks for XLA \(jit_compile=True\), which TensorFlow Serving"):
+        load(str(tmp_path))
+
+
+def test_signatures_of_the_same_tensors_share_an_executor(typed):
+    m = np.ones((1, 2), np.float32)
+    typed.run("multiply", {"m": m})
+    made = len(typed._callables)
+    typed.signatures["alias"] = typed.signatures["multiply"]
+    np.testing.assert_array_equal(typed.run("alias", {"m": m})["product"], typed.run("multiply", {"m": m})["product"])
+    assert len(typed._callables) == made
+    del typed.signatures["alias"]
+
+
 def test_shapes_are_left_to_the_graph(half_plus_two):
     model = load(f"{half_plus_two}/00000123")
     for shape in [(), (3,), (2, 1), (2, 3, 5)]:

@@ -40,11 +40,11 @@ def test_the_page_has_tensorflow_servings_names_and_buckets():
         "request_latency",
         "runtime_latency",
     ]
-    page = metrics.page().decode()
+    page = metrics.page({}).decode()
     assert re.findall(r"^# TYPE :tensorflow:serving:(\w+) (?:counter|histogram)$", page, re.MULTILINE) == names
     metrics.request_latency.add(12.0, "shop", "predict", "REST")
     metrics.request_example_counts.add(3, "shop")
-    page = metrics.page().decode()
+    page = metrics.page({}).decode()
     latency = re.findall(r'request_latency_bucket\{model_name="shop",API="predict",entrypoint="REST",le="(.+)"\}', page)
     assert latency[:4] == ["10", "18", "32.4", "58.32"]
     assert latency[19] == "708235"
@@ -52,6 +52,20 @@ def test_the_page_has_tensorflow_servings_names_and_buckets():
     examples = re.findall(r'request_example_counts_bucket\{model="shop",le="(.+)"\} (\d+)', page)
     assert examples[:3] == [("1", "0"), ("2", "0"), ("4", "1")]
     assert examples[14:] == [("16384", "1"), ("+Inf", "1")]
+
+
+def test_loads_have_tensorflows_names_and_a_model_its_version():
+    metrics = Metrics()
+    metrics.load_attempt_count.add("/m/1", "fail")
+    metrics.load_latency.add("/m/2", by=7)
+    page = metrics.page({"m": 2, "n": None}).decode().splitlines()
+    assert ':tensorflow:cc:saved_model:load_attempt_count{model_path="/m/1",status="fail"} 1' in page
+    assert ':tensorflow:cc:saved_model:load_latency{model_path="/m/2"} 7' in page
+    assert page[-3:] == [
+        "# TYPE :atrank:serving:model_version gauge",
+        ':atrank:serving:model_version{model_name="m"} 2',
+        ':atrank:serving:model_version{model_name="n"} 0',
+    ]
 
 
 def test_no_count_is_lost_between_threads():
@@ -63,6 +77,6 @@ def test_no_count_is_lost_between_threads():
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(2000)))
-    page = metrics.page().decode()
+    page = metrics.page({}).decode()
     assert ':tensorflow:serving:request_count{model_name="m",status="OK"} 2000\n' in page
     assert ':tensorflow:serving:request_latency_count{model_name="m",API="predict",entrypoint="REST"} 2000\n' in page

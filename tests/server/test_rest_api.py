@@ -209,5 +209,10 @@ def test_versions_are_int64():
             parse_path("GET", f"/v1/models/m/versions/{too_big}")
 
 
+@pytest.mark.parametrize(("digits", "status"), [("0" * 5000 + "1", 200), ("0" * 5000, 404), ("9" * 5000, 400)])
+def test_a_version_of_thousands_of_digits_is_a_number_or_none(api, digits, status):
+    assert api.answer("GET", f"/v1/models/typed/versions/{digits}", b"").status == status
+
+
 def test_names_are_decoded_after_the_match():
     assert parse_path("POST", "/v1/models/a%3Ab/labels/c%2Fd:predict") == RestPath("a:b", label="c/d", method="predict")

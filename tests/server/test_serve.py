@@ -15,6 +15,7 @@ import pytest
 from absl import flags
 
 from atrank_tf import serve
+from atrank_tf.version import __version__
 
 _ROOT = Path(__file__).parents[2]
 
@@ -126,10 +127,64 @@ def test_a_model_or_a_config_file_must_be_named(run_command):
     assert "serve: Expected --model_base_path or --model_config_file. Received: neither." in done.stderr
 
 
-def test_a_flag_of_tensorflow_serving_that_is_not_supported_is_refused(run_command, half_plus_two):
-    done = run_command("-m", "atrank_tf.serve", f"--model_base_path={half_plus_two}", "--enable_batching=true")
+# tensorflow_serving/model_servers/main.cc
+_UPSTREAM = """
+port grpc_socket_path rest_api_port rest_api_num_threads rest_api_timeout_in_ms rest_api_enable_cors_support
+enable_batching allow_version_labels_for_unavailable_models batching_parameters_file
+enable_per_model_batching_parameters model_config_file model_config_file_poll_wait_seconds model_name model_base_path
+num_load_threads num_unload_threads max_num_load_retries load_retry_interval_micros file_system_poll_wait_seconds
+flush_filesystem_caches tensorflow_session_parallelism tensorflow_session_config_file tensorflow_intra_op_parallelism
+tensorflow_inter_op_parallelism use_alts_credentials ssl_config_file platform_config_file
+per_process_gpu_memory_fraction saved_model_tags grpc_channel_arguments grpc_max_threads enable_model_warmup
+num_request_iterations_for_warmup version monitoring_config_file remove_unused_fields_from_bundle_metagraph
+prefer_tflite_model num_tflite_pools num_tflite_interpreters_per_pool enable_signature_method_name_check
+xla_cpu_compilation_enabled xla_gpu_compilation_enabled enable_profiler thread_pool_factory_config_file
+mixed_precision skip_initialize_tpu enable_grpc_healthcheck_service enable_serialization_as_tensor_content
+"""
+
+
+def test_every_flag_of_tensorflow_serving_is_taken():
+    assert set(_UPSTREAM.split()) <= set(flags.FLAGS)
+
+
+def test_the_command_line_of_tensorflow_servings_image_starts_the_server_which_says_what_it_does_not_serve(
+    half_plus_two,
+):
+    image = ("--port=8500", "--rest_api_port=0", "--model_name=m", f"--model_base_path={half_plus_two}")
+    with command(*image, "--enable_batching", "--batching_parameters_file=b", "--flush_filesystem_caches=false") as run:
+        try:
+            address, _ = ready(run)
+            assert b"3.0" in ask(f"{address}/v1/models/m:predict", b'{"instances": [2]}')
+        finally:
+            run.terminate()
+        _, err = run.communicate(timeout=60)
+    lines = [line for line in err.splitlines() if "Not served here" in line]
+    assert len(lines) == 1
+    assert lines[0].endswith(": --port, --enable_batching, --batching_parameters_file.")
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        (
+            "saved_model_tags=train",
+            "Expected --saved_model_tags='serve' or no such flag: versions are loaded",
+        ),
+        ("xla_cpu_compilation_enabled", "Expected --xla_cpu_compilation_enabled='false' or no such flag: graphs that"),
+        ("enable_signature_method_name_check=true", "method names are not looked at. Received: True."),
+        ("platform_config_file=p", "Expected --platform_config_file='' or no such flag: there is no platform but"),
+    ],
+)
+def test_a_flag_that_would_change_answers_is_refused_with_a_reason(run_command, half_plus_two, flag, message):
+    done = run_command("-m", "atrank_tf.serve", f"--model_base_path={half_plus_two}", f"--{flag}")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "serve: Unknown command line flag 'enable_batching'" in done.stderr
+    assert done.stderr.startswith("serve: Expected --")
+    assert message in done.stderr
+
+
+def test_the_version_is_said(run_command):
+    done = run_command("-m", "atrank_tf.serve", "--version")
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, f"atrank_tf {__version__}")
 
 
 def test_the_documentation_has_the_flags_of_the_command_with_their_defaults():
@@ -138,6 +193,8 @@ def test_the_documentation_has_the_flags_of_the_command_with_their_defaults():
     documented = dict(rows)
     assert documented.keys() == defaults.keys()
     assert documented.pop("rest_api_num_threads") == "4 for each CPU"
+    assert documented.pop("rest_api_max_connections") == "half of the files that may be open, 1,000 at most"
+    assert documented.pop("allowed_hosts") == "none"
     for name, text in documented.items():
         default = defaults[name]
         if isinstance(default, float | int) and not isinstance(default, bool):

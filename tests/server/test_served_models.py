@@ -1,4 +1,8 @@
+import functools
+import threading
+
 import pytest
+from fake_models import PATIENCE_S
 
 from atrank_tf.server.config_files import ModelConfig
 from atrank_tf.server.errors import Code, ServingError
@@ -82,6 +86,24 @@ def test_configs_come_and_go(base, caplog):
     base("c", 5)
     models.refresh()
     assert served(models, "c") == ["c", "5"]
+
+
+def test_a_model_that_goes_while_a_version_of_it_is_loaded_leaves_none_behind(base):
+    begun, let_go, made = threading.Event(), threading.Event(), []
+
+    def load(path):
+        begun.set()
+        assert let_go.wait(PATIENCE_S)
+        made.append(FakeModel(path))
+        return made[-1]
+
+    models = ServedModels([ModelConfig("a", base("a", 1))], functools.partial(ServedModel, load=load))
+    models.refresh(wait=False)
+    assert begun.wait(PATIENCE_S)
+    models.configure([], wait=False)
+    let_go.set()
+    models.stop_looking()
+    assert [model.closed for model in made] == [True]
 
 
 def test_a_model_that_cannot_be_looked_at_does_not_keep_others_from_it(base, caplog, monkeypatch):

@@ -6,6 +6,8 @@ import pytest
 from atrank_tf.server.settings import ServerSettings
 
 _POSITIVE = ["num_threads", "timeout_ms", "max_body_bytes", "max_candidates", "max_memory_reads", "max_output_values"]
+_POSITIVE += ["max_lists", "max_values", "max_work_bytes", "max_bytes_in_flight", "max_connections"]
+_POSITIVE += ["keepalive_seconds", "drain_seconds"]
 
 
 @pytest.mark.parametrize("name", _POSITIVE)
@@ -28,6 +30,12 @@ def test_defaults_are_tensorflow_servings_but_for_the_address():
     assert settings.num_threads == 4 * os.cpu_count()
     assert settings.metrics_path is None
     assert not settings.cors
+
+
+@pytest.mark.parametrize(("files", "most"), [((256, 4096), 128), ((100_000, 100_000), 1000), ((-1, -1), 1000)])
+def test_connections_are_half_of_the_files_that_may_be_open(monkeypatch, files, most):
+    monkeypatch.setattr("resource.getrlimit", lambda which: files)
+    assert ServerSettings().max_connections == most
 
 
 def test_a_body_may_have_all_candidates_with_their_context_and_not_much_more():

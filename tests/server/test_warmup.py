@@ -193,7 +193,7 @@ def test_a_version_is_loaded_with_its_requests_run(folder):
     metrics = Metrics()
     model = load_warm(str(folder), metrics=metrics)
     line = f':tensorflow:serving:model_warmup_latency_count{{model_path="{folder}",status="OK"}} 1\n'
-    assert line in metrics.page().decode()
+    assert line in metrics.page({}).decode()
     assert model.run("serving_default", {"x": np.array([2.0], np.float32)})["y"].tolist() == [3.0]
     model.close()
 
@@ -213,7 +213,7 @@ def test_a_version_whose_warm_up_fails_is_not_loaded(folder, request_, message):
     with pytest.raises(ServingError, match=message) as caught:
         load_warm(str(folder), metrics=metrics)
     line = f'model_warmup_latency_count{{model_path="{folder}",status="{caught.value.code.name}"}} 1\n'
-    assert line in metrics.page().decode()
+    assert line in metrics.page({}).decode()
 
 
 def test_a_warm_up_file_that_cannot_be_read_is_counted_too(folder):
@@ -221,7 +221,7 @@ def test_a_warm_up_file_that_cannot_be_read_is_counted_too(folder):
     metrics = Metrics()
     with pytest.raises(ServingError, match="Please verify your warmup data"):
         load_warm(str(folder), metrics=metrics)
-    assert f'model_warmup_latency_count{{model_path="{folder}",status="DATA_LOSS"}} 1\n' in metrics.page().decode()
+    assert f'model_warmup_latency_count{{model_path="{folder}",status="DATA_LOSS"}} 1\n' in metrics.page({}).decode()
 
 
 def test_a_warm_up_request_that_takes_longer_than_a_request_may_is_no_fault_of_the_version(tmp_path, caplog):
