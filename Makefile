@@ -16,7 +16,7 @@ SECONDS := 60
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help export report serve playground query test test-slow test-browser test-environments lint docs docs-check bench bench-serving bench-prepare experiments fuzz release-check clean
+.PHONY: help export report serve playground query test test-slow test-browser test-environments lint docs docs-check bench bench-serving bench-prepare experiments fuzz attack release-check clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | awk -F'|' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -97,6 +97,9 @@ $(VENV)/.fuzz-installed: $(VENV)/.installed
 
 fuzz: $(VENV)/.fuzz-installed  ## feed anything to the readers of files and requests, SECONDS=60 for each
 	@$(RUN) tests/fuzz/run.py $(SECONDS)
+
+attack: $(VENV)/.installed  ## attack the embedded server over the loopback interface (some minutes)
+	@$(RUN) tests/attack/run.py
 
 bench: $(VENV)/.installed  ## measure speed and memory beside a plain Keras model (about 20 minutes)
 	@$(RUN) benchmarks/report.py

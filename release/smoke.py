@@ -1,10 +1,12 @@
 """Smoke test of an installed package, outside the repository, in an empty folder: `python smoke.py`.
 
 It simulates a small market, prepares it, trains for one epoch, evaluates and exports; then it loads the export as the
-server does, and sends it a request.
+server does, and sends it a request; then it starts the server, and looks how it treats its connections.
 """
 
 import json
+import re
+import socket
 import subprocess
 import sys
 from importlib import resources
@@ -69,6 +71,32 @@ def main() -> None:
     if answer.status != 200 or len(scores) != 3 or not all(isinstance(score, float) for score in scores):
         sys.exit(f"Expected three scores from {version}. Received: {answer.status} {answer.body!r}.")
     print(f"   {version} answers: {scores}")
+    check_connections()
+
+
+def check_connections() -> None:
+    """Starts the server: whether it closes silent and half-sent connections depends on the version of aiohttp."""
+    flags = ["--model_base_path=export", "--rest_api_port=0", "--rest_api_keepalive_seconds=1"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "atrank_tf.serve", *flags], stdout=subprocess.PIPE, text=True
+    ) as server:
+        try:
+            port = int(re.search(r":(\d+)/", server.stdout.readline())[1])
+            for sent in (b"", b"POST /v1/models", b"GET /v1/models/default HTTP/1.1\r\nHost: x\r\n"):
+                with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+                    connection.sendall(sent)
+                    if connection.recv(1000):
+                        sys.exit(f"Expected a closed connection after {sent!r}.")
+            for sent in (b"GET /v1/models/default HTTP/1.1\r\nHost: x\r\n\r\n", b"NONSENSE\r\n\r\n"):
+                with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+                    connection.sendall(sent)
+                    connection.shutdown(socket.SHUT_WR)
+                    answer = connection.recv(10_000)
+                if not answer.startswith(b"HTTP/1.") or b"aiohttp" in answer:
+                    sys.exit(f"Expected an answer that does not name aiohttp. Received: {answer!r}.")
+        finally:
+            server.terminate()
+    print("   silent and half-sent connections are closed, half-closed ones answered")
 
 
 if __name__ == "__main__":
