@@ -21,7 +21,10 @@ without_autograph = tf.autograph.experimental.do_not_convert
 
 
 def read_chunks(records: Records, part: Part, seeds: Tensor) -> tf.data.Dataset:
-    """Yields (number of the chunk, serialized Examples of its users), of this worker's share; shuffled in training."""
+    """Yields (number of the chunk, serialized Examples of its users); shuffled in training.
+
+    Of several workers each gets its own; in evaluation all get those of which `own_batches` divides the batches, too.
+    """
     index, shares = records.share
     paths = records.files[index::shares] if part.trains else records.files
     files = tf.data.Dataset.from_tensor_slices(paths)
@@ -39,7 +42,35 @@ def read_chunks(records: Records, part: Part, seeds: Tensor) -> tf.data.Dataset:
     chunks = users.batch(USERS_PER_CHUNK).prefetch(1).enumerate()
     if part.trains:  # No two workers have a chunk of the same number, which is what draws depend on.
         return chunks.map(lambda number, serialized: (number * shares + index, serialized))
-    return chunks.shard(shares, index)
+    divided = _first_divided(records)
+    return chunks.filter(without_autograph(lambda number, _: (number >= divided) | (number % shares == index)))
+
+
+def own_batches(records: Records, part: Part, number: Tensor, batches: Tensor) -> Tensor:
+    """Returns the batches of a chunk that are of this worker's share.
+
+    In training a chunk is of one worker. In evaluation whole chunks are, too, as many for each worker; those that are
+    left, at most one for each, are divided by batches: every worker reads them and draws their negatives, which are so
+    those of one worker, and takes every n-th batch.
+
+    Args:
+        records: the records, `of_worker`.
+        part: the part of the data.
+        number: of the chunk.
+        batches: [number of batches, ...], of one task.
+    """
+    index, shares = records.share
+    if part.trains or shares == 1:
+        return batches
+    # The first batch of another chunk goes to another worker: there may be chunks of one batch.
+    divided = number >= _first_divided(records)
+    return batches[tf.where(divided, (index - number) % shares, 0) :: tf.where(divided, shares, 1)]
+
+
+def _first_divided(records: Records) -> int:
+    """Returns the first chunk whose batches are divided among the workers in an evaluation."""
+    chunks = -(-records.manifest["users"] // USERS_PER_CHUNK)
+    return max(0, chunks - 1) // records.share[1] * records.share[1]
 
 
 def _shuffled(dataset: tf.data.Dataset, buffer: int, seed: Tensor) -> tf.data.Dataset:
@@ -102,10 +133,17 @@ def sum_over_chunks(records: Records, part: Part, seed: int, numbers: Callable[[
         seed: of all draws.
         numbers: a function (serialized Examples of a chunk, its seed) -> int64, always of one shape.
     """
+    return sum_over_numbered_chunks(records, part, seed, lambda _, serialized, drawn: numbers(serialized, drawn))
+
+
+def sum_over_numbered_chunks(
+    records: Records, part: Part, seed: int, numbers: Callable[[Tensor, Tensor, Tensor], Tensor]
+) -> np.ndarray:
+    """Returns what `sum_over_chunks` returns, of a function that takes the number of the chunk first."""
     seeds = tf.constant([seed, 0], tf.int64)
 
     def of_chunk(number: Tensor, serialized: Tensor) -> Tensor:
-        return numbers(serialized, chunk_seed(seeds, number))
+        return numbers(number, serialized, chunk_seed(seeds, number))
 
     found = read_chunks(records, part, seeds).map(without_autograph(of_chunk), num_parallel_calls=tf.data.AUTOTUNE)
     nothing = tf.zeros(found.element_spec.shape, tf.int64)

@@ -21,10 +21,11 @@ from atrank_tf.data.chunk_reading import (
     chunk_targets,
     epochs,
     mix,
+    own_batches,
     read_chunks,
     require_targets,
     shuffled_tasks,
-    sum_over_chunks,
+    sum_over_numbered_chunks,
     task_names,
     without_autograph,
 )
@@ -174,8 +175,8 @@ def _batches(
                     inputs |= more
             return inputs, all_labels, all_weights, tf.gather(chunk.user_id, picked.user)
 
-        limits = tf.data.Dataset.from_tensor_slices(limits)
-        return limits.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        own_limits = tf.data.Dataset.from_tensor_slices(own_batches(records, part, chunk_number, limits))
+        return own_limits.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
     return read_chunks(records, part, seeds).flat_map(without_autograph(chunk_batches))
 
@@ -183,12 +184,13 @@ def _batches(
 def _count(records: Records, tasks: Sequence[str], part: Part, settings: Batching, seed: int) -> list[int]:
     """Returns the number of batches of each task, in one pass over the records."""
 
-    def count(serialized: Tensor, drawn: Tensor) -> Tensor:
+    def count(number: Tensor, serialized: Tensor, drawn: Tensor) -> Tensor:
         chunk = parse(serialized, records.schema)
         targets = [chunk_targets(chunk, records.schema, task, part, settings, drawn) for task in tasks]
-        return tf.stack([tf.shape(_divided(each, part, settings, drawn)[1], tf.int64)[0] for each in targets])
+        limits = [_divided(each, part, settings, drawn)[1] for each in targets]
+        return tf.stack([tf.shape(own_batches(records, part, number, each), tf.int64)[0] for each in limits])
 
-    return list(sum_over_chunks(records, part, seed, count).tolist())
+    return list(sum_over_numbered_chunks(records, part, seed, count).tolist())
 
 
 def _divided(targets: Targets, part: Part, settings: Batching, seed: Tensor) -> tuple[Tensor, Tensor]:

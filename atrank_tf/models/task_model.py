@@ -10,6 +10,7 @@ from keras import ops
 from atrank_tf.data import TrainingBatches
 from atrank_tf.losses import PointwiseCrossentropy
 from atrank_tf.metrics import request_auc_by_task
+from atrank_tf.models.task_losses import TaskLosses
 from atrank_tf.optimizers import ApplyPendingDecay, SparseAdam, apply_pending
 from atrank_tf.schema.inputs import log_rate_name
 from atrank_tf.types import Tensor
@@ -27,6 +28,7 @@ class TaskModel(keras.Model):
 
     tasks: tuple[str, ...]
 
+    _task_losses = TaskLosses(())
     slices: int = 1
     """Number of slices of users into which a training batch is cut, computed side by side; `compile_model` sets it."""
 
@@ -57,6 +59,7 @@ class TaskModel(keras.Model):
             weighted_metrics=request_auc_by_task(self.tasks) if weighted_metrics is None else weighted_metrics,
             **kwargs,
         )
+        self._task_losses = TaskLosses(self.tasks)
         if not self.optimizer.built:  # Deferred decay needs it before the first step is traced.
             self.optimizer.build(self.trainable_variables)
 
@@ -77,6 +80,20 @@ class TaskModel(keras.Model):
             kwargs = {"steps_per_epoch": x.steps, "shuffle": False} | kwargs
             x = x.dataset
         return super().fit(x, y, callbacks=[ApplyPendingDecay(), *keras.tree.flatten(callbacks or [])], **kwargs)
+
+    @property
+    def metrics(self) -> list[Any]:
+        """As in Keras; but the mean loss of a task is that of its requests, as `TaskLosses` says."""
+        return self._task_losses.in_place_of(super().metrics)
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """Returns the sum of the tasks' losses; Keras calls it."""
+        self._task_losses.reset(super().metrics)
+        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+        self._task_losses.add(super().metrics, y_pred, sample_weight)
+        return loss
 
     def call(
         self, inputs: Mapping[str, Tensor], training: bool | None = None, mask: Tensor | None = None

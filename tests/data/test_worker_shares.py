@@ -61,18 +61,24 @@ def test_a_worker_with_fewer_batches_sees_some_targets_twice_and_loses_none(
     assert once < twice <= once + once
 
 
-def test_in_evaluation_workers_have_the_batches_of_one(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("atrank_tf.data.chunk_reading.USERS_PER_CHUNK", 16)
+@pytest.mark.parametrize(("users", "workers"), [(16, 2), (50, 2), (25, 2), (2048, 3), (16, 3)])
+def test_in_evaluation_workers_have_the_batches_of_one_in_even_shares(
+    records: Records, monkeypatch: pytest.MonkeyPatch, users: int, workers: int
+) -> None:
+    """60 users in chunks of so many: four, two of which the second is small, three, one, and four for three workers."""
+    monkeypatch.setattr("atrank_tf.data.chunk_reading.USERS_PER_CHUNK", users)
+    given = GIVEN | {"settings": Batching(evaluation_batch_size=2)}
 
     def batches(share: Records) -> list[bytes]:
-        dataset = evaluation_batches(share, Part.VALIDATION, **GIVEN)
+        dataset = evaluation_batches(share, Part.VALIDATION, **given)
         found = list(dataset.as_numpy_iterator())
         assert len(found) == int(dataset.cardinality())
         return [inputs[f"{TASK}__candidates"].tobytes() for inputs, _, _ in found]  # Negatives too.
 
-    shares = [batches(records.of_worker(index, 2)) for index in range(2)]
-    assert all(shares)
-    assert sorted(shares[0] + shares[1]) == sorted(batches(records))
+    shares = [batches(records.of_worker(index, workers)) for index in range(workers)]
+    assert sorted(batch for share in shares for batch in share) == sorted(batches(records))
+    sizes = [len(share) for share in shares]
+    assert max(sizes) < 1.35 * sum(sizes) / workers, sizes
 
 
 def test_workers_draw_other_negatives(shares: list[TrainingBatches]) -> None:

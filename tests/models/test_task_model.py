@@ -12,6 +12,7 @@ from atrank_tf.data import Batching, Records, TrainingBatches, training_batches
 from atrank_tf.losses import PointwiseCrossentropy
 from atrank_tf.metrics import RequestAUC
 from atrank_tf.models import MODELS, Ranker
+from atrank_tf.models.task_model import TaskModel
 from atrank_tf.optimizers import SparseAdam
 
 FEW = Batching(batch_size=64, targets_per_user=2, evaluation_targets_per_user=1)
@@ -136,3 +137,42 @@ def test_a_dataset_is_taken_as_keras_takes_it(records: Records, batches: Trainin
     assert isinstance(batches.dataset, tf.data.Dataset)
     model.fit(batches.dataset, steps_per_epoch=1, shuffle=False, verbose=0)
     assert model.optimizer.iterations == 1
+
+
+def test_the_loss_of_a_task_is_the_mean_over_its_requests() -> None:
+    """A batch weighs as many requests of the task as it has; without any it counts for nothing."""
+    logits = {task: keras.Input((None,), name=task) for task in ("one", "two")}
+    model = TaskModel(logits, {task: keras.layers.Identity(name=f"{task}_")(x) for task, x in logits.items()})
+    model.tasks = ("one", "two")
+    model.compile()
+    spec = {task: tf.TensorSpec([None, None]) for task in model.tasks}
+
+    def fit(*batches: tuple[Any, Any]) -> dict[str, float]:
+        """Of each task the logits, and the weights, of the candidates of a batch; all of them are negatives."""
+        rows = [
+            (
+                {task: np.full_like(np.float32(weights), logit) for task, (logit, weights) in batch.items()},
+                {task: np.zeros_like(np.float32(weights)) for task, (_, weights) in batch.items()},
+                {task: np.float32(weights) for task, (_, weights) in batch.items()},
+            )
+            for batch in (dict(zip(model.tasks, batch, strict=True)) for batch in batches)
+        ]
+        dataset = tf.data.Dataset.from_generator(lambda: iter(rows), output_signature=(spec, spec, spec))
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(rows)))
+        return model.evaluate(dataset, return_dict=True, verbose=0)
+
+    found = fit(
+        ((1.0, [[1, 1]] * 4), (0.0, np.zeros((4, 0)))),
+        ((3.0, [[1, 0]]), (0.0, np.zeros((1, 0)))),
+        ((0.0, np.zeros((5, 0))), (-1.0, [[1]] * 5)),
+        ((0.0, np.zeros((0, 2))), (0.0, np.zeros((0, 0)))),
+        ((2.0, [[1], [1], [1]]), (-2.0, [[0], [1], [0]])),
+    )
+
+    def loss(logit: float) -> float:
+        return float(np.log1p(np.exp(logit)))
+
+    assert found["one_loss"] == pytest.approx((4 * loss(1) + loss(3) + 3 * loss(2)) / 8, rel=1e-5)
+    assert found["two_loss"] == pytest.approx((5 * loss(-1) + loss(-2)) / 6, rel=1e-5)
+    every = 4 * loss(1) + loss(3) + 5 * loss(-1) + 3 * (loss(2) + loss(-2))
+    assert found["loss"] == pytest.approx(every / 13, rel=1e-5)

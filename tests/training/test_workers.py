@@ -213,6 +213,18 @@ def test_only_the_chief_writes(together: Path) -> None:
 
 
 @pytest.mark.slow
+def test_validation_of_two_workers_has_the_losses_of_one(together: Path, records: Records) -> None:
+    model = load(str(together / "whole/model"))
+    model.compile()
+    batches = model.evaluation_batches(records, "validation", settings=EXPERIMENT.batching)
+    found = model.evaluate(batches, return_dict=True, verbose=0)
+    kept = json.loads((together / "whole/model/training.json").read_text())
+    (epoch,) = [each for each in kept["history"] if each["epoch"] == kept["best_epoch"]]
+    for name in ("loss", *(f"{task}_{what}" for task in model.tasks for what in ("loss", "auc"))):
+        assert epoch[f"val_{name}"] == pytest.approx(found[name], rel=1e-4), name
+
+
+@pytest.mark.slow
 def test_4_popularity_is_that_of_what_all_workers_train_on(together: Path, records: Records) -> None:
     model = load(str(together / "whole/model"))
     for task in model.tasks:
