@@ -19,6 +19,8 @@ from atrank_tf.data import Batching, Part
 from atrank_tf.evaluation import evaluate, metrics_table, paired_differences, score_model, score_requests
 from atrank_tf.models import RankerConfig
 from atrank_tf.models.candidate_counts import CandidateCounts
+from atrank_tf.models.list_numbers import ListNumbers
+from atrank_tf.models.object_embedder import ObjectEmbedder
 from atrank_tf.schema import Features
 from atrank_tf.schema.affinity import AffinityFeature, affinity_features
 from atrank_tf.schema.inputs import affinity_name, candidates_name, context_name, profile_name
@@ -46,7 +48,7 @@ MOST_TREES, PATIENCE = 2000, 40
 
 
 class Numbers:
-    """What is known of each candidate: affinity, recent popularity, the context, and the user.
+    """What is known of each candidate: affinity, recent popularity, its place in its list, the context, and the user.
 
     Values of a categorical column are numbers of rows of its table, a column for each where there may be several.
 
@@ -60,14 +62,17 @@ class Numbers:
         spec = schema.tasks[task]
         self._counts = CandidateCounts(schema, RankerConfig(ranking=("dnn",), affinity=False), [task])
         self._counts.load_popularity(records, Part.TRAINING, lambda array: array)
+        objects = ObjectEmbedder(schema, id_dropout=0.0)
+        objects.load_catalogs(records.catalogs)
+        self._lists = ListNumbers(schema, RankerConfig(ranking=("dnn",)), [task], objects)
         self._context = [context_name(task, column) for column in (*spec.context.features, *spec.context.dense)]
         self._user = [profile_name(column) for column in (*schema.user.features, *schema.user.dense)]
         affinity = [_name(feature) for feature in affinity_features(schema, task)]
         self._affinity = [affinity_name(task)] if affinity else []
-        windows = self._counts.names(task)
+        counted = [*self._counts.names(task), *self._lists.names(task)]
         columns = [*_columns(spec.context, task), *_columns(schema.user, "user")]
-        self.names = [*affinity, *windows, *(name for name, _ in columns)]
-        first = len(affinity) + len(windows)
+        self.names = [*affinity, *counted, *(name for name, _ in columns)]
+        first = len(affinity) + len(counted)
         self.categorical = [first + place for place, (_, is_category) in enumerate(columns) if is_category]
 
     def __call__(self, inputs: Mapping[str, Any]) -> np.ndarray:
@@ -76,6 +81,8 @@ class Numbers:
         requests, width = candidates.shape
         found = [inputs[name] for name in self._affinity]
         found.append(self._counts.popularity(self._task, candidates, inputs["now"]))
+        lists = self._lists(self._task, inputs)
+        found += [] if lists is None else [lists]
         found += [np.reshape(inputs[name], (requests, width, -1)) for name in self._context]
         for name in self._user:  # The same for all candidates.
             values = np.reshape(inputs[name], (requests, 1, -1))

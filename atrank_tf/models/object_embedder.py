@@ -108,6 +108,17 @@ class ObjectEmbedder:
         found = {column: inputs[context_name(task, column)] for column in (*context.features, *context.dense)}
         return _concatenate(self._features(context, found, f"standardize_{task}"))
 
+    def context_numbers(self, task: str, inputs: Mapping[str, Tensor]) -> Tensor | None:
+        """Returns the numeric columns of the candidates' context, standardized, float [..., N, columns], or None."""
+        context = self._schema.tasks[task].context
+        found = {column: inputs[context_name(task, column)] for column in context.dense}
+        return self._numbers(context, found, f"standardize_{task}")
+
+    def object_numbers(self, entity: str, rows: Tensor) -> Tensor | None:
+        """Returns the numeric columns of objects, standardized, float [..., columns], or None if there are none."""
+        spec = self._schema.entities[entity]
+        return self._numbers(spec, self.catalogs[entity](rows), f"standardize_{entity}") if spec.dense else None
+
     def _features(self, features: Features, found: Mapping[str, Tensor], name: str) -> list[Tensor]:
         parts = []
         for column, feature in features.features.items():
@@ -115,14 +126,19 @@ class ObjectEmbedder:
             if feature.max_values > 1:
                 embedded = self._pool(embedded, ops.not_equal(found[column], PADDING))
             parts.append(embedded)
-        if features.dense:
-            if name not in self._standardize:
-                moments = features.dense.values()
-                self._standardize[name] = Standardize(
-                    [dense.mean for dense in moments], [dense.variance for dense in moments], name=name
-                )
-            parts.append(self._standardize[name]([found[column] for column in features.dense]))
-        return parts
+        numbers = self._numbers(features, found, name)
+        return parts if numbers is None else [*parts, numbers]
+
+    def _numbers(self, features: Features, found: Mapping[str, Tensor], name: str) -> Tensor | None:
+        """Returns the numeric columns, standardized, float [..., columns]."""
+        if not features.dense:
+            return None
+        if name not in self._standardize:
+            moments = features.dense.values()
+            self._standardize[name] = Standardize(
+                [dense.mean for dense in moments], [dense.variance for dense in moments], name=name
+            )
+        return self._standardize[name]([found[column] for column in features.dense])
 
 
 def _concatenate(parts: list[Tensor]) -> Tensor | None:

@@ -36,6 +36,7 @@ from atrank_tf.models.inputs import (
     model_inputs,
     profile_inputs,
 )
+from atrank_tf.models.list_numbers import ListNumbers
 from atrank_tf.models.object_embedder import ObjectEmbedder
 from atrank_tf.models.ranker_config import RankerConfig
 from atrank_tf.models.task_model import TaskModel
@@ -130,6 +131,7 @@ class Ranker(TaskModel):
             self.time_buckets = TimeBuckets(self.schema.time.boundaries, name="time_buckets")
         self.drop = Dropout(self.config.dropout, name="dropout")
         self.counts = CandidateCounts(self.schema, self.config, self.tasks)
+        self.lists = ListNumbers(self.schema, self.config, self.tasks, self.objects)
         self.heads = Heads(self.schema, self.config, self.tasks)
         self.candidate_tables: dict[str, SparseEmbedding] = {}
 
@@ -248,23 +250,29 @@ class Ranker(TaskModel):
         parts = {} if candidates.bias is None else {"item_bias": candidates.bias}
         profile = None if profile is None else broadcast_to_candidates(profile, user)
         popularity = self.counts.popularity(task, inputs[candidates_name(task)], inputs.get("now"))
-        context = self.context(task, profile, popularity, inputs)
+        context = self.context(task, profile, self.lists(task, inputs), popularity, inputs)
         return self.heads.logits(task, user, candidates.embedding, parts, context)
 
     def context(
-        self, task: str, profile: Tensor | None, popularity: Tensor | None, inputs: Mapping[str, Tensor]
+        self,
+        task: str,
+        profile: Tensor | None,
+        lists: Tensor | None,
+        popularity: Tensor | None,
+        inputs: Mapping[str, Tensor],
     ) -> list[Tensor]:
         """Returns what the heads of a task read besides user vector and candidate, each float [B, N, D_c].
 
         Args:
             task: a task.
             profile: embedding of user features for each candidate.
+            lists: how each candidate compares with the others of its list.
             popularity: recent popularity of each candidate.
             inputs: with the candidates' context and affinity.
         """
         if not self.config.reads_context:
             return []
-        known = (profile, self.objects.context(task, inputs), popularity, inputs.get(affinity_name(task)))
+        known = (profile, self.objects.context(task, inputs), lists, popularity, inputs.get(affinity_name(task)))
         return [part for part in known if part is not None]
 
     # === Training ===

@@ -34,6 +34,7 @@ class RankerConfig:
             context, affinity and popularity, too.
         affinity: whether heads read what the user did with things like the candidate: see `data.affinity`.
         popularity: whether heads read how often anyone chose the candidate of late: see `RecentPopularity`.
+        within_list: whether heads read how the candidates of impressions compare with each other: see `ListNumbers`.
         hidden_units: units of the hidden layers of the ranking head "dnn".
         cross_layers: cross layers of the ranking head "dcn".
         item_bias: whether each object has a bias.
@@ -52,6 +53,7 @@ class RankerConfig:
     ranking: tuple[str, ...] = ("dot", "dnn")
     affinity: bool = True
     popularity: bool = True
+    within_list: bool = True
     hidden_units: tuple[int, ...] = (128, 64)
     cross_layers: int = 2
     item_bias: bool = True

@@ -219,8 +219,10 @@ class TimelineATRank(Ranker):
         profile = None if profile is None else take(profile, users)[None]
         popularity = self.counts.popularity(task, ids, now)
         popularity = None if popularity is None else packing.pack(_fold_targets(popularity))[None]
+        lists = self.lists(task, own)
+        lists = None if lists is None else packing.pack(_fold_targets(lists))[None]
         packed = {name: packing.pack(_fold_targets(value))[None] for name, value in own.items()}
-        context = self.context(task, profile, popularity, packed)
+        context = self.context(task, profile, lists, popularity, packed)
         logits = self.heads.logits(task, user[None], take(candidates.embedding, index)[None], parts, context)[0]
         return tf.reshape(packing.unpack(logits), tf.shape(ids))
 

@@ -177,6 +177,8 @@ def _tasks(schema: Schema) -> None:
                     f'Column "{column}" of [{place}.context] is called as something that every request has: '
                     f"{', '.join(_OF_REQUESTS)}. Rename it in the log."
                 )
+        if task.position:
+            _known("position", task.position, task.context.dense, place)
         _columns(task.columns, ("request_id", "user_id", "timestamp", "label"), place)
 
 

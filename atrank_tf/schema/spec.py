@@ -195,6 +195,7 @@ class Task:
         negatives: number and kinds of sampled negatives.
         ties: rule for behaviors of the same second as the target.
         context: features of a candidate in its request; columns of `impressions/<task>`.
+        position: numeric column of the context that says at which place of the list a candidate was shown; "" for none.
         affinity: tables by which a candidate is compared with what the user did before, over the whole history: ids or
             side features that both have. `ALL_TABLES` for every table that both have, () for none.
         columns: standard column name ("request_id", "user_id", "timestamp", "label") -> the file's own name.
@@ -206,6 +207,7 @@ class Task:
     negatives: Negatives = field(default_factory=Negatives)
     ties: Ties = Ties.STRICT
     context: Features = field(default_factory=Features)
+    position: str = ""
     affinity: tuple[str, ...] = ALL_TABLES
     columns: Mapping[str, str] = field(default_factory=dict)
 

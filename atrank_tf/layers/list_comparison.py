@@ -1,0 +1,56 @@
+"""Numbers of a candidate beside those of the others in its list."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from atrank_tf.types import Shape, Tensor
+
+_FAR = 1e9
+"""Farther than any number that is compared."""
+
+
+@keras.saving.register_keras_serializable(package="atrank_tf")
+class ListComparison(keras.layers.Layer):
+    """Says of each number of a candidate how high and how low it stands in its list, and how far from the mean.
+
+    Rough sketch:
+        found = [1 / (1 + larger), 1 / (1 + smaller), (x - mean) / (standard deviation + 0.001)]
+
+    `larger` and `smaller` are how many real candidates of the list have a larger or a smaller number: so the cheapest
+    has 1, the second 1/2. Which order candidates come in makes no difference, and padding none.
+
+    Call arguments:
+        numbers: float [..., N, F], of N candidates, none of them NaN.
+        mask: bool [..., N], True = real.
+
+    Returns:
+        float [..., N, 3 F] in the compute dtype; 0 at padding.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+
+    def call(self, numbers: Tensor, mask: Tensor) -> Tensor:
+        numbers, real = ops.cast(numbers, "float32"), ops.cast(mask, "float32")[..., None]
+        count = ops.maximum(ops.sum(real, axis=-2, keepdims=True), 1.0)
+        mean = ops.sum(numbers * real, axis=-2, keepdims=True) / count
+        apart = (numbers - mean) * real
+        deviation = ops.sqrt(ops.sum(apart * apart, axis=-2, keepdims=True) / count)
+        larger, smaller = (_smaller(sign * numbers, mask) for sign in (-1.0, 1.0))
+        found = ops.concatenate([1.0 / (1.0 + larger), 1.0 / (1.0 + smaller), apart / (deviation + 1e-3)], axis=-1)
+        return ops.cast(ops.where(mask[..., None], found, 0.0), self.compute_dtype)
+
+    def compute_output_shape(self, numbers_shape: Shape, *_: Any) -> Shape:
+        return (*numbers_shape[:-1], 3 * numbers_shape[-1])
+
+
+def _smaller(numbers: Tensor, mask: Tensor) -> Tensor:
+    """Returns how many real candidates of its list have a smaller number: float [..., N, F]."""
+    numbers = tf.linalg.matrix_transpose(ops.where(mask[..., None], numbers, _FAR))  # [..., F, N]
+    shape = tf.shape(numbers)
+    flat = tf.reshape(numbers, [-1, shape[-1]])
+    places = tf.reshape(tf.searchsorted(tf.sort(flat, axis=-1), flat), shape)
+    return tf.cast(tf.linalg.matrix_transpose(places), numbers.dtype)

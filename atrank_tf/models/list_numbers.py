@@ -1,0 +1,116 @@
+"""What is known of a candidate within its list: where it stands by price, position and what the user did with it."""
+
+from collections.abc import Mapping, Sequence
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from atrank_tf.layers import ListComparison
+from atrank_tf.models.object_embedder import ObjectEmbedder
+from atrank_tf.models.ranker_config import RankerConfig
+from atrank_tf.schema import PADDING, Candidates, Schema
+from atrank_tf.schema.affinity import SAME_OBJECT, affinity_features
+from atrank_tf.schema.inputs import affinity_name, candidates_name, context_name
+from atrank_tf.types import Tensor
+
+NEAR = 8
+"""Places above and below the candidate that the user did something with last that are told apart."""
+
+
+class ListNumbers:
+    """Numbers of the candidates of impressions, beside those of the others in the list, for heads that read context.
+
+    Compared are numeric columns of context and catalog, how often the user did something with things like the
+    candidate, and how recently. Where the task says which column is the `position` in the list, the distance from the
+    candidate that the user did something with last is told, too. A task with sampled negatives has none of it: its
+    candidates are no list that anyone was shown.
+
+    Glossary: N candidates, F numbers that are compared.
+
+    Args:
+        schema: a prepared schema.
+        config: the model's config.
+        tasks: the model's tasks.
+        objects: the model's tables and catalogs.
+    """
+
+    def __init__(self, schema: Schema, config: RankerConfig, tasks: Sequence[str], objects: ObjectEmbedder) -> None:
+        self._schema, self._objects = schema, objects
+        shown = [task for task in tasks if schema.tasks[task].candidates is Candidates.IMPRESSIONS]
+        self._compare = {
+            task: ListComparison(name=f"list_comparison_{task}")
+            for task in shown
+            if config.reads_context and config.within_list
+        }
+        self._counts: dict[str, list[int]] = {}
+        self._last: dict[str, list[int]] = {}
+        for task in self._compare:
+            features = list(enumerate(affinity_features(schema, task)))
+            self._counts[task] = [place for place, (_, _, age) in features if not age]
+            self._last[task] = [
+                place for place, (channel, action, _) in features if channel.table == SAME_OBJECT and not action
+            ]
+
+    def __call__(self, task: str, inputs: Mapping[str, Tensor]) -> Tensor | None:
+        """Returns what is known of a task's candidates within their lists, or None.
+
+        Args:
+            task: a task.
+            inputs: the task's candidates, int64 [..., N], their context and affinity.
+
+        Returns:
+            float [..., N, L].
+        """
+        if task not in self._compare:
+            return None
+        ids, affinity = inputs[candidates_name(task)], inputs.get(affinity_name(task))
+        compared = [self._objects.context_numbers(task, inputs), self._objects.object_numbers(self._entity(task), ids)]
+        if affinity is not None:
+            compared.append(ops.take(affinity, self._counts[task], axis=-1))
+        compared = [ops.cast(part, "float32") for part in compared if part is not None]
+        if not compared:
+            return None
+        found = [self._compare[task](ops.concatenate(compared, axis=-1), ops.not_equal(ids, PADDING))]
+        if affinity is not None and self._places(task):
+            position = self._schema.tasks[task].position
+            last = ops.max(ops.take(affinity, self._last[task], axis=-1), axis=-1)  # [..., N]
+            found.append(_Distance(name=f"distance_{task}")(inputs[context_name(task, position)], last))
+        return ops.concatenate(found, axis=-1)
+
+    def names(self, task: str) -> list[str]:
+        """Returns the names of the numbers of a task, in their order."""
+        if task not in self._compare:
+            return []
+        spec, features = self._schema.tasks[task], affinity_features(self._schema, task)
+        compared = [*spec.context.dense, *self._schema.entities[self._entity(task)].dense]
+        compared += [str(features[place]) for place in self._counts[task]]
+        found = [
+            f"{name}, {place}" for place in ("from the top", "from the bottom", "from the mean") for name in compared
+        ]
+        return found + [f"{place} places below the last" for place in self._places(task)]
+
+    def _places(self, task: str) -> range:
+        """Returns the places below the last candidate of a list with which something was done that are told apart."""
+        known = self._schema.tasks[task].position and self._last[task]
+        return range(-NEAR, NEAR + 1) if known else range(0)
+
+    def _entity(self, task: str) -> str:
+        return self._schema.groups[self._schema.tasks[task].group].entity
+
+
+@keras.saving.register_keras_serializable(package="atrank_tf")
+class _Distance(keras.layers.Layer):
+    """Positions [..., N] after that of the candidate with the largest of `last` [..., N], one-hot [..., N, 2 NEAR + 1].
+
+    All 0 in a list where nobody has a `last` above 0.
+    """
+
+    def call(self, position: Tensor, last: Tensor) -> Tensor:
+        newest = tf.argmax(last, axis=-1)
+        of_newest = tf.gather(position, newest, axis=-1, batch_dims=len(position.shape) - 1)[..., None]
+        apart = tf.clip_by_value(tf.round(position - of_newest), -NEAR, NEAR)
+        apart = tf.where(tf.math.is_nan(apart), tf.zeros_like(apart), apart)
+        known = tf.reduce_max(last, axis=-1, keepdims=True) > 0
+        place = tf.where(known, tf.cast(apart, tf.int32) + NEAR, -1)
+        return tf.one_hot(place, 2 * NEAR + 1)
