@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from atrank_tf.data import Catalog
+from atrank_tf.files import file_checksum
 from atrank_tf.preparation.records_folder import shard_name, write_description, write_manifest
 from atrank_tf.schema import schema_from_dict
 
@@ -23,7 +24,9 @@ CATALOG = Catalog(np.array([7, 8, 9]), np.array([0, 0, 2, 1, 1]), np.array([0, 1
 def write(folder: Path, inputs: str = "abc") -> None:
     """Writes the records into a folder, in two files."""
     vocabulary = {"item": np.array(["7", "8"])}
-    write_description(folder, SCHEMA, {"item": CATALOG}, vocabulary)
+    checksums = write_description(folder, SCHEMA, {"item": CATALOG}, vocabulary)
     for shard in range(2):
-        tf.io.TFRecordWriter(str(folder / shard_name(shard, 2))).close()
-    write_manifest(folder, {"inputs": inputs, "shards": 2})
+        path = folder / shard_name(shard, 2)
+        tf.io.TFRecordWriter(str(path)).close()
+        checksums[path.name] = file_checksum(str(path))
+    write_manifest(folder, {"inputs": inputs, "shards": 2}, checksums)

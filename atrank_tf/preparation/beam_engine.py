@@ -29,8 +29,9 @@ from atrank_tf.preparation.cleaning import UNKNOWN_ACTIONS_SHOWN, CleanLog
 from atrank_tf.preparation.counting import Counts, Dropped, MeanAndVariance, count_shard, sum_objects, sum_values
 from atrank_tf.preparation.log_reader import UNKNOWN_ACTION, CheckResult, ColumnChecks, LogReader, combine_checks
 from atrank_tf.preparation.open_log import Piece, as_error
-from atrank_tf.preparation.shard_writer import ShardWriter, Totals
+from atrank_tf.preparation.shard_writer import ShardWriter, Totals, WrittenShard, WrittenShards
 from atrank_tf.preparation.staging import Staging, shard_column
+from atrank_tf.report.sums import NonZero
 from atrank_tf.schema import Schema
 
 try:
@@ -102,15 +103,19 @@ class BeamEngine:
             counts.add(Counts(dense=more, dropped=[Dropped(*each) for each in dropped]))
         return counts
 
-    def write(self, staging: Staging, folder: Path, schema: Schema, work: Path) -> Totals:
+    def write(self, staging: Staging, folder: Path, schema: Schema, work: Path, now: int) -> WrittenShards:
         """Writes shards side by side."""
+        sums = work / "sums"
+        sums.mkdir()
         with self._pipeline("write") as pipeline:
             shards = pipeline | beam.Create(range(staging.shards)) | beam.Reshuffle()
-            _write(shards | "write" >> beam.ParDo(_WriteShard(staging, folder, schema)), work / "totals")
-        totals = Totals()
-        for more in _read(work / "totals"):
-            totals = totals.add(Totals(**more))
-        return totals
+            _write(shards | "write" >> beam.ParDo(_WriteShard(staging, folder, schema, now, sums)), work / "written")
+        written = WrittenShards(schema)
+        for name, checksum, totals in _read(work / "written"):
+            found = pl.read_parquet(sums / f"{name}.parquet")
+            measured = NonZero(found["place"].to_numpy(), found["number"].to_numpy())
+            written.add(WrittenShard(name, checksum, Totals(**totals), measured))
+        return written
 
     @contextmanager
     def _pipeline(self, name: str) -> Iterator[Any]:
@@ -210,20 +215,22 @@ class _SumCounts(beam.DoFn):
 
 
 class _WriteShard(beam.DoFn):
-    """Writes the TFRecord file of a shard; yields its totals."""
+    """Writes the TFRecord file of a shard, and what its users add to the report; yields file, checksum and totals."""
 
-    def __init__(self, staging: Staging, folder: Path, schema: Schema) -> None:
-        self._staging, self._folder, self._schema = staging, folder, schema
+    def __init__(self, staging: Staging, folder: Path, schema: Schema, now: int, sums: Path) -> None:
+        self._staging, self._folder, self._schema, self._now, self._sums = staging, folder, schema, now, sums
         self._shared = Shared()
 
     def setup(self) -> None:
         # What is looked up is held once in a process, not once in each of its threads.
-        self._writer = self._shared.acquire(lambda: ShardWriter(self._staging, self._folder, self._schema))
+        self._writer = self._shared.acquire(lambda: ShardWriter(self._staging, self._folder, self._schema, self._now))
 
-    def process(self, shard: int) -> Iterator[dict[str, Any]]:
-        totals = self._writer.write(shard)
-        _counter("users").inc(totals.users)
-        yield dataclasses.asdict(totals)
+    def process(self, shard: int) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        written = self._writer.write(shard)
+        with whole_file(self._sums / f"{written.name}.parquet", concurrent=True) as partial:
+            pl.DataFrame(written.measured._asdict()).write_parquet(partial)
+        _counter("users").inc(written.totals.users)
+        yield written.name, written.checksum, dataclasses.asdict(written.totals)
 
 
 def _counter(name: str) -> Any:

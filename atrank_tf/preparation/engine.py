@@ -16,7 +16,7 @@ from atrank_tf.preparation.cleaning import UNKNOWN_ACTIONS_SHOWN, CleanLog
 from atrank_tf.preparation.counting import Counts, count_shard
 from atrank_tf.preparation.log_reader import UNKNOWN_ACTION, ColumnChecks, LogReader
 from atrank_tf.preparation.open_log import as_error
-from atrank_tf.preparation.shard_writer import ShardWriter, Totals
+from atrank_tf.preparation.shard_writer import ShardWriter, WrittenShards
 from atrank_tf.preparation.staging import Staging
 from atrank_tf.schema import Schema
 
@@ -42,7 +42,7 @@ class Engine(Protocol):
             work: a folder for what the engine needs.
         """
 
-    def write(self, staging: Staging, folder: Path, schema: Schema, work: Path) -> Totals:
+    def write(self, staging: Staging, folder: Path, schema: Schema, work: Path, now: int) -> WrittenShards:
         """Writes all shards of the timelines.
 
         Args:
@@ -50,6 +50,7 @@ class Engine(Protocol):
             folder: the records folder; the catalogs and the vocabularies are there already.
             schema: the schema, prepared.
             work: a folder for what the engine needs.
+            now: as `ShardWriter` has it.
         """
 
 
@@ -76,15 +77,15 @@ class LocalEngine:
             counts.add(more)
         return counts
 
-    def write(self, staging: Staging, folder: Path, schema: Schema, work: Path) -> Totals:
+    def write(self, staging: Staging, folder: Path, schema: Schema, work: Path, now: int) -> WrittenShards:
         """Writes shard after shard."""
-        writer, totals = ShardWriter(staging, folder, schema), Totals()
+        writer, written = ShardWriter(staging, folder, schema, now), WrittenShards(schema)
         with tqdm(desc="writing", unit="user", disable=None) as progress:
             for shard in range(staging.shards):
                 more = writer.write(shard)
-                totals = totals.add(more)
-                progress.update(more.users)
-        return totals
+                written.add(more)
+                progress.update(more.totals.users)
+        return written
 
 
 def _check_columns(reader: LogReader) -> ColumnChecks:

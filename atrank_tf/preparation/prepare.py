@@ -22,6 +22,7 @@ from atrank_tf.preparation.engine import Engine, LocalEngine
 from atrank_tf.preparation.logs import BEHAVIORS, CATALOG, IMPRESSIONS, USER, USERS, LogFile, LogFiles, find_logs
 from atrank_tf.preparation.open_log import as_error
 from atrank_tf.preparation.records_folder import is_current, replacing, write_description, write_manifest
+from atrank_tf.preparation.shard_writer import WrittenShards
 from atrank_tf.preparation.staging import Staging
 from atrank_tf.report import load_report, write_report
 from atrank_tf.schema import Schema, dump_schema
@@ -64,16 +65,20 @@ def prepare(
     if shards < 0:
         raise ValueError(f"shards must not be negative. Received: shards={shards}.")
     check_scheme(records)
-    started = time.monotonic()
+    started, now = time.monotonic(), int(time.time())
     files = find_logs(logs, schema)
     mark = _inputs(files, schema, shards)
     if not overwrite and is_current(records, mark):
         return Records(records)
     with replacing(records) as folder:
-        found = _Run(files, schema, folder, engine or LocalEngine()).make(shards)
-        seconds = round(time.monotonic() - started, 1)
-        write_manifest(folder, {"inputs": mark, "seconds": seconds, "ignored": list(files.ignored), **found})
-        write_report(str(folder))
+        run = _Run(files, schema, folder, engine or LocalEngine())
+        written, found = run.make(shards, now)
+        manifest = {"inputs": mark, "seconds": 0.0, "ignored": list(files.ignored), **found}
+        checksums = run.checksums | written.checksums
+        write_manifest(folder, manifest, checksums)
+        write_report(Records(str(folder)), written.sums)
+        # Once more, now that the report is made: the time that all of it took.
+        write_manifest(folder, manifest | {"seconds": round(time.monotonic() - started, 1)}, checksums)
     return Records(records)
 
 
@@ -125,15 +130,25 @@ def _inputs(files: LogFiles, schema: Schema, shards: int) -> str:
 
 
 class _Run:
-    """Steps of one run, and what they have found so far."""
+    """Steps of one run, and what they have found so far.
+
+    Attributes:
+        checksums: file -> SHA-256 of what was written here.
+    """
 
     def __init__(self, files: LogFiles, schema: Schema, folder: Path, engine: Engine) -> None:
         self._files, self._schema, self._folder, self._engine = files.used, schema, folder, engine
         self._work = folder / "staging"
         self._logs: dict[str, CleanLog] = {}
+        self.checksums: dict[str, str] = {}
 
-    def make(self, shards: int) -> dict[str, Any]:
-        """Writes everything but the manifest, and returns what that will say."""
+    def make(self, shards: int, now: int) -> tuple[WrittenShards, dict[str, Any]]:
+        """Writes everything but the manifest and the report, and returns what is known of the shards and what both say.
+
+        Args:
+            shards: as `prepare` has it.
+            now: Unix seconds.
+        """
         readers = {label: open_reader(file, self._schema, self._work / "logs") for label, file in self._files.items()}
         checks = self._engine.check_columns(readers, self._work)
         self._logs = {label: clean_log(reader, checks[label]) for label, reader in readers.items()}
@@ -144,9 +159,9 @@ class _Run:
         counts = self._engine.count(by_user, staging, self._schema, self._work)
         self._report(counts.dropped)
         schema = self._write_catalogs(counts)
-        totals = self._engine.write(staging, self._folder, schema, self._work)
+        written = self._engine.write(staging, self._folder, schema, self._work, now)
         shutil.rmtree(self._work)
-        return {"shards": staging.shards, **totals.as_dict(), "files": self._reports()}
+        return written, {"shards": staging.shards, **written.totals.as_dict(), "files": self._reports()}
 
     def _write_catalogs(self, counts: Counts) -> Schema:
         """Writes vocabularies and catalogs, and returns the schema with its sizes."""
@@ -155,7 +170,7 @@ class _Run:
         catalogs = build_catalogs(objects, vocabularies)
         schema = with_sizes(self._schema, objects, catalogs, vocabularies, counts)
         values = {name: vocabulary.values.to_numpy().astype("U") for name, vocabulary in vocabularies.items()}
-        write_description(self._folder, schema, catalogs, values)
+        self.checksums = write_description(self._folder, schema, catalogs, values)
         return schema
 
     def _objects(self, entity: str, counts: Counts) -> EntityObjects:

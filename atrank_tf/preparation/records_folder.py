@@ -16,7 +16,6 @@ from atrank_tf.data.records import FORMAT, MANIFEST, SCHEMA, read_manifest
 from atrank_tf.files import (
     arrays_checksum,
     file_checksum,
-    load_arrays,
     save_arrays,
     whole_folder,
     write_json,
@@ -45,37 +44,37 @@ def is_current(path: str, inputs: str) -> bool:
 
 def write_description(
     folder: Path, schema: Schema, catalogs: Mapping[str, Catalog], vocabularies: Mapping[str, np.ndarray]
-) -> None:
-    """Writes everything into a folder but the timelines and the manifest."""
+) -> dict[str, str]:
+    """Writes everything into a folder but the timelines and the manifest.
+
+    Returns:
+        Relative path -> SHA-256. The same contents are the same on every machine, whenever written: of arrays the
+        values count, not how they are packed, since compression differs between versions of zlib.
+    """
+    checksums = {}
     (folder / "catalog").mkdir()
     for name, catalog in catalogs.items():
         catalog.save(str(folder / "catalog" / f"{name}.npz"))
+        checksums[f"catalog/{name}.npz"] = arrays_checksum(catalog.arrays())
     (folder / "vocabulary").mkdir()
     for name, values in vocabularies.items():
         save_arrays(str(folder / "vocabulary" / f"{name}.npz"), {"values": values}, compress=True)
+        checksums[f"vocabulary/{name}.npz"] = arrays_checksum({"values": values})
     write_text(folder / SCHEMA, dump_schema(schema))
+    return checksums | {SCHEMA: file_checksum(str(folder / SCHEMA))}
 
 
-def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Writes the manifest, which makes a folder with everything else in it complete."""
-    sums = checksums(folder)
-    content = {"format": FORMAT, "fingerprint": fingerprint(sums), **manifest, "checksums": sums}
-    write_json(folder / MANIFEST, content)
+def write_manifest(folder: Path, manifest: Mapping[str, Any], checksums: Mapping[str, str]) -> None:
+    """Writes the manifest, which makes a folder with everything else in it complete.
 
-
-def checksums(folder: Path) -> dict[str, str]:
-    """Returns relative path -> SHA-256 of the schema, the catalogs, the vocabularies and the timelines in a folder.
-
-    The same contents are the same on every machine, whenever written: of arrays the values count, not how they are
-    packed, since compression differs between versions of zlib.
+    Args:
+        folder: the folder.
+        manifest: what it says beside format, checksums and fingerprint.
+        checksums: relative path -> SHA-256 of every file that a training reads, by whoever wrote it.
     """
-    paths = [folder / SCHEMA, *folder.glob("catalog/*.npz"), *folder.glob("vocabulary/*.npz")]
-    paths += folder.glob("*.tfrecord")
-    return {path.relative_to(folder).as_posix(): _checksum(str(path)) for path in sorted(paths)}
-
-
-def _checksum(path: str) -> str:
-    return arrays_checksum(load_arrays(path)) if path.endswith(".npz") else file_checksum(path)
+    found = dict(sorted(checksums.items()))
+    content = {"format": FORMAT, "fingerprint": fingerprint(found), **manifest, "checksums": found}
+    write_json(folder / MANIFEST, content)
 
 
 def fingerprint(sums: Mapping[str, str]) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,15 @@ import numpy as np
 import polars as pl
 import tensorflow as tf
 
+from atrank_tf.data.chunk_reading import USERS_PER_CHUNK
 from atrank_tf.data.records import read_catalog, read_vocabulary
 from atrank_tf.data.vocabulary import Vocabulary
-from atrank_tf.files import whole_file
+from atrank_tf.files import file_checksum, whole_file
 from atrank_tf.preparation.records_folder import shard_name
 from atrank_tf.preparation.staging import Staging
 from atrank_tf.preparation.timelines import ShardTimelines
+from atrank_tf.report.measure import add_users, new_sums
+from atrank_tf.report.sums import NonZero
 from atrank_tf.schema import UNKNOWN, Schema
 
 
@@ -83,8 +87,48 @@ def _sum(some: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:
     return {name: some.get(name, 0) + count for name, count in more.items()}
 
 
+@dataclass(frozen=True)
+class WrittenShard:
+    """What is known of a shard that was written.
+
+    Args:
+        name: its file.
+        checksum: SHA-256 of that.
+        totals: how many users, behaviors and requests.
+        measured: what its users add to the sums of the report.
+    """
+
+    name: str
+    checksum: str
+    totals: Totals
+    measured: NonZero
+
+
+class WrittenShards:
+    """What is known of all shards, which may be added in any order.
+
+    Args:
+        schema: the schema, prepared.
+
+    Attributes:
+        checksums: file -> SHA-256.
+        totals: how many users, behaviors and requests.
+        sums: those of the report.
+    """
+
+    def __init__(self, schema: Schema) -> None:
+        self.checksums: dict[str, str] = {}
+        self.totals, self.sums = Totals(), new_sums(schema)
+
+    def add(self, shard: WrittenShard) -> None:
+        """Adds a shard."""
+        self.checksums[shard.name] = shard.checksum
+        self.totals = self.totals.add(shard.totals)
+        self.sums.add_all(shard.measured)
+
+
 class ShardWriter:
-    """Writes shards of the timelines.
+    """Writes shards of the timelines, and sums what is in them.
 
     It holds what rows are looked up in: the ids of all catalogs with their table rows, and the vocabularies of user and
     context features.
@@ -93,10 +137,11 @@ class ShardWriter:
         staging: rows without duplicates.
         folder: the records folder; the catalogs and the vocabularies are there already.
         schema: the schema, prepared.
+        now: Unix seconds when prepare began; the report counts what is later.
     """
 
-    def __init__(self, staging: Staging, folder: Path, schema: Schema) -> None:
-        self._staging, self._folder, self._schema = staging, folder, schema
+    def __init__(self, staging: Staging, folder: Path, schema: Schema, now: int) -> None:
+        self._staging, self._folder, self._schema, self._now = staging, folder, schema, now
         self._objects: dict[str, Vocabulary] = {}
         self._table_rows: dict[str, np.ndarray] = {}
         for name in schema.entities:
@@ -106,11 +151,18 @@ class ShardWriter:
         tables = {feature.table for side in sides for feature in side.features.values()}
         self._vocabularies = {name: Vocabulary(pl.Series(read_vocabulary(str(folder), name))) for name in tables}
 
-    def write(self, shard: int) -> Totals:
+    def write(self, shard: int) -> WrittenShard:
         """Writes the file of one shard, whole or not at all."""
         timelines = ShardTimelines(self._staging, shard, self._schema, self._objects, self._vocabularies)
-        path = self._folder / shard_name(shard, self._staging.shards)
-        with whole_file(path, concurrent=True) as partial, tf.io.TFRecordWriter(partial) as writer:
-            for example in timelines:
-                writer.write(example.SerializeToString(deterministic=True))
-        return Totals.of(timelines, self._schema, self._table_rows)
+        name, sums = shard_name(shard, self._staging.shards), new_sums(self._schema)
+        with whole_file(self._folder / name, concurrent=True) as partial:
+            with tf.io.TFRecordWriter(partial) as writer:
+                examples = iter(timelines)
+                while some := list(islice(examples, USERS_PER_CHUNK)):
+                    serialized = [example.SerializeToString(deterministic=True) for example in some]
+                    for timeline in serialized:
+                        writer.write(timeline)
+                    add_users(sums, serialized, self._schema, self._now)
+            checksum = file_checksum(partial)
+        totals = Totals.of(timelines, self._schema, self._table_rows)
+        return WrittenShard(name, checksum, totals, sums.non_zero())

@@ -28,10 +28,12 @@ class Bins:
     def __len__(self) -> int:
         return len(self.lowest)
 
-    def count(self, values: np.ndarray) -> np.ndarray:
-        """Returns how many values lie in each bin, int64 [bins]."""
+    def count(self, values: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+        """Returns how many values lie in each bin, int64 [bins]; with weights (whole numbers), the sum of theirs."""
         indices = np.searchsorted(self.lowest, values, side="right") - 1
-        return np.bincount(indices[indices >= 0], minlength=len(self))
+        inside = indices >= 0
+        counts = np.bincount(indices[inside], None if weights is None else weights[inside], len(self))
+        return counts.astype(np.int64)
 
 
 def _doubling(powers: int) -> Bins:
@@ -58,13 +60,13 @@ def gap_bins(time: Time) -> Bins:
     return Bins(lowest, [*labels[:-1], f"{labels[-1]} or more"])
 
 
-def by_day(timestamps: np.ndarray) -> np.ndarray:
-    """Returns how many timestamps (Unix seconds) lie on each day (UTC) of 1970 to 2099, int64."""
-    return np.bincount(np.minimum(timestamps // DAY, LATEST_DAY), minlength=LATEST_DAY + 1)
+def days(timestamps: np.ndarray) -> np.ndarray:
+    """Returns the day (UTC) of each timestamp (Unix seconds), in days since 1970; 2100 and later is `LATEST_DAY`."""
+    return np.asarray(np.minimum(timestamps // DAY, LATEST_DAY))
 
 
 def day_series(counts: np.ndarray) -> dict[str, Any]:
-    """Returns what `by_day` counted from the first day with anything to the last, as JSON types.
+    """Returns counts of `days` from the first day with anything to the last, as JSON types.
 
     `first`: a date. `days`: days of a bin. `counts`: one for each bin, `MOST_DAYS` at most.
     """

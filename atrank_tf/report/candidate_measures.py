@@ -16,7 +16,7 @@ from atrank_tf.data.targets import SPAN, Behaviors, Chunk, Part, positive_behavi
 from atrank_tf.types import Tensor
 
 CHUNKS = 16
-"""Chunks that are measured, the first ones: about 33,000 users."""
+"""How many chunks are measured, the first ones: about 33,000 users."""
 TARGETS_PER_USER = 20
 """Most targets of a user in one part of the data, drawn evenly."""
 CHOSEN_BEFORE, UNSEEN = "chosen before by the user", "never chosen in training"
@@ -42,7 +42,6 @@ class CandidateMeasures:
         self._groups = [name for name, group in schema.groups.items() if group.entity == entity]
         self._sampler = NegativeSampler(records.catalogs[entity], self._negatives)
         self._parts = {part: _PartCounts() for part in parts}
-        self._chunks = 0
 
     def add(self, chunk: Chunk, serialized: Tensor, seed: Tensor) -> None:
         """Counts the candidates of a chunk.
@@ -52,9 +51,6 @@ class CandidateMeasures:
             serialized: string [U], the Examples that it is of.
             seed: int64 [2], of the draws; the chunk's own, so that they are those of evaluation with as many targets.
         """
-        self._chunks += 1
-        if self._chunks > CHUNKS:
-            return
         schema = self._records.schema
         own = own_objects(self._records, self._task, self._negatives, chunk, serialized)
         group = chunk.groups[schema.tasks[self._task].group]

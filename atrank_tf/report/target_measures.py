@@ -1,6 +1,6 @@
-"""Counts over the targets of a task in each part of the data, chunk by chunk."""
+"""Sums over the targets of a task in each part of the data, chunk by chunk, and what the report says of them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -8,106 +8,129 @@ import numpy as np
 from atrank_tf.data.catalog import Catalog
 from atrank_tf.data.targets import SPAN, Chunk, Part, Targets
 from atrank_tf.report.bins import NUMBERS, gap_bins
+from atrank_tf.report.sums import Sums
 from atrank_tf.schema import FIRST_ROW, UNKNOWN, Candidates, Schema
 
-
-def positives(chunk: Chunk, targets: Targets, schema: Schema, task: str) -> np.ndarray:
-    """Returns the catalog rows of what was chosen in a task's targets, int64 [P]."""
-    spec = schema.tasks[task]
-    if spec.candidates is Candidates.SAMPLED:
-        return np.asarray(chunk.groups[spec.group].id[targets.index])
-    indices = _shown(chunk, targets, task)
-    requests = chunk.requests[task]
-    return np.asarray(requests.id[indices[requests.label[indices] > 0]])
+_COUNTS = ("targets", "users", "new_users", "same_moment")
 
 
 class TargetMeasures:
-    """Counts over the targets of one task in one part of the data, of the chunks added so far.
+    """What is counted of the targets of one task in one part of the data.
 
     Args:
-        schema: the schema.
-        catalog: of the entity whose objects are ranked.
+        schema: the schema, prepared.
         task: the task.
         part: training, validation or test.
-        seen: catalog row -> how often the object was a positive in training.
     """
 
-    def __init__(self, schema: Schema, catalog: Catalog, task: str, part: Part, seen: np.ndarray) -> None:
-        self._schema, self._catalog, self._task, self._part, self._seen = schema, catalog, task, part, seen
+    def __init__(self, schema: Schema, task: str, part: Part) -> None:
+        self._schema, self._task, self._part = schema, task, part
+        self._spec = schema.tasks[task]
+        self._entity = schema.groups[self._spec.group].entity
         self._gap_bins = gap_bins(schema.time)
-        self._gaps = np.zeros(len(self._gap_bins), np.int64)
-        self._history = np.zeros(len(NUMBERS), np.int64)
-        self._popularity = np.zeros(len(NUMBERS), np.int64)
-        self._outcomes: dict[str, int] = dict.fromkeys(self._outcome_names(), 0)
-        self._unknown: dict[str, list[int]] = {}
-        self._targets = self._users = self._new_users = self._same_moment = 0
 
-    def add(self, chunk: Chunk, targets: Targets, trained: np.ndarray) -> None:
-        """Counts the targets of a chunk.
+    @property
+    def lengths(self) -> dict[str, int]:
+        """The names of the sums, and how many numbers each has."""
+        lengths = dict.fromkeys(_COUNTS, 1) | {"history": len(NUMBERS), "gaps": len(self._gap_bins)}
+        lengths |= {"chosen": self._schema.entities[self._entity].rows, "outcomes": len(self._outcome_names())}
+        lengths |= {f"unknown {column}": 2 for column in self._columns()}
+        return {self._name(what): length for what, length in lengths.items()}
+
+    def add(self, sums: Sums, chunk: Chunk, targets: Targets, trained: np.ndarray) -> None:
+        """Adds the targets of a chunk.
 
         Args:
+            sums: to which they are added.
             chunk: the chunk, of NumPy arrays.
             targets: its targets in this part of the data, too.
             trained: users of the chunk that have training targets of the task.
         """
         users = np.unique(targets.user)
-        self._targets += len(targets.user)
-        self._users += len(users)
-        self._new_users += int((~np.isin(users, trained)).sum())
-        self._same_moment += int((self._at_request_time(chunk, targets) > 0).sum())
-        self._history += NUMBERS.count(sum(targets.ends[name] - targets.starts[name] for name in targets.ends))
-        self._gaps += self._gap_bins.count(_since_the_last(chunk, targets))
-        chosen = positives(chunk, targets, self._schema, self._task)
-        # In training a positive is in its own count: without it, both parts answer "how often before".
-        self._popularity += NUMBERS.count(self._seen[chosen] - int(self._part is Part.TRAINING))
-        for name, count in zip(self._outcomes, self._counted_outcomes(chunk, targets), strict=True):
-            self._outcomes[name] += int(count)
-        for column, unknown in self._values(chunk, targets, chosen):
-            found = self._unknown.setdefault(column, [0, 0])
-            self._unknown[column] = [found[0] + int(unknown.sum()), found[1] + len(unknown)]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Returns the counts as JSON types."""
-        return {
-            "targets": self._targets,
-            "users": self._users,
-            "new_users": self._new_users,
-            "same_moment": self._same_moment,
-            "unseen": int(self._popularity[0]),
-            "positives": int(self._popularity.sum()),
-            "outcomes": self._outcomes,
-            "unknown": self._unknown,
-            "popularity": dict(zip(NUMBERS.labels, self._popularity.tolist(), strict=True)),
-            "gaps": dict(zip(self._gap_bins.labels, self._gaps.tolist(), strict=True)),
-            "history": dict(zip(NUMBERS.labels, self._history.tolist(), strict=True)),
+        found: dict[str, Any] = {
+            "targets": len(targets.user),
+            "users": len(users),
+            "new_users": (~np.isin(users, trained)).sum(),
+            "same_moment": (self._at_request_time(chunk, targets) > 0).sum(),
+            "history": NUMBERS.count(sum(targets.ends[name] - targets.starts[name] for name in targets.ends)),
+            "gaps": self._gap_bins.count(_since_the_last(chunk, targets)),
+            "outcomes": self._counted_outcomes(chunk, targets),
         }
+        for column, unknown in self._values(chunk, targets):
+            found[f"unknown {column}"] = np.array([unknown.sum(), len(unknown)])
+        for what, numbers in found.items():
+            sums.add(self._name(what), numbers)
+        sums.add_each(self._name("chosen"), self._chosen(chunk, targets))
+
+    def chosen(self, sums: Sums) -> np.ndarray:
+        """Returns how often each object was chosen, int64 [rows of the catalog]."""
+        return sums[self._name("chosen")]
+
+    def as_dict(self, sums: Sums, catalog: Catalog, seen: np.ndarray) -> dict[str, Any]:
+        """Returns the counts as JSON types.
+
+        Args:
+            sums: to which all chunks were added.
+            catalog: of the entity whose objects are ranked.
+            seen: catalog row -> how often the object was a positive in training.
+        """
+        chosen = self.chosen(sums)
+        # In training a positive is in its own count: without it, both parts answer "how often before".
+        popularity = NUMBERS.count(seen - int(self._part is Part.TRAINING), chosen)
+        known_of = {f"{self._entity} id": catalog.table_rows != UNKNOWN}
+        for column in self._schema.entities[self._entity].features:
+            known_of[f"{self._entity} {column}"] = ~_nothing_known(catalog.features[column])
+        positives = int(chosen.sum())
+        unknown = {column: [positives - int(chosen[known].sum()), positives] for column, known in known_of.items()}
+        unknown |= {column: sums[self._name(f"unknown {column}")].tolist() for column in self._columns()}
+        return {
+            **{what: int(sums[self._name(what)][0]) for what in _COUNTS},
+            "unseen": int(popularity[0]),
+            "positives": positives,
+            "outcomes": dict(zip(self._outcome_names(), sums[self._name("outcomes")].tolist(), strict=True)),
+            "unknown": unknown,
+            "popularity": dict(zip(NUMBERS.labels, popularity.tolist(), strict=True)),
+            "gaps": dict(zip(self._gap_bins.labels, sums[self._name("gaps")].tolist(), strict=True)),
+            "history": dict(zip(NUMBERS.labels, sums[self._name("history")].tolist(), strict=True)),
+        }
+
+    def _name(self, what: str) -> str:
+        return f"task {self._task} {self._part} {what}"
 
     @property
     def _sampled(self) -> bool:
-        return self._schema.tasks[self._task].candidates is Candidates.SAMPLED
+        return self._spec.candidates is Candidates.SAMPLED
+
+    def _chosen(self, chunk: Chunk, targets: Targets) -> np.ndarray:
+        """Returns the catalog rows of what was chosen, int64 [P]."""
+        if self._sampled:
+            return np.asarray(chunk.groups[self._spec.group].id[targets.index])
+        indices = _shown(chunk, targets, self._task)
+        requests = chunk.requests[self._task]
+        return np.asarray(requests.id[indices[requests.label[indices] > 0]])
 
     def _outcome_names(self) -> list[str]:
-        spec = self._schema.tasks[self._task]
-        return list(spec.actions or self._schema.groups[spec.group].actions) if self._sampled else ["left", "chosen"]
+        actions = self._schema.groups[self._spec.group].actions
+        return list(self._spec.actions or actions) if self._sampled else ["left", "chosen"]
 
     def _counted_outcomes(self, chunk: Chunk, targets: Targets) -> np.ndarray:
         if not self._sampled:
             return np.bincount(chunk.requests[self._task].label[_shown(chunk, targets, self._task)], minlength=2)
-        spec = self._schema.tasks[self._task]
-        actions = self._schema.groups[spec.group].actions
-        found = np.bincount(chunk.groups[spec.group].action[targets.index], minlength=FIRST_ROW + len(actions))
-        return found[[FIRST_ROW + actions.index(name) for name in self._outcomes]]
+        group = self._spec.group
+        actions = self._schema.groups[group].actions
+        found = np.bincount(chunk.groups[group].action[targets.index], minlength=FIRST_ROW + len(actions))
+        return found[[FIRST_ROW + actions.index(name) for name in self._outcome_names()]]
 
-    def _values(self, chunk: Chunk, targets: Targets, chosen: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-        """Yields a column and where nothing of it is known of a positive (of the context: of a candidate), bool."""
-        spec = self._schema.tasks[self._task]
-        entity = self._schema.groups[spec.group].entity
-        yield f"{entity} id", self._catalog.table_rows[chosen] == UNKNOWN
-        for column in self._schema.entities[entity].features:
-            yield f"{entity} {column}", _nothing_known(self._catalog.features[column][chosen])
+    def _columns(self) -> list[str]:
+        """Returns the columns of context and user; those of objects follow from what was chosen."""
+        context = [] if self._sampled else [f"context {column}" for column in self._spec.context.features]
+        return context + [f"user {column}" for column in self._schema.user.features]
+
+    def _values(self, chunk: Chunk, targets: Targets) -> Iterator[tuple[str, np.ndarray]]:
+        """Yields a column and where nothing of it is known of a target (of the context: of a candidate), bool."""
         if not self._sampled:
             indices = _shown(chunk, targets, self._task)
-            for column, feature in spec.context.features.items():
+            for column, feature in self._spec.context.features.items():
                 rows = chunk.requests[self._task].context[column][indices].reshape(len(indices), feature.max_values)
                 yield f"context {column}", _nothing_known(rows)
         for column in self._schema.user.features:
@@ -143,7 +166,3 @@ def _since_the_last(chunk: Chunk, targets: Targets) -> np.ndarray:
         some = np.flatnonzero(ends > targets.starts[name])
         newest[some] = np.maximum(newest[some], chunk.groups[name].timestamp[ends[some] - 1])
     return (targets.request_time - newest)[newest >= 0]
-
-
-Measures = Mapping[str, Mapping[Part, TargetMeasures]]
-"""Task -> part -> its measures."""

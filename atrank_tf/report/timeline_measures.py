@@ -1,4 +1,4 @@
-"""Counts over timelines, chunk by chunk."""
+"""Sums over timelines, chunk by chunk, and what the report says of them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,89 +7,77 @@ import numpy as np
 
 from atrank_tf.data.catalog import Catalog
 from atrank_tf.data.targets import Behaviors, Chunk
-from atrank_tf.report.bins import DAY, LATEST_DAY, NUMBERS, by_day, day_series, gap_bins
+from atrank_tf.report.bins import DAY, LATEST_DAY, NUMBERS, day_series, days, gap_bins
+from atrank_tf.report.sums import Sums
 from atrank_tf.schema import UNKNOWN, Group, Schema
 
 SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 """Shares of the objects, the most frequent first, at which the popularity curve is told."""
+_USERS, _ONE_MOMENT, _GAPS = "users", "users of one moment", "gaps"
 
 
-class TimelineMeasures:
-    """Counts over the timelines added so far.
-
-    Args:
-        schema: the schema.
-        catalogs: entity -> what is known of its objects.
-        now: Unix seconds; what lies later is of the future.
-    """
-
-    def __init__(self, schema: Schema, catalogs: Mapping[str, Catalog], now: int) -> None:
-        self._groups = {
-            name: _GroupMeasures(group, catalogs[group.entity], now) for name, group in schema.groups.items()
-        }
-        self._gap_bins = gap_bins(schema.time)
-        self._gaps = np.zeros(len(self._gap_bins), np.int64)
-        self._users = self._users_of_one_moment = 0
-
-    def add(self, chunk: Chunk) -> None:
-        """Counts the users of a chunk; its tensors are NumPy arrays."""
-        for name, measures in self._groups.items():
-            measures.add(chunk.groups[name])
-        user = np.concatenate([rows.user for rows in chunk.groups.values()])
-        timestamp = np.concatenate([rows.timestamp for rows in chunk.groups.values()])
-        order = np.lexsort((timestamp, user))
-        user, timestamp = user[order], timestamp[order]
-        gaps = np.diff(timestamp)[user[1:] == user[:-1]]
-        self._gaps += self._gap_bins.count(gaps)
-        _, begins, counts = np.unique(user, return_index=True, return_counts=True)
-        ends = begins + counts - 1
-        self._users += len(chunk.user_id)
-        self._users_of_one_moment += int(((counts > 1) & (timestamp[begins] == timestamp[ends])).sum())
-
-    def as_dict(self) -> dict[str, Any]:
-        """Returns the counts as JSON types."""
-        return {
-            "users": self._users,
-            "users_of_one_moment": self._users_of_one_moment,
-            "gaps": dict(zip(self._gap_bins.labels, self._gaps.tolist(), strict=True)),
-            "groups": {name: measures.as_dict() for name, measures in self._groups.items()},
-        }
+def timeline_lengths(schema: Schema) -> dict[str, int]:
+    """Returns the names of the sums, and how many numbers each has; the schema is prepared."""
+    lengths = {_USERS: 1, _ONE_MOMENT: 1, _GAPS: len(gap_bins(schema.time))}
+    for name, group in schema.groups.items():
+        of_group = {"by_object": schema.entities[group.entity].rows, "by_day": LATEST_DAY + 1, "per_user": len(NUMBERS)}
+        of_group |= {"actions": len(group.actions), "future": 1, "midnights": 1, "users_cut": 1}
+        lengths |= {f"group {name} {what}": length for what, length in of_group.items()}
+    return lengths
 
 
-class _GroupMeasures:
-    def __init__(self, group: Group, catalog: Catalog, now: int) -> None:
-        self._group, self._catalog, self._now = group, catalog, now
-        self._by_day = np.zeros(LATEST_DAY + 1, np.int64)
-        self._actions = np.zeros(len(group.actions), np.int64)
-        self._per_user = np.zeros(len(NUMBERS), np.int64)
-        self._by_object = np.zeros(len(catalog), np.int64)
-        self._future = self._midnights = self._users_cut = 0
+def add_timelines(sums: Sums, chunk: Chunk, schema: Schema, now: int) -> None:
+    """Adds the users of a chunk of NumPy arrays; what is later than `now` (Unix seconds) is of the future."""
+    for name, group in schema.groups.items():
+        _add_group(sums, f"group {name}", chunk.groups[name], group, now)
+    user = np.concatenate([rows.user for rows in chunk.groups.values()])
+    timestamp = np.concatenate([rows.timestamp for rows in chunk.groups.values()])
+    order = np.lexsort((timestamp, user))
+    user, timestamp = user[order], timestamp[order]
+    sums.add(_GAPS, gap_bins(schema.time).count(np.diff(timestamp)[user[1:] == user[:-1]]))
+    _, begins, counts = np.unique(user, return_index=True, return_counts=True)
+    ends = begins + counts - 1
+    sums.add(_USERS, len(chunk.user_id))
+    sums.add(_ONE_MOMENT, ((counts > 1) & (timestamp[begins] == timestamp[ends])).sum())
 
-    def add(self, rows: Behaviors) -> None:
-        lengths = np.diff(rows.splits)
-        self._by_day += by_day(rows.timestamp)
-        self._actions += np.bincount(rows.action, minlength=len(self._actions) + 2)[2:]
-        self._per_user += NUMBERS.count(lengths)
-        self._by_object += np.bincount(rows.id, minlength=len(self._by_object))
-        self._future += int((rows.timestamp > self._now).sum())
-        self._midnights += int((rows.timestamp % DAY == 0).sum())
-        self._users_cut += int((lengths > self._group.max_length).sum())
 
-    def as_dict(self) -> dict[str, Any]:
-        behaviors = int(self._by_object.sum())
-        return {
-            "behaviors": behaviors,
-            "objects": int((self._by_object > 0).sum()),
-            "unknown": int(self._by_object[self._catalog.table_rows == UNKNOWN].sum()),
-            "future": self._future,
-            "midnights": self._midnights,
-            "users_cut": self._users_cut,
-            "max_length": self._group.max_length,
-            "actions": dict(zip(self._group.actions, self._actions.tolist(), strict=True)),
-            "by_day": day_series(self._by_day),
-            "per_user": dict(zip(NUMBERS.labels, self._per_user.tolist(), strict=True)),
-            "popularity": popularity_curve(self._by_object),
-        }
+def _add_group(sums: Sums, name: str, rows: Behaviors, group: Group, now: int) -> None:
+    lengths = np.diff(rows.splits)
+    sums.add_each(f"{name} by_object", rows.id)
+    sums.add_each(f"{name} by_day", days(rows.timestamp))
+    sums.add(f"{name} actions", np.bincount(rows.action, minlength=len(group.actions) + 2)[2:])
+    sums.add(f"{name} per_user", NUMBERS.count(lengths))
+    sums.add(f"{name} future", (rows.timestamp > now).sum())
+    sums.add(f"{name} midnights", (rows.timestamp % DAY == 0).sum())
+    sums.add(f"{name} users_cut", (lengths > group.max_length).sum())
+
+
+def timelines_report(sums: Sums, schema: Schema, catalogs: Mapping[str, Catalog]) -> dict[str, Any]:
+    """Returns what the report says of timelines, as JSON types; `catalogs`: entity -> what is known of its objects."""
+    return {
+        "users": int(sums[_USERS][0]),
+        "users_of_one_moment": int(sums[_ONE_MOMENT][0]),
+        "gaps": dict(zip(gap_bins(schema.time).labels, sums[_GAPS].tolist(), strict=True)),
+        "groups": {
+            name: _group_report(sums, f"group {name}", group, catalogs[group.entity])
+            for name, group in schema.groups.items()
+        },
+    }
+
+
+def _group_report(sums: Sums, name: str, group: Group, catalog: Catalog) -> dict[str, Any]:
+    by_object = sums[f"{name} by_object"]
+    return {
+        "behaviors": int(by_object.sum()),
+        "objects": int((by_object > 0).sum()),
+        "unknown": int(by_object[catalog.table_rows == UNKNOWN].sum()),
+        **{what: int(sums[f"{name} {what}"][0]) for what in ("future", "midnights", "users_cut")},
+        "max_length": group.max_length,
+        "actions": dict(zip(group.actions, sums[f"{name} actions"].tolist(), strict=True)),
+        "by_day": day_series(sums[f"{name} by_day"]),
+        "per_user": dict(zip(NUMBERS.labels, sums[f"{name} per_user"].tolist(), strict=True)),
+        "popularity": popularity_curve(by_object),
+    }
 
 
 def popularity_curve(by_object: np.ndarray) -> list[list[float]]:

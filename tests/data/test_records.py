@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from folder_checksums import checksums
 from small_records import CATALOG, SCHEMA, write
 
 from atrank_tf.data import Records
@@ -87,7 +88,7 @@ def test_a_manifest_of_something_else(folder):
 def change_schema(folder, old, new):
     """Other records, whole, whose schema says something else than the other files."""
     (folder / "schema.toml").write_text(dump_schema(SCHEMA).replace(old, new))
-    write_manifest(folder, {"inputs": "abc", "shards": 2})
+    write_manifest(folder, {"inputs": "abc", "shards": 2}, checksums(folder))
 
 
 def test_a_schema_that_is_not_of_these_records(folder):
@@ -132,7 +133,7 @@ def test_records_that_were_replaced_are_noticed(folder):
     records = Records(str(folder))
     records.check_unchanged()
     (folder / "schema.toml").write_text(dump_schema(SCHEMA).replace("dim = 2", "dim = 3"))
-    write_manifest(folder, {"inputs": "abc", "shards": 2})
+    write_manifest(folder, {"inputs": "abc", "shards": 2}, checksums(folder))
     match = r"Expected the records that were opened, of fingerprint \w{12}\.\.\., in .*\. Found others, of \w{12}"
     with pytest.raises(ValueError, match=match):
         records.check_unchanged()

@@ -32,9 +32,9 @@ CATALOG = Catalog(np.array([7, 8, 9]), np.array([0, 0, 2, 1, 1]), np.array([0, 1
 def write() -> None:
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir()
-    write_description(FOLDER, SCHEMA, {"item": CATALOG}, {"item": np.array(["7", "8"])})
+    checksums = write_description(FOLDER, SCHEMA, {"item": CATALOG}, {"item": np.array(["7", "8"])})
     tf.io.TFRecordWriter(str(FOLDER / shard_name(0, 1))).close()
-    write_manifest(FOLDER, {"inputs": "abc", "shards": 1})
+    write_manifest(FOLDER, {"inputs": "abc", "shards": 1}, checksums)
     manifest = json.loads((FOLDER / "manifest.json").read_text())
     del manifest["sha256"]
     (FOLDER / "manifest.json").write_text(json.dumps(manifest))

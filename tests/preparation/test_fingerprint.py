@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from folder_checksums import checksums
 
 from atrank_tf.preparation import prepare
-from atrank_tf.preparation.records_folder import checksums, fingerprint
+from atrank_tf.preparation.records_folder import fingerprint
 from atrank_tf.schema import load_schema
 
 
@@ -22,6 +23,7 @@ def test_every_file_that_a_training_reads_has_one(records):
     sums = records.manifest["checksums"]
     read = {path.name for path in Path(records.path).rglob("*") if path.suffix in (".npz", ".tfrecord", ".toml")}
     assert {Path(name).name for name in sums} == read
+    assert sums == checksums(Path(records.path))
     assert sums["schema.toml"] == hashlib.sha256(Path(records.path, "schema.toml").read_bytes()).hexdigest()
 
 

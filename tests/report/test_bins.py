@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from atrank_tf.report.bins import DAY, LATEST_DAY, MOST_DAYS, NUMBERS, by_day, day_series, gap_bins
+from atrank_tf.report.bins import DAY, LATEST_DAY, MOST_DAYS, NUMBERS, day_series, days, gap_bins
 from atrank_tf.schema import Time
 
 
@@ -40,17 +40,23 @@ def test_what_lies_below_the_first_bin_is_not_counted():
 
 
 def test_days_are_counted_from_the_first_to_the_last():
-    counts = by_day(np.array([10 * DAY, 10 * DAY + DAY - 1, 12 * DAY]))
-    assert day_series(counts) == {"first": "1970-01-11", "days": 1, "counts": [2, 0, 1]}
+    numbers = days(np.array([10 * DAY, 10 * DAY + DAY - 1, 12 * DAY]))
+    assert numbers.tolist() == [10, 10, 12]
+    assert day_series(np.bincount(numbers)) == {"first": "1970-01-11", "days": 1, "counts": [2, 0, 1]}
 
 
 def test_a_long_series_is_summed_to_bins_of_several_days():
-    days = np.arange(5, 5 + 2 * MOST_DAYS + 1)
-    series = day_series(by_day(days * DAY))
+    numbers = np.arange(5, 5 + 2 * MOST_DAYS + 1)
+    series = day_series(np.bincount(numbers))
     assert (series["first"], series["days"], len(series["counts"])) == ("1970-01-06", 3, 245)
-    assert (series["counts"][0], sum(series["counts"])) == (3, len(days))
+    assert (series["counts"][0], sum(series["counts"])) == (3, len(numbers))
 
 
 def test_nothing_has_no_days_and_no_timestamp_has_a_day_beyond_the_last():
-    assert day_series(by_day(np.zeros(0, np.int64)))["counts"] == []
-    assert len(by_day(np.array([(LATEST_DAY + 9) * DAY]))) == LATEST_DAY + 1
+    assert day_series(np.zeros(LATEST_DAY + 1, np.int64))["counts"] == []
+    assert days(np.array([(LATEST_DAY + 9) * DAY])).tolist() == [LATEST_DAY]
+
+
+def test_values_may_have_weights():
+    counts = NUMBERS.count(np.array([-1, 0, 1, 1]), np.array([5, 2, 3, 4]))
+    assert counts[:3].tolist() == [2, 7, 0]

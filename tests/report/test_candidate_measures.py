@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from measured_records import measured
 
 from atrank_tf.data import Batching
 from atrank_tf.evaluation import evaluate
@@ -15,7 +16,6 @@ from atrank_tf.preparation import prepare
 from atrank_tf.report import load_report
 from atrank_tf.report.candidate_measures import TARGETS_PER_USER, user_aucs
 from atrank_tf.report.checks import checks
-from atrank_tf.report.measure import measure
 from atrank_tf.report.page import page
 from atrank_tf.schema import load_schema, schema_from_dict
 
@@ -44,7 +44,7 @@ def reported(folder, schema):
         text = "\n".join(["user_id,item_id,action,timestamp", *lines])
         (folder / f"logs/behaviors/{name}.csv").write_text(text + "\n")
     records = prepare(str(folder / "logs"), schema_from_dict(schema), str(folder / "records"))
-    return measure(records, now=2**31)
+    return measured(records, now=2**31)
 
 
 @pytest.fixture(scope="module")

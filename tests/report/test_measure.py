@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from measured_records import measured
 
 from atrank_tf.data import chunk_reading
 from atrank_tf.preparation import prepare
 from atrank_tf.report import load_report
 from atrank_tf.report.checks import checks
-from atrank_tf.report.measure import measure
 from atrank_tf.report.target_measures import _nothing_known
 from atrank_tf.report.timeline_measures import popularity_curve
 from atrank_tf.schema import schema_from_dict
@@ -71,7 +71,7 @@ def records(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def report(records):
-    return measure(records, now=4_000 * DAY)
+    return measured(records, now=4_000 * DAY)
 
 
 def some(counts):
@@ -171,7 +171,7 @@ def test_the_files_are_those_of_the_manifest(records, report):
 
 def test_the_report_is_written_with_the_records(records):
     written = load_report(records.path)
-    assert written == json.loads(json.dumps(measure(records, now=2**33)))
+    assert written == json.loads(json.dumps(measured(records, now=2**33)))
     assert (Path(records.path) / "report.html").read_text().startswith("<!doctype html>")
 
 
@@ -186,7 +186,7 @@ def test_a_folder_without_a_report(tmp_path):
 def test_many_chunks_give_the_same_as_one(records, report, monkeypatch, users):
     """But for sampled candidates, which each chunk draws."""
     monkeypatch.setattr(chunk_reading, "USERS_PER_CHUNK", users)
-    found, expected = copy.deepcopy((measure(records, now=4_000 * DAY), report))
+    found, expected = copy.deepcopy((measured(records, 4_000 * DAY, users), report))
     for each in (found, expected):
         each["checks"] = [check for check in each["checks"] if "sampled negatives" not in check["says"]]
         for part in each["tasks"]["next"]["parts"].values():
