@@ -13,7 +13,7 @@ from atrank_tf.schema import schema_from_dict
 SCHEMA = schema_from_dict(
     {
         "tables": {"item": {"dim": 2, "rows": 4}},
-        "entities": {"item": {"id": {"column": "item_id", "table": "item"}, "rows": 5}},
+        "entities": {"item": {"id": {"column": "item_id", "table": "item", "dtype": "int64"}, "rows": 5}},
         "groups": {"click": {"entity": "item", "actions": ["view"]}},
         "tasks": {"next": {"group": "click", "negatives": {"uniform": 1}}},
     }

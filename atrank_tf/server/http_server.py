@@ -42,6 +42,9 @@ class _End:
 _HANDLER = web.AppKey("handler", HttpHandler)
 _END = web.AppKey("end", _End)
 
+# So long the rest of a body is still taken after an answer, for a client to read it before the connection is closed.
+_LINGERING_SECONDS = 2.0
+
 # Each may have 8 KiB, and a connection keeps them until they are whole. aiohttp's own limit is 128.
 _MOST_HEADERS = 64
 
@@ -82,6 +85,7 @@ def make_app(
             "handler_cancellation": True,  # nobody needs the answer to a client that is gone
             "keepalive_timeout": settings.keepalive_seconds,
             "max_headers": _MOST_HEADERS,
+            "lingering_time": _LINGERING_SECONDS,
             "logger": _http_logger(),
         }
     )

@@ -112,7 +112,8 @@ class ServedModels:
         self._threads.shutdown(cancel_futures=True)
 
     def close(self) -> None:
-        """Stops serving; each model is closed when its last call has ended."""
+        """Stops serving; each model is closed when its last call has ended, or its loading."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
         for model in self._models.values():
             model.close()
 

@@ -11,6 +11,9 @@ from atrank_tf.server.errors import Code, ServingError
 # Below this the allocator keeps what it has for the next request; to give it back takes milliseconds.
 _WORTH_GIVING_BACK = 64 * 1024 * 1024
 
+# Seconds after which a version that is still being loaded has hung.
+_LONGEST_LOAD = 120.0
+
 
 class WorkBudget:
     """Bytes that threads take and give back; who finds too few waits, until its deadline.
@@ -51,7 +54,8 @@ class Turns:
     """Turns of requests. While a version is loaded, no more of them run at once than there are processors.
 
     More would not be answered sooner, and each takes as much of the processors as the loading does, which then takes
-    several times as long: with 32 clients and two processors it has a third of them instead of a ninth.
+    several times as long: with 32 clients and two processors it has a third of them instead of a ninth. A load that
+    hangs holds nobody up: after two minutes it does not count any more.
 
     Args:
         processors: how many there are.
@@ -59,19 +63,21 @@ class Turns:
 
     def __init__(self, processors: int) -> None:
         self._processors = processors
-        self._loading = self._running = 0
+        self._running = 0
+        self._loads: list[float] = []  # when they began
         self._changed = threading.Condition()
 
     @contextmanager
     def loading(self) -> Iterator[None]:
         """Loads a version inside the `with` block."""
+        begun = time.monotonic()
         with self._changed:
-            self._loading += 1
+            self._loads.append(begun)
         try:
             yield
         finally:
             with self._changed:
-                self._loading -= 1
+                self._loads.remove(begun)
                 self._changed.notify_all()
 
     @contextmanager
@@ -85,7 +91,7 @@ class Turns:
             ServingError: DEADLINE_EXCEEDED if its turn does not come before.
         """
         with self._changed:
-            _wait_for(self._changed, lambda: not self._loading or self._running < self._processors, deadline)
+            _wait_for(self._changed, lambda: self._running < self._processors or not self._is_loading(), deadline)
             self._running += 1
         try:
             yield
@@ -93,6 +99,9 @@ class Turns:
             with self._changed:
                 self._running -= 1
                 self._changed.notify()
+
+    def _is_loading(self) -> bool:
+        return any(time.monotonic() - begun < _LONGEST_LOAD for begun in self._loads)
 
 
 def _wait_for(changed: threading.Condition, what: Callable[[], bool], deadline: float) -> None:

@@ -57,10 +57,10 @@ def silent_and_half_sent(server: Server) -> Iterator[str]:
         for number in range(60):
             with contextlib.suppress(OSError):
                 connections.append(server.connect(kinds[2 + number % 2]))
-        time.sleep(6)
+        time.sleep(9)
     closed = sum(is_closed(connection) for connection in connections)
     size = server.log.stat().st_size
-    yield f"{closed} of {len(connections)} closed after 7 s"
+    yield f"{closed} of {len(connections)} closed after 10 s"
     yield f"{watcher.failed} of {len(watcher.seconds)} honest calls failed; log {size} bytes"
     assert closed == len(connections) and watcher.failed == 0 and size < 100_000
 
@@ -176,20 +176,23 @@ def stuck_reader_at_the_end(server: Server) -> Iterator[str]:
 
 
 def swaps_and_kills(server: Server) -> Iterator[str]:
-    """8 clients while versions come and are taken away, and a server that is killed and started again."""
+    """32 clients while versions come and are taken away, and a server that is killed and started again."""
     base, times = server.base, []
-    wrong, asked, over = [], [0], threading.Event()
+    wrong, asked, over = [], [], threading.Event()
 
     def ask() -> None:
         while not over.is_set():
+            begun = time.monotonic()
             status, answer = server.post(BODY)
-            asked[0] += 1
+            asked.append((begun, time.monotonic() - begun))
             if status != 200 or len(json.loads(answer)["outputs"][0]) != 3:
                 wrong.append((status, answer))
 
-    threads = [threading.Thread(target=ask) for _ in range(8)]
+    threads = [threading.Thread(target=ask) for _ in range(32)]
     for thread in threads:
         thread.start()
+    time.sleep(5)
+    first = time.monotonic()
     for number in (2, 3):
         shutil.copytree(base / "1", base / "copy")
         (base / "copy").rename(base / str(number))
@@ -200,7 +203,12 @@ def swaps_and_kills(server: Server) -> Iterator[str]:
     over.set()
     for thread in threads:
         thread.join()
-    yield f"{len(wrong)} of {asked[0]} answers wrong; swaps of {', '.join(f'{seconds:.0f} s' for seconds in times)}"
+    yield f"{len(wrong)} of {len(asked)} answers wrong; swaps of {', '.join(f'{seconds:.0f} s' for seconds in times)}"
+    before, meanwhile = (
+        sorted(seconds for begun, seconds in asked if (begun > first) == during) for during in (False, True)
+    )
+    p99 = [1000 * seconds[len(seconds) * 99 // 100] for seconds in (before, meanwhile)]
+    yield f"p99 {p99[0]:.0f} ms before, {p99[1]:.0f} ms meanwhile"
     server.process.kill()
     with Server(base) as again:
         well = again.is_well()

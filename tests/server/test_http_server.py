@@ -360,6 +360,23 @@ def test_a_connection_that_says_nothing_or_half_of_it_is_closed_when_an_idle_one
     assert 19 < closed[0] < 22
 
 
+def test_a_body_that_does_not_come_keeps_its_connection_two_seconds_longer_than_its_time(tmp_path, clock):
+    closed = []
+
+    def caller(port):
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as connection:
+            connection.sendall(b"POST /v1/models/m:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 15\r\n\r\n{")
+            clock.passes = True
+            received = b""
+            while more := connection.recv(10_000):
+                received += more
+            assert received.startswith(b"HTTP/1.1 504 ")
+            closed.append(clock.now)
+
+    serve_until(clock, served(tmp_path, lambda path: HeldModel()), caller, poll_seconds=0, timeout_ms=20_000)
+    assert 19 < closed[0] < 23
+
+
 def test_an_answer_that_nobody_reads_is_given_up_when_its_time_is_over(tmp_path, clock):
     closed = []
 

@@ -59,6 +59,16 @@ def test_while_a_version_is_loaded_no_more_requests_run_than_there_are_processor
         pass
 
 
+def test_a_load_that_hangs_holds_up_nobody(monkeypatch):
+    turns, now = Turns(1), time.monotonic()
+    with turns.loading(), turns.turn(0.0):
+        with pytest.raises(ServingError, match="did not get its turn"), turns.turn(0.0):
+            pass
+        monkeypatch.setattr("time.monotonic", lambda: now + 200)
+        with turns.turn(0.0):
+            pass
+
+
 def test_memory_is_given_back_where_the_c_library_can(monkeypatch):
     give_memory_back()
     monkeypatch.setattr("ctypes.CDLL", lambda name: object())
