@@ -169,6 +169,19 @@ def records(logs: Path, schema_file: Path, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="session")
+def hotels(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Records of a small simulated hotel search: lists as they were shown."""
+    from atrank_tf.datasets import write_hotel_lists
+    from atrank_tf.preparation import prepare
+    from atrank_tf.schema import load_schema
+
+    folder = tmp_path_factory.mktemp("hotels")
+    write_hotel_lists(str(folder / "logs"), users=400, seed=1)
+    schema = load_schema(str(Path(__file__).parents[1] / "atrank_tf/datasets/hotel_lists.schema.toml"))
+    return prepare(str(folder / "logs"), schema, str(folder / "records"))
+
+
+@pytest.fixture(scope="session")
 def make_model(records: Any) -> Callable[..., Any]:
     """Builds a small model of `records`; keyword arguments change its config."""
     from atrank_tf.models import ATRank

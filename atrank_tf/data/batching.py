@@ -25,7 +25,7 @@ class Batching:
         temperature: how the tasks share an epoch. At 1 each has as many batches as its targets fill; above, those with
             few have more of them (some twice) and those with many fewer, in proportion to batches ** (1 / temperature).
             1 for models trained on timelines, whose batches hold the targets of all tasks.
-        min_history: fewest behaviors that a training target must have before it.
+        min_history: fewest behaviors that a training target must have before it; of impressions all are trained on.
         evaluation_batch_size: most requests in a batch of evaluation.
         evaluation_targets_per_user: as `targets_per_user`, for validation and test; always the same ones.
     """

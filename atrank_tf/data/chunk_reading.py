@@ -9,7 +9,7 @@ import tensorflow as tf
 from atrank_tf.data.batching import Batching
 from atrank_tf.data.records import Records
 from atrank_tf.data.targets import Chunk, Part, Targets, choose_per_user, find_targets, history_lengths, parse
-from atrank_tf.schema import Schema, suggestion
+from atrank_tf.schema import Candidates, Schema, suggestion
 from atrank_tf.types import Tensor
 
 USERS_PER_CHUNK = 2048
@@ -85,14 +85,16 @@ def _shuffled(dataset: tf.data.Dataset, buffer: int, seed: Tensor) -> tf.data.Da
 
 def chunk_targets(chunk: Chunk, schema: Schema, task: str, part: Part, settings: Batching, seed: Tensor) -> Targets:
     """Returns the targets of a chunk in one pass: with enough history, at most `targets_per_user` of each user."""
-    targets = find_targets(chunk, schema, task, part)
     if not part.trains:
-        return choose_per_user(targets, settings.evaluation_targets_per_user, seed)
-    return choose_per_user(long_enough(targets, settings), settings.targets_per_user, seed)
+        return choose_per_user(find_targets(chunk, schema, task, part), settings.evaluation_targets_per_user, seed)
+    return choose_per_user(trained_targets(chunk, schema, task, part, settings), settings.targets_per_user, seed)
 
 
-def long_enough(targets: Targets, settings: Batching) -> Targets:
-    """Returns the targets that have enough history to be trained on."""
+def trained_targets(chunk: Chunk, schema: Schema, task: str, part: Part, settings: Batching) -> Targets:
+    """Returns the targets that training takes: those with `min_history` behaviors before them; of impressions all."""
+    targets = find_targets(chunk, schema, task, part)
+    if schema.tasks[task].candidates is Candidates.IMPRESSIONS:
+        return targets
     return targets.take(tf.where(history_lengths(targets) >= settings.min_history)[:, 0])
 
 

@@ -13,11 +13,11 @@ from atrank_tf.data.chunk_reading import (
     TrainingBatches,
     chunk_seed,
     epochs,
-    long_enough,
     read_chunks,
     require_targets,
     sum_over_chunks,
     task_names,
+    trained_targets,
 )
 from atrank_tf.data.own_history import own_objects
 from atrank_tf.data.records import Records
@@ -28,7 +28,6 @@ from atrank_tf.data.targets import (
     Part,
     Targets,
     choose_run,
-    find_targets,
     index_in_user,
     parse,
 )
@@ -137,9 +136,7 @@ def _targets(
     # One draw for all tasks of a user, so that their targets are about the same part of the timeline.
     draw = tf.random.stateless_uniform(tf.shape(chunk.user_id), seed, dtype=tf.float64)
     return {
-        name: choose_run(
-            long_enough(find_targets(chunk, schema, name, part), settings), settings.targets_per_user, draw
-        )
+        name: choose_run(trained_targets(chunk, schema, name, part, settings), settings.targets_per_user, draw)
         for name in tasks
     }
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from atrank_tf.evaluation.scored_requests import ScoredRequests
 
 CUTOFF = 10
-METRICS = ("user_auc", "auc", "log_loss", f"ndcg@{CUTOFF}", "mrr", f"hit_rate@{CUTOFF}")
+METRICS = ("user_auc", "auc", "log_loss", f"ndcg@{CUTOFF}", "mrr", "hit_rate@1", f"hit_rate@{CUTOFF}")
 
 # Rows are processed in blocks of about this many candidates: 8 MiB for each float64 temporary.
 _BLOCK = 1 << 20
@@ -36,8 +36,8 @@ class Estimate:
         value: the metric; NaN if `count` is 0.
         standard_error: standard error of `value`; NaN where it cannot be estimated (one value averaged, or for `auc`
             fewer than two positives or two negatives).
-        count: number of values averaged: of users (`user_auc`), requests (`ndcg@10`, `mrr`, `hit_rate@10`) or real
-            candidates (`auc`, `log_loss`).
+        count: number of values averaged: of users (`user_auc`), real candidates (`auc`, `log_loss`) or requests (all
+            others).
         left_out: number of users, requests or candidates without what the metric needs.
     """
 
@@ -60,9 +60,10 @@ def evaluate(scored: ScoredRequests) -> dict[str, Estimate]:
     - `log_loss`: mean over real candidates of the binary cross-entropy, in nats, of sigmoid(score).
     - `ndcg@10`: mean over requests of DCG/ideal DCG with gain 1 and discount 1 / log2(1 + rank), ranks 1 to 10.
     - `mrr`: mean over requests of 1 / rank of the highest positive, ranks without limit.
-    - `hit_rate@10`: mean over requests of the probability that a positive is among the ten highest.
+    - `hit_rate@1`, `hit_rate@10`: mean over requests of the probability that a positive is the highest, or among the
+      ten highest.
 
-    The last three leave out requests without a positive. Standard errors of means are sd / sqrt(count), with count - 1
+    The last four leave out requests without a positive. Standard errors of means are sd / sqrt(count), with count - 1
     in the variance.
 
     Args:
@@ -190,13 +191,13 @@ def _user_aucs(scored: ScoredRequests, codes: NDArray[np.intp]) -> tuple[NDArray
 def _request_values(scored: ScoredRequests) -> dict[str, tuple[NDArray[np.float64], NDArray[np.intp]]]:
     """Returns name -> (value of each request that has a positive, index of each such request)."""
     requests = np.flatnonzero((scored.mask & (scored.labels == 1)).any(axis=1))
-    names = (f"ndcg@{CUTOFF}", "mrr", f"hit_rate@{CUTOFF}")
+    names = (f"ndcg@{CUTOFF}", "mrr", "hit_rate@1", f"hit_rate@{CUTOFF}")
     values = np.empty((len(names), len(requests)))
     for block in _blocks(len(requests), scored.scores.shape[1]):
         rows = requests[block]
         runs = tie_runs(scored.scores[rows], scored.labels[rows], scored.mask[rows])
         values[0, block] = row_ndcg(runs, CUTOFF)
-        values[1, block], values[2, block] = first_positive(runs, CUTOFF)
+        values[1, block], values[2, block], values[3, block] = first_positive(runs, 1, CUTOFF)
     return {name: (row, requests) for name, row in zip(names, values, strict=True)}
 
 
@@ -263,10 +264,10 @@ def row_ndcg(runs: TieRuns, cutoff: int) -> NDArray[np.float64]:
     return ndcg
 
 
-def first_positive(runs: TieRuns, cutoff: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Returns the expected 1 / rank of the highest positive, and the probability that this rank is at most `cutoff`.
+def first_positive(runs: TieRuns, *cutoffs: int) -> list[NDArray[np.float64]]:
+    """Returns the expected 1 / rank of the highest positive, and the probability that this rank is at most each cutoff.
 
-    Both are float64 `[B]`; every row must have a positive.
+    All are float64 `[B]`; every row must have a positive.
 
     The highest positive lies in the first run that holds one: a run of t candidates, p of them positives, after s
     others. In random order the first j places of the run hold no positive with probability
@@ -280,5 +281,5 @@ def first_positive(runs: TieRuns, cutoff: int) -> tuple[NDArray[np.float64], NDA
     factors = np.maximum(t - p - places, 0) / np.maximum(t - places, 1)
     none_yet = np.concatenate([np.ones(t.shape), np.cumprod(factors, axis=1)], axis=1)
     reciprocal = ((none_yet[:, :-1] - none_yet[:, 1:]) / (s + 1 + places)).sum(axis=1)
-    missed = np.take_along_axis(none_yet, np.clip(cutoff - s, 0, t), axis=1)[:, 0]
-    return reciprocal, 1.0 - missed
+    missed = [np.take_along_axis(none_yet, np.clip(cutoff - s, 0, t), axis=1)[:, 0] for cutoff in cutoffs]
+    return [reciprocal, *(1.0 - each for each in missed)]

@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from atrank_tf.data import Batching, Part, Records, count_targets, requests
-from atrank_tf.evaluation.rules import Rule, rules_of_thumb
+from atrank_tf.evaluation.rules import Rule, list_rules, rules_of_thumb
 from atrank_tf.evaluation.scored_requests import ScoredRequests
 from atrank_tf.models import Ranker
 from atrank_tf.models.inputs import traced
@@ -39,14 +39,20 @@ def score_model(
 def score_baselines(
     records: Records, part: Part | str, tasks: Sequence[str], settings: Batching | None = None
 ) -> dict[str, dict[str, ScoredRequests]]:
-    """Scores every request of a part of the data by each of the `rules_of_thumb`, in one pass.
+    """Scores every request of a part of the data by each of the `rules_of_thumb` and `list_rules`, in one pass.
 
     Returns:
-        rule -> task -> scored requests; a task without a request in this part is left out.
+        rule -> task -> scored requests; a task without a request in this part is left out, and by `list_rules` one
+        without positions.
     """
     records = records.select([], affinity=False)
-    scores = {name: partial(_by_rule, rule) for name, rule in rules_of_thumb(records, tasks).items()}
-    return score_requests(scores, tasks, records, part, settings, whole_history=True)
+    lists = list_rules(records, tasks)
+    rules = rules_of_thumb(records, tasks) | lists
+    scores = {name: partial(_by_rule, rule) for name, rule in rules.items()}
+    found = score_requests(scores, tasks, records, part, settings, whole_history=True)
+    for name in lists:
+        found[name] = {task: scored for task, scored in found[name].items() if records.schema.tasks[task].position}
+    return found
 
 
 def _by_rule(rule: Rule, task: str, inputs: dict[str, Any], users: np.ndarray) -> np.ndarray:

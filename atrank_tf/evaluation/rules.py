@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from atrank_tf.data import Records, popularity
 from atrank_tf.schema import PADDING
-from atrank_tf.schema.inputs import history_name
+from atrank_tf.schema.inputs import context_name, history_name
 
 RECENT_PERIODS = 4
 """Number of `atrank_tf.data.PERIODS` before a request that are recent: a sixteenth of the training targets."""
@@ -69,6 +69,40 @@ def rules_of_thumb(records: Records, tasks: Sequence[str]) -> dict[str, Rule]:
         "frequency": by_frequency,
         "recency": by_recency,
     }
+
+
+def list_rules(records: Records, tasks: Sequence[str]) -> dict[str, Rule]:
+    """Returns the rules by name for tasks whose candidates have a position in the list that was shown.
+
+    | rule | score of a candidate |
+    |---|---|
+    | position | the higher it was shown, the higher |
+    | last done, else position | first the candidate of this user's last behavior in any group of the entity |
+
+    Args:
+        records: a records folder.
+        tasks: the tasks; those without a position are not to be scored by these rules.
+    """
+    schema = records.schema
+    if not any(schema.tasks[task].position for task in tasks):
+        return {}
+    recency = rules_of_thumb(records, tasks)["recency"]
+
+    def by_position(task: str, inputs: Mapping[str, Any]) -> CandidateScores:
+        column = schema.tasks[task].position
+        return lambda candidates: -np.nan_to_num(inputs[context_name(task, column)], nan=np.inf)
+
+    def by_last(task: str, inputs: Mapping[str, Any]) -> CandidateScores:
+        near, high = recency(task, inputs), by_position(task, inputs)
+
+        def scores(candidates: NDArray[np.int64]) -> NDArray[np.float64]:
+            nearness = near(candidates)
+            last = (nearness > 0) & (nearness == nearness.max(axis=1, keepdims=True))
+            return np.where(last, 1.0, high(candidates))  # A position is 0 at least.
+
+        return scores
+
+    return {"position": by_position, "last done, else position": by_last}
 
 
 def _log_count(counts: NDArray[np.int64], ages: NDArray[np.int64]) -> NDArray[np.float64]:

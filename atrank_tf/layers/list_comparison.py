@@ -10,6 +10,8 @@ from atrank_tf.types import Shape, Tensor
 
 _FAR = 1e9
 """Farther than any number that is compared."""
+_NO_SPREAD = 0.05
+"""Far below it, all numbers of a list are about equal: what differs then may be but rounding."""
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
@@ -17,7 +19,7 @@ class ListComparison(keras.layers.Layer):
     """Says of each number of a candidate how high and how low it stands in its list, and how far from the mean.
 
     Rough sketch:
-        found = [1 / (1 + larger), 1 / (1 + smaller), (x - mean) / (standard deviation + 0.001)]
+        found = [1 / (1 + larger), 1 / (1 + smaller), x - mean, (x - mean) / (standard deviation + 0.05)]
 
     `larger` and `smaller` are how many real candidates of the list have a larger or a smaller number: so the cheapest
     has 1, the second 1/2. Which order candidates come in makes no difference, and padding none.
@@ -27,7 +29,7 @@ class ListComparison(keras.layers.Layer):
         mask: bool [..., N], True = real.
 
     Returns:
-        float [..., N, 3 F] in the compute dtype; 0 at padding.
+        float [..., N, 4 F] in the compute dtype; 0 at padding.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -40,11 +42,12 @@ class ListComparison(keras.layers.Layer):
         apart = (numbers - mean) * real
         deviation = ops.sqrt(ops.sum(apart * apart, axis=-2, keepdims=True) / count)
         larger, smaller = (_smaller(sign * numbers, mask) for sign in (-1.0, 1.0))
-        found = ops.concatenate([1.0 / (1.0 + larger), 1.0 / (1.0 + smaller), apart / (deviation + 1e-3)], axis=-1)
+        found = [1.0 / (1.0 + larger), 1.0 / (1.0 + smaller), apart, apart / (deviation + _NO_SPREAD)]
+        found = ops.concatenate(found, axis=-1)
         return ops.cast(ops.where(mask[..., None], found, 0.0), self.compute_dtype)
 
     def compute_output_shape(self, numbers_shape: Shape, *_: Any) -> Shape:
-        return (*numbers_shape[:-1], 3 * numbers_shape[-1])
+        return (*numbers_shape[:-1], 4 * numbers_shape[-1])
 
 
 def _smaller(numbers: Tensor, mask: Tensor) -> Tensor:

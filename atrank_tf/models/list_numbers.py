@@ -16,15 +16,16 @@ from atrank_tf.types import Tensor
 
 NEAR = 8
 """Places above and below the candidate that the user did something with last that are told apart."""
+_PLACES = ("from the top", "from the bottom", "from the mean", "from the mean, of the spread")
 
 
 class ListNumbers:
     """Numbers of the candidates of impressions, beside those of the others in the list, for heads that read context.
 
-    Compared are numeric columns of context and catalog, how often the user did something with things like the
-    candidate, and how recently. Where the task says which column is the `position` in the list, the distance from the
-    candidate that the user did something with last is told, too. A task with sampled negatives has none of it: its
-    candidates are no list that anyone was shown.
+    Compared are numeric columns of context (as logarithms: prices by their ratio) and catalog, how often the user did
+    something with things like the candidate, and how recently. Where the task says which column is the `position` in
+    the list, the distance from the candidate that the user did something with last is told, too. A task with sampled
+    negatives has none of it: its candidates are no list that anyone was shown.
 
     Glossary: N candidates, F numbers that are compared.
 
@@ -65,10 +66,13 @@ class ListNumbers:
         if task not in self._compare:
             return None
         ids, affinity = inputs[candidates_name(task)], inputs.get(affinity_name(task))
-        compared = [self._objects.context_numbers(task, inputs), self._objects.object_numbers(self._entity(task), ids)]
-        if affinity is not None:
-            compared.append(ops.take(affinity, self._counts[task], axis=-1))
-        compared = [ops.cast(part, "float32") for part in compared if part is not None]
+        context = self._schema.tasks[task].context.dense.items()
+        compared = [
+            _logarithmic(inputs[context_name(task, column)], dense.mean)[..., None] for column, dense in context
+        ]
+        numbers = self._objects.object_numbers(self._entity(task), ids)
+        compared += [] if numbers is None else [ops.cast(numbers, "float32")]
+        compared += [] if affinity is None else [ops.take(affinity, self._counts[task], axis=-1)]
         if not compared:
             return None
         found = [self._compare[task](ops.concatenate(compared, axis=-1), ops.not_equal(ids, PADDING))]
@@ -85,9 +89,7 @@ class ListNumbers:
         spec, features = self._schema.tasks[task], affinity_features(self._schema, task)
         compared = [*spec.context.dense, *self._schema.entities[self._entity(task)].dense]
         compared += [str(features[place]) for place in self._counts[task]]
-        found = [
-            f"{name}, {place}" for place in ("from the top", "from the bottom", "from the mean") for name in compared
-        ]
+        found = [f"{name}, {place}" for place in _PLACES for name in compared]
         return found + [f"{place} places below the last" for place in self._places(task)]
 
     def _places(self, task: str) -> range:
@@ -97,6 +99,12 @@ class ListNumbers:
 
     def _entity(self, task: str) -> str:
         return self._schema.groups[self._schema.tasks[task].group].entity
+
+
+def _logarithmic(values: Tensor, mean: float) -> Tensor:
+    """Returns sign(x) log(1 + |x|), so that a difference of two is about a ratio; of the mean where x is missing."""
+    values = ops.cast(ops.where(ops.isnan(values), mean, values), "float32")
+    return ops.sign(values) * ops.log1p(ops.absolute(values))
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")

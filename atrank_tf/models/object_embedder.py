@@ -108,12 +108,6 @@ class ObjectEmbedder:
         found = {column: inputs[context_name(task, column)] for column in (*context.features, *context.dense)}
         return _concatenate(self._features(context, found, f"standardize_{task}"))
 
-    def context_numbers(self, task: str, inputs: Mapping[str, Tensor]) -> Tensor | None:
-        """Returns the numeric columns of the candidates' context, standardized, float [..., N, columns], or None."""
-        context = self._schema.tasks[task].context
-        found = {column: inputs[context_name(task, column)] for column in context.dense}
-        return self._numbers(context, found, f"standardize_{task}")
-
     def object_numbers(self, entity: str, rows: Tensor) -> Tensor | None:
         """Returns the numeric columns of objects, standardized, float [..., columns], or None if there are none."""
         spec = self._schema.entities[entity]

@@ -1,6 +1,6 @@
 """What is in a records folder: measured, drawn and checked, for a person who must decide whether to train on it."""
 
-from atrank_tf.report.checks import drift_warning
+from atrank_tf.report.checks import drift_warning, left_out_note
 from atrank_tf.report.measure import load_report, write_report
 
-__all__ = ["drift_warning", "load_report", "write_report"]
+__all__ = ["drift_warning", "left_out_note", "load_report", "write_report"]

@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 
 from atrank_tf.data.records import DUPLICATE
+from atrank_tf.report.bins import NUMBERS
 from atrank_tf.report.candidate_measures import CHOSEN_BEFORE, UNSEEN
-from atrank_tf.schema import Ties
+from atrank_tf.schema import Candidates, Schema, Ties
 
 LARGE = 0.25
 """The least PSI that is a drift."""
@@ -188,3 +189,23 @@ def drift_warning(report: Mapping[str, Any], tasks: Sequence[str]) -> str | None
     if not drifted:
         return None
     return f"Validation data is unlike training data: {'; '.join(drifted)}. Expected a PSI of {LARGE} at most."
+
+
+def left_out_note(report: Mapping[str, Any], schema: Schema, tasks: Sequence[str], min_history: int) -> str | None:
+    """Returns one line on how many training targets of these tasks have too short a history, or None if none has.
+
+    Of impressions none is left out.
+    """
+    notes = []
+    for task in tasks:
+        part = report["tasks"][task]["parts"]["training"]
+        short = int(np.array(list(part["history"].values()))[:-1][NUMBERS.lowest[1:] <= min_history].sum())
+        if short and schema.tasks[task].candidates is Candidates.SAMPLED:
+            notes.append(f"{short:,} of {part['targets']:,} of {task}")
+    if not notes:
+        return None
+    least = "" if min_history in NUMBERS.lowest else "at least "
+    return (
+        f"Training targets with fewer than min_history = {min_history} behaviors before them are left out: "
+        f"{least}{', '.join(notes)}."
+    )

@@ -11,7 +11,7 @@ from absl import logging
 from atrank_tf.data import IdMaps, Records
 from atrank_tf.files import write_json
 from atrank_tf.models import Ranker
-from atrank_tf.report import drift_warning, load_report
+from atrank_tf.report import drift_warning, left_out_note, load_report
 from atrank_tf.training.average_weights import AverageWeights
 from atrank_tf.training.callbacks import Backup, BestCheckpoint, SameRecords
 from atrank_tf.training.data_parallel import BroadcastState, GlobalMetrics, training_share, validation_share
@@ -110,8 +110,11 @@ def train(
     # === Fit ===
     writing: list[Any] = []
     if workers.is_chief:
-        if not settings.include_validation and (warning := drift_warning(load_report(records.path), model.tasks)):
+        report = load_report(records.path)
+        if not settings.include_validation and (warning := drift_warning(report, model.tasks)):
             logging.warning("%s See %s/report.html.", warning, records.path)
+        if note := left_out_note(report, records.schema, model.tasks, experiment.batching.min_history):
+            logging.info("%s", note)
         identity |= {"environment": environment()}
         write_json(f"{model_dir}/{TRAINING_FILE}", {**identity, "finished": False})  # From here on the folder is taken.
         writing = [checkpoint, keras.callbacks.TensorBoard(f"{model_dir}/tensorboard"), *callbacks, backup]

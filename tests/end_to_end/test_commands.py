@@ -98,7 +98,7 @@ def test_evaluate_ends_with_one_json_object_of_all_tasks_and_metrics(evaluated: 
     written = json.loads((folder / "model/metrics_test.json").read_text())
     assert written["model"] == hashlib.sha256((folder / "model/model.keras").read_bytes()).hexdigest()
     for values in metrics.values():
-        assert set(values) == {"user_auc", "auc", "log_loss", "ndcg@10", "mrr", "hit_rate@10"}
+        assert set(values) == {"user_auc", "auc", "log_loss", "ndcg@10", "mrr", "hit_rate@1", "hit_rate@10"}
         assert all(isinstance(value, float) for value in values.values())
     for name in ("atrank", *RULES):
         assert sum(line.strip().startswith(name) for line in table) == 2

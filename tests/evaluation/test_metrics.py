@@ -36,7 +36,7 @@ def count_pairs(scores, labels):
 
 
 def every_order(scores, labels):
-    """(ndcg@10, mrr, hit_rate@10) of one request, as the mean over all orders that agree with the scores."""
+    """NDCG@10, MRR, hit rate at 1 and 10 of one request, as the mean over all orders that agree with the scores."""
     found = []
     for order in itertools.permutations(range(len(scores))):
         if all(scores[first] >= scores[second] for first, second in itertools.pairwise(order)):
@@ -45,7 +45,7 @@ def every_order(scores, labels):
                 sum(gain / math.log2(rank + 2) for rank, gain in enumerate(gains[:10]))
                 for gains in (relevance, sorted(relevance, reverse=True))
             )
-            found.append((dcg / ideal, 1 / (relevance.index(1) + 1), float(1 in relevance[:10])))
+            found.append((dcg / ideal, 1 / (relevance.index(1) + 1), relevance[0], float(1 in relevance[:10])))
     return np.mean(found, axis=0)
 
 
@@ -58,12 +58,12 @@ def test_one_request_by_hand():
     # Order: negative, positive, negative, positive. Pairs won: (2 > 1), of four.
     assert result["user_auc"].value == result["auc"].value == 0.25
     assert result["mrr"].value == 0.5
-    assert result["hit_rate@10"].value == 1.0
+    assert (result["hit_rate@1"].value, result["hit_rate@10"].value) == (0.0, 1.0)
     ideal = 1 + 1 / math.log2(3)
     assert result["ndcg@10"].value == pytest.approx((1 / math.log2(3) + 1 / math.log2(5)) / ideal, rel=1e-12)
     softplus = [math.log1p(math.exp(x)) for x in (1.0, 3.0, -2.0, 0.0)]
     assert result["log_loss"].value == pytest.approx(np.mean(softplus), rel=1e-12)
-    assert [result[name].count for name in METRICS] == [1, 4, 4, 1, 1, 1]
+    assert [result[name].count for name in METRICS] == [1, 4, 4, 1, 1, 1, 1]
     assert all(estimate.left_out == 0 for estimate in result.values())
     # One thing averaged says nothing about its spread.
     for name in ("user_auc", "ndcg@10", "mrr", "hit_rate@10"):
@@ -113,7 +113,7 @@ def test_users_without_a_positive_or_without_a_negative_are_left_out_and_counted
 
 def test_nothing_defined_is_nan_with_count_zero():
     result = evaluate(requests(["a", "b"], [[1.0, 2.0], [3.0, 4.0]], np.zeros((2, 2))))
-    for name, left_out in {"user_auc": 2, "auc": 4, "ndcg@10": 2, "mrr": 2, "hit_rate@10": 2}.items():
+    for name, left_out in {"user_auc": 2, "auc": 4, "ndcg@10": 2, "mrr": 2, "hit_rate@1": 2, "hit_rate@10": 2}.items():
         assert math.isnan(result[name].value) and math.isnan(result[name].standard_error)
         assert (result[name].count, result[name].left_out) == (0, left_out)
     assert math.isfinite(result["log_loss"].value)

@@ -102,3 +102,32 @@ def test_a_batch_without_behaviors_has_no_scores_of_its_own(two_groups: Records)
     for name in ("repetition", "frequency", "recency"):
         scores = rules[name]("next_buy", inputs | {"now": np.array([5, 6])})(np.array([[2, 3], [0, 4]]))
         np.testing.assert_array_equal(scores, np.zeros((2, 2)))
+
+
+def test_a_list_is_ranked_by_position_after_what_was_done_something_with_last(hotels: Records) -> None:
+    task = "next_click"
+    found = {rule: each[task].scores for rule, each in score_baselines(hotels, Part.TEST, [task], SETTINGS).items()}
+    place = seen = 0
+    batches: Any = requests(hotels, "test", tasks=[task], settings=SETTINGS, whole_history=True)
+    for inputs, *_ in batches.as_numpy_iterator():
+        positions, shown = inputs[f"{task}__position"], inputs[f"{task}__candidates"]
+        for row, (position, candidates) in enumerate(zip(positions, shown, strict=True)):
+            order = np.argsort(position).tolist()
+            np.testing.assert_array_equal(np.argsort(-found["position"][place]), order)
+            done = [
+                (moment, item)
+                for group in ("look", "click")
+                for moment, item in zip(inputs[f"{group}__timestamp"][row], inputs[f"{group}__id"][row], strict=True)
+                if item in candidates.tolist()
+            ]
+            if done:
+                last = candidates.tolist().index(max(done)[1])
+                order = [last, *(each for each in order if each != last)]
+                seen += 1
+            np.testing.assert_array_equal(np.argsort(-found["last done, else position"][place]), order)
+            place += 1
+    assert 10 < seen < place == len(found["position"])
+
+
+def test_a_task_without_positions_has_no_rule_of_them(baselines: Any) -> None:
+    assert set(baselines) == {"popularity", "recent popularity", "repetition", "frequency", "recency"}

@@ -239,7 +239,7 @@ def test_all_metrics_for_which_two_users_count():
     assert found["mrr"] == paired_difference(a, b, "mrr")
     # One candidate a request, one request a user: no user has a pair.
     alone = [pairs(range(5), np.zeros((5, 1))), pairs(range(5), np.ones((5, 1)))]
-    assert set(paired_differences(*alone)) == {"log_loss", "ndcg@10", "mrr", "hit_rate@10"}
+    assert set(paired_differences(*alone)) == {"log_loss", "ndcg@10", "mrr", "hit_rate@1", "hit_rate@10"}
 
 
 def rankings(above, users=None, positives=None):

@@ -15,23 +15,24 @@ MASK = np.arange(7) < RNG.integers(0, 8, (2, 3, 1))
 
 
 def _by_loops(numbers: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Of one list, [N, F] -> [N, 3 F]."""
-    found = np.zeros((len(numbers), 3 * numbers.shape[1]))
+    """Of one list, [N, F] -> [N, 4 F]."""
+    found = np.zeros((len(numbers), 4 * numbers.shape[1]))
     real = numbers[mask].astype("float64")
     for candidate in np.flatnonzero(mask):
         x = numbers[candidate]
         larger, smaller = (real > x).sum(axis=0), (real < x).sum(axis=0)
+        apart = x - real.mean(axis=0)
         found[candidate] = np.concatenate(
-            [1 / (1 + larger), 1 / (1 + smaller), (x - real.mean(axis=0)) / (real.std(axis=0) + 1e-3)]
+            [1 / (1 + larger), 1 / (1 + smaller), apart, apart / (real.std(axis=0) + 0.05)]
         )
     return found
 
 
 def test_three_prices_by_hand() -> None:
     found = ListComparison()(tf.constant([[[30.0], [10.0], [20.0], [99.0]]]), tf.constant([[True, True, True, False]]))
-    far = 10 / (np.sqrt(200 / 3) + 1e-3)
+    far = 10 / (np.sqrt(200 / 3) + 0.05)
     np.testing.assert_allclose(
-        found, [[[1, 1 / 3, far], [1 / 3, 1, -far], [1 / 2, 1 / 2, 0], [0, 0, 0]]], rtol=1e-5, atol=1e-6
+        found, [[[1, 1 / 3, 10, far], [1 / 3, 1, -10, -far], [1 / 2, 1 / 2, 0, 0], [0, 0, 0, 0]]], rtol=1e-5, atol=1e-6
     )
 
 
@@ -66,6 +67,6 @@ def test_graph_and_xla_agree_with_eager(options: Any) -> None:
 def test_in_a_functional_model_and_from_its_config() -> None:
     numbers, mask = keras.Input((None, 2)), keras.Input((None,), dtype="bool")
     found = ListComparison.from_config(ListComparison().get_config())(numbers, mask)
-    assert found.shape == (None, None, 6)
+    assert found.shape == (None, None, 8)
     model = keras.Model([numbers, mask], found)
     np.testing.assert_array_equal(model([NUMBERS[0], MASK[0]]), ListComparison()(NUMBERS[0], MASK[0]))
