@@ -179,18 +179,19 @@ def test_a_trial_of_settings_sees_nothing_of_test(
         assert found != tuning
 
 
-def test_lightgbm_may_take_the_place_of_a_model(records: Records, run_command: Any, tmp_path: Path) -> None:
+def test_lightgbm_may_take_the_place_of_a_model(hotels: Records, run_command: Any, tmp_path: Path) -> None:
     pytest.importorskip("lightgbm", reason="needs the package lightgbm (extra experiments)")
-    experiment = {"model": {"name": "bpr_mf", "hidden_dim": 4, "tasks": ["next_redemption"]}}
-    run = {"experiment": experiment, "records": records.path, "truth": "", "tuning": False, **OF_TASK, "trees": True}
+    experiment = {"model": {"name": "average_pooling"}}
+    run = {"experiment": experiment, "records": hotels.path, "truth": "", "tuning": False, **OF_TASK, "trees": True}
     (tmp_path / "run.json").write_text(json.dumps(run))
     done = run_command("experiments/one_run.py", tmp_path, OMP_NUM_THREADS="1")
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "result.json").read_text())
-    assert result["test"]["next_redemption"]["user_auc"][0] > 0.65
-    assert result["epochs"][0]["validation_auc"] == result["validation"]["next_redemption"]["user_auc"][0]
+    auc, error = result["test"]["next_click"]["user_auc"]
+    assert auc > 0.75 + 3 * error
+    assert result["epochs"][0]["validation_auc"] == result["validation"]["next_click"]["user_auc"][0]
     assert result["parameters"] > 10
-    assert (tmp_path / "scores_test_next_redemption.npz").exists()
+    assert (tmp_path / "scores_test_next_click.npz").exists()
 
 
 def test_a_run_may_rank_the_whole_catalog(
