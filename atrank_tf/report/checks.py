@@ -30,6 +30,8 @@ LARGE = 0.25
 """The least PSI that is a drift."""
 _GIVEN_AWAY = 20
 """How many times as large the share of positives with a property must be as that of negatives to give them away."""
+_TOLD = 0.05
+"""Least difference between training and validation of how much likelier a chosen id is known than one that was left."""
 _ONCE_IN_A_THOUSAND = 3.09
 """Of the normal distribution, in standard deviations above its mean."""
 
@@ -101,6 +103,7 @@ def _of_tasks(report: Mapping[str, Any]) -> Iterator[tuple[str, int, int, str, b
                 yield about, counts["new_users"], counts["users"], "users without a training target", False
             if counts["candidates"]:
                 yield from _of_candidates(about, counts["candidates"], part)
+        yield from _of_known_ids(task, content["parts"])
         for part, measures in content["drift"].items():
             drifted = [name for name, measure in measures.items() if measure["drifted"]]
             says = "measures unlike training" + (f": {', '.join(drifted)}" if drifted else "")
@@ -122,6 +125,29 @@ def _of_candidates(about: str, counts: Mapping[str, Any], part: str) -> Iterator
         if given_away:
             says += f". So what was {name} is nearly always the positive, unlike in production. {advice[name]}"
         yield about, positives[name], positives["all"], says, given_away
+
+
+def _of_known_ids(task: str, parts: Mapping[str, Any]) -> Iterator[tuple[str, int, int, str, bool]]:
+    """Yields whether training tells what was chosen by which ids are known, and validation does not."""
+    known = [parts[part]["known"] for part in ("training", "validation")]
+    if not all(known) or not all(of for each in known for _, of in each.values()):
+        return
+    shares = [{what: found / of for what, (found, of) in each.items()} for each in known]
+    training, validation = shares
+    told = training["chosen"] - training["left"] - (validation["chosen"] - validation["left"])
+    says = (
+        f"chosen candidates whose id is known; of those left {training['left']:.1%}. In validation "
+        f"{validation['chosen']:.1%} and {validation['left']:.1%}"
+    )
+    # As if one more were known and one more not, so that a few are no certainty.
+    likely = [((found + 1) / (of + 2), of + 2) for each in known for found, of in each.values()]
+    look = abs(told) > max(_TOLD, 3 * math.sqrt(sum(share * (1 - share) / of for share, of in likely)))
+    if look:
+        says += (
+            ". So training learns by which ids are known what is chosen, and that is worth nothing later. Leave ids "
+            "out, by a min_count of their table that none reaches: docs/lists.md"
+        )
+    yield f"{task}, training", *known[0]["chosen"], says, look
 
 
 def stability_index(expected: Sequence[int], found: Sequence[int]) -> float:

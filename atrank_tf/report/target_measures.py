@@ -34,6 +34,7 @@ class TargetMeasures:
         """The names of the sums, and how many numbers each has."""
         lengths = dict.fromkeys(_COUNTS, 1) | {"history": len(NUMBERS), "gaps": len(self._gap_bins)}
         lengths |= {"chosen": self._schema.entities[self._entity].rows, "outcomes": len(self._outcome_names())}
+        lengths |= {} if self._sampled else {"left": lengths["chosen"]}
         lengths |= {f"unknown {column}": 2 for column in self._columns()}
         return {self._name(what): length for what, length in lengths.items()}
 
@@ -61,6 +62,9 @@ class TargetMeasures:
         for what, numbers in found.items():
             sums.add(self._name(what), numbers)
         sums.add_each(self._name("chosen"), self._chosen(chunk, targets))
+        if not self._sampled:
+            requests, indices = chunk.requests[self._task], _shown(chunk, targets, self._task)
+            sums.add_each(self._name("left"), requests.id[indices[requests.label[indices] == 0]])
 
     def chosen(self, sums: Sums) -> np.ndarray:
         """Returns how often each object was chosen, int64 [rows of the catalog]."""
@@ -92,7 +96,14 @@ class TargetMeasures:
             "popularity": dict(zip(NUMBERS.labels, popularity.tolist(), strict=True)),
             "gaps": dict(zip(self._gap_bins.labels, sums[self._name("gaps")].tolist(), strict=True)),
             "history": dict(zip(NUMBERS.labels, sums[self._name("history")].tolist(), strict=True)),
+            "known": None if self._sampled else self._known(sums, catalog),
         }
+
+    def _known(self, sums: Sums, catalog: Catalog) -> dict[str, list[int]]:
+        """Returns of the candidates that were chosen and that were left how many have a known id, and how many are."""
+        known = catalog.table_rows != UNKNOWN
+        counts = {what: sums[self._name(what)] for what in ("chosen", "left")}
+        return {what: [int(count[known].sum()), int(count.sum())] for what, count in counts.items()}
 
     def _name(self, what: str) -> str:
         return f"task {self._task} {self._part} {what}"
