@@ -12,6 +12,7 @@ from atrank_tf.data.popularity import (
     counted_actions,
     popularity,
     positive_counts,
+    shown_popularity,
 )
 from atrank_tf.data.records import Records
 from atrank_tf.data.request_batching import evaluation_batches, requests, training_batches
@@ -36,6 +37,7 @@ __all__ = [
     "popularity",
     "positive_counts",
     "requests",
+    "shown_popularity",
     "timeline_batches",
     "training_batches",
 ]

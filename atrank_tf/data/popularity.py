@@ -75,6 +75,24 @@ def action_popularity(
     return _popularity(records, records.schema.groups[group].entity, done, part, total)
 
 
+def shown_popularity(
+    records: Records,
+    task: str,
+    part: Part = Part.TRAINING,
+    total: Callable[[np.ndarray], np.ndarray] = lambda array: array,
+) -> Popularity:
+    """Returns how often each object was among the candidates of a task with impressions, as `popularity` does."""
+    schema = records.schema
+
+    def shown(chunk: Chunk) -> tuple[Tensor, Tensor]:
+        targets, requests = find_targets(chunk, schema, task, part), chunk.requests[task]
+        starts, ends = tf.gather(requests.starts, targets.index), tf.gather(requests.ends, targets.index)
+        indices = tf.ragged.range(starts, ends)
+        return tf.gather(requests.id, indices.values), tf.gather(targets.request_time, indices.value_rowids())
+
+    return _popularity(records, schema.groups[schema.tasks[task].group].entity, shown, part, total)
+
+
 def counted_actions(schema: Schema, task: str) -> list[tuple[str, str]]:
     """Returns the actions whose popularity is known of a task's candidates beside that of its positives.
 

@@ -16,6 +16,7 @@ from atrank_tf.data import (
     popularity,
     positive_counts,
     requests,
+    shown_popularity,
 )
 from atrank_tf.data.chunk_reading import read_chunks
 from atrank_tf.data.targets import parse
@@ -86,6 +87,18 @@ def test_workers_add_up_their_shares(records: Records) -> None:
         np.testing.assert_array_equal(part.begins, whole.begins)
         assert 0 < part.counts.sum() < whole.counts.sum()
     np.testing.assert_array_equal(parts[0].counts + parts[1].counts, whole.counts)
+
+
+def test_4_counts_of_what_was_shown_are_those_of_all_candidates_of_the_training_requests(records: Records) -> None:
+    task = "next_redemption"
+    begins, counts = shown_popularity(records, task)
+    expected = np.zeros_like(counts)
+    for inputs, *_ in requests(records, Part.TRAINING, tasks=[task]).as_numpy_iterator():
+        periods = (begins[:, np.newaxis] <= inputs["now"]).sum(axis=0)
+        for row, period in zip(inputs[f"{task}__candidates"], periods, strict=True):
+            np.add.at(expected, (row[row > 0], period), 1)
+    assert expected.sum() > 20
+    np.testing.assert_array_equal(counts, expected)
 
 
 @pytest.mark.parametrize("part", [Part.TRAINING, Part.TRAINING_AND_VALIDATION])

@@ -83,7 +83,7 @@ def test_what_else_was_done_with_candidates_is_counted_too(records: Records) -> 
     ids, now = inputs["next_purchase__candidates"], inputs["now"]
     found = model.counts.popularity("next_purchase", ids, now)
     np.testing.assert_array_equal(found[..., found.shape[-1] // 2 :], layer(ids, now))
-    assert model.counts.names("next_purchase")[7] == "popularity of discounted in purchase 0"
+    assert model.counts.names("next_purchase")[7] == "discounted in purchase 0"
 
 
 def test_logits_of_training_are_less_by_the_log_rate_of_each_candidate(
