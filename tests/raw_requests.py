@@ -37,11 +37,11 @@ def _raw_request(records: Records, task: str) -> dict[str, np.ndarray]:
     raw = {"now": inputs["now"]}
     for name, group in schema.groups.items():
         ids = records.catalogs[group.entity].ids
-        raw[f"{name}__id"] = names(inputs[f"{name}__id"], ids, object if ids.dtype.kind == "U" else np.int64)
+        raw[f"{name}__id"] = names(inputs[f"{name}__id"], ids, np.int64 if ids.dtype.kind == "i" else object)
         raw[f"{name}__action"] = names(inputs[f"{name}__action"], np.array(group.actions), object)
         raw[f"{name}__timestamp"] = inputs[f"{name}__timestamp"]
     ids = records.catalogs[schema.groups[schema.tasks[task].group].entity].ids
-    dtype = object if ids.dtype.kind == "U" else np.int64
+    dtype = np.int64 if ids.dtype.kind == "i" else object
     raw[f"{task}__candidates"] = names(inputs[f"{task}__candidates"], ids, dtype)
     for prefix, features in (("user", schema.user), (task, schema.tasks[task].context)):
         for column, feature in features.features.items():

@@ -14,7 +14,7 @@ class Catalog:
     """Arrays by entity row: 0 is padding, 1 an unknown object, real objects start at 2, the frequent ones first.
 
     Args:
-        ids: unicode or int64 [rows - 2]; the raw id of row i + 2.
+        ids: texts (`atrank_tf.files.text_array`) or int64 [rows - 2]; the raw id of row i + 2.
         counts: int64 [rows]; behaviors with the object, before `validation_from` where the split is by time.
         table_rows: int32 [rows]; row in the id's own embedding table. A rare object shares the table's unknown row but
             keeps its own entity row and with it its side features.

@@ -15,8 +15,8 @@ class IdMaps:
     """Raw values by row; the value at index i belongs to row i + 2.
 
     Args:
-        ids: entity -> string or int64 [rows - 2].
-        tables: embedding table -> string [rows - 2].
+        ids: entity -> texts (`atrank_tf.files.text_array`) or int64 [rows - 2].
+        tables: embedding table -> texts [rows - 2].
     """
 
     ids: Mapping[str, np.ndarray]
@@ -61,9 +61,10 @@ class IdMaps:
             one, other = ours[what], theirs[what]
             if not np.array_equal(one, other):
                 row = int(np.argmax(one != other))
+                here, there = (values[[row]].tolist()[0] for values in (one, other))
                 raise ValueError(
                     f"Expected records in {records.path} with the rows that the model was trained with. Of the {what} "
-                    f"row {row + FIRST_ROW} is {one[row].item()!r} in the model, {other[row].item()!r} in the records. "
+                    f"row {row + FIRST_ROW} is {here!r} in the model, {there!r} in the records. "
                     "`python -m atrank_tf.train --warm_start` with epochs = 0 takes a model over to other records."
                 )
 

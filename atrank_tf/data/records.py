@@ -3,7 +3,7 @@
 schema.toml                             the schema with its sizes filled in
 manifest.json                           format, counts, checksums and fingerprints
 catalog/<entity>.npz                    `Catalog`
-vocabulary/<table>.npz                  `values`: unicode [rows - 2]
+vocabulary/<table>.npz                  `values`: texts [rows - 2]
 report.json, report.html                how good the data is, as `atrank_tf.report` measures it
 timelines-00000-of-000NN.tfrecord       one `tf.train.Example` per user, as `atrank_tf.preparation.timelines` says
 """
@@ -48,7 +48,7 @@ class Records:
         all_groups: the groups of the schema, also those that `select` has left out.
         manifest: what was read and dropped, and the `fingerprint` of what is in the folder.
         catalogs: entity -> `Catalog`.
-        vocabularies: table -> unicode [rows - 2], the values of the rows from 2 on.
+        vocabularies: table -> texts (`atrank_tf.files.text_array`) [rows - 2], the values of the rows from 2 on.
         files: paths of the TFRecord files, sorted.
         share: (index, number): the share of the users that is read, of so many shares; all of them is (0, 1).
 
@@ -199,7 +199,7 @@ def read_catalog(path: str, entity: str) -> Catalog:
 
 
 def read_vocabulary(path: str, table: str) -> np.ndarray:
-    """Reads a vocabulary of a records folder: unicode [rows - 2].
+    """Reads a vocabulary of a records folder: texts [rows - 2].
 
     Raises:
         ValueError: it is not there, or damaged.

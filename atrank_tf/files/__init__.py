@@ -2,6 +2,7 @@
 
 from atrank_tf.files.arrays import load_arrays, save_arrays
 from atrank_tf.files.checksums import arrays_checksum, file_checksum, json_types, load_json, write_json
+from atrank_tf.files.texts import text_array
 from atrank_tf.files.whole import whole_file, whole_folder, write_text
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "load_arrays",
     "load_json",
     "save_arrays",
+    "text_array",
     "whole_file",
     "whole_folder",
     "write_json",

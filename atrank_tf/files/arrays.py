@@ -9,18 +9,27 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from atrank_tf.files.texts import is_text_array, text_of_bytes, text_to_bytes
 from atrank_tf.files.whole import whole_file
 
+_OFFSETS, _BYTES = "//offsets", "//bytes"
+"""What is added to the name of an array of texts: no other name has two slashes in a row."""
 _END = struct.Struct("<4s4H2LH")
 """The last bytes of a zip archive without a comment; the fifth field is the number of its files."""
 
 
 def save_arrays(path: str, arrays: Mapping[str, np.ndarray], *, compress: bool = False) -> None:
-    """Writes arrays, whole or not at all."""
+    """Writes arrays, whole or not at all; of an array of texts (`text_array`) its offsets and its bytes."""
+    stored: dict[str, np.ndarray] = {}
+    for name, values in arrays.items():
+        if is_text_array(values):
+            stored[name + _OFFSETS], stored[name + _BYTES] = text_to_bytes(values)
+        else:
+            stored[name] = values
     # A zip archive is written back and forth, which a GFile does not allow.
     archive = io.BytesIO()
     write = np.savez_compressed if compress else np.savez
-    write(archive, **arrays)  # type: ignore[arg-type]
+    write(archive, **stored)  # type: ignore[arg-type]
     with whole_file(path) as partial, tf.io.gfile.GFile(partial, "wb") as file:
         file.write(archive.getvalue())
 
@@ -46,6 +55,8 @@ def load_arrays(path: str, advice: str = "") -> dict[str, np.ndarray]:
                 arrays = {name: archive[name] for name in archive.files}
             if len(arrays) != _entries(file):
                 raise ValueError(f"some arrays are not found; there are {', '.join(arrays)}")
+            for name in [name.removesuffix(_OFFSETS) for name in arrays if name.endswith(_OFFSETS)]:
+                arrays[name] = text_of_bytes(arrays.pop(name + _OFFSETS), arrays.pop(name + _BYTES))
         except Exception as error:  # NumPy, zipfile and zlib have about ten kinds of errors for a damaged archive.
             reason = str(error).split("\n")[0].rstrip(".") or type(error).__name__
             raise ValueError(f"{path} is damaged: {reason}. {advice}".rstrip()) from error

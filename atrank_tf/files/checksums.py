@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from atrank_tf.files.texts import is_text_array, text_to_bytes
 from atrank_tf.files.whole import write_text
 
 _BLOCK = 1 << 24
@@ -29,7 +30,8 @@ def arrays_checksum(arrays: Mapping[str, np.ndarray]) -> str:
     digest = hashlib.sha256()
     for name, values in sorted(arrays.items()):
         digest.update(json.dumps([name, values.dtype.str, values.shape]).encode())
-        digest.update(np.ascontiguousarray(values).tobytes())
+        for part in text_to_bytes(values) if is_text_array(values) else (values,):
+            digest.update(np.ascontiguousarray(part).tobytes())
     return digest.hexdigest()
 
 

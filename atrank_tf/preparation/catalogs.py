@@ -21,6 +21,7 @@ import polars as pl
 
 from atrank_tf.data.catalog import Catalog
 from atrank_tf.data.vocabulary import Vocabulary
+from atrank_tf.files import text_array
 from atrank_tf.preparation.counting import Counts, MeanAndVariance, value_counts
 from atrank_tf.preparation.logs import USER
 from atrank_tf.schema import FIRST_ROW, UNKNOWN, DenseFeature, Entity, Schema
@@ -134,7 +135,7 @@ def build_catalog(
     missing = np.full(FIRST_ROW, np.nan)
     own_rows = vocabularies[entity.id.table].lookup(objects["id"])
     return Catalog(
-        ids=ids.to_numpy() if integers else ids.to_numpy().astype(np.str_),
+        ids=ids.to_numpy() if integers else text_array(ids.to_numpy()),
         counts=np.concatenate([zeros, objects["count"].to_numpy()]).astype(np.int64),
         table_rows=np.concatenate([_reserved(1)[:, 0], own_rows]).astype(np.int32),
         features=features,

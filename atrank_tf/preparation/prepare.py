@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from atrank_tf.data.records import FORMAT, Records
+from atrank_tf.files import text_array
 from atrank_tf.paths import check_scheme
 from atrank_tf.preparation.catalogs import EntityObjects, build_catalogs, build_vocabularies, with_sizes
 from atrank_tf.preparation.cleaning import REPEATED_ID, CleanLog, clean_log, open_reader
@@ -169,7 +170,7 @@ class _Run:
         vocabularies = build_vocabularies(self._schema, objects, counts)
         catalogs = build_catalogs(objects, vocabularies)
         schema = with_sizes(self._schema, objects, catalogs, vocabularies, counts)
-        values = {name: vocabulary.values.to_numpy().astype("U") for name, vocabulary in vocabularies.items()}
+        values = {name: text_array(vocabulary.values.to_numpy()) for name, vocabulary in vocabularies.items()}
         self.checksums = write_description(self._folder, schema, catalogs, values)
         return schema
 

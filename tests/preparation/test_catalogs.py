@@ -62,7 +62,7 @@ def test_types(catalog):
 
 def test_ids_that_are_text_stay_text():
     catalog = build_catalog(OBJECTS, SIDES, ENTITY, VOCABULARIES, integers=False)
-    assert catalog.ids.dtype.kind == "U"
+    assert catalog.ids.dtype.kind == "T"
     assert catalog.ids.tolist() == ["10", "9", "100", "7"]
 
 

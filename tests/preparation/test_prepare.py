@@ -474,3 +474,12 @@ def test_sports_records_agree_with_the_published_numbers(tmp_path):
     assert records.schema.entities["item"].rows == 18_357 + 2
     assert records.schema.tables["category"].rows == 959 + 2
     assert records.catalogs["item"].counts.sum() == 296_337
+
+
+def test_one_long_id_makes_no_other_wide(tmp_path):
+    items = [*(f"{number:036}" for number in range(3_000)), "x" * 1000]
+    rows = [f"u{number % 9},{item},view,{number + 1}" for number, item in enumerate(items)]
+    files = FILES | {"behaviors/click.csv": "\n".join(["user_id,item_id,action,timestamp", *rows])}
+    records = prepare(write(tmp_path / "logs", files), schema_from_dict(raw_schema()), str(tmp_path / "records"))
+    assert set(items) <= set(records.catalogs["item"].ids.tolist())
+    assert (tmp_path / "records/catalog/item.npz").stat().st_size < 100 * len(items)  # Of fixed width: above 4,000.
