@@ -2,6 +2,9 @@
 
 import itertools
 import math
+import shutil
+import tempfile
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +14,7 @@ import tensorflow as tf
 from atrank_tf.data import IdMaps
 from atrank_tf.data.affinity import Affinity, history_behaviors
 from atrank_tf.data.targets import Behaviors
+from atrank_tf.files import text_array
 from atrank_tf.models import Ranker
 from atrank_tf.schema import FIRST_ROW, PADDING, UNKNOWN, IdFeature, Schema, suggestion
 from atrank_tf.schema.affinity import affinity_channels
@@ -72,9 +76,15 @@ class Preprocessor:
         self._affinity = {
             task: Affinity(schema, task, columns) for task in model.tasks if affinity_channels(schema, task)
         }
-        self._ids = {name: _hash_table(ids) for name, ids in values.ids.items()}
-        self._features = {name: _hash_table(known) for name, known in values.request_tables(schema).items()}
-        self._actions = {name: _hash_table(np.array(group.actions)) for name, group in schema.groups.items()}
+        folder = tempfile.mkdtemp()
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        ids, features = values.ids.items(), values.request_tables(schema).items()
+        self._ids = {name: _hash_table(known, f"{folder}/ids_{name}.txt") for name, known in ids}
+        self._features = {name: _hash_table(known, f"{folder}/table_{name}.txt") for name, known in features}
+        self._actions = {
+            name: _hash_table(text_array(group.actions), f"{folder}/actions_{name}.txt")
+            for name, group in schema.groups.items()
+        }
         self.tables = [*self._ids.values(), *self._features.values(), *self._actions.values()]
 
     def __call__(self, raw: Mapping[str, Any], tasks: Sequence[str] = ()) -> dict[str, Tensor]:
@@ -284,10 +294,27 @@ def _one_shape(group: str, columns: list[Tensor]) -> tf.Operation:
     return _all_equal(message, [tf.shape(column) for column in columns])
 
 
-def _hash_table(values: np.ndarray) -> tf.lookup.StaticHashTable:
-    keys = tf.constant(values, tf.int64 if values.dtype.kind == "i" else tf.string)
-    rows = tf.range(FIRST_ROW, FIRST_ROW + len(values), dtype=tf.int64)
-    return tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(keys, rows), UNKNOWN)
+def _hash_table(values: np.ndarray, path: str) -> tf.lookup.StaticHashTable:
+    """Returns the table of row numbers by values, which reads texts from a file of its own: an asset of a SavedModel.
+
+    A protobuf holds 2 GiB at most, `saved_model.pb` too.
+    """
+    in_lines = values.dtype.kind != "i" and not any((np.strings.find(values, end) >= 0).any() for end in "\n\r")
+    if not in_lines:
+        keys = tf.constant(values, tf.int64 if values.dtype.kind == "i" else tf.string)
+        rows = tf.range(FIRST_ROW, FIRST_ROW + len(values), dtype=tf.int64)
+        return tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(keys, rows), UNKNOWN)
+    with open(path, "wb") as file:
+        file.writelines(f"{value}\n".encode() for value in values)
+    lines = tf.lookup.TextFileInitializer(
+        path,
+        tf.string,
+        tf.lookup.TextFileIndex.WHOLE_LINE,
+        tf.int64,
+        tf.lookup.TextFileIndex.LINE_NUMBER,
+        value_index_offset=FIRST_ROW,
+    )
+    return tf.lookup.StaticHashTable(lines, UNKNOWN)
 
 
 def _example_feature(spec: InputSpec) -> object:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import keras
 import pytest
+import tensorflow as tf
 
 from atrank_tf.data import IdMaps, Records
 from atrank_tf.models import BPRMF
@@ -31,6 +32,19 @@ def test_versions_count_up_the_lint_is_content_and_explanations_must_be_asked_fo
     first, plain = (set(read_meta_graph(path).signature_def) for path in (timeline_export, second))
     assert first - plain == {"explain", "explain__next_purchase", "encode_timeline", "append_behaviors"}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
+
+
+def test_ids_are_assets_not_part_of_the_graph(shop_export: str, records: Records) -> None:
+    """A protobuf holds 2 GiB at most."""
+    graph, products = read_meta_graph(shop_export).graph_def, records.catalogs["product"].ids.tolist()
+    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+    constants = [node.attr["value"].tensor for node in nodes if node.op == "Const"]
+    texts = [tf.make_ndarray(value) for value in constants if value.dtype == tf.string.as_datatype_enum]
+    held = {text for values in texts for text in values.flatten()}
+    assert not held & {product.encode() for product in products}
+    assets = Path(shop_export) / "assets"
+    assert (assets / "ids_product.txt").read_text().splitlines() == products
+    assert {path.name for path in assets.iterdir()} >= {"table_channel.txt", "table_age.txt"}
 
 
 def test_an_export_says_what_its_inputs_hold_and_cost(timeline_export: str) -> None:

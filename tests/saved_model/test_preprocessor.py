@@ -1,6 +1,8 @@
 """Raw ids -> rows: which behaviors of a long history count, and how many values of a column."""
 
+import gc
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,9 +10,10 @@ import tensorflow as tf
 from raw_requests import example
 
 from atrank_tf.data import IdMaps, Records
+from atrank_tf.files import text_array
 from atrank_tf.models import Ranker
 from atrank_tf.saved_model import Preprocessor
-from atrank_tf.saved_model.preprocessor import fit_values, newest_indices, parse_examples
+from atrank_tf.saved_model.preprocessor import _hash_table, fit_values, newest_indices, parse_examples
 from atrank_tf.schema import schema_from_dict
 
 
@@ -88,3 +91,24 @@ def test_a_group_named_almost_as_the_task_is_no_context_of_candidates(group: str
     assert count.numpy().tolist() == [3]
     assert raw[f"{group}__timestamp"].numpy().tolist() == [[1, 2]]
     assert raw[f"{task}__candidates"].shape == (1, 3)
+
+
+@pytest.mark.parametrize(
+    "values", [["a", "ü b", "c\td", " x ", "y" * 1000], ["a\nb", "c", "a"], ["a\rb", "ab"]], ids=["lines", "LF", "CR"]
+)
+def test_a_table_finds_any_text(tmp_path: Path, values: list[str]) -> None:
+    """One with an end of a line in it cannot be a line of a file."""
+    table = _hash_table(text_array(values), str(tmp_path / "values.txt"))
+    asked = [*values, "never seen", "a b", "b", "y"]
+    expected = [values.index(value) + 2 if value in values else 1 for value in asked]
+    assert table.lookup(tf.constant(asked)).numpy().tolist() == expected
+    assert [path.name for path in tmp_path.iterdir()] == (["values.txt"] if values[1] == "ü b" else [])
+
+
+def test_what_a_preprocessor_wrote_goes_with_it(make_model: Callable[..., Ranker], records: Records) -> None:
+    preprocessor = Preprocessor(make_model(), IdMaps.of(records))
+    path = Path(preprocessor.tables[0]._initializer._filename.asset_path.numpy().decode())
+    assert path.read_text().splitlines() == records.catalogs["product"].ids.tolist()
+    del preprocessor
+    gc.collect()
+    assert not path.parent.exists()
