@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from atrank_tf.data import Records, requests
+from atrank_tf.schema import PADDING
 
 
 @cache
@@ -19,7 +20,7 @@ def rows_of_request(records: Records, task: str) -> dict[str, np.ndarray]:
 def raw_request(records: Records, task: str) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """The same requests as a log holds them, with whole histories; and which candidates are real.
 
-    Padding is garbage ids at timestamp 0.
+    Padding is garbage ids at timestamp 0, and candidates "" or -1.
     """
     return dict(_raw_request(records, task)), rows_of_request(records, task)[f"{task}__candidates"] > 0
 
@@ -42,7 +43,9 @@ def _raw_request(records: Records, task: str) -> dict[str, np.ndarray]:
         raw[f"{name}__timestamp"] = inputs[f"{name}__timestamp"]
     ids = records.catalogs[schema.groups[schema.tasks[task].group].entity].ids
     dtype = np.int64 if ids.dtype.kind == "i" else object
-    raw[f"{task}__candidates"] = names(inputs[f"{task}__candidates"], ids, dtype)
+    shown = inputs[f"{task}__candidates"]
+    blank = -1 if ids.dtype.kind == "i" else ""
+    raw[f"{task}__candidates"] = np.where(shown == PADDING, blank, names(shown, ids, dtype)).astype(dtype)
     for prefix, features in (("user", schema.user), (task, schema.tasks[task].context)):
         for column, feature in features.features.items():
             rows = inputs[f"{prefix}__{column}"]

@@ -16,6 +16,8 @@ from atrank_tf.types import Tensor
 
 NEAR = 8
 """Places above and below the candidate that the user did something with last that are told apart."""
+_FARTHEST = 1e12
+"""What is farther from 0 in a list, infinity too, is taken for so far: scores stay finite whatever a request holds."""
 _PLACES = ("from the top", "from the bottom", "from the mean", "from the mean, of the spread")
 
 
@@ -103,7 +105,7 @@ class ListNumbers:
 
 def _logarithmic(values: Tensor, mean: float) -> Tensor:
     """Returns sign(x) log(1 + |x|), so that a difference of two is about a ratio; of the mean where x is missing."""
-    values = ops.cast(ops.where(ops.isnan(values), mean, values), "float32")
+    values = ops.clip(ops.cast(ops.where(ops.isnan(values), mean, values), "float32"), -_FARTHEST, _FARTHEST)
     return ops.sign(values) * ops.log1p(ops.absolute(values))
 
 

@@ -34,6 +34,8 @@ from atrank_tf.schema.inputs import (
 )
 from atrank_tf.types import Tensor
 
+NO_CANDIDATE = {"string": "", "int64": -1}
+"""Raw id that fills up a list of candidates, by its dtype."""
 _MISSING = {"string": "", "int64": 0, "float32": math.nan}
 
 
@@ -169,6 +171,8 @@ class Preprocessor:
     def candidates(self, raw: Mapping[str, Tensor], task: str) -> dict[str, Tensor]:
         """Returns a model's inputs of users, and those of the candidates of one task.
 
+        A candidate "" or -1 that the catalog has not is padding, which no list is compared with.
+
         Args:
             raw: tensors as `candidate_signature` says.
             task: the task.
@@ -180,7 +184,10 @@ class Preprocessor:
         user, context = self._schema.user, self._schema.tasks[task].context
         name = candidates_name(task)
         entity = self._schema.groups[self._schema.tasks[task].group].entity
-        found = {name: self._ids[entity].lookup(raw[name])}
+        rows = self._ids[entity].lookup(raw[name])
+        blank = tf.constant(NO_CANDIDATE[raw[name].dtype.name], raw[name].dtype)
+        is_padding = tf.logical_and(tf.equal(raw[name], blank), tf.equal(rows, UNKNOWN))
+        found = {name: tf.where(is_padding, tf.constant(PADDING, tf.int64), rows)}
         for column, feature in user.features.items():
             rows = self._rows(raw[profile_name(column)], feature)
             found[profile_name(column)] = rows[:, tf.newaxis] if feature.max_values == 1 else rows

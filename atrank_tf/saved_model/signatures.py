@@ -13,6 +13,7 @@ from atrank_tf.data.targets import Behaviors
 from atrank_tf.models import Ranker, TimelineATRank
 from atrank_tf.models.candidate_tables import precomputed_candidates
 from atrank_tf.saved_model.preprocessor import (
+    NO_CANDIDATE,
     Preprocessor,
     candidate_signature,
     history_signature,
@@ -139,7 +140,8 @@ class Signatures:
             request, count = parse_examples(raw[_EXAMPLES], self._schema, task, lambda sizes: self._check(users, sizes))
             ids = request[candidates_name(task)]
             real = tf.sequence_mask(count, tf.shape(ids)[1])
-            scores = tf.where(real, self._scores(task, request), tf.float32.min)
+            padded = request | {candidates_name(task): tf.where(real, ids, NO_CANDIDATE[ids.dtype.name])}
+            scores = tf.where(real, self._scores(task, padded), tf.float32.min)
             scores, best_first = tf.math.top_k(scores, tf.shape(ids)[1])
             return {"ids": tf.gather(ids, best_first, batch_dims=1), "scores": scores, "count": count}
 

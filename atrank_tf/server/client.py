@@ -12,6 +12,7 @@ from urllib.parse import quote
 import urllib3
 
 _MISSING: Mapping[str, Any] = {"DT_STRING": "", "DT_INT64": 0, "DT_FLOAT": math.nan}
+_NO_CANDIDATE: Mapping[str, Any] = {"DT_STRING": "", "DT_INT64": -1}
 _DEFAULT = "serving_default"
 # Names of the inputs of a signature that scores: a group, a task or the user, and a column. Which there are, the
 # signature says.
@@ -215,7 +216,7 @@ def padded(
     """Brings requests of several users to the same lengths.
 
     Behaviors are padded at timestamp 0; a group that a request leaves out is one in which the user did nothing, any
-    other input that it leaves out is missing. Candidates are padded with "" or 0.
+    other input that it leaves out is missing. Candidates are padded with "" or -1.
 
     Args:
         requests: for each user, input name -> value, list, or list of lists.
@@ -239,7 +240,7 @@ def padded(
     most = max(len(request[candidates]) for request in requests)
     found = {}
     for name, column in columns.items():
-        missing = _MISSING[column.dtype]
+        missing = _NO_CANDIDATE[column.dtype] if name == candidates else _MISSING[column.dtype]
         values = [request.get(name, missing if column.rank == 1 else []) for request in requests]
         if column.rank > 1:
             width = most if name in context else max(map(len, values))

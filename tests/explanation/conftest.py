@@ -47,7 +47,7 @@ def score(model: Any) -> Callable[[str, Any], np.ndarray]:
     """(task, inputs of one request) -> its scores [N] by the whole model, padding left out."""
 
     def of_request(task: str, inputs: Any) -> np.ndarray:
-        others = {tensor.name: np.zeros([1] * len(tensor.shape)) for tensor in model.inputs}
+        others = {tensor.name: np.zeros([size or 1 for size in tensor.shape]) for tensor in model.inputs}
         whole = {name: np.asarray(inputs.get(name, value)) for name, value in others.items()}
         found: np.ndarray = model(whole, training=False)[task].numpy()[0]
         return found[inputs[f"{task}__candidates"][0] > 0]

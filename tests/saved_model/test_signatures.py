@@ -282,10 +282,10 @@ def test_6_new_users_and_ids_never_seen_get_finite_scores(loaded: Any, records: 
         "redemption__timestamp": np.zeros((1, 0), np.int64),
         "user__age": np.array(["?"], object),
         "user__income": np.array([np.nan], np.float32),
-        "next_purchase__candidates": np.array([["p1", "?", ""]], object),
+        "next_purchase__candidates": np.array([["p1", "?", "??", ""]], object),
     }
     scores = loaded.run("score__next_purchase", raw)["scores"]
-    assert scores.shape == (1, 3) and np.isfinite(scores).all()
+    assert scores.shape == (1, 4) and np.isfinite(scores).all()
     assert scores[0, 1] == scores[0, 2] != scores[0, 0]
 
 

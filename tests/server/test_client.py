@@ -51,7 +51,7 @@ def test_users_of_different_lengths_are_padded() -> None:
         "buy__timestamp": [[1, 2], [0, 0]],
         "user__age": ["old", ""],
         "user__tags": [["t"], [""]],
-        "next__candidates": [[5, 0], [6, 7]],
+        "next__candidates": [[5, -1], [6, 7]],
         "next__words": [[["u", "v"], ["", ""]], [["", ""], ["", ""]]],
     }
     np.testing.assert_array_equal(price, [[0.5, np.nan], [np.nan, np.nan]])
