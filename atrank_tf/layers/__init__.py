@@ -19,7 +19,7 @@ from atrank_tf.layers.heads.dot_head import DotHead
 from atrank_tf.layers.heads.experts import ExpertGate, Experts
 from atrank_tf.layers.heads.ranking_head import RankingHead
 from atrank_tf.layers.heads.wide_head import WideHead
-from atrank_tf.layers.list_comparison import ListComparison
+from atrank_tf.layers.list_comparison import ListComparison, ListDistance
 from atrank_tf.layers.packing import NoPadding, Packing, take
 from atrank_tf.layers.pooling import LastState, MaxPooling, MeanPooling
 from atrank_tf.layers.time import TimeBias, TimeBuckets
@@ -43,6 +43,7 @@ __all__ = [
     "IdDropout",
     "LastState",
     "ListComparison",
+    "ListDistance",
     "MaxPooling",
     "MeanPooling",
     "NoPadding",

@@ -26,7 +26,7 @@ class ListComparison(keras.layers.Layer):
 
     Call arguments:
         numbers: float [..., N, F], of N candidates, none of them NaN.
-        mask: bool [..., N], True = real.
+        candidate_mask: bool [..., N], True = real.
 
     Returns:
         float [..., N, 4 F] in the compute dtype; 0 at padding.
@@ -35,19 +35,56 @@ class ListComparison(keras.layers.Layer):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
 
-    def call(self, numbers: Tensor, mask: Tensor) -> Tensor:
-        numbers, real = ops.cast(numbers, "float32"), ops.cast(mask, "float32")[..., None]
+    def call(self, numbers: Tensor, candidate_mask: Tensor) -> Tensor:
+        numbers, real = ops.cast(numbers, "float32"), ops.cast(candidate_mask, "float32")[..., None]
         count = ops.maximum(ops.sum(real, axis=-2, keepdims=True), 1.0)
         mean = ops.sum(numbers * real, axis=-2, keepdims=True) / count
         apart = (numbers - mean) * real
         deviation = ops.sqrt(ops.sum(apart * apart, axis=-2, keepdims=True) / count)
-        larger, smaller = (_smaller(sign * numbers, mask) for sign in (-1.0, 1.0))
+        larger, smaller = (_smaller(sign * numbers, candidate_mask) for sign in (-1.0, 1.0))
         found = [1.0 / (1.0 + larger), 1.0 / (1.0 + smaller), apart, apart / (deviation + _NO_SPREAD)]
         found = ops.concatenate(found, axis=-1)
-        return ops.cast(ops.where(mask[..., None], found, 0.0), self.compute_dtype)
+        return ops.cast(ops.where(candidate_mask[..., None], found, 0.0), self.compute_dtype)
 
     def compute_output_shape(self, numbers_shape: Shape, *_: Any) -> Shape:
         return (*numbers_shape[:-1], 4 * numbers_shape[-1])
+
+
+@keras.saving.register_keras_serializable(package="atrank_tf")
+class ListDistance(keras.layers.Layer):
+    """Says how many places each candidate is below the one of its list that the user did something with last.
+
+    Args:
+        most: most places, above and below, that are told apart; what is farther counts as so far.
+
+    Call arguments:
+        position: float [..., N], from the top.
+        last: float [..., N], the larger, the later the user did something with a candidate; 0 for never.
+
+    Returns:
+        float [..., N, 2 most + 1] in the compute dtype, one-hot: from `most` places above to `most` below. All 0 in a
+        list of which nothing has a `last` above 0, and where the position is NaN.
+    """
+
+    def __init__(self, most: int, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+        self.most = most
+
+    def call(self, position: Tensor, last: Tensor) -> Tensor:
+        # One that is none behind the others: there are requests without candidates.
+        one_more = [(0, 0)] * (len(last.shape) - 1) + [(0, 1)]
+        newest = tf.argmax(ops.pad(last, one_more), axis=-1)[..., None]
+        of_newest = tf.gather(ops.pad(position, one_more), newest, axis=-1, batch_dims=len(last.shape) - 1)
+        apart = tf.clip_by_value(tf.round(position - of_newest), -self.most, self.most)
+        known = ops.any(last > 0, axis=-1, keepdims=True) & ~ops.isnan(apart)
+        place = tf.where(known, tf.cast(tf.where(known, apart, 0.0), tf.int32) + self.most, -1)
+        return tf.one_hot(place, 2 * self.most + 1, dtype=self.compute_dtype)
+
+    def compute_output_shape(self, position_shape: Shape, *_: Any) -> Shape:
+        return (*position_shape, 2 * self.most + 1)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"most": self.most}
 
 
 def _smaller(numbers: Tensor, mask: Tensor) -> Tensor:

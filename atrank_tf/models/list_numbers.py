@@ -2,11 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-import keras
-import tensorflow as tf
 from keras import ops
 
-from atrank_tf.layers import ListComparison
+from atrank_tf.layers import ListComparison, ListDistance
 from atrank_tf.models.object_embedder import ObjectEmbedder
 from atrank_tf.models.ranker_config import RankerConfig
 from atrank_tf.schema import PADDING, Candidates, Schema
@@ -46,6 +44,7 @@ class ListNumbers:
             for task in shown
             if config.reads_context and config.within_list
         }
+        self._distance = ListDistance(NEAR, name="list_distance")
         self._counts: dict[str, list[int]] = {}
         self._last: dict[str, list[int]] = {}
         for task in self._compare:
@@ -81,7 +80,7 @@ class ListNumbers:
         if affinity is not None and self._places(task):
             position = self._schema.tasks[task].position
             last = ops.max(ops.take(affinity, self._last[task], axis=-1), axis=-1)  # [..., N]
-            found.append(_Distance(name=f"distance_{task}")(inputs[context_name(task, position)], last))
+            found.append(self._distance(inputs[context_name(task, position)], last))
         return ops.concatenate(found, axis=-1)
 
     def names(self, task: str) -> list[str]:
@@ -107,20 +106,3 @@ def _logarithmic(values: Tensor, mean: float) -> Tensor:
     """Returns sign(x) log(1 + |x|), so that a difference of two is about a ratio; of the mean where x is missing."""
     values = ops.clip(ops.cast(ops.where(ops.isnan(values), mean, values), "float32"), -_FARTHEST, _FARTHEST)
     return ops.sign(values) * ops.log1p(ops.absolute(values))
-
-
-@keras.saving.register_keras_serializable(package="atrank_tf")
-class _Distance(keras.layers.Layer):
-    """Positions [..., N] after that of the candidate with the largest of `last` [..., N], one-hot [..., N, 2 NEAR + 1].
-
-    All 0 in a list where nobody has a `last` above 0.
-    """
-
-    def call(self, position: Tensor, last: Tensor) -> Tensor:
-        newest = tf.argmax(last, axis=-1)
-        of_newest = tf.gather(position, newest, axis=-1, batch_dims=len(position.shape) - 1)[..., None]
-        apart = tf.clip_by_value(tf.round(position - of_newest), -NEAR, NEAR)
-        apart = tf.where(tf.math.is_nan(apart), tf.zeros_like(apart), apart)
-        known = tf.reduce_max(last, axis=-1, keepdims=True) > 0
-        place = tf.where(known, tf.cast(apart, tf.int32) + NEAR, -1)
-        return tf.one_hot(place, 2 * NEAR + 1)

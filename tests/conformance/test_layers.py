@@ -71,6 +71,14 @@ CASES = {
     "GroupProjection": Case(layers.GroupProjection(13, activation="relu"), {"behaviors": _floats(B, T, D)}),
     "IdDropout": Case(layers.IdDropout(0.5, unknown=1), {"inputs": _ints(9, B, T)}),
     "LastState": Case(layers.LastState(), {"states": _floats(B, T, D), "state_mask": MASK}),
+    "ListComparison": Case(
+        layers.ListComparison(),
+        {"numbers": np.sin(np.arange(B * T * D)).reshape(B, T, D).astype("float32"), "candidate_mask": MASK},
+    ),
+    "ListDistance": Case(
+        layers.ListDistance(3),
+        {name: np.arange(B * N).reshape(B, N).astype("float32") for name in ("position", "last")},
+    ),
     "MaxPooling": Case(layers.MaxPooling(), {"states": _floats(B, T, D), "state_mask": MASK}),
     "MeanPooling": Case(layers.MeanPooling(), {"embeddings": _floats(B, T, D), "value_mask": MASK}),
     "PositionEmbedding": Case(layers.PositionEmbedding(4), {"behaviors": _floats(B, T, D), "behavior_mask": MASK}),

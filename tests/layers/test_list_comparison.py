@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atrank_tf.layers import ListComparison
+from atrank_tf.layers import ListComparison, ListDistance
 
 RNG = np.random.default_rng(0)
 NUMBERS = RNG.integers(0, 5, (2, 3, 7, 2)).astype("float32")  # With ties.
@@ -70,3 +70,24 @@ def test_in_a_functional_model_and_from_its_config() -> None:
     assert found.shape == (None, None, 8)
     model = keras.Model([numbers, mask], found)
     np.testing.assert_array_equal(model([NUMBERS[0], MASK[0]]), ListComparison()(NUMBERS[0], MASK[0]))
+
+
+def test_places_below_the_last_by_hand() -> None:
+    position = tf.constant([[1.0, 2.0, 5.0, np.nan], [3.0, 1.0, 2.0, 0.0]])
+    found = ListDistance(2)(position, tf.constant([[0.5, 0.9, 0.0, 0.1], [0.0, 0.0, 0.0, 0.0]]))
+    expected = np.zeros((2, 4, 5))
+    expected[0, 0, 1] = expected[0, 1, 2] = expected[0, 2, 4] = 1  # One above, itself, three below.
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_lists_without_candidates_have_nothing_to_compare() -> None:
+    assert ListComparison()(tf.zeros([2, 3, 0, 2]), tf.zeros([2, 3, 0], tf.bool)).shape == (2, 3, 0, 8)
+    assert ListDistance(4)(tf.zeros([2, 3, 0]), tf.zeros([2, 3, 0])).shape == (2, 3, 0, 9)
+
+
+def test_a_distance_in_a_functional_model_and_from_its_config() -> None:
+    position, last = keras.Input((None,)), keras.Input((None,))
+    found = ListDistance.from_config(ListDistance(3).get_config())(position, last)
+    assert found.shape == (None, None, 7)
+    given = [np.arange(5, dtype="float32")[np.newaxis], np.eye(5, dtype="float32")[[2]]]
+    np.testing.assert_array_equal(keras.Model([position, last], found)(given), ListDistance(3)(*given))
