@@ -76,6 +76,7 @@ class ServedModel:
         self._labels: dict[str, int] = {}  # those that a request may use
         self._statuses: dict[int, VersionStatus] = {}
         self._failed = FailedLoads(max_retries, retry_seconds, clock)
+        self._reasons: dict[int, str] = {}  # why versions could not be loaded, with paths, for who starts the server
 
     def start(self) -> None:
         """Loads what the policy asks for.
@@ -97,8 +98,8 @@ class ServedModel:
         if not self._slots:
             raise ValueError(
                 " ".join(
-                    f"Version {status.version} of model {self.name!r} cannot be loaded: {status.message}"
-                    for status in self.statuses()
+                    f"Version {version} of model {self.name!r} cannot be loaded: {reason}"
+                    for version, reason in sorted(self._reasons.items(), reverse=True)
                 )
             )
         if self._problems:
@@ -223,6 +224,7 @@ class ServedModel:
     def _fail(self, number: int, content: Content | None, error: Exception) -> None:
         status = load_failed(number, error)
         logging.error("Model %s: version %d cannot be loaded: %s", self.name, number, status.message)
+        self._reasons[number] = status.message
         # Where this machine keeps its files is no business of clients.
         status = dataclasses.replace(status, message=without_folder(status.message, self._config.base_path))
         if number in self._slots:
