@@ -1,7 +1,7 @@
 """Losses of ranking: of candidates one by one, of pairs of a positive and a negative, or of the list of a request."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 from keras import ops
@@ -15,8 +15,24 @@ _NEVER = -1e30
 """Logit of what is no candidate."""
 
 
+class _WeightedLoss(keras.losses.Loss):
+    """Mean by weight of what a batch holds; its gradient may be that over several processes."""
+
+    default_name: ClassVar[str]
+
+    def __init__(self, name: str | None = None, *, scale: Scale | None = None, **kwargs: Any) -> None:
+        super().__init__(name=name or self.default_name, **kwargs)
+        self.scale = scale
+
+    def mean(self, losses: Tensor, weights: Tensor) -> Tensor:
+        """Returns the mean of losses by their weights, float32 scalar; 0 without any."""
+        total = ops.sum(weights)
+        mean = ops.sum(losses * weights) / ops.where(total > 0, total, 1.0)
+        return mean if self.scale is None else self.scale(mean, total)
+
+
 @keras.saving.register_keras_serializable(package="atrank_tf")
-class PointwiseCrossentropy(keras.losses.Loss):
+class PointwiseCrossentropy(_WeightedLoss):
     """Sigmoid cross-entropy of each candidate, averaged by weight over all candidates of a batch.
 
     A batch without candidates (N = 0, a batch of another task) has loss 0.
@@ -36,14 +52,12 @@ class PointwiseCrossentropy(keras.losses.Loss):
         ATRank (arXiv 1711.06632): point-wise sigmoid cross-entropy.
     """
 
-    def __init__(self, name: str = "pointwise_crossentropy", *, scale: Scale | None = None, **kwargs: Any) -> None:
-        super().__init__(name=name, **kwargs)
-        self.scale = scale
+    default_name = "pointwise_crossentropy"
 
     def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor = None) -> Tensor:
         losses = self.call(ops.cast(y_true, "float32"), ops.cast(y_pred, "float32"))
         weights = ops.ones_like(losses) if sample_weight is None else ops.cast(sample_weight, "float32")
-        return _mean(losses, weights, self.scale)
+        return self.mean(losses, weights)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         # -z log p - (1 - z) log(1 - p), which overflows nowhere. relu(x) - x z + softplus(-|x|) is the same number, but
@@ -52,7 +66,7 @@ class PointwiseCrossentropy(keras.losses.Loss):
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
-class PairwiseCrossentropy(keras.losses.Loss):
+class PairwiseCrossentropy(_WeightedLoss):
     """Sigmoid cross-entropy of "the positive scores higher than the negative", averaged by weight over all pairs of a
     positive and a negative of one request.
 
@@ -76,20 +90,18 @@ class PairwiseCrossentropy(keras.losses.Loss):
         BPR (Rendle et al., UAI 2009, arXiv 1205.2618), BPR-OPT.
     """
 
-    def __init__(self, name: str = "pairwise_crossentropy", *, scale: Scale | None = None, **kwargs: Any) -> None:
-        super().__init__(name=name, **kwargs)
-        self.scale = scale
+    default_name = "pairwise_crossentropy"
 
     def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor = None) -> Tensor:
         y_true, y_pred = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
         weights = ops.ones_like(y_true) if sample_weight is None else ops.cast(sample_weight, "float32")
         losses = ops.softplus(y_pred[..., None, :] - y_pred[..., :, None])  # [..., N, N]: the second above the first
         pairs = (weights * y_true)[..., :, None] * (weights * (1.0 - y_true))[..., None, :]
-        return _mean(losses, pairs, self.scale)
+        return self.mean(losses, pairs)
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
-class ListwiseCrossentropy(keras.losses.Loss):
+class ListwiseCrossentropy(_WeightedLoss):
     """Softmax cross-entropy of each positive among all candidates of its request, averaged by weight over positives.
 
     Rough sketch:
@@ -114,9 +126,7 @@ class ListwiseCrossentropy(keras.losses.Loss):
         Loss for Learning-to-Rank with Binary Relevance" (ICTIR 2019).
     """
 
-    def __init__(self, name: str = "listwise_crossentropy", *, scale: Scale | None = None, **kwargs: Any) -> None:
-        super().__init__(name=name, **kwargs)
-        self.scale = scale
+    default_name = "listwise_crossentropy"
 
     def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor = None) -> Tensor:
         y_true, y_pred = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
@@ -127,10 +137,4 @@ class ListwiseCrossentropy(keras.losses.Loss):
         # One that is none behind the others: there are requests without candidates.
         weighed = ops.pad(weighed, [(0, 0)] * (len(weighed.shape) - 1) + [(0, 1)], constant_values=_NEVER)
         losses = ops.logsumexp(weighed, axis=-1, keepdims=True) - y_pred  # Of each, as if it were a positive.
-        return _mean(losses, weights * y_true, self.scale)
-
-
-def _mean(losses: Tensor, weights: Tensor, scale: Scale | None) -> Tensor:
-    total = ops.sum(weights)
-    mean = ops.sum(losses * weights) / ops.where(total > 0, total, 1.0)
-    return mean if scale is None else scale(mean, total)
+        return self.mean(losses, weights * y_true)

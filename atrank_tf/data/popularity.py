@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from atrank_tf.data.chunk_reading import EVALUATION_SEED, read_chunks, sum_over_chunks, without_autograph
 from atrank_tf.data.records import Records
-from atrank_tf.data.targets import SPAN, Chunk, Part, find_targets, parse
+from atrank_tf.data.targets import SPAN, Chunk, Part, Targets, find_targets, parse
 from atrank_tf.schema import FIRST_ROW, Candidates, Schema, SplitKind
 from atrank_tf.types import Tensor
 
@@ -85,10 +85,8 @@ def shown_popularity(
     schema = records.schema
 
     def shown(chunk: Chunk) -> tuple[Tensor, Tensor]:
-        targets, requests = find_targets(chunk, schema, task, part), chunk.requests[task]
-        starts, ends = tf.gather(requests.starts, targets.index), tf.gather(requests.ends, targets.index)
-        indices = tf.ragged.range(starts, ends)
-        return tf.gather(requests.id, indices.values), tf.gather(targets.request_time, indices.value_rowids())
+        indices, times = _shown(chunk, find_targets(chunk, schema, task, part), task)
+        return tf.gather(chunk.requests[task].id, indices), times
 
     return _popularity(records, schema.groups[schema.tasks[task].group].entity, shown, part, total)
 
@@ -155,9 +153,14 @@ def positives(chunk: Chunk, schema: Schema, task: str, part: Part) -> tuple[Tens
     spec = schema.tasks[task]
     if spec.candidates is Candidates.SAMPLED:
         return tf.gather(chunk.groups[spec.group].id, targets.index), targets.request_time
-    shown = chunk.requests[task]
-    starts, ends = tf.gather(shown.starts, targets.index), tf.gather(shown.ends, targets.index)
+    indices, times = _shown(chunk, targets, task)
+    chosen = tf.gather(chunk.requests[task].label, indices) > 0
+    return tf.gather(chunk.requests[task].id, tf.boolean_mask(indices, chosen)), tf.boolean_mask(times, chosen)
+
+
+def _shown(chunk: Chunk, targets: Targets, task: str) -> tuple[Tensor, Tensor]:
+    """Returns the indices of all candidates of the targets in the flat candidates of a chunk, and when: int64 [C]."""
+    requests = chunk.requests[task]
+    starts, ends = tf.gather(requests.starts, targets.index), tf.gather(requests.ends, targets.index)
     indices = tf.ragged.range(starts, ends)
-    chosen = tf.gather(shown.label, indices.values) > 0
-    ids = tf.gather(shown.id, tf.boolean_mask(indices.values, chosen))
-    return ids, tf.boolean_mask(tf.gather(targets.request_time, indices.value_rowids()), chosen)
+    return indices.values, tf.gather(targets.request_time, indices.value_rowids())
