@@ -1,5 +1,10 @@
-"""Attention works from the first step: a new model's scores have unit size; what only attention tells is learned."""
+"""Attention works from the first step: a new model's scores have unit size; what only attention tells is learned.
 
+Each of two made-up markets holds what only one attention tells: target attention, what was done with a candidate;
+self-attention, which behavior stands beside which other.
+"""
+
+import functools
 from dataclasses import replace
 from typing import Any
 
@@ -90,7 +95,7 @@ def test_9_scores_of_a_new_model_have_unit_size(
             assert 0.3 < found < 3, start
 
 
-OBJECTS, T, N = 12, 6, 4
+OBJECTS, T, N, DAY = 12, 6, 4, 86_400
 VIEWED, BOUGHT = FIRST_ROW, FIRST_ROW + 1
 START_PAGE = FIRST_ROW + OBJECTS
 MARKET = schema_from_dict(
@@ -116,21 +121,47 @@ def _market(requests: int, seed: int) -> tuple[dict[str, np.ndarray], dict[str, 
     inputs = {
         "click__id": np.concatenate([np.take_along_axis(objects, order, axis=1), last], axis=1),
         "click__action": np.concatenate([np.where(order == 0, BOUGHT, VIEWED), np.full_like(last, VIEWED)], axis=1),
-        "click__timestamp": np.sort(rng.integers(1, 90 * 86_400, (requests, T + 1)), axis=1),
-        "now": np.full(requests, 90 * 86_400),
+        "click__timestamp": np.sort(rng.integers(1, 90 * DAY, (requests, T + 1)), axis=1),
+        "now": np.full(requests, 90 * DAY),
         "next__candidates": objects[:, :N],
     }
     return inputs, {"next": np.eye(1, N, dtype=np.float32).repeat(requests, axis=0)}
 
 
-def _auc_of_fresh_requests(name: str, config: dict[str, Any]) -> float:
-    """Trains a model on the market for seconds."""
+def _campaign(requests: int, seed: int, views: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Requests of users who came to the start page ten minutes before they viewed one of their objects: they buy it.
+
+    All behaviors are views, the start page is in every history, and each of the ages at which something was viewed is
+    that of the one as often as of any other. So a candidate finds the one only where behaviors were related to each
+    other.
+    """
+    rng = np.random.default_rng(seed)
+    objects = FIRST_ROW + rng.permuted(np.tile(np.arange(OBJECTS), (requests, 1)), axis=1)[:, :views]
+    order = np.argsort(rng.random((requests, views)), axis=1)
+    ages = 1.4 * 2.0 ** np.arange(views)[::-1] * rng.uniform(0.85, 1.15, (requests, views))
+    times = np.int64((90 - ages) * DAY)
+    campaign = np.take_along_axis(times, np.argmax(order == 0, axis=1)[:, np.newaxis], axis=1) - 600
+    ids = np.concatenate([np.take_along_axis(objects, order, axis=1), np.full_like(campaign, START_PAGE)], axis=1)
+    times = np.concatenate([times, campaign], axis=1)
+    by_time = np.argsort(times, axis=1)
+    inputs = {
+        "click__id": np.take_along_axis(ids, by_time, axis=1),
+        "click__action": np.full_like(ids, VIEWED),
+        "click__timestamp": np.take_along_axis(times, by_time, axis=1),
+        "now": np.full(requests, 90 * DAY),
+        "next__candidates": objects[:, :N],
+    }
+    return inputs, {"next": np.eye(1, N, dtype=np.float32).repeat(requests, axis=0)}
+
+
+def _auc_of_fresh_requests(name: str, config: dict[str, Any], market: Any = _market, epochs: int = 6) -> float:
+    """Trains a model on a market for seconds."""
     keras.utils.set_random_seed(1)
     model = MODELS[name](MARKET, catalogs=CATALOGS, hidden_dim=16, ranking=["dot"], **config)
     model.compile(SparseAdam(0.01))
-    inputs, labels = _market(4096, seed=0)
-    model.fit(inputs, labels, batch_size=64, epochs=6, verbose=0)
-    inputs, labels = _market(500, seed=1)
+    inputs, labels = market(4096, seed=0)
+    model.fit(inputs, labels, batch_size=64, epochs=epochs, verbose=0)
+    inputs, labels = market(500, seed=1)
     return model.evaluate(inputs, labels, batch_size=500, return_dict=True, verbose=0)["auc"]
 
 
@@ -142,3 +173,12 @@ def test_9_what_only_attention_tells_is_learned(variant: str) -> None:
 
 def test_pooling_does_not_tell_it() -> None:
     assert _auc_of_fresh_requests("average_pooling", {}) < 0.6
+
+
+@pytest.mark.parametrize(
+    ("name", "views", "epochs"), [("timeline_atrank", 6, 8), pytest.param("atrank", 4, 14, marks=pytest.mark.slow)]
+)
+def test_9_what_only_self_attention_tells_is_learned(name: str, views: int, epochs: int) -> None:
+    market = functools.partial(_campaign, views=views)
+    assert _auc_of_fresh_requests(name, {"num_spaces": 2}, market, epochs) >= 0.95
+    assert _auc_of_fresh_requests(name, {"num_spaces": 2, "num_blocks": 0}, market, epochs) < 0.9
