@@ -48,6 +48,11 @@ class Heads:
         }
         self._bias: dict[str, SparseEmbedding] = {}
         for task in tasks if config.item_bias else ():
+            if not self.id_table(task):
+                raise ValueError(
+                    f"Expected item_bias = false in [model]: entity {self._entity(task)!r}, which task {task!r} ranks, "
+                    "has no table for its id, so that no object can have a bias of its own. Received: item_bias = true."
+                )
             rows = schema.tables[self.id_table(task)].rows
             self._bias[task] = SparseEmbedding(rows, 1, "zeros", decays=False, name=f"item_bias_{task}")
             self._bias[task].build((None, None))

@@ -81,7 +81,7 @@ class ObjectEmbedder:
         """Returns the embeddings of objects, float [..., D_o]: id, side features and numeric columns, concatenated."""
         spec = self._schema.entities[entity]
         found = self.catalogs[entity](rows)
-        parts = [self.tables[spec.id.table](self._drop_ids(found[spec.id.column]))]
+        parts = [self.tables[spec.id.table](self._drop_ids(found[spec.id.column]))] if spec.id.table else []
         parts += self._features(spec, found, f"standardize_{entity}")
         return _concatenate(parts)
 

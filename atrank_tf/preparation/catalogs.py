@@ -133,7 +133,9 @@ def build_catalog(
         rows = vocabularies[feature.table].lookup_lists(lists, width)
         features[column] = np.concatenate([_reserved(width), rows]).astype(np.int32)
     missing = np.full(FIRST_ROW, np.nan)
-    own_rows = vocabularies[entity.id.table].lookup(objects["id"])
+    own_rows = (
+        vocabularies[entity.id.table].lookup(objects["id"]) if entity.id.table else np.full(len(objects), UNKNOWN)
+    )
     return Catalog(
         ids=ids.to_numpy() if integers else text_array(ids.to_numpy()),
         counts=np.concatenate([zeros, objects["count"].to_numpy()]).astype(np.int64),

@@ -144,8 +144,8 @@ def _of_known_ids(task: str, parts: Mapping[str, Any]) -> Iterator[tuple[str, in
     look = abs(told) > max(_TOLD, 3 * math.sqrt(sum(share * (1 - share) / of for share, of in likely)))
     if look:
         says += (
-            ". So training learns by which ids are known what is chosen, and that is worth nothing later. Leave ids "
-            "out, by a min_count of their table that none reaches: docs/lists.md"
+            ". So training learns by which ids are known what is chosen, and that is worth nothing later. Take the "
+            "table away from the ids, so that objects are known by their columns alone: docs/lists.md"
         )
     yield f"{task}, training", *known[0]["chosen"], says, look
 

@@ -64,10 +64,12 @@ def _files(files: Mapping[str, Any]) -> str:
 
 def _group(group: Mapping[str, Any]) -> Iterator[str]:
     behaviors, by_day, per_user = group["behaviors"], group["by_day"], group["per_user"]
+    rare = "ids have no table"
+    if group["unknown"] is not None:
+        rare = f"{_share(group['unknown'], behaviors)} are with objects too rare for an embedding of their own"
     yield (
-        f"<p>{behaviors:,} behaviors with {group['objects']:,} objects; {_share(group['unknown'], behaviors)} are with "
-        f"objects too rare for an embedding of their own. {group['users_cut']:,} users have more behaviors than a "
-        f"history keeps ({group['max_length']:,}).</p>"
+        f"<p>{behaviors:,} behaviors with {group['objects']:,} objects; {rare}. {group['users_cut']:,} users have more "
+        f"behaviors than a history keeps ({group['max_length']:,}).</p>"
     )
     dates = np.datetime64(by_day["first"]) + by_day["days"] * np.arange(len(by_day["counts"]))
     each = "day" if by_day["days"] == 1 else f"{by_day['days']} days"

@@ -81,8 +81,9 @@ class TargetMeasures:
         chosen = self.chosen(sums)
         # In training a positive is in its own count: without it, both parts answer "how often before".
         popularity = NUMBERS.count(seen - int(self._part is Part.TRAINING), chosen)
-        known_of = {f"{self._entity} id": catalog.table_rows != UNKNOWN}
-        for column in self._schema.entities[self._entity].features:
+        entity = self._schema.entities[self._entity]
+        known_of = {f"{self._entity} id": catalog.table_rows != UNKNOWN} if entity.id.table else {}
+        for column in entity.features:
             known_of[f"{self._entity} {column}"] = ~_nothing_known(catalog.features[column])
         positives = int(chosen.sum())
         unknown = {column: [positives - int(chosen[known].sum()), positives] for column, known in known_of.items()}
@@ -96,7 +97,7 @@ class TargetMeasures:
             "popularity": dict(zip(NUMBERS.labels, popularity.tolist(), strict=True)),
             "gaps": dict(zip(self._gap_bins.labels, sums[self._name("gaps")].tolist(), strict=True)),
             "history": dict(zip(NUMBERS.labels, sums[self._name("history")].tolist(), strict=True)),
-            "known": None if self._sampled else self._known(sums, catalog),
+            "known": self._known(sums, catalog) if entity.id.table and not self._sampled else None,
         }
 
     def _known(self, sums: Sums, catalog: Catalog) -> dict[str, list[int]]:

@@ -9,7 +9,7 @@ from atrank_tf.data.catalog import Catalog
 from atrank_tf.data.targets import Behaviors, Chunk
 from atrank_tf.report.bins import DAY, LATEST_DAY, NUMBERS, day_series, days, gap_bins
 from atrank_tf.report.sums import Sums
-from atrank_tf.schema import UNKNOWN, Group, Schema
+from atrank_tf.schema import UNKNOWN, Entity, Group, Schema
 
 SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 """Shares of the objects, the most frequent first, at which the popularity curve is told."""
@@ -59,18 +59,18 @@ def timelines_report(sums: Sums, schema: Schema, catalogs: Mapping[str, Catalog]
         "users_of_one_moment": int(sums[_ONE_MOMENT][0]),
         "gaps": dict(zip(gap_bins(schema.time).labels, sums[_GAPS].tolist(), strict=True)),
         "groups": {
-            name: _group_report(sums, f"group {name}", group, catalogs[group.entity])
+            name: _group_report(sums, f"group {name}", group, schema.entities[group.entity], catalogs[group.entity])
             for name, group in schema.groups.items()
         },
     }
 
 
-def _group_report(sums: Sums, name: str, group: Group, catalog: Catalog) -> dict[str, Any]:
+def _group_report(sums: Sums, name: str, group: Group, entity: Entity, catalog: Catalog) -> dict[str, Any]:
     by_object = sums[f"{name} by_object"]
     return {
         "behaviors": int(by_object.sum()),
         "objects": int((by_object > 0).sum()),
-        "unknown": int(by_object[catalog.table_rows == UNKNOWN].sum()),
+        "unknown": int(by_object[catalog.table_rows == UNKNOWN].sum()) if entity.id.table else None,
         **{what: int(sums[f"{name} {what}"][0]) for what in ("future", "midnights", "users_cut")},
         "max_length": group.max_length,
         "actions": dict(zip(group.actions, sums[f"{name} actions"].tolist(), strict=True)),

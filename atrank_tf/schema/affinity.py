@@ -83,6 +83,8 @@ def _features(schema: Schema, channel: Channel) -> Iterator[AffinityFeature]:
 def _shared(schema: Schema, candidates: str, behaviors: str, asked: tuple[str, ...]) -> Iterator[str]:
     """Yields the tables that objects of two entities both have values of, of those asked for."""
     one, other = schema.entities[candidates], schema.entities[behaviors]
+    if candidates == behaviors and not one.id.table:
+        yield SAME_OBJECT
     for table in sorted(schema.tables):
         if asked != ALL_TABLES and table not in asked:
             continue

@@ -32,7 +32,13 @@ def check(schema: Schema) -> None:
     _tables(schema)
     for name, entity in schema.entities.items():
         place = f"entities.{name}"
-        _known("table", entity.id.table, schema.tables, f"{place}.id")
+        if entity.id.table:
+            _known("table", entity.id.table, schema.tables, f"{place}.id")
+        elif not (entity.features or entity.dense):
+            raise ValueError(
+                f"Expected a table in [{place}.id], or columns in features or dense of [{place}]: without either, all "
+                f"objects are the same to a model. Received: id without a table, and no columns."
+            )
         if entity.id.dtype not in ("", "string", "int64"):
             raise ValueError(f'Expected "string" or "int64" for {place}.id.dtype. Received: {entity.id.dtype!r}.')
         _no_slash(entity.id.column, f"{place}.id")

@@ -118,12 +118,13 @@ class EntityId:
 
     Args:
         column: its column in the behaviors, catalog and impressions files.
-        table: table of the id's own embedding.
+        table: table of the id's own embedding; "" for none: an object is then known by its side features and by what
+            the user did with it before (affinity), not by heart.
         dtype: "string" or "int64", as in the logs. Filled in by prepare; "" before.
     """
 
     column: str
-    table: str
+    table: str = ""
     dtype: str = ""
 
 

@@ -42,6 +42,8 @@ def test_the_valid_schema_is_valid():
 @pytest.mark.parametrize(
     ("path", "value", "match"),
     [
+        ("entities/item", {"id": {"column": "item_id"}},
+         r"Expected a table in \[entities\.item\.id\], or columns in features or dense of \[entities\.item\]"),
         ("tables/a b", {"dim": 1}, r"Expected a name without spaces, .* in \[tables\]\. Received: 'a b'\."),
         ("groups/a:b", {"entity": "item", "actions": ["x"]}, r"in \[groups\]\. Received: 'a:b'\."),
         ("entities/", {"id": {"column": "i", "table": "item"}}, r"in \[entities\]\. Received: ''\."),
