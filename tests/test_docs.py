@@ -227,6 +227,7 @@ REFERENCES = [
     ("docs/schema.md", "A categorical column", schema.IdFeature),
     ("docs/schema.md", "A numeric column", schema.DenseFeature),
     ("docs/schema.md", "[groups.GROUP]", schema.Group),
+    ("docs/schema.md", "[user]", schema.User),
     ("docs/schema.md", "[tasks.TASK]", schema.Task),
     ("docs/schema.md", "negatives of a task", schema.Negatives),
     ("docs/schema.md", "[time]", schema.Time),

@@ -78,7 +78,8 @@ def open_reader(file: LogFile, schema: Schema, staging: Path) -> LogReader:
         task = schema.tasks[file.name]
         return impressions_reader(file, task, schema.entities[schema.groups[task.group].entity], staging)
     if file.label == USERS and file.name not in schema.entities:
-        return catalog_reader(file, catalog_profile(schema), "user", USER_ID, staging)
+        profile = catalog_profile(schema)
+        return catalog_reader(file, profile, "user", profile.columns.get(USER_ID, USER_ID), staging)
     entity = schema.entities[file.name]
     return catalog_reader(file, entity, "id", entity.id.column, staging)
 
@@ -89,15 +90,17 @@ def behaviors_reader(file: LogFile, group: Group, entity: Entity, staging: Path)
     The clean rows have `row` (int64, data row), `user` and `id` (text), `timestamp` (int64, Unix seconds) and `action`
     (int64, `FIRST_ROW` + index in the group's actions).
     """
-    own = {name: group.columns.get(name, name) for name in ("user_id", "action", "timestamp")}
-    names = {"user": own["user_id"], "id": entity.id.column, "action": own["action"], "timestamp": own["timestamp"]}
-    reader = LogReader(file, names, staging)
+    own = {name: name for name in ("user_id", "action", "timestamp")}
+    own |= {"id": entity.id.column, **group.columns}
+    names = {"user": own["user_id"], "id": own["id"], "timestamp": own["timestamp"], "action": own["action"]}
+    only = group.actions[0] if len(group.actions) == 1 and "action" not in group.columns else ""
+    reader = LogReader(file, names, staging, constants={"action": only} if only else {})
     reader.ids("user")
     reader.ids("id")
     reader.drop_missing("user", "user id")
     reader.drop_missing("id", "object id")
     reader.drop_missing("action", "action")
-    reader.seconds()
+    reader.seconds(group.timestamp_format)
     reader.actions(group.actions)
     return reader
 
@@ -108,8 +111,9 @@ def impressions_reader(file: LogFile, task: Task, entity: Entity, staging: Path)
     The clean rows have `row`, `user`, `id` and `timestamp` as behaviors have, `request` (text), `label` (int64, 0 or
     1), and the context as `side_names` says.
     """
-    own = {name: task.columns.get(name, name) for name in ("request_id", "user_id", "timestamp", "label")}
-    names = {"user": own["user_id"], "id": entity.id.column, "timestamp": own["timestamp"]}
+    own = {name: name for name in ("request_id", "user_id", "timestamp", "label")}
+    own |= {"id": entity.id.column, **task.columns}
+    names = {"user": own["user_id"], "id": own["id"], "timestamp": own["timestamp"]}
     names |= {"request": own["request_id"], "label": own["label"]}
     reader = LogReader(file, names | side_names(task.context), staging)
     label = number("label", reader.types["label"])
@@ -121,7 +125,7 @@ def impressions_reader(file: LogFile, task: Task, entity: Entity, staging: Path)
     reader.drop_missing("request", "request id")
     reader.drop_missing("user", "user id")
     reader.drop_missing("id", "object id")
-    reader.seconds()
+    reader.seconds(task.timestamp_format)
     reader.keep(label.cast(pl.Int64).alias("label"))
     return reader
 

@@ -6,6 +6,8 @@ product is the same product in a CSV file and in a Parquet file. Missing is null
 
 import polars as pl
 
+from atrank_tf.schema import PER_SECOND, SECONDS
+
 INTEGER = r"^(?:0|-?[1-9][0-9]*)$"
 """Texts that lose nothing when read as an integer: "007" and "+7" are not among them."""
 _WHOLE = r"^(?:0|-?[1-9][0-9]*)\.0+$"
@@ -68,6 +70,27 @@ def seconds(name: str, dtype: pl.DataType) -> pl.Expr:
         as_text.cast(pl.Int64, strict=False),
         as_text.cast(pl.Float64, strict=False).floor().cast(pl.Int64, strict=False),
     )
+
+
+def formatted_seconds(name: str, dtype: pl.DataType, form: str) -> pl.Expr:
+    """Returns a column as whole Unix seconds (UTC), int64, read as `timestamp_format` says; null where it does not fit.
+
+    Args:
+        name: the column.
+        dtype: its type. Dates and datetimes need no format.
+        form: a unit since 1970, a format of texts with %, or "" for what `seconds` reads.
+    """
+    if not form or isinstance(dtype, pl.Date | pl.Datetime):
+        return seconds(name, dtype)
+    if "%" in form:
+        return pl.col(name).cast(pl.String).str.strptime(pl.Datetime("us"), form, strict=False).dt.epoch("s")
+    column = pl.col(name) if dtype.is_numeric() else pl.col(name).cast(pl.String)
+    whole, decimal = column.cast(pl.Int64, strict=False), column.cast(pl.Float64, strict=False)
+    if form in PER_SECOND:
+        scaled, fraction = whole // PER_SECOND[form], decimal / PER_SECOND[form]
+    else:
+        scaled, fraction = whole * SECONDS[form], decimal * SECONDS[form]
+    return pl.when(decimal == whole).then(scaled).otherwise(fraction.floor().cast(pl.Int64, strict=False))
 
 
 def number(name: str, dtype: pl.DataType) -> pl.Expr:

@@ -16,11 +16,11 @@ import polars as pl
 
 from atrank_tf.preparation.column_types import (
     LONGEST,
+    formatted_seconds,
     id_conditions,
     is_missing,
     is_unfit,
     number,
-    seconds,
     text,
     texts,
 )
@@ -110,6 +110,7 @@ class LogReader:
         file: the file.
         names: name in the frame -> the file's own name.
         staging: folder for copies.
+        constants: name in the frame -> what all rows have there if the file has no such column. Defaults to none.
 
     Attributes:
         file: the file.
@@ -123,9 +124,11 @@ class LogReader:
         ValueError: in every method, and says where: the file is refused.
     """
 
-    def __init__(self, file: LogFile, names: Mapping[str, str], staging: Path) -> None:
+    def __init__(
+        self, file: LogFile, names: Mapping[str, str], staging: Path, constants: Mapping[str, str] | None = None
+    ) -> None:
         self.file, self._names = file, names
-        self._opened = open_log(file, names, staging)
+        self._opened = open_log(file, names, staging, constants)
         self.frame = self._opened.frame
         self.types = self.frame.collect_schema()
         self.rows = sum(self._opened.rows)
@@ -149,12 +152,16 @@ class LogReader:
         self._refuse_unfit(name)
         self.keep(text(name, dtype).alias(name))
 
-    def seconds(self) -> None:
-        """Takes the timestamps, as whole Unix seconds; rows where they cannot be read or are too early are dropped."""
+    def seconds(self, form: str) -> None:
+        """Takes the timestamps, as whole Unix seconds; rows where they cannot be read or are too early are dropped.
+
+        Args:
+            form: `timestamp_format` of the schema.
+        """
         dtype = self.types["timestamp"]
         if not (dtype.is_numeric() or isinstance(dtype, pl.String | pl.Date | pl.Datetime | pl.Null)):
             raise ValueError(f"Expected Unix seconds in {self._column('timestamp')}. Received: {dtype}.")
-        found, missing = seconds("timestamp", dtype), is_missing("timestamp", dtype)
+        found, missing = formatted_seconds("timestamp", dtype, form), is_missing("timestamp", dtype)
         self._conditions |= {"timestamp: given": ~missing, "timestamp: read": found.is_not_null()}
         self._refusals.append(_Refusal("timestamp: given", "timestamp", "Unix seconds", unless="timestamp: read"))
         self.refuse(found > LATEST, "timestamp", "Unix seconds before the year 2100 (not milliseconds or finer)")

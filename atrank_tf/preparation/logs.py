@@ -5,7 +5,8 @@
     logs/catalog/user.{parquet,csv,csv.gz}          user_id, one column per feature of the user
     logs/impressions/<task>.{parquet,csv,csv.gz}    request_id, user_id, timestamp, <id column>, label, context columns
 
-Or a folder of parts, `logs/behaviors/<group>/` or, as Spark writes it, `logs/behaviors/<group>.parquet/`.
+Or a folder of parts, `logs/behaviors/<group>/` or, as Spark writes it, `logs/behaviors/<group>.parquet/`. Or what the
+schema names by `file`: a file, a folder of parts, or all files whose names fit a pattern (`purchases_*.csv`).
 
 The rules of cleaning, which `atrank_tf.preparation.cleaning` applies.
 
@@ -38,7 +39,7 @@ from functools import cached_property
 from pathlib import Path
 
 from atrank_tf.paths import local_path
-from atrank_tf.schema import Candidates, Features, Schema
+from atrank_tf.schema import Candidates, Schema, User
 
 BEHAVIORS, CATALOG, IMPRESSIONS = "behaviors", "catalog", "impressions"
 USER = "user"
@@ -48,16 +49,18 @@ USER_ID = "user_id"
 USERS = f"{CATALOG}/{USER}"
 """Label of its file."""
 _ENDINGS = (".parquet", ".csv", ".csv.gz")
+_LISTED = 20
+"""Most files that a message lists."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LogFile:
-    """One file of a logs folder, or a folder of parts that are read as one file.
+    """One file of a logs folder, or parts that are read as one file.
 
     Args:
         kind: "behaviors", "catalog" or "impressions".
         name: the group, entity (or "user") or task.
-        path: where it is.
+        path: where it is: a file, a folder of parts, or a pattern that the names of all parts fit.
     """
 
     kind: str
@@ -71,8 +74,9 @@ class LogFile:
 
     @cached_property
     def parts(self) -> tuple[Path, ...]:
-        """The files that are read, one after the other: the file itself, or those of the folder by name."""
-        return tuple(parts_of(self.path)) if self.path.is_dir() else (self.path,)
+        """The files that are read, one after the other: the file itself, or the parts by name."""
+        found = tuple(parts_of(self.path))
+        return found if found or self.path.is_dir() else (self.path,)
 
     @property
     def typed(self) -> bool:
@@ -111,7 +115,11 @@ def find_logs(logs: str, schema: Schema) -> LogFiles:
     found = [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir())]
     found = [path for path in found if not path.name.startswith(".")]
     used: dict[str, LogFile] = {}
-    for kind, name, required in _wanted(schema):
+    for kind, name, named, required in _wanted(schema):
+        if named:
+            used[f"{kind}/{name}"] = LogFile(kind=kind, name=name, path=root / named)
+            _check_named(used[f"{kind}/{name}"], root)
+            continue
         allowed = {root / kind / f"{name}{ending}": ending for ending in ("", *_ENDINGS)}
         paths = [path for path, ending in allowed.items() if path in found and (ending or path.is_dir())]
         if len(paths) > 1:
@@ -123,20 +131,41 @@ def find_logs(logs: str, schema: Schema) -> LogFiles:
         if paths:
             used[f"{kind}/{name}"] = LogFile(kind=kind, name=name, path=paths[0])
             _check_parts(used[f"{kind}/{name}"])
-    taken = {file.path for file in used.values()}
+    taken = {path for file in used.values() for path in (file.path, *file.parts)}
+    if any(file.path.parent == root for file in used.values()):
+        found += [path for path in sorted(root.iterdir()) if path.name.endswith(_ENDINGS)]
     ignored = tuple(path.relative_to(root).as_posix() for path in found if path not in taken)
     return LogFiles(used=used, ignored=ignored)
 
 
-def catalog_profile(schema: Schema) -> Features:
+def catalog_profile(schema: Schema) -> User:
     """Returns the features of users that `catalog/user` holds: all but `USER_ID`."""
     features = {column: feature for column, feature in schema.user.features.items() if column != USER_ID}
     return replace(schema.user, features=features)
 
 
-def parts_of(folder: Path) -> list[Path]:
-    """Returns what a folder of parts holds, by name, but for what Spark and others put beside the parts."""
-    return sorted(path for path in folder.iterdir() if not path.name.startswith(("_", ".")))
+def parts_of(path: Path) -> list[Path]:
+    """Returns the parts of a folder or a pattern by name, but for what Spark and others put beside them.
+
+    Of a single file there are none.
+    """
+    pattern = "*" if path.is_dir() else path.name
+    folder = path if path.is_dir() else path.parent
+    if "*" not in pattern or not folder.is_dir():
+        return []
+    return sorted(part for part in folder.glob(pattern) if not part.name.startswith(("_", ".")))
+
+
+def _check_named(file: LogFile, root: Path) -> None:
+    """Raises unless what the schema names by `file` is there, and of one kind."""
+    missing = [part for part in file.parts if not part.exists()]
+    if missing:
+        names = sorted(path for path in root.rglob("*") if path.name.endswith(_ENDINGS))
+        raise FileNotFoundError(
+            f"Expected {file.path.relative_to(root)} in {root}, which the schema names for {file.label}. "
+            f"Found {_listed(names[:_LISTED], root)}."
+        )
+    _check_parts(file)
 
 
 def _check_parts(file: LogFile) -> None:
@@ -155,18 +184,18 @@ def _kind(path: Path) -> str:
     return "parquet" if path.suffix == ".parquet" else "csv"
 
 
-def _wanted(schema: Schema) -> Iterator[tuple[str, str, bool]]:
-    """Yields kind, name and whether the file must be there."""
+def _wanted(schema: Schema) -> Iterator[tuple[str, str, str, bool]]:
+    """Yields kind, name, the file that the schema names or "", and whether it must be there."""
     for name, entity in schema.entities.items():
-        yield CATALOG, name, bool(entity.features or entity.dense)
+        yield CATALOG, name, entity.file, bool(entity.features or entity.dense)
     profile = catalog_profile(schema)
     if profile.features or profile.dense:
-        yield CATALOG, USER, True
-    for name in schema.groups:
-        yield BEHAVIORS, name, True
+        yield CATALOG, USER, profile.file, True
+    for name, group in schema.groups.items():
+        yield BEHAVIORS, name, group.file, True
     for name, task in schema.tasks.items():
         if task.candidates is Candidates.IMPRESSIONS:
-            yield IMPRESSIONS, name, True
+            yield IMPRESSIONS, name, task.file, True
 
 
 def _listed(paths: list[Path], root: Path) -> str:

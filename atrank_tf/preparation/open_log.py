@@ -36,12 +36,14 @@ class OpenLog:
         rows: of each part.
         types: columns of the sources that are read -> their types; what one part alone calls null is text elsewhere.
         names: name in a frame -> name in the sources.
+        constants: name in a frame -> what it is in every row; the sources have no such column.
     """
 
     sources: tuple[Path, ...]
     rows: tuple[int, ...]
     types: Mapping[str, pl.DataType]
     names: Mapping[str, str]
+    constants: Mapping[str, str]
 
     @property
     def frame(self) -> pl.LazyFrame:
@@ -67,10 +69,13 @@ class OpenLog:
             row_index_name=_ROW,
             row_index_offset=first_row,
         )
-        return frame.select(row=_ROW, **self.names)
+        fixed = {name: pl.lit(value) for name, value in self.constants.items()}
+        return frame.select(row=_ROW, **self.names).with_columns(**fixed)
 
 
-def open_log(file: LogFile, columns: Mapping[str, str], staging: Path) -> OpenLog:
+def open_log(
+    file: LogFile, columns: Mapping[str, str], staging: Path, constants: Mapping[str, str] | None = None
+) -> OpenLog:
     """Opens a file for repeated scans; nothing is held in memory.
 
     A CSV file is copied to Parquet once, all columns as text, since each scan of a compressed file unpacks all of it.
@@ -79,16 +84,21 @@ def open_log(file: LogFile, columns: Mapping[str, str], staging: Path) -> OpenLo
         file: the file.
         columns: name in the frame -> the file's own name.
         staging: folder for the copy.
+        constants: name in the frame -> what all rows have there if the file has no such column. Defaults to none.
 
     Raises:
         ValueError: the file cannot be read, has no rows or lacks a column, or its parts differ in a column's type.
     """
+    constants = constants or {}
     sources, rows = [], []
     types: dict[str, tuple[pl.DataType, Path]] = {}  # And the first part that says so.
     for number, part in enumerate(file.parts):
         with as_error(part):
             frame = pl.scan_parquet(part, glob=False) if file.typed else _scan_csv(part)
             found = frame.collect_schema()
+            if not number:
+                constants = {name: value for name, value in constants.items() if columns[name] not in found}
+                columns = {name: own for name, own in columns.items() if name not in constants}
             for name in columns.values():
                 if name not in found:
                     raise ValueError(f'Missing column "{name}" in {part}. {suggestion(name, found)}')
@@ -110,7 +120,7 @@ def open_log(file: LogFile, columns: Mapping[str, str], staging: Path) -> OpenLo
         raise ValueError(f"Expected rows in {file.path}. Found none.")
     own_names = columns if file.typed else {name: name for name in columns}
     schema = {name: types[columns[new]][0] for new, name in own_names.items()}
-    return OpenLog(tuple(sources), tuple(rows), schema, dict(own_names))
+    return OpenLog(tuple(sources), tuple(rows), schema, dict(own_names), dict(constants))
 
 
 @contextmanager
@@ -127,7 +137,7 @@ def as_error(path: Path) -> Iterator[None]:
             raise  # The system says so; of a damaged .gz Polars does.
         if "IO error" in reason:
             raise OSError(f"While {path} was read: {reason}. Is there room on the disk?") from error
-        for part in parts_of(path) if path.is_dir() else ():
+        for part in parts_of(path):
             if part.suffix == ".parquet":
                 with as_error(part):  # Raises for the part that is meant; CSV files are read one by one.
                     pl.scan_parquet(part, glob=False).select(pl.all().null_count()).collect(engine="streaming")

@@ -6,6 +6,7 @@ from atrank_tf.schema.spec import (
     ALL_TABLES,
     FIRST_ROW,
     PADDING,
+    PER_SECOND,
     SECONDS,
     UNKNOWN,
     Candidates,
@@ -24,6 +25,7 @@ from atrank_tf.schema.spec import (
     Task,
     Ties,
     Time,
+    User,
     select_groups,
 )
 from atrank_tf.schema.toml import dump_schema, dump_toml, load_schema, load_toml, schema_from_dict
@@ -32,6 +34,7 @@ __all__ = [
     "ALL_TABLES",
     "FIRST_ROW",
     "PADDING",
+    "PER_SECOND",
     "SECONDS",
     "UNKNOWN",
     "Candidates",
@@ -50,6 +53,7 @@ __all__ = [
     "Task",
     "Ties",
     "Time",
+    "User",
     "dump_schema",
     "dump_toml",
     "first_difference",

@@ -9,6 +9,7 @@ from atrank_tf.schema.inputs import REQUEST_TIME, SEPARATOR, USER
 from atrank_tf.schema.reading import suggestion
 from atrank_tf.schema.spec import (
     ALL_TABLES,
+    PER_SECOND,
     SECONDS,
     Candidates,
     Exclude,
@@ -45,7 +46,10 @@ def check(schema: Schema) -> None:
         if entity.id.column in (*entity.features, *entity.dense):
             raise ValueError(f'Column "{entity.id.column}" of [{place}] is both the id and a feature. Keep one.')
         _features(entity, schema, place)
+        _file(entity.file, place)
     _features(schema.user, schema, "user")
+    _file(schema.user.file, "user")
+    _columns(schema.user.columns, ("user_id",), "user")
     _input_columns(schema.user, "user")
     for name, group in schema.groups.items():
         place = f"groups.{name}"
@@ -55,7 +59,9 @@ def check(schema: Schema) -> None:
         _unique(group.actions, f"{place}.actions")
         _positive(group.max_length, "max_length", place)
         _not_negative(group.width, "width", place)
-        _columns(group.columns, ("user_id", "action", "timestamp"), place)
+        _columns(group.columns, ("user_id", "id", "action", "timestamp"), place)
+        _file(group.file, place)
+        _timestamp_format(group.timestamp_format, place)
     _tasks(schema)
     # Last: a misspelt name leaves the right one unused, and the misspelling is the better news.
     _unused_entities(schema)
@@ -185,7 +191,9 @@ def _tasks(schema: Schema) -> None:
                 )
         if task.position:
             _known("position", task.position, task.context.dense, place)
-        _columns(task.columns, ("request_id", "user_id", "timestamp", "label"), place)
+        _columns(task.columns, ("request_id", "user_id", "id", "timestamp", "label"), place)
+        _file(task.file, place)
+        _timestamp_format(task.timestamp_format, place)
 
 
 def _history_left(schema: Schema, task: Task) -> bool:
@@ -219,6 +227,20 @@ def _known(kind: str, name: str, valid: Mapping[str, Any] | Iterable[str], place
 def _columns(columns: Mapping[str, str], valid: tuple[str, ...], place: str) -> None:
     for name in columns:
         _known("column", name, valid, f"{place}.columns")
+
+
+def _file(file: str, place: str) -> None:
+    if file.startswith("/") or ".." in file.split("/") or "\\" in file:
+        raise ValueError(f"Expected a file within the logs folder for {place}.file. Received: {file!r}.")
+
+
+def _timestamp_format(form: str, place: str) -> None:
+    units = [*SECONDS, *PER_SECOND]
+    if form and "%" not in form and form not in units:
+        raise ValueError(
+            f'Unknown timestamp_format "{form}" in [{place}]. {suggestion(form, units)} Or a format of texts, as '
+            '"%d.%m.%Y %H:%M".'
+        )
 
 
 def _unique(names: tuple[str, ...], place: str) -> None:

@@ -18,6 +18,8 @@ ALL_TABLES = ("*",)
 
 SECONDS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400, "week": 604_800}
 """Time units that `[time] unit` may name, in seconds."""
+PER_SECOND = {"millisecond": 1_000, "microsecond": 1_000_000, "nanosecond": 1_000_000_000}
+"""Units of timestamps that `timestamp_format` may name beside `SECONDS`: how many are a second."""
 
 
 class Candidates(StrEnum):
@@ -101,7 +103,7 @@ class DenseFeature:
 
 @dataclass(frozen=True, kw_only=True)
 class Features:
-    """Side features of an entity, of the user, or of a candidate in its request (its context).
+    """Side features of an entity, of users, or of a candidate in its request (its context).
 
     Args:
         features: column -> categorical feature.
@@ -113,11 +115,24 @@ class Features:
 
 
 @dataclass(frozen=True, kw_only=True)
+class User(Features):
+    """What is known of users; its side features are columns of `catalog/user`.
+
+    Args:
+        file: its file in the logs folder; "" means `catalog/user`.
+        columns: standard column name ("user_id") -> the file's own name.
+    """
+
+    file: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class EntityId:
     """The id of an entity.
 
     Args:
-        column: its column in the behaviors, catalog and impressions files.
+        column: its column in the catalog, and in behaviors and impressions files that name no other.
         table: table of the id's own embedding; "" for none: an object is then known by its side features and by what
             the user did with it before (affinity), not by heart.
         dtype: "string" or "int64", as in the logs. Filled in by prepare; "" before.
@@ -134,10 +149,12 @@ class Entity(Features):
 
     Args:
         id: its id.
+        file: its catalog in the logs folder; "" means `catalog/<entity>`.
         rows: rows of its catalog, `PADDING` and `UNKNOWN` included. Filled in by prepare; 0 before.
     """
 
     id: EntityId
+    file: str = ""
     rows: int = 0
 
 
@@ -147,17 +164,22 @@ class Group:
 
     Args:
         entity: name of the entity.
-        actions: every action that a behavior of this group can be.
+        actions: every action that a behavior of this group can be. Where it is one, the file needs no such column.
         max_length: most behaviors of a history, the newest ones.
         width: D_g, dimension of the group's behavior embeddings; 0 means that of the object embedding.
-        columns: standard column name ("user_id", "action", "timestamp") -> the file's own name.
+        file: its file in the logs folder; "" means `behaviors/<group>`.
+        columns: standard column name ("user_id", "id", "action", "timestamp") -> the file's own name.
+        timestamp_format: what the file's timestamps are: a key of `SECONDS` or `PER_SECOND` for numbers, a format with
+            % for texts ("%d.%m.%Y %H:%M"); "" for Unix seconds, dates and datetimes.
     """
 
     entity: str
     actions: tuple[str, ...]
     max_length: int = 100
     width: int = 0
+    file: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)
+    timestamp_format: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +221,9 @@ class Task:
         position: numeric column of the context that says at which place of the list a candidate was shown; "" for none.
         affinity: tables by which a candidate is compared with what the user did before, over the whole history: ids or
             side features that both have. `ALL_TABLES` for every table that both have, () for none.
-        columns: standard column name ("request_id", "user_id", "timestamp", "label") -> the file's own name.
+        file: the impressions' file in the logs folder; "" means `impressions/<task>`.
+        columns: standard column name ("request_id", "user_id", "id", "timestamp", "label") -> the file's own name.
+        timestamp_format: as the one of `Group`.
     """
 
     group: str
@@ -210,7 +234,9 @@ class Task:
     context: Features = field(default_factory=Features)
     position: str = ""
     affinity: tuple[str, ...] = ALL_TABLES
+    file: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)
+    timestamp_format: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,7 +290,7 @@ class Schema:
     entities: Mapping[str, Entity]
     groups: Mapping[str, Group]
     tasks: Mapping[str, Task]
-    user: Features = field(default_factory=Features)
+    user: User = field(default_factory=User)
     time: Time = field(default_factory=Time)
     split: Split = field(default_factory=Split)
 
