@@ -48,6 +48,7 @@ command.check_paths(_TRUTH)
 def main() -> None:
     from atrank_tf.data import Part, Records
     from atrank_tf.evaluation import metrics_table
+    from atrank_tf.report import check_parts, load_report
     from atrank_tf.training import load_trained_experiment, model_checksum, write_metrics
 
     _check_flags()
@@ -56,6 +57,7 @@ def main() -> None:
     checksum = model_checksum(_MODEL_DIR.value)
     model, read = _load(records, _MODEL_DIR.value, part)
     against = model_checksum(_AGAINST.value) if _AGAINST.value else None
+    check_parts(load_report(records.path), read.schema, model.tasks, [part], records.path)
     other = _load(records, _AGAINST.value, part) if _AGAINST.value else None
     records.verify()
     of_candidates = _rank_catalog if _CANDIDATES.value == "catalog" else _score_requests

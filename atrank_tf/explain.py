@@ -27,23 +27,23 @@ command.check_paths(_RECORDS, _MODEL_DIR, _OUT, stores=True)
 
 def main() -> None:
     import tensorflow as tf
-    from tqdm import tqdm
 
     from atrank_tf import explanation as room
-    from atrank_tf.data import Records
+    from atrank_tf.data import Part, Records
+    from atrank_tf.progress import tracked
+    from atrank_tf.report import check_parts, load_report
     from atrank_tf.training import load_model_for, load_trained_experiment
 
     config = load_trained_experiment(_MODEL_DIR.value).model
     records = Records(_RECORDS.value).select(config.groups, affinity=config.reads_affinity)
     model, out = load_model_for(records, _MODEL_DIR.value), _OUT.value
+    check_parts(load_report(records.path), records.schema, model.tasks, [Part(_SPLIT.value)], records.path)
     records.verify()
     explainer, occluder = room.Explainer(model, room.Names(records, _CATEGORY.value)), room.Occluder(model)
     requests = room.requests_of_users(records, _SPLIT.value, model.tasks, _USER_ID.value, _USERS.value)
     tf.io.gfile.makedirs(out)
     pages, agreement = [], []
-    for number, request in enumerate(
-        tqdm(requests, desc="explaining", unit=" requests", mininterval=1.0, leave=False), 1
-    ):
+    for number, request in enumerate(tracked(requests, "explaining", "requests"), 1):
         found = explainer.explain_one(request)
         occlusion = occluder.occlude(found)
         agreement += room.attention_agreement(found, occlusion).tolist()
@@ -54,9 +54,7 @@ def main() -> None:
         for task in model.tasks
         for request in room.sampled_requests(records, _SPLIT.value, task, _MEASURED.value)
     ]
-    measured = map(
-        explainer.explain_one, tqdm(sampled, desc="measuring", unit=" requests", mininterval=1.0, leave=False)
-    )
+    measured = map(explainer.explain_one, tracked(sampled, "measuring", "requests"))
     focuses = room.measure_spaces(measured)
     table = room.focus_table(focuses)
     if focuses:

@@ -20,6 +20,9 @@ _SHARDS = flags.DEFINE_integer(
     "shards", 0, "Number of TFRecord files. Default: files of about 64 MB, and 8 at least.", lower_bound=0
 )
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Make the records anew even if they are current.")
+_EMPTY_PARTS = flags.DEFINE_bool(
+    "empty_parts", False, "Take a [split] that leaves training, validation or test of a task without a target."
+)
 _ENGINE = flags.DEFINE_enum(
     "engine",
     "local",
@@ -47,7 +50,9 @@ def main(*beam_flags: str) -> None:
     if not _OVERWRITE.value and are_current(logs, schema, records, shards=_SHARDS.value):
         sys.stdout.write(f"{records} is current: same logs, same schema\n")
         return
-    made = prepare(logs, schema, records, shards=_SHARDS.value, overwrite=True, engine=engine)
+    made = prepare(
+        logs, schema, records, shards=_SHARDS.value, overwrite=True, empty_parts=_EMPTY_PARTS.value, engine=engine
+    )
     sys.stdout.write(summary(made))
 
 
@@ -56,6 +61,9 @@ def _logs_and_schema(logs: str) -> tuple[str, str]:
     if Path(logs).is_dir():
         if not _SCHEMA.value:
             raise ValueError(f"Expected a schema file for --schema, which says what is in {logs}. Received none.")
+        for flag in (_RAW, _LOGS_CACHE):
+            if flag.value:
+                raise ValueError(f"--{flag.name} is for ready logs. {logs} is a folder of your own, read as it is.")
         return logs, _SCHEMA.value
 
     from atrank_tf.datasets import SOURCES, download, write_logs

@@ -12,6 +12,7 @@ import atrank_tf
 PACKAGE = Path(__file__).parents[1] / "atrank_tf"
 _LOWER = {
     "paths",
+    "progress",
     "schema",
     "files",
     "layers",
@@ -30,6 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "types": set(),
     "schema": set(),
     "paths": set(),
+    "progress": set(),
     "files": {"paths"},
     "layers": {"types"},
     "optimizers": set(),
@@ -37,10 +39,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "metrics": {"types"},
     "data": {"schema", "files", "types"},
     "report": {"schema", "files", "data", "types"},
-    "preparation": {"schema", "files", "data", "report", "paths"},
+    "preparation": {"schema", "files", "data", "report", "paths", "progress"},
     "models": {"schema", "layers", "optimizers", "losses", "metrics", "data", "types"},
     **dict.fromkeys(("training", "evaluation", "explanation"), _LOWER),
-    "datasets": {"schema", "files", "data", "preparation"},
+    "datasets": {"schema", "files", "data", "preparation", "progress"},
     "server": {"files", "paths"},
     "saved_model": {"schema", "files", "data", "layers", "models", "server", "types", "paths"},
     "command": {"paths"},

@@ -32,7 +32,7 @@ def folder(tmp_path_factory):
 
 def arguments(folder, **flags):
     names = {"logs": f"{folder}/logs", "schema": f"{folder}/schema.toml", "records": f"{folder}/records"} | flags
-    return ["-m", "atrank_tf.prepare", *(f"--{k}={v}" for k, v in names.items() if v is not None)]
+    return ["-m", "atrank_tf.prepare", "--empty_parts", *(f"--{k}={v}" for k, v in names.items() if v is not None)]
 
 
 def test_records_are_made_once(run_command, folder):

@@ -62,7 +62,13 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registrat
         with tempfile.TemporaryDirectory(dir=self.data_path.parent) as work:
             write_logs(self.source.logs(raw), f"{work}/logs")
             schema = load_schema(self.source.schema)
-            records = prepare(f"{work}/logs", schema, str(self.data_path), shards=download_config.num_shards or 0)
+            records = prepare(
+                f"{work}/logs",
+                schema,
+                str(self.data_path),
+                shards=download_config.num_shards or 0,
+                empty_parts=True,  # Ready data is taken as it is.
+            )
         sizes = [int(tf.data.TFRecordDataset(file).reduce(np.int64(0), lambda n, _: n + 1)) for file in records.files]
         split = tfds.core.SplitInfo(
             name="train",

@@ -12,7 +12,6 @@ from functools import partial
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from atrank_tf.data import Batching, CatalogRequests, Part, Records, catalog_requests, count_targets
 from atrank_tf.data.affinity import Affinity, records_affinity
@@ -21,6 +20,7 @@ from atrank_tf.evaluation.rules import CandidateScores, Rule, rules_of_thumb
 from atrank_tf.models import Ranker
 from atrank_tf.models.candidate_tables import precomputed_candidates
 from atrank_tf.models.inputs import traced
+from atrank_tf.progress import progress
 from atrank_tf.schema import FIRST_ROW, Candidates, Schema
 from atrank_tf.schema.inputs import affinity_name, candidates_name, history_name
 from atrank_tf.types import Tensor
@@ -162,7 +162,7 @@ def _rank(
     title = f"{Part(part)} catalog, {', '.join(scores)}"
     with (
         ThreadPoolExecutor(_THREADS) as threads,
-        tqdm(total=total, desc=title, unit=" requests", mininterval=1.0, leave=False) as progress,
+        progress(title, "requests", total) as shown,
     ):
         for requests in catalog_requests(records, task, part, settings):
             positive = requests.positive.numpy()[:, np.newaxis]
@@ -177,7 +177,7 @@ def _rank(
             for name, of_requests in scores.items():
                 counts = _count(of_requests(requests), positive, barred, rows, f"{name}, {task}", threads)
                 found[name].append(_ranks(requests, *counts, others + 1, ranked))
-            progress.update(len(positive))
+            shown.update(len(positive))
     return {name: CatalogRanks.concatenate(parts) for name, parts in found.items() if parts}
 
 

@@ -5,13 +5,13 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from atrank_tf.data import Batching, Part, Records, count_targets, requests
 from atrank_tf.evaluation.rules import Rule, list_rules, rules_of_thumb
 from atrank_tf.evaluation.scored_requests import ScoredRequests
 from atrank_tf.models import Ranker
 from atrank_tf.models.inputs import traced
+from atrank_tf.progress import progress
 from atrank_tf.schema.inputs import candidates_name
 
 Score = Callable[[str, dict[str, Any], np.ndarray], np.ndarray]
@@ -84,11 +84,11 @@ def score_requests(
     found: dict[str, dict[str, list[ScoredRequests]]] = {name: {task: [] for task in tasks} for name in scores}
     total = sum(count_targets(records, task, part, settings) for task in tasks)
     title = f"{Part(part)} {', '.join(scores)}"
-    with tqdm(total=total, desc=title, unit=" requests", mininterval=1.0, leave=False) as progress:
+    with progress(title, "requests", total) as shown:
         for inputs, labels, weights, users in requests(
             records, part, tasks=tasks, settings=settings, whole_history=whole_history
         ):
-            progress.update(len(users))
+            shown.update(len(users))
             decoded = np.char.decode(users.numpy().astype(bytes), "utf-8")
             for task in tasks:
                 if not labels[task].shape[1]:

@@ -1,12 +1,14 @@
 """Says how behaviors, impressions and catalogs are read and cleaned; `atrank_tf.preparation.logs` states the rules."""
 
+import difflib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
 
 from atrank_tf.preparation.column_types import number
-from atrank_tf.preparation.log_reader import ColumnChecks, LogReader, side_names
+from atrank_tf.preparation.log_reader import AFTER_1970, ColumnChecks, LogReader, action_condition, side_names
 from atrank_tf.preparation.logs import BEHAVIORS, IMPRESSIONS, USER_ID, USERS, LogFile, catalog_profile
 from atrank_tf.schema import Entity, Features, Group, Schema, Task, suggestion
 
@@ -154,8 +156,9 @@ def clean_log(reader: LogReader, checks: ColumnChecks) -> CleanLog:
         rows, first = checks[reason]
         if first is not None:
             report.drop(reason, rows, first)
-    for action, rows in checks.unknown_actions:
-        report.notes.append(f'Unknown action "{action}" in {rows} rows. {suggestion(action, reader.known_actions)}')
+    report.notes += _action_notes(reader, checks)
+    if "timestamp" in reader.types.names() and report.kept and not checks[AFTER_1970].rows:
+        report.notes.append("All timestamps are of 1970. Are they days, hours or minutes? They must be Unix seconds.")
     if not report.kept:
         reasons = ", ".join(
             f"{rows} with {reason} (first: row {first})" for reason, (rows, first) in report.dropped.items()
@@ -165,3 +168,16 @@ def clean_log(reader: LogReader, checks: ColumnChecks) -> CleanLog:
             f"{' '.join(report.notes)}"
         )
     return CleanLog(reader, checks, report)
+
+
+def _action_notes(reader: LogReader, checks: ColumnChecks) -> Iterator[str]:
+    """Yields what to say of actions that only the log has, and of those that only the schema has."""
+    unused = [action for action in reader.known_actions if not checks[action_condition(action)].rows]
+    place = f"actions of [groups.{reader.file.name}]"
+    for action, rows in checks.unknown_actions:
+        advice = suggestion(action, reader.known_actions)
+        for known in difflib.get_close_matches(action, unused, n=1):
+            advice = f'The schema has "{known}", which is in no row: is it misspelt in {place}?'
+        yield f'Unknown action "{action}" in {rows} rows. {advice}'
+    for action in unused:
+        yield f'No row has the action "{action}" of {place}.'

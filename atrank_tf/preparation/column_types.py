@@ -14,6 +14,11 @@ _WHOLE = r"^(?:0|-?[1-9][0-9]*)\.0+$"
 _SCIENTIFIC = r"^-?[0-9](?:\.[0-9]+)?[eE]\+[0-9]+$"
 """As a float beyond 2^53 is printed: "1.2345678901234568e+18"; "1e5" is not among them."""
 _FRACTION = r"^-?[0-9]+\.[0-9]*[1-9][0-9]*$"
+_ISO_8601 = (
+    r"^(?<day>\d{4}-\d\d-\d\d)(?:[T ](?<minute>\d\d:\d\d)(?<second>:\d\d)?(?:[.,]\d+)?)?"
+    r"(?<zone>Z|[+-]\d\d(?::?\d\d)?)?(?: ?UTC)?$"
+)
+"""A date, or a moment, as "2024-03-01T12:00:00+01:00", with a space for the "T" as databases write it."""
 LONGEST = 1_000
 """Most characters of an id or a value: NumPy gives each of an array as much room as the longest needs."""
 _EXACT: dict[type[pl.DataType], int] = {pl.Float16: 2**11, pl.Float32: 2**24, pl.Float64: 2**53}
@@ -52,9 +57,10 @@ def texts(name: str, dtype: pl.DataType, separator: str, max_values: int) -> pl.
 
 
 def seconds(name: str, dtype: pl.DataType) -> pl.Expr:
-    """Returns a column as whole Unix seconds (UTC), int64; null where it is missing or cannot be read as a number.
+    """Returns a column as whole Unix seconds (UTC), int64; null where it is missing or cannot be read.
 
-    Dates and datetimes are converted, those without a zone taken as UTC. Fractions of a second are cut off.
+    Dates and datetimes are converted, also those that are text as ISO 8601 has them; without a zone they are taken as
+    UTC. Fractions of a second are cut off.
     """
     column = pl.col(name)
     if isinstance(dtype, pl.Date):
@@ -69,6 +75,7 @@ def seconds(name: str, dtype: pl.DataType) -> pl.Expr:
     return pl.coalesce(
         as_text.cast(pl.Int64, strict=False),
         as_text.cast(pl.Float64, strict=False).floor().cast(pl.Int64, strict=False),
+        _seconds_of_iso(as_text),
     )
 
 
@@ -91,6 +98,13 @@ def formatted_seconds(name: str, dtype: pl.DataType, form: str) -> pl.Expr:
     else:
         scaled, fraction = whole * SECONDS[form], decimal * SECONDS[form]
     return pl.when(decimal == whole).then(scaled).otherwise(fraction.floor().cast(pl.Int64, strict=False))
+
+
+def _seconds_of_iso(column: pl.Expr) -> pl.Expr:
+    parts = column.str.extract_groups(_ISO_8601)
+    day, minute, second, zone = (parts.struct.field(name) for name in ("day", "minute", "second", "zone"))
+    whole = [day, pl.lit("T"), minute.fill_null("00:00"), second.fill_null(":00"), zone.fill_null("Z")]
+    return pl.concat_str(whole).str.to_datetime("%Y-%m-%dT%H:%M:%S%#z", strict=False).dt.epoch("s")
 
 
 def number(name: str, dtype: pl.DataType) -> pl.Expr:

@@ -130,7 +130,9 @@ def count_shard(rows: Mapping[str, pl.DataFrame], schema: Schema) -> tuple[dict[
     for label, found in rows.items():
         kind, _, name = label.partition("/")
         if kind == BEHAVIORS:
-            found, dropped = keep_first(found, ["user", "id", "action", "timestamp"], label, DUPLICATE)
+            dropped: list[Dropped] = []
+            if not schema.groups[name].keep_duplicates:
+                found, dropped = keep_first(found, ["user", "id", "action", "timestamp"], label, DUPLICATE)
             objects = found.group_by("id").agg(count=counted.sum(), uses=counted.sum())
             counts.add_objects(schema.groups[name].entity, _as_integers(objects))
         elif kind == IMPRESSIONS:

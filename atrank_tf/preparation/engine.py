@@ -10,14 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from tqdm import tqdm
-
 from atrank_tf.preparation.cleaning import UNKNOWN_ACTIONS_SHOWN, CleanLog
 from atrank_tf.preparation.counting import Counts, count_shard
 from atrank_tf.preparation.log_reader import UNKNOWN_ACTION, ColumnChecks, LogReader
 from atrank_tf.preparation.open_log import as_error
 from atrank_tf.preparation.shard_writer import ShardWriter, WrittenShards
 from atrank_tf.preparation.staging import Staging
+from atrank_tf.progress import progress, tracked
 from atrank_tf.schema import Schema
 
 
@@ -59,17 +58,15 @@ class LocalEngine:
 
     def check_columns(self, logs: Mapping[str, LogReader], work: Path) -> dict[str, ColumnChecks]:
         """Reads the files one after the other."""
-        return {
-            label: _check_columns(reader) for label, reader in tqdm(logs.items(), "cleaning", unit="file", disable=None)
-        }
+        return {label: _check_columns(reader) for label, reader in tracked(logs.items(), "cleaning", "files")}
 
     def count(self, logs: Mapping[str, CleanLog], staging: Staging, schema: Schema, work: Path) -> Counts:
         """Divides the files by user, and reads shard by shard."""
-        for label, log in tqdm(logs.items(), "dividing by user", unit="file", disable=None):
+        for label, log in tracked(logs.items(), "dividing by user", "files"):
             with as_error(log.reader.file.path):
                 staging.write(label, log.frame)
         counts = Counts()
-        for shard in tqdm(range(staging.shards), "counting", unit="shard", disable=None):
+        for shard in tracked(range(staging.shards), "counting", "shards"):
             found = {label: staging.read(label, shard) for label in logs}
             kept, more = count_shard({label: rows for label, rows in found.items() if rows is not None}, schema)
             for label, rows in kept.items():
@@ -80,11 +77,10 @@ class LocalEngine:
     def write(self, staging: Staging, folder: Path, schema: Schema, work: Path, now: int) -> WrittenShards:
         """Writes shard after shard."""
         writer, written = ShardWriter(staging, folder, schema, now), WrittenShards(schema)
-        with tqdm(desc="writing", unit="user", disable=None) as progress:
+        with progress("writing", "shards", staging.shards) as shown:
             for shard in range(staging.shards):
-                more = writer.write(shard)
-                written.add(more)
-                progress.update(more.totals.users)
+                written.add(writer.write(shard))
+                shown.update(1)
         return written
 
 

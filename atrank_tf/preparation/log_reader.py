@@ -26,11 +26,12 @@ from atrank_tf.preparation.column_types import (
 )
 from atrank_tf.preparation.logs import LogFile
 from atrank_tf.preparation.open_log import Piece, as_error, open_log
-from atrank_tf.schema import FIRST_ROW, Features
+from atrank_tf.schema import FIRST_ROW, LATEST, Features
 
 UNKNOWN_ACTION = "unknown action"
-LATEST = 4_102_444_800
-"""2100-01-01 in Unix seconds."""
+AFTER_1970 = "timestamp: after 1970"
+"""Condition of timestamps that are no days, hours or minutes since 1970."""
+_END_OF_1970 = 31_536_000
 _LARGEST = float(np.finfo(np.float32).max)
 """Largest number that the records can hold."""
 _SHOWN = 200
@@ -93,6 +94,11 @@ class _Refusal(NamedTuple):
     column: str
     expected: str
     unless: str
+
+
+def action_condition(action: str) -> str:
+    """Returns the name of the condition that a row has an action."""
+    return f"action: {action}"
 
 
 def side_names(features: Features) -> dict[str, str]:
@@ -163,11 +169,13 @@ class LogReader:
             raise ValueError(f"Expected Unix seconds in {self._column('timestamp')}. Received: {dtype}.")
         found, missing = formatted_seconds("timestamp", dtype, form), is_missing("timestamp", dtype)
         self._conditions |= {"timestamp: given": ~missing, "timestamp: read": found.is_not_null()}
-        self._refusals.append(_Refusal("timestamp: given", "timestamp", "Unix seconds", unless="timestamp: read"))
+        self._conditions[AFTER_1970] = found >= _END_OF_1970
+        expected = "Unix seconds, or ISO 8601 as 2024-03-01T12:00:00Z,"
+        self._refusals.append(_Refusal("timestamp: given", "timestamp", expected, unless="timestamp: read"))
         self.refuse(found > LATEST, "timestamp", "Unix seconds before the year 2100 (not milliseconds or finer)")
         self.reasons |= {
             "missing timestamp": missing,
-            "timestamp that is no number": found.is_null(),
+            "timestamp that cannot be read": found.is_null(),
             "timestamp not after 1970-01-01": found <= 0,
         }
         self.keep(found.alias("timestamp"))
@@ -186,6 +194,7 @@ class LogReader:
         """Takes the actions, as `FIRST_ROW` + index among the known ones; rows with others are dropped."""
         action = text("action", self.types["action"])
         self.known_actions = known
+        self._conditions |= {action_condition(name): action == name for name in known}
         self.reasons[UNKNOWN_ACTION] = ~action.is_in(known)
         index = action.cast(pl.Enum(known), strict=False).to_physical().cast(pl.Int64)
         self.keep((index + FIRST_ROW).alias("action"))
@@ -206,7 +215,7 @@ class LogReader:
         for column in features.dense:
             name = f"dense/{column}"
             values = number(name, self.types[name])
-            self.refuse(values.abs() > _LARGEST, name, "a finite number that float32 holds")
+            self.refuse(values.abs() > _LARGEST, name, "a finite number that float32 holds (as 1234.5)")
             self.keep(values.alias(name))
 
     def keep(self, column: pl.Expr) -> None:

@@ -12,7 +12,8 @@ The rules of cleaning, which `atrank_tf.preparation.cleaning` applies.
 
 Refused, with the file, the row (1 is the first row of data) and the value:
 
-- a missing file, a file without rows, two files for one name, a missing column, parts that do not go together;
+- a missing file, a file without rows, two files for one name, a missing column, parts that do not go together, a CSV
+  file that is not UTF-8;
 - a timestamp column without a single number or date; a timestamp after the year 2100, which is milliseconds or finer;
 - ids that are numbers with a fraction, or floats too large to be exact; labels other than 0 and 1; numeric columns with
   a text that is no number;
@@ -23,14 +24,14 @@ Refused, with the file, the row (1 is the first row of data) and the value:
 Dropped and counted, with the first row remembered; a row counts under the first reason that holds:
 
 - a missing user id, object id, action, request id or timestamp (null, empty text, NaN; in CSV the text of a NaN);
-- a timestamp that is no number, or is not after 1970-01-01;
+- a timestamp that is neither a number nor ISO 8601, or is not after 1970-01-01;
 - an action that the schema does not name;
 - an exact duplicate: same user, object, action and timestamp; the first row stays;
 - a candidate that stands twice in a request: the first row stays, with label 1 if any of them has it;
 - a catalog row whose id was there before.
 
-Timestamps are Unix seconds; dates and datetimes of a Parquet file are converted (UTC where no zone is given), fractions
-of a second are cut off. Id 0 is an id like any other. A request's time is the earliest of its rows.
+Timestamps are Unix seconds; dates and datetimes, of Parquet or as text of ISO 8601, are converted (UTC where no zone is
+given), fractions of a second are cut off. Id 0 is an id like any other. A request's time is the earliest of its rows.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,5 +1,6 @@
 """Opens log files as lazy frames; errors name the file."""
 
+import gzip
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,13 @@ from atrank_tf.schema import suggestion
 
 _NAN = ["NaN", "nan"]
 """How polars, Spark and Java, and how Python, NumPy and pandas write it."""
+_SEPARATORS = (";", "\t", "|")
+"""What stands between the values of a CSV file whose first line has no comma."""
+_RENAMED: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "behaviors": ("groups", ("user_id", "action", "timestamp")),
+    "impressions": ("tasks", ("request_id", "user_id", "timestamp", "label")),
+}
+"""Kind of file -> section of the schema that may rename columns, and which."""
 _ROW = "\nrow"
 """Name of the row numbers until columns have the names asked for: a file may have a column `row` of its own."""
 
@@ -101,7 +109,8 @@ def open_log(
                 columns = {name: own for name, own in columns.items() if name not in constants}
             for name in columns.values():
                 if name not in found:
-                    raise ValueError(f'Missing column "{name}" in {part}. {suggestion(name, found)}')
+                    hint = _missing_column(file, name, found.names(), columns)
+                    raise ValueError(f'Missing column "{name}" in {part}. {suggestion(name, found)}{hint}')
                 known, told_by = types.get(name, (pl.Null(), part))
                 if known == pl.Null:
                     types[name] = (found[name], part)
@@ -141,8 +150,36 @@ def as_error(path: Path) -> Iterator[None]:
             if part.suffix == ".parquet":
                 with as_error(part):  # Raises for the part that is meant; CSV files are read one by one.
                     pl.scan_parquet(part, glob=False).select(pl.all().null_count()).collect(engine="streaming")
+        if "utf-8" in reason.lower() and path.is_file():
+            raise ValueError(_not_utf_8(path)) from error
         raise ValueError(f"{path} cannot be read: {reason}.") from error
 
 
 def _scan_csv(path: Path) -> pl.LazyFrame:
-    return pl.scan_csv(path, glob=False, infer_schema=False, null_values=_NAN)
+    frame = pl.scan_csv(path, glob=False, infer_schema=False, null_values=_NAN)
+    [first, *others] = frame.collect_schema().names()
+    for separator in _SEPARATORS if not others else ():
+        if separator in first:
+            return pl.scan_csv(path, glob=False, infer_schema=False, null_values=_NAN, separator=separator)
+    return frame
+
+
+def _missing_column(file: LogFile, name: str, found: Sequence[str], columns: Mapping[str, str]) -> str:
+    """Returns what may help where a column is missing."""
+    if not set(found) & set(columns.values()):
+        return " The first line of a CSV file has the names of its columns." if not file.typed else ""
+    section, names = _RENAMED.get(file.kind, ("", ()))
+    return f" Its name in the file may stand in [{section}.{file.name}.columns] of the schema." if name in names else ""
+
+
+def _not_utf_8(path: Path) -> str:
+    """Returns where the text of a CSV file is not UTF-8."""
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
+        for number, line in enumerate(lines):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                shown = line[max(0, error.start - 20) : error.end + 20].decode("latin-1").strip()
+                where = f"row {number}" if number else "the first line"
+                return f"Expected UTF-8 in {path}. Received in {where}, read as Latin-1: {shown!r}. Save it as UTF-8."
+    return f"Expected UTF-8 in {path}. Save it as UTF-8."

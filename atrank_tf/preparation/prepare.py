@@ -25,7 +25,7 @@ from atrank_tf.preparation.open_log import as_error
 from atrank_tf.preparation.records_folder import is_current, replacing, write_description, write_manifest
 from atrank_tf.preparation.shard_writer import WrittenShards
 from atrank_tf.preparation.staging import Staging
-from atrank_tf.report import load_report, write_report
+from atrank_tf.report import PARTS, check_parts, load_report, write_report
 from atrank_tf.schema import Schema, dump_schema
 
 SHARD_BYTES = 64 << 20
@@ -43,6 +43,7 @@ def prepare(
     *,
     shards: int = 0,
     overwrite: bool = False,
+    empty_parts: bool = False,
     engine: Engine | None = None,
 ) -> Records:
     """Reads a logs folder and writes a records folder; does nothing if the records are current.
@@ -56,11 +57,12 @@ def prepare(
         records: the records folder.
         shards: number of TFRecord files; 0 means files of at most about 64 MB, and 8 at least.
         overwrite: write the records even if they are current.
+        empty_parts: whether training, validation or test of a task may have no target, as for a last training on all.
         engine: what reads the rows. Defaults to this machine; see `atrank_tf.preparation.beam_engine.BeamEngine`.
 
     Raises:
-        ValueError: a file is refused (see `atrank_tf.preparation.logs`), `records` is some other folder, or one of the
-            two folders is in an object store.
+        ValueError: a file is refused (see `atrank_tf.preparation.logs`), a part of the data has no target,
+            `records` is some other folder, or one of the two folders is in an object store.
         FileNotFoundError: a file is missing.
     """
     if shards < 0:
@@ -77,7 +79,9 @@ def prepare(
         manifest = {"inputs": mark, "seconds": 0.0, "ignored": list(files.ignored), **found}
         checksums = run.checksums | written.checksums
         write_manifest(folder, manifest, checksums)
-        write_report(Records(str(folder)), written.sums)
+        report = write_report(Records(str(folder)), written.sums)
+        if not empty_parts:
+            check_parts(report, schema, schema.tasks, PARTS, records)
         # Once more, now that the report is made: the time that all of it took.
         write_manifest(folder, manifest | {"seconds": round(time.monotonic() - started, 1)}, checksums)
     return Records(records)

@@ -1,6 +1,7 @@
 """What is in a records folder: measured, drawn and checked, for a person who must decide whether to train on it."""
 
 from atrank_tf.report.checks import drift_warning, left_out_note
-from atrank_tf.report.measure import load_report, write_report
+from atrank_tf.report.measure import PARTS, load_report, write_report
+from atrank_tf.report.parts import check_parts
 
-__all__ = ["drift_warning", "left_out_note", "load_report", "write_report"]
+__all__ = ["PARTS", "check_parts", "drift_warning", "left_out_note", "load_report", "write_report"]

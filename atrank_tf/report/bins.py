@@ -68,11 +68,12 @@ def days(timestamps: np.ndarray) -> np.ndarray:
 def day_series(counts: np.ndarray) -> dict[str, Any]:
     """Returns counts of `days` from the first day with anything to the last, as JSON types.
 
-    `first`: a date. `days`: days of a bin. `counts`: one for each bin, `MOST_DAYS` at most.
+    `first`, `last`: dates. `days`: days of a bin. `counts`: one for each bin, `MOST_DAYS` at most.
     """
     used = np.flatnonzero(counts)
     first, last = (int(used[0]), int(used[-1])) if len(used) else (0, -1)
     width = max(1, -(-(last - first + 1) // MOST_DAYS))
     starts = np.arange(first, last + 1, width)
     sums = np.add.reduceat(counts[: last + 1], starts) if len(starts) else np.zeros(0, np.int64)
-    return {"first": str(np.datetime64(first, "D")), "days": width, "counts": sums.tolist()}
+    dates = (str(np.datetime64(day, "D")) for day in (first, max(first, last)))
+    return dict(zip(("first", "last"), dates, strict=True)) | {"days": width, "counts": sums.tolist()}

@@ -54,12 +54,19 @@ def _of_timelines(report: Mapping[str, Any]) -> Iterator[tuple[str, int, int, st
                 label,
                 repeated,
                 file["read"],
-                "exact duplicates, dropped. Many of them: is the log complete, and its clock fine enough?",
+                "exact duplicates, dropped. Was the log joined or sent twice? If they are real repeats, as of units in "
+                f"a basket: keep_duplicates = true in [groups.{label.removeprefix('behaviors/')}]",
                 repeated > 0.01 * file["read"],
             )
     for name, group in report["groups"].items():
         behaviors = group["behaviors"]
-        yield f"group {name}", group["future"], behaviors, "behaviors after the moment of prepare", group["future"] > 0
+        yield (
+            f"group {name}",
+            group["future"],
+            behaviors,
+            "behaviors after the moment of prepare. Are these times in UTC, and of things that have happened?",
+            group["future"] > 0,
+        )
         yield (
             f"group {name}",
             group["midnights"],
@@ -72,33 +79,41 @@ def _of_timelines(report: Mapping[str, Any]) -> Iterator[tuple[str, int, int, st
         "users",
         alike,
         report["users"],
-        "users with several behaviors, all of one moment: nothing comes before anything",
+        "users with several behaviors, all of one moment: none has a history. Are these times of what they did, or of "
+        "an import?",
         alike > 0.01 * report["users"],
     )
 
 
 def _of_tasks(report: Mapping[str, Any]) -> Iterator[tuple[str, int, int, str, bool]]:
     for task, content in report["tasks"].items():
-        tied = "ordered by the log in the target's own group, left out in others"
-        if content["ties"] == Ties.STRICT:
+        strict = content["ties"] == Ties.STRICT
+        tied = 'those of its group that come earlier in the log are its history. Of a basket: take ties = "strict"'
+        if strict:
             tied = "left out of its history, and no leak"
         for part, counts in content["parts"].items():
             about, targets = f"{task}, {part}", counts["targets"]
             if not targets:
-                yield about, 0, 0, "targets: this part is empty. See [split] of the schema", True
+                yield about, 0, 0, "targets: this part is empty. [split] of the schema says where it begins", True
                 continue
             same = counts["same_moment"]
-            yield about, same, targets, f"targets with other behaviors at the same moment: {tied}", same > 0.2 * targets
+            look = not strict and same > 0.2 * targets
+            yield about, same, targets, f"targets with other behaviors at the same moment: {tied}", look
             if part == "training":
                 nearly = 0.95
                 blank = [column for column, (unknown, of) in counts["unknown"].items() if unknown > nearly * of]
                 says = "columns unknown in nearly all targets"
                 if blank:
-                    says += f": {', '.join(blank)}. Of a catalog: are its ids written as those of the log?"
+                    says += (
+                        f": {', '.join(blank)}. Are the ids of the catalog written as those of the log, and is the "
+                        "min_count of the table small enough?"
+                    )
                 yield about, len(blank), len(counts["unknown"]), says, bool(blank)
             else:
                 unseen, chosen = counts["unseen"], counts["positives"]
-                says = "chosen objects that were never chosen in training"
+                says = (
+                    "chosen objects that were never chosen in training. A model knows such by their side features alone"
+                )
                 yield about, unseen, chosen, says, unseen > 0.2 * chosen
                 yield about, counts["new_users"], counts["users"], "users without a training target", False
             if counts["candidates"]:
@@ -106,7 +121,9 @@ def _of_tasks(report: Mapping[str, Any]) -> Iterator[tuple[str, int, int, str, b
         yield from _of_known_ids(task, content["parts"])
         for part, measures in content["drift"].items():
             drifted = [name for name, measure in measures.items() if measure["drifted"]]
-            says = "measures unlike training" + (f": {', '.join(drifted)}" if drifted else "")
+            says = "measures unlike training"
+            if drifted:
+                says += f": {', '.join(drifted)}. Is the log the same throughout? The charts of the task show each"
             yield f"{task}, {part}", len(drifted), len(measures), says, bool(drifted)
 
 

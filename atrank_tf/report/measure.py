@@ -56,8 +56,8 @@ def add_users(sums: Sums, serialized: Sequence[bytes], schema: Schema, now: int)
             measures[part].add(sums, chunk, targets[task][part], trained)
 
 
-def write_report(records: Records, sums: Sums) -> None:
-    """Writes `report.json` and `report.html` into a records folder.
+def write_report(records: Records, sums: Sums) -> dict[str, Any]:
+    """Writes `report.json` and `report.html` into a records folder, and returns the report.
 
     Args:
         records: the folder.
@@ -66,6 +66,7 @@ def write_report(records: Records, sums: Sums) -> None:
     report = measure(records, sums)
     write_json(f"{records.path}/{_JSON}", report)
     write_text(f"{records.path}/{_PAGE}", page(report))
+    return report
 
 
 def load_report(path: str) -> dict[str, Any]:

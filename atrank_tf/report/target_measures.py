@@ -7,7 +7,7 @@ import numpy as np
 
 from atrank_tf.data.catalog import Catalog
 from atrank_tf.data.targets import SPAN, Chunk, Part, Targets
-from atrank_tf.report.bins import NUMBERS, gap_bins
+from atrank_tf.report.bins import LATEST_DAY, NUMBERS, day_series, days, gap_bins
 from atrank_tf.report.sums import Sums
 from atrank_tf.schema import FIRST_ROW, UNKNOWN, Candidates, Schema
 
@@ -33,7 +33,11 @@ class TargetMeasures:
     def lengths(self) -> dict[str, int]:
         """The names of the sums, and how many numbers each has."""
         lengths = dict.fromkeys(_COUNTS, 1) | {"history": len(NUMBERS), "gaps": len(self._gap_bins)}
-        lengths |= {"chosen": self._schema.entities[self._entity].rows, "outcomes": len(self._outcome_names())}
+        lengths |= {
+            "by_day": LATEST_DAY + 1,
+            "chosen": self._schema.entities[self._entity].rows,
+            "outcomes": len(self._outcome_names()),
+        }
         lengths |= {} if self._sampled else {"left": lengths["chosen"]}
         lengths |= {f"unknown {column}": 2 for column in self._columns()}
         return {self._name(what): length for what, length in lengths.items()}
@@ -61,6 +65,7 @@ class TargetMeasures:
             found[f"unknown {column}"] = np.array([unknown.sum(), len(unknown)])
         for what, numbers in found.items():
             sums.add(self._name(what), numbers)
+        sums.add_each(self._name("by_day"), days(targets.request_time))
         sums.add_each(self._name("chosen"), self._chosen(chunk, targets))
         if not self._sampled:
             requests, indices = chunk.requests[self._task], _shown(chunk, targets, self._task)
@@ -90,6 +95,7 @@ class TargetMeasures:
         unknown |= {column: sums[self._name(f"unknown {column}")].tolist() for column in self._columns()}
         return {
             **{what: int(sums[self._name(what)][0]) for what in _COUNTS},
+            "by_day": day_series(sums[self._name("by_day")]),
             "unseen": int(popularity[0]),
             "positives": positives,
             "outcomes": dict(zip(self._outcome_names(), sums[self._name("outcomes")].tolist(), strict=True)),
@@ -155,7 +161,23 @@ class TargetMeasures:
         for rows in chunk.groups.values():
             times = rows.user * SPAN + rows.timestamp
             found += np.searchsorted(times, asked, side="right") - np.searchsorted(times, asked, side="left")
-        return found - int(self._sampled)
+        return found - (1 if self._sampled else self._taken_at_request_time(chunk, targets))
+
+    def _taken_at_request_time(self, chunk: Chunk, targets: Targets) -> np.ndarray:
+        """Returns how many behaviors of the task's group are what the request itself chose, at its time, int64 [M]."""
+        requests, indices = chunk.requests[self._task], _shown(chunk, targets, self._task)
+        lengths = (requests.ends - requests.starts)[targets.index]
+        request = np.repeat(np.arange(len(lengths)), lengths)
+        chosen = requests.label[indices] > 0
+        request, ids = request[chosen], requests.id[indices[chosen]]
+        rows, objects = chunk.groups[self._spec.group], self._schema.entities[self._entity].rows
+        times, of_time = np.unique(rows.user * SPAN + rows.timestamp, return_inverse=True)
+        taken = np.sort(of_time * objects + rows.id)
+        asked = (targets.user * SPAN + targets.request_time)[request]
+        place = np.where(np.isin(asked, times), np.searchsorted(times, asked), len(times))  # Behind all: of no time.
+        wanted = place * objects + ids
+        found = np.searchsorted(taken, wanted, side="right") - np.searchsorted(taken, wanted, side="left")
+        return np.bincount(request, found, len(lengths)).astype(np.int64)
 
 
 def _nothing_known(rows: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from atrank_tf.data.affinity import Affinity, history_behaviors
 from atrank_tf.data.targets import Behaviors
 from atrank_tf.files import text_array
 from atrank_tf.models import Ranker
-from atrank_tf.schema import FIRST_ROW, PADDING, UNKNOWN, IdFeature, Schema, suggestion
+from atrank_tf.schema import FIRST_ROW, LATEST, PADDING, UNKNOWN, IdFeature, Schema, suggestion
 from atrank_tf.schema.affinity import affinity_channels
 from atrank_tf.schema.inputs import (
     BEHAVIOR_COLUMNS,
@@ -130,7 +130,10 @@ class Preprocessor:
         return inputs
 
     def history(self, raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Returns rows for raw histories, of any length.
+        """Returns rows for raw histories, of any length, by the rules of prepare.
+
+        What cannot be true fails: a behavior after `now`, a `now` that is not between 1970 and 2100. Behaviors whose
+        action the schema does not name are dropped, as from logs.
 
         Args:
             raw: tensors as `history_signature` says. Timestamp 0 is padding.
@@ -138,16 +141,17 @@ class Preprocessor:
         Returns:
             `now` int64 [B]; of each group id, action and timestamp, int64 [B, T_g].
         """
-        found: dict[str, Tensor] = {"now": raw["now"]}
+        now = checked_now(raw["now"])
+        found: dict[str, Tensor] = {"now": now}
         for name, group in self._schema.groups.items():
             columns = [raw[column] for column in _columns(name)]
-            with tf.control_dependencies([_one_shape(name, columns)]):
+            with tf.control_dependencies([_one_shape(name, columns), _none_later(name, columns[-1], now)]):
                 ids, actions, timestamp = (tf.identity(column) for column in columns)
-            # Any id may be real, 0 too; no behavior is of 1970-01-01 00:00:00.
-            real = timestamp > 0
             rows, actions = self._ids[group.entity].lookup(ids), self._actions[name].lookup(actions)
-            rows, actions = (tf.where(real, each, tf.constant(PADDING, tf.int64)) for each in (rows, actions))
-            found |= dict(zip(_columns(name), (rows, actions, timestamp), strict=True))
+            # Any id may be real, 0 too; no behavior is of 1970-01-01 00:00:00.
+            real = (timestamp > 0) & (actions != UNKNOWN)
+            for column, values in zip(_columns(name), (rows, actions, timestamp), strict=True):
+                found[column] = tf.where(real, values, tf.constant(PADDING, tf.int64))
         return found
 
     def newest(self, history: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -250,6 +254,13 @@ def parse_examples(
     return raw, count
 
 
+def checked_now(now: Tensor) -> Tensor:
+    """Returns the times of requests, int64 [B], which must be Unix seconds after 1970 and before 2100."""
+    message = "Expected now in Unix seconds, after 1970 and before 2100 (not in milliseconds). Received:"
+    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all((now > 0) & (now <= LATEST)), [message, now])]):
+        return tf.identity(now)
+
+
 def newest_indices(timestamp: Tensor, most: int) -> Tensor:
     """Returns the indices of each user's newest `most` behaviors, in time order, int32 [B, min(T, most)].
 
@@ -299,6 +310,14 @@ def _one_shape(group: str, columns: list[Tensor]) -> tf.Operation:
     *names, last = _columns(group)
     message = f"Expected {', '.join(names)} and {last} of one shape. Received shapes:"
     return _all_equal(message, [tf.shape(column) for column in columns])
+
+
+def _none_later(group: str, timestamp: Tensor, now: Tensor) -> tf.Operation:
+    latest = tf.reduce_max(timestamp, axis=1)
+    message = f"Expected {history_name(group, 'timestamp')} in Unix seconds (not in milliseconds), none after now. "
+    return tf.debugging.Assert(
+        tf.reduce_all(latest <= now), [f"{message}Received latest of each user, now:", latest, now]
+    )
 
 
 def _hash_table(values: np.ndarray, path: str) -> tf.lookup.StaticHashTable:

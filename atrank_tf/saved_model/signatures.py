@@ -16,6 +16,7 @@ from atrank_tf.saved_model.preprocessor import (
     NO_CANDIDATE,
     Preprocessor,
     candidate_signature,
+    checked_now,
     history_signature,
     newest_indices,
     parse_examples,
@@ -251,13 +252,14 @@ class Signatures:
         asked = [tensor.name for tensor in explainer.inputs]
 
         def explain(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
-            known = self._request(task, raw)
+            history = self._preprocessor.history(raw)
+            known = self._request(task, raw, history)
             found = explainer({name: known[name] for name in asked}, training=False)
             # Of a behavior the request says which it is: where it stands there is all that need come back.
             group_index, real = found.pop("behavior_group"), found.pop("behavior_id") != PADDING
             del found["behavior_action"], found["behavior_timestamp"]
             places = [
-                newest_indices(raw[history_name(group, "timestamp")], of.max_length) for group, of in groups.items()
+                newest_indices(history[history_name(group, "timestamp")], of.max_length) for group, of in groups.items()
             ]
             place = tf.cast(tf.concat(places, axis=1), tf.int64)
             return {
@@ -271,16 +273,16 @@ class Signatures:
 
     def _scores(self, task: str, raw: Mapping[str, Tensor]) -> Tensor:
         scorer = self._scorers[task]
-        known = self._request(task, raw)
+        known = self._request(task, raw, self._preprocessor.history(raw))
         known |= self._encoder({tensor.name: known[tensor.name] for tensor in self._encoder.inputs}, training=False)
         logits = scorer({tensor.name: known[tensor.name] for tensor in scorer.inputs}, training=False)[task]
         return tf.cast(logits, tf.float32)
 
-    def _request(self, task: str, raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Returns a model's inputs for a request with candidates of one task."""
-        history, candidates = self._preprocessor.history(raw), self._preprocessor.candidates(raw, task)
+    def _request(self, task: str, raw: Mapping[str, Tensor], history: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Returns a model's inputs for a request with candidates of one task, and the history in rows."""
+        candidates = self._preprocessor.candidates(raw, task)
         ids, behaviors = candidates[candidates_name(task)], history_behaviors(history, self._schema.groups)
-        affinity = self._preprocessor.affinity(task, behaviors, ids, raw["now"])
+        affinity = self._preprocessor.affinity(task, behaviors, ids, history["now"])
         return {**self._preprocessor.newest(history), **candidates, **affinity}
 
     def _memory_checks(self, raw: Mapping[str, Tensor]) -> list[tf.Operation]:
@@ -288,7 +290,7 @@ class Signatures:
 
         One of other weights would be misread; one whose times are relative to `encoded_at` grows old.
         """
-        age = raw["now"] - raw["encoded_at"]
+        age = checked_now(raw["now"]) - raw["encoded_at"]
         checks = [
             tf.debugging.Assert(
                 tf.reduce_all(raw["weights"] == self._weights),

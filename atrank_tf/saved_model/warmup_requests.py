@@ -49,10 +49,11 @@ def warmup_requests(model: LoadedModel, schema: Schema, tasks: tuple[str, ...]) 
 
 
 def _history(schema: Schema, timestamp: int = 1) -> dict[str, Any]:
-    """Returns one user's behaviors, all at one time."""
+    """Returns one user's behaviors, all at one time and of an action that each group has."""
     made = _made_up(history_signature(schema), _BEHAVIORS)
-    for group in schema.groups:
-        made[history_name(group, "timestamp")][:] = timestamp
+    for name, group in schema.groups.items():
+        made[history_name(name, "timestamp")][:] = timestamp
+        made[history_name(name, "action")][:] = group.actions[0]
     return made
 
 

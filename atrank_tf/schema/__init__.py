@@ -5,6 +5,7 @@ from atrank_tf.schema.reading import plain, read, suggestion
 from atrank_tf.schema.spec import (
     ALL_TABLES,
     FIRST_ROW,
+    LATEST,
     PADDING,
     PER_SECOND,
     SECONDS,
@@ -33,6 +34,7 @@ from atrank_tf.schema.toml import dump_schema, dump_toml, load_schema, load_toml
 __all__ = [
     "ALL_TABLES",
     "FIRST_ROW",
+    "LATEST",
     "PADDING",
     "PER_SECOND",
     "SECONDS",

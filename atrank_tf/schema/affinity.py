@@ -52,6 +52,13 @@ def affinity_channels(schema: Schema, task: str) -> list[Channel]:
     ]
 
 
+def affinity_tables(schema: Schema, task: str) -> list[str]:
+    """Returns the tables that a task's `affinity` may name: those that candidates and behaviors share."""
+    candidates = schema.groups[schema.tasks[task].group].entity
+    behaviors = {group.entity for group in schema.groups.values()}
+    return [t for t in sorted(schema.tables) if any(any(_shared(schema, candidates, e, (t,))) for e in behaviors)]
+
+
 def affinity_ages(schema: Schema) -> tuple[int, ...]:
     """Returns the ages of the ladder, in seconds; behaviors of any age come after the last."""
     return schema.time.boundaries[::_STEP]

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from atrank_tf.schema.affinity import affinity_tables
 from atrank_tf.schema.inputs import REQUEST_TIME, SEPARATOR, USER
 from atrank_tf.schema.reading import suggestion
 from atrank_tf.schema.spec import (
@@ -14,6 +15,7 @@ from atrank_tf.schema.spec import (
     Candidates,
     Exclude,
     Features,
+    IdFeature,
     Negatives,
     Schema,
     SplitKind,
@@ -138,8 +140,16 @@ def _features(features: Features, schema: Schema, place: str) -> None:
         _positive(feature.max_values, "max_values", f"{place}.features.{column}")
         if not feature.separator:
             raise ValueError(f"Expected a separator in [{place}.features.{column}]. Received: ''.")
+        if feature.max_values == 1 and feature.separator != IdFeature(table="").separator:
+            raise ValueError(
+                f"separator in [{place}.features.{column}] has no effect: with max_values = 1 the whole text is one "
+                f"value. Received: separator={feature.separator!r}. Set max_values to the most values of an object."
+            )
         if column in features.dense:
-            raise ValueError(f'Column "{column}" of [{place}] is both in features and in dense. Keep one.')
+            raise ValueError(
+                f'Column "{column}" of [{place}] is both in features and in dense. Keep it in dense if its size means '
+                "something, as a price; else in features."
+            )
     for column, dense in features.dense.items():
         if not math.isfinite(dense.mean):
             raise ValueError(f"mean must be finite. Received: mean={dense.mean} in [{place}.dense.{column}].")
@@ -175,12 +185,33 @@ def _tasks(schema: Schema) -> None:
             )
         if task.candidates is Candidates.IMPRESSIONS and task.negatives != Negatives():
             raise ValueError(f'[{place}] has candidates = "impressions" and negatives. Keep one.')
+        if task.candidates is Candidates.IMPRESSIONS and task.actions:
+            raise ValueError(
+                f'actions in [{place}] have no effect: with candidates = "impressions" the label of a row says whether '
+                f"it is positive. Received: actions={list(task.actions)}. Leave them out."
+            )
+        if task.candidates is Candidates.SAMPLED and task.columns:
+            raise ValueError(
+                f"[{place}.columns] has no effect: it is of impressions/{name}, which is read with candidates = "
+                f'"impressions". Columns of behaviors/{task.group} are renamed in [groups.{task.group}.columns].'
+            )
+        if not task.negatives.unseen and not (task.negatives.uniform or task.negatives.history):
+            raise ValueError(
+                f"unseen in [{place}.negatives] has no effect without uniform or history: draws by popularity are of "
+                "what was seen. Received: unseen=false. Leave it out."
+            )
         if task.candidates is Candidates.SAMPLED and (task.context.features or task.context.dense):
             raise ValueError(f'[{place}.context] needs candidates = "impressions": a sampled negative has no context.')
         if task.candidates is Candidates.IMPRESSIONS and task.ties is Ties.ORDERED:
             raise ValueError(f'[{place}] has impressions, which have no place in the log: use ties = "strict".')
         for table in task.affinity if task.affinity != ALL_TABLES else ():
             _known("table", table, schema.tables, f"{place}.affinity")
+            # A prepared schema may have lost groups since it was checked: a model reads some of them.
+            if not schema.prepared and table not in (shared := affinity_tables(schema, name)):
+                raise ValueError(
+                    f'Table "{table}" in [{place}.affinity] has no effect: candidates and behaviors do not both have '
+                    f"values of it. {suggestion(table, shared)}"
+                )
         _features(task.context, schema, f"{place}.context")
         _input_columns(task.context, f"{place}.context")
         for column in (*task.context.features, *task.context.dense):

@@ -16,6 +16,9 @@ FIRST_ROW = 2
 ALL_TABLES = ("*",)
 """Tables of a task's `affinity`: all that candidates and behaviors share."""
 
+LATEST = 4_102_444_800
+"""2100-01-01 in Unix seconds: a later time is in milliseconds, or finer."""
+
 SECONDS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400, "week": 604_800}
 """Time units that `[time] unit` may name, in seconds."""
 PER_SECOND = {"millisecond": 1_000, "microsecond": 1_000_000, "nanosecond": 1_000_000_000}
@@ -168,6 +171,8 @@ class Group:
         max_length: most behaviors of a history, the newest ones.
         width: D_g, dimension of the group's behavior embeddings; 0 means that of the object embedding.
         file: its file in the logs folder; "" means `behaviors/<group>`.
+        keep_duplicates: whether rows of the same user, object, action and second are all kept: real repeats, as of
+            units in a basket. Else the first one is.
         columns: standard column name ("user_id", "id", "action", "timestamp") -> the file's own name.
         timestamp_format: what the file's timestamps are: a key of `SECONDS` or `PER_SECOND` for numbers, a format with
             % for texts ("%d.%m.%Y %H:%M"); "" for Unix seconds, dates and datetimes.
@@ -178,6 +183,7 @@ class Group:
     max_length: int = 100
     width: int = 0
     file: str = ""
+    keep_duplicates: bool = False
     columns: Mapping[str, str] = field(default_factory=dict)
     timestamp_format: str = ""
 

@@ -55,6 +55,11 @@ def schema_from_dict(raw: Mapping[str, Any]) -> Schema:
     Raises:
         ValueError: a key or value is wrong; names the key, its place and the nearest valid one.
     """
+    if "model" in raw and "entities" not in raw:
+        raise ValueError(
+            'Unknown key "model" in the top level. This is an experiment file, which train takes; prepare takes a '
+            "schema, with [entities]."
+        )
     schema = read(Schema, raw)
     check(schema)
     return schema

@@ -1,4 +1,4 @@
-"""Callbacks at the end of an epoch: keep the best model, back up the training, refuse records that were replaced."""
+"""Callbacks: keep the best model, back up the training, refuse records that were replaced, tell how far an epoch is."""
 
 import json
 import math
@@ -13,6 +13,7 @@ import tensorflow as tf
 from atrank_tf.data import Records
 from atrank_tf.files import file_checksum, load_arrays, save_arrays
 from atrank_tf.metrics import RequestAUC
+from atrank_tf.progress import Lines
 from atrank_tf.training.average_weights import AverageWeights
 from atrank_tf.training.epoch_choice import EpochChoice, Sums
 
@@ -193,3 +194,22 @@ class SameRecords(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._records.check_unchanged()
+
+
+class ProgressLines(keras.callbacks.Callback):
+    """Says every ten seconds how far an epoch, or its validation, is: for output that is no terminal.
+
+    Keras' bar would leave a file one line without an end, or with `verbose=2` nothing until the epoch is over.
+    """
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._lines = Lines(f"epoch {epoch + 1} of {self.params['epochs']}", "steps", self.params["steps"])
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        self._lines.update(1, lambda: f", loss {float(logs['loss']):.4f}" if logs else "")
+
+    def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
+        self._lines = Lines("validation", "steps")
+
+    def on_test_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        self._lines.update(1)

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
 from atrank_tf.data import Batching, Part
 from atrank_tf.losses import ListwiseCrossentropy, PairwiseCrossentropy, PointwiseCrossentropy
 from atrank_tf.models import MODELS, RankerConfig
-from atrank_tf.schema import dump_toml, load_toml, plain, read, suggestion
+from atrank_tf.schema import Schema, dump_toml, load_toml, plain, read, suggestion
+from atrank_tf.training.settings_check import check_settings
 
 T = TypeVar("T")
 LOSSES = {"pointwise": PointwiseCrossentropy, "pairwise": PairwiseCrossentropy, "listwise": ListwiseCrossentropy}
@@ -153,12 +154,15 @@ def load_experiment(path: str) -> Experiment:
     """Reads an experiment file: TOML with [model] (`name` and the keys of its config), [batching] and [training].
 
     Raises:
-        ValueError: a key or value is wrong; names the key, its place, the nearest valid one and the file.
+        ValueError: a key or value is wrong, or has no effect; names the key, its place, the nearest valid one and the
+            file.
         FileNotFoundError: there is no such file.
     """
     raw = load_toml(path)
     try:
-        return experiment_from_dict(raw)
+        experiment = experiment_from_dict(raw)
+        check_settings(experiment)
+        return experiment
     except ValueError as error:
         raise ValueError(f"{error} (in {path})") from error
 
@@ -177,7 +181,10 @@ def experiment_from_dict(raw: Mapping[str, Any]) -> Experiment:
     sections = ("model", "batching", "training")
     for key in raw:
         if key not in sections:
-            raise ValueError(f'Unknown key "{key}" in the top level. {suggestion(key, sections)}')
+            advice = suggestion(key, sections)
+            if key in {each.name for each in fields(Schema)}:
+                advice = "This is a schema, which prepare takes; train takes an experiment file, with [model]."
+            raise ValueError(f'Unknown key "{key}" in the top level. {advice}')
     model = raw.get("model")
     if not isinstance(model, Mapping) or "name" not in model:
         raise ValueError(f'Expected [model] with name = "...". {suggestion("", MODELS)}')

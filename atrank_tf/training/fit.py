@@ -8,12 +8,13 @@ import keras
 import tensorflow as tf
 from absl import logging
 
-from atrank_tf.data import IdMaps, Records
+from atrank_tf.data import IdMaps, Part, Records
+from atrank_tf.data.chunk_reading import task_names
 from atrank_tf.files import write_json
 from atrank_tf.models import Ranker
-from atrank_tf.report import drift_warning, left_out_note, load_report
+from atrank_tf.report import check_parts, drift_warning, left_out_note, load_report
 from atrank_tf.training.average_weights import AverageWeights
-from atrank_tf.training.callbacks import Backup, BestCheckpoint, SameRecords
+from atrank_tf.training.callbacks import Backup, BestCheckpoint, ProgressLines, SameRecords
 from atrank_tf.training.data_parallel import BroadcastState, GlobalMetrics, training_share, validation_share
 from atrank_tf.training.environment import environment
 from atrank_tf.training.experiment import Experiment, Training, experiment_to_dict
@@ -27,6 +28,7 @@ from atrank_tf.training.model_folder import (
     write_inputs,
 )
 from atrank_tf.training.new_model import compile_model, new_model
+from atrank_tf.training.settings_check import check_settings
 from atrank_tf.training.warm_start import warm_start
 from atrank_tf.training.workers import ALONE, Workers
 
@@ -62,9 +64,10 @@ def train(
 
     Raises:
         FileNotFoundError: there is no model to begin with.
-        ValueError: there are no epochs, and no model to begin with; or the folder holds another experiment, or one
-            trained on other records or from another start; or the earlier model does not fit; or there are fewer files
-            of records than workers; or a file of the records, or the backup of an interrupted training, is damaged.
+        ValueError: a setting has no effect; or there are no epochs, and no model to begin with; or there is nothing to
+            validate on; or the folder holds another experiment, or one trained on other records or from another start;
+            or the earlier model does not fit; or there are fewer files of records than workers; or a file of the
+            records, or the backup of an interrupted training, is damaged.
     """
     settings = experiment.training
     if not settings.epochs and (not warm_start_dir or workers.number > 1):
@@ -73,6 +76,11 @@ def train(
             f"Received: warm_start={warm_start_dir!r}, processes: {workers.number}."
         )
     records = records.select(experiment.model.groups, affinity=experiment.model.reads_affinity)
+    report = load_report(records.path)
+    tasks = task_names(records.schema, experiment.model.tasks)
+    check_settings(experiment, records.schema)
+    if settings.epochs and not settings.include_validation:
+        check_parts(report, records.schema, tasks, [Part.VALIDATION], records.path)
     share = records.of_worker(workers.rank, workers.number)
     identity: dict[str, Any] = {
         "experiment": experiment_to_dict(experiment),
@@ -110,7 +118,6 @@ def train(
     # === Fit ===
     writing: list[Any] = []
     if workers.is_chief:
-        report = load_report(records.path)
         if not settings.include_validation and (warning := drift_warning(report, model.tasks)):
             logging.warning("%s See %s/report.html.", warning, records.path)
         if note := left_out_note(report, records.schema, model.tasks, experiment.batching.min_history):
@@ -118,6 +125,8 @@ def train(
         identity |= {"environment": environment()}
         write_json(f"{model_dir}/{TRAINING_FILE}", {**identity, "finished": False})  # From here on the folder is taken.
         writing = [checkpoint, keras.callbacks.TensorBoard(f"{model_dir}/tensorboard"), *callbacks, backup]
+        if not sys.stdout.isatty():
+            writing.insert(0, ProgressLines())
     if not settings.epochs:
         checkpoint.keep(model)
     elif not ends:

@@ -60,7 +60,7 @@ def amazon(amazon_raw, tmp_path):
     """The builder, and the records that `prepare` makes of the same raw files."""
     source = SOURCES["amazon_reviews_2014/baby"]
     write_logs(source.logs({name: amazon_raw / name for name in source.files}), str(tmp_path / "logs"))
-    prepared = prepare(str(tmp_path / "logs"), load_schema(source.schema), str(tmp_path / "records"))
+    prepared = prepare(str(tmp_path / "logs"), load_schema(source.schema), str(tmp_path / "records"), empty_parts=True)
     return built("amazon_reviews_2014/baby", tmp_path, amazon_raw), prepared
 
 

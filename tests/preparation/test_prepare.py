@@ -3,6 +3,7 @@
 import hashlib
 import math
 import re
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,9 +16,12 @@ from atrank_tf.data import Records
 from atrank_tf.datasets import SOURCES
 from atrank_tf.preparation import summary
 from atrank_tf.preparation.logs import LogFile
-from atrank_tf.preparation.prepare import _number_of_shards, are_current, prepare
+from atrank_tf.preparation.prepare import _number_of_shards, are_current
+from atrank_tf.preparation.prepare import prepare as prepare_parts
 from atrank_tf.schema import load_schema, schema_from_dict
 
+prepare = partial(prepare_parts, empty_parts=True)
+"""Of a few rows, which are not of all parts."""
 SPORTS = Path(__file__).parents[3] / "shared/data/amazon_sports"
 
 
@@ -221,6 +225,15 @@ def test_the_id_of_a_user_is_a_feature_that_stands_in_no_file(tmp_path, others):
         "u3": [4],
         "u4": [5],
     }
+
+
+def test_duplicates_that_are_real_repeats_are_kept(tmp_path, small):
+    raw = raw_schema()
+    raw["groups"]["click"] = raw["groups"]["click"] | {"keep_duplicates": True}
+    records = prepare(write(tmp_path / "logs"), schema_from_dict(raw), str(tmp_path / "records"))
+    assert timelines(records)["u1"]["click/timestamp"] == [10, 30, 30, 30, 150, 150]
+    assert records.catalogs["item"].counts[2] == small.catalogs["item"].counts[2] + 1
+    assert "exact duplicate" not in records.manifest["files"]["behaviors/click"]["dropped"]
 
 
 def test_the_manifest_counts_everything(small):

@@ -42,13 +42,19 @@ def test_what_lies_below_the_first_bin_is_not_counted():
 def test_days_are_counted_from_the_first_to_the_last():
     numbers = days(np.array([10 * DAY, 10 * DAY + DAY - 1, 12 * DAY]))
     assert numbers.tolist() == [10, 10, 12]
-    assert day_series(np.bincount(numbers)) == {"first": "1970-01-11", "days": 1, "counts": [2, 0, 1]}
+    assert day_series(np.bincount(numbers)) == {
+        "first": "1970-01-11",
+        "last": "1970-01-13",
+        "days": 1,
+        "counts": [2, 0, 1],
+    }
 
 
 def test_a_long_series_is_summed_to_bins_of_several_days():
     numbers = np.arange(5, 5 + 2 * MOST_DAYS + 1)
     series = day_series(np.bincount(numbers))
-    assert (series["first"], series["days"], len(series["counts"])) == ("1970-01-06", 3, 245)
+    assert (series["first"], series["last"], series["days"]) == ("1970-01-06", "1972-01-08", 3)
+    assert len(series["counts"]) == 245
     assert (series["counts"][0], sum(series["counts"])) == (3, len(numbers))
 
 

@@ -43,7 +43,7 @@ def reported(folder, schema):
         lines = [f"{user},{item},{action},{day * DAY}" for user, item, day in rows]
         text = "\n".join(["user_id,item_id,action,timestamp", *lines])
         (folder / f"logs/behaviors/{name}.csv").write_text(text + "\n")
-    records = prepare(str(folder / "logs"), schema_from_dict(schema), str(folder / "records"))
+    records = prepare(str(folder / "logs"), schema_from_dict(schema), str(folder / "records"), empty_parts=True)
     return measured(records, now=2**31)
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +67,7 @@ def records(tmp_path_factory):
     for name, lines in FILES.items():
         (folder / "logs" / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / "logs" / name).write_text("\n".join(lines) + "\n")
-    return prepare(str(folder / "logs"), schema_from_dict(SCHEMA), str(folder / "records"))
+    return prepare(str(folder / "logs"), schema_from_dict(SCHEMA), str(folder / "records"), empty_parts=True)
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +149,6 @@ def test_checks_name_what_to_look_at(report):
         ("behaviors/click", "exact duplicates"),
         ("group click", "behaviors after the moment of prepare"),
         ("users", "users with several behaviors"),
-        ("next, training", "targets with other behaviors at the same moment"),
         ("next, training", "positives chosen before by the user; of sampled negatives 0.00% are. So what was chosen"),
         ("next, validation", "chosen objects that were never chosen in training"),
         ("offer, validation", "chosen objects that were never chosen in training"),
@@ -162,7 +162,40 @@ def test_a_catalog_that_fits_no_id_is_something_to_look_at(report):
     changed["tasks"]["next"]["parts"]["training"]["unknown"] = {"item id": [95, 100], "item brand": [96, 100]}
     found = [check for check in checks(changed) if check["look"] and "columns unknown" in check["says"]]
     assert [(check["about"], check["found"], check["of"]) for check in found] == [("next, training", 1, 2)]
-    assert found[0]["says"].startswith("columns unknown in nearly all targets: item brand. Of a catalog: are its ids")
+    assert found[0]["says"].startswith("columns unknown in nearly all targets: item brand. Are the ids of the catalog")
+
+
+def test_baskets_are_to_look_at_only_where_a_model_sees_them(report):
+    changed = copy.deepcopy(report)
+    changed["tasks"]["next"]["ties"] = "ordered"
+    look = [check["about"] for check in checks(changed) if check["look"] and "same moment" in check["says"]]
+    assert look == ["next, training"]
+
+
+def test_what_every_red_line_says_to_do(report):
+    """A line is more than a count: a question, or what to set."""
+    for check in report["checks"]:
+        if check["look"]:
+            assert re.search(r"\?|: |\. ", check["says"]), check["says"]
+
+
+def test_the_click_itself_is_no_other_behavior_at_its_moment(tmp_path):
+    shown = [line for line in FILES["impressions/offer.csv"] if not line.startswith("r1")]
+    moment = 3 * DAY + 1
+    # a is bought at that moment, and visited; another second, another user and what was left are no click of r1.
+    shown += [f"r1,u1,{moment},a,1,top", f"r1,u1,{moment},b,0,low", f"r4,u2,{2 * DAY},b,1,top", f"r5,u9,{moment},a,1,"]
+    files = FILES | {"impressions/offer.csv": shown}
+    for name, lines in files.items():
+        (tmp_path / "logs" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "logs" / name).write_text("\n".join(lines) + "\n")
+    schema = schema_from_dict(SCHEMA)
+    made = prepare(str(tmp_path / "logs"), schema, str(tmp_path / "records"), empty_parts=True)
+    training = load_report(made.path)["tasks"]["offer"]["parts"]["training"]
+    # r1: the visit of a beside its purchase. r4: the view of a beside that of b, which it chose. r5: nothing.
+    assert (training["targets"], training["same_moment"]) == (3, 2)
+    (tmp_path / "logs/behaviors/visit.csv").write_text("\n".join(FILES["behaviors/visit.csv"][::2]) + "\n")
+    made = prepare(str(tmp_path / "logs"), schema, str(tmp_path / "records"), empty_parts=True)
+    assert load_report(made.path)["tasks"]["offer"]["parts"]["training"]["same_moment"] == 1
 
 
 def test_the_files_are_those_of_the_manifest(records, report):

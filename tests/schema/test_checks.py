@@ -89,8 +89,11 @@ def test_the_valid_schema_is_valid():
          r"max_values must be positive\. Received: max_values=0 in \[entities\.item\.features\.category\]\."),
         ("entities/item/features/category", {"table": "category", "separator": ""},
          r"Expected a separator in \[entities\.item\.features\.category\]\. Received: ''\."),
+        ("entities/item/features/category", {"table": "category", "separator": "|"},
+         r"separator in \[entities\.item\.features\.category\] has no effect: with max_values = 1 the whole text is "
+         r"one value\. Received: separator='\|'\. Set max_values"),
         ("entities/item/dense", ["category"],
-         r'Column "category" of \[entities\.item\] is both in features and in dense\. Keep one\.'),
+         r'Column "category" of \[entities\.item\] is both in features and in dense\. Keep it in dense'),
         ("entities/item/dense", {"price": {"mean": float("nan")}},
          r"mean must be finite\. Received: mean=nan in \[entities\.item\.dense\.price\]\."),
         ("entities/item/dense", {"price": {"variance": float("nan")}},
@@ -113,6 +116,11 @@ def test_the_valid_schema_is_valid():
         ("tasks/next/negatives", None, r"Expected negatives in \[tasks\.next\], as \{ uniform = 4 \}, or candidates"),
         ("tasks/shown/negatives", {"uniform": 4}, r'\[tasks\.shown\] has candidates = "impressions" and negatives\.'),
         ("tasks/shown/negatives", {"unseen": False}, r'\[tasks\.shown\] has .* = "impressions" and negatives\.'),
+        ("tasks/shown/actions", ["buy"], r"actions in \[tasks\.shown\] have no effect: .* label .*=\['buy'\]\. L"),
+        ("tasks/next/columns", {"user_id": "user"},
+         r"\[tasks\.next\.columns\] has no effect: it is of impressions/next, .* in \[groups\.click\.columns\]\.$"),
+        ("tasks/next/negatives", {"popularity": 2, "unseen": False},
+         r"unseen in \[tasks\.next\.negatives\] has no effect without uniform or history: draws by popularity"),
         ("tasks/next/negatives/exclude", "ever", r"Unknown value 'ever' for tasks\.next\.negatives\.exclude\. Valid: "),
         ("tasks/next/context", {"dense": ["price"]}, r'\[tasks\.next\.context\] needs candidates = "impressions"'),
         ("tasks/shown/ties", "ordered", r'\[tasks\.shown\] has impressions, .* use ties = "strict"\.'),
@@ -164,3 +172,15 @@ def test_prepared_means_that_every_size_is_there():
 def test_time_boundaries_double():
     schema = schema_from_dict(changed("time", {"unit": "hour", "buckets": 4}))
     assert schema.time.boundaries == (3_600, 7_200, 14_400)
+
+
+def test_a_table_that_candidates_and_behaviors_do_not_share_has_no_affinity():
+    raw = changed("user", {"features": {"category": "category", "age": "age"}})
+    raw["tables"]["age"] = {"dim": 2}
+    raw["tasks"]["next"]["affinity"] = ["item", "category"]
+    schema_from_dict(raw)
+    raw["tasks"]["next"]["affinity"] = ["age"]
+    with pytest.raises(
+        ValueError, match=r'Table "age" in \[tasks\.next\.affinity\] has no effect: .* Valid: category, item\.$'
+    ):
+        schema_from_dict(raw)

@@ -128,3 +128,11 @@ def test_tables_of_any_values_are_read_back(tmp_path):
         "\x7f": {"\x00\x7f": '\x7f\\"\n'},
     }
     assert load_toml(write(tmp_path, dump_toml(tables))) == tables
+
+
+def test_an_experiment_in_place_of_a_schema(tmp_path):
+    (tmp_path / "experiment.toml").write_text('[model]\nname = "atrank"\n[training]\nepochs = 1\n')
+    with pytest.raises(
+        ValueError, match=r'Unknown key "model" .* This is an experiment file, which train takes; prepare'
+    ):
+        load_schema(str(tmp_path / "experiment.toml"))

@@ -32,7 +32,7 @@ hidden_dim = 22
 num_spaces = 11
 score = "scaled_dot"
 attention_activation = "relu"
-ranking = ["dot"]
+ranking = ["dnn"]
 hidden_units = [13, 5]
 item_bias = false
 dropout = 0.5
@@ -69,7 +69,7 @@ def test_every_key_of_a_file_is_read(tmp_path: Path) -> None:
             num_spaces=11,
             score="scaled_dot",
             attention_activation="relu",
-            ranking=("dot",),
+            ranking=("dnn",),
             hidden_units=(13, 5),
             item_bias=False,
             dropout=0.5,
@@ -311,3 +311,10 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     for path in (tmp_path / "none.toml", tmp_path):
         with pytest.raises(FileNotFoundError, match=rf"Expected a TOML file at .*{path.name}\. Found none\."):
             load_experiment(str(path))
+
+
+def test_a_schema_in_place_of_an_experiment(schema_file: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r'Unknown key "tables" in the top level\. This is a schema, which prepare takes;'
+    ):
+        load_experiment(str(schema_file))

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from tqdm import tqdm
 
 from atrank_tf.datasets.market.equations import EFFECTS, MarketSettings
 from atrank_tf.datasets.market.objects import KINDS, Objects, draw_objects
 from atrank_tf.datasets.market.visits import MOST_VISITS, Behaviors, Shown, Visits
 from atrank_tf.files import whole_folder
+from atrank_tf.progress import progress
 
 START = 1_704_067_200
 """2024-01-01, time 0 of a market, in Unix seconds."""
@@ -49,7 +49,7 @@ def write_market(logs: str, *, users: int, seed: int, settings: MarketSettings |
         for kind in KINDS:
             _write(_catalog(objects, kind), folder / f"catalog/{kind}.parquet")
         parts = folder / "parts"
-        with tqdm(total=users, desc="simulating", unit=" users", unit_scale=True, disable=None) as progress:
+        with progress("simulating", "users", users) as shown:
             for block, first in enumerate(range(0, users, USERS_PER_BLOCK)):
                 # A last block that is not full is simulated in full, so that its users draw what they always do.
                 visits = Visits(objects, USERS_PER_BLOCK, np.random.default_rng([seed, 1 + block]))
@@ -57,7 +57,7 @@ def write_market(logs: str, *, users: int, seed: int, settings: MarketSettings |
                 for name, frame in _frames(visits, objects, first).items():
                     own = frame.filter(pl.col("user_id") <= first + count)
                     _write(own, parts / name / f"{block:08}.parquet")
-                progress.update(count)
+                shown.update(count)
         names = [path.relative_to(parts).as_posix() for path in sorted(parts.glob("*/*"))]
         rows = {name: _join(parts / name, folder / f"{name}.parquet") for name in names}
         shutil.rmtree(parts)

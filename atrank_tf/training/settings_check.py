@@ -1,0 +1,61 @@
+"""Refuses settings that would have no effect: whoever writes one expects something of it."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from atrank_tf.schema import Candidates, Schema
+
+if TYPE_CHECKING:
+    from atrank_tf.training.experiment import Experiment
+
+_Ignored = Iterator[tuple[str, str, str]]
+"""Section, key, and why the key has no effect there."""
+
+
+def check_settings(experiment: "Experiment", schema: Schema | None = None) -> None:
+    """Checks that every key with another value than its default has an effect.
+
+    Args:
+        experiment: the experiment.
+        schema: the schema of the records, of the tasks that are trained; None while it is not known.
+
+    Raises:
+        ValueError: a key has no effect; says why, and what it is for.
+    """
+    for section, key, reason in (*_by_file(experiment), *_by_schema(experiment, schema)):
+        settings = getattr(experiment, section)
+        default = next(field for field in dataclasses.fields(settings) if field.name == key).default
+        value: Any = getattr(settings, key)
+        if value != default:
+            shown = list(value) if isinstance(value, tuple) else value
+            raise ValueError(f"{key} in [{section}] has no effect: {reason}. Received: {key}={shown!r}. Leave it out.")
+
+
+def _by_file(experiment: "Experiment") -> _Ignored:
+    model, training = experiment.model, experiment.training
+    for key, head in (("hidden_units", "dnn"), ("cross_layers", "dcn")):
+        if head not in model.ranking:
+            yield "model", key, f'it is of the ranking head "{head}", which is not in ranking'
+    if model.experts == "none":
+        yield "model", "num_experts", 'there are experts with experts = "mmoe" or "ple" only'
+    if experiment.name == "bpr_mf":
+        yield "model", "combine", '"bpr_mf" reads no behaviors'
+    if experiment.name == "timeline_atrank":
+        yield "batching", "batch_size", '"timeline_atrank" has whole timelines in a batch: batch_tokens is the limit'
+    if not training.decay_at:
+        yield "training", "decay", "decay_at names no share of the training at which the learning rate falls"
+    if not model.item_bias:
+        yield "training", "start_at_popularity", "item_bias = false leaves no bias to start"
+
+
+def _by_schema(experiment: "Experiment", schema: Schema | None) -> _Ignored:
+    tasks = [schema.tasks[name] for name in experiment.model.tasks or schema.tasks] if schema else []
+    if tasks and all(task.candidates is Candidates.IMPRESSIONS for task in tasks):
+        reason = "the candidates of all tasks are impressions"
+        for key in ("negatives", "correct_sampling"):
+            yield "batching", key, f"{reason}, so none are sampled"
+        yield "batching", "min_history", f"{reason}, of which all are trained on"
+        yield "training", "start_at_popularity", f"{reason}, and it is of tasks with sampled negatives"
+    if len(tasks) == 1:
+        yield "batching", "temperature", "there is one task, which has the epoch to itself"

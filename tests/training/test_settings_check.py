@@ -1,0 +1,109 @@
+"""A setting that would have no effect is an error that says why; and with its default nothing is said."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from atrank_tf.data import Records
+from atrank_tf.schema import Schema, schema_from_dict
+from atrank_tf.training import experiment_from_dict, load_experiment, train
+from atrank_tf.training.experiment import dump_experiment
+from atrank_tf.training.settings_check import check_settings
+
+
+@pytest.mark.parametrize(
+    ("name", "section", "setting", "expected"),
+    [
+        (
+            "timeline_atrank",
+            "batching",
+            {"batch_size": 32},
+            r"batch_size in \[batching\] has no .* batch_tokens is the",
+        ),
+        (
+            "bpr_mf",
+            "model",
+            {"hidden_units": [8]},
+            r"hidden_units in \[model\] .* head \"dnn\".*hidden_units=\[8\]\. L",
+        ),
+        ("atrank", "model", {"ranking": ["dot"], "hidden_units": [8]}, r"hidden_units .*, which is not in ranking"),
+        ("atrank", "model", {"cross_layers": 3}, r"cross_layers .* head \"dcn\", which is not in ranking"),
+        ("atrank", "model", {"num_experts": 2}, r"num_experts .* with experts = \"mmoe\" or \"ple\" only"),
+        (
+            "bpr_mf",
+            "model",
+            {"combine": "concat"},
+            r"combine .* \"bpr_mf\" reads no behaviors\. Received: combine='con",
+        ),
+        ("atrank", "training", {"decay": 0.5}, r"decay in \[training\] .*: decay_at names no share"),
+    ],
+)
+def test_a_file_with_a_setting_without_effect(
+    tmp_path: Path, name: str, section: str, setting: dict[str, Any], expected: str
+) -> None:
+    raw: dict[str, dict[str, Any]] = {"model": {"name": name}}
+    raw[section] = raw.get(section, {}) | setting
+    path = tmp_path / "experiment.toml"
+    path.write_text(dump_experiment(experiment_from_dict(raw)))
+    with pytest.raises(ValueError, match=rf"{expected}.*\(in .*experiment\.toml\)$"):
+        load_experiment(str(path))
+
+
+def test_without_item_bias_there_is_none_to_start() -> None:
+    raw = {"model": {"name": "atrank", "item_bias": False}, "training": {"start_at_popularity": True}}
+    with pytest.raises(ValueError, match=r"start_at_popularity .*: item_bias = false leaves no bias to start"):
+        check_settings(experiment_from_dict(raw))
+
+
+@pytest.mark.parametrize("name", ["atrank", "timeline_atrank", "bpr_mf"])
+def test_a_file_with_every_key_at_its_default(tmp_path: Path, name: str, records: Records) -> None:
+    path = tmp_path / "experiment.toml"
+    path.write_text(dump_experiment(experiment_from_dict({"model": {"name": name}})))
+    check_settings(load_experiment(str(path)), records.schema)
+
+
+def _schema(**task: Any) -> Schema:
+    return schema_from_dict(
+        {
+            "tables": {"item": {"dim": 2}},
+            "entities": {"item": {"id": {"column": "item_id", "table": "item"}}},
+            "groups": {"click": {"entity": "item", "actions": ["view"]}},
+            "tasks": {"next": {"group": "click", **task}},
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("section", "setting", "expected"),
+    [
+        ("batching", {"negatives": 3}, r"negatives in \[batching\] .* are impressions, so none are sampled"),
+        ("batching", {"correct_sampling": True}, r"correct_sampling .*, so none are sampled"),
+        ("batching", {"min_history": 2}, r"min_history .*, of which all are trained on"),
+        (
+            "training",
+            {"start_at_popularity": True},
+            r"start_at_popularity .*, and it is of tasks with sampled negatives",
+        ),
+    ],
+)
+def test_what_is_of_sampled_negatives_needs_some(section: str, setting: dict[str, Any], expected: str) -> None:
+    experiment = experiment_from_dict({"model": {"name": "atrank"}, section: setting})
+    with pytest.raises(ValueError, match=expected):
+        check_settings(experiment, _schema(candidates="impressions"))
+    check_settings(experiment, _schema(negatives={"uniform": 1}))
+
+
+def test_one_task_has_the_epoch_to_itself(records: Records) -> None:
+    raw = {"model": {"name": "atrank"}, "batching": {"temperature": 2.0}}
+    check_settings(experiment_from_dict(raw), records.schema)
+    one = experiment_from_dict(raw | {"model": {"name": "atrank", "tasks": ["next_purchase"]}})
+    with pytest.raises(ValueError, match=r"temperature in \[batching\] has no effect: there is one task, which has"):
+        check_settings(one, records.schema)
+
+
+def test_a_training_begins_with_the_check(records: Records, tmp_path: Path) -> None:
+    one = {"model": {"name": "atrank", "tasks": ["next_redemption"]}, "batching": {"negatives": 2}}
+    with pytest.raises(ValueError, match=r"negatives in \[batching\] has no effect"):
+        train(records, experiment_from_dict(one), str(tmp_path / "model"))
+    assert not (tmp_path / "model").exists()
