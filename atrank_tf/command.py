@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from absl import app, flags, logging
@@ -18,10 +19,11 @@ _REASONS = {os.strerror(number) for number in errno.errorcode}
 
 def run(
     main: Callable[..., None],
+    check: Callable[[], None] = lambda: None,
     before_devices: Callable[[], None] = lambda: None,
     passes_on: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Parses the absl flags, runs `main()` and turns a person's mistakes into one line and exit code 1.
+    """Parses the absl flags, looks at files, runs `main()` and turns a person's mistakes into one line and exit code 1.
 
     A wrong flag, a wrong value (`ValueError`), a file that cannot be read or written (`OSError`, or what TensorFlow
     has to say of files) or a missing extra (`ImportError`) prints `<command>: <what was wrong>` to stderr.
@@ -29,11 +31,13 @@ def run(
 
     Args:
         main: the command. It finds the flags parsed, TensorFlow imported and its devices set up.
-        before_devices: what must happen between the two. Defaults to nothing.
+        check: looks at what the flags name, before anything heavy is imported: whoever misspelt a path is told at once.
+            Defaults to nothing.
+        before_devices: what must happen between TensorFlow's import and its devices. Defaults to nothing.
         passes_on: whether flags that this command does not have are somebody else's, and are `main`'s arguments. It is
             asked before the flags count as parsed: `flags.FLAGS[name].value`. Defaults to no.
     """
-    app.run(lambda argv: _guarded(main, argv), flags_parser=lambda argv: _start(argv, before_devices, passes_on))
+    app.run(lambda argv: _guarded(main, argv), flags_parser=lambda argv: _start(argv, check, before_devices, passes_on))
 
 
 def check_paths(*path_flags: Any, stores: bool = False) -> None:
@@ -53,6 +57,22 @@ def check_paths(*path_flags: Any, stores: bool = False) -> None:
 
     for flag in path_flags:
         flags.register_validator(flag, check)  # type: ignore[no-untyped-call]
+
+
+def check_records(path: str) -> None:
+    """Raises FileNotFoundError unless there may be a records folder; in an object store nothing is looked at."""
+    if "://" not in path and not Path(path).is_dir():
+        raise FileNotFoundError(
+            f"Expected a records folder at {path}. Found none. Make records with python -m atrank_tf.prepare."
+        )
+
+
+def check_model(path: str) -> None:
+    """Raises FileNotFoundError unless there may be a trained model; in an object store nothing is looked at."""
+    if "://" not in path and not Path(path, "model.keras").is_file():
+        raise FileNotFoundError(
+            f"Expected a trained model at {path}/model.keras. Found none: run `python -m atrank_tf.train`."
+        )
 
 
 @contextmanager
@@ -77,8 +97,14 @@ def quiet_start() -> Iterator[None]:
             os.close(original)
 
 
-def _start(argv: Sequence[str], before_devices: Callable[[], None], passes_on: Callable[[], bool]) -> list[str]:
+def _start(
+    argv: Sequence[str], check: Callable[[], None], before_devices: Callable[[], None], passes_on: Callable[[], bool]
+) -> list[str]:
     rest = _parse(argv, passes_on)
+    try:
+        check()
+    except (ValueError, OSError) as error:
+        _fail(argv[0], error)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # Somebody's own setting wins.
     with quiet_start():
         import tensorflow as tf  # Seconds, which a wrong flag need not wait for.

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from absl import flags, logging
@@ -45,13 +46,22 @@ command.check_paths(_RECORDS, _MODEL_DIR, _AGAINST, stores=True)
 command.check_paths(_TRUTH)
 
 
+def check() -> None:
+    """Checks which flags go together, and looks for what they name."""
+    _check_flags()
+    command.check_records(_RECORDS.value)
+    for model_dir in filter(None, (_MODEL_DIR.value, _AGAINST.value)):
+        command.check_model(model_dir)
+    if _TRUTH.value and not Path(_TRUTH.value).is_dir():
+        raise FileNotFoundError(f"Expected a folder with the true probabilities at {_TRUTH.value}. Found none.")
+
+
 def main() -> None:
     from atrank_tf.data import Part, Records
     from atrank_tf.evaluation import metrics_table
     from atrank_tf.report import check_parts, load_report
     from atrank_tf.training import load_trained_experiment, model_checksum, write_metrics
 
-    _check_flags()
     records, part = Records(_RECORDS.value), Part(_SPLIT.value)
     settings = load_trained_experiment(_MODEL_DIR.value).batching
     checksum = model_checksum(_MODEL_DIR.value)
@@ -151,4 +161,4 @@ def _numbers(metrics: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    command.run(main, check)

@@ -25,6 +25,12 @@ _CATEGORY = flags.DEFINE_string("category", "", "Table of side features whose va
 command.check_paths(_RECORDS, _MODEL_DIR, _OUT, stores=True)
 
 
+def check() -> None:
+    """Looks for the records and the model."""
+    command.check_records(_RECORDS.value)
+    command.check_model(_MODEL_DIR.value)
+
+
 def main() -> None:
     import tensorflow as tf
 
@@ -76,4 +82,4 @@ def _text(table: Sequence[Sequence[str]]) -> str:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    command.run(main, check)

@@ -16,6 +16,11 @@ command.check_paths(_MODEL_DIR, stores=True)
 command.check_paths(_EXPORT_DIR)
 
 
+def check() -> None:
+    """Looks for the model."""
+    command.check_model(_MODEL_DIR.value)
+
+
 def main() -> None:
     from atrank_tf.data import IdMaps
     from atrank_tf.saved_model import export_model
@@ -28,4 +33,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    command.run(main, check)

@@ -7,6 +7,10 @@ from absl import flags
 
 from atrank_tf import command
 
+_PACKAGE = Path(__file__).parent
+_SIMULATED = ("hotel_lists", "market")
+"""Schemas in the package whose logs `simulate` makes."""
+
 _LOGS = flags.DEFINE_string("logs", None, "Logs folder, or the name of ready logs, as complete_journey.", required=True)
 _SCHEMA = flags.DEFINE_string("schema", None, "Schema file (TOML). Ready logs have one.")
 _RECORDS = flags.DEFINE_string("records", None, "Records folder to write.", required=True)
@@ -34,6 +38,25 @@ command.check_paths(_LOGS, _RECORDS, _LOGS_CACHE, _RAW)
 command.check_paths(_SCHEMA, stores=True)
 
 
+def check() -> None:
+    """Looks for the logs, and reads the schema."""
+    from atrank_tf.schema import load_schema, suggestion
+
+    logs = Path(_LOGS.value)
+    # Ready logs have a schema in the package, named as they are; what they are called exactly, their room says.
+    named = (path.name.removesuffix(".schema.toml") for path in _PACKAGE.glob("datasets/*.schema.toml"))
+    ready = [name for name in named if name not in _SIMULATED]
+    if not logs.is_dir() and (not _LOGS.value or logs.parts[0] not in ready):
+        raise FileNotFoundError(
+            f"Expected a logs folder, or the name of ready logs, for --logs. Received: {_LOGS.value!r}. "
+            f"{suggestion(_LOGS.value, ready)}"
+        )
+    if logs.is_dir():
+        _check_own(_LOGS.value)
+    elif _SCHEMA.value:
+        load_schema(_SCHEMA.value)
+
+
 def main(*beam_flags: str) -> None:
     from atrank_tf.preparation import are_current, prepare, summary
     from atrank_tf.preparation.engine import Engine, LocalEngine
@@ -59,12 +82,7 @@ def main(*beam_flags: str) -> None:
 def _logs_and_schema(logs: str) -> tuple[str, str]:
     """Returns the logs folder and the schema file; ready logs are written if they are not there yet."""
     if Path(logs).is_dir():
-        if not _SCHEMA.value:
-            raise ValueError(f"Expected a schema file for --schema, which says what is in {logs}. Received none.")
-        for flag in (_RAW, _LOGS_CACHE):
-            if flag.value:
-                raise ValueError(f"--{flag.name} is for ready logs. {logs} is a folder of your own, read as it is.")
-        return logs, _SCHEMA.value
+        return logs, _SCHEMA.value or ""
 
     from atrank_tf.datasets import SOURCES, download, write_logs
     from atrank_tf.schema import suggestion
@@ -83,5 +101,18 @@ def _logs_and_schema(logs: str) -> tuple[str, str]:
     return str(cache / logs), _SCHEMA.value or source.schema
 
 
+def _check_own(logs: str) -> None:
+    """Checks the flags that go with a logs folder of one's own, and that the files of its schema are there."""
+    from atrank_tf.preparation.logs import find_logs
+    from atrank_tf.schema import load_schema
+
+    if not _SCHEMA.value:
+        raise ValueError(f"Expected a schema file for --schema, which says what is in {logs}. Received none.")
+    for flag in (_RAW, _LOGS_CACHE):
+        if flag.value:
+            raise ValueError(f"--{flag.name} is for ready logs. {logs} is a folder of your own, read as it is.")
+    find_logs(logs, load_schema(_SCHEMA.value))
+
+
 if __name__ == "__main__":
-    command.run(main, passes_on=lambda: flags.FLAGS["engine"].value == "beam")
+    command.run(main, check, passes_on=lambda: flags.FLAGS["engine"].value == "beam")

@@ -14,18 +14,13 @@ from typing import Any
 
 from absl import flags, logging
 
-from atrank_tf import command
+from atrank_tf import command, server
+from atrank_tf.server import upstream_flags
+from atrank_tf.server.settings import ServerSettings, most_connections
+from atrank_tf.version import __version__
 
 # Else TensorFlow keeps the memory of the largest request for ever. It reads this when it allocates first.
 os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
-
-with command.quiet_start():
-    import tensorflow as tf
-
-    from atrank_tf import server
-    from atrank_tf.server import ServerSettings, upstream_flags
-    from atrank_tf.server.settings import most_connections
-    from atrank_tf.version import __version__
 
 _SETTINGS: dict[str, flags.FlagHolder[Any]] = {}
 """Field of `ServerSettings` -> the flag that sets it."""
@@ -145,8 +140,21 @@ upstream_flags.define()
 command.check_paths(_MODEL_BASE_PATH, _MODEL_CONFIG_FILE, _MONITORING_CONFIG_FILE, _PLAYGROUND)
 
 
+def check() -> None:
+    """Looks for the files that the flags name."""
+    if _VERSION.value:
+        return
+    if not (_MODEL_BASE_PATH.value or _MODEL_CONFIG_FILE.value):
+        raise ValueError("Expected --model_base_path or --model_config_file. Received: neither.")
+    for flag in (_MODEL_CONFIG_FILE, _MONITORING_CONFIG_FILE, _PLAYGROUND):
+        if flag.value and not Path(flag.value).is_file():
+            raise FileNotFoundError(f"Expected a file at {flag.value}, for --{flag.name}. Found none.")
+
+
 def main() -> None:
     """Serves until SIGINT or SIGTERM."""
+    import tensorflow as tf
+
     if _VERSION.value:
         sys.stdout.write(f"atrank_tf {__version__}\nTensorFlow {tf.__version__}\n")
         return
@@ -195,15 +203,13 @@ def _leave_behind() -> None:
         os._exit(0)
 
 
-def _read_configs() -> list[server.ModelConfig]:
+def _read_configs() -> "list[server.ModelConfig]":
     if _MODEL_CONFIG_FILE.value:
         return server.read_model_config(_MODEL_CONFIG_FILE.value)
-    if not _MODEL_BASE_PATH.value:
-        raise ValueError("Expected --model_base_path or --model_config_file. Received: neither.")
-    return [server.ModelConfig(_MODEL_NAME.value, _MODEL_BASE_PATH.value)]
+    return [server.ModelConfig(_MODEL_NAME.value, _MODEL_BASE_PATH.value or "")]
 
 
-def _playground(path: str, configs: list[server.ModelConfig]) -> str:
+def _playground(path: str, configs: "list[server.ModelConfig]") -> str:
     from atrank_tf.explanation import playground_page
 
     try:
@@ -220,10 +226,12 @@ def _announce(urls: list[str]) -> None:
 
 
 def _set_threads() -> None:
+    import tensorflow as tf
+
     # TensorFlow takes these with its devices, once for the process.
     tf.config.threading.set_intra_op_parallelism_threads(_INTRA_OP.value)
     tf.config.threading.set_inter_op_parallelism_threads(_INTER_OP.value)
 
 
 if __name__ == "__main__":
-    command.run(main, before_devices=_set_threads)
+    command.run(main, check, before_devices=_set_threads)

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from pathlib import Path
 
 from absl import flags
 
@@ -15,6 +16,12 @@ _SEED = flags.DEFINE_integer("seed", 1, "Seed: the same one gives the same logs.
 _LOGS = flags.DEFINE_string("logs", None, "Logs folder to write.", required=True)
 
 command.check_paths(_LOGS)
+
+
+def check() -> None:
+    """Looks for what stands in the way."""
+    if Path(_LOGS.value).exists():
+        raise FileExistsError(f"Expected nothing at {_LOGS.value}. Remove it, or choose another folder.")
 
 
 def main() -> None:
@@ -32,4 +39,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    command.run(main, check)

@@ -31,6 +31,20 @@ _workers: Any = None
 """Who train together. They must have met, and the threads must be divided, before there are devices."""
 
 
+def check() -> None:
+    """Looks for the records, the experiment file and what the training begins with."""
+    from atrank_tf.schema import check_sections, load_toml
+
+    raw = load_toml(_CONFIG.value)
+    try:
+        check_sections(raw)
+    except ValueError as error:
+        raise ValueError(f"{error} (in {_CONFIG.value})") from error
+    command.check_records(_RECORDS.value)
+    if _WARM_START.value:
+        command.check_model(_WARM_START.value)
+
+
 def _before_devices() -> None:
     global _experiment, _workers
     from atrank_tf.training import Workers, divide_threads, load_experiment
@@ -81,4 +95,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command.run(main, before_devices=_before_devices)
+    command.run(main, check, before_devices=_before_devices)

@@ -129,7 +129,7 @@ before = dict(os.environ)
 import atrank_tf
 assert not {"tensorflow", "keras", "numpy"} & set(sys.modules)
 assert dict(os.environ) == before
-import atrank_tf.prepare, atrank_tf.preparation.prepare
+import atrank_tf.prepare, atrank_tf.preparation.make_records
 for name in atrank_tf.__all__:
     getattr(atrank_tf, name)
 assert not {"apache_beam", "tensorflow_datasets"} & set(sys.modules)

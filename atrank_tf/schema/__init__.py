@@ -29,7 +29,7 @@ from atrank_tf.schema.spec import (
     User,
     select_groups,
 )
-from atrank_tf.schema.toml import dump_schema, dump_toml, load_schema, load_toml, schema_from_dict
+from atrank_tf.schema.toml import check_sections, dump_schema, dump_toml, load_schema, load_toml, schema_from_dict
 
 __all__ = [
     "ALL_TABLES",
@@ -56,6 +56,7 @@ __all__ = [
     "Ties",
     "Time",
     "User",
+    "check_sections",
     "dump_schema",
     "dump_toml",
     "first_difference",

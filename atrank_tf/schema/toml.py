@@ -4,12 +4,12 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
-
 from atrank_tf.schema.checks import check
-from atrank_tf.schema.reading import plain, read
+from atrank_tf.schema.reading import plain, read, suggestion
 from atrank_tf.schema.spec import Schema
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -22,14 +22,26 @@ def load_toml(path: str) -> dict[str, Any]:
         ValueError: the file is not TOML; names the file and the line.
         FileNotFoundError: there is no such file.
     """
+    try:
+        return tomllib.loads(_content(path).decode())
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, UnicodeDecodeError, a number of 4,300 digits.
+        raise ValueError(f"{path} is not valid TOML: {error}.") from error
+
+
+def _content(path: str) -> bytes:
+    """Returns the bytes of a file; of a file system without TensorFlow, whose import takes seconds."""
+    if "://" not in path:
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"Expected a TOML file at {path}. Found none.")
+        return Path(path).read_bytes()
+
+    import tensorflow as tf
+
     if not tf.io.gfile.exists(path) or tf.io.gfile.isdir(path):
         raise FileNotFoundError(f"Expected a TOML file at {path}. Found none.")
     with tf.io.gfile.GFile(path, "rb") as file:
-        content = file.read()
-    try:
-        return tomllib.loads(content.decode())
-    except (ValueError, RecursionError) as error:  # TOMLDecodeError, UnicodeDecodeError, a number of 4,300 digits.
-        raise ValueError(f"{path} is not valid TOML: {error}.") from error
+        content: bytes = file.read()
+    return content
 
 
 def load_schema(path: str) -> Schema:
@@ -47,6 +59,24 @@ def load_schema(path: str) -> Schema:
         return schema_from_dict(raw)
     except ValueError as error:
         raise ValueError(f"{error} (in {path})") from error
+
+
+def check_sections(raw: Mapping[str, Any]) -> None:
+    """Checks that a TOML file has the sections of an experiment file.
+
+    Raises:
+        ValueError: it has others, or no [model] with a name.
+    """
+    sections = ("model", "batching", "training")
+    for key in raw:
+        if key not in sections:
+            advice = suggestion(key, sections)
+            if key in {each.name for each in fields(Schema)}:
+                advice = "This is a schema, which prepare takes; train takes an experiment file, with [model]."
+            raise ValueError(f'Unknown key "{key}" in the top level. {advice}')
+    model = raw.get("model")
+    if not isinstance(model, Mapping) or "name" not in model:
+        raise ValueError('Expected [model] with name = "...", as name = "atrank".')
 
 
 def schema_from_dict(raw: Mapping[str, Any]) -> Schema:

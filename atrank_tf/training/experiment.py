@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 from atrank_tf.data import Batching, Part
 from atrank_tf.losses import ListwiseCrossentropy, PairwiseCrossentropy, PointwiseCrossentropy
 from atrank_tf.models import MODELS, RankerConfig
-from atrank_tf.schema import Schema, dump_toml, load_toml, plain, read, suggestion
+from atrank_tf.schema import check_sections, dump_toml, load_toml, plain, read, suggestion
 from atrank_tf.training.settings_check import check_settings
 
 T = TypeVar("T")
@@ -178,16 +178,8 @@ def dump_experiment(experiment: Experiment) -> str:
 
 def experiment_from_dict(raw: Mapping[str, Any]) -> Experiment:
     """Builds an experiment from nested dicts, as in an experiment file."""
-    sections = ("model", "batching", "training")
-    for key in raw:
-        if key not in sections:
-            advice = suggestion(key, sections)
-            if key in {each.name for each in fields(Schema)}:
-                advice = "This is a schema, which prepare takes; train takes an experiment file, with [model]."
-            raise ValueError(f'Unknown key "{key}" in the top level. {advice}')
-    model = raw.get("model")
-    if not isinstance(model, Mapping) or "name" not in model:
-        raise ValueError(f'Expected [model] with name = "...". {suggestion("", MODELS)}')
+    check_sections(raw)
+    model = raw["model"]
     name = model["name"]
     if not isinstance(name, str) or name not in MODELS:
         raise ValueError(f"Unknown model {name!r} in [model]. {suggestion(str(name), MODELS)}")

@@ -8,7 +8,7 @@ import pytest
 
 from atrank_tf.datasets import SOURCES, write_logs
 from atrank_tf.datasets.complete_journey import complete_journey_logs
-from atrank_tf.preparation.prepare import prepare
+from atrank_tf.preparation.make_records import prepare
 from atrank_tf.schema import load_schema
 
 SOURCE = SOURCES["complete_journey"]

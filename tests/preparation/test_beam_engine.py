@@ -10,7 +10,7 @@ import pytest
 
 from atrank_tf.datasets import SOURCES, MarketSettings, write_logs, write_market
 from atrank_tf.preparation import summary
-from atrank_tf.preparation.prepare import are_current, prepare
+from atrank_tf.preparation.make_records import are_current, prepare
 from atrank_tf.schema import load_schema
 
 pytest.importorskip("apache_beam", reason="the extra `beam` is not installed")

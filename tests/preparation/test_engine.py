@@ -69,7 +69,7 @@ def test_the_seconds_of_the_manifest_are_those_of_the_report_too(
     logs: Path, schema_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = SimpleNamespace(time=lambda: 0, monotonic=lambda: clock.now, now=0.0)
-    module = importlib.import_module("atrank_tf.preparation.prepare")
+    module = importlib.import_module("atrank_tf.preparation.make_records")
     monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(module, "write_report", lambda *_: setattr(clock, "now", 1000.0))
     records = prepare(str(logs), load_schema(str(schema_file)), str(tmp_path / "records"))

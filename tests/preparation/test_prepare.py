@@ -16,8 +16,8 @@ from atrank_tf.data import Records
 from atrank_tf.datasets import SOURCES
 from atrank_tf.preparation import summary
 from atrank_tf.preparation.logs import LogFile
-from atrank_tf.preparation.prepare import _number_of_shards, are_current
-from atrank_tf.preparation.prepare import prepare as prepare_parts
+from atrank_tf.preparation.make_records import _number_of_shards, are_current
+from atrank_tf.preparation.make_records import prepare as prepare_parts
 from atrank_tf.schema import load_schema, schema_from_dict
 
 prepare = partial(prepare_parts, empty_parts=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from atrank_tf.saved_model import publish
-from atrank_tf.server import versions
+from atrank_tf.server.versions import versions
 
 
 def write_model(path, content="model"):

@@ -1,0 +1,119 @@
+"""A mistake in a flag or a file is told before anything heavy is imported: by what is imported, not by time."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = ["tensorflow", "keras", "polars", "matplotlib", "pandas", "tensorflow_datasets", "apache_beam", "aiohttp"]
+PATH = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+RUN = f"""
+import runpy, sys
+command, *flags = sys.argv[1:]
+sys.argv = [command, *flags]
+try:
+    runpy.run_module(f"atrank_tf.{{command}}", run_name="__main__", alter_sys=True)
+except SystemExit as end:
+    print(end.code, [name for name in {HEAVY} if name in sys.modules])
+"""
+NO_FILE = [
+    (
+        "prepare",
+        "--logs=nowhere --schema={schema} --records=r",
+        "Expected a logs folder, or the name of ready logs, for",
+    ),
+    ("prepare", "--logs={logs} --schema=nowhere.toml --records=r", "Expected a TOML file at nowhere.toml. Found none."),
+    ("prepare", "--logs={logs} --records=r", "Expected a schema file for --schema"),
+    ("prepare", "--logs={logs} --schema={wrong} --records=r", 'Unknown key "entitis" in the top level. Did you mean'),
+    ("prepare", "--logs={logs} --schema={broken} --records=r", "is not valid TOML"),
+    ("prepare", "--logs={logs} --schema={experiment} --records=r", "This is an experiment file, which train takes"),
+    (
+        "prepare",
+        "--logs={empty} --schema={schema} --records=r",
+        "Expected catalog/product (.parquet, .csv, .csv.gz) in",
+    ),
+    ("prepare", "--logs={logs} --schema={schema} --records=r --raw=x", "--raw is for ready logs."),
+    ("prepare", "--logs=complete_journey --schema=nowhere.toml --records=r", "Expected a TOML file at nowhere.toml."),
+    ("train", "--records=r --config=nowhere.toml --model_dir=m", "Expected a TOML file at nowhere.toml. Found none."),
+    ("train", "--records=r --config={schema} --model_dir=m", "This is a schema, which prepare takes;"),
+    (
+        "train",
+        "--records=r --config={unnamed} --model_dir=m",
+        'Expected [model] with name = "...", as name = "atrank".',
+    ),
+    ("train", "--records=r --config={experiment} --model_dir=m", "Expected a records folder at r. Found none."),
+    ("train", "--records={logs} --config={experiment} --model_dir=m --warm_start=w", "Expected a trained model at w/"),
+    ("evaluate", "--records=r --model_dir=m", "Expected a records folder at r. Found none."),
+    ("evaluate", "--records={logs} --model_dir=m", "Expected a trained model at m/model.keras. Found none"),
+    ("evaluate", "--records={logs} --model_dir={model} --against=m", "Expected a trained model at m/model.keras."),
+    (
+        "evaluate",
+        "--records={logs} --model_dir={model} --truth=t",
+        "Expected a folder with the true probabilities at t",
+    ),
+    ("evaluate", "--records=r --model_dir=m --exclude_history", "--exclude_history is for --candidates=catalog"),
+    ("explain", "--records=r --model_dir=m --out=o", "Expected a records folder at r. Found none."),
+    ("explain", "--records={logs} --model_dir=m --out=o", "Expected a trained model at m/model.keras. Found none"),
+    ("export", "--model_dir=m --export_dir=e", "Expected a trained model at m/model.keras. Found none"),
+    ("serve", "", "Expected --model_base_path or --model_config_file. Received: neither."),
+    ("serve", "--model_config_file=x", "Expected a file at x, for --model_config_file. Found none."),
+    ("serve", "--model_base_path=e --playground=x", "Expected a file at x, for --playground. Found none."),
+    ("serve", "--model_base_path=e --rest_api_port=x", "flag --rest_api_port=x"),
+    ("simulate", "--logs={logs}", "Remove it, or choose another folder."),
+    *((name, "--nosuchflag", "nosuchflag") for name in ("prepare", "train", "evaluate", "explain", "export", "serve")),
+]
+
+
+@pytest.fixture(scope="module")
+def places(logs: Path, schema_file: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    folder = tmp_path_factory.mktemp("places")
+    texts = {
+        "wrong": "[tables]\n[entitis]\n",
+        "broken": "[tables\n",
+        "experiment": '[model]\nname = "atrank"\n',
+        "unnamed": "[model]\nhidden_dim = 3\n",
+    }
+    for name, text in texts.items():
+        (folder / f"{name}.toml").write_text(text)
+    for name in ("empty", "model"):
+        (folder / name).mkdir()
+    (folder / "model/model.keras").touch()
+    found = {name: folder / f"{name}.toml" for name in texts} | {"empty": folder / "empty", "model": folder / "model"}
+    return {"logs": logs, "schema": schema_file, **found}
+
+
+@pytest.mark.parametrize(("command", "flags", "expected"), NO_FILE)
+def test_a_mistake_is_told_before_anything_heavy_is_imported(
+    tmp_path: Path, places: dict[str, object], command: str, flags: str, expected: str
+) -> None:
+    given = flags.format(**places).split()
+    run = [sys.executable, "-c", RUN, command, *given]
+    done = subprocess.run(run, cwd=tmp_path, env=PATH, capture_output=True, text=True, check=False)
+    assert done.stderr.startswith(f"{command}: ") and expected in done.stderr, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == "1 []\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_settings_of_a_server_and_the_logs_folder_need_nothing_heavy() -> None:
+    code = (
+        "import sys, json; from atrank_tf.server import ServerSettings; "
+        "from atrank_tf.preparation.logs import find_logs; "
+        f"from atrank_tf import load_schema; print(json.dumps([name for name in {HEAVY} if name in sys.modules]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=PATH, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == []
+
+
+def test_names_that_are_not_there() -> None:
+    import atrank_tf.preparation
+    import atrank_tf.server
+
+    for module in (atrank_tf.preparation, atrank_tf.server):
+        with pytest.raises(AttributeError, match=r"module 'atrank_tf\.\w+' has no attribute 'nothing'"):
+            _ = module.nothing
+    assert set(atrank_tf.server.__all__) <= set(dir(atrank_tf.server))
+    assert all(getattr(atrank_tf.server, name) is not None for name in atrank_tf.server.__all__)
