@@ -260,7 +260,7 @@ def _default(field: Any) -> str:
     return "required" if field.default is dataclasses.MISSING else f"`{json.dumps(plain(field.default))}`"
 
 
-@pytest.mark.parametrize("kind", [schema.Candidates, schema.Exclude, schema.Ties, schema.SplitKind])
+@pytest.mark.parametrize("kind", [schema.Candidates, schema.Exclude, schema.Ties, schema.SplitKind, schema.Transform])
 def test_the_reference_has_every_word_that_a_key_may_be(kind: Any) -> None:
     text = (ROOT / "docs/schema.md").read_text()
     assert [word for word in kind if f'`"{word}"`' not in text] == []

@@ -69,7 +69,7 @@ class ListNumbers:
         ids, affinity = inputs[candidates_name(task)], inputs.get(affinity_name(task))
         context = self._schema.tasks[task].context.dense.items()
         compared = [
-            _logarithmic(inputs[context_name(task, column)], dense.mean)[..., None] for column, dense in context
+            _logarithmic(inputs[context_name(task, column)], dense.middle)[..., None] for column, dense in context
         ]
         numbers = self._objects.object_numbers(self._entity(task), ids)
         compared += [] if numbers is None else [ops.cast(numbers, "float32")]

@@ -9,7 +9,7 @@ from keras import ops
 
 from atrank_tf.data import Catalog
 from atrank_tf.layers import CatalogLookup, IdDropout, MeanPooling, SparseEmbedding, Standardize, take
-from atrank_tf.schema import PADDING, UNKNOWN, Features, Schema
+from atrank_tf.schema import PADDING, UNKNOWN, Features, Schema, Transform
 from atrank_tf.schema.inputs import context_name, profile_name
 from atrank_tf.types import Tensor
 
@@ -130,7 +130,10 @@ class ObjectEmbedder:
         if name not in self._standardize:
             moments = features.dense.values()
             self._standardize[name] = Standardize(
-                [dense.mean for dense in moments], [dense.variance for dense in moments], name=name
+                [dense.mean for dense in moments],
+                [dense.variance for dense in moments],
+                [dense.transform is Transform.LOG for dense in moments],
+                name=name,
             )
         return self._standardize[name]([found[column] for column in features.dense])
 

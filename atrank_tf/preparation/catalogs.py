@@ -22,7 +22,7 @@ import polars as pl
 from atrank_tf.data.catalog import Catalog
 from atrank_tf.data.vocabulary import Vocabulary
 from atrank_tf.files import text_array
-from atrank_tf.preparation.counting import Counts, MeanAndVariance, value_counts
+from atrank_tf.preparation.counting import Counts, MeanAndVariance, measured, value_counts
 from atrank_tf.preparation.logs import USER
 from atrank_tf.schema import FIRST_ROW, UNKNOWN, DenseFeature, Entity, Schema
 
@@ -182,7 +182,10 @@ def with_sizes(
 
 
 def _mean_and_variance(entity: Entity, sides: pl.DataFrame) -> dict[str, MeanAndVariance]:
-    return {column: MeanAndVariance().add(MeanAndVariance.of(sides[f"dense/{column}"])) for column in entity.dense}
+    return {
+        column: MeanAndVariance().add(measured(sides[f"dense/{column}"], feature))
+        for column, feature in entity.dense.items()
+    }
 
 
 def _measured(dense: Mapping[str, DenseFeature], measured: Mapping[str, MeanAndVariance]) -> dict[str, DenseFeature]:

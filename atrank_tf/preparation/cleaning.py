@@ -158,7 +158,9 @@ def clean_log(reader: LogReader, checks: ColumnChecks) -> CleanLog:
             report.drop(reason, rows, first)
     report.notes += _action_notes(reader, checks)
     if "timestamp" in reader.types.names() and report.kept and not checks[AFTER_1970].rows:
-        report.notes.append("All timestamps are of 1970. Are they days, hours or minutes? They must be Unix seconds.")
+        report.notes.append(
+            'All timestamps are of 1970, read as seconds. Are they days? Then timestamp_format = "day".'
+        )
     if not report.kept:
         reasons = ", ".join(
             f"{rows} with {reason} (first: row {first})" for reason, (rows, first) in report.dropped.items()
@@ -177,7 +179,7 @@ def _action_notes(reader: LogReader, checks: ColumnChecks) -> Iterator[str]:
     for action, rows in checks.unknown_actions:
         advice = suggestion(action, reader.known_actions)
         for known in difflib.get_close_matches(action, unused, n=1):
-            advice = f'The schema has "{known}", which is in no row: is it misspelt in {place}?'
+            advice = f'{place} have "{known}", which is in no row: one of the two is misspelt.'
         yield f'Unknown action "{action}" in {rows} rows. {advice}'
     for action in unused:
-        yield f'No row has the action "{action}" of {place}.'
+        yield f'No row has "{action}" of {place}.'

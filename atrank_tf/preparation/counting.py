@@ -10,7 +10,7 @@ import polars as pl
 from atrank_tf.data.records import DUPLICATE
 from atrank_tf.preparation.cleaning import REPEATED_CANDIDATE, REPEATED_ID
 from atrank_tf.preparation.logs import BEHAVIORS, IMPRESSIONS, USER, USER_ID, USERS, catalog_profile
-from atrank_tf.schema import Features, Schema, SplitKind
+from atrank_tf.schema import DenseFeature, Features, Schema, SplitKind, Transform
 
 _ROUNDING = 2.0**-40
 """How much of itself a mean in float64 may be off by."""
@@ -181,6 +181,13 @@ def keep_first(rows: pl.DataFrame, key: list[str], label: str, reason: str) -> t
     return kept, [Dropped(label, reason, len(dropped), int(dropped.min()))]  # type: ignore[arg-type]
 
 
+def measured(values: pl.Series, feature: DenseFeature) -> MeanAndVariance:
+    """Returns mean and variance of a numeric column as a model standardizes it: after its transform."""
+    if feature.transform is Transform.LOG:
+        values = values.sign() * values.abs().log1p()
+    return MeanAndVariance.of(values)
+
+
 def _counted(schema: Schema) -> pl.Expr:
     if schema.split.kind is SplitKind.BY_TIME:
         return pl.col("timestamp") < schema.split.validation_from
@@ -194,6 +201,6 @@ def _as_integers(objects: pl.DataFrame) -> pl.DataFrame:
 def _add_side(counts: Counts, rows: pl.DataFrame, features: Features, owner: str) -> None:
     for column, feature in features.features.items():
         counts.add_values(feature.table, value_counts(rows, f"feature/{column}", pl.lit(1)))
-    for column in features.dense:
+    for column, numeric in features.dense.items():
         found = counts.dense[owner]
-        found[column] = found[column].add(MeanAndVariance.of(rows[f"dense/{column}"]))
+        found[column] = found[column].add(measured(rows[f"dense/{column}"], numeric))

@@ -172,7 +172,8 @@ class LogReader:
         self._conditions[AFTER_1970] = found >= _END_OF_1970
         expected = "Unix seconds, or ISO 8601 as 2024-03-01T12:00:00Z,"
         self._refusals.append(_Refusal("timestamp: given", "timestamp", expected, unless="timestamp: read"))
-        self.refuse(found > LATEST, "timestamp", "Unix seconds before the year 2100 (not milliseconds or finer)")
+        expected = 'Unix seconds before the year 2100 (milliseconds? timestamp_format = "millisecond" in the schema)'
+        self.refuse(found > LATEST, "timestamp", expected)
         self.reasons |= {
             "missing timestamp": missing,
             "timestamp that cannot be read": found.is_null(),

@@ -157,7 +157,9 @@ def as_error(path: Path) -> Iterator[None]:
 
 def _scan_csv(path: Path) -> pl.LazyFrame:
     frame = pl.scan_csv(path, glob=False, infer_schema=False, null_values=_NAN)
-    [first, *others] = frame.collect_schema().names()
+    [first, *others] = names = frame.collect_schema().names()
+    if any("\ufffd" in name for name in names):
+        raise ValueError(_not_utf_8(path))
     for separator in _SEPARATORS if not others else ():
         if separator in first:
             return pl.scan_csv(path, glob=False, infer_schema=False, null_values=_NAN, separator=separator)

@@ -52,7 +52,7 @@ def _advice(schema: Schema, task: str, by_day: list[Mapping[str, Any]]) -> str:
     )
     split = {name: _day(getattr(schema.split, name)) for name in ("validation_from", "test_from")}
     if last < np.datetime64("1971-01-01") <= _day(schema.split.validation_from):
-        return f"All targets are of 1970, {first} to {last}. Are timestamps days or hours? They must be Unix seconds."
+        return f'All targets are of 1970, {first} to {last}. Are timestamps days? Then timestamp_format = "day".'
     says = f"The targets are of {first} to {last}; [split] of the schema has {_listed(split)}."
     proposed = [first + int(share * ((last - first) // np.timedelta64(1, "D"))) for share in _SHARES]
     if first < proposed[0] < proposed[1]:

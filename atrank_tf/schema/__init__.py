@@ -26,6 +26,7 @@ from atrank_tf.schema.spec import (
     Task,
     Ties,
     Time,
+    Transform,
     User,
     select_groups,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "Task",
     "Ties",
     "Time",
+    "Transform",
     "User",
     "check_sections",
     "dump_schema",

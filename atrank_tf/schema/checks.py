@@ -190,11 +190,12 @@ def _tasks(schema: Schema) -> None:
                 f'actions in [{place}] have no effect: with candidates = "impressions" the label of a row says whether '
                 f"it is positive. Received: actions={list(task.actions)}. Leave them out."
             )
-        if task.candidates is Candidates.SAMPLED and task.columns:
-            raise ValueError(
-                f"[{place}.columns] has no effect: it is of impressions/{name}, which is read with candidates = "
-                f'"impressions". Columns of behaviors/{task.group} are renamed in [groups.{task.group}.columns].'
-            )
+        for key in ("file", "columns", "timestamp_format"):
+            if task.candidates is Candidates.SAMPLED and getattr(task, key):
+                raise ValueError(
+                    f"{key} in [{place}] has no effect: it is of impressions, which are read with candidates = "
+                    f'"impressions". What is said of behaviors stands in [groups.{task.group}].'
+                )
         if not task.negatives.unseen and not (task.negatives.uniform or task.negatives.history):
             raise ValueError(
                 f"unseen in [{place}.negatives] has no effect without uniform or history: draws by popularity are of "

@@ -1,5 +1,6 @@
 """Dataclasses of the schema file: what users act on, how, and what to predict."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -21,6 +22,8 @@ LATEST = 4_102_444_800
 
 SECONDS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400, "week": 604_800}
 """Time units that `[time] unit` may name, in seconds."""
+_LARGEST_LOG = 88.0
+"""Of float32: there is no larger number."""
 PER_SECOND = {"millisecond": 1_000, "microsecond": 1_000_000, "nanosecond": 1_000_000_000}
 """Units of timestamps that `timestamp_format` may name beside `SECONDS`: how many are a second."""
 
@@ -52,6 +55,16 @@ class Ties(StrEnum):
 
     STRICT = "strict"
     ORDERED = "ordered"
+
+
+class Transform(StrEnum):
+    """What is done to the values of a numeric column before they are standardized.
+
+    `log`: sign(x) log(1 + |x|), for numbers with a long tail, as prices and counts.
+    """
+
+    NONE = "none"
+    LOG = "log"
 
 
 class SplitKind(StrEnum):
@@ -96,12 +109,21 @@ class DenseFeature:
     """A numeric column, standardized with the mean and variance that prepare measures; a missing value becomes 0.
 
     Args:
-        mean: mean of the column. Filled in by prepare.
-        variance: variance of the column. Filled in by prepare.
+        transform: what is done to its values first.
+        mean: mean of what comes of that. Filled in by prepare.
+        variance: variance of what comes of that. Filled in by prepare.
     """
 
+    transform: Transform = Transform.NONE
     mean: float = 0.0
     variance: float = 1.0
+
+    @property
+    def middle(self) -> float:
+        """The value whose transform is the mean."""
+        if self.transform is Transform.LOG:
+            return math.copysign(math.expm1(min(abs(self.mean), _LARGEST_LOG)), self.mean)
+        return self.mean
 
 
 @dataclass(frozen=True, kw_only=True)

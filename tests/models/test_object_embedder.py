@@ -1,5 +1,6 @@
 """Objects whose id training takes for unknown: what is left of them, and what is trained."""
 
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -8,8 +9,8 @@ import pytest
 import tensorflow as tf
 
 from atrank_tf.data import Batching, Records
-from atrank_tf.models import MODELS, Ranker
-from atrank_tf.schema import UNKNOWN
+from atrank_tf.models import MODELS, AveragePooling, Ranker
+from atrank_tf.schema import UNKNOWN, DenseFeature, Transform
 
 
 def _model(name: str, records: Records, **changes: Any) -> Ranker:
@@ -62,3 +63,15 @@ def test_the_unknown_row_is_trained_by_dropped_ids_alone(
     rows = set(np.asarray(gradient.indices))
     assert (UNKNOWN in rows) == trained
     assert max(rows) > UNKNOWN
+
+
+def test_numbers_with_a_long_tail_are_standardized_as_logarithms(records: Records) -> None:
+    product = records.schema.entities["product"]
+    price = DenseFeature(transform=Transform.LOG, mean=0.5, variance=4.0)
+    entities = {**records.schema.entities, "product": replace(product, dense={"price": price})}
+    model = AveragePooling(replace(records.schema, entities=entities), catalogs=records.catalogs, hidden_dim=4)
+    rows = np.array([[2, 5, 0]])
+    values = records.catalogs["product"].dense["price"][rows]
+    found = np.asarray(model.objects.object_numbers("product", rows))
+    np.testing.assert_allclose(found[0, :2, 0], (np.log1p(values[0, :2]) - 0.5) / 2, rtol=1e-5)
+    assert found[0, 2, 0] == 0.0

@@ -75,7 +75,7 @@ def strangers(tmp_path):
 
 
 def test_the_names_of_files_and_columns_change_nothing_in_the_records(tmp_path):
-    made = prepare(strangers(tmp_path), schema_from_dict(named()), str(tmp_path / "records"))
+    made = prepare(strangers(tmp_path), schema_from_dict(named()), str(tmp_path / "records"), empty_parts=True)
     of_standard = standard(tmp_path)
     timelines = [name for name in of_standard if name.endswith(".tfrecord")]
     assert timelines
@@ -103,7 +103,7 @@ def test_timestamps_of_any_format(tmp_path, form, written, seconds):
         "tasks": {"next": {"group": "buy", "negatives": {"uniform": 1}}},
         "groups": {"buy": {"entity": "item", "actions": ["buy"], "file": "buy.csv", "timestamp_format": form}},
     }
-    made = prepare(str(tmp_path), schema_from_dict(schema), str(tmp_path / "records"))
+    made = prepare(str(tmp_path), schema_from_dict(schema), str(tmp_path / "records"), empty_parts=True)
 
     (raw,) = tf.data.TFRecordDataset(made.files).as_numpy_iterator()
     example = tf.train.Example.FromString(raw)
@@ -121,7 +121,7 @@ def test_an_entity_may_take_its_features_from_a_behaviors_file(tmp_path):
         "groups": {"buy": {"entity": "item", "actions": ["buy"], "file": "log.csv"}},
         "tasks": {"next": {"group": "buy", "negatives": {"uniform": 1}}},
     }
-    made = prepare(str(tmp_path), schema_from_dict(schema), str(tmp_path / "records"))
+    made = prepare(str(tmp_path), schema_from_dict(schema), str(tmp_path / "records"), empty_parts=True)
     assert list(made.vocabularies["brand"]) == ["a", "b"]
 
 
@@ -161,4 +161,4 @@ def test_a_group_of_several_actions_needs_their_column(tmp_path):
         "tasks": {"next": {"group": "buy", "negatives": {"uniform": 1}}},
     }
     with pytest.raises(ValueError, match=r'Missing column "action" in .*buy\.csv'):
-        prepare(str(tmp_path), schema_from_dict(schema), str(tmp_path / "records"))
+        prepare(str(tmp_path), schema_from_dict(schema), str(tmp_path / "records"), empty_parts=True)

@@ -227,6 +227,26 @@ def test_the_id_of_a_user_is_a_feature_that_stands_in_no_file(tmp_path, others):
     }
 
 
+def test_numbers_with_a_long_tail_are_measured_by_their_logarithms(tmp_path):
+    raw = raw_schema(user={"features": {"age": "age"}, "dense": {"income": {"transform": "log"}}})
+    raw["entities"]["item"] = raw["entities"]["item"] | {"dense": {"price": {"transform": "log"}}}
+    context = {"features": {"slots": {"table": "slot", "max_values": 2}}, "dense": {"score": {"transform": "log"}}}
+    raw["tasks"]["offer"] = raw["tasks"]["offer"] | {"context": context}
+    records = prepare(write(tmp_path / "logs"), schema_from_dict(raw), str(tmp_path / "records"))
+    price = records.schema.entities["item"].dense["price"]
+    logs = np.log1p([1.0, 3.0, 2.0])
+    assert (price.mean, price.variance) == pytest.approx((logs.mean(), logs.var()))
+    assert price.middle == pytest.approx(np.exp(logs.mean()) - 1)
+    # What is kept are the numbers themselves.
+    np.testing.assert_array_equal(records.catalogs["item"].dense["price"][[4, 6]], np.float32([2, 1]))
+    for found, values in ((records.schema.user.dense["income"], [10, 30]), (_score_of(records), [2, 4])):
+        assert (found.mean, found.variance) == pytest.approx((np.log1p(values).mean(), np.log1p(values).var()))
+
+
+def _score_of(records):
+    return records.schema.tasks["offer"].context.dense["score"]
+
+
 def test_duplicates_that_are_real_repeats_are_kept(tmp_path, small):
     raw = raw_schema()
     raw["groups"]["click"] = raw["groups"]["click"] | {"keep_duplicates": True}

@@ -141,7 +141,7 @@ def test_a_task_with_impressions(report):
 
 def test_checks_name_what_to_look_at(report):
     look = {
-        (check["about"], check["says"].split(",")[0].split(":")[0].split(" before by the user is")[0])
+        (check["about"], check["says"].split(",")[0].split(":")[0].split(". ")[0])
         for check in report["checks"]
         if check["look"]
     }
@@ -149,7 +149,7 @@ def test_checks_name_what_to_look_at(report):
         ("behaviors/click", "exact duplicates"),
         ("group click", "behaviors after the moment of prepare"),
         ("users", "users with several behaviors"),
-        ("next, training", "positives chosen before by the user; of sampled negatives 0.00% are. So what was chosen"),
+        ("next, training", "positives chosen before by the user; of sampled negatives 0.00% are"),
         ("next, validation", "chosen objects that were never chosen in training"),
         ("offer, validation", "chosen objects that were never chosen in training"),
         ("offer, test", "targets"),

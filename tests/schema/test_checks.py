@@ -117,8 +117,11 @@ def test_the_valid_schema_is_valid():
         ("tasks/shown/negatives", {"uniform": 4}, r'\[tasks\.shown\] has candidates = "impressions" and negatives\.'),
         ("tasks/shown/negatives", {"unseen": False}, r'\[tasks\.shown\] has .* = "impressions" and negatives\.'),
         ("tasks/shown/actions", ["buy"], r"actions in \[tasks\.shown\] have no effect: .* label .*=\['buy'\]\. L"),
-        ("tasks/next/columns", {"user_id": "user"},
-         r"\[tasks\.next\.columns\] has no effect: it is of impressions/next, .* in \[groups\.click\.columns\]\.$"),
+        *[
+            (f"tasks/next/{key}", value,
+             rf"{key} in \[tasks\.next\] has no effect: it is of impressions, .* stands in \[groups\.click\]\.$")
+            for key, value in (("columns", {"user_id": "user"}), ("file", "x.csv"), ("timestamp_format", "day"))
+        ],
         ("tasks/next/negatives", {"popularity": 2, "unseen": False},
          r"unseen in \[tasks\.next\.negatives\] has no effect without uniform or history: draws by popularity"),
         ("tasks/next/negatives/exclude", "ever", r"Unknown value 'ever' for tasks\.next\.negatives\.exclude\. Valid: "),

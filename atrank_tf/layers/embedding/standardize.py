@@ -16,12 +16,15 @@ _FARTHEST = 1e4
 class Standardize(keras.layers.Layer):
     """Stacks numeric columns and standardizes each: (x - mean) / sqrt(variance); a missing value (NaN) becomes 0.
 
+    Of a logarithmic column x is sign(x) log(1 + |x|), which takes a long tail to where the other values are.
+
     What is farther than 1e4 from 0 becomes ±1e4, infinity too: scores stay finite whatever a request holds. No value is
     so far among the 1e8 that mean and variance are of (none of n is farther than sqrt(n)).
 
     Args:
         means: mean of each column.
         variances: variance of each column; 0 counts as 1.
+        logarithmic: whether each column is; () for none. Mean and variance are then those of its logarithms.
 
     Call arguments:
         columns: a list of F float tensors [...].
@@ -30,23 +33,34 @@ class Standardize(keras.layers.Layer):
         float [..., F] in the compute dtype.
 
     Raises:
-        ValueError: there are not as many variances as means.
+        ValueError: there are not as many of each.
     """
 
-    def __init__(self, means: Sequence[float], variances: Sequence[float], **kwargs: Any) -> None:
+    def __init__(
+        self, means: Sequence[float], variances: Sequence[float], logarithmic: Sequence[bool] = (), **kwargs: Any
+    ) -> None:
         # Half precision has no room for the mean: a price of 1001 would be 1000.
         super().__init__(autocast=False, **kwargs)
         if len(means) != len(variances):
             raise ValueError(f"Expected as many variances as means. Received: {len(variances)} and {len(means)}.")
+        if logarithmic and len(logarithmic) != len(means):
+            raise ValueError(f"Expected as many logarithmic as means. Received: {len(logarithmic)} and {len(means)}.")
+        self.logarithmic = tuple(logarithmic)
         self.means = tuple(float(mean) for mean in means)
         self.variances = tuple(float(variance) for variance in variances)
 
     def call(self, columns: Sequence[Tensor]) -> Tensor:
-        values = ops.stack(columns, axis=-1)
+        pairs = zip(columns, self.logarithmic or [False] * len(columns), strict=True)
+        values = ops.stack([_logarithm(column) if wanted else column for column, wanted in pairs], axis=-1)
         scale = np.sqrt([variance or 1.0 for variance in self.variances])
         scaled = (values - ops.cast(self.means, values.dtype)) / ops.cast(scale, values.dtype)
         scaled = ops.clip(scaled, -_FARTHEST, _FARTHEST)
         return ops.cast(ops.where(ops.isnan(scaled), ops.zeros_like(scaled), scaled), self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"means": self.means, "variances": self.variances}
+        own = {"means": self.means, "variances": self.variances, "logarithmic": self.logarithmic}
+        return super().get_config() | own
+
+
+def _logarithm(values: Tensor) -> Tensor:
+    return ops.sign(values) * ops.log1p(ops.absolute(values))

@@ -78,3 +78,16 @@ def test_means_and_variances_may_come_from_a_file() -> None:
 def test_another_number_of_variances_than_of_means_is_refused() -> None:
     with pytest.raises(ValueError, match=r"Expected as many variances as means\. Received: 1 and 2\."):
         Standardize((1.0, 2.0), (1.0,))
+
+
+def test_logarithmic_columns_by_hand() -> None:
+    layer = Standardize([1.0, 2.0], [4.0, 1.0], [True, False], dtype="float64")
+    found = np.asarray(layer([np.array([np.e**5 - 1, 1 - np.e, np.nan, np.inf]), np.array([3.0, 2.0, 1.0, 0.0])]))
+    np.testing.assert_allclose(found, [[2.0, 1.0], [-1.0, 0.0], [0.0, -1.0], [1e4, -2.0]])
+    same = Standardize.from_config(layer.get_config())
+    np.testing.assert_array_equal(same([np.ones(2), np.ones(2)]), layer([np.ones(2), np.ones(2)]))
+
+
+def test_not_as_many_logarithmic_as_columns() -> None:
+    with pytest.raises(ValueError, match=r"Expected as many logarithmic as means\. Received: 1 and 2\."):
+        Standardize([1.0, 2.0], [1.0, 1.0], [True])
