@@ -13,12 +13,9 @@ from atrank_tf.layers.embedding.position_embedding import PositionEmbedding
 from atrank_tf.layers.embedding.recent_popularity import RecentPopularity
 from atrank_tf.layers.embedding.sparse_embedding import SparseEmbedding
 from atrank_tf.layers.embedding.standardize import Standardize
-from atrank_tf.layers.heads.dcn_head import DCNHead
 from atrank_tf.layers.heads.dnn_head import DNNHead
 from atrank_tf.layers.heads.dot_head import DotHead
-from atrank_tf.layers.heads.experts import ExpertGate, Experts
 from atrank_tf.layers.heads.ranking_head import RankingHead
-from atrank_tf.layers.heads.wide_head import WideHead
 from atrank_tf.layers.list_comparison import ListComparison, ListDistance
 from atrank_tf.layers.packing import NoPadding, Packing, take
 from atrank_tf.layers.pooling import LastState, MaxPooling, MeanPooling
@@ -32,12 +29,9 @@ __all__ = [
     "CandidateQueries",
     "CatalogLookup",
     "CausalMask",
-    "DCNHead",
     "DNNHead",
     "DotHead",
     "Dropout",
-    "ExpertGate",
-    "Experts",
     "FeedForward",
     "GroupProjection",
     "IdDropout",
@@ -59,7 +53,6 @@ __all__ = [
     "TimeBias",
     "TimeBuckets",
     "TimeOrder",
-    "WideHead",
     "WindowConvolution",
     "additive_mask",
     "take",

@@ -1,33 +1,16 @@
-"""Experts, ranking heads and item biases of all tasks: user vector and candidate in, score out."""
+"""Ranking heads and item biases of all tasks: user vector and candidate in, score out."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from atrank_tf.layers import (
-    DCNHead,
-    DNNHead,
-    DotHead,
-    ExpertGate,
-    Experts,
-    SparseEmbedding,
-    WideHead,
-)
+from atrank_tf.layers import DNNHead, DotHead, SparseEmbedding
 from atrank_tf.models.explain import record_parts
 from atrank_tf.models.ranker_config import RankerConfig
 from atrank_tf.schema import FIRST_ROW, PADDING, Schema
 from atrank_tf.types import Tensor
-
-_MAKERS: dict[str, Callable[[Any, str], Any]] = {
-    "dnn": lambda config, name: DNNHead(config.hidden_units, config.dropout, name=name),
-    "wide": lambda config, name: WideHead(name=name),
-    "dcn": lambda config, name: DCNHead(config.cross_layers, name=name),
-}
-"""Name in `CONTEXT_HEADS` -> a function (config, name of the layer) -> a head that reads the context, too: a layer
-(user vectors [B, N, D], candidates [B, N, D], context [B, N, D_c] or None) -> logits [B, N]."""
 
 
 class Heads:
@@ -42,9 +25,10 @@ class Heads:
     def __init__(self, schema: Schema, config: RankerConfig, tasks: Sequence[str]) -> None:
         self._schema = schema
         self._dot = DotHead(name="dot_head") if "dot" in config.ranking else None
-        makers = {name: _MAKERS[name] for name in config.ranking if name in _MAKERS}
-        self._heads = {
-            task: {name: make(config, f"{name}_head_{task}") for name, make in makers.items()} for task in tasks
+        self._dnn = {
+            task: DNNHead(config.hidden_units, config.dropout, name=f"dnn_head_{task}")
+            for task in tasks
+            if "dnn" in config.ranking
         }
         self._bias: dict[str, SparseEmbedding] = {}
         for task in tasks if config.item_bias else ():
@@ -56,11 +40,6 @@ class Heads:
             rows = schema.tables[self.id_table(task)].rows
             self._bias[task] = SparseEmbedding(rows, 1, "zeros", decays=False, name=f"item_bias_{task}")
             self._bias[task].build((None, None))
-        chosen = tasks if config.experts != "none" else ()
-        self._experts = Experts(config.num_experts, name="experts") if chosen else None
-        self._gates = {task: ExpertGate(name=f"expert_gate_{task}") for task in chosen}
-        own = chosen if config.experts == "ple" else ()
-        self._own_experts = {task: Experts(config.num_experts, name=f"experts_{task}") for task in own}
         self._to_float32 = keras.layers.Activation("linear", dtype="float32", name="logits")
 
     def item_bias(self, task: str, ids: Tensor) -> Tensor | None:
@@ -87,13 +66,13 @@ class Heads:
         Returns:
             float32 [B, N].
         """
-        user = self._mix_experts(task, user)
         found = dict(parts)
         if self._dot is not None:
             found["dot"] = self._dot(user, candidates)
-        context = [ops.cast(part, user.dtype) for part in context]
-        together = ops.concatenate(context, axis=-1) if len(context) > 1 else next(iter(context), None)
-        found |= {name: head(user, candidates, together) for name, head in self._heads[task].items()}
+        if task in self._dnn:
+            context = [ops.cast(part, user.dtype) for part in context]
+            together = ops.concatenate(context, axis=-1) if len(context) > 1 else next(iter(context), None)
+            found["dnn"] = self._dnn[task](user, candidates, together)
         found = {name: self._to_float32(part) for name, part in found.items()}  # Added up in full precision.
         record_parts(found)
         total, *others = found.values()
@@ -129,10 +108,9 @@ class Heads:
             last: task -> names of the last numbers of `context`.
         """
         found = {}
-        for task, heads in self._heads.items():
-            if "dnn" in heads:
-                kernel, names = heads["dnn"].dense[0].kernel, last(task)
-                found[kernel.path] = [*map(str, range(kernel.shape[0] - len(names))), *names]
+        for task, head in self._dnn.items():
+            kernel, names = head.dense[0].kernel, last(task)
+            found[kernel.path] = [*map(str, range(kernel.shape[0] - len(names))), *names]
         return found
 
     def id_table(self, task: str) -> str:
@@ -141,15 +119,3 @@ class Heads:
 
     def _entity(self, task: str) -> str:
         return self._schema.groups[self._schema.tasks[task].group].entity
-
-    def _mix_experts(self, task: str, user: Tensor) -> Tensor:
-        """Mixes the experts' outputs for a user vector by the task's gate, [B, N, D] -> [B, N, D]; zeros stay zeros.
-
-        Reference: MMoE (Ma et al., KDD 2018): shared experts; PLE (Tang et al., RecSys 2020): the task's own besides.
-        """
-        if self._experts is None:
-            return user
-        experts = self._experts(user)
-        if task in self._own_experts:
-            experts = ops.concatenate([experts, self._own_experts[task](user)], axis=-2)
-        return self._gates[task](user, experts)

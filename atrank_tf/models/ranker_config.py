@@ -6,10 +6,8 @@ from atrank_tf.schema import suggestion
 
 ACTIVATIONS = ("linear", "relu", "gelu", "silu", "tanh")
 """Activations that an experiment may name."""
-HEADS = ("dot", "dnn", "wide", "dcn")
+HEADS = ("dot", "dnn")
 """Ranking heads that an experiment may name."""
-CONTEXT_HEADS = ("dnn", "wide", "dcn")
-"""Those of them that read more than user vector and candidate: user features, context, affinity and popularity."""
 REMOVED_HEADS = {
     "repeat": "it is part of affinity = true now, which is the default",
     "popularity": "it is popularity = true in [model] now, which is the default, and read by the other heads",
@@ -30,17 +28,13 @@ class RankerConfig:
         dropout: share of units that training drops, throughout the model.
         id_dropout: share of the objects of a training batch whose id is replaced by the unknown id, so that new objects
             are ranked by their side features.
-        ranking: ranking heads whose logits are added: "dot", "dnn", "wide", "dcn". All but "dot" read user features,
-            context, affinity and popularity, too.
-        affinity: whether heads read what the user did with things like the candidate: see `data.affinity`.
-        popularity: whether heads read how often anyone chose the candidate of late: see `RecentPopularity`.
-        within_list: whether heads read how the candidates of impressions compare with each other: see `ListNumbers`.
+        ranking: ranking heads whose logits are added: "dot", "dnn". "dnn" reads user features, context, affinity and
+            popularity, too.
+        affinity: whether "dnn" reads what the user did with things like the candidate: see `data.affinity`.
+        popularity: whether "dnn" reads how often anyone chose the candidate of late: see `RecentPopularity`.
+        within_list: whether "dnn" reads how the candidates of impressions compare with each other: see `ListNumbers`.
         hidden_units: units of the hidden layers of the ranking head "dnn".
-        cross_layers: cross layers of the ranking head "dcn".
         item_bias: whether each object has a bias.
-        experts: experts between the user vector and the ranking heads: "none", "mmoe" (experts that all tasks share,
-            and a gate for each task) or "ple" (each task has experts of its own besides).
-        num_experts: shared experts, and as many of each task's own.
     """
 
     tasks: tuple[str, ...] = ()
@@ -55,24 +49,17 @@ class RankerConfig:
     popularity: bool = True
     within_list: bool = True
     hidden_units: tuple[int, ...] = (128, 64)
-    cross_layers: int = 2
     item_bias: bool = True
-    experts: str = "none"
-    num_experts: int = 4
 
     def __post_init__(self) -> None:
-        for name in ("hidden_dim", "cross_layers"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be positive. Received: {name}={getattr(self, name)} in [model].")
+        if self.hidden_dim <= 0:
+            raise ValueError(f"hidden_dim must be positive. Received: hidden_dim={self.hidden_dim} in [model].")
         for name in ("dropout", "id_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(
                     f"{name} must be at least 0 and below 1. Received: {name}={getattr(self, name)} in [model]."
                 )
-        if self.num_experts <= 0:
-            raise ValueError(f"num_experts must be positive. Received: num_experts={self.num_experts} in [model].")
-        choices = (("combine", ("sum", "concat")), ("activation", ACTIVATIONS), ("experts", ("none", "mmoe", "ple")))
-        for name, valid in choices:
+        for name, valid in (("combine", ("sum", "concat")), ("activation", ACTIVATIONS)):
             if getattr(self, name) not in valid:
                 raise ValueError(
                     f"Unknown {name} {getattr(self, name)!r} in [model]. {suggestion(getattr(self, name), valid)}"
@@ -95,15 +82,15 @@ class RankerConfig:
 
     @property
     def reads_context(self) -> bool:
-        """Whether a head reads user features, context, affinity and popularity."""
-        return any(name in CONTEXT_HEADS for name in self.ranking)
+        """Whether the heads read user features, context, affinity and popularity."""
+        return "dnn" in self.ranking
 
     @property
     def reads_affinity(self) -> bool:
-        """Whether a head reads affinity."""
+        """Whether the heads read affinity."""
         return self.affinity and self.reads_context
 
     @property
     def reads_popularity(self) -> bool:
-        """Whether a head reads popularity."""
+        """Whether the heads read popularity."""
         return self.popularity and self.reads_context

@@ -34,11 +34,8 @@ def check_settings(experiment: "Experiment", schema: Schema | None = None) -> No
 
 def _by_file(experiment: "Experiment") -> _Ignored:
     model, training = experiment.model, experiment.training
-    for key, head in (("hidden_units", "dnn"), ("cross_layers", "dcn")):
-        if head not in model.ranking:
-            yield "model", key, f'it is of the ranking head "{head}", which is not in ranking'
-    if model.experts == "none":
-        yield "model", "num_experts", 'there are experts with experts = "mmoe" or "ple" only'
+    if "dnn" not in model.ranking:
+        yield "model", "hidden_units", 'it is of the ranking head "dnn", which is not in ranking'
     if experiment.name == "bpr_mf":
         yield "model", "combine", '"bpr_mf" reads no behaviors'
     if experiment.name == "timeline_atrank":

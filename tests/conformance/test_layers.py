@@ -55,18 +55,12 @@ CASES = {
     "CausalMask": Case(
         layers.CausalMask((True, False)), {"timestamp": np.sort(_ints(3, B, T)), "group": np.sort(_ints(2, B, T))}
     ),
-    "DCNHead": Case(
-        layers.DCNHead(num_layers=2),
-        {"user_vector": _floats(B, N, D), "candidates": _floats(B, N, D), "context": _floats(B, N, 2)},
-    ),
     "DNNHead": Case(
         layers.DNNHead(hidden_units=(13, 5)),
         {"user_vector": _floats(B, N, D), "candidates": _floats(B, N, D), "context": _floats(B, N, 2)},
     ),
     "DotHead": Case(layers.DotHead(), {"user_vector": _floats(B, N, D), "candidates": _floats(B, N, D)}),
     "Dropout": Case(layers.Dropout(0.5), {"inputs": _floats(B, T, D)}),
-    "ExpertGate": Case(layers.ExpertGate(), {"inputs": _floats(B, N, D), "experts": _floats(B, N, 3, D)}),
-    "Experts": Case(layers.Experts(3), {"inputs": _floats(B, N, D)}),
     "FeedForward": Case(layers.FeedForward(intermediate_dim=13), {"inputs": _floats(B, T, D)}),
     "GroupProjection": Case(layers.GroupProjection(13, activation="relu"), {"behaviors": _floats(B, T, D)}),
     "IdDropout": Case(layers.IdDropout(0.5, unknown=1), {"inputs": _ints(9, B, T)}),
@@ -115,10 +109,6 @@ CASES = {
             "timestamp": 1_700_000_000 - _ints(3, B, T),
             "content": _ints(99, B, T),
         },
-    ),
-    "WideHead": Case(
-        layers.WideHead(),
-        {"user_vector": _floats(B, N, D), "candidates": _floats(B, N, D), "context": _floats(B, N, 2)},
     ),
     "WindowConvolution": Case(layers.WindowConvolution(2), {"behaviors": _floats(B, T, D), "behavior_mask": MASK}),
 }

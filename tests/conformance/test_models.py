@@ -17,10 +17,6 @@ from atrank_tf.models.ranker_config import HEADS
 from atrank_tf.schema import PADDING, Candidates
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
-    "atrank with experts of its own, wide": (
-        "atrank",
-        {"experts": "ple", "num_experts": 3, "ranking": ["dot", "wide"]},
-    ),
     "atrank": ("atrank", {}),
     "atrank as in the authors' code": (
         "atrank",
@@ -34,23 +30,19 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         "atrank",
         {"num_blocks": 0, "ranking": ["dnn"], "tasks": ["next_redemption"]},
     ),
-    "atrank with shared experts": (
-        "atrank",
-        {"experts": "mmoe", "num_experts": 2},
-    ),
-    "timeline atrank with sinks, dcn": (
+    "timeline atrank with sinks": (
         "timeline_atrank",
-        {"ranking": ["dot", "dcn"], "attention_sink": True},
+        {"ranking": ["dot", "dnn"], "attention_sink": True},
     ),
     "timeline atrank": ("timeline_atrank", {}),
     "timeline atrank of codes side by side, without affinity and popularity": (
         "timeline_atrank",
-        {"combine": "concat", "ranking": ["dot", "dcn"], "affinity": False, "popularity": False},
+        {"combine": "concat", "ranking": ["dnn"], "affinity": False, "popularity": False},
     ),
     "bpr_mf": ("bpr_mf", {"ranking": ["dot", "dnn"]}),
-    "average pooling, wide & deep": ("average_pooling", {"ranking": ["wide", "dnn"]}),
-    "cnn, dcn": ("cnn", {"windows": 3, "ranking": ["dcn"]}),
-    "bi_lstm, dcn": ("bi_lstm", {"ranking": ["dcn", "dnn"]}),
+    "average pooling": ("average_pooling", {}),
+    "cnn": ("cnn", {"windows": 3, "ranking": ["dnn"]}),
+    "bi_lstm": ("bi_lstm", {"ranking": ["dnn"]}),
     "bi_lstm_attention": ("bi_lstm_attention", {}),
     "din": ("din", {"attention_units": [5], "ranking": ["dot", "dnn"]}),
     "sasrec": ("sasrec", {"num_heads": 2, "ranking": ["dot", "dnn"]}),

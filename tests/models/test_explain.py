@@ -120,7 +120,7 @@ def test_the_part_of_affinity_is_what_it_adds_to_the_score_of_a_user_without(
     make_model: Callable[..., Any], inputs: dict[str, np.ndarray]
 ) -> None:
     keras.utils.set_random_seed(4)
-    explainer = make_model(tasks=[TASK], ranking=["dot", "wide", "dnn"]).explainer(TASK)
+    explainer = make_model(tasks=[TASK], ranking=["dot", "dnn"]).explainer(TASK)
     asked = {tensor.name: inputs[tensor.name] for tensor in explainer.inputs}
     found = {name: value.numpy() for name, value in explainer(asked).items()}
     nothing = asked | {f"{TASK}__affinity": np.zeros_like(asked[f"{TASK}__affinity"])}
@@ -129,6 +129,6 @@ def test_the_part_of_affinity_is_what_it_adds_to_the_score_of_a_user_without(
     np.testing.assert_allclose(found["score_affinity"], found["score"] - without["score"], rtol=1e-5, atol=1e-5)
     assert np.abs(found["score_affinity"]).max() > 0.01
     parts = {name for name in found if name.startswith("score_")} - {"score_affinity"}
-    assert parts == {"score_dot", "score_wide", "score_dnn", "score_item_bias"}
+    assert parts == {"score_dot", "score_dnn", "score_item_bias"}
     for name in (*parts, "target_attention"):
         np.testing.assert_allclose(found[name], without[name], rtol=1e-5, atol=1e-5)

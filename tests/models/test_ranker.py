@@ -175,7 +175,6 @@ def test_an_unknown_task_is_refused(records: Records) -> None:
         ({"dropout": 1.0}, "dropout must be at least 0 and below 1. Received: dropout=1.0"),
         ({"id_dropout": -0.1}, "id_dropout must be at least 0 and below 1. Received: id_dropout=-0.1"),
         ({"ranking": ()}, "Expected at least one ranking head"),
-        ({"cross_layers": 0}, "cross_layers must be positive. Received: cross_layers=0"),
         (
             {"tasks": ("next_purchase",) * 2},
             "Expected each task once. Received: tasks=\\['next_purchase', 'next_purchase'\\]",

@@ -157,9 +157,9 @@ WRONG = {
         {"model": {"name": "atrank"}, "trainning": {}},
         r'Unknown key "trainning" in the top level\. Did you mean "training"\? Valid: batching, model, training\.',
     ),
-    "no model": ({"training": {}}, r'Expected \[model\] with name = "\.\.\."\. Valid: atrank'),
-    "no name": ({"model": {"hidden_dim": 128}}, r'Expected \[model\] with name = "\.\.\."\. Valid: atrank'),
-    "model is a text": ({"model": "atrank"}, r'Expected \[model\] with name = "\.\.\."\.'),
+    "no model": ({"training": {}}, r'Expected \[model\] with name = "\.\.\.", as name = "atrank"\.'),
+    "no name": ({"model": {"hidden_dim": 128}}, r'Expected \[model\] with name = "\.\.\.", as name = "atrank"\.'),
+    "model is a text": ({"model": "atrank"}, r'Expected \[model\] with name = "\.\.\.", as name'),
     "unknown model": (
         {"model": {"name": "atrnak"}},
         r"Unknown model 'atrnak' in \[model\]\. Did you mean \"atrank\"\?",

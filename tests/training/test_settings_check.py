@@ -28,8 +28,6 @@ from atrank_tf.training.settings_check import check_settings
             r"hidden_units in \[model\] .* head \"dnn\".*hidden_units=\[8\]\. L",
         ),
         ("atrank", "model", {"ranking": ["dot"], "hidden_units": [8]}, r"hidden_units .*, which is not in ranking"),
-        ("atrank", "model", {"cross_layers": 3}, r"cross_layers .* head \"dcn\", which is not in ranking"),
-        ("atrank", "model", {"num_experts": 2}, r"num_experts .* with experts = \"mmoe\" or \"ple\" only"),
         (
             "bpr_mf",
             "model",

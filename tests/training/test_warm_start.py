@@ -30,7 +30,6 @@ CONFIG = {
     "num_spaces": 2,
     "intermediate_dim": 8,
     "hidden_units": [8],
-    "experts": "mmoe",
     "popularity": False,
 }
 TIMELINE = experiment_from_dict({"model": {"name": "timeline_atrank", **CONFIG}})

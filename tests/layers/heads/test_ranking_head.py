@@ -14,10 +14,8 @@ B, N, D, CONTEXT = 3, 7, 11, 2
 RNG = np.random.default_rng(0)
 USERS, CANDIDATES, CONTEXTS = (RNG.normal(size=(B, N, size)) for size in (D, D, CONTEXT))
 HEADS: dict[str, Callable[[], RankingHead]] = {
-    "DCNHead": lambda: layers.DCNHead(2),
     "DNNHead": lambda: layers.DNNHead((13, 5)),
     "DotHead": lambda: layers.DotHead(),
-    "WideHead": lambda: layers.WideHead(),
 }
 
 
