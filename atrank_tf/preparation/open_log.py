@@ -102,7 +102,7 @@ def open_log(
     types: dict[str, tuple[pl.DataType, Path]] = {}  # And the first part that says so.
     for number, part in enumerate(file.parts):
         with as_error(part):
-            frame = pl.scan_parquet(part, glob=False) if file.typed else _scan_csv(part)
+            frame = pl.scan_parquet(part, glob=False) if file.typed else scan_csv(part)
             found = frame.collect_schema()
             if not number:
                 constants = {name: value for name, value in constants.items() if columns[name] not in found}
@@ -155,7 +155,12 @@ def as_error(path: Path) -> Iterator[None]:
         raise ValueError(f"{path} cannot be read: {reason}.") from error
 
 
-def _scan_csv(path: Path) -> pl.LazyFrame:
+def scan_csv(path: Path) -> pl.LazyFrame:
+    """Returns a CSV file as a lazy frame of texts.
+
+    Raises:
+        ValueError: the names of its columns are not UTF-8.
+    """
     frame = pl.scan_csv(path, glob=False, infer_schema=False, null_values=_NAN)
     [first, *others] = names = frame.collect_schema().names()
     if any("\ufffd" in name for name in names):

@@ -30,7 +30,16 @@ from atrank_tf.schema.spec import (
     User,
     select_groups,
 )
-from atrank_tf.schema.toml import check_sections, dump_schema, dump_toml, load_schema, load_toml, schema_from_dict
+from atrank_tf.schema.toml import (
+    check_sections,
+    dump_schema,
+    dump_toml,
+    load_schema,
+    load_toml,
+    schema_from_dict,
+    toml_key,
+    toml_value,
+)
 
 __all__ = [
     "ALL_TABLES",
@@ -70,4 +79,6 @@ __all__ = [
     "schema_from_dict",
     "select_groups",
     "suggestion",
+    "toml_key",
+    "toml_value",
 ]

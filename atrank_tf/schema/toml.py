@@ -105,28 +105,32 @@ def dump_schema(schema: Schema) -> str:
             single, nested = entries, {}
         if single:
             tables.append(_table(room, single))
-        tables += [_table(f"{room}.{_key(name)}", entry) for name, entry in nested.items()]
+        tables += [_table(f"{room}.{toml_key(name)}", entry) for name, entry in nested.items()]
     return "\n".join(tables)
 
 
 def dump_toml(tables: Mapping[str, Mapping[str, Any]]) -> str:
     """Returns the TOML text of tables of plain values: numbers, texts, lists and dicts."""
-    return "\n".join(_table(_key(name), entries) for name, entries in tables.items())
+    return "\n".join(_table(toml_key(name), entries) for name, entries in tables.items())
 
 
 def _table(heading: str, entries: Mapping[str, Any]) -> str:
-    return "\n".join([f"[{heading}]", *(f"{_key(key)} = {_value(value)}" for key, value in entries.items()), ""])
+    return "\n".join(
+        [f"[{heading}]", *(f"{toml_key(key)} = {toml_value(value)}" for key, value in entries.items()), ""]
+    )
 
 
-def _key(name: str) -> str:
+def toml_key(name: str) -> str:
+    """Returns a name as a key of TOML: bare, or in quotes."""
     return name if _BARE_KEY.fullmatch(name) else _text(name)
 
 
-def _value(value: Any) -> str:
+def toml_value(value: Any) -> str:
+    """Returns a plain value as TOML, in one line."""
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{_key(key)} = {_value(item)}" for key, item in value.items()) + " }"
+        return "{ " + ", ".join(f"{toml_key(key)} = {toml_value(item)}" for key, item in value.items()) + " }"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(_value(item) for item in value) + "]"
+        return "[" + ", ".join(toml_value(item) for item in value) + "]"
     if isinstance(value, str):
         return _text(value)
     return repr(value).lower()  # True is true in TOML.

@@ -1,0 +1,146 @@
+"""Decides what the schema says: entities, groups, tasks, time and split; with the reasons in words."""
+
+import polars as pl
+
+from atrank_tf.description.behaviors import Cut, find_cut, history_length, share_of_one_moment, time_unit, users_with
+from atrank_tf.description.columns import Column, overlap
+from atrank_tf.description.plan_features import plan_features
+from atrank_tf.description.plans import EntityPlan, GroupPlan, Plan, TaskPlan, columns_of
+from atrank_tf.description.roles import Objects, Roles, is_same_entity
+from atrank_tf.description.sides import Tables, slug
+from atrank_tf.description.tasks import impression_tasks, sampled_tasks
+from atrank_tf.description.words import ID_WORDS, bare, words_of
+
+_LONGEST_HISTORY = 64
+_KNOWN = 0.8
+"""Share of validation's targets that must be of known users for a split by time."""
+
+
+def decide(roles: Roles) -> Plan:
+    """Decides what the schema says of tables whose roles are known."""
+    entities, of_column = _entities(roles)
+    groups = _groups(roles, of_column)
+    tasks = impression_tasks(roles, of_column, groups)
+    tasks += sampled_tasks(groups, tasks)
+    _name_apart(groups, tasks)
+    for group in groups:
+        longest = history_length(group.frame)
+        group.max_length = min(max(-(-longest // 8) * 8, 8), _LONGEST_HISTORY)
+        group.notes.append(f"95 of 100 users have at most {longest:,}.")
+    made_up = share_of_one_moment(max((group.frame for group in groups), key=len)) > 0.9
+    unit, buckets = time_unit([group.frame for group in groups])
+    time_note = (
+        "The largest unit that is no longer than half of the gaps between a user's moments, or a 4,096th of all time."
+    )
+    if made_up:
+        unit = "day"
+        buckets, time_note = (
+            1,
+            "Nearly all rows have one of three moments: times that tell nothing, so no model sees them.",
+        )
+    cut, split_note, split_question = _split(tasks, groups, made_up)
+    used = [group.entity for group in groups]
+    entities = [entity for entity in entities if entity in used]
+    plan = Plan(
+        *(roles, entities, groups, tasks, Tables(), roles.profile, [], []),
+        *(unit, buckets, time_note, cut, split_note, split_question),
+    )
+    plan_features(plan)
+    return plan
+
+
+def _entities(roles: Roles) -> tuple[list[EntityPlan], dict[int, EntityPlan]]:
+    """Returns the entities, and the one of each column of objects (by its `id`)."""
+    entities: list[tuple[EntityPlan, list[Column]]] = []
+    of_column: dict[int, EntityPlan] = {}
+    for event in sorted((*roles.behaviors, *roles.impressions), key=lambda e: e.object.distinct, reverse=True):
+        column = event.object
+        known = next((e for e, columns in entities if any(is_same_entity(column, c) for c in columns)), None)
+        if known is None:
+            fitting = [c for c in roles.catalogs if is_same_entity(c.key, column) or _named_by_file(c, column)]
+            objects = max(fitting, key=lambda c: overlap(c.key, column), default=None)
+            name = slug("_".join(word for word in column.words if word not in ID_WORDS) or column.name)
+            if objects is not None:
+                known = next((e for e, _ in entities if e.objects is objects), None)
+            name = next(n for n in (name, f"{name}_object") if n != "user" and n not in {e.name for e, _ in entities})
+            if known is None:
+                id_column = objects.key.name if objects else column.name
+                known = EntityPlan(name, id_column, objects, objects.table.file if objects else "")
+                entities.append((known, []))
+        next(columns for e, columns in entities if e is known).append(column)
+        of_column[id(column)] = known
+    for known, columns in entities:
+        if known.objects is not None:
+            columns.append(known.objects.key)
+        known.values = max(column.distinct for column in columns)
+    return [entity for entity, _ in entities], of_column
+
+
+def _named_by_file(objects: Objects, column: Column) -> bool:
+    """Returns whether the catalog's file is called as the column is, and their values overlap."""
+    return (
+        bool(set(bare(words_of(objects.table.stem))) & set(bare(column.words))) and overlap(objects.key, column) > 0.05
+    )
+
+
+def _groups(roles: Roles, of_column: dict[int, EntityPlan]) -> list[GroupPlan]:
+    groups = []
+    for event in roles.behaviors:
+        entity = of_column[id(event.object)]
+        frame = event.frame
+        counts = frame["action"].value_counts(sort=True)
+        notes = []
+        if event.action is None:
+            actions = [slug(event.table.stem)]
+            frame = frame.with_columns(action=pl.lit(actions[0]))
+        else:
+            actions = counts["action"].to_list()
+            shown = [f"{action} {rows:,}" for action, rows in counts.iter_rows()]
+            notes.append(f"Rows of each action: {', '.join(shown)}.")
+        columns = columns_of(event, entity, {"action": event.action})
+        notes.insert(0, f"{event.table.file}: {len(frame):,} rows of {frame['user'].n_unique():,} users.")
+        groups.append(
+            GroupPlan(
+                *(slug(event.table.stem), entity, event.table.file, columns, event.time.timestamp_format or ""),
+                *(actions, frame, notes, list(event.questions)),
+            )
+        )
+    return groups
+
+
+def _name_apart(groups: list[GroupPlan], tasks: list[TaskPlan]) -> None:
+    """Gives groups and tasks names that no other has."""
+    taken = {"user"}
+    both: list[GroupPlan | TaskPlan] = [*groups, *tasks]
+    for one in both:
+        kind = "group" if isinstance(one, GroupPlan) else "task"
+        names = (one.name, f"{one.name}_{kind}", *(f"{one.name}_{number}" for number in range(2, 99)))
+        one.name = next(name for name in names if name not in taken)
+        taken.add(one.name)
+
+
+def _split(tasks: list[TaskPlan], groups: list[GroupPlan], made_up: bool) -> tuple[Cut | None, str, str]:
+    """Chooses the split: the cut of a split by time, or None for the last targets of each user; and why."""
+    targets = {task.name: task.positives.select("user", "time") for task in tasks}
+    for task in tasks:
+        if task.shown_frame is not None:
+            targets[task.name] = task.shown_frame.select("user", "time", "request").unique().select("user", "time")
+    cut = find_cut(targets, [group.frame for group in groups])
+    enough = min(users_with(target, 3) for target in targets.values())
+    lists = any(task.kind == "impressions" for task in tasks)
+    if cut is not None and not made_up and (lists or cut.known >= _KNOWN or enough < 0.5):
+        parts = "; ".join(f"{name} {a:,} / {b:,} / {c:,}" for name, (a, b, c) in cut.parts.items())
+        note = (
+            f"Training / validation / test: {parts}. {cut.known:.0%} of validation's targets are of users known before."
+        )
+        small = [name for name, part in cut.parts.items() if min(part) < 200]
+        return cut, note, f"Is {', '.join(small)} worth measuring with so few targets?" if small else ""
+    why = "times are made up" if made_up else "time leaves a part empty, wherever it is cut"
+    if cut is not None and not made_up:
+        why = (
+            f"of the last fifth's targets only {cut.known:.0%} are of users known before, so a split by time would "
+            "measure how new users are ranked"
+        )
+    note = f"The last target of each user is test, the one before validation: {why}."
+    question = "" if enough > 0.5 else f"Only {enough:.0%} of users have the three targets that this needs."
+    return None, note, question

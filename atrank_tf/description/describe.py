@@ -1,0 +1,72 @@
+"""Reads a folder of logs as it is, and writes a schema and an experiment file that fit it."""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from atrank_tf.description.decisions import decide
+from atrank_tf.description.experiment_text import experiment_text
+from atrank_tf.description.roles import find_roles
+from atrank_tf.description.schema_text import questions, schema_text
+from atrank_tf.description.tables import read_tables
+from atrank_tf.files import write_text
+from atrank_tf.schema import schema_from_dict
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a folder of logs is, as two files that say it.
+
+    Args:
+        schema: text of `schema.toml`.
+        experiment: text of `experiment.toml`.
+        files: file -> what it is, in words.
+        questions: what the numbers did not settle.
+    """
+
+    schema: str
+    experiment: str
+    files: dict[str, str]
+    questions: list[str]
+
+
+def describe(logs: str) -> Description:
+    """Reads a folder of CSV and Parquet files of any names, and says what is in them.
+
+    The tables are held in memory. docs/your_logs.md states by which rules things are concluded.
+
+    Args:
+        logs: the folder.
+
+    Raises:
+        FileNotFoundError: there is no folder, or no table in it.
+        ValueError: a file cannot be read, or no table tells what users did.
+    """
+    roles = find_roles(read_tables(logs))
+    plan = decide(roles)
+    schema, experiment = schema_text(plan, logs), experiment_text(plan)
+    schema_from_dict(tomllib.loads(schema))
+    files = {}
+    for event in roles.behaviors:
+        files[event.table.file] = (
+            f"behaviors: {event.user.name} did something with {event.object.name} at {event.time.name}"
+        )
+    for event in roles.impressions:
+        label = event.label.name if event.label is not None else ""
+        files[event.table.file] = (
+            f"impressions: {event.object.name} shown to {event.user.name}, chosen where {label} is 1"
+        )
+    for objects in roles.catalogs:
+        files[objects.table.file] = f"catalog: one row for each {objects.key.name}"
+    if roles.profile:
+        files[roles.profile.table.file] = f"users: one row for each {roles.profile.key.name}"
+    files |= {file: f"not read: {why}" for file, why in roles.unused.items()}
+    return Description(schema, experiment, dict(sorted(files.items())), questions(schema))
+
+
+def write_description(description: Description, folder: str) -> None:
+    """Writes `schema.toml` and `experiment.toml` into a folder."""
+    place = Path(folder)
+    place.mkdir(parents=True, exist_ok=True)
+    for name, text in (("schema.toml", description.schema), ("experiment.toml", description.experiment)):
+        write_text(place / name, text)

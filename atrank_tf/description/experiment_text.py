@@ -1,0 +1,129 @@
+"""Writes the experiment file for a plan: settings that were measured on data of its kind, scaled to its size."""
+
+from typing import Any
+
+from atrank_tf.description.behaviors import history_length
+from atrank_tf.description.plans import Plan
+from atrank_tf.schema import toml_value
+
+_READ = 7_000_000
+"""Behaviors that a training reads in all, each as often as there are epochs."""
+_MODEL: dict[str, Any] = {"name": "timeline_atrank", "hidden_dim": 64, "num_spaces": 4, "intermediate_dim": 64}
+_TRAINING: dict[str, Any] = {"learning_rate": 1e-3, "clip_norm": 5.0, "seed": 1}
+
+_RECIPES: dict[str, tuple[str, int, dict[str, dict[str, Any]]]] = {
+    "repeats": (
+        "Users come back to the same things: settings of experiments/complete_journey.toml.",
+        12,
+        {
+            "model": {"dropout": 0.2, "hidden_units": [128, 64], "item_bias": False},
+            "batching": {},
+            "training": {"warmup": 0.05, "decay_at": [0.4, 0.6, 0.8, 0.9], "decay": 0.4, "l2": 3e-6},
+        },
+    ),
+    "funnel": (
+        "Some behaviors lead to others, as views to purchases: settings of experiments/taobao.toml.",
+        12,
+        {
+            "model": {"dropout": 0.1, "hidden_units": [128, 64], "item_bias": False},
+            "batching": {"correct_sampling": True},
+            "training": {"loss": "listwise", "decay_at": [0.5, 0.75], "decay": 0.3, "l2": 1e-5},
+        },
+    ),
+    "once": (
+        "Things are chosen once: settings of experiments/amazon_sports_best.toml.",
+        24,
+        {
+            "model": {
+                **{"hidden_dim": 128, "num_spaces": 8, "intermediate_dim": 32, "dropout": 0.1, "id_dropout": 0.2},
+                "hidden_units": [32],
+            },
+            "batching": {"negatives": 4},
+            "training": {"learning_rate": 2e-3, "warmup": 0.05, "l2": 1e-4, "decay_at": [0.3], "decay": 0.5},
+        },
+    ),
+    "one of a list": (
+        "Lists of which one is chosen: settings of experiments/hotel_lists.toml.",
+        12,
+        {
+            "model": {"dropout": 0.2, "hidden_units": [256, 128], "item_bias": False},
+            "batching": {},
+            "training": {
+                **{"loss": "listwise", "learning_rate": 2e-3, "warmup": 0.05, "decay_at": [0.5], "decay": 0.4},
+                "l2": 1e-4,
+            },
+        },
+    ),
+    "several of a list": (
+        "Lists of which several or none are chosen: settings of experiments/market_timeline.toml.",
+        12,
+        {
+            "model": {"dropout": 0.1, "attention_sink": True, "hidden_units": [64, 32]},
+            "batching": {},
+            "training": {"learning_rate": 2e-3, "decay_at": [0.6, 0.85], "decay": 0.2},
+        },
+    ),
+}
+_AVERAGED = {"once": 0.6, "one of a list": 0.4}
+"""Recipes whose weights are averaged from this share of the training on."""
+
+
+def experiment_text(plan: Plan) -> str:
+    """Returns the text of `experiment.toml`."""
+    kind = _kind(plan)
+    why, most, settings = _RECIPES[kind]
+    rows = plan.behaviors
+    epochs = min(max(round(_READ / rows), 2), most)
+    tokens = 1024 if rows < 3_000_000 else 4096 if rows < 30_000_000 else 8192
+    if kind == "one of a list":
+        tokens *= 2
+    model = _MODEL | settings["model"] | {"ranking": ["dot", "dnn"]}
+    if any(not entity.table for entity in plan.entities):
+        model["item_bias"] = False
+    batching = {"batch_tokens": tokens} | settings["batching"]
+    longest = max(history_length(task.positives) for task in plan.tasks)
+    if longest > 150:
+        batching["targets_per_user"] = 150
+    per_user = _evaluated_per_user(plan)
+    if per_user:
+        batching["evaluation_targets_per_user"] = per_user
+    training: dict[str, Any] = {"epochs": epochs} | _TRAINING | settings["training"]
+    if kind in _AVERAGED and epochs >= 5:
+        training["average_from"] = _AVERAGED[kind]
+    lines = [
+        "# ATRank trained on whole timelines; docs/experiment.md has every key.",
+        f"# {why}",
+        f"# {rows:,} behaviors, so {epochs} epochs: {_READ // 1_000_000} million are read in all, in at most {most}.",
+    ]
+    if batching.get("correct_sampling"):
+        lines.append(
+            "# correct_sampling: scores rank the whole catalog (evaluate --candidates=catalog). Take it out, and"
+        )
+        lines.append("# loss too, if candidates are always such as negatives draws.")
+    if "targets_per_user" in batching:
+        lines.append(f"# 5 of 100 users have more than {longest:,} targets: 150 of each are drawn anew in each epoch.")
+    if per_user:
+        lines.append(f"# Validation and test take {per_user} targets of each user: enough to tell epochs apart.")
+    for name, entries in (("model", model), ("batching", batching), ("training", training)):
+        lines += ["", f"[{name}]", *(f"{key} = {toml_value(value)}" for key, value in entries.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _kind(plan: Plan) -> str:
+    kinds = [task.kind for task in plan.tasks]
+    for kind in ("repeats", "funnel", "once"):
+        if kind in kinds:
+            return kind
+    one = min(task.one_positive for task in plan.tasks)
+    return "one of a list" if one > 0.8 else "several of a list"
+
+
+def _evaluated_per_user(plan: Plan) -> int:
+    """Returns how many targets of a user are evaluated so that there are about 10,000 of a task; 0 for all."""
+    if plan.cut is None:
+        return 0
+    most = max(validation for _, validation, _ in plan.cut.parts.values())
+    if most < 30_000:
+        return 0
+    users = max(task.positives["user"].n_unique() for task in plan.tasks)
+    return max(round(10_000 / users), 1)

@@ -1,0 +1,170 @@
+"""Decides which columns of catalogs, users and impressions are features, and which tables they share."""
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import chain, count
+
+from atrank_tf.description.columns import Column, share_values
+from atrank_tf.description.words import AMOUNT_WORDS, ID_WORDS
+
+_FEW = 20
+"""Whole numbers of at most so many values are kinds, as stars are."""
+LONG_TAIL = 10.0
+"""A column's numbers have a long tail if 1 of 100 is beyond so many times the middle one."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """A column that says something of objects, users, or candidates in their lists.
+
+    Args:
+        column: the column.
+        table: the embedding table of a categorical column; "" for a numeric one.
+        note: what was found, in words.
+        question: what is not sure; "" for nothing.
+    """
+
+    column: Column
+    table: str
+    note: str
+    question: str = ""
+
+    @property
+    def has_tail(self) -> bool:
+        """Whether the logarithms of a column of numbers are read."""
+        return not self.table and self.column.tail > LONG_TAIL
+
+
+@dataclass
+class Tables:
+    """The embedding tables, and whose values are in them.
+
+    Args:
+        uses: name -> (file, column) of each use.
+    """
+
+    uses: dict[str, list[tuple[str, Column]]] = field(default_factory=dict)
+
+    def add(self, column: Column, file: str, owner: str, name: str = "") -> str:
+        """Returns the table of a column: one that a column of another file has with the same values, else a new one."""
+        for known, uses in self.uses.items():
+            if all(other != file for other, _ in uses) and any(share_values(column, each) for _, each in uses):
+                uses.append((file, column))
+                return known
+        name = name or slug("_".join(word for word in column.words if word not in ID_WORDS) or column.name)
+        others = (f"{owner}_{name}{number}" for number in count(2))
+        taken = next(free for free in chain((name, f"{owner}_{name}"), others) if free not in self.uses)
+        self.uses[taken] = [(file, column)]
+        return taken
+
+    def values(self, name: str) -> int:
+        """Returns about how many values a table has: those of the column with most."""
+        return max(column.distinct if not column.has_several else len(column.tokens) for _, column in self.uses[name])
+
+
+def slug(text: str) -> str:
+    """Returns a text as a name that the schema takes: letters, digits, and single underscores between them."""
+    return re.sub(r"_+", "_", re.sub(r"[^A-Za-z0-9]+", "_", text)).strip("_").lower() or "x"
+
+
+def dimension(values: int, most: int) -> int:
+    """Returns the dimension of an embedding: about twice the root of the number of values, a power of two."""
+    return min(max(2 ** round(math.log2(max(values, 2)) / 2 + 1), 4), most)
+
+
+def sort_sides(
+    columns: tuple[Column, ...], table_of: Callable[[Column], str], *, names_inputs: bool, label: Column | None = None
+) -> tuple[list[Side], list[str]]:
+    """Divides columns into features, numbers, and those that are left out.
+
+    Args:
+        columns: the columns.
+        table_of: gives a categorical column its embedding table.
+        names_inputs: whether the columns' names become names of inputs, as those of users and of impressions do.
+        label: of impressions, what was chosen: a column that tells it is left out.
+
+    Returns:
+        The sides, and why columns are left out.
+    """
+    sides, left_out = [], []
+    for column in columns:
+        reason = _reason_to_leave_out(column, names_inputs) or (_gives_away(column, label) if label else "")
+        if reason:
+            left_out.append(f"{column.name}: {reason}")
+        elif column.is_numeric and not _is_kind(column):
+            sides.append(_number(column))
+        else:
+            sides.append(Side(column, table_of(column), _words_of_values(column)))
+    return sides, left_out
+
+
+def _reason_to_leave_out(column: Column, names_inputs: bool) -> str:
+    if column.missing > 0.98 or column.distinct < 2:
+        return f"{column.distinct} different values in {column.rows - round(column.missing * column.rows):,} rows"
+    if "/" in column.name or (names_inputs and ("__" in column.name or column.name.endswith("_"))):
+        return "a name that inputs of a model cannot have; rename it"
+    if names_inputs and column.name in ("affinity", "candidates", "label", "now", "row_lengths", "timestamp"):
+        return "a name that every request has; rename it"
+    if column.timestamp_format is not None and not (column.is_numeric and ID_WORDS & set(column.words)):
+        return "a moment; write how long ago it was as a number, if that matters"
+    if column.is_numeric or column.has_several:
+        return ""
+    if column.distinct > 0.5 * column.rows and column.distinct > 50:
+        return f"{column.distinct:,} different texts in {column.rows:,} rows: a title, not a kind"
+    if float(column.present.str.len_chars().quantile(0.99) or 0) > 500:
+        return "long texts"
+    return ""
+
+
+def _gives_away(column: Column, label: Column) -> str:
+    """Returns why a column of impressions tells what was chosen afterwards; "" if it does not."""
+    chosen = label.numbers > 0
+    filled = (column.numbers.fill_null(0) != 0) if column.is_numeric else column.texts.is_not_null()
+    yes, no = (float(filled.filter(part).mean() or 0.0) for part in (chosen, ~chosen))  # type: ignore[arg-type]
+    if abs(yes - no) < 0.8:
+        return ""
+    return (
+        f"filled in for {yes:.0%} of what was chosen and {no:.0%} of the rest, so it seems to be known only "
+        "afterwards; add it if it is known when the list is made"
+    )
+
+
+def _is_kind(column: Column) -> bool:
+    """Returns whether numbers are names of kinds: ids and codes, and a few whole numbers."""
+    if not column.is_whole:
+        return False
+    return bool(ID_WORDS & set(column.words)) or column.distinct <= _FEW
+
+
+def _number(column: Column) -> Side:
+    known = column.numbers.drop_nulls()
+    low, middle, high = (float(known.quantile(q) or 0.0) for q in (0.0, 0.5, 1.0))
+    note = f"{low:g} to {high:g}, half below {middle:g}"
+    if column.missing:
+        note += f", {column.missing:.1%} missing"
+    question = ""
+    if column.tail > LONG_TAIL:
+        note += f"; a long tail, 1 of 100 beyond {column.tail:,.0f} times the middle, so logarithms are read"
+    if column.is_whole and not AMOUNT_WORDS & set(column.words) and column.density > 0.5:
+        question = (
+            f"{column.name} has {column.distinct:,} whole numbers. Are they amounts (as it is), or names of kinds? "
+            "Then move it to features, with a table."
+        )
+    return Side(column, "", note, question)
+
+
+def _words_of_values(column: Column) -> str:
+    note = f"{len(column.tokens):,} values: {', '.join(str(token)[:24] for token in _frequent(column))}, ..."
+    if column.has_several:
+        note += f"; at most {column.max_values} are kept"
+        note += f", separated by {column.separator!r}" if column.separator else ""
+    if column.missing > 0.001:
+        note += f"; {column.missing:.1%} missing"
+    return note
+
+
+def _frequent(column: Column) -> list[str]:
+    counted = column.lists.explode().drop_nulls().alias("x").value_counts(sort=True)
+    return [str(value).replace("\n", " ") for value in counted["x"].head(3)]
