@@ -25,7 +25,18 @@ _LOWER = {
     "types",
     "version",
 }
-_ALL = {*_LOWER, "preparation", "training", "evaluation", "explanation", "datasets", "saved_model", "server", "command"}
+_ALL = {
+    *_LOWER,
+    "preparation",
+    "description",
+    "training",
+    "evaluation",
+    "explanation",
+    "datasets",
+    "saved_model",
+    "server",
+    "command",
+}
 MAY_IMPORT: dict[str, set[str]] = {
     "version": set(),
     "types": set(),
@@ -46,7 +57,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "server": {"files", "paths"},
     "saved_model": {"schema", "files", "data", "layers", "models", "server", "types", "paths"},
     "command": {"paths"},
-    **dict.fromkeys(("simulate", "prepare", "train", "evaluate", "explain", "export", "serve"), _ALL),
+    "description": {"schema", "files", "preparation", "paths"},
+    **dict.fromkeys(("simulate", "describe", "prepare", "train", "evaluate", "explain", "export", "serve"), _ALL),
 }
 """Room -> the rooms that it stands on."""
 SERVER = [

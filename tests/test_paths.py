@@ -17,6 +17,7 @@ COMMANDS = {
     "export": ("model_dir", "export_dir"),
     "serve": ("model_base_path", "model_config_file", "monitoring_config_file", "playground"),
     "simulate": ("logs",),
+    "describe": ("logs", "output"),
 }
 THROUGH_TENSORFLOW = {
     "prepare": ("schema",),

@@ -14,6 +14,7 @@ _TEXT_FORMATS = (
     *("%d/%m/%Y", "%m/%d/%Y", "%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M", "%d/%m/%Y %H:%M:%S", "%m/%d/%Y %H:%M:%S"),
 )
 """Beside ISO 8601, which needs no format."""
+_ISO_DAY = r"^\d{4}-\d\d-\d\d"
 _SEPARATORS = ("|", ";", ",", ">", "/", " ")
 _TRIED = 10_000
 """Values that formats and separators are tried on."""
@@ -76,15 +77,17 @@ class Column:
 
     @cached_property
     def is_numeric(self) -> bool:
-        """Whether every value is a number."""
+        """Whether every value is a number; 007 is none."""
         if self.is_list or self.values.dtype.is_temporal() or isinstance(self.values.dtype, pl.Boolean):
             return False
         known = self.numbers.drop_nulls()
-        return len(known) > 0 and (self.values.dtype.is_integer() or bool(known.is_finite().all()))
+        if self.values.dtype.is_integer():
+            return len(known) > 0
+        return len(known) > 0 and bool(known.is_finite().all()) and not self.present.str.contains(r"^0\d").any()
 
     @cached_property
     def is_whole(self) -> bool:
-        """Whether every value is a whole number, not written as 007."""
+        """Whether every value is a whole number."""
         if self.values.dtype.is_integer():
             return self.is_numeric
         return self.is_numeric and bool(self.present.str.replace(r"\.0+$", "").str.contains(INTEGER).all())
@@ -107,7 +110,9 @@ class Column:
         if self.is_numeric:
             return self._format_of_numbers()
         some = self.present.sample(min(_TRIED, len(self.present)), seed=1)
-        return next((form for form in ("", *_TEXT_FORMATS) if _fits(some, form)), None)
+        if float(some.str.contains(_ISO_DAY).mean() or 0.0) > 0.98 and _fits(some, ""):  # type: ignore[arg-type]
+            return ""
+        return next((form for form in _TEXT_FORMATS if _fits(some, form)), None)
 
     def seconds(self) -> pl.Series:
         """Returns Unix seconds; null where they cannot be read."""

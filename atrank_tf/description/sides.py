@@ -111,7 +111,7 @@ def _reason_to_leave_out(column: Column, names_inputs: bool) -> str:
         return "a moment; write how long ago it was as a number, if that matters"
     if column.is_numeric or column.has_several:
         return ""
-    if column.distinct > 0.5 * column.rows and column.distinct > 50:
+    if column.distinct > (0.5 if column.distinct > 50 else 0.9) * column.rows and column.distinct > _FEW:
         return f"{column.distinct:,} different texts in {column.rows:,} rows: a title, not a kind"
     if float(column.present.str.len_chars().quantile(0.99) or 0) > 500:
         return "long texts"

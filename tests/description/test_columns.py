@@ -1,0 +1,116 @@
+"""What the values of a column tell, by hand-made columns."""
+
+import datetime
+
+import polars as pl
+import pytest
+
+from atrank_tf.description.columns import Column, overlap, share_values
+from atrank_tf.description.words import bare, words_of
+
+
+def column(name, values, *, typed=False):
+    return Column(name, pl.Series(name, values), typed=typed)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("customerID", ("customer", "id")),
+        ("visitorid", ("visitor", "id")),
+        ("event_time2", ("event", "time", "2")),
+        ("Order No.", ("order", "no")),
+        ("paid", ("paid",)),
+    ],
+)
+def test_words_of_names(name, words):
+    assert words_of(name) == words
+
+
+def test_bare_words_are_without_ids_and_plurals():
+    assert bare(("product", "ids")) == bare(("products", "id")) == bare(("product",)) == ("product",)
+    assert bare(("id",)) == ("id",)
+    assert bare(("news",)) == ("news",)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "form", "first"),
+    [
+        ("t", ["1704067200", "1704067260"], "", 1704067200),
+        ("t", [1704067200123, 1704067260000], "millisecond", 1704067200),
+        ("t", [1704067200123456], "microsecond", 1704067200),
+        ("t", ["2024-01-01T00:00:00Z", "2024-01-02T10:00:00Z"], "", 1704067200),
+        ("t", ["2024/01/01", "2024/01/31"], "%Y/%m/%d", 1704067200),
+        ("t", ["20240101", "20231231"], "%Y%m%d", 1704067200),
+        ("t", ["01.01.2024 00:00", "31.12.2023 10:00"], "%d.%m.%Y %H:%M", 1704067200),
+        ("t", ["01/31/2024", "02/01/2024"], "%m/%d/%Y", 1706659200),
+        ("t", ["31/01/2024", "01/02/2024"], "%d/%m/%Y", 1706659200),
+        ("day", ["19723", "19724"], "day", 1704067200),
+        ("t", [datetime.date(2024, 1, 1)], "", 1704067200),
+    ],
+)
+def test_timestamps_are_known_by_their_values(name, values, form, first):
+    times = column(name, values)
+    assert times.timestamp_format == form
+    assert times.seconds()[0] == first
+
+
+@pytest.mark.parametrize("values", [["19723", "5"], ["a", "b"], ["0", "1"], ["1.5", "2.5"], ["", ""], [None], ["007"]])
+def test_what_is_no_time(values):
+    assert column("day_count", values).timestamp_format is None
+
+
+def test_day_and_month_that_could_be_the_other_way_round():
+    assert column("t", ["01/02/2024", "03/04/2024"]).is_ambiguous_date
+    assert not column("t", ["01/02/2024", "31/04/2024", "31/01/2024"]).is_ambiguous_date
+
+
+@pytest.mark.parametrize(
+    ("values", "separator"),
+    [
+        (["Action|Drama", "Drama", "Action", "Drama|War", "War|Action", "War"], "|"),
+        (["12 15", "12", "15 18", "18 12", "15", "18"], " "),
+        (["red wine", "white wine", "red beer", "white beer"], ""),
+        (["BREAD:ITALIAN/FRENCH", "FROZEN/ICE", "CHEESE", "SOAP/BODY"], ""),
+        (["1", "2", "3"], ""),
+    ],
+)
+def test_what_separates_values(values, separator):
+    found = column("x", values)
+    assert found.separator == separator
+    assert found.max_values == (2 if separator else 1)
+
+
+def test_lists_have_several_values():
+    found = column("x", [["a", "b", "c"], ["a"], []], typed=True)
+    assert found.has_several and found.max_values == 3
+    assert set(found.tokens) == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize("values", [["0", "1", "1"], [0, 1], [True, False], ["0.0", "1.0"]])
+def test_flags(values):
+    assert column("x", values).is_flag
+
+
+def test_numbers_and_names():
+    assert column("x", ["1", "2.0", ""]).is_whole
+    assert not column("x", ["007", "8"]).is_numeric
+    assert column("x", ["007", "8"]).is_name
+    assert not column("x", ["1.5", "2"]).is_name
+    assert column("x", ["5", "6", "8"]).density == 0.75
+
+
+def test_the_tail_is_the_99th_of_a_hundred_over_the_middle():
+    assert column("x", [*range(1, 102)]).tail == pytest.approx(100 / 51)
+    assert column("x", [-1, 5, 500]).tail == 0
+
+
+def test_columns_with_the_same_values():
+    many = [f"sku{number}" for number in range(40)]
+    one, other = column("sku", many), column("article", many[:30])
+    assert overlap(one, other) == 1
+    assert share_values(one, other)
+    counted = column("user_id", [*range(100)]), column("item_id", [*range(50)])
+    assert not share_values(*counted), "whole numbers that count up overlap with any others"
+    assert share_values(column("item_id", [*range(100)]), column("itemId", [*range(50)]))
+    assert not share_values(column("age", ["20", "30"]), column("size", ["20", "30"]))

@@ -1,0 +1,210 @@
+"""Folders as strangers have them: what is concluded of each table, and that what is written can be prepared."""
+
+import datetime
+import tomllib
+
+import numpy as np
+import polars as pl
+import pytest
+
+from atrank_tf.datasets import write_hotel_lists, write_market
+from atrank_tf.description import describe, write_description
+from atrank_tf.description.tables import read_tables
+from atrank_tf.preparation import prepare
+from atrank_tf.schema import load_schema, schema_from_dict
+from atrank_tf.training import experiment_from_dict
+
+START = 1_704_067_200
+DAY = 86_400
+
+
+def folder(tmp_path, **tables):
+    """Writes tables as CSV files, or as Parquet where a name ends so."""
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    for name, table in tables.items():
+        if name.endswith("_parquet"):
+            table.write_parquet(logs / f"{name.removesuffix('_parquet')}.parquet")
+        else:
+            table.write_csv(logs / f"{name}.csv")
+    return str(logs)
+
+
+def read(logs):
+    found = describe(logs)
+    experiment_from_dict(tomllib.loads(found.experiment))
+    return found, schema_from_dict(tomllib.loads(found.schema))
+
+
+def iso(seconds):
+    return [datetime.datetime.fromtimestamp(second, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ") for second in seconds]
+
+
+def shop(seed=0):
+    """Views of things, each bought by some a day later, never twice; by customers with a country."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for user in range(40):
+        for item in rng.permutation(30)[:20]:
+            second = START + int(rng.integers(0, 60 * DAY))
+            rows.append((second, "view", f"SKU{item:03d}", f"c{user}"))
+            if rng.random() < 0.3:
+                rows.append((second + DAY, "purchase", f"SKU{item:03d}", f"c{user}"))
+    rows.sort()
+    seconds, kinds, items, users = zip(*rows, strict=True)
+    events = pl.DataFrame({"event_time": iso(seconds), "event_type": kinds, "sku": items, "customer": users})
+    things = pl.DataFrame(
+        {
+            "sku": [f"SKU{item:03d}" for item in range(30)],
+            "title": [f"A nice thing {item}" for item in range(30)],
+            "tags": ["|".join(rng.choice(["red", "big", "new"], item % 2 + 1, replace=False)) for item in range(30)],
+            "price": [float(2.0**item) for item in range(30)],
+            "released": ["2023-05-01", "2023-06-01"] * 15,
+        }
+    )
+    people = pl.DataFrame({"customer": [f"c{user}" for user in range(40)], "country": ["DE", "FR"] * 20})
+    return {"events": events, "things": things, "people": people}
+
+
+def test_a_shop_with_views_and_purchases(tmp_path):
+    logs = folder(tmp_path, **shop())
+    found, schema = read(logs)
+    group = schema.groups["events"]
+    assert group.columns == {"user_id": "customer", "action": "event_type", "timestamp": "event_time"}
+    assert set(group.actions) == {"view", "purchase"}
+    task = schema.tasks["next_purchase"]
+    assert task.actions == ("purchase",)
+    assert (task.negatives.history, task.negatives.exclude) == (24, "ever_chosen")
+    entity = schema.entities[group.entity]
+    assert (entity.id.column, entity.file) == ("sku", "things.csv")
+    assert entity.features["tags"].separator == "|" and entity.features["tags"].max_values == 2
+    assert entity.dense["price"].transform == "log"
+    assert "title" not in entity.features and "# Left out: released: a moment" in found.schema
+    assert set(schema.user.features) == {"country"}
+    assert "correct_sampling = true" in found.experiment
+    write_description(found, str(tmp_path / "out"))
+    records = prepare(logs, load_schema(str(tmp_path / "out/schema.toml")), str(tmp_path / "records"))
+    assert records.manifest["behaviors"]["events"] == len(shop()["events"])
+
+
+def groceries():
+    """Baskets of the same ten articles each week."""
+    rows = [
+        (f"{START // DAY + 7 * week + user % 5}", f"{user}", f"{(user * 3 + k) % 40}")
+        for week in range(30)
+        for user in range(30)
+        for k in range(week % 3, 10)
+    ]
+    day, client, article = zip(*rows, strict=True)
+    return pl.DataFrame({"day": [int(one) for one in day], "client": client, "article": article})
+
+
+def test_groceries_come_back_and_days_are_read(tmp_path):
+    found, schema = read(folder(tmp_path, lines=groceries()))
+    assert schema.groups["lines"].timestamp_format == "day"
+    assert schema.groups["lines"].actions == ("lines",)
+    task = schema.tasks["next_lines"]
+    assert (task.negatives.uniform, task.negatives.history, task.negatives.exclude) == (6, 3, "same_moment")
+    assert schema.time.unit == "day"
+    assert schema.split.kind == "by_time"
+    assert "complete_journey.toml" in found.experiment
+
+
+def test_ratings_of_films_chosen_once_are_split_by_user(tmp_path):
+    """Everyone comes once, so a split by time would test users that nobody knows."""
+    rows = [
+        (user, int(film), START + 3 * user * DAY + place * 60)
+        for user in range(1, 201)
+        for place, film in enumerate(np.random.default_rng(user).permutation(90)[:8])
+    ]
+    users, films, seconds = zip(*rows, strict=True)
+    ratings = pl.DataFrame({"userId": users, "movieId": films, "rating": [3.5] * len(rows), "timestamp": seconds})
+    movies = pl.DataFrame({"movieId": [*range(90)], "genres": ["Action|War", "War", "Action"] * 30})
+    _, schema = read(folder(tmp_path, ratings=ratings, movies=movies))
+    assert schema.split.kind == "leave_last_out"
+    assert schema.tasks["next_ratings"].negatives.exclude == "ever_chosen"
+    assert schema.groups["ratings"].columns == {"user_id": "userId"}
+
+
+def test_lists_without_request_ids_or_a_log_of_choices(tmp_path):
+    rng = np.random.default_rng(1)
+    rows = []
+    for number in range(400):
+        chosen = rng.integers(0, 6)
+        for place, item in enumerate(rng.choice(40, 6, replace=False)):
+            second = START * 1000 + number * 7_200_000
+            rows.append(
+                (f"r{number % 20}", second, f"n{item}", place + 1, int(place == chosen), (place == chosen) * 9.5)
+            )
+    names = ["reader", "shown_at", "news_id", "position", "clicked", "dwell"]
+    shown = pl.DataFrame(rows, schema=names, orient="row")
+    news = pl.DataFrame({"id": [f"n{item}" for item in range(40)], "topic": ["a", "b"] * 20})
+    logs = folder(tmp_path, seen_parquet=shown, news=news)
+    found, schema = read(logs)
+    task = schema.tasks["next_seen"]
+    assert task.columns["request_id"] == task.columns["timestamp"] == "shown_at"
+    assert task.timestamp_format == "millisecond" and task.position == "position"
+    assert "dwell" not in task.context.dense, "known only after the click"
+    group = schema.groups[task.group]
+    assert group.file == "seen.parquet" and group.columns["action"] == "clicked"
+    assert schema.entities[group.entity].id.column == "id"
+    assert any("one moment is taken for one" in question for question in found.questions)
+    records = prepare(logs, schema, str(tmp_path / "records"))
+    assert records.manifest["requests"]["next_seen"]["requests"] == 400
+
+
+def test_parts_are_one_table_and_what_does_not_fit_is_named(tmp_path):
+    tables = shop()
+    events = tables.pop("events")
+    logs = folder(tmp_path, **tables, **{"log_2024-01": events[:500], "log_2024-02": events[500:]})
+    pl.DataFrame({"sku": ["SKU001", "SKU002"] * 3, "word": [*"abcdef"]}).write_csv(f"{logs}/words.csv")
+    pl.DataFrame({"x": [1, 2], "y": [0.5, 0.25]}).write_csv(f"{logs}/weather.csv")
+    found, schema = read(logs)
+    assert schema.groups["log"].file == "log*.csv"
+    assert found.files["words.csv"].startswith("not read: several rows for each sku")
+    assert found.files["weather.csv"].startswith("not read: no user, moment and object")
+
+
+def test_facts_that_a_log_repeats_for_each_object_are_its_features(tmp_path):
+    tables = shop()
+    events = tables["events"].with_columns(brand=pl.col("sku").str.slice(-1))
+    _, schema = read(folder(tmp_path, events=events))
+    entity = schema.entities["sku"]
+    assert entity.file == "events.csv" and set(entity.features) == {"brand"}
+
+
+@pytest.mark.parametrize("name", ["hotel_lists", "market"])
+def test_simulated_logs_are_read_as_their_own_schema_says(tmp_path, name):
+    write = {"hotel_lists": write_hotel_lists, "market": write_market}[name]
+    write(str(tmp_path / "logs"), users=600, seed=1)
+    for path in (tmp_path / "logs/truth").iterdir():
+        path.unlink()
+    _, schema = read(str(tmp_path / "logs"))
+    own = load_schema(f"atrank_tf/datasets/{name}.schema.toml")
+    assert set(schema.groups) == set(own.groups)
+    for group, known in own.groups.items():
+        assert set(schema.groups[group].actions) == set(known.actions)
+        assert schema.entities[schema.groups[group].entity].id.column == own.entities[known.entity].id.column
+    assert {task: t.group for task, t in schema.tasks.items()} == {task: t.group for task, t in own.tasks.items()}
+    assert all(task.candidates == "impressions" for task in schema.tasks.values())
+    assert schema.split.kind == "by_time"
+    for task, known_task in own.tasks.items():
+        assert set(schema.tasks[task].context.dense) == set(known_task.context.dense)
+        assert schema.tasks[task].position == known_task.position
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"Expected a folder of logs at .*nothing"):
+        read_tables(str(tmp_path / "nothing"))
+
+
+def test_a_folder_without_tables(tmp_path):
+    (tmp_path / "readme.txt").write_text("x")
+    with pytest.raises(FileNotFoundError, match=r"Expected tables .* with rows in .*\. Found readme\.txt\."):
+        read_tables(str(tmp_path))
+
+
+def test_tables_of_which_none_says_what_users_did(tmp_path):
+    logs = folder(tmp_path, numbers=pl.DataFrame({"user_id": ["a", "b"], "size": [1.5, 2.5]}))
+    with pytest.raises(ValueError, match=r"Expected a table of behaviors.*numbers\.csv: user user_id, moment none"):
+        describe(logs)
