@@ -24,8 +24,12 @@ _RECORDS = flags.DEFINE_string(
 )
 _MODEL_DIR = flags.DEFINE_string("model_dir", None, "Folder of the trained model.", required=True)
 _AGAINST = flags.DEFINE_string(
-    "against", None, "Folder of another trained model: adds its metrics on the same requests, and the difference to it."
+    "against",
+    None,
+    "Folder of another trained model, or a .parquet file of scores as --scores writes it: adds its metrics on the same "
+    "requests, and the difference to it.",
 )
+_SCORES = flags.DEFINE_string("scores", None, "Parquet file to write with request, candidate, label and score.")
 _TRUTH = flags.DEFINE_string(
     "truth", None, "Folder with the true probabilities of simulated logs; adds the best that can be reached."
 )
@@ -42,7 +46,7 @@ _EXCLUDE_HISTORY = flags.DEFINE_bool(
     "Leave out of the catalog what is in the user's history in the task's own group: to rank what is new to the user.",
 )
 
-command.check_paths(_RECORDS, _MODEL_DIR, _AGAINST, stores=True)
+command.check_paths(_RECORDS, _MODEL_DIR, _AGAINST, _SCORES, stores=True)
 command.check_paths(_TRUTH)
 
 
@@ -50,33 +54,45 @@ def check() -> None:
     """Checks which flags go together, and looks for what they name."""
     _check_flags()
     command.check_records(_RECORDS.value)
-    for model_dir in filter(None, (_MODEL_DIR.value, _AGAINST.value)):
-        command.check_model(model_dir)
+    command.check_model(_MODEL_DIR.value)
+    if _is_file(_AGAINST.value):
+        if "://" not in str(_AGAINST.value) and not Path(str(_AGAINST.value)).is_file():
+            raise FileNotFoundError(f"Expected a file of scores at {_AGAINST.value}. Found none.")
+    elif _AGAINST.value:
+        command.check_model(_AGAINST.value)
     if _TRUTH.value and not Path(_TRUTH.value).is_dir():
         raise FileNotFoundError(f"Expected a folder with the true probabilities at {_TRUTH.value}. Found none.")
 
 
 def main() -> None:
     from atrank_tf.data import Part, Records
-    from atrank_tf.evaluation import metrics_table
+    from atrank_tf.evaluation import metrics_table, trained_with
+    from atrank_tf.files import file_checksum
     from atrank_tf.report import check_parts, load_report
     from atrank_tf.training import load_trained_experiment, model_checksum, write_metrics
 
     records, part = Records(_RECORDS.value), Part(_SPLIT.value)
-    settings = load_trained_experiment(_MODEL_DIR.value).batching
+    experiment = load_trained_experiment(_MODEL_DIR.value)
+    settings = experiment.batching
     checksum = model_checksum(_MODEL_DIR.value)
     model, read = _load(records, _MODEL_DIR.value, part)
-    against = model_checksum(_AGAINST.value) if _AGAINST.value else None
     check_parts(load_report(records.path), read.schema, model.tasks, [part], records.path)
-    other = _load(records, _AGAINST.value, part) if _AGAINST.value else None
+    against, other = None, None
+    if _is_file(_AGAINST.value):
+        against = file_checksum(str(_AGAINST.value))
+    elif _AGAINST.value:
+        against, other = model_checksum(_AGAINST.value), _load(records, _AGAINST.value, part)
     records.verify()
     of_candidates = _rank_catalog if _CANDIDATES.value == "catalog" else _score_requests
     results, differences = of_candidates(model, read, other, part, settings)
     for task in model.tasks:
         if task in results[model.name]:
             rows = {name: tasks[task] for name, tasks in results.items() if task in tasks}
-            sys.stdout.write(metrics_table(f"{task}, {part}", rows, differences.get(task, {})) + "\n")
-    found = results | {"difference": differences} if other else results
+            sys.stdout.write(metrics_table(f"{task}, {part}", rows, differences.get(task, {})))
+            if _CANDIDATES.value == "task":
+                sys.stdout.write(f"  {trained_with(read.schema.tasks[task], settings, experiment.training.loss)}\n")
+            sys.stdout.write("\n")
+    found = results | {"difference": differences} if _AGAINST.value else results
     numbers = {name: {task: _numbers(metrics) for task, metrics in tasks.items()} for name, tasks in found.items()}
     metrics = write_metrics(_MODEL_DIR.value, part + _suffix(), checksum, records, numbers, against)
     of_model = {task: {m: e["value"] for m, e in of_task.items()} for task, of_task in metrics[model.name].items()}
@@ -89,6 +105,15 @@ def _check_flags() -> None:
         raise ValueError("--exclude_history is for --candidates=catalog: a task's own candidates are what they are.")
     if _TRUTH.value and catalog:
         raise ValueError("--truth has probabilities of impressions alone: it does not go with --candidates=catalog.")
+    if catalog and (_SCORES.value or _is_file(_AGAINST.value)):
+        raise ValueError("A file of scores has the candidates of the task: it does not go with --candidates=catalog.")
+    if _SCORES.value and not _is_file(_SCORES.value):
+        raise ValueError(f"Expected a file whose name ends with .parquet for --scores. Received: {_SCORES.value}.")
+
+
+def _is_file(path: Any) -> bool:
+    """Returns whether a path is that of a file of scores; else it is a model's, or there is none."""
+    return str(path).endswith(".parquet")
 
 
 def _suffix() -> str:
@@ -100,15 +125,33 @@ def _score_requests(
     model: "Ranker", read: "Records", other: "tuple[Ranker, Records] | None", part: "Part", settings: "Batching"
 ) -> tuple["Results", "Differences"]:
     """Returns metrics on the candidates of the requests: row -> task -> metric, and task -> metric -> difference."""
-    from atrank_tf.evaluation import evaluate, paired_differences, score_baselines, score_model, score_truth
+    from atrank_tf.evaluation import (
+        AskedRequests,
+        evaluate,
+        paired_differences,
+        read_scores,
+        score_base_rate,
+        score_baselines,
+        score_model,
+        score_truth,
+        write_scores,
+    )
 
-    scored = {model.name: score_model(model, read, part, settings)}
-    differences = {}
-    if other:
+    asked = AskedRequests() if _SCORES.value or _is_file(_AGAINST.value) else None
+    scored = {model.name: score_model(model, read, part, settings, watch=asked)}
+    if asked and _SCORES.value:
+        write_scores(_SCORES.value, read, asked, scored[model.name])
+    if asked and _is_file(_AGAINST.value):
+        scored["against"] = read_scores(str(_AGAINST.value), read, asked, scored[model.name])
+    elif other:
         scored["against"] = score_model(*other, part, settings)
-        for task in scored[model.name].keys() & scored["against"].keys():
-            differences[task] = paired_differences(scored[model.name][task], scored["against"][task])
+    differences = {
+        task: paired_differences(scored[model.name][task], found)
+        for task, found in scored.get("against", {}).items()
+        if task in scored[model.name]
+    }
     scored |= score_baselines(read, part, model.tasks, settings)
+    scored["base rate"] = {task: score_base_rate(found) for task, found in scored[model.name].items()}
     if _TRUTH.value:
         scored["reachable"] = score_truth(read, part, model.tasks, settings, _TRUTH.value)
     return {name: {task: evaluate(each) for task, each in tasks.items()} for name, tasks in scored.items()}, differences

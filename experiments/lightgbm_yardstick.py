@@ -1,10 +1,10 @@
 """LightGBM on the numbers that a model's ranking heads read beside embeddings: what no embedding needs to know.
 
-    python experiments/lightgbm_yardstick.py --records=DIR --config=experiments/complete_journey.toml
+    python experiments/lightgbm_yardstick.py --records=DIR --config=experiments/complete_journey.toml --scores=PATH
 
 It learns from the training requests of one epoch, stops where validation AUC is best, and scores the same requests of
-validation and test as `evaluate`. With --against=MODEL_DIR a trained model is scored, too; the difference is LightGBM
-minus model. Needs the extra `experiments`.
+validation and test as `evaluate`. It writes PATH_validation.parquet and PATH_test.parquet, for `evaluate --against`.
+Needs the extra `experiments`.
 """
 
 import sys
@@ -16,7 +16,7 @@ from absl import flags
 
 from atrank_tf import Records, command, evaluation_batches, training_batches
 from atrank_tf.data import Batching, Part
-from atrank_tf.evaluation import evaluate, metrics_table, paired_differences, score_model, score_requests
+from atrank_tf.evaluation import AskedRequests, evaluate, metrics_table, score_requests, write_scores
 from atrank_tf.models import RankerConfig
 from atrank_tf.models.candidate_counts import CandidateCounts
 from atrank_tf.models.list_numbers import ListNumbers
@@ -24,11 +24,11 @@ from atrank_tf.models.object_embedder import ObjectEmbedder
 from atrank_tf.schema import Features
 from atrank_tf.schema.affinity import AffinityFeature, affinity_features
 from atrank_tf.schema.inputs import affinity_name, candidates_name, context_name, profile_name
-from atrank_tf.training import load_experiment, load_model_for, load_trained_experiment
+from atrank_tf.training import load_experiment
 
 _RECORDS = flags.DEFINE_string("records", None, "Records folder.")
 _CONFIG = flags.DEFINE_string("config", None, "Experiment file: says which groups, tasks and batches.")
-_AGAINST = flags.DEFINE_string("against", None, "Folder of a trained model, which is scored on the same requests.")
+_SCORES = flags.DEFINE_string("scores", None, "Where the files of scores go: how their names begin.")
 
 PARAMETERS = {
     "objective": "binary",
@@ -176,28 +176,18 @@ def grow(records: Records, tasks: Sequence[str], settings: Batching, seed: int) 
 
 def main() -> None:
     experiment = load_experiment(_CONFIG.value)
-    every = Records(_RECORDS.value)
-    every.verify()
-    records, settings = every.select(experiment.model.groups), experiment.batching
+    records, settings = Records(_RECORDS.value), experiment.batching
+    records.verify()
+    records = records.select(experiment.model.groups)
     tasks = experiment.model.tasks or tuple(records.schema.tasks)
-    parts = [Part.VALIDATION, Part.TEST]
-    if _AGAINST.value:
-        trained = load_trained_experiment(_AGAINST.value)
-        read = every.select(trained.model.groups, affinity=trained.model.reads_affinity)
-        model = load_model_for(read, _AGAINST.value)
-        if trained.training.include_validation:  # Of validation it has seen the labels.
-            parts = [Part.TEST]
     trees = grow(records, tasks, settings, experiment.training.seed)
-    for part in parts:
-        scored = score_requests({"LightGBM": trees.score}, tasks, records, part, settings)
-        if _AGAINST.value:
-            scored[model.name] = score_model(model, read, part, settings)
-        for task in tasks:
-            of_task = {name: found[task] for name, found in scored.items() if task in found}
-            if "LightGBM" in of_task:
-                rows = {name: evaluate(found) for name, found in of_task.items()}
-                differences = paired_differences(*of_task.values()) if len(of_task) == 2 else None
-                sys.stdout.write(metrics_table(f"{task}, {part}", rows, differences) + "\n")
+    for part in (Part.VALIDATION, Part.TEST):
+        asked = AskedRequests()
+        scored = score_requests({"LightGBM": trees.score}, tasks, records, part, settings, watch=asked)["LightGBM"]
+        for task, found in scored.items():
+            sys.stdout.write(metrics_table(f"{task}, {part}", {"LightGBM": evaluate(found)}) + "\n")
+        if _SCORES.value and scored:
+            write_scores(f"{_SCORES.value}_{part}.parquet", records, asked, scored)
 
 
 if __name__ == "__main__":

@@ -97,6 +97,8 @@ def folders(
 @pytest.mark.parametrize("page", PAGES_WITH_EXAMPLES)
 def test_examples_run_and_print_what_the_page_says(page: str, folders: dict[str, Path]) -> None:
     error = folders[page] / "error.txt"
+    if error.exists() and "No module named 'lightgbm'" in error.read_text():
+        pytest.skip("needs the package lightgbm (extra experiments)")
     assert not error.exists(), error.read_text()[-4000:]
     printed = json.loads((folders[page] / "printed.json").read_text())
     parts = blocks(page)

@@ -1,11 +1,13 @@
 """Evaluates rankings: metrics with standard errors, baselines, and paired tests of two models."""
 
+from atrank_tf.evaluation.base_rate import score_base_rate, trained_with
 from atrank_tf.evaluation.catalog_ranking import impression_tasks, rank_catalog, rank_catalog_by_rules
 from atrank_tf.evaluation.catalog_ranks import CATALOG_METRICS, CatalogRanks, evaluate_ranks
 from atrank_tf.evaluation.metrics import METRICS, Estimate, evaluate
 from atrank_tf.evaluation.metrics_table import metrics_table
 from atrank_tf.evaluation.protocol import score_baselines, score_model, score_requests
 from atrank_tf.evaluation.scored_requests import ScoredRequests
+from atrank_tf.evaluation.scores_file import AskedRequests, read_scores, write_scores
 from atrank_tf.evaluation.significance import (
     PairedDifference,
     paired_difference,
@@ -18,6 +20,7 @@ from atrank_tf.evaluation.truth import score_truth
 __all__ = [
     "CATALOG_METRICS",
     "METRICS",
+    "AskedRequests",
     "CatalogRanks",
     "Estimate",
     "PairedDifference",
@@ -32,8 +35,12 @@ __all__ = [
     "paired_rank_differences",
     "rank_catalog",
     "rank_catalog_by_rules",
+    "read_scores",
+    "score_base_rate",
     "score_baselines",
     "score_model",
     "score_requests",
     "score_truth",
+    "trained_with",
+    "write_scores",
 ]

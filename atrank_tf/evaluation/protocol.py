@@ -16,12 +16,14 @@ from atrank_tf.schema.inputs import candidates_name
 
 Score = Callable[[str, dict[str, Any], np.ndarray], np.ndarray]
 """Function (task, inputs as batches have them, users: str [B]) -> scores [B, N]; those of padding may be any."""
+Watch = Callable[[str, dict[str, Any], Mapping[str, ScoredRequests]], None]
+"""Function (task, inputs as batches have them, name -> scores of this batch), called for each batch of a pass."""
 
 
 def score_model(
-    model: Ranker, records: Records, part: Part | str, settings: Batching | None = None
+    model: Ranker, records: Records, part: Part | str, settings: Batching | None = None, *, watch: Watch | None = None
 ) -> dict[str, ScoredRequests]:
-    """Scores every request of a part of the data with a model.
+    """Scores every request of a part of the data with a model; the arguments are those of `score_requests`.
 
     Returns:
         task -> scored requests; a task without a request in this part is left out.
@@ -33,7 +35,7 @@ def score_model(
         logits: np.ndarray = scorers[task]({**inputs, **encode(inputs)})[task].numpy()
         return logits
 
-    return score_requests({"model": score}, model.tasks, records, part, settings)["model"]
+    return score_requests({"model": score}, model.tasks, records, part, settings, watch=watch)["model"]
 
 
 def score_baselines(
@@ -67,6 +69,7 @@ def score_requests(
     settings: Batching | None = None,
     *,
     whole_history: bool = False,
+    watch: Watch | None = None,
 ) -> dict[str, dict[str, ScoredRequests]]:
     """Scores every request of a part of the data by each of `scores`, in one pass: any rankers, on the same requests.
 
@@ -77,6 +80,7 @@ def score_requests(
         part: validation or test.
         settings: sizes of batches; those of the models that the scores are compared with.
         whole_history: whether histories are left uncut by `max_length`.
+        watch: is shown each batch, as `AskedRequests`.
 
     Returns:
         name -> task -> scored requests; a task without a request in this part is left out.
@@ -94,9 +98,13 @@ def score_requests(
                 if not labels[task].shape[1]:
                     continue
                 mask = weights[task].numpy() > 0
+                batch = {}
                 for name, score in scores.items():
                     values = np.asarray(score(task, inputs, decoded), np.float64)
-                    found[name][task].append(ScoredRequests(decoded, values, labels[task].numpy(), mask))
+                    batch[name] = ScoredRequests(decoded, values, labels[task].numpy(), mask)
+                    found[name][task].append(batch[name])
+                if watch:
+                    watch(task, inputs, batch)
     return {
         name: {task: ScoredRequests.concatenate(parts) for task, parts in by_task.items() if parts}
         for name, by_task in found.items()

@@ -108,8 +108,19 @@ def test_evaluate_ends_with_one_json_object_of_all_tasks_and_metrics(evaluated: 
 
 def test_evaluate_compares_with_another_model_on_the_same_requests(evaluated: str, folder: Path, other: Path) -> None:
     names = [line.split("  ")[1] for line in evaluated.splitlines() if line.startswith("  ")]
-    own = ["atrank", *RULES, "users, candidates or requests"]
-    of_both = ["atrank", "against", *RULES, "reachable", "users, candidates or requests", "difference", "p"]
+    own = ["atrank", *RULES, "base rate", "users, candidates or requests"]
+    own.append("log_loss: the model was trained with 4 negatives for each positive, as many as here.")
+    of_both = [
+        "atrank",
+        "against",
+        *RULES,
+        "base rate",
+        "reachable",
+        "users, candidates or requests",
+        "difference",
+        "p",
+    ]
+    of_both.append("log_loss: the model was trained on what was shown, as it is scored here.")
     assert names == [*own, *of_both]
     written = json.loads((folder / "model/metrics_test.json").read_text())
     assert written["against"] == hashlib.sha256((other / "model.keras").read_bytes()).hexdigest()
@@ -121,6 +132,34 @@ def test_evaluate_compares_with_another_model_on_the_same_requests(evaluated: st
         assert ours != theirs or metric == "hit_rate@10"  # Of six candidates at most.
         assert f"{difference['difference']:+.4f} ±{difference['standard_error']:.4f}" in evaluated
         assert 0 < difference["p_value"] <= 1
+
+
+def test_evaluate_writes_scores_and_compares_with_a_file_of_them(
+    run_command: Run, folder: Path, other: Path, tmp_path: Path
+) -> None:
+    """The other model's scores say the same from a file as from its folder; only the draws of the bootstrap differ."""
+    records, scores = f"--records={folder}/records", tmp_path / "other.parquet"
+    write = ("-m", "atrank_tf.evaluate", records, f"--model_dir={other}", "--split=test", f"--scores={scores}")
+    assert run_command(*write).returncode == 0
+    compare = ("-m", "atrank_tf.evaluate", records, f"--model_dir={folder}/model", "--split=test")
+    found = {}
+    for path in (other, scores):
+        done = run_command(*compare, f"--against={path}")
+        assert done.returncode == 0, done.stderr
+        found[path] = json.loads((folder / "model/metrics_test.json").read_text())
+    assert found[scores]["against"] == hashlib.sha256(scores.read_bytes()).hexdigest()
+    of_folder, of_file = (_flat(found[path]["metrics"]["against"]) for path in (other, scores))
+    assert of_file == pytest.approx(of_folder, nan_ok=True)
+    differences = [_flat(found[path]["metrics"]["difference"]) for path in (other, scores)]
+    values = [{name: value for name, value in each.items() if name.endswith("/difference")} for each in differences]
+    assert values[0] == pytest.approx(values[1]) and len(values[0]) == 6
+    for flag, expected in (
+        (f"--scores={tmp_path}/x.csv", "Expected a file whose name ends with .parquet for --scores. Received: "),
+        (f"--against={tmp_path}/no.parquet", f"Expected a file of scores at {tmp_path}/no.parquet. Found none"),
+    ):
+        done = run_command(*compare, flag)
+        assert done.returncode == 1
+        assert done.stderr.strip().split("\n")[-1].startswith(f"evaluate: {expected}")
 
 
 def test_evaluate_ranks_the_whole_catalog(run_command: Run, folder: Path) -> None:
@@ -148,6 +187,7 @@ def test_evaluate_says_what_does_not_go_with_the_catalog(
     for flags, expected in (
         ([f"--model_dir={folder}/model", "--exclude_history"], "--exclude_history is for --candidates=catalog"),
         ([shown, "--candidates=catalog", f"--truth={tmp_path}"], "--truth has probabilities of impressions alone"),
+        ([shown, "--candidates=catalog", f"--scores={tmp_path}/x.parquet"], "A file of scores has the candidates of"),
         (
             [shown, "--candidates=catalog"],
             "--candidates=catalog needs a task with sampled negatives. The candidates of ",
@@ -175,7 +215,7 @@ def test_elsewhere_and_with_other_threads_the_metrics_are_the_same(folder: Path,
         there = json.loads((copy / "model/metrics_test.json").read_text())
         assert (there["model"], there["records"]) == (here["model"], here["records"])
         assert there["environment"]["packages"] == here["environment"]["packages"]
-        assert set(there["metrics"]) == {"atrank", *RULES}
+        assert set(there["metrics"]) == {"atrank", *RULES, "base rate"}
         assert _flat(there["metrics"]) == pytest.approx(_flat(here["metrics"]), abs=1e-6)
 
 
