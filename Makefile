@@ -67,7 +67,7 @@ test-slow: $(VENV)/.installed  ## run the slow tests
 	@$(RUN) -m pytest -m slow
 
 test-browser: $(VENV)/.installed  ## run the pages in a real browser (needs chromium; skipped without it)
-	@$(RUN) -m pytest -m slow tests/explanation/test_page_in_browser.py tests/end_to_end/test_playground_in_browser.py
+	@$(RUN) -m pytest -m slow tests/explanation/test_page_in_browser.py tests/end_to_end/test_playground_in_browser.py tests/evaluation/test_page.py
 
 lint: $(VENV)/.installed  ## ruff (lint and format) and mypy --strict
 	@$(VENV)/bin/ruff check .

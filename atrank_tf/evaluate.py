@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from atrank_tf import command
 
 if TYPE_CHECKING:
     from atrank_tf.data import Batching, Part, Records
-    from atrank_tf.evaluation import Estimate, PairedDifference
+    from atrank_tf.evaluation import Estimate, PairedDifference, RequestMeasures, TaskFindings
     from atrank_tf.models import Ranker
 
     Results = dict[str, dict[str, dict[str, Estimate]]]
@@ -46,6 +46,8 @@ _EXCLUDE_HISTORY = flags.DEFINE_bool(
     "Leave out of the catalog what is in the user's history in the task's own group: to rank what is new to the user.",
 )
 
+_PAGE = "evaluation.html"
+
 command.check_paths(_RECORDS, _MODEL_DIR, _AGAINST, _SCORES, stores=True)
 command.check_paths(_TRUTH)
 
@@ -66,7 +68,7 @@ def check() -> None:
 
 def main() -> None:
     from atrank_tf.data import Part, Records
-    from atrank_tf.evaluation import metrics_table, trained_with
+    from atrank_tf.evaluation import are_probabilities, metrics_table, trained_with
     from atrank_tf.files import file_checksum
     from atrank_tf.report import check_parts, load_report
     from atrank_tf.training import load_trained_experiment, model_checksum, write_metrics
@@ -83,18 +85,24 @@ def main() -> None:
     elif _AGAINST.value:
         against, other = model_checksum(_AGAINST.value), _load(records, _AGAINST.value, part)
     records.verify()
-    of_candidates = _rank_catalog if _CANDIDATES.value == "catalog" else _score_requests
-    results, differences = of_candidates(model, read, other, part, settings)
+    measures = None
+    if _CANDIDATES.value == "catalog":
+        results, differences = _rank_catalog(model, read, other, part, settings)
+    else:
+        results, differences, measures = _score_requests(model, read, other, part, settings)
+    remarks = {task: trained_with(read.schema.tasks[task], settings, experiment.training.loss) for task in model.tasks}
     for task in model.tasks:
         if task in results[model.name]:
             rows = {name: tasks[task] for name, tasks in results.items() if task in tasks}
             sys.stdout.write(metrics_table(f"{task}, {part}", rows, differences.get(task, {})))
-            if _CANDIDATES.value == "task":
-                sys.stdout.write(f"  {trained_with(read.schema.tasks[task], settings, experiment.training.loss)}\n")
-            sys.stdout.write("\n")
+            sys.stdout.write(f"  {remarks[task]}\n\n" if measures else "\n")
     found = results | {"difference": differences} if _AGAINST.value else results
     numbers = {name: {task: _numbers(metrics) for task, metrics in tasks.items()} for name, tasks in found.items()}
     metrics = write_metrics(_MODEL_DIR.value, part + _suffix(), checksum, records, numbers, against)
+    if measures:
+        probabilities = are_probabilities(settings, experiment.training.loss)
+        findings = measures.findings(results, differences, remarks, probabilities)
+        _write_page(read, findings, f"{model.name} of {_MODEL_DIR.value}, {part}{_beside()}")
     of_model = {task: {m: e["value"] for m, e in of_task.items()} for task, of_task in metrics[model.name].items()}
     sys.stdout.write(json.dumps(of_model) + "\n")
 
@@ -116,6 +124,10 @@ def _is_file(path: Any) -> bool:
     return str(path).endswith(".parquet")
 
 
+def _beside() -> str:
+    return f", against {_AGAINST.value}" if _AGAINST.value else ""
+
+
 def _suffix() -> str:
     """Returns what the name of the metrics' file says of the candidates."""
     return ("_catalog" if _CANDIDATES.value == "catalog" else "") + ("_new" if _EXCLUDE_HISTORY.value else "")
@@ -123,10 +135,14 @@ def _suffix() -> str:
 
 def _score_requests(
     model: "Ranker", read: "Records", other: "tuple[Ranker, Records] | None", part: "Part", settings: "Batching"
-) -> tuple["Results", "Differences"]:
-    """Returns metrics on the candidates of the requests: row -> task -> metric, and task -> metric -> difference."""
+) -> tuple["Results", "Differences", "RequestMeasures"]:
+    """Returns metrics on the candidates of the requests, and what is known of single requests and kinds of them.
+
+    row -> task -> metric; task -> metric -> difference.
+    """
     from atrank_tf.evaluation import (
         AskedRequests,
+        RequestMeasures,
         evaluate,
         paired_differences,
         read_scores,
@@ -150,11 +166,37 @@ def _score_requests(
         for task, found in scored.get("against", {}).items()
         if task in scored[model.name]
     }
-    scored |= score_baselines(read, part, model.tasks, settings)
+    # A model that reads other groups is asked in another order.
+    alike = other is None or other[1].schema.groups == read.schema.groups
+    measures = RequestMeasures(read, scored if alike else {model.name: scored[model.name]})
+    scored |= score_baselines(read, part, model.tasks, settings, watch=measures)
     scored["base rate"] = {task: score_base_rate(found) for task, found in scored[model.name].items()}
     if _TRUTH.value:
         scored["reachable"] = score_truth(read, part, model.tasks, settings, _TRUTH.value)
-    return {name: {task: evaluate(each) for task, each in tasks.items()} for name, tasks in scored.items()}, differences
+    results = {name: {task: evaluate(each) for task, each in tasks.items()} for name, tasks in scored.items()}
+    return results, differences, measures
+
+
+def _write_page(records: "Records", found: Mapping[str, "TaskFindings"], about: str) -> None:
+    """Writes the page beside the model and says where it is, or on the log that the folder cannot be written."""
+    import tensorflow as tf
+
+    from atrank_tf.evaluation import page
+    from atrank_tf.explanation import Names
+    from atrank_tf.files import write_text
+    from atrank_tf.training import load_training
+
+    names, groups = Names(records), records.schema.groups
+    path = f"{_MODEL_DIR.value}/{_PAGE}"
+
+    def label(group: str, rows: Sequence[int]) -> list[str]:
+        return [thing.label for thing in names.things(groups[group].entity, rows)]
+
+    try:
+        write_text(path, page(about, found, load_training(_MODEL_DIR.value), label))
+        sys.stdout.write(f"page: {path}\n")
+    except tf.errors.OpError as error:
+        logging.warning("%s is not written: %s", path, error.message)
 
 
 def _rank_catalog(

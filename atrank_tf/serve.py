@@ -128,6 +128,9 @@ _MONITORING_CONFIG_FILE = flags.DEFINE_string(
 _PLAYGROUND = flags.DEFINE_string(
     "playground", None, "Serve a page to play with the models at /, which begins with the predict request in this file."
 )
+_PLAYGROUND_RECORDS = flags.DEFINE_string(
+    "playground_records", None, "Records folder of the model, whose titles the page shows beside ids."
+)
 _INTRA_OP = flags.DEFINE_integer(
     "tensorflow_intra_op_parallelism", 0, "Threads that share one operation; 0 is one for each CPU.", lower_bound=0
 )
@@ -137,7 +140,7 @@ _INTER_OP = flags.DEFINE_integer(
 _VERSION = flags.DEFINE_bool("version", False, "Say which version this is, and end.")
 upstream_flags.define()
 
-command.check_paths(_MODEL_BASE_PATH, _MODEL_CONFIG_FILE, _MONITORING_CONFIG_FILE, _PLAYGROUND)
+command.check_paths(_MODEL_BASE_PATH, _MODEL_CONFIG_FILE, _MONITORING_CONFIG_FILE, _PLAYGROUND, _PLAYGROUND_RECORDS)
 
 
 def check() -> None:
@@ -146,9 +149,13 @@ def check() -> None:
         return
     if not (_MODEL_BASE_PATH.value or _MODEL_CONFIG_FILE.value):
         raise ValueError("Expected --model_base_path or --model_config_file. Received: neither.")
+    if _PLAYGROUND_RECORDS.value and not _PLAYGROUND.value:
+        raise ValueError("--playground_records is for the page of --playground, which has the first request.")
     for flag in (_MODEL_CONFIG_FILE, _MONITORING_CONFIG_FILE, _PLAYGROUND):
         if flag.value and not Path(flag.value).is_file():
             raise FileNotFoundError(f"Expected a file at {flag.value}, for --{flag.name}. Found none.")
+    if _PLAYGROUND_RECORDS.value:
+        command.check_records(_PLAYGROUND_RECORDS.value)
 
 
 def main() -> None:
@@ -210,10 +217,12 @@ def _read_configs() -> "list[server.ModelConfig]":
 
 
 def _playground(path: str, configs: "list[server.ModelConfig]") -> str:
-    from atrank_tf.explanation import playground_page
+    from atrank_tf.data import Records
+    from atrank_tf.explanation import playground_page, playground_titles
 
+    titles = playground_titles(Records(_PLAYGROUND_RECORDS.value)) if _PLAYGROUND_RECORDS.value else None
     try:
-        return playground_page([config.name for config in configs], json.loads(Path(path).read_text("utf-8")))
+        return playground_page([config.name for config in configs], json.loads(Path(path).read_text("utf-8")), titles)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 

@@ -21,6 +21,7 @@ class Catalog:
         features: column -> int32 [rows, width], rows in the column's table; padded on the right with 0. `width` is the
             longest list that an object really has, 1 at least and `max_values` at most.
         dense: column -> float32 [rows], raw values; NaN where missing, and in the rows 0 and 1.
+        names: texts [rows - 2], the title of row i + 2, "" where it has none; None if the entity has no names.
     """
 
     ids: np.ndarray
@@ -28,6 +29,7 @@ class Catalog:
     table_rows: np.ndarray
     features: Mapping[str, np.ndarray]
     dense: Mapping[str, np.ndarray]
+    names: np.ndarray | None = None
 
     def __len__(self) -> int:
         """Returns the number of rows, padding and unknown included."""
@@ -37,6 +39,7 @@ class Catalog:
         """Returns the arrays by the names that they have in a file."""
         arrays: dict[str, Any] = {"ids": self.ids, "counts": self.counts, "table_rows": self.table_rows}
         arrays |= {f"features/{column}": values for column, values in self.features.items()}
+        arrays |= {} if self.names is None else {"names": self.names}
         return arrays | {f"dense/{column}": values for column, values in self.dense.items()}
 
     def save(self, path: str) -> None:
@@ -66,4 +69,5 @@ class Catalog:
             kind, _, column = key.partition("/")
             if kind in sides:
                 sides[kind][column] = values
-        return cls(arrays["ids"], arrays["counts"], arrays["table_rows"], sides["features"], sides["dense"])
+        own = (arrays["ids"], arrays["counts"], arrays["table_rows"])
+        return cls(*own, sides["features"], sides["dense"], arrays.get("names"))

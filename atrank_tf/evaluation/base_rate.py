@@ -24,6 +24,11 @@ def score_base_rate(scored: ScoredRequests) -> ScoredRequests:
     return ScoredRequests(scored.users, logits, scored.labels, scored.mask)
 
 
+def are_probabilities(settings: Batching, loss: str) -> bool:
+    """Returns whether scores are logits of probabilities among the candidates of a task."""
+    return loss == "pointwise" and not settings.correct_sampling
+
+
 def trained_with(task: Task, settings: Batching, loss: str) -> str:
     """Returns a sentence on what log-losses of a task's model can be: how many negatives it was trained with.
 

@@ -14,8 +14,8 @@ from atrank_tf.models.inputs import traced
 from atrank_tf.progress import progress
 from atrank_tf.schema.inputs import candidates_name
 
-Score = Callable[[str, dict[str, Any], np.ndarray], np.ndarray]
-"""Function (task, inputs as batches have them, users: str [B]) -> scores [B, N]; those of padding may be any."""
+Score = Callable[[str, dict[str, Any], np.ndarray], np.ndarray | None]
+"""Function (task, inputs as batches have them, users: str [B]) -> scores [B, N], any on padding; None: not scored."""
 Watch = Callable[[str, dict[str, Any], Mapping[str, ScoredRequests]], None]
 """Function (task, inputs as batches have them, name -> scores of this batch), called for each batch of a pass."""
 
@@ -39,9 +39,16 @@ def score_model(
 
 
 def score_baselines(
-    records: Records, part: Part | str, tasks: Sequence[str], settings: Batching | None = None
+    records: Records,
+    part: Part | str,
+    tasks: Sequence[str],
+    settings: Batching | None = None,
+    *,
+    watch: Watch | None = None,
 ) -> dict[str, dict[str, ScoredRequests]]:
     """Scores every request of a part of the data by each of the `rules_of_thumb` and `list_rules`, in one pass.
+
+    The arguments are those of `score_requests`; what `watch` is shown has whole histories.
 
     Returns:
         rule -> task -> scored requests; a task without a request in this part is left out, and by `list_rules` one
@@ -49,16 +56,16 @@ def score_baselines(
     """
     records = records.select([], affinity=False)
     lists = list_rules(records, tasks)
+    ordered = [task for task in tasks if records.schema.tasks[task].position]
     rules = rules_of_thumb(records, tasks) | lists
-    scores = {name: partial(_by_rule, rule) for name, rule in rules.items()}
-    found = score_requests(scores, tasks, records, part, settings, whole_history=True)
-    for name in lists:
-        found[name] = {task: scored for task, scored in found[name].items() if records.schema.tasks[task].position}
-    return found
+    scores = {name: partial(_by_rule, rule, ordered if name in lists else tasks) for name, rule in rules.items()}
+    return score_requests(scores, tasks, records, part, settings, whole_history=True, watch=watch)
 
 
-def _by_rule(rule: Rule, task: str, inputs: dict[str, Any], users: np.ndarray) -> np.ndarray:
-    return rule(task, inputs)(inputs[candidates_name(task)].numpy())
+def _by_rule(
+    rule: Rule, tasks: Sequence[str], task: str, inputs: dict[str, Any], users: np.ndarray
+) -> np.ndarray | None:
+    return rule(task, inputs)(inputs[candidates_name(task)].numpy()) if task in tasks else None
 
 
 def score_requests(
@@ -74,7 +81,8 @@ def score_requests(
     """Scores every request of a part of the data by each of `scores`, in one pass: any rankers, on the same requests.
 
     Args:
-        scores: name -> function (task, inputs as batches have them, users str [B]) -> scores [B, N].
+        scores: name -> function (task, inputs as batches have them, users str [B]) -> scores [B, N]; None for a task
+            that it does not score.
         tasks: the tasks.
         records: a records folder.
         part: validation or test.
@@ -100,9 +108,11 @@ def score_requests(
                 mask = weights[task].numpy() > 0
                 batch = {}
                 for name, score in scores.items():
-                    values = np.asarray(score(task, inputs, decoded), np.float64)
-                    batch[name] = ScoredRequests(decoded, values, labels[task].numpy(), mask)
-                    found[name][task].append(batch[name])
+                    values = score(task, inputs, decoded)
+                    if values is not None:
+                        values = np.asarray(values, np.float64)
+                        batch[name] = ScoredRequests(decoded, values, labels[task].numpy(), mask)
+                        found[name][task].append(batch[name])
                 if watch:
                     watch(task, inputs, batch)
     return {

@@ -12,7 +12,7 @@ from atrank_tf.explanation.json_form import explanation_to_json
 from atrank_tf.explanation.names import Names, Thing
 from atrank_tf.explanation.occlusion import Occluder, Occlusion, attention_agreement, spearman
 from atrank_tf.explanation.page import write_page
-from atrank_tf.explanation.playground import playground_page
+from atrank_tf.explanation.playground import playground_page, playground_titles
 from atrank_tf.explanation.requests import Request, requests_of_users, sampled_requests
 from atrank_tf.explanation.spaces import MEASURES, Focus, focus_table, measure_spaces
 from atrank_tf.explanation.tensorboard import AttentionImages, write_projector
@@ -36,6 +36,7 @@ __all__ = [
     "measure_spaces",
     "occlusion_figure",
     "playground_page",
+    "playground_titles",
     "requests_of_users",
     "sampled_requests",
     "self_attention_figure",

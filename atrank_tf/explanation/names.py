@@ -1,4 +1,4 @@
-"""Names of objects, actions and table rows: raw ids, values of side features, categories."""
+"""Names of objects, actions and table rows: titles, raw ids, values of side features, categories."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -16,16 +16,19 @@ class Thing(NamedTuple):
     """Names of an object.
 
     `id`: the raw id. `features`: column -> the values that are known. `categories`: those of the category's table.
+    `title`: what the schema's `name` gives; "" for none.
     """
 
     id: str
     features: Mapping[str, tuple[str, ...]]
     categories: tuple[str, ...]
+    title: str = ""
 
     @property
     def label(self) -> str:
-        """Categories and id in one line."""
-        return f"{', '.join(self.categories[:2])} ({self.id})" if self.categories else self.id
+        """The title, else the categories, and the id in one line."""
+        name = self.title or ", ".join(self.categories[:2])
+        return f"{name} ({self.id})" if name else self.id
 
 
 class Names:
@@ -50,7 +53,7 @@ class Names:
             raise ValueError(f"Unknown category {category!r}. {suggestion(category, tables)}")
         self.category = category or next((table for table in ("category", *tables) if table in tables), "")
 
-    def things(self, entity: str, rows: np.ndarray) -> list[Thing]:
+    def things(self, entity: str, rows: np.ndarray | Sequence[int]) -> list[Thing]:
         """Returns the names of objects, given by catalog rows, int [M]."""
         for row in {int(row) for row in rows}:
             if (entity, row) not in self._things:
@@ -83,6 +86,7 @@ class Names:
             id=str(catalog.ids[row - FIRST_ROW]) if row >= FIRST_ROW else UNKNOWN_NAME,
             features={column: values for column, values in features.items() if values},
             categories=tuple(dict.fromkeys(value for column in of_category for value in features[column])),
+            title="" if catalog.names is None or row < FIRST_ROW else str(catalog.names[row - FIRST_ROW]),
         )
 
     def _values(self, table: str, rows: Sequence[int]) -> tuple[str, ...]:

@@ -8,6 +8,11 @@
   const view = {}, MOST_ROWS = 20000;
   let values = data.values, signatures = {}, read = null, asking = new AbortController(), timer = 0;
 
+  /** An id with its title, if one is known; both are other people's words. */
+  const label = (id, input) => {
+    const known = Object.hasOwn(data.titled, input) ? data.titles[data.titled[input]] : {};
+    return Object.hasOwn(known, id) ? `${known[id]} (${id})` : id;
+  };
   const url = (verb) => `v1/models/${encodeURIComponent(modelPicker.value)}${verb}`;
   async function fetchJson(address, options) {
     const response = await fetch(address, options), text = await response.text();
@@ -28,7 +33,8 @@
       : parts.groups.flatMap((name, group) => asked[`${name}__timestamp`].map((_, place) => ({ at: 0, place, group })));
     const time = ({ group, place }) => Number(asked[`${parts.groups[group]}__timestamp`][place]);
     const behaviors = places.filter((one) => time(one) > 0).sort((a, b) => time(a) - time(b));
-    const things = [], thing = (id) => things.push({ id, label: id, categories: [], features: {} }) - 1;
+    const things = [];
+    const thing = (id, input) => things.push({ id, label: label(id, input), categories: [], features: {} }) - 1;
     const candidates = asked[`${task}__candidates`], at = behaviors.map((one) => one.at);
     const own = (found.self_attention ?? []).map((block) => block.map((space) => at.map((t) => at.map((u) => space[t][u]))));
     const reading = (found.target_attention ?? []).map((space) => space.map((row) => at.map((t) => row[t])));
@@ -39,10 +45,10 @@
       behaviors: behaviors.map((one) => ({
         group: one.group, timestamp: time(one),
         action: asked[`${parts.groups[one.group]}__action`][one.place],
-        thing: thing(asked[`${parts.groups[one.group]}__id`][one.place]),
+        thing: thing(asked[`${parts.groups[one.group]}__id`][one.place], `${parts.groups[one.group]}__id`),
       })),
       candidates: candidates.map((id, n) => ({
-        thing: thing(id), chosen: null, score: found.scores[n], affinity: [], agreement: null,
+        thing: thing(id, `${task}__candidates`), chosen: null, score: found.scores[n], affinity: [], agreement: null,
         parts: Object.fromEntries(scored.map((name) => [name.slice(6), found[name][n]])),
       })),
       things,

@@ -2,13 +2,34 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from atrank_tf.data import Records
 from atrank_tf.explanation.page import fill
+from atrank_tf.schema.inputs import candidates_name, history_name
+
+MOST_TITLES = 20_000
+"""Titles of an entity that the page holds: those of the objects with the most behaviors."""
 
 
-def playground_page(models: Sequence[str], request: Any) -> str:
+def playground_titles(records: Records) -> dict[str, dict[str, str]]:
+    """Returns name of an input -> raw id -> title, of the entities that have a `name` in the schema.
+
+    Inputs of one entity share their titles.
+    """
+    schema, of_entities = records.schema, {}
+    for entity, catalog in records.catalogs.items():
+        if catalog.names is not None:
+            pairs = zip(catalog.ids[:MOST_TITLES].tolist(), catalog.names[:MOST_TITLES].tolist(), strict=True)
+            of_entities[entity] = {str(each): title for each, title in pairs if title}
+    groups = {history_name(name, "id"): name for name in schema.groups}
+    groups |= {candidates_name(name): task.group for name, task in schema.tasks.items()}
+    entities = {name: schema.groups[group].entity for name, group in groups.items()}
+    return {name: of_entities[entity] for name, entity in entities.items() if entity in of_entities}
+
+
+def playground_page(models: Sequence[str], request: Any, titles: Mapping[str, Mapping[str, str]] | None = None) -> str:
     """Returns a page that calls the REST endpoints of the server it comes from, and nothing else.
 
     Scores and attention are outputs of the signature `explain__<task>`. Effects are differences of scores of
@@ -18,6 +39,7 @@ def playground_page(models: Sequence[str], request: Any) -> str:
     Args:
         models: names of served models; the first is shown first.
         request: the body of a predict call in row form, the first request that the page shows.
+        titles: what `playground_titles` returns; None to show ids alone.
 
     Raises:
         ValueError: `request` has no instance.
@@ -26,7 +48,15 @@ def playground_page(models: Sequence[str], request: Any) -> str:
     if not isinstance(instances, list) or not instances or not isinstance(instances[0], dict):
         raise ValueError('Expected a predict request in row form: {"instances": [{...}]}. Found no instance.')
     values = {name: _text(value) for name, value in instances[0].items()}
-    data = {"models": list(models), "signature": request.get("signature_name", ""), "values": values}
+    titles = titles or {}
+    different = list({id(of_one): of_one for of_one in titles.values()}.values())
+    data = {
+        "models": list(models),
+        "signature": request.get("signature_name", ""),
+        "values": values,
+        "titles": different,
+        "titled": {name: next(n for n, each in enumerate(different) if each is of) for name, of in titles.items()},
+    }
     return fill("playground.html", ["drawing.js", "playground_request.js", "playground.js"], data, connect="'self'")
 
 

@@ -30,8 +30,8 @@ from atrank_tf.schema import FIRST_ROW, UNKNOWN, DenseFeature, Entity, Schema
 class EntityObjects(NamedTuple):
     """The objects of an entity, before they have rows.
 
-    `entity`: the entity. `counts`: what `Counts.of_objects` gives. `sides`: `id` and the side features of the catalog
-    file, each id once; None if there is no file. `integers`: whether all ids are integers.
+    `entity`: the entity. `counts`: what `Counts.of_objects` gives. `sides`: `id`, the side features and the titles of
+    the catalog file, each id once; None if there is no file. `integers`: whether all ids are integers.
     """
 
     entity: Entity
@@ -114,8 +114,8 @@ def build_catalog(
 
     Args:
         objects: `id` (text) and `count` in row order, as `order_objects` returns them.
-        sides: `id` and the side features `feature/<column>` (lists of text) and `dense/<column>` of the catalog file;
-            None if there is no file.
+        sides: `id`, the side features `feature/<column>` (lists of text) and `dense/<column>`, and the `title`, if the
+            entity has a name, of the catalog file; None if there is no file.
         entity: the entity.
         vocabularies: table -> its vocabulary.
         integers: whether the ids are kept as int64.
@@ -145,6 +145,7 @@ def build_catalog(
             column: np.concatenate([missing, known[f"dense/{column}"].fill_null(np.nan).to_numpy()]).astype(np.float32)
             for column in entity.dense
         },
+        names=text_array(known["title"].fill_null("").to_numpy()) if entity.name else None,
     )
 
 

@@ -135,10 +135,14 @@ def impressions_reader(file: LogFile, task: Task, entity: Entity, staging: Path)
 def catalog_reader(file: LogFile, features: Features, name: str, id_column: str, staging: Path) -> LogReader:
     """Returns the reader of `catalog/<entity>` or `catalog/user`.
 
-    The clean rows have `row`, the id (text) under `name`, and the features as `side_names` says.
+    The clean rows have `row`, the id (text) under `name`, the features as `side_names` says, and of an entity that has
+    one its `title` (text).
     """
-    reader = LogReader(file, {name: id_column} | side_names(features), staging)
+    titled = {"title": features.name} if isinstance(features, Entity) and features.name else {}
+    reader = LogReader(file, {name: id_column} | titled | side_names(features), staging)
     reader.sides(features)
+    if titled:
+        reader.title()
     reader.ids(name)
     reader.drop_missing(name, "object id")
     return reader

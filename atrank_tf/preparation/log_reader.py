@@ -34,6 +34,8 @@ AFTER_1970 = "timestamp: after 1970"
 _END_OF_1970 = 31_536_000
 _LARGEST = float(np.finfo(np.float32).max)
 """Largest number that the records can hold."""
+LONGEST_TITLE = 200
+"""Most characters that are kept of a title."""
 _SHOWN = 200
 """Most characters that a message has of a value."""
 
@@ -218,6 +220,14 @@ class LogReader:
             values = number(name, self.types[name])
             self.refuse(values.abs() > _LARGEST, name, "a finite number that float32 holds (as 1234.5)")
             self.keep(values.alias(name))
+
+    def title(self) -> None:
+        """Takes titles: texts of any length, of which the beginning is kept; a missing one is empty."""
+        dtype = self.types["title"]
+        if dtype.is_nested():
+            raise ValueError(f"Expected one title per row in {self._column('title')}. Received: {dtype}.")
+        whole = text("title", dtype).fill_null("").str.replace_all("\0", "", literal=True)
+        self.keep(whole.str.head(LONGEST_TITLE).alias("title"))
 
     def keep(self, column: pl.Expr) -> None:
         """Adds a column to the clean rows."""

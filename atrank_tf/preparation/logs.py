@@ -1,7 +1,7 @@
 """The logs folder: its files, and the rules by which they are cleaned.
 
     logs/behaviors/<group>.{parquet,csv,csv.gz}     user_id, <id column of the entity>, action, timestamp
-    logs/catalog/<entity>.{parquet,csv,csv.gz}      <id column>, one column per side feature
+    logs/catalog/<entity>.{parquet,csv,csv.gz}      <id column>, one column per side feature, the name
     logs/catalog/user.{parquet,csv,csv.gz}          user_id, one column per feature of the user
     logs/impressions/<task>.{parquet,csv,csv.gz}    request_id, user_id, timestamp, <id column>, label, context columns
 
@@ -188,7 +188,7 @@ def _kind(path: Path) -> str:
 def _wanted(schema: Schema) -> Iterator[tuple[str, str, str, bool]]:
     """Yields kind, name, the file that the schema names or "", and whether it must be there."""
     for name, entity in schema.entities.items():
-        yield CATALOG, name, entity.file, bool(entity.features or entity.dense)
+        yield CATALOG, name, entity.file, bool(entity.features or entity.dense or entity.name)
     profile = catalog_profile(schema)
     if profile.features or profile.dense:
         yield CATALOG, USER, profile.file, True

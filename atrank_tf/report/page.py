@@ -1,11 +1,7 @@
 """Draws a report as one HTML file that needs nothing else and runs nothing."""
 
-import base64
-import hashlib
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
-from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -13,27 +9,24 @@ import numpy as np
 from atrank_tf.report.candidate_measures import TARGETS_PER_USER
 from atrank_tf.report.charts import bars, curve
 from atrank_tf.report.checks import LARGE
+from atrank_tf.report.elements import document, figures, row, row_name, section, share, table, text_cell
 
 
 def page(report: Mapping[str, Any]) -> str:
     """Returns the page; names from logs and schema get into it as text, and a policy lets nothing load or run."""
-    style = _read("page.css")
-    allowed = f"'sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}'"
-    parts = {"policy": allowed, "style": style, "body": "\n".join(_sections(report))}
-    # One pass: what a part says is not looked at again.
-    return re.sub(r"{{(\w+)}}", lambda name: parts[name[1]], _read("page.html"))
+    return document("What is in the records", _sections(report))
 
 
 def _sections(report: Mapping[str, Any]) -> Iterator[str]:
-    yield _section("To look at", _checks(report["checks"]))
-    yield _section("Files", _files(report["files"]))
+    yield section("To look at", _checks(report["checks"]))
+    yield section("Files", _files(report["files"]))
     gaps, users = report["gaps"], f"<p>{report['users']:,} users with a behavior or a request.</p>"
     between = bars("Time from one behavior of a user to the next, all groups", list(gaps), {"": list(gaps.values())})
-    yield _section("Users", users, _charts([between]))
+    yield section("Users", users, figures([between]))
     for name, group in report["groups"].items():
-        yield _section(f"Group {name}", *_group(group))
+        yield section(f"Group {name}", *_group(group))
     for name, task in report["tasks"].items():
-        yield _section(f"Task {name}", *_task(task))
+        yield section(f"Task {name}", *_task(task))
 
 
 def _checks(checks: Sequence[Mapping[str, Any]]) -> str:
@@ -46,7 +39,7 @@ def _check_list(checks: Iterable[Mapping[str, Any]]) -> str:
     lines = []
     for check in checks:
         about = f'<b class="{"look" if check["look"] else "fine"}">{escape(check["about"])}</b>'
-        counts = f"{_share(check['found'], check['of'])} ({check['found']:,} of {check['of']:,})"
+        counts = f"{share(check['found'], check['of'])} ({check['found']:,} of {check['of']:,})"
         lines.append(f"<li>{about} {counts} {escape(check['says'])}</li>")
     return f"<ul>{''.join(lines)}</ul>" if lines else ""
 
@@ -54,26 +47,26 @@ def _check_list(checks: Iterable[Mapping[str, Any]]) -> str:
 def _files(files: Mapping[str, Any]) -> str:
     rows = []
     for label, file in files.items():
-        rows.append(f"<tr>{_name(label)}<td>{file['read']:,}</td><td>{file['kept']:,}</td><td></td><td></td></tr>")
+        rows.append(f"<tr>{row_name(label)}<td>{file['read']:,}</td><td>{file['kept']:,}</td><td></td><td></td></tr>")
         for reason, dropped in file["dropped"].items():
             says = f"{reason} (first: row {dropped['first_row']})"
-            rows.append(f"<tr><th></th><td></td><td></td><td>{dropped['rows']:,}</td>{_text(says)}</tr>")
-        rows += [f"<tr><th></th><td></td><td></td><td></td>{_text(note)}</tr>" for note in file["notes"]]
-    return _table(["file", "rows read", "kept", "dropped", "why"], rows, text={4})
+            rows.append(f"<tr><th></th><td></td><td></td><td>{dropped['rows']:,}</td>{text_cell(says)}</tr>")
+        rows += [f"<tr><th></th><td></td><td></td><td></td>{text_cell(note)}</tr>" for note in file["notes"]]
+    return table(["file", "rows read", "kept", "dropped", "why"], rows, text={4})
 
 
 def _group(group: Mapping[str, Any]) -> Iterator[str]:
     behaviors, by_day, per_user = group["behaviors"], group["by_day"], group["per_user"]
     rare = "ids have no table"
     if group["unknown"] is not None:
-        rare = f"{_share(group['unknown'], behaviors)} are with objects too rare for an embedding of their own"
+        rare = f"{share(group['unknown'], behaviors)} are with objects too rare for an embedding of their own"
     yield (
         f"<p>{behaviors:,} behaviors with {group['objects']:,} objects; {rare}. {group['users_cut']:,} users have more "
         f"behaviors than a history keeps ({group['max_length']:,}).</p>"
     )
     dates = np.datetime64(by_day["first"]) + by_day["days"] * np.arange(len(by_day["counts"]))
     each = "day" if by_day["days"] == 1 else f"{by_day['days']} days"
-    yield _charts(
+    yield figures(
         [
             bars(f"Behaviors by time, each {each}", [str(date) for date in dates], {"": by_day["counts"]}),
             bars("Behaviors of a user", list(per_user), {"": list(per_user.values())}),
@@ -94,12 +87,12 @@ def _task(task: Mapping[str, Any]) -> Iterator[str]:
     ]
     rows = []
     for says, key, of in counts:
-        cells = (f"{part[key]:,}" if of is None else _share(part[key], part[of]) for part in parts.values())
-        rows.append(_row(says, cells))
+        cells = (f"{part[key]:,}" if of is None else share(part[key], part[of]) for part in parts.values())
+        rows.append(row(says, cells))
     for column in next(iter(parts.values()))["unknown"]:
-        cells = (_share(*part["unknown"].get(column, (0, 0))) for part in parts.values())
-        rows.append(_row(f"unknown value: {column}", cells))
-    yield _table(["", *parts], rows)
+        cells = (share(*part["unknown"].get(column, (0, 0))) for part in parts.values())
+        rows.append(row(f"unknown value: {column}", cells))
+    yield table(["", *parts], rows)
     yield from _candidates({name: part["candidates"] for name, part in parts.items() if part["candidates"]})
     titles = {
         "outcomes": "Outcomes",
@@ -109,16 +102,16 @@ def _task(task: Mapping[str, Any]) -> Iterator[str]:
     }
     first = next(iter(parts.values()))
     series = {key: {name: list(part[key].values()) for name, part in parts.items()} for key in titles}
-    yield _charts([bars(title, list(first[key]), series[key]) for key, title in titles.items()])
+    yield figures([bars(title, list(first[key]), series[key]) for key, title in titles.items()])
     measures = task["drift"]
     names = dict.fromkeys(name for found in measures.values() for name in found)
-    rows = [_row(name, (_psi(found.get(name)) for found in measures.values()), raw=True) for name in names]
+    rows = [row(name, (_psi(found.get(name)) for found in measures.values()), raw=True) for name in names]
     if rows:
         yield (
             '<p class="muted">How unlike training a part is, as population stability index. Marked: above '
             f"{LARGE} and above what chance gives.</p>"
         )
-        yield _table(["", *measures], rows)
+        yield table(["", *measures], rows)
 
 
 def _candidates(parts: Mapping[str, Any]) -> Iterator[str]:
@@ -133,57 +126,20 @@ def _candidates(parts: Mapping[str, Any]) -> Iterator[str]:
     )
     heads = [f"{part}: {side}" for part in parts for side in sides]
     rows = [
-        _row(name, (_share(part[side][name], part[side]["all"]) for part in parts.values() for side in sides))
+        row(name, (share(part[side][name], part[side]["all"]) for part in parts.values() for side in sides))
         for name in first["positives"]
         if name != "all"
     ]
-    yield _table(["", *heads], rows)
+    yield table(["", *heads], rows)
     yield '<p class="muted">User AUC of ranking by a rule of thumb, without any training.</p>'
     rows = [
-        _row(rule, ("none" if (auc := part["user_auc"][rule]) is None else f"{auc:.4f}" for part in parts.values()))
+        row(rule, ("none" if (auc := part["user_auc"][rule]) is None else f"{auc:.4f}" for part in parts.values()))
         for rule in first["user_auc"]
     ]
-    yield _table(["", *parts], rows)
+    yield table(["", *parts], rows)
 
 
 def _psi(measure: Mapping[str, Any] | None) -> str:
     if measure is None:
         return ""
     return f'<span class="look">{measure["psi"]:.3f}</span>' if measure["drifted"] else f"{measure['psi']:.3f}"
-
-
-def _section(title: str, *content: str) -> str:
-    return f"<section><h2>{escape(title)}</h2>{''.join(content)}</section>"
-
-
-def _charts(charts: Iterable[str]) -> str:
-    return f'<div class="charts">{"".join(charts)}</div>'
-
-
-def _table(heads: Sequence[str], rows: Iterable[str], text: Iterable[int] = ()) -> str:
-    columns = set(text)
-    head = "".join(
-        f'<th class="text">{escape(head)}</th>' if index in columns else f"<th>{escape(head)}</th>"
-        for index, head in enumerate(heads)
-    )
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
-
-
-def _row(name: str, cells: Iterable[str], *, raw: bool = False) -> str:
-    return f"<tr>{_name(name)}{''.join(f'<td>{cell if raw else escape(cell)}</td>' for cell in cells)}</tr>"
-
-
-def _name(text: str) -> str:
-    return f"<th>{escape(text)}</th>"
-
-
-def _text(text: str) -> str:
-    return f'<td class="text">{escape(text)}</td>'
-
-
-def _share(found: int, of: int) -> str:
-    return f"{found / of:.2%}" if of else "none"
-
-
-def _read(name: str) -> str:
-    return resources.files("atrank_tf.report").joinpath(name).read_text("utf-8")

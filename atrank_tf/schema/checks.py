@@ -47,6 +47,8 @@ def check(schema: Schema) -> None:
         _no_slash(entity.id.column, f"{place}.id")
         if entity.id.column in (*entity.features, *entity.dense):
             raise ValueError(f'Column "{entity.id.column}" of [{place}] is both the id and a feature. Keep one.')
+        if entity.name == entity.id.column:
+            raise ValueError(f'Column "{entity.name}" of [{place}] is both the id and the name. Leave the name out.')
         _features(entity, schema, place)
         _file(entity.file, place)
     _features(schema.user, schema, "user")

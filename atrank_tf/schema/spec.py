@@ -174,11 +174,13 @@ class Entity(Features):
 
     Args:
         id: its id.
+        name: column of its catalog with a title to read, for pages; no model sees it. "" for none.
         file: its catalog in the logs folder; "" means `catalog/<entity>`.
         rows: rows of its catalog, `PADDING` and `UNKNOWN` included. Filled in by prepare; 0 before.
     """
 
     id: EntityId
+    name: str = ""
     file: str = ""
     rows: int = 0
 

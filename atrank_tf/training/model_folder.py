@@ -6,6 +6,7 @@ schema.toml                 the schema of the records, with its sizes
 experiment.toml             the experiment, every key in it
 training.json               experiment, fingerprint of the records, what it began with, environment, history
 metrics_<split>.json        what `python -m atrank_tf.evaluate` found; beside it metrics_<split>_catalog.json
+evaluation.html             the same as a page, with requests by kind and by name
 """
 
 import json

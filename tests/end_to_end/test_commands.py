@@ -92,7 +92,10 @@ def evaluated(run_command: Run, logs: Path, folder: Path, other: Path) -> str:
 
 
 def test_evaluate_ends_with_one_json_object_of_all_tasks_and_metrics(evaluated: str, folder: Path) -> None:
-    *table, last = evaluated.strip().split("\n")
+    *table, page, last = evaluated.strip().split("\n")
+    assert page == f"page: {folder}/model/evaluation.html"
+    written = (folder / "model/evaluation.html").read_text()
+    assert "Where it is good: next_redemption" in written and "Worst requests: next_purchase" in written
     metrics = json.loads(last)
     assert set(metrics) == {"next_purchase", "next_redemption"}
     written = json.loads((folder / "model/metrics_test.json").read_text())
@@ -318,6 +321,7 @@ def _post(url: str, body: Any) -> Any:
         (["-m", "atrank_tf.train", "records"], "records"),
         (["-m", "atrank_tf.evaluate", "--records=x", "--model_dir=y", "--split=all"], "split"),
         (["-m", "atrank_tf.evaluate", "--records=nowhere", "--model_dir=y"], "nowhere"),
+        (["-m", "atrank_tf.serve", "--model_base_path=x", "--playground_records=y"], "--playground_records is for"),
         (["-m", "atrank_tf.export", "--model_dir=nowhere", "--export_dir=y"], "nowhere"),
     ],
 )

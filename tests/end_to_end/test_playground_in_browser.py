@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from atrank_tf.data import IdMaps, Records
+from atrank_tf.explanation import playground_page
 from atrank_tf.models import Ranker
 from atrank_tf.saved_model import export_model
 from atrank_tf.server import LoadedModel
@@ -173,6 +174,22 @@ def test_what_is_edited_is_scored_and_explained_at_once(opened: Any, loaded: Loa
     body = json.loads(sent.split("\n\n", 1)[1])
     asked = {name: instance[name] for name in loaded.signatures["score__next_purchase"].inputs}
     assert body == {"signature_name": "score__next_purchase", "instances": [asked]}
+
+
+def test_titles_stand_beside_ids(opened: Any, address: str) -> None:
+    page = opened()
+    titles = {"p1": "Tea, green", HOSTILE: HOSTILE}
+    named = playground_page(
+        ["shop"], {"instances": [INSTANCE]}, {"purchase__id": titles, "next_purchase__candidates": titles}
+    )
+    page.route(address, lambda route: route.fulfill(status=200, content_type="text/html", body=named))
+    page.goto(address)
+    _wait(page, "4 candidates, 6 of 6 behaviors")
+    for place in (".candidates li", ".behaviors tbody th"):
+        found = page.locator(place).all_inner_texts()
+        assert sum("Tea, green (p1)" in text for text in found) == 1
+        assert sum(f"{HOSTILE} ({HOSTILE})" in text for text in found) == 1
+        assert sum(re.search(r"\bp[23]\b(?!\))", text) is not None for text in found) == 1
 
 
 def test_another_task_has_its_candidates_and_their_context(opened: Any, loaded: LoadedModel) -> None:

@@ -17,7 +17,7 @@ SHOWN = Task(group="buy", candidates=Candidates.IMPRESSIONS)
 def _scored(labels: Any, mask: Any = None) -> ScoredRequests:
     labels = np.array(labels)
     mask = np.ones(labels.shape, bool) if mask is None else np.array(mask)
-    return ScoredRequests(np.array(["a", "b"]), np.full(labels.shape, np.inf) * ~mask, labels, mask)
+    return ScoredRequests(np.array(["a", "b"]), np.where(mask, 3.0, np.nan), labels, mask)
 
 
 def test_its_log_loss_is_the_entropy_of_the_share_of_positives_and_its_order_is_chance() -> None:

@@ -1,6 +1,8 @@
 """Scoring a part of the data by a model and by rules of thumb."""
 
+import copy
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -46,6 +48,15 @@ def test_model_scores_are_those_of_the_whole_model_in_order(
         np.testing.assert_array_equal(scored[task].labels[rows, :width], labels[task])
         assert scored[task].users[rows].tolist() == [user.decode() for user in users]
     assert {task: len(requests_.users) for task, requests_ in scored.items()} == place
+
+
+def test_rules_of_lists_score_only_tasks_with_a_position(records: Records) -> None:
+    shown = copy.copy(records)
+    task = replace(records.schema.tasks["next_redemption"], position="position")
+    shown.schema = replace(records.schema, tasks={**records.schema.tasks, "next_redemption": task})
+    found = score_baselines(shown, "test", list(records.schema.tasks), SETTINGS)
+    assert set(found["position"]) == set(found["last done, else position"]) == {"next_redemption"}
+    assert set(found["popularity"]) == {"next_purchase", "next_redemption"}
 
 
 def test_every_baseline_scores_every_task_on_the_models_requests(

@@ -22,12 +22,12 @@ def test_an_object_has_the_names_of_its_catalog_row(records: Any, names: Names, 
 
 def test_several_values_are_all_named(records: Any, names: Names) -> None:
     row = 2 + list(records.catalogs["coupon"].ids).index(3)
-    assert names.things("coupon", np.array([row]))[0] == ("3", {"category": ("c3", "c0")}, ("c3", "c0"))
+    assert names.things("coupon", np.array([row]))[0] == ("3", {"category": ("c3", "c0")}, ("c3", "c0"), "")
 
 
 def test_what_has_no_name_is_called_unknown(names: Names) -> None:
     [unknown] = names.things("product", np.array([1]))
-    assert unknown == ("(unknown)", {}, ()) and unknown.label == "(unknown)"
+    assert unknown == ("(unknown)", {}, (), "") and unknown.label == "(unknown)"
     assert names.action("purchase", 1) == "(unknown)"
     assert [names.action("purchase", row) for row in (2, 3)] == ["regular", "discounted"]
 

@@ -1,12 +1,15 @@
 """The playground's page: it asks its own server only, and holds what a person gave it as data."""
 
+import copy
+import dataclasses
 import json
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 
-from atrank_tf.explanation import playground_page
+from atrank_tf.explanation import playground_page, playground_titles
 
 HOSTILE = "</script><script>alert(1)</script>"
 
@@ -23,7 +26,22 @@ def test_whole_numbers_are_text_for_a_browser_rounds_them() -> None:
         "models": ["shop"],
         "signature": "buy",
         "values": {"now": "9007199254740993", "item_id": ["4611686018427387905"], "price": [0.5]},
+        "titles": [],
+        "titled": {},
     }
+
+
+def test_titles_are_those_of_the_catalog_and_stand_in_the_page_once(records: Any) -> None:
+    assert playground_titles(records) == {}
+    named, catalog = copy.copy(records), records.catalogs["product"]
+    titles = np.array([f"Product {each}" if each != "p3" else "" for each in catalog.ids.tolist()])
+    named.catalogs = {**records.catalogs, "product": dataclasses.replace(catalog, names=titles)}
+    found = playground_titles(named)
+    assert set(found) == {"purchase__id", "next_purchase__candidates"}
+    assert found["purchase__id"]["p1"] == "Product p1" and "p3" not in found["purchase__id"]
+    data = _data(playground_page(["shop"], {"instances": [{"now": 1}]}, found))
+    assert data["titled"] == {"purchase__id": 0, "next_purchase__candidates": 0}
+    assert data["titles"] == [found["purchase__id"]]
 
 
 def test_a_missing_number_is_an_empty_field_and_an_infinite_one_keeps_its_name() -> None:

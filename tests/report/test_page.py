@@ -1,43 +1,15 @@
 """The page: works from a file, runs and loads nothing, and no name in it becomes anything else."""
 
-import base64
-import hashlib
-import html.parser
 import itertools
 import re
-import shutil
 from pathlib import Path
 
 import pytest
+from parsed_page import HOSTILE, Page, assert_nothing_loads_or_runs
 
 from atrank_tf.report import load_report
-from atrank_tf.report.charts import bars, curve
+from atrank_tf.report.charts import against_diagonal, bars, curve, dots, lines
 from atrank_tf.report.page import page
-
-HOSTILE = "</style></title><script>alert(1)</script><img src=x onerror=alert(2)>{{style}}\"'&amp;"
-
-
-class Page(html.parser.HTMLParser):
-    """The tags and the texts of a page, as a browser divides it."""
-
-    def __init__(self, text):
-        super().__init__(convert_charrefs=True)
-        self.tags, self.texts, self.open = [], [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-        if tag not in ("meta", "link"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_startendtag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-
-    def handle_data(self, data):
-        self.texts.append(data)
 
 
 @pytest.fixture(scope="module")
@@ -71,14 +43,7 @@ def test_a_hostile_name_stays_a_name(report, name):
 
 
 def test_nothing_loads_or_runs(report):
-    text = page(report)
-    tags = Page(text).tags
-    policy = next(a["content"] for tag, a in tags if a.get("http-equiv") == "Content-Security-Policy")
-    style = re.search(r"<style>(.*?)</style>", text, re.DOTALL)[1]
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    assert policy == f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'"
-    assert not [a for _, a in tags if {"src", "style", "onclick", "onload"} & set(a)]
-    assert "http" not in text.replace("http-equiv", "")
+    assert_nothing_loads_or_runs(page(report))
 
 
 def test_bars_are_shares_of_each_series_and_empty_ends_are_left_out():
@@ -99,27 +64,58 @@ def test_labels_stand_apart():
 
 def test_a_chart_of_nothing_is_nothing():
     assert bars("nothing", ["a"], {"": [0]}) == bars("nothing", [], {"": []}) == curve("nothing", []) == ""
+    assert lines("nothing", [], {}) == lines("nothing", ["1"], {"x": [None]}) == dots("nothing", ["x"], []) == ""
+    assert against_diagonal("nothing", []) == against_diagonal("nothing", [(0.0, 0.0, "")]) == ""
+
+
+def test_lines_go_through_their_points_on_round_numbers():
+    figure = lines("a title", ["1", "2", "3"], {"x": [0.71, None, 0.79], "y": [0.75, 0.75, 0.75]})
+    assert re.findall(r'text-anchor="end">(.*?)</text>', figure) == ["0.7", "0.75", "0.8"]
+    found = re.findall(r'points="(.*?)"', figure)
+    assert [len(points.split()) for points in found] == [2, 3]
+    heights = [float(point.split(",")[1]) for point in found[1].split()]
+    assert heights == pytest.approx([8 + (180 - 8 - 26) / 2] * 3, abs=0.01)  # 0.75 is the middle.
+    assert "<title>x, 3: 0.7900</title>" in figure
+
+
+def test_dots_stand_on_one_scale_with_their_errors():
+    rows = [("a", "12", [(0.5, 0.1), (0.9, float("nan"))]), ("b" * 50, "3", [(0.7, 0.0), None])]
+    figure = dots("a title", ["x", "y"], rows)
+    xs = {
+        name: float(x)
+        for name, x in re.findall(r"<title>([^<]*)</title><line[^>]*/><circle[^>]* cx=\"([\d.]+)\"", figure)
+    }
+    a, b, c = xs["a, x: 0.5000 ±0.1000"], xs["a, y: 0.9000 ±nan"], xs[f"{'b' * 50}, x: 0.7000 ±0.0000"]
+    assert c == pytest.approx((a + b) / 2, abs=0.02)
+    assert ">12</text>" in figure and f">{'b' * 37}\u2026</text>" in figure
+    lengths = [float(end) - float(begin) for begin, end in re.findall(r'"error" x1="([\d.]+)" x2="([\d.]+)"', figure)]
+    assert lengths == pytest.approx([0.0, (b - a) / 2, 0.0], abs=0.02)  # Of one value alone there is no error.
+
+
+def test_what_is_as_predicted_stands_on_the_diagonal():
+    points = [(0.001, 0.001, "low"), (0.1, 0.1, "middle"), (0.5, 0.0, "never")]
+    figure = against_diagonal("a title", points)
+    assert re.findall(r'text-anchor="end">(.*?)</text>', figure) == ["0.1%", "1%", "10%", "100%"]
+    placed = [(float(x), float(y)) for x, y in re.findall(r'cx="([\d.]+)" cy="([\d.]+)"', figure)]
+    width, height = 360 - 44 - 6, 180 - 8 - 26
+    assert placed[0] == pytest.approx((44, 8 + height), abs=0.01)
+    assert placed[1] == pytest.approx((44 + width * 2 / 3, 8 + height / 3), abs=0.01)
+    assert placed[2][1] == pytest.approx(8 + height, abs=0.01)  # What never happened has no logarithm.
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
-def test_in_a_browser_nothing_is_refused_and_nothing_stands_out(report, tmp_path, width, scheme):
-    api = pytest.importorskip("playwright.sync_api")
-    browser = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)
-    if browser is None:
-        pytest.skip("no Chromium here")
+def test_in_a_browser_nothing_is_refused_and_nothing_stands_out(browser, report, tmp_path, width, scheme):
     path = Path(tmp_path / "report.html")
     path.write_text(page(renamed(report, "next_purchase", HOSTILE)))
-    with api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
-        tab = opened.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme).new_page()
-        complaints = []
-        tab.on("console", lambda message: complaints.append(message.text))
-        tab.on("dialog", lambda dialog: complaints.append(dialog.message))
-        tab.goto(path.as_uri())
-        assert tab.evaluate("document.documentElement.scrollWidth") <= width
-        colors = tab.evaluate("(s => [s.color, s.backgroundColor])(getComputedStyle(document.body))")
-        opened.close()
+    context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
+    tab, complaints = context.new_page(), []
+    tab.on("console", lambda message: complaints.append(message.text))
+    tab.on("dialog", lambda dialog: complaints.append(dialog.message))
+    tab.goto(path.as_uri())
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    colors = tab.evaluate("(s => [s.color, s.backgroundColor])(getComputedStyle(document.body))")
+    context.close()
     assert complaints == []
     light, dark = sorted(colors, key=lambda color: -sum(map(int, re.findall(r"\d+", color))))
     assert colors == ([dark, light] if scheme == "light" else [light, dark])
