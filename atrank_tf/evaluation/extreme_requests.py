@@ -84,13 +84,14 @@ class ExtremeRequests:
         surprise = _log_sum(scores[counted], mask[counted]) - _log_sum(scores[counted], chosen[counted])
         order = np.argsort(surprise, kind="stable")
         for kept, sign, ends in ((self._worst, -1.0, order[::-1]), (self._best, 1.0, order)):
-            # Of one user there may be several before another's.
-            for place in ends[: 4 * self._most]:
-                if len(kept) >= self._most and sign * surprise[place] >= sign * [*kept.values()][-1].surprise:
-                    break
-                request = int(counted[place])
-                found = self._request(inputs, users, chosen, mask, scores, request, float(surprise[place]))
-                _keep(kept, found, sign, self._most)
+            for place in ends:
+                request, own = int(counted[place]), float(surprise[place])
+                if len(kept) >= self._most and sign * own >= sign * [*kept.values()][-1].surprise:
+                    break  # So do those behind it.
+                before = kept.get(str(users[request]))
+                if before is None or sign * own < sign * before.surprise:
+                    found = self._request(inputs, users, chosen, mask, scores, request, own)
+                    _keep(kept, found, sign, self._most)
 
     def _request(
         self,
@@ -123,10 +124,8 @@ class ExtremeRequests:
 
 
 def _keep(kept: dict[str, RankedRequest], found: RankedRequest, sign: float, most: int) -> None:
-    """Adds a request, of one user the most extreme; keeps the most extreme users, in order."""
-    before = kept.get(found.user)
-    if before is None or sign * found.surprise < sign * before.surprise:
-        kept[found.user] = found
+    """Adds a request in place of an earlier one of its user; keeps the most extreme, in order."""
+    kept[found.user] = found
     ordered = sorted(kept.values(), key=lambda request: sign * request.surprise)[:most]
     kept.clear()
     kept.update((request.user, request) for request in ordered)

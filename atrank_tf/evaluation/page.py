@@ -142,7 +142,7 @@ def _slices(found: TaskFindings) -> Iterator[str]:
     for kind, slices in found.slices.items():
         drawn = [(each.label, f"{each.count:,}", [_pair(each.means[name]["auc"]) for name in names]) for each in slices]
         charts.append(dots(kind, names, drawn))
-        rows.append(row(kind, [""] * (1 + 3 * len(names) - 1)))
+        rows.append(row(kind, [""] * 3 * len(names)))
         for each in slices:
             cells = [f"{each.count:,}"]
             for metric in ("auc", "mrr"):
@@ -159,7 +159,7 @@ def _calibration(points: Sequence[CalibrationPoint]) -> Iterator[str]:
     total = sum(point.candidates for point in points)
     off = sum(point.candidates * abs(point.predicted - point.observed) for point in points) / total
     yield (
-        f'<p class="muted">Candidates by predicted probability, and how many of them were chosen: on the line the two '
+        '<p class="muted">Candidates by predicted probability, and how many of them were chosen: on the line the two '
         f"are equal. They are {off:.2%} apart in the mean over candidates.</p>"
     )
     drawn = [
@@ -183,11 +183,11 @@ def _request(group: str, request: RankedRequest, label: Label) -> str:
     at = np.flatnonzero(request.chosen)
     shown = sorted({*range(min(_SHOWN, len(request.candidates))), *at[:_SHOWN].tolist()})
     names = label(group, request.candidates[shown].tolist())
-    lines_ = []
+    items = []
     for place, name in zip(shown, names, strict=True):
         says = f'{escape(name)} <span class="muted">{request.scores[place]:.2f}</span>'
         mark = ' <span class="look">✓ chosen</span>' if request.chosen[place] else ""
-        lines_.append(f'<li value="{place + 1}">{says}{mark}</li>')
+        items.append(f'<li value="{place + 1}">{says}{mark}</li>')
     before = []
     for (behaved, day), some in groupby(request.newest, lambda each: (each.group, _day(each.timestamp))):
         before.append(f"{behaved} {day}: {', '.join(label(behaved, [each.object for each in some]))}")
@@ -195,7 +195,7 @@ def _request(group: str, request: RankedRequest, label: Label) -> str:
     history = "; ".join(before) + (f"; and {more:,} more" if more else "") if before else "nothing"
     of = f"{len(request.candidates):,} candidates, the chosen at {', '.join(f'{place + 1:,}' for place in at[:_SHOWN])}"
     return (
-        f"<article><p><b>{escape(request.user)}</b>, {_day(request.now)}: {of}.</p><ol>{''.join(lines_)}</ol>"
+        f"<article><p><b>{escape(request.user)}</b>, {_day(request.now)}: {of}.</p><ol>{''.join(items)}</ol>"
         f'<p class="muted">Before: {escape(history)}.</p></article>'
     )
 
