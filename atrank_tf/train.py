@@ -38,6 +38,8 @@ def check() -> None:
     raw = load_toml(_CONFIG.value)
     try:
         check_sections(raw)
+        if not isinstance(raw.get("model"), dict) or "name" not in raw["model"]:
+            raise ValueError('Expected [model] with name = "...", as name = "atrank".')
     except ValueError as error:
         raise ValueError(f"{error} (in {_CONFIG.value})") from error
     command.check_records(_RECORDS.value)

@@ -15,6 +15,7 @@ from atrank_tf.schema import Entity, Features, Group, Schema, Task, suggestion
 REPEATED_CANDIDATE = "candidate repeated in a request"
 REPEATED_ID = "repeated id"
 UNKNOWN_ACTIONS_SHOWN = 5
+OF_1970 = 'All timestamps are of 1970, read as seconds. What else are they? timestamp_format = "day", or "%Y%m%d".'
 
 
 @dataclass
@@ -162,9 +163,7 @@ def clean_log(reader: LogReader, checks: ColumnChecks) -> CleanLog:
             report.drop(reason, rows, first)
     report.notes += _action_notes(reader, checks)
     if "timestamp" in reader.types.names() and report.kept and not checks[AFTER_1970].rows:
-        report.notes.append(
-            'All timestamps are of 1970, read as seconds. Are they days? Then timestamp_format = "day".'
-        )
+        report.notes.append(OF_1970)
     if not report.kept:
         reasons = ", ".join(
             f"{rows} with {reason} (first: row {first})" for reason, (rows, first) in report.dropped.items()
@@ -179,11 +178,11 @@ def clean_log(reader: LogReader, checks: ColumnChecks) -> CleanLog:
 def _action_notes(reader: LogReader, checks: ColumnChecks) -> Iterator[str]:
     """Yields what to say of actions that only the log has, and of those that only the schema has."""
     unused = [action for action in reader.known_actions if not checks[action_condition(action)].rows]
-    place = f"actions of [groups.{reader.file.name}]"
     for action, rows in checks.unknown_actions:
         advice = suggestion(action, reader.known_actions)
         for known in difflib.get_close_matches(action, unused, n=1):
-            advice = f'{place} have "{known}", which is in no row: one of the two is misspelt.'
+            advice = f'The schema has "{known}", which is in no row: one of the two is misspelt.'
+            unused = [name for name in unused if name != known]
         yield f'Unknown action "{action}" in {rows} rows. {advice}'
     for action in unused:
-        yield f'No row has "{action}" of {place}.'
+        yield f'No row has the action "{action}" of [groups.{reader.file.name}].'

@@ -172,7 +172,7 @@ class LogReader:
         found, missing = formatted_seconds("timestamp", dtype, form), is_missing("timestamp", dtype)
         self._conditions |= {"timestamp: given": ~missing, "timestamp: read": found.is_not_null()}
         self._conditions[AFTER_1970] = found >= _END_OF_1970
-        expected = "Unix seconds, or ISO 8601 as 2024-03-01T12:00:00Z,"
+        expected = "Unix seconds or ISO 8601 (else say timestamp_format in the schema)"
         self._refusals.append(_Refusal("timestamp: given", "timestamp", expected, unless="timestamp: read"))
         expected = 'Unix seconds before the year 2100 (milliseconds? timestamp_format = "millisecond" in the schema)'
         self.refuse(found > LATEST, "timestamp", expected)
@@ -218,7 +218,11 @@ class LogReader:
         for column in features.dense:
             name = f"dense/{column}"
             values = number(name, self.types[name])
-            self.refuse(values.abs() > _LARGEST, name, "a finite number that float32 holds (as 1234.5)")
+            self.refuse(
+                values.abs() > _LARGEST,
+                name,
+                "a finite number that float32 holds, as 1234.5, or nothing where it is missing,",
+            )
             self.keep(values.alias(name))
 
     def title(self) -> None:

@@ -49,6 +49,8 @@ USER_ID = "user_id"
 """The feature of users that is who they are: nothing that a catalog has to say."""
 USERS = f"{CATALOG}/{USER}"
 """Label of its file."""
+SECTIONS = {BEHAVIORS: "groups", CATALOG: "entities", IMPRESSIONS: "tasks"}
+"""Kind of file -> section of the schema that says what is in it."""
 _ENDINGS = (".parquet", ".csv", ".csv.gz")
 _LISTED = 20
 """Most files that a message lists."""
@@ -126,8 +128,11 @@ def find_logs(logs: str, schema: Schema) -> LogFiles:
         if len(paths) > 1:
             raise ValueError(f"Expected one file for {kind}/{name} in {logs}. Found {_listed(paths, root)}.")
         if not paths and required:
+            section = "user" if (kind, name) == (CATALOG, USER) else f"{SECTIONS[kind]}.{name}"
+            beside = [path for path in sorted(root.iterdir()) if path.name.endswith(_ENDINGS)]
             raise FileNotFoundError(
-                f"Expected {kind}/{name} ({', '.join(_ENDINGS)}) in {logs}. Found {_listed(found, root)}."
+                f"Expected {kind}/{name} ({', '.join(_ENDINGS)}) in {logs}. Found {_listed([*found, *beside], root)}. "
+                f"A file of another name or place is named by file in [{section}] of the schema."
             )
         if paths:
             used[f"{kind}/{name}"] = LogFile(kind=kind, name=name, path=paths[0])

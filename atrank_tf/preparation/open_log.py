@@ -1,5 +1,6 @@
 """Opens log files as lazy frames; errors name the file."""
 
+import csv
 import gzip
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,18 +12,13 @@ from typing import NamedTuple
 
 import polars as pl
 
-from atrank_tf.preparation.logs import LogFile, parts_of
+from atrank_tf.preparation.logs import CATALOG, SECTIONS, USER, LogFile, parts_of
 from atrank_tf.schema import suggestion
 
 _NAN = ["NaN", "nan"]
 """How polars, Spark and Java, and how Python, NumPy and pandas write it."""
 _SEPARATORS = (";", "\t", "|")
 """What stands between the values of a CSV file whose first line has no comma."""
-_RENAMED: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "behaviors": ("groups", ("user_id", "action", "timestamp")),
-    "impressions": ("tasks", ("request_id", "user_id", "timestamp", "label")),
-}
-"""Kind of file -> section of the schema that may rename columns, and which."""
 _ROW = "\nrow"
 """Name of the row numbers until columns have the names asked for: a file may have a column `row` of its own."""
 
@@ -107,9 +103,9 @@ def open_log(
             if not number:
                 constants = {name: value for name, value in constants.items() if columns[name] not in found}
                 columns = {name: own for name, own in columns.items() if name not in constants}
-            for name in columns.values():
+            for new, name in columns.items():
                 if name not in found:
-                    hint = _missing_column(file, name, found.names(), columns)
+                    hint = _missing_column(file, new, found.names(), columns)
                     raise ValueError(f'Missing column "{name}" in {part}. {suggestion(name, found)}{hint}')
                 known, told_by = types.get(name, (pl.Null(), part))
                 if known == pl.Null:
@@ -152,6 +148,8 @@ def as_error(path: Path) -> Iterator[None]:
                     pl.scan_parquet(part, glob=False).select(pl.all().null_count()).collect(engine="streaming")
         if "utf-8" in reason.lower() and path.is_file():
             raise ValueError(_not_utf_8(path)) from error
+        if path.name.endswith((".csv", ".csv.gz")) and path.is_file():
+            reason = _odd_row(path) or reason
         raise ValueError(f"{path} cannot be read: {reason}.") from error
 
 
@@ -172,11 +170,32 @@ def scan_csv(path: Path) -> pl.LazyFrame:
 
 
 def _missing_column(file: LogFile, name: str, found: Sequence[str], columns: Mapping[str, str]) -> str:
-    """Returns what may help where a column is missing."""
+    """Returns what may help where the column is missing that frames call `name`."""
     if not set(found) & set(columns.values()):
-        return " The first line of a CSV file has the names of its columns." if not file.typed else ""
-    section, names = _RENAMED.get(file.kind, ("", ()))
-    return f" Its name in the file may stand in [{section}.{file.name}.columns] of the schema." if name in names else ""
+        return "" if file.typed else " The first line of a CSV file has the names of its columns."
+    if "/" in name:  # A feature is called as its column is.
+        return ""
+    place = f"[{SECTIONS[file.kind]}.{file.name}.columns]"
+    if file.kind == CATALOG:
+        place = "[user.columns]" if name == USER else f"[entities.{file.name}.id]"
+    return f" Its name in the file may stand in {place} of the schema."
+
+
+def _odd_row(path: Path) -> str:
+    """Returns which row of a CSV file has more values than there are columns, or a quotation mark too many; or ""."""
+    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as lines:
+        try:
+            head = lines.readline()
+            separator = next((each for each in _SEPARATORS if each in head and "," not in head), ",")
+            columns = len(next(csv.reader([head], delimiter=separator), []))
+            for number, row in enumerate(csv.reader(lines, delimiter=separator), 1):
+                if any("\n" in value for value in row):
+                    return f"row {number} has a quotation mark that is not closed in its line"
+                if len(row) > columns:
+                    return f"row {number} has {len(row)} values, and the first line the names of {columns}"
+        except (csv.Error, EOFError, UnicodeDecodeError, OSError):
+            return ""  # What Polars has found says more.
+    return ""
 
 
 def _not_utf_8(path: Path) -> str:

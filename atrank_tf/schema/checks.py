@@ -1,5 +1,6 @@
 """Checks a schema beyond its types: sizes in range, names that exist and do not collide."""
 
+import datetime
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -10,6 +11,7 @@ from atrank_tf.schema.inputs import REQUEST_TIME, SEPARATOR, USER
 from atrank_tf.schema.reading import suggestion
 from atrank_tf.schema.spec import (
     ALL_TABLES,
+    LATEST,
     PER_SECOND,
     SECONDS,
     Candidates,
@@ -246,11 +248,18 @@ def _time_and_split(schema: Schema) -> None:
     split = schema.split
     if split.kind is SplitKind.BY_TIME and not 0 < split.validation_from < split.test_from:
         raise ValueError(
-            "Expected 0 < validation_from < test_from in [split] (dates or Unix seconds). "
-            f"Received: validation_from={split.validation_from}, test_from={split.test_from}."
+            "Expected 0 < validation_from < test_from in [split] (dates or Unix seconds). Received: "
+            f"validation_from={_moment(split.validation_from)}, test_from={_moment(split.test_from)}."
         )
     if split.kind is SplitKind.LEAVE_LAST_OUT and (split.validation_from or split.test_from):
         raise ValueError('[split] has validation_from or test_from, which need kind = "by_time".')
+
+
+def _moment(seconds: int) -> str:
+    """Returns Unix seconds as a person gave them: a date, where they are one."""
+    if not 0 < seconds <= LATEST or seconds % SECONDS["day"]:
+        return str(seconds)
+    return str(datetime.datetime.fromtimestamp(seconds, datetime.UTC).date())
 
 
 def _known(kind: str, name: str, valid: Mapping[str, Any] | Iterable[str], place: str) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import difflib
+import re
 import typing
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
@@ -87,7 +88,7 @@ def _dataclass(kind: Any, raw: Any, place: str) -> Any:
     if isinstance(raw, str) and required:
         raw = {required[0]: raw}
     if not isinstance(raw, Mapping):
-        raise ValueError(f"Expected a table of keys at {_at(place)}. Received: {raw!r}.")
+        raise ValueError(f"Expected a table of keys at {_at(place)}: {', '.join(fields)}. Received: {raw!r}.")
     hints = typing.get_type_hints(kind)
     for key in raw:
         if key not in fields:
@@ -119,10 +120,12 @@ def _scalar(kind: Any, raw: Any, place: str) -> Any:
     if kind is float and isinstance(raw, int) and not isinstance(raw, bool) and abs(raw) < _LARGEST:
         return float(raw)
     if not isinstance(raw, kind) or (kind is int and isinstance(raw, bool)):
-        raise ValueError(f"Expected {_WORDS[kind]} for {place}. Received: {raw!r}.")
+        hint = " A date stands without quotation marks." if isinstance(raw, str) and _DATE.match(raw) else ""
+        raise ValueError(f"Expected {_WORDS[kind]} for {place}. Received: {raw!r}.{hint}")
     return raw
 
 
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _LARGEST = 2**1023
 """Smallest whole number that is refused where a float is expected: from 2 ** 1024 on there is no float of it."""
 _WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}

@@ -65,7 +65,7 @@ def check_sections(raw: Mapping[str, Any]) -> None:
     """Checks that a TOML file has the sections of an experiment file.
 
     Raises:
-        ValueError: it has others, or no [model] with a name.
+        ValueError: it has others.
     """
     sections = ("model", "batching", "training")
     for key in raw:
@@ -74,9 +74,6 @@ def check_sections(raw: Mapping[str, Any]) -> None:
             if key in {each.name for each in fields(Schema)}:
                 advice = "This is a schema, which prepare takes; train takes an experiment file, with [model]."
             raise ValueError(f'Unknown key "{key}" in the top level. {advice}')
-    model = raw.get("model")
-    if not isinstance(model, Mapping) or "name" not in model:
-        raise ValueError('Expected [model] with name = "...", as name = "atrank".')
 
 
 def schema_from_dict(raw: Mapping[str, Any]) -> Schema:

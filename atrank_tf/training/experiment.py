@@ -179,7 +179,9 @@ def dump_experiment(experiment: Experiment) -> str:
 def experiment_from_dict(raw: Mapping[str, Any]) -> Experiment:
     """Builds an experiment from nested dicts, as in an experiment file."""
     check_sections(raw)
-    model = raw["model"]
+    model = raw.get("model")
+    if not isinstance(model, Mapping) or "name" not in model:
+        raise ValueError(f'Expected [model] with name = "...". {suggestion("", MODELS)}')
     name = model["name"]
     if not isinstance(name, str) or name not in MODELS:
         raise ValueError(f"Unknown model {name!r} in [model]. {suggestion(str(name), MODELS)}")

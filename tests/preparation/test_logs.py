@@ -136,7 +136,7 @@ def test_a_missing_column_says_which_was_meant(tmp_path):
     [
         ("", r"click\.csv cannot be read: empty CSV\."),
         ("user_id,item_id\n", r"Expected rows in .*click\.csv\. Found none\."),
-        ("user_id,item_id\n1,2\n1,2,3\n", r"click\.csv cannot be read: found more fields"),
+        ("user_id,item_id\n1,2\n1,2,3\n", r"click\.csv cannot be read: row 2 has 3 values"),
     ],
 )
 def test_a_file_that_holds_nothing_usable(tmp_path, content, match):
@@ -332,19 +332,74 @@ def test_a_csv_file_that_is_not_utf_8(tmp_path, line, where, ending):
         opened(tmp_path, "behaviors/click")
 
 
-def test_a_missing_column_that_the_schema_may_rename(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "head", "columns", "match"),
+    [
+        (
+            "behaviors/click",
+            "user,item_id",
+            {},
+            r'"user_id" in .* Its name in the file may stand in \[groups\.click\.columns\]',
+        ),
+        (
+            "behaviors/click",
+            "user_id,item",
+            {},
+            r'"item_id" in .* "item"\? Valid: .* may stand in \[groups\.click\.columns\] of',
+        ),
+        (
+            "impressions/next",
+            "user,item_id",
+            {},
+            r'"user_id" in .* may stand in \[tasks\.next\.columns\] of the schema\.$',
+        ),
+        (
+            "catalog/item",
+            "id,brand",
+            {"id": "item_id", "x": "brand"},
+            r".* may stand in \[entities\.item\.id\] of the schema",
+        ),
+        ("catalog/item", "item_id,b", {"id": "item_id", "feature/x": "brand"}, r'"brand" in .*\. Valid: b, item_id\.$'),
+    ],
+)
+def test_a_missing_column_that_the_schema_may_rename(tmp_path, name, head, columns, match):
     folder(tmp_path, *FILES)
-    (tmp_path / "behaviors/click.csv").write_text("user,item_id\n1,2\n")
-    match = (
-        r'Missing column "user_id" in .* Its name in the file may stand in \[groups\.click\.columns\] of the schema\.$'
-    )
+    (tmp_path / f"{name}.csv").write_text(f"{head}\n1,2\n")
+    with pytest.raises(ValueError, match=f"Missing column {match}"):
+        opened(tmp_path, name, columns or {"user": "user_id", "id": "item_id"})
+
+
+@pytest.mark.parametrize(
+    ("rows", "match"),
+    [
+        (["1,2", "3,4,5"], r"click\.csv cannot be read: row 2 has 3 values, and the first line the names of 2\."),
+        (
+            ["1,2", '3,"4', "5,6"],
+            r"click\.csv cannot be read: row 2 has a quotation mark that is not closed in its line\.",
+        ),
+    ],
+)
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_a_row_that_is_no_row_is_told(tmp_path, rows, match, separator):
+    folder(tmp_path, *FILES)
+    text = "\n".join(["user_id,item_id", *rows, ""]).replace(",", separator)
+    (tmp_path / "behaviors/click.csv").write_text(text)
     with pytest.raises(ValueError, match=match):
-        opened(tmp_path, "behaviors/click", {"user": "user_id", "id": "item_id"})
-    (tmp_path / "behaviors/click.csv").write_text("user_id,item\n1,2\n")
-    with pytest.raises(
-        ValueError, match=r'Missing column "item_id" in .* Did you mean "item"\? Valid: item, user_id\.$'
-    ):
         opened(tmp_path, "behaviors/click")
+
+
+def test_a_missing_file_may_be_there_by_another_name(tmp_path):
+    (tmp_path / "clicks_2024.csv").write_text("user_id,item_id\n1,2\n")
+    for missing, section in (("behaviors/click", r"groups\.click"), ("catalog/item", r"entities\.item")):
+        others = [name for name in FILES if not name.startswith(missing)]
+        match = rf"Found .*clicks_2024\.csv\. A file of another name or place is named by file in \[{section}\] of the"
+        with pytest.raises(FileNotFoundError, match=match):
+            found(tmp_path, *others)
+        for name in FILES:
+            (tmp_path / name).unlink(missing_ok=True)
+    users = {**SCHEMA, "user": {"features": {"age": "brand"}}}
+    with pytest.raises(FileNotFoundError, match=r"Expected catalog/user .* by file in \[user\] of the schema"):
+        found(tmp_path, *FILES, schema=users)
 
 
 def test_a_csv_file_without_names(tmp_path):

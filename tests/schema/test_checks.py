@@ -134,6 +134,8 @@ def test_the_valid_schema_is_valid():
         ("time", {"buckets": 0}, r"buckets must be between 1 and 32\. Received: buckets=0 in \[time\]\."),
         ("split", {"kind": "by_time"}, r"Expected 0 < validation_from < test_from in \[split\]"),
         ("split", {"kind": "by_time", "validation_from": 5, "test_from": 5}, r"validation_from=5, test_from=5\."),
+        ("split", {"kind": "by_time", "validation_from": 1_706_054_400, "test_from": 1_705_276_800},
+         r"Received: validation_from=2024-01-24, test_from=2024-01-15\."),
         ("split", {"validation_from": 5}, r'\[split\] has validation_from or test_from, which need kind = "by_time"\.'),
     ],
 )  # fmt: skip
