@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
 from atrank_tf.data import Batching, Part
@@ -185,12 +185,11 @@ def experiment_from_dict(raw: Mapping[str, Any]) -> Experiment:
     name = model["name"]
     if not isinstance(name, str) or name not in MODELS:
         raise ValueError(f"Unknown model {name!r} in [model]. {suggestion(str(name), MODELS)}")
-    rest = {key: value for key, value in model.items() if key != "name"}
+    settings = {**raw, "model": {key: value for key, value in model.items() if key != "name"}}
+    kinds: dict[str, Any] = {"model": MODELS[name].Config, "batching": Batching, "training": Training}
+    _check_places(settings, kinds)
     return Experiment(
-        name=name,
-        model=_read(MODELS[name].Config, rest, "model"),
-        batching=_read(Batching, raw.get("batching", {}), "batching"),
-        training=_read(Training, raw.get("training", {}), "training"),
+        name=name, **{section: _read(kind, settings.get(section, {}), section) for section, kind in kinds.items()}
     )
 
 
@@ -201,6 +200,21 @@ def experiment_to_dict(experiment: Experiment) -> dict[str, Any]:
         "batching": plain(experiment.batching, defaults=True),
         "training": plain(experiment.training, defaults=True),
     }
+
+
+def _check_places(settings: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
+    """Raises ValueError if a key is not of its section, but of another one, or of another model."""
+    sections = {f"[{section}]": kind for section, kind in kinds.items()}
+    models = {f'the model "{name}"': model.Config for name, model in MODELS.items()}
+    for section, kind in kinds.items():
+        for key in settings.get(section, {}) if isinstance(settings.get(section, {}), Mapping) else ():
+            owners = [owner for owner, other in (sections | models).items() if _has(other, key)]
+            if owners and not _has(kind, key):
+                raise ValueError(f'Unknown key "{key}" in [{section}]. It is a key of {owners[0]}.')
+
+
+def _has(kind: Any, key: str) -> bool:
+    return key in {each.name for each in fields(kind)}
 
 
 def _read(kind: type[T], raw: Any, section: str) -> T:

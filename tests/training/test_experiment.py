@@ -318,3 +318,21 @@ def test_a_schema_in_place_of_an_experiment(schema_file: Path) -> None:
         ValueError, match=r'Unknown key "tables" in the top level\. This is a schema, which prepare takes;'
     ):
         load_experiment(str(schema_file))
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "owner"),
+    [
+        ("model", "learning_rate", r"\[training\]"),
+        ("batching", "epochs", r"\[training\]"),
+        ("training", "batch_size", r"\[batching\]"),
+        ("training", "hidden_dim", r"\[model\]"),
+        ("model", "windows", 'the model "cnn"'),
+        ("training", "num_heads", 'the model "sasrec"'),
+    ],
+)
+def test_a_key_of_another_section_or_model(section: str, key: str, owner: str) -> None:
+    raw: dict[str, Any] = {"model": {"name": "atrank"}}
+    raw[section] = raw.get(section, {}) | {key: 1}
+    with pytest.raises(ValueError, match=rf'Unknown key "{key}" in \[{section}\]\. It is a key of {owner}\.'):
+        experiment_from_dict(raw)
