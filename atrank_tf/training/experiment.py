@@ -181,7 +181,7 @@ def experiment_from_dict(raw: Mapping[str, Any]) -> Experiment:
     check_sections(raw)
     model = raw.get("model")
     if not isinstance(model, Mapping) or "name" not in model:
-        raise ValueError(f'Expected [model] with name = "...". {suggestion("", MODELS)}')
+        raise ValueError(f'Expected [model] with name = "...", as name = "atrank". {suggestion("", MODELS)}')
     name = model["name"]
     if not isinstance(name, str) or name not in MODELS:
         raise ValueError(f"Unknown model {name!r} in [model]. {suggestion(str(name), MODELS)}")
