@@ -32,18 +32,14 @@ class Heads:
         }
         self._bias: dict[str, SparseEmbedding] = {}
         for task in tasks if config.item_bias else ():
-            if not self.id_table(task):
-                raise ValueError(
-                    f"Expected item_bias = false in [model]: entity {self._entity(task)!r}, which task {task!r} ranks, "
-                    "has no table for its id, so that no object can have a bias of its own. Received: item_bias = true."
-                )
-            rows = schema.tables[self.id_table(task)].rows
-            self._bias[task] = SparseEmbedding(rows, 1, "zeros", decays=False, name=f"item_bias_{task}")
-            self._bias[task].build((None, None))
+            if table := self.id_table(task):
+                rows = schema.tables[table].rows
+                self._bias[task] = SparseEmbedding(rows, 1, "zeros", decays=False, name=f"item_bias_{task}")
+                self._bias[task].build((None, None))
         self._to_float32 = keras.layers.Activation("linear", dtype="float32", name="logits")
 
     def item_bias(self, task: str, ids: Tensor) -> Tensor | None:
-        """Returns the bias of each object, float, of the shape of `ids`; None without item biases.
+        """Returns the bias of each object, float, of the shape of `ids`; None without item biases, or a table of ids.
 
         Args:
             task: a task.
@@ -114,7 +110,7 @@ class Heads:
         return found
 
     def id_table(self, task: str) -> str:
-        """Returns the table of the ids of a task's candidates."""
+        """Returns the table of the ids of a task's candidates, or ""."""
         return self._schema.entities[self._entity(task)].id.table
 
     def _entity(self, task: str) -> str:

@@ -171,7 +171,10 @@ class TimelineATRank(Ranker):
         each = [self.project_candidates(task, objects[name], ids[name]) for task, name in names.items()]
         begins = [0, *itertools.accumulate(tf.shape(candidates.embedding)[0] for candidates in each[:-1])]
         embedding = ops.concatenate([candidates.embedding for candidates in each], axis=0)
-        bias = ops.concatenate([candidates.bias for candidates in each], axis=0) if self.config.item_bias else None
+        bias = None
+        if any(candidates.bias is not None for candidates in each):  # Objects whose ids have no table have none.
+            biases = [ops.zeros_like(one.embedding[:, 0]) if one.bias is None else one.bias for one in each]
+            bias = ops.concatenate(biases, axis=0)
         indices = [begin + index for begin, index in zip(begins, indices, strict=True)]
         return {group: objects[group] for group in histories}, CandidateEmbedding(embedding, bias), indices
 
