@@ -40,6 +40,7 @@ _ROOM_OF = {
 _ROOMS = (
     "data",
     "datasets",
+    "description",
     "evaluation",
     "explanation",
     "files",

@@ -210,7 +210,10 @@ class Column:
 
     def _format_of_numbers(self) -> str | None:
         known = self.numbers.drop_nulls()
-        low, high = float(known.min()), float(known.max())  # type: ignore[arg-type]
+        known = known.filter(known != 0)  # Where there is no time, some write 0.
+        if not len(known):
+            return None
+        low, high = (float(known.quantile(share) or 0.0) for share in (0.01, 0.99))
         named = bool(TIME_WORDS & set(self.words))
         if self.is_whole and low >= 19_900_101 and high <= 21_001_231 and _fits(self.keys, "%Y%m%d"):
             return "%Y%m%d"

@@ -7,7 +7,7 @@ from atrank_tf.description.columns import Column, overlap
 from atrank_tf.description.plan_features import plan_features
 from atrank_tf.description.plans import EntityPlan, GroupPlan, Plan, TaskPlan, columns_of
 from atrank_tf.description.roles import Objects, Roles, is_same_entity
-from atrank_tf.description.sides import Tables, slug
+from atrank_tf.description.sides import Tables, name_of, slug
 from atrank_tf.description.tasks import impression_tasks, sampled_tasks
 from atrank_tf.description.words import ID_WORDS, bare, words_of
 
@@ -64,7 +64,7 @@ def _entities(roles: Roles) -> tuple[list[EntityPlan], dict[int, EntityPlan]]:
                 known = next((e for e, _ in entities if e.objects is objects), None)
             name = next(n for n in (name, f"{name}_object") if n != "user" and n not in {e.name for e, _ in entities})
             if known is None:
-                id_column = objects.key.name if objects else column.name
+                id_column = name_of(objects.key if objects else column)
                 known = EntityPlan(name, id_column, objects, objects.table.file if objects else "")
                 entities.append((known, []))
         next(columns for e, columns in entities if e is known).append(column)

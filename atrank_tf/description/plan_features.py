@@ -6,7 +6,7 @@ from atrank_tf.description.behaviors import never_chosen_share
 from atrank_tf.description.columns import Column
 from atrank_tf.description.plans import EntityPlan, Plan
 from atrank_tf.description.roles import Events, Objects, features_in_log
-from atrank_tf.description.sides import Side, sort_sides
+from atrank_tf.description.sides import Side, name_of, sort_sides
 from atrank_tf.description.words import PLACE_WORDS
 
 
@@ -38,7 +38,7 @@ def plan_features(plan: Plan) -> None:
             )
             place = [s.column for s in task.sides if PLACE_WORDS & set(s.column.words) and s.column.is_whole]
             task.sides = [Side(s.column, "", s.note) if s.column in place else s for s in task.sides]
-            task.position = place[0].name if place else ""
+            task.position = name_of(place[0]) if place else ""
     if plan.user is not None:
         file = plan.user.table.file
         plan.user_sides, plan.user_left_out = sort_sides(
@@ -63,12 +63,12 @@ def _is_of(event: Events, entity: EntityPlan, plan: Plan) -> bool:
 def _take_from_log(entity: EntityPlan, plan: Plan) -> None:
     """Has an entity without a catalog take the facts that a log of behaviors repeats for each object."""
     for event in plan.roles.behaviors:
-        if _is_of(event, entity, plan) and event.object.name == entity.id_column and (facts := features_in_log(event)):
+        if _is_of(event, entity, plan) and (facts := features_in_log(event)):
             first = pl.DataFrame({c.name: c.values for c in (event.object, *facts)}).unique(
                 event.object.name, keep="first"
             )
             columns = [Column(c.name, first[c.name], typed=c.typed) for c in facts]
-            key = Column(entity.id_column, first[entity.id_column], typed=event.object.typed)
+            key = Column(event.object.name, first[event.object.name], typed=event.object.typed)
             entity.objects, entity.file = Objects(event.table, key, tuple(columns)), event.table.file
             return
 

@@ -59,7 +59,7 @@ class Events:
             columns |= {"request": self.request.texts, "label": self.label.numbers.cast(pl.Int8)}
         elif self.action is not None:
             columns["action"] = self.action.texts
-        frame = pl.DataFrame(columns).drop_nulls()
+        frame = pl.DataFrame(columns).drop_nulls().filter(pl.col("time") > 0)
         return frame if "action" in columns or self.label is not None else frame.with_columns(action=pl.lit(""))
 
 
@@ -204,10 +204,29 @@ def _events(
         questions.append(f"No column is named as users are: {user.name} ({user.distinct:,} values) is taken for them.")
     if time.is_ambiguous_date:
         questions.append(f"{time.name} is read as day/month. If it is month/day: {time.timestamp_format} is wrong.")
+    questions += _doubtful_values(columns)
     request, label = _request_and_label(table, user, time, thing, nested, columns)
     action = None if label else _action(columns, thing)
     rest = rest_of(table, user, time, thing, request, label, action)
     return Events(table, user, time, thing, action, request, label, rest, tuple(questions))
+
+
+def _doubtful_values(columns: list[Column]) -> list[str]:
+    """Returns questions on columns that may say which rows are no choices."""
+    found = []
+    for column in columns:
+        words = set(column.words)
+        values = {value.lower() for value in column.present.head(1000)} if LABEL_WORDS & words else set()
+        if len(values) == 2 and values <= {"true", "false", "yes", "no", "y", "n", "t", "f"} and column.typed is False:
+            found.append(
+                f"Are rows where {column.name} is {min(values)} no choices, but what was only shown? Then write 1 and "
+                "0 there: so these are impressions. Now all rows are choices."
+            )
+        elif {"rating", "score", "stars"} & words and column.is_numeric and 2 < column.distinct <= 100:
+            found.append(
+                f"Every row is a choice, whatever its {column.name}. If low ones are none, leave them out of the log."
+            )
+    return found
 
 
 def _is_nested(column: Column, user: Column) -> bool:

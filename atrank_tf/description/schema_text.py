@@ -79,6 +79,9 @@ def _entity(entity: EntityPlan) -> Iterator[str]:
     yield f"id = {toml_value({'column': entity.id_column} | ({'table': entity.table} if entity.table else {}))}"
     if entity.file and entity.sides:
         yield f"file = {toml_value(entity.file)}"
+        key = entity.objects.key.name if entity.objects else entity.id_column
+        if key != entity.id_column:
+            yield f"columns = {toml_value({'id': key})}"
     yield from _sides(entity.sides, entity.left_out, f"entities.{toml_key(entity.name)}")
 
 
@@ -91,19 +94,23 @@ def _sides(sides: list[Side], left_out: list[str], place: str) -> Iterator[str]:
         yield f"[{place}.features]"
     for side in features:
         yield from _note(f"{side.column.name}: {side.note}")
-        entries: dict[str, object] = {"table": side.table}
+        entries: dict[str, object] = {"table": side.table, **_column(side)}
         if side.column.has_several:
             entries["max_values"] = side.column.max_values
             if side.column.separator not in ("", " "):
                 entries["separator"] = side.column.separator
         value = toml_value(entries) if len(entries) > 1 else toml_value(side.table)
-        yield f"{toml_key(side.column.name)} = {value}"
+        yield f"{toml_key(side.name)} = {value}"
     if dense:
         yield f"[{place}.dense]"
     for side in dense:
         yield from _note(f"{side.column.name}: {side.note}")
         yield from _question(side.question)
-        yield f"{toml_key(side.column.name)} = {toml_value({'transform': 'log'} if side.has_tail else {})}"
+        yield f"{toml_key(side.name)} = {toml_value(({'transform': 'log'} if side.has_tail else {}) | _column(side))}"
+
+
+def _column(side: Side) -> dict[str, str]:
+    return {} if side.name == side.column.name else {"column": side.column.name}
 
 
 def _group(group: GroupPlan) -> Iterator[str]:

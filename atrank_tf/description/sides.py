@@ -32,6 +32,11 @@ class Side:
     question: str = ""
 
     @property
+    def name(self) -> str:
+        """How the schema calls it: as the file, where inputs and weights can be named after that."""
+        return name_of(self.column)
+
+    @property
     def has_tail(self) -> bool:
         """Whether the logarithms of a column of numbers are read."""
         return not self.table and self.column.tail > LONG_TAIL
@@ -66,7 +71,14 @@ class Tables:
 
 def slug(text: str) -> str:
     """Returns a text as a name that the schema takes: letters, digits, and single underscores between them."""
-    return re.sub(r"_+", "_", re.sub(r"[^A-Za-z0-9]+", "_", text)).strip("_").lower() or "x"
+    name = re.sub(r"_+", "_", re.sub(r"[^A-Za-z0-9]+", "_", text)).strip("_").lower()
+    return name.lstrip("0123456789_") or f"x{name}"
+
+
+def name_of(column: Column) -> str:
+    """Returns the name of a column, as a slug where inputs and weights cannot be named after it."""
+    fits = re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", column.name) and "__" not in column.name and column.name[-1] != "_"
+    return column.name if fits else slug(column.name)
 
 
 def dimension(values: int, most: int) -> int:
@@ -103,8 +115,6 @@ def sort_sides(
 def _reason_to_leave_out(column: Column, names_inputs: bool) -> str:
     if column.missing > 0.98 or column.distinct < 2:
         return f"{column.distinct} different values in {column.rows - round(column.missing * column.rows):,} rows"
-    if "/" in column.name or (names_inputs and ("__" in column.name or column.name.endswith("_"))):
-        return "a name that inputs of a model cannot have; rename it"
     if names_inputs and column.name in ("affinity", "candidates", "label", "now", "row_lengths", "timestamp"):
         return "a name that every request has; rename it"
     if column.timestamp_format is not None and not (column.is_numeric and ID_WORDS & set(column.words)):

@@ -84,7 +84,7 @@ def open_reader(file: LogFile, schema: Schema, staging: Path) -> LogReader:
         profile = catalog_profile(schema)
         return catalog_reader(file, profile, "user", profile.columns.get(USER_ID, USER_ID), staging)
     entity = schema.entities[file.name]
-    return catalog_reader(file, entity, "id", entity.id.column, staging)
+    return catalog_reader(file, entity, "id", entity.columns.get("id", entity.id.column), staging)
 
 
 def behaviors_reader(file: LogFile, group: Group, entity: Entity, staging: Path) -> LogReader:

@@ -105,7 +105,8 @@ def action_condition(action: str) -> str:
 
 def side_names(features: Features) -> dict[str, str]:
     """Returns frame column -> file column of side features: `feature/<column>` (lists of text) and `dense/<column>`."""
-    return {f"feature/{c}": c for c in features.features} | {f"dense/{c}": c for c in features.dense}
+    names = {f"feature/{name}": feature.column or name for name, feature in features.features.items()}
+    return names | {f"dense/{name}": feature.column or name for name, feature in features.dense.items()}
 
 
 class LogReader:

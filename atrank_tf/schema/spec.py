@@ -97,11 +97,13 @@ class IdFeature:
         table: name of the table.
         max_values: most values that one object can have; 1 for a single-valued column. More are cut.
         separator: separates the values of a text column when `max_values` > 1.
+        column: what the file calls it; "" means as here.
     """
 
     table: str
     max_values: int = 1
     separator: str = " "
+    column: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,11 +114,13 @@ class DenseFeature:
         transform: what is done to its values first.
         mean: mean of what comes of that. Filled in by prepare.
         variance: variance of what comes of that. Filled in by prepare.
+        column: what the file calls it; "" means as here.
     """
 
     transform: Transform = Transform.NONE
     mean: float = 0.0
     variance: float = 1.0
+    column: str = ""
 
     @property
     def middle(self) -> float:
@@ -176,12 +180,14 @@ class Entity(Features):
         id: its id.
         name: column of its catalog with a title to read, for pages; no model sees it. "" for none.
         file: its catalog in the logs folder; "" means `catalog/<entity>`.
+        columns: "id" -> what its catalog calls the id.
         rows: rows of its catalog, `PADDING` and `UNKNOWN` included. Filled in by prepare; 0 before.
     """
 
     id: EntityId
     name: str = ""
     file: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict)
     rows: int = 0
 
 

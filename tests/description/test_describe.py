@@ -126,6 +126,33 @@ def test_ratings_of_films_chosen_once_are_split_by_user(tmp_path):
     assert schema.groups["ratings"].columns == {"user_id": "userId"}
 
 
+def test_columns_of_any_name_get_names_that_a_model_can_have(tmp_path):
+    tables = shop()
+    things = tables["things"].rename({"sku": "SKU No.", "price": "Unit Price", "tags": "Tags__"})
+    events = tables["events"].rename({"sku": "SKU No."})
+    logs = folder(tmp_path, **{"2024 events": events, "things": things, "people": tables["people"]})
+    _, schema = read(logs)
+    entity = schema.entities[schema.groups["events"].entity]
+    assert entity.id.column == "sku_no" and entity.columns == {"id": "SKU No."}
+    assert entity.dense["unit_price"].column == "Unit Price" and entity.features["tags"].column == "Tags__"
+    prepare(logs, schema, str(tmp_path / "records"))
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "match"),
+    [
+        ("clicked", ["yes", "no"], "is no no choices, but what was only shown"),
+        ("rating", [1, 5], "whatever its rating"),
+    ],
+)
+def test_rows_that_may_be_no_choices_are_asked_about(tmp_path, name, values, match):
+    tables = shop()
+    rows = len(tables["events"])
+    more = pl.Series(name, [*values, values[0] if name == "clicked" else 3] * rows)[:rows]
+    found, _ = read(folder(tmp_path, events=tables["events"].with_columns(more), things=tables["things"]))
+    assert any(match in question for question in found.questions)
+
+
 def test_lists_without_request_ids_or_a_log_of_choices(tmp_path):
     rng = np.random.default_rng(1)
     rows = []

@@ -47,8 +47,8 @@ def standard(tmp_path):
 def named():
     """The schema of the same logs in files and columns of other names."""
     schema = copy.deepcopy(SCHEMA)
-    schema["entities"]["item"] |= {"file": "things.csv"}
-    schema["entities"]["item"]["id"]["column"] = "sku"
+    schema["entities"]["item"] |= {"file": "things.csv", "columns": {"id": "SKU No."}}
+    schema["entities"]["item"]["features"]["brand"] = {"table": "brand", "column": "Brand Name"}
     columns = {"user_id": "who", "id": "what", "timestamp": "when"}
     schema["groups"]["buy"] |= {"file": "sold_*.csv", "columns": columns, "timestamp_format": "%d.%m.%Y"}
     columns = {"user_id": "who", "id": "what", "timestamp": "ms", "request_id": "ms", "label": "taken"}
@@ -64,7 +64,9 @@ def strangers(tmp_path):
     sold = pl.DataFrame(BUYS).select("timestamp", who="user_id", what="item_id").with_columns(when).drop("timestamp")
     sold[:4].write_csv(folder / "sold_1.csv")
     sold[4:].write_csv(folder / "sold_2.csv")
-    pl.DataFrame({"sku": [3, 4, 5], "brand": ["a", "b", "a"], "note": ["x"] * 3}).write_csv(folder / "things.csv")
+    pl.DataFrame({"SKU No.": [3, 4, 5], "Brand Name": ["a", "b", "a"], "note": ["x"] * 3}).write_csv(
+        folder / "things.csv"
+    )
     pl.DataFrame({"who": ["u1", "u2"], "age": ["20", "30"]}).write_csv(folder / "people.csv")
     seen = pl.DataFrame(SHOWN).select(
         ms=pl.col("timestamp") * 1_000 + 250, who="user_id", what="item_id", taken="label"
