@@ -66,6 +66,9 @@ _RECIPES: dict[str, tuple[str, int, dict[str, dict[str, Any]]]] = {
 }
 _AVERAGED = {"once": 0.6, "one of a list": 0.4}
 """Recipes whose weights are averaged from this share of the training on."""
+_SMALL = 300_000
+_OF_SMALL: dict[str, Any] = {"warmup": 0.05, "decay_at": [0.5], "decay": 0.4, "l2": 1e-4, "average_from": 0.4}
+"""What the other recipes have for fewer than `_SMALL` behaviors, which they would learn by heart."""
 
 
 def experiment_text(plan: Plan) -> str:
@@ -90,11 +93,19 @@ def experiment_text(plan: Plan) -> str:
     training: dict[str, Any] = {"epochs": epochs} | _TRAINING | settings["training"]
     if kind in _AVERAGED and epochs >= 5:
         training["average_from"] = _AVERAGED[kind]
+    small = rows < _SMALL and kind not in _AVERAGED
+    if small:
+        training |= _OF_SMALL
+        model["dropout"] = 0.2
     lines = [
         "# ATRank trained on whole timelines; docs/experiment.md has every key.",
         f"# {why}",
         f"# {rows:,} behaviors, so {epochs} epochs: {_READ // 1_000_000} million are read in all, in at most {most}.",
     ]
+    if small:
+        lines.append(
+            "# Few enough to be learned by heart: so with more l2, and with the weights of the last epochs averaged."
+        )
     if batching.get("correct_sampling"):
         lines.append(
             "# correct_sampling: scores rank the whole catalog (evaluate --candidates=catalog). Take it out, and"

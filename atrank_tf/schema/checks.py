@@ -171,7 +171,7 @@ def _fit_for_names(column: str, place: str, elsewhere: str) -> None:
         named = (elsewhere % column).replace("'", '"')
         raise ValueError(
             f"Expected letters, digits, '_', '.' and '-' in the name of a column in [{place}], which inputs and "
-            f"weights are named after. Received: {column!r}. Take another name here, and say what the file calls it: {named}."
+            f"weights have. Received: {column!r}. Take another here, and say what the file calls it: {named}."
         )
 
 

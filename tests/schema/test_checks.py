@@ -68,7 +68,7 @@ def test_the_valid_schema_is_valid():
             for column in ("candidates", "label", "now", "row_lengths", "timestamp")
         ],
         ("user", {"dense": ["income/1000"]},
-         r"in \[user\], which .* Received: 'income/1000'\. Take .* the file calls it: column = \"income/1000\"\."),
+         r"in \[user\], which .*Received: 'income/1000'\. Take .* the file calls it: column = \"income/1000\"\."),
         ("tasks/shown/context", {"features": {"a/b": "category"}}, r"in \[tasks\.shown\.context\], .*Received: 'a/b'"),
         ("entities/item/id/column", "item/id",
          r"in \[entities\.item\.id\].*Received: 'item/id'.*: columns = \{ id = \"item/id\" \}"),
