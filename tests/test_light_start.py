@@ -19,6 +19,7 @@ try:
 except SystemExit as end:
     print(end.code, [name for name in {HEAVY} if name in sys.modules])
 """
+COMMANDS = ("prepare", "train", "evaluate", "explain", "export", "serve", "simulate", "describe")
 NO_FILE = [
     (
         "prepare",
@@ -63,7 +64,9 @@ NO_FILE = [
     ("serve", "--model_base_path=e --playground=x", "Expected a file at x, for --playground. Found none."),
     ("serve", "--model_base_path=e --rest_api_port=x", "flag --rest_api_port=x"),
     ("simulate", "--logs={logs}", "Remove it, or choose another folder."),
-    *((name, "--nosuchflag", "nosuchflag") for name in ("prepare", "train", "evaluate", "explain", "export", "serve")),
+    ("describe", "--logs=nowhere", "Expected a folder of logs at nowhere. Found none."),
+    ("describe", "--logs={logs} --output={described}", "Expected no schema.toml in "),
+    *((name, "--nosuchflag", "nosuchflag") for name in COMMANDS),
 ]
 
 
@@ -81,7 +84,10 @@ def places(logs: Path, schema_file: Path, tmp_path_factory: pytest.TempPathFacto
     for name in ("empty", "model"):
         (folder / name).mkdir()
     (folder / "model/model.keras").touch()
+    (folder / "described").mkdir()
+    (folder / "described/schema.toml").touch()
     found = {name: folder / f"{name}.toml" for name in texts} | {"empty": folder / "empty", "model": folder / "model"}
+    found["described"] = folder / "described"
     return {"logs": logs, "schema": schema_file, **found}
 
 

@@ -210,7 +210,7 @@ def test_5_tensorflow_servings_loader_answers_every_signature_without_xla(
         asked["encode_timeline"], newer = asked["encode_user"], dict(asked["encode_user"])
         for group in records.schema.groups:
             time = raw[f"{group}__timestamp"]
-            newer[f"{group}__timestamp"] = np.where(time, raw["now"].max(), 0)
+            newer[f"{group}__timestamp"] = np.where(time, raw["now"][:, np.newaxis], 0)
         asked["append_behaviors"] = newer | here.run("encode_timeline", asked["encode_timeline"])
     expected = {name: here.run(name, inputs) for name, inputs in asked.items()}
     for inputs in asked.values():
