@@ -17,16 +17,19 @@ from atrank_tf.server.loader import load
 
 TASK = "next_redemption"
 INTEGERS = st.sampled_from([0, 1, -1, 7_000_000, 8_000_000, 2**31, 2**63 - 1, -(2**63)])
+TIMES = st.sampled_from([0, 1, -1, 7_000_000, 8_000_000, 2**31, -(2**63)])
+NOW = st.one_of(st.just(2**31), st.just(2**31), INTEGERS)
+"""Mostly a moment that all `TIMES` are before: what is after it is refused, and nothing is computed."""
 FLOATS = st.floats(width=32)
-TEXTS = st.sampled_from([b"p1", b"p2", b"regular", b"young", b"mail", b"", b"\xff\x00"])
+TEXTS = st.sampled_from([b"p1", b"p2", b"regular", b"redeem", b"young", b"mail", b"", b"\xff\x00"])
 FEATURES = {
-    "now": (INTEGERS, 1),
+    "now": (NOW, 1),
     "purchase__id": (TEXTS, 4),
     "purchase__action": (TEXTS, 4),
-    "purchase__timestamp": (INTEGERS, 4),
+    "purchase__timestamp": (TIMES, 4),
     "redemption__id": (INTEGERS, 3),
     "redemption__action": (TEXTS, 3),
-    "redemption__timestamp": (INTEGERS, 3),
+    "redemption__timestamp": (TIMES, 3),
     "user__age": (TEXTS, 1),
     "user__income": (FLOATS, 1),
     f"{TASK}__candidates": (INTEGERS, 5),
