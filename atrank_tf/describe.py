@@ -32,7 +32,7 @@ def main() -> None:
         sys.stdout.write(f"{file:<28} {what}\n")
     for question in found.questions:
         sys.stdout.write(f"? {question}\n")
-    schema, experiment = (f"{_OUTPUT.value}/{name}" for name in ("schema.toml", "experiment.toml"))
+    schema, experiment = (Path(_OUTPUT.value) / name for name in ("schema.toml", "experiment.toml"))
     sys.stdout.write(
         f"\n{schema} and {experiment} say it, with the numbers. Next:\n"
         f"python -m atrank_tf.prepare  --logs={_LOGS.value} --schema={schema} --records=records\n"

@@ -42,7 +42,8 @@ def make_logs(folder: str, users: int) -> None:
     searches.write_csv(f"{folder}/searches.csv")
     pages = shown.select(when.alias("time"), page="request_id", customer="user_id", sku="product_id", clicked="label")
     pages.write_csv(f"{folder}/pages.csv")
-    products.select("category", "brand", sku="product_id").write_csv(f"{folder}/products.csv")
+    title = pl.format("{}, no. {}", "brand", "product_id").alias("title")
+    products.select(title, "category", "brand", sku="product_id").write_csv(f"{folder}/products.csv")
 
 
 if not given.logs:

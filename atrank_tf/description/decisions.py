@@ -6,7 +6,7 @@ from atrank_tf.description.behaviors import Cut, find_cut, history_length, share
 from atrank_tf.description.columns import Column, overlap
 from atrank_tf.description.plan_features import plan_features
 from atrank_tf.description.plans import EntityPlan, GroupPlan, Plan, TaskPlan, columns_of
-from atrank_tf.description.roles import Objects, Roles, is_same_entity
+from atrank_tf.description.roles import Objects, Roles, is_same_entity, yes_of
 from atrank_tf.description.sides import Tables, name_of, slug
 from atrank_tf.description.tasks import impression_tasks, sampled_tasks
 from atrank_tf.description.words import ID_WORDS, bare, words_of
@@ -94,7 +94,9 @@ def _groups(roles: Roles, of_column: dict[int, EntityPlan]) -> list[GroupPlan]:
             actions = [slug(event.table.stem)]
             frame = frame.with_columns(action=pl.lit(actions[0]))
         else:
-            actions = counts["action"].to_list()
+            yes = yes_of(event.action)
+            actions = [yes] if yes else counts["action"].to_list()
+            frame = frame.filter(pl.col("action").is_in(actions))
             shown = [f"{action} {rows:,}" for action, rows in counts.iter_rows()]
             notes.append(f"Rows of each action: {', '.join(shown)}.")
         columns = columns_of(event, entity, {"action": event.action})

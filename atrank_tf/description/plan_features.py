@@ -7,7 +7,7 @@ from atrank_tf.description.columns import Column
 from atrank_tf.description.plans import EntityPlan, Plan
 from atrank_tf.description.roles import Events, Objects, features_in_log
 from atrank_tf.description.sides import Side, name_of, sort_sides
-from atrank_tf.description.words import PLACE_WORDS
+from atrank_tf.description.words import PLACE_WORDS, TITLE_WORDS
 
 
 def plan_features(plan: Plan) -> None:
@@ -28,6 +28,7 @@ def plan_features(plan: Plan) -> None:
                 lambda column, e=entity: tables.add(column, e.file, e.name),  # type: ignore[misc]
                 names_inputs=False,
             )
+            entity.title = _title(entity)
     for task in plan.tasks:
         if task.shown is not None:
             task.sides, task.left_out = sort_sides(
@@ -48,6 +49,14 @@ def plan_features(plan: Plan) -> None:
     used = {entity.table for entity in plan.entities}
     used |= {side.table for sides in _all_sides(plan) for side in sides}
     tables.uses = {name: uses for name, uses in tables.uses.items() if name in used}
+
+
+def _title(entity: EntityPlan) -> str:
+    """Returns the column of a catalog that people read: one that is named so and no feature; "" for none."""
+    features = [side.column for side in entity.sides]
+    rest = entity.objects.rest if entity.objects else ()
+    named = [c for c in rest if TITLE_WORDS & set(c.words) and c not in features and c.distinct > 1]
+    return named[0].name if named else ""
 
 
 def _all_sides(plan: Plan) -> list[list[Side]]:

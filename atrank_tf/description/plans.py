@@ -24,6 +24,7 @@ class EntityPlan:
     values: int = 0
     sides: list[Side] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    title: str = ""
 
 
 @dataclass(eq=False)

@@ -23,6 +23,8 @@ from atrank_tf.description.words import (
 )
 
 _MOST_ACTIONS = 30
+_FEW = 8
+"""Most values of a column without a word for actions that may hold them."""
 
 
 @dataclass(frozen=True)
@@ -204,29 +206,54 @@ def _events(
         questions.append(f"No column is named as users are: {user.name} ({user.distinct:,} values) is taken for them.")
     if time.is_ambiguous_date:
         questions.append(f"{time.name} is read as day/month. If it is month/day: {time.timestamp_format} is wrong.")
-    questions += _doubtful_values(columns)
     request, label = _request_and_label(table, user, time, thing, nested, columns)
     action = None if label else _action(columns, thing)
+    if not label:
+        choice = None if action else _choice(columns)
+        action = action or choice
+        questions += _doubtful_values(columns, choice, action, thing)
     rest = rest_of(table, user, time, thing, request, label, action)
     return Events(table, user, time, thing, action, request, label, rest, tuple(questions))
 
 
-def _doubtful_values(columns: list[Column]) -> list[str]:
-    """Returns questions on columns that may say which rows are no choices."""
+def _choice(columns: list[Column]) -> Column | None:
+    """Returns a column of yes and no, named as a choice, that says which rows of a table without lists are choices."""
+    named = [column for column in columns if LABEL_WORDS & set(column.words) and yes_of(column)]
+    return next((column for column in named if column.missing == 0), None)
+
+
+def yes_of(column: Column) -> str:
+    """Returns the value that means yes, of a column of nothing but yes and no; "" of any other column."""
+    values = {value.lower(): value for value in column.present.unique()} if column.distinct == 2 else {}
+    pairs = (("1", "0"), ("true", "false"), ("yes", "no"), ("y", "n"), ("t", "f"))
+    return next((values[yes] for yes, no in pairs if set(values) == {yes, no}), "")
+
+
+def _doubtful_values(columns: list[Column], choice: Column | None, action: Column | None, thing: Column) -> list[str]:
+    """Returns questions on columns that may say which rows are no choices, or of which kind they are."""
     found = []
+    if choice is not None:
+        found.append(
+            f"Rows where {choice.name} is not {yes_of(choice)} are left out. If they are what was shown beside a "
+            "choice, write 1 and 0 there, and in all rows of a list the same moment, or an id of the list."
+        )
     for column in columns:
-        words = set(column.words)
-        values = {value.lower() for value in column.present.head(1000)} if LABEL_WORDS & words else set()
-        if len(values) == 2 and values <= {"true", "false", "yes", "no", "y", "n", "t", "f"} and column.typed is False:
-            found.append(
-                f"Are rows where {column.name} is {min(values)} no choices, but what was only shown? Then write 1 and "
-                "0 there: so these are impressions. Now all rows are choices."
-            )
-        elif {"rating", "score", "stars"} & words and column.is_numeric and 2 < column.distinct <= 100:
+        if {"rating", "score", "stars"} & set(column.words) and column.is_numeric and 2 < column.distinct <= 100:
             found.append(
                 f"Every row is a choice, whatever its {column.name}. If low ones are none, leave them out of the log."
             )
+        elif not action and _may_be_action(column, thing):
+            found.append(
+                f"Is {column.name} ({column.examples(_FEW)}) the kind of behavior? Then write columns = {{ action = "
+                f'"{column.name}" }} in the group, and its values as actions. Now all rows are of one kind.'
+            )
     return found
+
+
+def _may_be_action(column: Column, thing: Column) -> bool:
+    """Returns whether a column without a word for actions may hold them: a few texts that are no facts of objects."""
+    texts = not (column.is_numeric or column.has_several or column.is_list) and column.timestamp_format is None
+    return texts and 2 <= column.distinct <= _FEW and column.missing == 0 and not _tells(thing, column)
 
 
 def _is_nested(column: Column, user: Column) -> bool:

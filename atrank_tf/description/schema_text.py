@@ -77,7 +77,9 @@ def _entity(entity: EntityPlan) -> Iterator[str]:
     yield f"[entities.{toml_key(entity.name)}]"
     yield from _note(entity.table_note)
     yield f"id = {toml_value({'column': entity.id_column} | ({'table': entity.table} if entity.table else {}))}"
-    if entity.file and entity.sides:
+    if entity.title:
+        yield f"name = {toml_value(entity.title)}  # Shown beside ids on pages; no model reads it."
+    if entity.file and (entity.sides or entity.title):
         yield f"file = {toml_value(entity.file)}"
         key = entity.objects.key.name if entity.objects else entity.id_column
         if key != entity.id_column:

@@ -37,8 +37,9 @@ class Table:
     @property
     def stem(self) -> str:
         """The file's name without its ending, and without the * of a pattern."""
-        name = self.file.rsplit("/", 1)[-1]
-        return re.sub(r"[-_. ]*\*", "", _bare(name)) or self.file.split("/")[0]
+        *folders, name = self.file.split("/")
+        stem = re.sub(r"[-_. ]*\*", "", _bare(name))
+        return folders[-1] if folders and not re.search("[A-Za-z]", stem) else stem
 
 
 def read_tables(logs: str) -> list[Table]:

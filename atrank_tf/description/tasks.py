@@ -154,16 +154,17 @@ def _with_negatives(task: TaskPlan, led: float) -> TaskPlan:
     if repeats >= COMES_BACK:
         task.kind, task.negatives = "repeats", "{ uniform = 6, history = 3 }"
         task.notes.append("So things chosen before, and not now, are among the candidates, as on a real page.")
+    elif led >= _LED:
+        excluded = ', exclude = "ever_chosen"' if repeats <= HARDLY else ""
+        task.kind, task.negatives = "funnel", f"{{ uniform = 8, history = 24{excluded} }}"
+        task.notes.append(
+            f"{led:.0%} of what is chosen was in the user's other behaviors: which of them it is, most negatives ask."
+        )
     elif repeats > HARDLY:
         task.kind, task.negatives = "repeats", "{ uniform = 8, history = 1 }"
         task.questions.append(
             f"Do users choose the same thing again? {repeats:.1%} of choices say so. If not: "
             '{ uniform = 9, exclude = "ever_chosen" }.'
-        )
-    elif led >= _LED:
-        task.kind, task.negatives = "funnel", '{ uniform = 8, history = 24, exclude = "ever_chosen" }'
-        task.notes.append(
-            f"{led:.0%} of what is chosen was in the user's other behaviors: which of them it is, most negatives ask."
         )
     else:
         task.kind, task.negatives = "once", '{ uniform = 9, exclude = "ever_chosen" }'

@@ -45,6 +45,7 @@ LABEL_WORDS = _listed(
     redeemed ordered accepted liked"""
 )
 REQUEST_WORDS = _listed("request impression session search list slate page visit srch pageview")
+TITLE_WORDS = _listed("title name description")
 PLACE_WORDS = _listed("position pos rank place slot")
 AMOUNT_WORDS = _listed(
     """price amount quantity qty value sales cost discount rating score total revenue count duration position rank
