@@ -61,7 +61,8 @@ def describe(logs: str) -> Description:
     if roles.profile:
         files[roles.profile.table.file] = f"users: one row for each {roles.profile.key.name}"
     files |= {file: f"not read: {why}" for file, why in roles.unused.items()}
-    return Description(schema, experiment, dict(sorted(files.items())), questions(schema))
+    asked = list(dict.fromkeys(questions(schema)))
+    return Description(schema, experiment, dict(sorted(files.items())), asked)
 
 
 def write_description(description: Description, folder: str) -> None:
