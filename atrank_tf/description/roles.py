@@ -115,10 +115,15 @@ def find_roles(tables: list[Table]) -> Roles:
             others.append(table)
         else:
             events.append(found)
-    for event in events:
-        (roles.behaviors if event.label is None else roles.impressions).append(event)
     if not events:
         raise ValueError(_no_events(tables, users))
+    roles.impressions += [event for event in events if event.label is not None]
+    for event in events:
+        shown = [each.table.file for each in roles.impressions if _are_rows_of_lists(event, each)]
+        if event.label is None and shown:
+            roles.unused[event.table.file] = f"a row for each that was shown in {shown[0]}, and nothing done with it."
+        elif event.label is None:
+            roles.behaviors.append(event)
     for table in others:
         _place(table, keyed[table.file], events, roles)
     return roles
@@ -127,6 +132,14 @@ def find_roles(tables: list[Table]) -> Roles:
 def is_same_entity(one: Column, other: Column) -> bool:
     """Returns whether two columns of objects hold the same kind of objects."""
     return (same_name(one, other) and overlap(one, other) > 0.05) or share_values(one, other)
+
+
+def _are_rows_of_lists(event: Events, impressions: Events) -> bool:
+    """Returns whether a table says something else of lists as they were shown, and not what users did."""
+    request = event.table.columns.get(impressions.request.name) if impressions.request else None
+    if request is None or impressions.request is None or event.table.rows < 0.9 * impressions.table.rows:
+        return False
+    return request.timestamp_format is None and overlap(request, impressions.request) >= 0.9
 
 
 def rest_of(table: Table, *used: Column | None) -> tuple[Column, ...]:

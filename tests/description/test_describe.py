@@ -210,8 +210,6 @@ def test_facts_that_a_log_repeats_for_each_object_are_its_features(tmp_path):
 def test_simulated_logs_are_read_as_their_own_schema_says(tmp_path, name):
     write = {"hotel_lists": write_hotel_lists, "market": write_market}[name]
     write(str(tmp_path / "logs"), users=600, seed=1)
-    for path in (tmp_path / "logs/truth").iterdir():
-        path.unlink()
     _, schema = read(str(tmp_path / "logs"))
     own = load_schema(f"atrank_tf/datasets/{name}.schema.toml")
     assert set(schema.groups) == set(own.groups)
@@ -241,3 +239,17 @@ def test_tables_of_which_none_says_what_users_did(tmp_path):
     logs = folder(tmp_path, numbers=pl.DataFrame({"user_id": ["a", "b"], "size": [1.5, 2.5]}))
     with pytest.raises(ValueError, match=r"Expected a table of behaviors.*numbers\.csv: user user_id, moment none"):
         describe(logs)
+
+
+def test_a_row_for_each_that_was_shown_is_no_behavior_but_a_click_of_a_request_is(tmp_path):
+    write_hotel_lists(str(tmp_path / "logs"), users=150, seed=1)
+    clicks = pl.read_parquet(tmp_path / "logs/behaviors/click.parquet")
+    shown = pl.read_parquet(tmp_path / "logs/impressions/next_click.parquet")
+    chosen = shown.filter(pl.col("label") == 1).select("request_id", "user_id", "hotel_id", "timestamp")
+    clicks.join(chosen, on=["user_id", "hotel_id", "timestamp"]).write_parquet(
+        tmp_path / "logs/behaviors/click.parquet"
+    )
+    found, schema = read(str(tmp_path / "logs"))
+    assert found.files["truth/next_click.parquet"].startswith("not read: a row for each that was shown in impressions/")
+    assert "behaviors/click.parquet" in {group.file for group in schema.groups.values()}
+    assert "truth/next_click.parquet" not in {group.file for group in schema.groups.values()}
