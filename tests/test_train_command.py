@@ -34,7 +34,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 def test_a_wrong_tf_config_is_one_clear_line(run_command: Run, tmp_path: Path) -> None:
     (tmp_path / "experiment.toml").write_text('[model]\nname = "atrank"\n')
     config = f"--config={tmp_path}/experiment.toml"
-    done = run_command("-m", "atrank_tf.train", *FLAGS, config, TF_CONFIG="{nothing")
+    done = run_command("-m", "atrank_tf.train", f"--records={tmp_path}", "--model_dir=y", config, TF_CONFIG="{nothing")
     assert done.returncode == 1
     assert done.stderr.strip().split("\n")[-1].startswith("train: Expected TF_CONFIG as ")
 

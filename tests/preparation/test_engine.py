@@ -72,5 +72,5 @@ def test_the_seconds_of_the_manifest_are_those_of_the_report_too(
     module = importlib.import_module("atrank_tf.preparation.make_records")
     monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(module, "write_report", lambda *_: setattr(clock, "now", 1000.0))
-    records = prepare(str(logs), load_schema(str(schema_file)), str(tmp_path / "records"))
+    records = prepare(str(logs), load_schema(str(schema_file)), str(tmp_path / "records"), empty_parts=True)
     assert records.manifest["seconds"] == 1000.0
