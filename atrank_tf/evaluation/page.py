@@ -20,8 +20,8 @@ from atrank_tf.report.elements import document, figures, row, section, table
 Label = Callable[[str, Sequence[int]], Sequence[str]]
 """Function (group, rows of the catalog) -> what objects are called."""
 _AUC = "user_auc"
-_LARGE = 0.02
-"""Share of all requests from which on a kind is named as the weakest."""
+_LARGE, _FEWEST = 0.02, 30
+"""Share of all requests, and number of them, from which on a kind may be named as the weakest."""
 _SHOWN = 5
 """Candidates that are shown of a request, besides those that were chosen."""
 
@@ -107,7 +107,12 @@ def _short(task: str, found: TaskFindings) -> str:
 def _weakest(model: str, slices: Mapping[str, Sequence[Slice]]) -> tuple[str, Slice] | None:
     """Returns the kind of requests with the lowest AUC, of those that are no rare ones; None without any."""
     most = max((sum(each.count for each in of_kind) for of_kind in slices.values()), default=0)
-    large = [(kind, each) for kind, of_kind in slices.items() for each in of_kind if each.count >= _LARGE * most]
+    large = [
+        (kind, each)
+        for kind, of_kind in slices.items()
+        for each in of_kind
+        if each.count >= max(_LARGE * most, _FEWEST)
+    ]
     return min(large, key=lambda pair: pair[1].means[model]["auc"].value, default=None)
 
 

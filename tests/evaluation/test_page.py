@@ -19,7 +19,9 @@ from atrank_tf.evaluation import (
     score_base_rate,
     score_baselines,
 )
+from atrank_tf.evaluation.metrics import Estimate
 from atrank_tf.evaluation.protocol import score_requests
+from atrank_tf.evaluation.slices import Slice
 
 TASKS = ["next_purchase", "next_redemption"]
 HISTORY = [
@@ -100,6 +102,18 @@ def test_a_model_that_a_rule_beats_is_marked(findings: dict[str, TaskFindings]) 
         of_model = {**of_model, "user_auc": dataclasses.replace(of_model["user_auc"], value=value)}
         other = dataclasses.replace(found, rows={"model": of_model} | dict(found.rows), slices={})
         assert (marked in page("", {"next_purchase": other}, TRAINING, _label)) == expected
+
+
+def test_the_weakest_kind_that_is_named_is_no_rare_one(findings: dict[str, TaskFindings]) -> None:
+    def of_kind(label: str, count: int, auc: float) -> Slice:
+        means = {metric: Estimate(auc, 0.01, count) for metric in ("auc", "mrr")}
+        return Slice(label, count, {"model": means}, {"model": means})
+
+    slices = {"Kind": [of_kind("many", 1_000, 0.8), of_kind("some", 40, 0.6), of_kind("few", 25, 0.1)]}
+    rows = {"model": findings["next_purchase"].rows[HOSTILE]}
+    found = dataclasses.replace(findings["next_purchase"], rows=rows, rules=(), slices=slices)
+    said = " ".join(Page(page("", {"next_purchase": found}, TRAINING, _label)).texts)
+    assert "Weakest: kind, some: AUC 0.6000 ±0.0100 of 40 requests." in said
 
 
 def test_what_is_not_known_is_left_out(findings: dict[str, TaskFindings]) -> None:
