@@ -75,7 +75,7 @@ lint: $(VENV)/.installed  ## ruff (lint and format) and mypy --strict
 	@$(VENV)/bin/mypy
 
 docs-check: $(VENV)/.installed  ## run the code blocks of the README and docs
-	@$(RUN) -m pytest tests/test_docs.py
+	@$(RUN) -m pytest tests/test_docs.py -m "slow or not slow"
 
 $(VENV)/.release-installed: $(VENV)/.installed
 	@$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[docs,release]'

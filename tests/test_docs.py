@@ -31,17 +31,17 @@ PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md")
 FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL)
 RUNNER = """
 import contextlib, io, json, os, pathlib, sys, traceback
-for page, folder, blocks in json.loads(pathlib.Path(sys.argv[1]).read_text()):
-    os.chdir(folder)
-    namespace, printed = {"__name__": "__main__"}, []
-    try:
-        for line, code in blocks:
-            with contextlib.redirect_stdout(io.StringIO()) as out:
-                exec(compile("\\n" * line + code, page, "exec"), namespace)
-            printed.append(out.getvalue())
-        json.dump(printed, open("printed.json", "w"))
-    except BaseException:
-        open("error.txt", "w").write(traceback.format_exc())
+os.chdir(sys.argv[1])
+page, blocks = json.loads(pathlib.Path("examples.json").read_text())
+namespace, printed = {"__name__": "__main__"}, []
+try:
+    for line, code in blocks:
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            exec(compile("\\n" * line + code, page, "exec"), namespace)
+        printed.append(out.getvalue())
+    json.dump(printed, open("printed.json", "w"))
+except BaseException:
+    open("error.txt", "w").write(traceback.format_exc())
 """
 
 
@@ -64,43 +64,45 @@ def blocks_of(info: str) -> list[Any]:
     ]
 
 
+LONG = ("docs/comparisons.md", "docs/experiment.md")
+"""Pages whose examples train for long, as those of the front page do; `make docs-check` runs them too."""
 PAGES_WITH_EXAMPLES = [page for page in PAGES if any(block.info == "python" for block in blocks(page))]
 
 
 @pytest.fixture(scope="module")
-def folders(
+def run_page(
     logs: Path,
     schema_file: Path,
     records: Any,
     run_command: Callable[..., subprocess.CompletedProcess[str]],
     tmp_path_factory: pytest.TempPathFactory,
-) -> dict[str, Path]:
-    """The folder in which the examples of each page ran, with what they printed, or their error.
+) -> Callable[[str], Path]:
+    """A function page -> the folder in which its examples ran, with what they printed, or their error."""
 
-    One process runs all pages.
-    """
-    found, given = {}, []
-    for page in PAGES_WITH_EXAMPLES:
-        found[page] = tmp_path_factory.mktemp("page")
-        shutil.copytree(logs, found[page] / "logs")
-        shutil.copytree(records.path, found[page] / "records")
-        shutil.copy(schema_file, found[page] / "schema.toml")
+    def run(page: str) -> Path:
+        folder = tmp_path_factory.mktemp("page")
+        shutil.copytree(logs, folder / "logs")
+        shutil.copytree(records.path, folder / "records")
+        shutil.copy(schema_file, folder / "schema.toml")
         code = [(block.line, block.text) for block in blocks(page) if block.info == "python"]
-        given.append((page, str(found[page]), code))
-    examples = tmp_path_factory.mktemp("examples") / "examples.json"
-    examples.write_text(json.dumps(given))
-    done = run_command("-c", RUNNER, examples)
-    assert done.returncode == 0, done.stderr[-4000:]
-    return found
+        (folder / "examples.json").write_text(json.dumps([page, code]))
+        done = run_command("-c", RUNNER, folder)
+        assert done.returncode == 0, done.stderr[-4000:]
+        return folder
+
+    return run
 
 
-@pytest.mark.parametrize("page", PAGES_WITH_EXAMPLES)
-def test_examples_run_and_print_what_the_page_says(page: str, folders: dict[str, Path]) -> None:
-    error = folders[page] / "error.txt"
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=pytest.mark.slow if page in LONG else ()) for page in PAGES_WITH_EXAMPLES]
+)
+def test_examples_run_and_print_what_the_page_says(page: str, run_page: Callable[[str], Path]) -> None:
+    folder = run_page(page)
+    error = folder / "error.txt"
     if error.exists() and "No module named 'lightgbm'" in error.read_text():
         pytest.skip("needs the package lightgbm (extra experiments)")
     assert not error.exists(), error.read_text()[-4000:]
-    printed = json.loads((folders[page] / "printed.json").read_text())
+    printed = json.loads((folder / "printed.json").read_text())
     parts = blocks(page)
     code = [place for place, block in enumerate(parts) if block.info == "python"]
     for place, found in zip(code, printed, strict=True):

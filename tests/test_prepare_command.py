@@ -1,7 +1,5 @@
 """`python -m atrank_tf.prepare` as a person runs it: what it prints, and one line for each mistake."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -36,8 +34,7 @@ def arguments(folder, **flags):
 
 
 def test_records_are_made_once(run_command, folder):
-    command = [sys.executable, *arguments(folder)]
-    first = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    first = run_command(*arguments(folder))
     assert first.returncode == 0, first.stderr
     assert f"{folder}/records: 1 users in 1 files" in first.stdout
     assert "1 dropped: missing object id (first: row 2 of click.csv)" in first.stdout

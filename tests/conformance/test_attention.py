@@ -76,7 +76,7 @@ def _scores(model: Ranker, batch: dict[str, np.ndarray], patch: pytest.MonkeyPat
     return found
 
 
-@pytest.mark.parametrize("dim", [4, 64])
+@pytest.mark.parametrize("dim", [4, pytest.param(64, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_9_scores_of_a_new_model_have_unit_size(
     variant: str, dim: int, records: Any, batch: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
@@ -165,7 +165,10 @@ def _auc_of_fresh_requests(name: str, config: dict[str, Any], market: Any = _mar
     return model.evaluate(inputs, labels, batch_size=500, return_dict=True, verbose=0)["auc"]
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    "variant",
+    [pytest.param(name, marks=() if name in ("atrank", "din") else pytest.mark.slow) for name in VARIANTS],
+)
 def test_9_what_only_attention_tells_is_learned(variant: str) -> None:
     name, config = VARIANTS[variant]
     assert _auc_of_fresh_requests(name, config) >= 0.95

@@ -51,15 +51,11 @@ Scores = dict[str, np.ndarray]
 OF_MODEL = {
     name: [variant for variant, (model, _) in VARIANTS.items() if model == name] for name, _ in VARIANTS.values()
 }
-ONE_OF_EACH = pytest.mark.parametrize(
-    "model",
-    [
-        pytest.param(variant, marks=pytest.mark.slow if place else ())
-        for variants in OF_MODEL.values()
-        for place, variant in enumerate(variants)
-    ],
-    indirect=True,
-)
+ONE_OF_EACH = [
+    pytest.param(variant, marks=pytest.mark.slow if place else ())
+    for variants in OF_MODEL.values()
+    for place, variant in enumerate(variants)
+]
 """The first variant of each model, the one with most in it; `make test-slow` has the others."""
 SMALL = {"hidden_dim": 12, "num_spaces": 3, "intermediate_dim": 10, "hidden_units": [9], "dropout": 0.3}
 
@@ -81,7 +77,7 @@ def test_every_head_has_a_variant() -> None:
     assert {name for config in configs for name in config.ranking} == set(HEADS)
 
 
-@pytest.fixture(scope="module", params=sorted(VARIANTS))
+@pytest.fixture(scope="module", params=ONE_OF_EACH)
 def model(request: pytest.FixtureRequest, records: Any, load_popularity: Callable[[Any], None]) -> Ranker:
     keras.utils.set_random_seed(7)
     name, changes = VARIANTS[request.param]
@@ -172,7 +168,6 @@ def test_1_padding_never_matters(model: Ranker, batch: dict[str, Any], scores: S
     _assert_same(_scores(model, padded), scores)
 
 
-@ONE_OF_EACH
 def test_2_a_score_depends_on_no_other_user_no_order_and_no_other_candidate_but_of_its_list(
     model: Ranker, batch: dict[str, Any], scores: Scores, graph: Callable[[dict[str, Any]], Scores]
 ) -> None:
@@ -202,7 +197,6 @@ def test_3_the_order_of_rows_within_a_group_does_not_matter(
     _assert_same(_scores(model, shuffled), scores)
 
 
-@ONE_OF_EACH
 def test_3_the_order_of_groups_does_not_matter(
     model: Ranker, batch: dict[str, Any], scores: Scores, records: Any
 ) -> None:
@@ -224,7 +218,6 @@ def test_5_encoder_and_scorer_agree_with_the_whole(
         _assert_same(_scores(scorer, {**batch, **memory}), {task: scores[task]})
 
 
-@ONE_OF_EACH
 def test_5_an_explainer_gives_the_scores_and_the_parts_that_add_up_to_them(
     model: Ranker, batch: dict[str, Any], scores: Scores
 ) -> None:
@@ -251,14 +244,12 @@ def test_5_an_explainer_gives_the_scores_and_the_parts_that_add_up_to_them(
         assert rows.any()
 
 
-@ONE_OF_EACH
 def test_5_eager_and_graph_agree(
     batch: dict[str, Any], scores: Scores, graph: Callable[[dict[str, Any]], Scores]
 ) -> None:
     _assert_same(graph(batch), scores)
 
 
-@ONE_OF_EACH
 def test_5_a_graph_takes_nobody(batch: dict[str, Any], graph: Callable[[dict[str, Any]], Scores]) -> None:
     """As a worker does that has no more batches for validation."""
     for places in (1, 100):
@@ -269,10 +260,7 @@ def test_5_a_graph_takes_nobody(batch: dict[str, Any], graph: Callable[[dict[str
 
 @pytest.mark.parametrize(
     "model",
-    [
-        pytest.param(variant, marks=() if variant in ("atrank", "timeline atrank") else pytest.mark.slow)
-        for variant in VARIANTS
-    ],
+    [pytest.param(variant, marks=() if variant == "atrank" else pytest.mark.slow) for variant in VARIANTS],
     indirect=True,
 )
 def test_5_eager_and_xla_agree(model: Ranker, batch: dict[str, Any], scores: Scores) -> None:
@@ -291,7 +279,15 @@ np.savez(folder + "/scores.npz", **{task: np.asarray(logits) for task, logits in
 """
 
 
-@ONE_OF_EACH
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(variant, marks=() if name in ("atrank", "bi_lstm") and not place else pytest.mark.slow)
+        for name, variants in OF_MODEL.items()
+        for place, variant in enumerate(variants)
+    ],
+    indirect=True,
+)
 def test_5_a_fresh_process_loads_the_model_and_agrees(
     model: Ranker, batch: dict[str, Any], scores: Scores, run_command: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -328,7 +324,6 @@ def test_6_ids_never_seen_get_finite_scores(model: Ranker, batch: dict[str, Any]
         assert np.isfinite(found).all()
 
 
-@ONE_OF_EACH
 def test_summary_config_and_clone(model: Ranker) -> None:
     lines: list[str] = []
     model.summary(print_fn=lambda line, **_: lines.append(line))

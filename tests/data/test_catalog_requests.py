@@ -15,7 +15,7 @@ def _batches(records: Records) -> list[CatalogRequests]:
     return list(catalog_requests(records, TASK, "test", SETTINGS).as_numpy_iterator())
 
 
-@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("whole", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_they_are_the_requests_of_every_evaluation_with_the_same_histories(records: Records, whole: bool) -> None:
     others: Any = requests(records, "test", tasks=[TASK], settings=SETTINGS, whole_history=whole)
     for mine, (inputs, labels, _, users) in zip(_batches(records), others.as_numpy_iterator(), strict=True):

@@ -227,7 +227,9 @@ def _lawful(drawn: list[int], now: int, rows: list[tuple[int, int, bool]]) -> bo
     return set(own) <= allowed and len(set(own)) == len(own)
 
 
-@pytest.mark.parametrize("part", [Part.TRAINING, Part.VALIDATION, Part.TEST])
+@pytest.mark.parametrize(
+    "part", [Part.TRAINING, *(pytest.param(part, marks=pytest.mark.slow) for part in (Part.VALIDATION, Part.TEST))]
+)
 @pytest.mark.usefixtures("several_chunks")
 def test_4_negatives_of_requests_are_of_before_them(mixed: Records, done: Done, part: Part) -> None:
     asked = 0

@@ -57,8 +57,9 @@ def _active(labels: dict[str, Any]) -> str:
     return next(task for task in labels if labels[task].shape[-1])
 
 
-@pytest.fixture(params=["strict", "ordered"])
+@pytest.fixture(params=["ordered", pytest.param("strict", marks=pytest.mark.slow)])
 def tied(request: pytest.FixtureRequest, records: Records) -> Records:
+    """Records of which one task has such ties; the other is strict."""
     found = Records(records.path)
     purchase = replace(found.schema.tasks["next_purchase"], ties=Ties(request.param))
     found.schema = replace(found.schema, tasks={**found.schema.tasks, "next_purchase": purchase})
@@ -203,17 +204,21 @@ def test_two_tasks_of_one_kind_of_object_draw_negatives_of_their_own(records: Re
         assert (first != second).any()
 
 
+@pytest.mark.parametrize("number", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_8_a_seed_and_an_epoch_determine_every_batch_and_nothing_else_does(
-    records: Records, epoch: list[Any], two_epochs: list[Any]
+    records: Records, epoch: list[Any], two_epochs: list[Any], number: int
 ) -> None:
+    epochs = epoch, two_epochs[len(epoch) :]
     keras.utils.set_random_seed(0)  # Not what `two_epochs` were made with.
-    assert equal(epoch, _epoch(records))
-    assert equal(two_epochs[len(epoch) :], _epoch(records, first_epoch=1))
-    assert not equal(epoch, two_epochs[len(epoch) :])
+    assert equal(epochs[number], _epoch(records, first_epoch=number))
+    assert not equal(*epochs)
+
+
+def test_8_another_seed_makes_other_batches(records: Records, epoch: list[Any]) -> None:
     assert not equal(epoch, _epoch(records, seed=2))
 
 
-@pytest.mark.parametrize("tokens", [30, pytest.param(100, marks=pytest.mark.slow), 400])
+@pytest.mark.parametrize("tokens", [30, *(pytest.param(tokens, marks=pytest.mark.slow) for tokens in (100, 400))])
 def test_a_batch_has_at_most_so_many_places(records: Records, tokens: int) -> None:
     batches = _epoch(records, Batching(batch_tokens=tokens), tasks=["next_purchase"])
     for inputs, labels, _ in batches:

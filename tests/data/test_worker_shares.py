@@ -37,8 +37,8 @@ def _epoch(batches: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def shares(records: Records) -> list[TrainingBatches]:
-    """What each of three workers trains on."""
-    return [training_batches(records.of_worker(index, 3), **GIVEN) for index in range(3)]
+    """What each of two workers trains on."""
+    return [training_batches(records.of_worker(index, 2), **GIVEN) for index in range(2)]
 
 
 def test_in_training_workers_have_all_targets_and_none_twice(records: Records, shares: list[TrainingBatches]) -> None:
@@ -55,17 +55,20 @@ def test_a_worker_with_fewer_batches_sees_some_targets_twice_and_loses_none(
     records: Records, shares: list[TrainingBatches]
 ) -> None:
     own = shares[1]
-    more = training_batches(records.of_worker(1, 3), **GIVEN, agree=lambda counts: [count + 2 for count in counts])
+    more = training_batches(records.of_worker(1, 2), **GIVEN, agree=lambda counts: [count + 2 for count in counts])
     assert more.steps == own.steps + 2
     once, twice = _targets(_epoch(own)), _targets(_epoch(more))
     assert once < twice <= once + once
 
 
-@pytest.mark.parametrize(("users", "workers"), [(16, 2), (50, 2), (25, 2), (2048, 3), (16, 3)])
+@pytest.mark.parametrize(
+    ("users", "workers"),
+    [(25, 2), *(pytest.param(*each, marks=pytest.mark.slow) for each in ((16, 2), (50, 2), (2048, 3), (16, 3)))],
+)
 def test_in_evaluation_workers_have_the_batches_of_one_in_even_shares(
     records: Records, monkeypatch: pytest.MonkeyPatch, users: int, workers: int
 ) -> None:
-    """60 users in chunks of so many: four, two of which the second is small, three, one, and four for three workers."""
+    """60 users in chunks of so many: three, four, two of which the second is small, one, and four for three workers."""
     monkeypatch.setattr("atrank_tf.data.chunk_reading.USERS_PER_CHUNK", users)
     given = GIVEN | {"settings": Batching(evaluation_batch_size=2)}
 
@@ -82,7 +85,7 @@ def test_in_evaluation_workers_have_the_batches_of_one_in_even_shares(
 
 
 def test_workers_draw_other_negatives(shares: list[TrainingBatches]) -> None:
-    batches = [next(share.dataset.as_numpy_iterator()) for share in shares[:2]]
+    batches = [next(share.dataset.as_numpy_iterator()) for share in shares]
     drawn = [inputs[f"{TASK}__candidates"][:4, 1:] for inputs, *_ in batches]
     assert drawn[0].shape == drawn[1].shape and (drawn[0] != drawn[1]).any()
 

@@ -55,8 +55,8 @@ def folder(run_command: Run, logs: Path, schema_file: Path, tmp_path_factory: py
     first = run_command(*prepare)
     assert first.returncode == 0, first.stderr
     train = ("-m", "atrank_tf.train", f"--records={folder}/records", f"--config={folder}/experiment.toml")
-    first = _run(*train, f"--model_dir={folder}/model", "--explain")
-    assert first.stdout.endswith("model trained\n")
+    first = run_command(*train, f"--model_dir={folder}/model", "--explain")
+    assert first.stdout.endswith("model trained\n"), first.stderr
     second = run_command(*train, f"--model_dir={folder}/model")
     assert second.stdout.endswith("model is current: same records, same experiment\n")
     export = run_command("export/export_savedmodel.py", f"--model_dir={folder}/model", f"--export_dir={folder}/export")
@@ -343,8 +343,8 @@ SHARD = "records/timelines-00003-of-00008.tfrecord"
     [
         ("train", SHARD),
         ("evaluate", SHARD),
-        ("explain", SHARD),
-        ("evaluate", "records/catalog/product.npz"),
+        pytest.param("explain", SHARD, marks=pytest.mark.slow),
+        pytest.param("evaluate", "records/catalog/product.npz", marks=pytest.mark.slow),
         ("evaluate", "model/model.keras"),
         ("evaluate", "model/training.json"),
         ("export", "model/values.npz"),

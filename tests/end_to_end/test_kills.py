@@ -59,9 +59,9 @@ class Victim:
         )
         assert self._line() == "ready"
 
-    def start(self) -> int:
+    def start(self, disk: str = "") -> int:
         """Begins one run; returns its process id."""
-        self._process.stdin.write("\n")  # type: ignore[union-attr]
+        self._process.stdin.write(f"{disk}\n")  # type: ignore[union-attr]
         self._process.stdin.flush()  # type: ignore[union-attr]
         return int(self._line())
 
@@ -69,8 +69,8 @@ class Victim:
         """Waits for the end of a run; returns its exit code, negative for a signal."""
         return os.waitstatus_to_exitcode(int(self._line()))
 
-    def run(self) -> int:
-        self.start()
+    def run(self, disk: str = "") -> int:
+        self.start(disk)
         return self.wait()
 
     def killed(self, seconds: float) -> bool:
@@ -258,14 +258,14 @@ def test_a_full_disk_is_told_and_leaves_nothing_that_looks_whole(
     elif operation == "export":
         arguments = request.getfixturevalue("trained")[:1]
     arguments = (*arguments, folder)
-    full = victim(operation, *arguments, "on a full disk")
-    assert full.run() == 1
-    last = full.stderr.read_text().rstrip().splitlines()[-1]
-    assert last.startswith("OSError: ") and "File too large" in last, full.stderr.read_text()
+    it = victim(operation, *arguments)
+    assert it.run("full") == 1
+    last = it.stderr.read_text().rstrip().splitlines()[-1]
+    assert last.startswith("OSError: ") and "File too large" in last, it.stderr.read_text()
     if operation == "prepare":
         assert not folder.exists() and not [path for path in tmp_path.iterdir() if "partial" in path.name]
     elif operation == "train":
         assert not (folder / MODEL_FILE).exists()
     else:
         assert list(folder.iterdir()) == []
-    assert victim(operation, *arguments).run() == 0
+    assert it.run() == 0

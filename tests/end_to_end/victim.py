@@ -1,8 +1,8 @@
 """Does one operation for each line of standard input, each time in a child process that somebody else may kill.
 
-`python victim.py OPERATION ARGUMENTS... ["on a full disk"]` prints `ready`; for each line the child's process id, and
-when it has ended, its exit status as `os.waitpid` gives it. Everything is imported before, nothing is run: so a child
-begins at once.
+`python victim.py OPERATION ARGUMENTS...` prints `ready`; for each line (`full`: the disk is full) the child's process
+id, and when it has ended, its exit status as `os.waitpid` gives it. Everything is imported before, nothing is run: so a
+child begins at once.
 """
 
 import os
@@ -43,16 +43,15 @@ def say(word: object) -> None:
 
 def main(operation: str, *arguments: str) -> None:
     work = {"prepare": do_prepare, "train": do_train, "export": do_export, "serve": do_serve}[operation]
-    full = arguments[-1] == "on a full disk"
     say("ready")
-    for _ in sys.stdin:
+    for line in sys.stdin:
         child = os.fork()
         if not child:
             os.dup2(2, 1)
             try:
-                if full:
+                if line.strip() == "full":
                     resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES[operation], resource.RLIM_INFINITY))
-                work(*arguments[: -1 if full else None])
+                work(*arguments)
                 os._exit(0)
             except BaseException as error:  # Told in one line: the limit of the full disk holds for stderr too.
                 sys.stderr.write(f"{type(error).__name__}: {error}\n")

@@ -52,8 +52,15 @@ def _listed(ranks: CatalogRanks) -> list[tuple[Any, ...]]:
     return [*sorted(zip(*(getattr(ranks, name).tolist() for name in names), strict=True)), (ranks.left_out,)]
 
 
-@pytest.mark.parametrize("exclude_history", [False, True])
-@pytest.mark.parametrize("name", ["atrank", "timeline_atrank", "sasrec"])
+@pytest.mark.parametrize(
+    ("name", "exclude_history"),
+    [
+        pytest.param(name, exclude, marks=() if exclude == (name == "timeline_atrank") else pytest.mark.slow)
+        for name in ("atrank", "timeline_atrank")
+        for exclude in (False, True)
+    ]
+    + [pytest.param("sasrec", exclude, marks=pytest.mark.slow) for exclude in (False, True)],
+)
 def test_a_models_ranks_are_those_of_its_scores_of_all_objects(
     two_groups: Records, name: str, exclude_history: bool
 ) -> None:
@@ -77,7 +84,7 @@ def test_a_models_ranks_are_those_of_its_scores_of_all_objects(
     assert bool(found[-1][0]) == exclude_history
 
 
-@pytest.mark.parametrize("exclude_history", [False, True])
+@pytest.mark.parametrize("exclude_history", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_rules_rank_the_catalog_too(two_groups: Records, exclude_history: bool) -> None:
     found = rank_catalog_by_rules(two_groups, "test", [TASK], SETTINGS, exclude_history=exclude_history)
     assert list(found) == ["popularity", "recent popularity", "repetition", "frequency", "recency"]

@@ -11,7 +11,7 @@ from atrank_tf.models import Ranker
 from atrank_tf.models.candidate_tables import precomputed_candidates
 
 
-@pytest.mark.parametrize("changes", [{}, {"item_bias": False}])
+@pytest.mark.parametrize("changes", [{}, pytest.param({"item_bias": False}, marks=pytest.mark.slow)])
 def test_precomputed_candidates_score_as_ever_until_the_weights_change(
     records: Records, make_model: Callable[..., Ranker], monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:

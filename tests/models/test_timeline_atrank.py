@@ -30,10 +30,10 @@ def _model(
     return model
 
 
-@pytest.fixture(scope="module", params=["strict", "ordered"])
+@pytest.fixture(scope="module", params=["ordered", pytest.param("strict", marks=pytest.mark.slow)])
 def model(request: pytest.FixtureRequest, records: Any, load_popularity: Callable[[Any], None]) -> TimelineATRank:
     purchase = replace(records.schema.tasks["next_purchase"], ties=Ties(request.param))
-    schema = replace(records.schema, tasks={**records.schema.tasks, "next_purchase": purchase})
+    schema = replace(records.schema, tasks={**records.schema.tasks, "next_purchase": purchase})  # The other is strict.
     return _model(schema, records.catalogs, load_popularity)
 
 
@@ -83,7 +83,7 @@ def _only(inputs: dict[str, Any], schema: Schema, chosen: dict[str, np.ndarray])
     return {name: tf.constant(value) for name, value in {**found, "now": inputs["now"]}.items()}
 
 
-@pytest.mark.parametrize("parts", [2, 4])
+@pytest.mark.parametrize("parts", [pytest.param(2, marks=pytest.mark.slow), 4])
 def test_5_behaviors_that_are_appended_to_a_memory_give_the_memory_of_the_whole_history(
     model: TimelineATRank, records: Any, parts: int
 ) -> None:

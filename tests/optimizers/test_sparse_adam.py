@@ -139,7 +139,7 @@ def test_clipping_sees_the_dense_gradient(clip: dict[str, float]) -> None:
     np.testing.assert_allclose(sparse_clipped[0], dense_clipped[0], rtol=1e-6)
 
 
-@pytest.mark.parametrize("moments", ["lazy", "dense"])
+@pytest.mark.parametrize("moments", ["lazy", pytest.param("dense", marks=pytest.mark.slow)])
 def test_decoupled_decay_reaches_every_row(moments: str) -> None:
     """Without gradients the decay stands alone, and is exact; the rate follows a schedule."""
     schedule = keras.optimizers.schedules.PiecewiseConstantDecay([300, 600], [0.1, 0.03, 0.01])
@@ -167,11 +167,16 @@ def test_the_sum_of_decays_does_not_lose_small_steps() -> None:
     ("options", "scale", "rate"),
     [
         ({"l2": 4e-4}, 1e-3, 1e-3),
-        ({"l2": 4e-4}, 1e-2, 1e-3),
-        ({"l2": 4e-4}, 1e-4, 1e-3),
-        ({"l2": 4e-4}, 1e-3, 1e-2),
         ({"l2": 4e-4, "weight_decay": 0.1}, 1e-3, 1e-3),
-        ({"moments": "dense"}, 1e-3, 1e-3),
+        *(
+            pytest.param(*values, marks=pytest.mark.slow)
+            for values in (
+                ({"l2": 4e-4}, 1e-2, 1e-3),
+                ({"l2": 4e-4}, 1e-4, 1e-3),
+                ({"l2": 4e-4}, 1e-3, 1e-2),
+                ({"moments": "dense"}, 1e-3, 1e-3),
+            )
+        ),
     ],
     ids=str,
 )
@@ -205,7 +210,14 @@ def _data() -> tuple[list[np.ndarray], np.ndarray]:
     return [rng.integers(0, ROWS, (64, 3)), rng.integers(0, ROWS, (64, 1))], rng.normal(size=(64, 1))
 
 
-OPTIONS = [{}, {"weight_decay": 0.1}, {"l2": 1e-2}, {"moments": "dense", "global_clipnorm": 0.1}]
+DECAYS = [
+    {"l2": 1e-2},
+    *(
+        pytest.param(options, marks=pytest.mark.slow)
+        for options in ({"weight_decay": 0.1}, {"moments": "dense", "global_clipnorm": 0.1})
+    ),
+]
+OPTIONS = [*DECAYS, pytest.param({}, marks=pytest.mark.slow)]
 
 
 def _fit(model: keras.Model, epochs: int, first: int = 0, **kwargs: Any) -> Any:
@@ -249,7 +261,7 @@ def test_a_checkpoint_with_pending_decay_goes_on_as_if_never_stopped(options: di
     _same(model, other)
 
 
-@pytest.mark.parametrize("l2", [0.0, 1e-2])
+@pytest.mark.parametrize("l2", [pytest.param(0.0, marks=pytest.mark.slow), 1e-2])
 def test_fit_gives_what_keras_embedding_regularizer_and_adam_give(l2: float) -> None:
     """The same tables after three epochs, and the same validation losses on the way."""
     losses, tables = [], []
@@ -268,7 +280,7 @@ def test_fit_gives_what_keras_embedding_regularizer_and_adam_give(l2: float) -> 
     np.testing.assert_allclose(*losses, rtol=0.02)
 
 
-@pytest.mark.parametrize("options", OPTIONS[1:], ids=str)  # Without decay nothing is pending.
+@pytest.mark.parametrize("options", DECAYS, ids=str)  # Without decay nothing is pending.
 def test_applying_pending_decay_twice_changes_nothing(options: dict[str, Any]) -> None:
     model = _model(**options)
     _fit(model, 1)

@@ -81,7 +81,10 @@ def compare(logs, schema, folder, **settings):
     return found, engine
 
 
-@pytest.mark.parametrize(("part", "shards"), [(37, 0), (100, 1), (10_000, 70)])
+@pytest.mark.parametrize(
+    ("part", "shards"),
+    [(100, 1), *(pytest.param(*each, marks=pytest.mark.slow) for each in ((37, 0), (10_000, 70)))],
+)
 def test_the_records_are_those_of_the_local_engine(dirty, schema, tmp_path, monkeypatch, part, shards):
     monkeypatch.setattr(beam_engine, "PART_ROWS", part)
     compare(dirty, schema, tmp_path, shards=shards)
@@ -127,7 +130,7 @@ def test_a_market(tmp_path, monkeypatch):
     assert records.manifest["users"] == 120
 
 
-@pytest.mark.parametrize("kind", ["parquet", "csv"])
+@pytest.mark.parametrize("kind", [pytest.param("parquet", marks=pytest.mark.slow), "csv"])
 def test_a_log_in_parts(dirty, schema, tmp_path, monkeypatch, kind):
     monkeypatch.setattr(beam_engine, "PART_ROWS", 100)  # Some of them begin in one file and end in the next.
     logs = shutil.copytree(dirty, tmp_path / "logs")

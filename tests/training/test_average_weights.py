@@ -53,7 +53,7 @@ def _model() -> Any:
     ids = keras.Input((1,), dtype="int64")
     rows = keras.layers.Flatten()(SparseEmbedding(ROWS, 3, name="table")(ids))
     model = keras.Model(ids, keras.layers.Dense(1, name="logit")(rows))
-    model.compile(SparseAdam(0.1, l2=1e-2), "mse")
+    model.compile(SparseAdam(0.1, l2=1e-2), "mse", run_eagerly=True)  # Of few steps: to trace them takes longer.
     return model
 
 

@@ -49,6 +49,8 @@ EXPERIMENT = experiment_from_dict(
 """Dropout of two kinds. Self-attention is in `end_to_end/test_kills.py`."""
 SLICED = replace(EXPERIMENT, training=replace(EXPERIMENT.training, slices=2))
 """In slices that do not wait for each other."""
+BRIEF = replace(EXPERIMENT, model=replace(EXPERIMENT.model, tasks=("next_purchase",), ranking=("dnn",), affinity=False))
+"""With less to trace."""
 SMALL = experiment_from_dict(
     {"model": {"name": "bpr_mf", "hidden_dim": 4, "tasks": ["next_purchase"]}, "training": {"epochs": 1}}
 )
@@ -99,6 +101,12 @@ def whole(records: Records, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
 
 
 @pytest.fixture(scope="module")
+def brief(records: Records, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, LastWeights]:
+    folder = tmp_path_factory.mktemp("brief")
+    return folder, _train(records, folder, BRIEF)
+
+
+@pytest.fixture(scope="module")
 def sliced(records: Records, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, LastWeights]:
     folder = tmp_path_factory.mktemp("sliced")
     return folder, _train(records, folder, SLICED)
@@ -107,7 +115,8 @@ def sliced(records: Records, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 @pytest.mark.parametrize(
     ("experiment", "never_killed", "kills", "begun"),
     [
-        (EXPERIMENT, "whole", [(1, False)], [[0, 1]]),
+        (BRIEF, "brief", [(1, False)], [[0, 1]]),
+        pytest.param(EXPERIMENT, "whole", [(1, False)], [[0, 1]], marks=pytest.mark.slow),
         # Killed twice, resumed twice; what a callback did not end comes again.
         pytest.param(SLICED, "sliced", [(1, True), (2, False)], [[0, 1], [1, 2]], marks=pytest.mark.slow),
     ],

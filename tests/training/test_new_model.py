@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atrank_tf.data import Batching, Records
+from atrank_tf.data import Batching, Records, TrainingBatches
 from atrank_tf.losses import ListwiseCrossentropy, PairwiseCrossentropy, PointwiseCrossentropy
 from atrank_tf.models import MODELS, ATRank, Ranker
 from atrank_tf.schema import PADDING
@@ -67,8 +67,13 @@ def large(records: Records) -> dict[Any, list[Any]]:
 
 
 @pytest.fixture(scope="module")
-def of_both_tasks(records: Records) -> Any:
-    return next(ATRank.make_batches(records, seed=1).dataset.as_numpy_iterator())
+def batches_of_both_tasks(records: Records) -> TrainingBatches:
+    return ATRank.make_batches(records, seed=1)
+
+
+@pytest.fixture(scope="module")
+def of_both_tasks(batches_of_both_tasks: TrainingBatches) -> Any:
+    return next(batches_of_both_tasks.dataset.as_numpy_iterator())
 
 
 @pytest.fixture(scope="module")
@@ -92,14 +97,15 @@ def _objects(inputs: dict[str, Any], records: Records, entity: str) -> set[int]:
     return {PADDING}.union(*(inputs[name].ravel().tolist() for name in names if name in inputs))
 
 
-def test_a_step_of_training_is_traced_once(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_of_training_is_traced_once(
+    records: Records, batches_of_both_tasks: TrainingBatches, monkeypatch: pytest.MonkeyPatch
+) -> None:
     traces: list[Any] = []
     step = keras.Model.train_step
     monkeypatch.setattr(keras.Model, "train_step", lambda self, data: traces.append(data) or step(self, data))
     model = small_model("bpr_mf", records, tasks=())  # The losses of several tasks are followed one by one.
     compile_model(model, Training(), steps=2)
-    batches = model.training_batches(records, seed=1)
-    model.fit(batches, steps_per_epoch=2, verbose=0)
+    model.fit(batches_of_both_tasks, steps_per_epoch=2, verbose=0)
     assert len(traces) == 1
 
 
@@ -147,7 +153,12 @@ def test_the_loss_is_the_one_that_is_named(records: Records) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "loss"), [*((name, "pointwise") for name in MODELS), ("bpr_mf", "pairwise"), ("atrank", "listwise")]
+    ("name", "loss"),
+    [
+        *(pytest.param(*each.values, "pointwise", marks=each.marks) for each in OF_EACH_KIND),
+        ("bpr_mf", "pairwise"),
+        ("atrank", "listwise"),
+    ],
 )
 def test_a_few_steps_make_the_loss_of_a_batch_smaller(
     name: str, loss: str, records: Records, large: dict[Any, list[Any]]

@@ -180,10 +180,11 @@ def _outputs(folder: Path) -> str:
     return "\n".join(path.read_text()[-4000:] for path in sorted(folder.glob("?.txt")))
 
 
-def test_two_workers_train_what_one_would_have_trained(tmp_path: Path) -> None:
-    assert run_workers("small", tmp_path) == [0, 0], _outputs(tmp_path)
+@pytest.mark.parametrize("cases", ["l2", pytest.param("decay,adagrad", marks=pytest.mark.slow)])
+def test_two_workers_train_what_one_would_have_trained(cases: str, tmp_path: Path) -> None:
+    assert run_workers(cases, tmp_path) == [0, 0], _outputs(tmp_path)
     chief, other = (np.load(tmp_path / f"{index}.npz") for index in (0, 1))
-    for case in OPTIMIZERS:
+    for case in cases.split(","):
         for name, expected in train_small(case, ALONE).items():
             # The loss of training is a mean of the means of batches, and two workers have other batches.
             if "_loss" in name or "loss" not in name or case == "l2":
@@ -362,8 +363,8 @@ def test_a_share_without_targets_is_refused() -> None:
 if __name__ == "__main__":
     what, folder = sys.argv[1:]
     met = Workers.join()
-    if what == "small":
-        cases = [train_small(case, met) for case in OPTIMIZERS]
+    if OPTIMIZERS.keys() >= {*what.split(",")}:
+        cases = [train_small(case, met) for case in what.split(",")]
         result = {name: value for case in cases for name, value in case.items()}
         workers._NUMBERS_AT_ONCE = 5  # Two rows and a half.
         result["total"] = met.total((met.rank + 1) * np.arange(14).reshape(7, 2))
