@@ -82,10 +82,11 @@ class Affinity:
         for number, channel in enumerate(self._channels):
             rows = groups[channel.group]
             values = self._values(number, self._schema.groups[channel.group].entity, rows.id)
-            behaviors = tf.where(values > 0)
-            pairs.append(self._of_user(tf.gather(rows.user, behaviors[:, 0]), tf.gather_nd(values, behaviors)))
-            timestamps.append(_possible(tf.gather(rows.timestamp, behaviors[:, 0])))
-            actions.append(tf.gather(rows.action, behaviors[:, 0]))
+            known = tf.where(values > 0)
+            behavior = known[:, 0]
+            pairs.append(self._of_user(tf.gather(rows.user, behavior), tf.gather_nd(values, known)))
+            timestamps.append(_possible(tf.gather(rows.timestamp, behavior)))
+            actions.append(tf.gather(rows.action, behavior))
         unsorted = tf.concat(pairs, axis=0)
         order = tf.argsort(unsorted, stable=True)  # Behaviors of one user and value stay in time order.
         ascending = tf.concat([tf.gather(unsorted, order), [tf.int64.max]], axis=0)

@@ -111,5 +111,6 @@ def window_indices(start: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
 def gather_padded(values: Tensor, indices: Tensor, mask: Tensor) -> Tensor:
     """Returns `values` [V, ...] at `indices` [B, W], 0 where `mask` is False."""
     picked = tf.gather(values, tf.minimum(indices, tf.shape(values, tf.int64)[0] - 1))
-    mask = tf.reshape(mask, [*tf.unstack(tf.shape(mask)), *[1] * (values.shape.rank - 1)])
+    for _ in values.shape[1:]:
+        mask = mask[..., tf.newaxis]
     return tf.where(mask, picked, tf.zeros_like(picked))

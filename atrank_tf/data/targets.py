@@ -85,7 +85,9 @@ def parse_group(serialized: Tensor, name: str) -> Behaviors:
 def first_at_least(ascending: Tensor, values: Tensor) -> Tensor:
     """Returns the index of the first entry >= each value, int64 [M]; both 1-D, either may be empty."""
     # tf.searchsorted reshapes to [-1, size], which is ambiguous where the size is 0.
-    return tf.raw_ops.LowerBound(sorted_inputs=ascending[None], values=values[None], out_type=tf.int64)[0]
+    # Not `[None]` and `[0]`, each of which is four operations of a graph that has dozens of these.
+    ascending, values = tf.expand_dims(ascending, 0), tf.expand_dims(values, 0)
+    return tf.squeeze(tf.raw_ops.LowerBound(sorted_inputs=ascending, values=values, out_type=tf.int64), 0)
 
 
 def impression_tasks(schema: Schema) -> Iterator[tuple[str, Features]]:
