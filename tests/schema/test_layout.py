@@ -30,7 +30,7 @@ def changed(old: str, new: str) -> dict[str, Any]:
 def test_places_and_values_are_plain() -> None:
     found = layout(schema_from_dict(RAW))
     assert found["entities.item.features"] == [("brand", "brand"), ("words", "word")]
-    assert found["entities.item.dense"] == ["price", "weight"]
+    assert found["entities.item.dense"] == [("price", "none"), ("weight", "none")]
     assert found["groups.click.actions"] == ["view", "buy"]
     assert found["tasks.next.context.features"] == found["user.dense"] == []
 
@@ -40,6 +40,7 @@ def test_places_and_values_are_plain() -> None:
     [
         ("['view', 'buy']", "['buy', 'view']", "groups.click.actions"),
         ("['price', 'weight']", "['weight', 'price']", "entities.item.dense"),
+        ("['price', 'weight']", "{'price': {'transform': 'log'}, 'weight': {}}", "entities.item.dense"),
         ("'brand': 'brand', ", "'maker': 'brand', ", "entities.item.features"),
         (
             "'brand': 'brand', 'words': {'table': 'word', 'max_values': 4}",
