@@ -4,10 +4,13 @@ from functools import cached_property
 
 import polars as pl
 
-from atrank_tf.description.words import TIME_WORDS, bare, words_of
+from atrank_tf.description.words import CLOCK_WORDS, TIME_WORDS, bare, words_of
 from atrank_tf.preparation.column_types import INTEGER, formatted_seconds, number, text
+from atrank_tf.schema import SECONDS
 
-_SECONDS = (631_152_000, 4_102_444_800)
+OLDEST = 631_152_000
+"""1990, in Unix seconds."""
+_SECONDS = (OLDEST, 4_102_444_800)
 """1990 to 2100: where whole numbers may be Unix seconds."""
 _TEXT_FORMATS = (
     *("%Y-%m-%d %H:%M:%S UTC", "%Y/%m/%d", "%Y/%m/%d %H:%M:%S", "%d.%m.%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S"),
@@ -222,6 +225,10 @@ class Column:
                 return form
         if named and low >= _SECONDS[0] / 86_400 and high <= _SECONDS[1] / 86_400:
             return "day"
+        if self.is_whole and low > 0 and self.distinct > 1:  # Of a clock that began at some other moment.
+            if set(self.words) <= CLOCK_WORDS:
+                return ""
+            return self.words[0] if len(self.words) == 1 and self.words[0] in SECONDS else None
         return None
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from atrank_tf.description.columns import Column, overlap, same_name, share_values
+from atrank_tf.description.columns import OLDEST, Column, overlap, same_name, share_values
 from atrank_tf.description.tables import Table
 from atrank_tf.description.words import (
     ACTION_WORDS,
@@ -217,6 +217,10 @@ def _events(
         )
     if not USER_WORDS & set(user.words):
         questions.append(f"No column is named as users are: {user.name} ({user.distinct:,} values) is taken for them.")
+    if time.is_numeric and float(time.seconds().max() or 0) < OLDEST:  # type: ignore[arg-type]
+        questions.append(
+            f"{time.name} is read in {time.timestamp_format or 'second'}s, which are all before 1990. Is that its unit?"
+        )
     if time.is_ambiguous_date:
         questions.append(f"{time.name} is read as day/month. If it is month/day: {time.timestamp_format} is wrong.")
     request, label = _request_and_label(table, user, time, thing, nested, columns)

@@ -29,6 +29,8 @@ def _listed(text: str) -> frozenset[str]:
 
 
 TIME_WORDS = _listed("time timestamp ts date datetime day moment when at epoch created")
+CLOCK_WORDS = _listed("unix time timestamp ts epoch event")
+"""Whole numbers that are called by nothing else are moments, whenever their clock began."""
 ID_WORDS = _listed("id ids key code sku no nr number upc ean isbn asin uuid zip")
 """They make whole numbers names, not amounts."""
 USER_WORDS = _listed(

@@ -26,7 +26,6 @@ from atrank_tf.schema.spec import (
 )
 
 _NAME_FORBIDDEN = set("/:, \t\n")
-_NAME_OF_COLUMN = re.compile(r"[\w.][\w.-]*", re.ASCII)
 
 _OF_REQUESTS = ("affinity", "candidates", "label", REQUEST_TIME, "row_lengths", "timestamp")
 """Names that batches and records have for parts of every request; no context column may have one of them."""
@@ -47,7 +46,7 @@ def check(schema: Schema) -> None:
             )
         if entity.id.dtype not in ("", "string", "int64"):
             raise ValueError(f'Expected "string" or "int64" for {place}.id.dtype. Received: {entity.id.dtype!r}.')
-        _fit_for_names(entity.id.column, f"{place}.id", "columns = { id = %r }")
+        _no_slash(entity.id.column, f"{place}.id", "columns = { id = %r }")
         if entity.id.column in (*entity.features, *entity.dense):
             raise ValueError(f'Column "{entity.id.column}" of [{place}] is both the id and a feature. Keep one.')
         if entity.name == entity.id.column:
@@ -140,7 +139,7 @@ def _unused_tables(schema: Schema) -> None:
 
 def _features(features: Features, schema: Schema, place: str) -> None:
     for column in (*features.features, *features.dense):
-        _fit_for_names(column, place, "column = %r")
+        _no_slash(column, place, "column = %r")
     for column, feature in features.features.items():
         _known("table", feature.table, schema.tables, f"{place}.features.{column}")
         _positive(feature.max_values, "max_values", f"{place}.features.{column}")
@@ -165,13 +164,12 @@ def _features(features: Features, schema: Schema, place: str) -> None:
             )
 
 
-def _fit_for_names(column: str, place: str, elsewhere: str) -> None:
-    """Raises ValueError for a column that inputs and weights of a model cannot be named after in TensorFlow."""
-    if not _NAME_OF_COLUMN.fullmatch(column):
+def _no_slash(column: str, place: str, elsewhere: str) -> None:
+    if "/" in column:  # Columns name inputs and weights of the model.
         named = (elsewhere % column).replace("'", '"')
         raise ValueError(
-            f"Expected letters, digits, '_', '.' and '-' in the name of a column in [{place}], which inputs and "
-            f"weights have. Received: {column!r}. Take another here, and say what the file calls it: {named}."
+            f"Expected a column without '/' in [{place}]. Received: {column!r}. Take another name here, and say what "
+            f"the file calls it: {named}."
         )
 
 

@@ -46,6 +46,8 @@ def test_bare_words_are_without_ids_and_plurals():
         ("t", ["01/31/2024", "02/01/2024"], "%m/%d/%Y", 1706659200),
         ("t", ["31/01/2024", "01/02/2024"], "%d/%m/%Y", 1706659200),
         ("day", ["19723", "19724"], "day", 1704067200),
+        ("day", ["3", "4"], "day", 259200),
+        ("timestamp", ["7344000", "7344060"], "", 7344000),
         ("t", [datetime.date(2024, 1, 1)], "", 1704067200),
     ],
 )
@@ -55,7 +57,9 @@ def test_timestamps_are_known_by_their_values(name, values, form, first):
     assert times.seconds()[0] == first
 
 
-@pytest.mark.parametrize("values", [["19723", "5"], ["a", "b"], ["0", "1"], ["1.5", "2.5"], ["", ""], [None], ["007"]])
+@pytest.mark.parametrize(
+    "values", [["19723", "5"], ["a", "b"], ["0", "1"], ["1.5", "2.5"], ["", ""], [None], ["007"], ["3", "4"]]
+)
 def test_what_is_no_time(values):
     assert column("day_count", values).timestamp_format is None
 
