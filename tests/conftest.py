@@ -15,9 +15,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-# Of graphs as small as those of the tests, all rewriting costs more than it gains: oneDNN's, and below Grappler's.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-
 SCHEMA = """
 [tables]
 product = { dim = 8, min_count = 2 }
@@ -130,7 +127,7 @@ def write_logs(folder: Path, seed: int = 0) -> None:
 def pytest_collection_finish() -> None:
     """What is imported by now stays: the collector of garbage, which the graphs of the tests keep busy, may skip it."""
     gc.freeze()
-    if "tensorflow" in sys.modules:  # Commands and servers, which are processes of their own, have Grappler.
+    if "tensorflow" in sys.modules:  # To rewrite graphs so small takes longer than it gains. Commands have Grappler.
         sys.modules["tensorflow"].config.optimizer.set_experimental_options({"min_graph_nodes": 10**6})
 
 
