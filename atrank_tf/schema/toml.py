@@ -30,7 +30,7 @@ def load_toml(path: str) -> dict[str, Any]:
 
 def _content(path: str) -> bytes:
     """Returns the bytes of a file; of a file system without TensorFlow, whose import takes seconds."""
-    if "://" not in path:
+    if "://" not in str(path):  # A `Path` is taken, too.
         if not Path(path).is_file():
             raise FileNotFoundError(f"Expected a TOML file at {path}. Found none.")
         return Path(path).read_bytes()
