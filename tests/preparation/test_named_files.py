@@ -130,7 +130,10 @@ def test_an_entity_may_take_its_features_from_a_behaviors_file(tmp_path):
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"file": "/tmp/buy.csv"}, r"within the logs folder for groups\.buy\.file\. Received: '/tmp/buy\.csv'"),
+        (
+            {"file": "/elsewhere/buy.csv"},
+            r"within the logs folder for groups\.buy\.file\. Received: '/elsewhere/buy\.csv'",
+        ),
         ({"file": "../buy.csv"}, r"within the logs folder for groups\.buy\.file"),
         ({"timestamp_format": "ms"}, r'Unknown timestamp_format "ms" in \[groups\.buy\]\..*millisecond.*Or a format'),
         ({"columns": {"item": "x"}}, r'Unknown column "item" in \[groups\.buy\.columns\]'),
