@@ -12,8 +12,6 @@ import sys
 import traceback
 from pathlib import Path
 
-import tensorflow as tf
-
 import atrank_tf.data
 import atrank_tf.datasets
 import atrank_tf.evaluation
@@ -45,8 +43,6 @@ def run(first: str, *rest: str) -> int:
 
 
 def main() -> None:
-    # To rewrite graphs as small as those of the tests takes longer than it gains.
-    tf.config.optimizer.set_experimental_options({"min_graph_nodes": 10**6})
     for line in sys.stdin:
         out, err, environment, *arguments = json.loads(line)
         child = os.fork()
