@@ -33,17 +33,26 @@ def decide(roles: Roles) -> Plan:
         "The largest unit that is no longer than half of the gaps between a user's moments, or a 4,096th of all time."
     )
     if made_up:
-        unit = "day"
-        buckets, time_note = (
-            1,
-            "Nearly all rows have one of three moments: times that tell nothing, so no model sees them.",
-        )
+        unit, buckets = "day", 1
+        time_note = "Nearly all rows have one of three moments: times that tell nothing, so no model sees them."
     cut, split_note, split_question = _split(tasks, groups, made_up)
     used = [group.entity for group in groups]
     entities = [entity for entity in entities if entity in used]
     plan = Plan(
-        *(roles, entities, groups, tasks, Tables(), roles.profile, [], []),
-        *(unit, buckets, time_note, cut, split_note, split_question),
+        roles=roles,
+        entities=entities,
+        groups=groups,
+        tasks=tasks,
+        tables=Tables(),
+        user=roles.profile,
+        user_sides=[],
+        user_left_out=[],
+        unit=unit,
+        buckets=buckets,
+        time_note=time_note,
+        cut=cut,
+        split_note=split_note,
+        split_question=split_question,
     )
     plan_features(plan)
     return plan
@@ -103,8 +112,15 @@ def _groups(roles: Roles, of_column: dict[int, EntityPlan]) -> list[GroupPlan]:
         notes.insert(0, f"{event.table.file}: {len(frame):,} rows of {frame['user'].n_unique():,} users.")
         groups.append(
             GroupPlan(
-                *(slug(event.table.stem), entity, event.table.file, columns, event.time.timestamp_format or ""),
-                *(actions, frame, notes, list(event.questions)),
+                name=slug(event.table.stem),
+                entity=entity,
+                file=event.table.file,
+                columns=columns,
+                timestamp_format=event.time.timestamp_format or "",
+                actions=actions,
+                frame=frame,
+                notes=notes,
+                questions=list(event.questions),
             )
         )
     return groups

@@ -33,7 +33,7 @@ class Description:
 def describe(logs: str) -> Description:
     """Reads a folder of CSV and Parquet files of any names, and says what is in them.
 
-    The tables are held in memory. docs/your_logs.md states by which rules things are concluded.
+    The tables are held in memory. docs/describe.md states by which rules things are concluded.
 
     Args:
         logs: the folder.

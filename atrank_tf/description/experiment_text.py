@@ -81,8 +81,6 @@ def experiment_text(plan: Plan) -> str:
     if kind == "one of a list":
         tokens *= 2
     model = _MODEL | settings["model"] | {"ranking": ["dot", "dnn"]}
-    if any(not entity.table for entity in plan.entities):
-        model["item_bias"] = False
     batching = {"batch_tokens": tokens} | settings["batching"]
     longest = max(history_length(task.positives) for task in plan.tasks)
     if longest > 150:

@@ -1,6 +1,6 @@
 """Decides what each table is: behaviors, impressions, a catalog, a profile of users; and what its columns are.
 
-docs/your_logs.md states the rules. Names are hints in words of English; what values say counts more.
+docs/describe.md states the rules. Names are hints in words of English; what values say counts more.
 """
 
 from dataclasses import dataclass, field
@@ -119,11 +119,13 @@ def find_roles(tables: list[Table]) -> Roles:
         raise ValueError(_no_events(tables, users))
     roles.impressions += [event for event in events if event.label is not None]
     for event in events:
-        shown = [each.table.file for each in roles.impressions if _are_rows_of_lists(event, each)]
-        if event.label is None and shown:
-            roles.unused[event.table.file] = f"a row for each that was shown in {shown[0]}, and nothing done with it."
-        elif event.label is None:
-            roles.behaviors.append(event)
+        if event.label is None:
+            shown = [each.table.file for each in roles.impressions if _are_rows_of_lists(event, each)]
+            if shown:
+                says = f"a row for each that was shown in {shown[0]}, and nothing done with it."
+                roles.unused[event.table.file] = says
+            else:
+                roles.behaviors.append(event)
     for table in others:
         _place(table, keyed[table.file], events, roles)
     return roles
@@ -136,10 +138,11 @@ def is_same_entity(one: Column, other: Column) -> bool:
 
 def _are_rows_of_lists(event: Events, impressions: Events) -> bool:
     """Returns whether a table says something else of lists as they were shown, and not what users did."""
-    request = event.table.columns.get(impressions.request.name) if impressions.request else None
-    if request is None or impressions.request is None or event.table.rows < 0.9 * impressions.table.rows:
+    lists = impressions.request
+    if lists is None or lists is impressions.time or lists.name not in event.table.columns:
         return False
-    return request.timestamp_format is None and overlap(request, impressions.request) >= 0.9
+    as_many = event.table.rows >= 0.9 * impressions.table.rows
+    return as_many and overlap(event.table.columns[lists.name], lists) >= 0.9
 
 
 def rest_of(table: Table, *used: Column | None) -> tuple[Column, ...]:

@@ -22,12 +22,10 @@ class Table:
     Args:
         file: what `file` in the schema says: a path within the folder, or a pattern.
         columns: name -> column.
-        parts: number of files.
     """
 
     file: str
     columns: dict[str, Column]
-    parts: int
 
     @property
     def rows(self) -> int:
@@ -110,4 +108,4 @@ def _table(file: str, paths: list[Path]) -> Table:
             frames.append(_scan(path).collect())
     frame = pl.concat(frames, how="vertical_relaxed")
     typed = paths[0].suffix == ".parquet"
-    return Table(file, {name: Column(name, frame[name], typed=typed) for name in frame.columns}, len(paths))
+    return Table(file, {name: Column(name, frame[name], typed=typed) for name in frame.columns})

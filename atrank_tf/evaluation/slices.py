@@ -32,8 +32,6 @@ _COUNTS = Bins([0, 1, 10, 100, 1_000], ["none", "1 to 9", "10 to 99", "100 to 99
 _USERS = ("new: nothing in training", "known")
 _REPEATS = ("chose it", "something else with it", "nothing with it")
 _MOST_CATEGORIES, _MOST_PERIODS = 8, 10
-_NONE = -1
-"""Code of a request that is of no kind."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,15 +110,14 @@ class Slices:
 
     def found(self) -> dict[str, list[Slice]]:
         """Returns kind -> slices; a kind of which all requests are alike is left out."""
-        known = {kind: {code: n for code, n in sums.items() if code != _NONE} for kind, sums in self._sums.items()}
         fixed = {OBJECTS: _COUNTS.labels, USERS: _USERS, HISTORY: _COUNTS.labels, REPEAT: _REPEATS}
         result = {
-            kind: [self._slice(labels[code], sums) for code, sums in sorted(known.get(kind, {}).items())]
+            kind: [self._slice(labels[code], sums) for code, sums in sorted(self._sums[kind].items())]
             for kind, labels in fixed.items()
         }
         if self._category:
-            result[f"{CATEGORY}{self._category}"] = self._categories(known.get(CATEGORY, {}))
-        result[TIME] = self._periods(known.get(TIME, {}))
+            result[f"{CATEGORY}{self._category}"] = self._categories(self._sums[CATEGORY])
+        result[TIME] = self._periods(self._sums[TIME])
         return {kind: slices for kind, slices in result.items() if len(slices) > 1}
 
     def _codes(
