@@ -231,13 +231,16 @@ def test_5_tensorflow_servings_loader_answers_every_signature_without_xla(
 
 
 @pytest.mark.slow
-def test_what_asks_for_xla_loads_there_and_then_fails(run_command: Callable[..., Any], tmp_path: Path) -> None:
+def test_what_asks_for_xla_is_refused_here_and_loads_there_to_fail_in_a_call(
+    run_command: Callable[..., Any], tmp_path: Path
+) -> None:
     module, export, three = tf.Module(), str(tmp_path / "export"), np.array([3.0], np.float32)
     module.double = tf.function(lambda x: {"scores": 2.0 * x}, jit_compile=True)
     tf.saved_model.save(module, export, module.double.get_concrete_function(tf.TensorSpec([None], tf.float32, "x")))
-    here = LoadedModel(export)
-    np.testing.assert_array_equal(here.run("serving_default", {"x": three})["scores"], [6.0])
-    here.close()
+    with pytest.raises(
+        ValueError, match=r"asks for XLA \(jit_compile=True\), which TensorFlow Serving has switched off"
+    ):
+        LoadedModel(export)
     with pytest.raises(RuntimeError, match=r"in run\n(.*\n)*.*XLA compilation disabled"):
         _ask(run_command, export, {"serving_default": {"x": three}}, tmp_path)
 
