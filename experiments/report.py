@@ -58,12 +58,11 @@ def write(build: Path, plan: Mapping[str, Comparison]) -> None:
         f"Written by `make experiments` on {datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {os.cpu_count()} CPU cores. "
         "Do not edit.",
         "",
-        "Each model keeps the epoch of its best validation AUC; nothing is chosen on test. Mean over seeds ± standard "
-        "deviation between seeds. The difference is of average user AUC (of NDCG@10 where the catalog is ranked) on "
-        "the same test requests, by paired bootstrap over users, scores of the same seed against each other; ± its "
-        "standard error within one seed, in brackets the largest p of the seeds and, after `mean`, the p of the users' "
-        "means over all seeds. `best on test` picks the epoch on test, as much of the literature does: only to compare "
-        "with it.",
+        "Each model keeps the epoch of its best validation AUC; nothing is chosen on test. `best on test` picks the "
+        "epoch on test, as much of the literature does, only to compare with it. Metrics are means over seeds ± the "
+        "standard deviation between seeds. Differences are of average user AUC (of NDCG@10 where the catalog is "
+        "ranked), as `mean ± standard error (largest p of the seeds, mean p)`: [what the tables "
+        "say](comparisons.md#what-the-tables-say).",
     ]
     data: dict[str, list[dict[str, Any]]] = {}
     for name, comparison in plan.items():
