@@ -1,4 +1,4 @@
-"""Losses of ranking: of candidates one by one, of pairs of a positive and a negative, or of the list of a request."""
+"""Ranking losses: pointwise, pairwise and listwise."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar

@@ -1,4 +1,4 @@
-"""Metrics of requests, to watch while training; `atrank_tf.evaluation` has those to report."""
+"""Metrics to watch while training; `atrank_tf.evaluation` has those to report."""
 
 from collections.abc import Sequence
 from typing import Any

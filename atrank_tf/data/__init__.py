@@ -1,4 +1,4 @@
-"""Reads records, as batches of `tf.data`."""
+"""Reads records and makes batches of them with `tf.data`."""
 
 from atrank_tf.data.batching import Batching
 from atrank_tf.data.catalog import Catalog

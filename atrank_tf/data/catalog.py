@@ -11,7 +11,7 @@ from atrank_tf.files import load_arrays, save_arrays
 
 @dataclass(frozen=True, eq=False)
 class Catalog:
-    """Arrays by entity row: 0 is padding, 1 an unknown object, real objects start at 2, the frequent ones first.
+    """Objects of an entity as arrays: row 0 is padding, row 1 an unknown object, then objects, the frequent ones first.
 
     Args:
         ids: texts (`atrank_tf.files.text_array`) or int64 [rows - 2]; the raw id of row i + 2.

@@ -14,7 +14,7 @@ from atrank_tf.types import Tensor
 
 
 class CatalogRequests(NamedTuple):
-    """B requests, for each of which all objects are candidates.
+    """A batch of B requests whose candidates are all objects of the catalog.
 
     `users`: string [B]. `positive`: int64 [B], row of the catalog. `same_moment`: int64 [B, M], all objects that the
     user chose in the request's second, the positive too; 0 is padding. `inputs`: those of `history_specs` and
@@ -31,7 +31,7 @@ class CatalogRequests(NamedTuple):
 def catalog_requests(
     records: Records, task: str, part: Part | str, settings: Batching | None = None
 ) -> "tf.data.Dataset[CatalogRequests]":
-    """Returns batches of the requests of a task that `evaluation_batches` has, without candidates.
+    """Returns the requests that `evaluation_batches` has of a task, in batches without candidates.
 
     Args:
         records: a records folder.

@@ -12,7 +12,7 @@ from atrank_tf.schema import FIRST_ROW, Schema
 
 @dataclass(frozen=True, eq=False)
 class IdMaps:
-    """Raw values by row; the value at index i belongs to row i + 2.
+    """Raw ids of catalogs and raw values of embedding tables; the one at index i belongs to row i + 2.
 
     Args:
         ids: entity -> texts (`atrank_tf.files.text_array`) or int64 [rows - 2].

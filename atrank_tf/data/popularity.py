@@ -19,7 +19,7 @@ _HOUR = 3600
 
 
 class Popularity(NamedTuple):
-    """How often each object was counted, in each of `PERIODS` periods.
+    """Counts of each object in each of `PERIODS` periods.
 
     `begins`: int64 [PERIODS], Unix seconds, ascending: when period 1, 2, ... begins; the last is when all is over.
     `counts`: int32 [rows of the entity's catalog, PERIODS].
@@ -92,7 +92,7 @@ def shown_popularity(
 
 
 def counted_actions(schema: Schema, task: str) -> list[tuple[str, str]]:
-    """Returns the actions whose popularity is known of a task's candidates beside that of its positives.
+    """Returns the other actions on a task's entity, whose popularity is counted beside that of the task's positives.
 
     They are all (group, action) on the entity of the candidates but those that make a positive: among views and
     purchases, for the next purchase, those of views.

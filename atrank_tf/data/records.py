@@ -34,7 +34,7 @@ _MAKE_AGAIN = "Make the records again with python -m atrank_tf.prepare --overwri
 
 
 class Records:
-    """A complete records folder.
+    """A records folder, opened for reading: schema, manifest, catalogs, vocabularies and timelines.
 
     What is read here (the schema, the catalogs, the vocabularies) is compared with the checksums of the manifest; the
     timelines are when `verify` is called, as `train` does.

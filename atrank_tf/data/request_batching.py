@@ -111,7 +111,7 @@ def requests(
     settings: Batching | None = None,
     whole_history: bool = False,
 ) -> tf.data.Dataset:
-    """Returns what `evaluation_batches` returns with the user ids (string [B]) as a fourth element.
+    """Returns the batches of `evaluation_batches`, with the user ids (string [B]) as a fourth element.
 
     `whole_history` leaves histories uncut by `max_length`, for a baseline that reads all of them.
     """

@@ -146,7 +146,7 @@ def _profile(parsed: Mapping[str, Tensor], user: Features) -> dict[str, Tensor]:
 
 
 class Part(StrEnum):
-    """A part of the data, as the schema's split divides it; or all that is before the test, for a last training."""
+    """A part of the data by the schema's split; training and validation may be one, for a last training."""
 
     TRAINING = "training"
     VALIDATION = "validation"

@@ -15,7 +15,7 @@ from atrank_tf.schema import schema_from_dict
 
 @dataclass(frozen=True)
 class Description:
-    """What a folder of logs is, as two files that say it.
+    """A schema and an experiment file for a folder of logs, what each of its files is, and open questions.
 
     Args:
         schema: text of `schema.toml`.
@@ -31,7 +31,7 @@ class Description:
 
 
 def describe(logs: str) -> Description:
-    """Reads a folder of CSV and Parquet files of any names, and says what is in them.
+    """Drafts a schema and an experiment file for a folder of CSV and Parquet files of any names.
 
     The tables are held in memory. docs/describe.md states by which rules things are concluded.
 

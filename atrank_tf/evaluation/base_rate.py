@@ -30,7 +30,7 @@ def are_probabilities(settings: Batching, loss: str) -> bool:
 
 
 def trained_with(task: Task, settings: Batching, loss: str) -> str:
-    """Returns a sentence on what log-losses of a task's model can be: how many negatives it was trained with.
+    """Returns the line under a table of metrics: how many negatives a task's model was trained with.
 
     Args:
         task: the task.

@@ -19,7 +19,7 @@ CATALOG_METRICS = (
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class CatalogRanks:
-    """Where the positives of R requests stand among all candidates.
+    """Ranks of the positives of R requests among all candidates.
 
     Attributes:
         users: str [R].

@@ -30,7 +30,7 @@ _BLOCK = 1 << 20
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """Estimate of one metric over one split.
+    """Value of one metric over one split, with its standard error.
 
     Attributes:
         value: the metric; NaN if `count` is 0.

@@ -28,7 +28,7 @@ _SHOWN = 5
 
 @dataclasses.dataclass(frozen=True)
 class TaskFindings:
-    """What is known of a model at one task.
+    """What the page of an evaluation shows of one task.
 
     Attributes:
         group: the group that is ranked.

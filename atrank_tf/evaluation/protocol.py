@@ -78,7 +78,7 @@ def score_requests(
     whole_history: bool = False,
     watch: Watch | None = None,
 ) -> dict[str, dict[str, ScoredRequests]]:
-    """Scores every request of a part of the data by each of `scores`, in one pass: any rankers, on the same requests.
+    """Scores the same requests, all of a part of the data, with each of several rankers, in one pass.
 
     Args:
         scores: name -> function (task, inputs as batches have them, users str [B]) -> scores [B, N]; None for a task

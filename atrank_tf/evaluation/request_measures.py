@@ -19,7 +19,7 @@ SHOWN_REQUESTS = 6
 
 
 class RequestMeasures:
-    """Measures requests as they stream by: `watch` of `score_baselines`, after a model has scored the same requests.
+    """Measures a model by kind of request while `score_baselines` runs (its `watch`), for the page of an evaluation.
 
     What is held: sums by kind of request and by probability, and the few requests that the page shows.
 

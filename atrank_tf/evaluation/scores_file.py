@@ -33,7 +33,7 @@ _SAME = ["request_id", "candidate", "occurrence"]
 
 
 class AskedRequests:
-    """When requests were asked and what their candidates are: `watch` of `score_requests`, for files of scores."""
+    """Collects request times and candidates while `score_requests` runs (its `watch`), for `write_scores`."""
 
     def __init__(self) -> None:
         self._parts: dict[str, list[tuple[np.ndarray, np.ndarray]]] = defaultdict(list)
@@ -110,7 +110,7 @@ def write_scores(path: str, records: Records, asked: AskedRequests, scored: Mapp
 def read_scores(
     path: str, records: Records, asked: AskedRequests, scored: Mapping[str, ScoredRequests]
 ) -> dict[str, ScoredRequests]:
-    """Reads scores of the requests that were scored here, in the same order.
+    """Reads a file of scores, and puts them in the order of the requests that were scored here.
 
     Args:
         path: a file as `write_scores` has it; `user_id` and `timestamp` may be missing, and the order may be any.

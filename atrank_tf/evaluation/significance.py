@@ -81,7 +81,7 @@ def paired_difference(
 def paired_rank_difference(
     a: CatalogRanks, b: CatalogRanks, metric: str = f"ndcg@{metrics.CUTOFF}", samples: int = 1000, seed: int = 0
 ) -> PairedDifference:
-    """As `paired_difference`, of two rankings of all objects for the same requests.
+    """Compares two rankings of all objects for the same requests, as `paired_difference` does.
 
     Args:
         a: ranks by the first model.

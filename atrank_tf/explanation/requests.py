@@ -26,7 +26,7 @@ class Request(NamedTuple):
 def requests_of_users(
     records: Records, part: Part | str, tasks: Sequence[str], users: Sequence[str], most: int
 ) -> list[Request]:
-    """Returns a request of each task for some users: that of an evaluation with one target per user.
+    """Returns one request of each task for each of some users, that of an evaluation with one target per user.
 
     Args:
         records: the records of the model.

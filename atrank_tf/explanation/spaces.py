@@ -23,7 +23,7 @@ _NUMERALS = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", 
 
 @dataclass(frozen=True, eq=False)
 class Focus:
-    """Measures of one attention layer; M measures as in `MEASURES`, K spaces.
+    """Where the weights of one attention layer go: M measures (`MEASURES`) in K spaces.
 
     Args:
         attention: "self-attention 1", ... or "target attention, <task>".

@@ -1,4 +1,4 @@
-"""Keras layers: tensors, sizes and names in, tensors out."""
+"""Keras layers, which know no files and no schema."""
 
 from atrank_tf.layers.attention.activation_unit import ActivationUnit
 from atrank_tf.layers.attention.masks import CausalMask, additive_mask, zero_padding

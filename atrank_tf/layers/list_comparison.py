@@ -16,7 +16,7 @@ _NO_SPREAD = 0.05
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
 class ListComparison(keras.layers.Layer):
-    """Says of each number of a candidate how high and how low it stands in its list, and how far from the mean.
+    """Compares each number of a candidate with its list: how many are larger, how many smaller, how far is the mean.
 
     Rough sketch:
         found = [1 / (1 + larger), 1 / (1 + smaller), x - mean, (x - mean) / (standard deviation + 0.05)]
@@ -52,7 +52,7 @@ class ListComparison(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
 class ListDistance(keras.layers.Layer):
-    """Says how many places each candidate is below the one of its list that the user did something with last.
+    """Computes how many positions each candidate is below the one of its list that the user did something with last.
 
     Args:
         most: most places, above and below, that are told apart; what is farther counts as so far.

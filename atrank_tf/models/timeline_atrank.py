@@ -32,7 +32,7 @@ from atrank_tf.types import Tensor
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
 class TimelineATRank(Ranker):
-    """ATRank whose encoding of a history does not depend on the request.
+    """ATRank trained on all targets of a user at once: causal self-attention, and time as a bias on attention scores.
 
     The embedding of a behavior has no time, and each behavior sees only what came before it. Time is a learned bias on
     the scores of both attentions instead, by the gap between two behaviors, or between a request and a behavior:

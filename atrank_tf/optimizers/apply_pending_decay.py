@@ -41,7 +41,7 @@ class ApplyPendingDecay(keras.callbacks.Callback):
 
 
 def apply_pending(variables: Iterable[Any]) -> None:
-    """Applies the pending decay of variables, as `model.trainable_variables`; of most there is none."""
+    """Applies the pending decay of those variables that have some; pass `model.trainable_variables`."""
     for variable in variables:
         if getattr(variable, "apply_pending", None) is not None:
             variable.apply_pending()

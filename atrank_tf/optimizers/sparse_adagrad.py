@@ -11,7 +11,7 @@ from atrank_tf.optimizers.sparse_optimizer import SparseOptimizer, checked_rate
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
 class SparseAdagrad(SparseOptimizer):
-    """Adagrad whose step costs what the batch reads of the tables, with decay that reaches every row all the same.
+    """Adagrad that updates only the rows of tables that a batch reads; the decay of all other rows is deferred.
 
     A table is the weight of a `SparseEmbedding`; its rows outside the batch, and their accumulators, stay as they are.
     A zero gradient moves nothing in Adagrad, so all numbers are those of `keras.optimizers.Adagrad`, for tables too, if

@@ -11,7 +11,7 @@ from atrank_tf.optimizers.sparse_optimizer import SparseOptimizer, checked_rate
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
 class SparseAdam(SparseOptimizer):
-    """Adam whose step costs what the batch reads of the tables, with decay that reaches every row all the same.
+    """Adam that updates only the rows of tables that a batch reads; the decay of all other rows is deferred.
 
     A table is the weight of a `SparseEmbedding`; its rows outside the batch, and their slots, stay as they are. Every
     other variable is treated exactly as by `keras.optimizers.Adam`. What happens to a row in the steps in which no

@@ -1,4 +1,4 @@
-"""Makes records of logs.
+"""Cleans logs and writes them as records.
 
 What reads them is imported when it is asked for: the logs folder can be looked at without TensorFlow and Polars.
 """

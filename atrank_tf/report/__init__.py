@@ -1,4 +1,4 @@
-"""What is in a records folder: measured, drawn and checked, for a person who must decide whether to train on it."""
+"""The data report: measures, draws and checks what is in a records folder, before a training."""
 
 from atrank_tf.report.checks import drift_warning, left_out_note
 from atrank_tf.report.measure import PARTS, load_report, write_report

@@ -59,7 +59,7 @@ def plain(value: Any, *, defaults: bool = False) -> Any:
 
 
 def suggestion(name: str, valid: Iterable[str]) -> str:
-    """Returns 'Did you mean "x"? Valid: x, y.' for a name that is none of the valid ones."""
+    """Returns 'Did you mean "x"? Valid: x, y.' for an invalid name."""
     names = sorted(valid)
     near = difflib.get_close_matches(name, names, n=1)
     hint = f'Did you mean "{near[0]}"? ' if near else ""

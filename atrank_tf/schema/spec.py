@@ -36,7 +36,7 @@ class Candidates(StrEnum):
 
 
 class Exclude(StrEnum):
-    """Rule for objects of the user's own that may not be negatives of a target; see `Negatives`.
+    """Rule for which objects that the user chose are never negatives; see `Negatives`.
 
     `same_moment`: positives of the user at the timestamp of the target, which were chosen with it. What was chosen
     before or afterwards may be a negative, as in production. `ever_chosen`: positives of the user at any time.
@@ -58,7 +58,7 @@ class Ties(StrEnum):
 
 
 class Transform(StrEnum):
-    """What is done to the values of a numeric column before they are standardized.
+    """Transformation of a numeric column before it is standardized.
 
     `log`: sign(x) log(1 + |x|), for numbers with a long tail, as prices and counts.
     """
@@ -145,7 +145,7 @@ class Features:
 
 @dataclass(frozen=True, kw_only=True)
 class User(Features):
-    """What is known of users; its side features are columns of `catalog/user`.
+    """User features: columns of `catalog/user`.
 
     Args:
         file: its file in the logs folder; "" means `catalog/user`.

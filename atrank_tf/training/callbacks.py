@@ -119,7 +119,7 @@ class BestCheckpoint(keras.callbacks.Callback):
 
 
 class Backup(keras.callbacks.Callback):
-    """Writes down, after each epoch, everything that the rest of the training depends on, in one file.
+    """Saves the whole state of a training after each epoch, in one file, from which it can be resumed.
 
     `keras.callbacks.BackupAndRestore` keeps weights and optimizer; a resumed training gives the same weights only if
     the states of the dropout's random generators and of `BestCheckpoint` go on too, and if a kill between two files

@@ -53,7 +53,7 @@ class Validated:
 
 
 class EpochChoice:
-    """Chooses the best epoch by the AUC of validation, and counts the epochs that gain nothing.
+    """Chooses the best epoch by validation AUC, and counts the epochs without a gain.
 
     The score of an epoch is the mean of its tasks' AUCs, each in units of its standard error: its weight is one over
     that. So a task with few requests does not choose by chance against one with many, and yet a fall that is no chance

@@ -168,7 +168,7 @@ def load_experiment(path: str) -> Experiment:
 
 
 def dump_experiment(experiment: Experiment) -> str:
-    """Returns the TOML text of an experiment with every key, defaults too: they may be others in another version.
+    """Returns the TOML text of an experiment with every key, defaults included.
 
     `load_experiment` of that text gives an equal experiment.
     """

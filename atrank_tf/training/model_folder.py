@@ -59,7 +59,7 @@ def load(path: str) -> Ranker:
 
 
 def load_model_for(records: Records, model_dir: str) -> Ranker:
-    """Loads the best model of a model folder, to score records of the groups that it reads.
+    """Loads the best model of a model folder, and checks that it fits the records that it is to score.
 
     Lines on the log say if its training is unfinished, or was on other records.
 
@@ -118,7 +118,7 @@ def load_training(model_dir: str) -> dict[str, Any]:
 
 
 def warn_if_unfinished(model_dir: str) -> None:
-    """Says in a line on the log if a model folder holds a training that may go on, whose best model is yet to come.
+    """Logs a line if the training of a model folder is unfinished.
 
     Raises:
         FileNotFoundError: the folder holds no training.

@@ -78,7 +78,7 @@ def compile_model(model: Ranker, settings: Training, steps: int, workers: Worker
 
 
 def divide_threads(slices: int) -> None:
-    """Divides the cores among the slices of a batch: each operation has the threads of its slice alone.
+    """Divides the CPU cores among the slices of a batch.
 
     With one slice TensorFlow's own division stays, where every operation has the threads of all cores.
 

@@ -27,7 +27,7 @@ _ROWS_AT_ONCE = 1 << 14
 
 
 class Workers:
-    """The processes that train one model together, on a device each, and the collective operations between them.
+    """Processes that train one model together, and the collective operations between them.
 
     Each holds the whole model, as ordinary variables; TensorFlow's `MultiWorkerMirroredStrategy` only connects them.
     Every method is called by all of them, in the same order, or they wait for each other for ever. They work eagerly

@@ -14,7 +14,7 @@ from atrank_tf.types import Shape, Tensor
 
 
 class CandidateQueries(NamedTuple):
-    """The N candidates of each of P requests of B users, as queries to the memories of these users.
+    """Attention queries of the N candidates of each of P requests of B users, to the memories of these users.
 
     Args:
         mask: bool [B, P, T], which behaviors each request sees.
@@ -31,7 +31,7 @@ class CandidateQueries(NamedTuple):
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
 class TargetAttention(AttentionBlock):
-    """Attends from each candidate to the memory: the user's vector as this candidate sees them.
+    """Attends from each candidate to the memory, and returns a user vector for each candidate.
 
     Rough sketch:
         c = attention(h_t, C),   e_u = F_vanilla(c)

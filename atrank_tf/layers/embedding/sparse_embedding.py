@@ -10,7 +10,7 @@ from atrank_tf.types import Shape, Tensor
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
 class SparseEmbedding(keras.layers.Layer):
-    """Looks rows up in a table: `keras.layers.Embedding` at a cost that does not depend on the table's size.
+    """Looks rows up in an embedding table, at a cost that does not depend on the table's size.
 
     `keras.layers.Embedding` reads the whole variable and then gathers from the copy. This layer gathers from the
     variable itself, and its gradient is of the rows that were read. The weight has the same name and shape, so

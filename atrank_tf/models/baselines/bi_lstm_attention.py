@@ -9,7 +9,7 @@ from atrank_tf.types import Tensor
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
 class BiLSTMAttention(BiLSTM):
-    """`BiLSTM` whose states each candidate reads by target attention, bilinear, in one space.
+    """Bi-LSTM with target attention (bilinear, in one space) from each candidate to the states of both LSTMs.
 
     Arguments, inputs, outputs and saved forms are those of `ATRank`.
 
