@@ -29,12 +29,10 @@ def decide(roles: Roles) -> Plan:
         group.notes.append(f"95 of 100 users have at most {longest:,}.")
     made_up = share_of_one_moment(max((group.frame for group in groups), key=len)) > 0.9
     unit, buckets = time_unit([group.frame for group in groups])
-    time_note = (
-        "The largest unit that is no longer than half of the gaps between a user's moments, or a 4,096th of all time."
-    )
+    time_note = "The largest unit up to the median gap between a user's timestamps, or up to a 4,096th of all time."
     if made_up:
         unit, buckets = "day", 1
-        time_note = "Nearly all rows have one of three moments: times that tell nothing, so no model sees them."
+        time_note = "Nearly all rows have one of three timestamps: they tell nothing, so no model sees them."
     cut, split_note, split_question = _split(tasks, groups, made_up)
     used = [group.entity for group in groups]
     entities = [entity for entity in entities if entity in used]

@@ -101,9 +101,7 @@ def experiment_text(plan: Plan) -> str:
         f"# {rows:,} behaviors, so {epochs} epochs: {_READ // 1_000_000} million are read in all, in at most {most}.",
     ]
     if small:
-        lines.append(
-            "# Few enough to be learned by heart: so with more l2, and with the weights of the last epochs averaged."
-        )
+        lines.append("# Few, so that models overfit: with more l2, and with the weights of the last epochs averaged.")
     if batching.get("correct_sampling"):
         lines.append(
             "# correct_sampling: scores rank the whole catalog (evaluate --candidates=catalog). Take it out, and"

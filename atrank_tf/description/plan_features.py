@@ -107,7 +107,7 @@ def _without_ids(plan: Plan) -> None:
         if never > 0.5:
             entity.table_note = (
                 f"{never:.0%} of what validation shows was never chosen before: ids come and go, so objects are known "
-                "by their columns and by what the user did with them, not by heart (no table of ids)."
+                "by their columns and by what the user did with them (no table of ids)."
             )
             if not shared:
                 del plan.min_counts[entity.table]

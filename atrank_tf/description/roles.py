@@ -255,7 +255,7 @@ def _doubtful_values(columns: list[Column], choice: Column | None, action: Colum
     if choice is not None:
         found.append(
             f"Rows where {choice.name} is not {yes_of(choice)} are left out. If they are what was shown beside a "
-            "choice, write 1 and 0 there, and in all rows of a list the same moment, or an id of the list."
+            "choice, write 1 and 0 there, and in all rows of a list the same time, or an id of the list."
         )
     for column in columns:
         if {"rating", "score", "stars"} & set(column.words) and column.is_numeric and 2 < column.distinct <= 100:
@@ -341,7 +341,7 @@ def _place(table: Table, keys: list[Column], events: list[Events], roles: Roles)
                     f"several rows for each {column.name}. Write one row for each, its values joined by a separator."
                 )
                 return
-    roles.unused[table.file] = "no user, moment and object, and one row for each of no objects that users act on."
+    roles.unused[table.file] = "no user, timestamp and object, nor one row for each object that users act on."
 
 
 def _fit(key: Column, table: Table, thing: Column) -> float:
@@ -361,10 +361,10 @@ def _no_events(tables: list[Table], users: dict[str, Column | None]) -> str:
     for table in tables:
         user, time = users[table.file], _time(table)
         lines.append(
-            f"{table.file}: user {user.name if user else 'none'}, moment {time.name if time else 'none'}, "
+            f"{table.file}: user {user.name if user else 'none'}, timestamp {time.name if time else 'none'}, "
             f"columns {', '.join(table.columns)}"
         )
     return (
-        "Expected a table of behaviors: a user, a moment (Unix time, a date, a datetime) and an object in each row. "
+        "Expected a table of behaviors: a user, a timestamp (Unix time, date, datetime) and an object in each row. "
         f"Found {'; '.join(lines)}. Name columns so that they say it (user_id, timestamp, item_id)."
     )

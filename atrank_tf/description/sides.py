@@ -118,7 +118,7 @@ def _reason_to_leave_out(column: Column, names_inputs: bool) -> str:
     if names_inputs and column.name in ("affinity", "candidates", "label", "now", "row_lengths", "timestamp"):
         return "a name that every request has; rename it"
     if column.timestamp_format is not None and not (column.is_numeric and ID_WORDS & set(column.words)):
-        return "a moment; write how long ago it was as a number, if that matters"
+        return "a timestamp; write how long ago it was as a number, if that matters"
     if column.is_numeric or column.has_several:
         return ""
     if column.distinct > (0.5 if column.distinct > 50 else 0.9) * column.rows and column.distinct > _FEW:

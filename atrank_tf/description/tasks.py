@@ -37,7 +37,7 @@ def impression_tasks(roles: Roles, of_column: dict[int, EntityPlan], groups: lis
         task.questions += shown.questions
         if shown.request is shown.time:
             task.questions.append(
-                "No column says which rows are one list: what a user was shown at one moment is taken for one."
+                "No column says which rows are one list: what a user was shown at one time is taken for one."
             )
         tasks.append(task)
     return tasks

@@ -163,7 +163,7 @@ class EntityId:
     Args:
         column: its column in the catalog, and in behaviors and impressions files that name no other.
         table: table of the id's own embedding; "" for none: an object is then known by its side features and by what
-            the user did with it before (affinity), not by heart.
+            the user did with it before (affinity).
         dtype: "string" or "int64", as in the logs. Filled in by prepare; "" before.
     """
 

@@ -80,9 +80,8 @@ def test_a_shop_with_views_and_purchases(tmp_path):
     assert (entity.id.column, entity.file) == ("sku", "things.csv")
     assert entity.features["tags"].separator == "|" and entity.features["tags"].max_values == 2
     assert entity.dense["price"].transform == "log"
-    assert (
-        "title" not in entity.features and entity.name == "title" and "# Left out: released: a moment" in found.schema
-    )
+    assert "title" not in entity.features and entity.name == "title"
+    assert "# Left out: released: a timestamp" in found.schema
     assert set(schema.user.features) == {"country"}
     assert "correct_sampling = true" in found.experiment
     write_description(found, str(tmp_path / "out"))
@@ -181,7 +180,7 @@ def test_lists_without_request_ids_or_a_log_of_choices(tmp_path):
     group = schema.groups[task.group]
     assert group.file == "seen.parquet" and group.columns["action"] == "clicked"
     assert schema.entities[group.entity].id.column == "id"
-    assert any("one moment is taken for one" in question for question in found.questions)
+    assert any("one time is taken for one" in question for question in found.questions)
     records = prepare(logs, schema, str(tmp_path / "records"))
     assert records.manifest["requests"]["next_seen"]["requests"] == 400
 
@@ -195,7 +194,7 @@ def test_parts_are_one_table_and_what_does_not_fit_is_named(tmp_path):
     found, schema = read(logs)
     assert schema.groups["log"].file == "log*.csv"
     assert found.files["words.csv"].startswith("not read: several rows for each sku")
-    assert found.files["weather.csv"].startswith("not read: no user, moment and object")
+    assert found.files["weather.csv"].startswith("not read: no user, timestamp and object")
 
 
 def test_facts_that_a_log_repeats_for_each_object_are_its_features(tmp_path):
@@ -237,7 +236,7 @@ def test_a_folder_without_tables(tmp_path):
 
 def test_tables_of_which_none_says_what_users_did(tmp_path):
     logs = folder(tmp_path, numbers=pl.DataFrame({"user_id": ["a", "b"], "size": [1.5, 2.5]}))
-    with pytest.raises(ValueError, match=r"Expected a table of behaviors.*numbers\.csv: user user_id, moment none"):
+    with pytest.raises(ValueError, match=r"Expected a table of behaviors.*numbers\.csv: user user_id, timestamp none"):
         describe(logs)
 
 
