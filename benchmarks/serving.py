@@ -5,7 +5,9 @@ The model of `experiments/amazon_sports.toml` (`hidden_dim` 128), untrained, is 
 - bare: the signature through the C++ loader, without HTTP and JSON;
 - server: the same request over HTTP, by 1, 8 and 32 clients, each a thread with a connection that it keeps;
 - repeated: as many rows as candidates, each with the whole history, which is what a model without a memory needs;
-- memory: `encode_user` once, then `score_candidates`.
+- memory: `encode_user` once, then `score_candidates`;
+- catalog: the best 100 of 100,000 objects (`top`), bare and over HTTP, beside the bare call that gets all of them as
+  candidates; `hidden_dim` 64.
 
 Prints a line for each figure and writes build/bench_serving.json. The clients share the machine with the server, so
 they do little: each sends the same bytes again, and reads an answer's length and status.
@@ -38,6 +40,10 @@ TYPICAL = (200, 1000)
 """History and candidates of the request that the target names."""
 SMALL = (100, 100)
 """History and candidates at which the server's overhead and throughput are compared with the bare call's."""
+CATALOG, BEST, CATALOG_HISTORY = 100_000, 100, 64
+"""Objects, how many of them are asked for, and the history."""
+CATALOG_MS = 150.0
+"""Target: median of the best of the catalog, in the server."""
 MEDIAN_MS, OVERHEAD_MS, THROUGHPUT, REPEATED = 6.0, 1.5, 0.7, 60.0
 """Targets: median of the typical request in the server; server beside bare; repeated beside once."""
 _NOW = 1_400_000_000
@@ -46,7 +52,7 @@ _NOW = 1_400_000_000
 def main() -> None:
     from atrank_tf.server import LoadedModel
 
-    export = _export()
+    export = _export("serving", ITEMS)
     model = LoadedModel(export)
     figures: dict[str, Any] = {"model": _MODEL.value, "bare": [], "repeated": [], "memory": [], "server": []}
     for history in HISTORIES:
@@ -70,12 +76,32 @@ def main() -> None:
                 _add(figures, "server", history, candidates, clients, found)
     finally:
         server.stop()
+    _measure_catalog(figures)
     figures["targets"] = _targets(figures)
     for line, (found, target) in figures["targets"].items():
         print(f"{line:78}{found:9.2f}   target {target}")
     out = Path(_OUT.value)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def _measure_catalog(figures: dict[str, Any]) -> None:
+    from atrank_tf.server import LoadedModel
+
+    export, shape = _export("catalog", CATALOG, hidden_dim=64), (CATALOG_HISTORY, CATALOG, 1)
+    request = _request(CATALOG_HISTORY, 0)
+    everything = {**request, "next_review__candidates": np.arange(CATALOG)[np.newaxis]}
+    best = {name: value for name, value in request.items() if not name.endswith("candidates")}
+    best |= {"k": np.array([BEST]), "exclude": np.zeros((1, 0), np.int64), "exclude_history": np.array([True])}
+    model = LoadedModel(export)
+    _add(figures, "all as candidates", *shape, _bare(model, "serving_default", everything, 1))
+    _add(figures, "bare top", *shape, _bare(model, "top", best, 1))
+    model.close()
+    server = _Server(Path(export).parent)
+    try:
+        _add(figures, "top", *shape, server.measure(best, 1, "top"))
+    finally:
+        server.stop()
 
 
 def _targets(figures: dict[str, Any]) -> dict[str, tuple[float, str]]:
@@ -103,6 +129,10 @@ def _targets(figures: dict[str, Any]) -> dict[str, tuple[float, str]]:
             f"at least {THROUGHPUT}",
         ),
         "history 200, 1,000 candidates: the history repeated, beside once": (repeated, f"at least {REPEATED}"),
+        "the best 100 of 100,000 objects, history 64: median in the server, ms": (
+            get("top", (CATALOG_HISTORY, CATALOG), 1, "p50"),
+            f"below {CATALOG_MS}",
+        ),
     }
 
 
@@ -111,10 +141,10 @@ def _add(
 ) -> None:
     figures[kind].append({"history": history, "candidates": candidates, "clients": clients, **found})
     shown = ", ".join(f"{name} {value:,.2f}" for name, value in found.items())
-    print(f"{kind:9} history {history:5,}, {candidates:5,} candidates, {clients:2} clients: {shown}", flush=True)
+    print(f"{kind:17} history {history:5,}, {candidates:5,} candidates, {clients:2} clients: {shown}", flush=True)
 
 
-def _export() -> str:
+def _export(name: str, items: int, **changes: Any) -> str:
     """Exports a model of records whose users have histories as long as the longest."""
     import keras
 
@@ -123,11 +153,12 @@ def _export() -> str:
     from atrank_tf.saved_model import export_model
 
     lengths = np.full(200, max(HISTORIES) + 10)
-    records = prepared(generated_logs("serving", lengths), BUILD / "records" / "serving", max_length=max(HISTORIES))
+    logs = generated_logs(name, lengths, items)
+    records = prepared(logs, BUILD / "records" / name, max_length=max(HISTORIES))
     experiment = experiments()[_MODEL.value]
     keras.utils.set_random_seed(1)
-    model = MODELS[experiment.name](records.schema, catalogs=records.catalogs, **vars(experiment.model))
-    return export_model(model, IdMaps.of(records), str(BUILD / "export" / _MODEL.value))
+    model = MODELS[experiment.name](records.schema, catalogs=records.catalogs, **(vars(experiment.model) | changes))
+    return export_model(model, IdMaps.of(records), str(BUILD / "export" / f"{_MODEL.value}_{name}"))
 
 
 def _request(history: int, candidates: int) -> dict[str, Any]:
@@ -164,9 +195,9 @@ class _Server:
         ready = self._process.stdout.readline()  # type: ignore[union-attr]
         self._port = int(ready.split("//")[1].split("/")[0].split(":")[1])
 
-    def measure(self, request: dict[str, Any], clients: int) -> dict[str, float]:
+    def measure(self, request: dict[str, Any], clients: int, signature: str = "serving_default") -> dict[str, float]:
         inputs = {name: value.tolist() for name, value in request.items()}
-        body = json.dumps({"inputs": inputs}).encode()
+        body = json.dumps({"signature_name": signature, "inputs": inputs}).encode()
         head = f"POST /v1/models/bench:predict HTTP/1.1\r\nHost: bench\r\nContent-Length: {len(body)}\r\n\r\n"
 
         def client() -> Callable[[], None]:

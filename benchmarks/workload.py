@@ -64,24 +64,24 @@ def sports_lengths(users: int) -> np.ndarray:
     return 5 + np.random.default_rng(0).lognormal(0.4, 1.25, users).astype(int)
 
 
-def generated_logs(name: str, lengths: np.ndarray) -> str:
+def generated_logs(name: str, lengths: np.ndarray, items: int = ITEMS) -> str:
     """Returns a logs folder of one user for each of `lengths`, with random items at random times in ten years."""
     folder = BUILD / "logs" / name
     if folder.is_dir():
         return str(folder)
     random = np.random.default_rng(0)
-    popularity = random.lognormal(0.0, 1.0, ITEMS)
+    popularity = random.lognormal(0.0, 1.0, items)
     total = int(lengths.sum())
     rows = {
         "user_id": np.repeat(np.arange(lengths.size), lengths),
-        "item_id": random.choice(ITEMS, total, p=popularity / popularity.sum()),
+        "item_id": random.choice(items, total, p=popularity / popularity.sum()),
         "action": ["review"] * total,
         "timestamp": 1_050_000_000 + random.integers(0, _TEN_YEARS, total),
     }
     objects = {
-        "item_id": np.arange(ITEMS),
-        "category_id": random.integers(0, CATEGORIES, ITEMS),
-        "attribute_ids": [random.integers(0, ATTRIBUTES, 6).tolist() for _ in range(ITEMS)],
+        "item_id": np.arange(items),
+        "category_id": random.integers(0, CATEGORIES, items),
+        "attribute_ids": [random.integers(0, ATTRIBUTES, 6).tolist() for _ in range(items)],
     }
     with whole_folder(str(folder)) as partial:
         for name, columns in (("behaviors/review", rows), ("catalog/item", objects)):

@@ -28,6 +28,7 @@ def export_model(model: Ranker, values: IdMaps, export_dir: str, *, explain: boo
     |---|---|---|
     | `score__<task>`; `serving_default` | histories, users, candidates | `scores` float32 [B, N] |
     | `rank__<task>`; `rank` | the same as `tf.train.Example`s | `ids`, `scores` [B, N], best first; `count` int64 [B] |
+    | `top__<task>`; `top`, where negatives are sampled | histories, users, `k` | as `rank`, of the whole catalog |
     | `encode_user` | histories | `memory` float32 [B, T, D], `mask` bool [B, T] and moments |
     | `score_candidates__<task>`; `score_candidates` | that, users, candidates | `scores` float32 [B, N] |
     | `explain__<task>`; `explain`, if asked for | as `score__<task>` | `scores` and what they came from |

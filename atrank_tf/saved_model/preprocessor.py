@@ -124,9 +124,8 @@ class Preprocessor:
         inputs = self.newest(history)
         for task in tasks:
             inputs |= self.candidates(found, task)
-            inputs |= self.affinity(
-                task, history_behaviors(history, self._schema.groups), inputs[candidates_name(task)], inputs["now"]
-            )
+            affinity = self.affinity(task, history_behaviors(history, self._schema.groups), inputs["now"])
+            inputs |= affinity(inputs[candidates_name(task)])
         return inputs
 
     def history(self, raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -163,14 +162,17 @@ class Preprocessor:
         return found
 
     def affinity(
-        self, task: str, behaviors: Mapping[str, Behaviors], candidates: Tensor, now: Tensor
-    ) -> dict[str, Tensor]:
-        """Returns the affinity of candidates, int64 [B, N], as a model's input; empty for a task without."""
+        self, task: str, behaviors: Mapping[str, Behaviors], now: Tensor
+    ) -> Callable[[Tensor], dict[str, Tensor]]:
+        """Returns a function: candidates, int64 [B, N] -> their affinity as a model's input; none for a task without.
+
+        Behaviors are sorted here, once for all candidates.
+        """
         if task not in self._affinity:
-            return {}
+            return lambda candidates: {}
         counter = self._affinity[task]
-        users = tf.range(tf.size(now, tf.int64), dtype=tf.int64)
-        return {affinity_name(task): counter.features(counter.keys(behaviors), users, candidates, now)}
+        keys, users = counter.keys(behaviors), tf.range(tf.size(now, tf.int64), dtype=tf.int64)
+        return lambda candidates: {affinity_name(task): counter.features(keys, users, candidates, now)}
 
     def candidates(self, raw: Mapping[str, Tensor], task: str) -> dict[str, Tensor]:
         """Returns a model's inputs of users, and those of the candidates of one task.

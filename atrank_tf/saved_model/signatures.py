@@ -12,6 +12,7 @@ from atrank_tf.data.affinity import history_behaviors, unpadded
 from atrank_tf.data.targets import Behaviors
 from atrank_tf.models import Ranker, TimelineATRank
 from atrank_tf.models.candidate_tables import precomputed_candidates
+from atrank_tf.saved_model.best_objects import asked_checks, best_objects, chunk_width
 from atrank_tf.saved_model.preprocessor import (
     NO_CANDIDATE,
     Preprocessor,
@@ -22,7 +23,7 @@ from atrank_tf.saved_model.preprocessor import (
     parse_examples,
     request_signature,
 )
-from atrank_tf.schema import PADDING, SECONDS, Ties
+from atrank_tf.schema import FIRST_ROW, PADDING, SECONDS, Candidates, Ties
 from atrank_tf.schema.inputs import BEHAVIOR_COLUMNS, candidates_name, history_name, join_names
 from atrank_tf.server.limits import Cost, LimitedInputs
 from atrank_tf.server.settings import ServerSettings
@@ -31,7 +32,13 @@ from atrank_tf.types import Tensor
 DEFAULT = "serving_default"
 """Name of the signature that TensorFlow Serving uses where a request names none; scores the first task."""
 
-OF_FIRST_TASK = {DEFAULT: "score", "rank": "rank", "score_candidates": "score_candidates", "explain": "explain"}
+OF_FIRST_TASK = {
+    DEFAULT: "score",
+    "rank": "rank",
+    "top": "top",
+    "score_candidates": "score_candidates",
+    "explain": "explain",
+}
 """Name of a signature of the first task -> what it does: `<that>__<task>` is the same signature."""
 
 _EXAMPLES = "examples"
@@ -65,12 +72,15 @@ class Signatures:
         self._weights = _fingerprint(model)
         self._counts = any(task.affinity for task in self._schema.tasks.values())
         self.resources = self._preprocessor.tables
+        self._ids: dict[str, tf.Variable] = {}
         self.limited = self._limited_inputs(model)
         self.functions = {"encode_user": self._traced(*self._encode_user())}
         for task in model.tasks:
             self.functions[join_names("score", task)] = self._traced(*self._score(task))
             self.functions[join_names("rank", task)] = self._traced(*self._rank(task))
             self.functions[join_names("score_candidates", task)] = self._traced(*self._score_candidates(task))
+            if self._schema.tasks[task].candidates is Candidates.SAMPLED:  # A list that was shown is no catalog.
+                self.functions[join_names("top", task)] = self._traced(*self._top(task, values))
         if isinstance(model, TimelineATRank):
             self.functions["encode_timeline"] = self._traced(*self._encode_timeline(model))
             self.functions["append_behaviors"] = self._traced(*self._append_behaviors(model))
@@ -147,6 +157,60 @@ class Signatures:
             return {"ids": tf.gather(ids, best_first, batch_dims=1), "scores": scores, "count": count}
 
         return rank, {_EXAMPLES: tf.TensorSpec([None], tf.string, _EXAMPLES)}
+
+    def _top(self, task: str, values: IdMaps) -> tuple[Function, dict[str, tf.TensorSpec]]:
+        group, name, scorer = self._schema.tasks[task].group, candidates_name(task), self._scorers[task]
+        entity = self._schema.groups[group].entity
+        objects, ids = self._schema.entities[entity].rows, self._ids_of_rows(entity, values)
+        specs = candidate_signature(self._schema, task)
+        asked = {
+            "k": tf.TensorSpec([None], tf.int64, "k"),
+            "exclude": tf.TensorSpec([None, None], specs.pop(name).dtype, "exclude"),
+            "exclude_history": tf.TensorSpec([None], tf.bool, "exclude_history"),
+        }
+
+        def top(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            with tf.control_dependencies(self._top_checks(raw, name, objects)):
+                history = self._preprocessor.history(raw)
+            known = {
+                **self._preprocessor.newest(history),
+                **self._preprocessor.candidates({**raw, name: raw["exclude"]}, task),
+            }
+            own = tf.where(raw["exclude_history"][:, tf.newaxis], history[history_name(group, "id")], PADDING)
+            excluded = tf.concat([known[name], own], axis=1)
+            known |= self._encoder({tensor.name: known[tensor.name] for tensor in self._encoder.inputs}, training=False)
+            affinity = self._preprocessor.affinity(
+                task, history_behaviors(history, self._schema.groups), history["now"]
+            )
+
+            def scores(candidates: Tensor) -> Tensor:
+                inputs = {**known, name: candidates, **affinity(candidates)}
+                logits = scorer({tensor.name: inputs[tensor.name] for tensor in scorer.inputs}, training=False)[task]
+                return tf.cast(logits, tf.float32)
+
+            rows, best, count = best_objects(scores, excluded, tf.reduce_max(raw["k"]), objects)
+            count = tf.minimum(count, raw["k"])
+            real = tf.sequence_mask(count, tf.shape(rows)[1])
+            with tf.device("CPU:0"):  # Texts are nowhere else.
+                found = tf.gather(ids, tf.maximum(rows - FIRST_ROW, 0))
+            blank = tf.constant(NO_CANDIDATE[ids.dtype.name], ids.dtype)
+            return {"ids": tf.where(real, found, blank), "scores": tf.where(real, best, tf.float32.min), "count": count}
+
+        return top, {**history_signature(self._schema), **specs, **asked}
+
+    def _top_checks(self, raw: Mapping[str, Tensor], candidates: str, objects: int) -> list[tf.Operation]:
+        """Checks how much is asked for, and what scoring a chunk of the catalog costs."""
+        sizes = {name: tf.shape(value, tf.int64)[1] for name, value in raw.items() if value.shape.rank == 2}
+        users = tf.shape(raw["k"], tf.int64)[0]
+        return [*asked_checks(raw["k"], objects), *self._check(users, {**sizes, candidates: chunk_width(users)})]
+
+    def _ids_of_rows(self, entity: str, values: IdMaps) -> tf.Variable:
+        """Returns the ids of an entity by row, a variable: a graph's constants have 2 GiB of room together."""
+        if entity not in self._ids:
+            ids = values.ids[entity]
+            with tf.device("CPU:0"):
+                self._ids[entity] = tf.Variable(ids if ids.dtype.kind == "i" else ids.astype(object), trainable=False)
+        return self._ids[entity]
 
     def _encode_user(self) -> tuple[Function, dict[str, tf.TensorSpec]]:
         def encode_user(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -241,7 +305,7 @@ class Signatures:
             with tf.control_dependencies(self._memory_checks(raw)):
                 known = {**{name: tf.identity(raw[name]) for name in raw}, **self._preprocessor.candidates(raw, task)}
             ids, behaviors = known[candidates_name(task)], self._behaviors(known)
-            known |= self._preprocessor.affinity(task, behaviors, ids, known["now"])
+            known |= self._preprocessor.affinity(task, behaviors, known["now"])(ids)
             logits = scorer({name: known[name] for name in asked}, training=False)[task]
             return {"scores": tf.cast(logits, tf.float32)}
 
@@ -281,9 +345,8 @@ class Signatures:
     def _request(self, task: str, raw: Mapping[str, Tensor], history: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Returns a model's inputs for a request with candidates of one task, and the history in rows."""
         candidates = self._preprocessor.candidates(raw, task)
-        ids, behaviors = candidates[candidates_name(task)], history_behaviors(history, self._schema.groups)
-        affinity = self._preprocessor.affinity(task, behaviors, ids, history["now"])
-        return {**self._preprocessor.newest(history), **candidates, **affinity}
+        affinity = self._preprocessor.affinity(task, history_behaviors(history, self._schema.groups), history["now"])
+        return {**self._preprocessor.newest(history), **candidates, **affinity(candidates[candidates_name(task)])}
 
     def _memory_checks(self, raw: Mapping[str, Tensor]) -> list[tf.Operation]:
         """Checks that a memory can be read now.

@@ -38,6 +38,7 @@ def warmup_requests(model: LoadedModel, schema: Schema, tasks: tuple[str, ...]) 
         raw = _history(schema, timestamp=2 if signature == "append_behaviors" else 1)
         raw |= _made_up(candidate_signature(schema, task), _CANDIDATES)
         made = {**raw, **known, "now": np.array([3]), "examples": _example(schema, task)}
+        made |= {"k": np.array([8]), "exclude": raw[candidates_name(task)][:, :1], "exclude_history": np.array([True])}
         requests[signature] = {name: made[name] for name in model.signatures[signature].inputs}
         found = model.run(signature, requests[signature])
         if signature in _MEMORY_MAKERS:

@@ -5,13 +5,13 @@ import json
 import math
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 from urllib.parse import quote
 
 import urllib3
 
-_MISSING: Mapping[str, Any] = {"DT_STRING": "", "DT_INT64": 0, "DT_FLOAT": math.nan}
+_MISSING: Mapping[str, Any] = {"DT_STRING": "", "DT_INT64": 0, "DT_FLOAT": math.nan, "DT_BOOL": False}
 _NO_CANDIDATE: Mapping[str, Any] = {"DT_STRING": "", "DT_INT64": -1}
 _DEFAULT = "serving_default"
 # Names of the inputs of a signature that scores: a group, a task or the user, and a column. Which there are, the
@@ -20,6 +20,7 @@ _NOW = "now"
 _USER = "user"
 _SEPARATOR = "__"
 _CANDIDATES = f"{_SEPARATOR}candidates"
+_EXCLUDE = "exclude"
 _BEHAVIOR = ("id", "action", "timestamp")
 _SCORE = f"score{_SEPARATOR}"
 
@@ -98,6 +99,27 @@ class Client:
         """Returns the scores of each request's candidates, in their order. Arguments and errors as `rank`."""
         return self._scored(requests, signature)[1] if requests else []
 
+    def top(
+        self, requests: Sequence[Mapping[str, Any]], k: int, *, exclude_history: bool = False, signature: str = "top"
+    ) -> list[list[tuple[Any, float]]]:
+        """Returns the best k objects of the whole catalog for each request with their scores, best first.
+
+        Args:
+            requests: one for each user, without candidates; `exclude` lists ids that do not count.
+            k: how many; fewer come back where too many are excluded.
+            exclude_history: whether what the user did before, in the task's own group, does not count either.
+            signature: `top__<task>`, or `top` for the first task of the model.
+
+        Raises:
+            As `rank`.
+        """
+        if not requests:
+            return []
+        asked = [{"k": k, _EXCLUDE: [], "exclude_history": exclude_history, **request} for request in requests]
+        _, found = self._answered(asked, signature, excluded_name)
+        rows = zip(found["ids"], found["scores"], found["count"], strict=True)
+        return [list(zip(ids[:count], scores[:count], strict=True)) for ids, scores, count in rows]
+
     def columns(self, signature: str = "serving_default") -> dict[str, Column]:
         """Returns the inputs of a signature; asks the server when it does not know them. Errors as `rank`."""
         return self._columns.get(signature) or self._fetched_columns(signature)
@@ -114,9 +136,16 @@ class Client:
 
     def _scored(self, requests: Sequence[Mapping[str, Any]], signature: str) -> tuple[str, list[list[float]]]:
         """Returns the name of the candidates, and their scores."""
+        name, found = self._answered(requests, signature, candidates_name)
+        return name, [row[: len(request[name])] for request, row in zip(requests, found, strict=True)]
+
+    def _answered(
+        self, requests: Sequence[Mapping[str, Any]], signature: str, listed: Callable[[Mapping[str, Column], str], str]
+    ) -> tuple[str, Any]:
+        """Returns the name of the objects that requests list, which `listed` finds in the signature, and the answer."""
         columns = self.columns(signature)
         try:
-            return self._scored_by(columns, requests, signature)
+            return self._answered_by(columns, requests, signature, listed)
         except (ValueError, ClientError) as error:
             if isinstance(error, ClientError) and error.status != 400:
                 raise
@@ -124,15 +153,18 @@ class Client:
             fresh = self._fetched_columns(signature)
             if fresh == columns:
                 raise
-        return self._scored_by(fresh, requests, signature)
+        return self._answered_by(fresh, requests, signature, listed)
 
-    def _scored_by(
-        self, columns: Mapping[str, Column], requests: Sequence[Mapping[str, Any]], signature: str
-    ) -> tuple[str, list[list[float]]]:
-        name = candidates_name(columns, signature)
+    def _answered_by(
+        self,
+        columns: Mapping[str, Column],
+        requests: Sequence[Mapping[str, Any]],
+        signature: str,
+        listed: Callable[[Mapping[str, Column], str], str],
+    ) -> tuple[str, Any]:
+        name = listed(columns, signature)
         body = {"signature_name": signature, "inputs": padded(requests, columns, name)}
-        found = self._ask("POST", ":predict", "outputs", body)
-        return name, [row[: len(request[name])] for request, row in zip(requests, found, strict=True)]
+        return name, self._ask("POST", ":predict", "outputs", body)
 
     def _fetched_columns(self, signature: str) -> dict[str, Column]:
         columns = columns_of(self._ask("GET", "/metadata", "metadata"), signature)
@@ -208,6 +240,20 @@ def candidates_name(columns: Mapping[str, Column], signature: str) -> str:
             f"Received: {signature!r}, which takes {', '.join(sorted(columns))}."
         )
     return f"{tasks[0]}{_CANDIDATES}"
+
+
+def excluded_name(columns: Mapping[str, Column], signature: str) -> str:
+    """Returns the name of the input that holds what is excluded from the best of a catalog.
+
+    Raises:
+        ValueError: the signature is none that finds these.
+    """
+    if _EXCLUDE not in columns:
+        raise ValueError(
+            f"Expected 'top' or 'top__<task>', which ranks a whole catalog. Received: {signature!r}, which takes "
+            f"{', '.join(sorted(columns))}."
+        )
+    return _EXCLUDE
 
 
 def padded(

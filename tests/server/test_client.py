@@ -14,6 +14,7 @@ import pytest
 import urllib3
 from aiohttp import web
 
+from atrank_tf.data import Records
 from atrank_tf.server import Client, ClientError, LoadedModel, ServedModel, make_app
 from atrank_tf.server.client import Column, candidates_name, padded
 
@@ -157,6 +158,26 @@ def test_candidates_come_back_ranked_as_the_signature_scores_each_user_alone(url
     loaded.close()
 
 
+def test_the_best_of_a_catalog_are_those_that_rank_highest_as_candidates(url: str, records: Records) -> None:
+    catalog = records.catalogs["product"].ids.tolist()
+    users = [{name: value for name, value in each.items() if "candidates" not in name} for each in REQUESTS]
+    with Client(url, "shop") as client:
+        best = client.top([{**users[0], "exclude": ["p3"]}, users[1]], 3)
+        whole = client.rank([{**each, "next_purchase__candidates": catalog} for each in users])
+        own = client.top(users[:1], len(catalog), exclude_history=True, signature="top__next_purchase")
+    whole[0] = [each for each in whole[0] if each[0] != "p3"]
+    for found, expected in zip(best, whole, strict=True):
+        assert [name for name, _ in found] == [name for name, _ in expected[:3]]
+        np.testing.assert_allclose([s for _, s in found], [s for _, s in expected[:3]], rtol=1e-5, atol=1e-5)
+    assert {name for name, _ in own[0]} == set(catalog) - {"p1", "p2"}
+
+
+def test_the_best_of_a_catalog_are_asked_of_a_signature_that_finds_them(url: str) -> None:
+    message = r"^Expected 'top' or 'top__<task>', .* Received: 'serving_default', which takes next_purchase__candidates"
+    with Client(url, "shop") as client, pytest.raises(ValueError, match=message):
+        client.top([{"now": 1}], 3, signature="serving_default")
+
+
 def _whole(request: dict[str, Any]) -> dict[str, Any]:
     """One user in columnar form, written out by hand."""
     groups = {f"{group}__{c}": [] for group in ("purchase", "redemption") for c in ("id", "action", "timestamp")}
@@ -165,6 +186,7 @@ def _whole(request: dict[str, Any]) -> dict[str, Any]:
 
 def test_no_request_is_no_call() -> None:
     assert Client("http://127.0.0.1:9", "shop").score([]) == []
+    assert Client("http://127.0.0.1:9", "shop").top([], 3) == []
 
 
 def test_what_the_server_refuses_is_told_with_its_status(url: str) -> None:
@@ -177,7 +199,9 @@ def test_what_the_server_refuses_is_told_with_its_status(url: str) -> None:
         Client(url, "shop").rank([{"now": 1}], signature="next")
 
 
-@pytest.mark.parametrize("signature", ["rank", "encode_user", "score_candidates", "explain", "explain__next_purchase"])
+@pytest.mark.parametrize(
+    "signature", ["rank", "top", "encode_user", "score_candidates", "explain", "explain__next_purchase"]
+)
 def test_a_signature_that_is_no_tasks_is_refused(url: str, signature: str) -> None:
     message = rf"^Expected 'serving_default' or 'score__<task>', .* Received: '{signature}', which takes \w+"
     with Client(url, "shop") as client:
