@@ -1,30 +1,27 @@
 """Signatures of an export: functions of raw tensors, each with the specs of its inputs."""
 
-import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from atrank_tf.data import IdMaps
-from atrank_tf.data.affinity import history_behaviors, unpadded
-from atrank_tf.data.targets import Behaviors
+from atrank_tf.data.affinity import history_behaviors
 from atrank_tf.models import Ranker, TimelineATRank
 from atrank_tf.models.candidate_tables import precomputed_candidates
 from atrank_tf.saved_model.best_objects import asked_checks, best_objects, chunk_width
+from atrank_tf.saved_model.memories import Memories, int64_specs
 from atrank_tf.saved_model.preprocessor import (
     NO_CANDIDATE,
     Preprocessor,
     candidate_signature,
-    checked_now,
     history_signature,
     newest_indices,
     parse_examples,
     request_signature,
 )
-from atrank_tf.schema import FIRST_ROW, PADDING, SECONDS, Candidates, Ties
-from atrank_tf.schema.inputs import BEHAVIOR_COLUMNS, candidates_name, history_name, join_names
+from atrank_tf.schema import FIRST_ROW, PADDING, Candidates
+from atrank_tf.schema.inputs import candidates_name, history_name, join_names
 from atrank_tf.server.limits import Cost, LimitedInputs
 from atrank_tf.server.settings import ServerSettings
 from atrank_tf.types import Tensor
@@ -63,14 +60,12 @@ class Signatures:
 
     def __init__(self, model: Ranker, values: IdMaps, *, explain: bool = False) -> None:
         self._schema = model.schema
-        self._reads_time = isinstance(model, TimelineATRank)  # Others' memories know times relative to their moment.
         self._preprocessor = Preprocessor(model, values)
         self._encoder = model.encoder()
         with precomputed_candidates(model):
             self._scorers = {task: model.scorer(task) for task in model.tasks}
             self._explainers = {task: model.explainer(task) for task in model.tasks if explain}
-        self._weights = _fingerprint(model)
-        self._counts = any(task.affinity for task in self._schema.tasks.values())
+        self._memories = Memories(model)
         self.resources = self._preprocessor.tables
         self._ids: dict[str, tf.Variable] = {}
         self.limited = self._limited_inputs(model)
@@ -92,7 +87,9 @@ class Signatures:
                 self.functions[name] = self.functions[of_first]
 
     def _limited_inputs(self, model: Ranker) -> LimitedInputs:
-        memory = {name for name, value in self._encoder.output.items() if len(value.shape) > 1} | {*self._whole_specs()}
+        memory = {name for name, value in self._encoder.output.items() if len(value.shape) > 1} | {
+            *self._memories.whole_specs()
+        }
         return LimitedInputs(
             candidates=frozenset(map(candidates_name, model.tasks)),
             memory=frozenset(memory),
@@ -217,7 +214,7 @@ class Signatures:
             history = self._preprocessor.history(raw)
             memory = self._encoder(self._preprocessor.newest(history), training=False)
             memory["memory"] = tf.cast(memory["memory"], tf.float32)
-            return memory | self._whole(history) | self._origin(raw["now"])
+            return memory | self._memories.whole(history) | self._memories.origin(raw["now"])
 
         return encode_user, history_signature(self._schema)
 
@@ -225,7 +222,7 @@ class Signatures:
         def encode_timeline(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
             now, history = raw["now"], self._preprocessor.history(raw)
             memory = model.append(model.empty_memory(tf.shape(now)[0]), self._preprocessor.newest(history))
-            return memory | self._whole(history) | self._origin(now)
+            return memory | self._memories.whole(history) | self._memories.origin(now)
 
         return encode_timeline, history_signature(self._schema)
 
@@ -233,78 +230,34 @@ class Signatures:
         empty = model.empty_memory(1)
         shapes = {name: [None if size in (0, 1) else size for size in value.shape] for name, value in empty.items()}
         memory = {name: tf.TensorSpec(shapes[name], value.dtype, name) for name, value in empty.items()}
-        whole = self._whole_specs()
-        origin = _int64_specs("encoded_at", "weights")
+        whole = self._memories.whole_specs()
+        origin = int64_specs("encoded_at", "weights")
 
         def append_behaviors(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
             history = self._preprocessor.history(raw)
-            checks = [*self._memory_checks(raw), self._check_newer(raw, history)]
+            checks = [*self._memories.checks(raw), self._memories.check_newer(raw, history)]
             with tf.control_dependencies(checks):
                 known = {name: tf.identity(raw[name]) for name in memory}
-            new = self._whole(history)
+            new = self._memories.whole(history)
             return {
                 **model.append(known, self._preprocessor.newest(history)),
                 **{name: tf.concat([raw[name], new[name]], axis=1) for name in whole},
-                **self._origin(raw["now"]),
+                **self._memories.origin(raw["now"]),
             }
 
         return append_behaviors, {**history_signature(self._schema), **memory, **whole, **origin}
 
-    def _check_newer(self, raw: Mapping[str, Tensor], history: Mapping[str, Tensor]) -> tf.Operation:
-        """Checks that behaviors are newer than those in a memory.
-
-        A behavior changes those of its own moment too, unless the log's order counts and all are of one group.
-        """
-        groups = self._schema.groups
-        new = tf.concat([history[history_name(group, "timestamp")] for group in groups], axis=1)
-        first = tf.reduce_min(tf.where(new > 0, new, tf.int64.max), axis=1)
-        last = tf.reduce_max(tf.concat([raw["timestamp"], tf.zeros_like(raw["timestamp"][:, :1])], axis=1), axis=1)
-        ordered = len(groups) == 1 and any(task.ties is Ties.ORDERED for task in self._schema.tasks.values())
-        fits = first >= last if ordered else first > last
-        message = (
-            "Expected behaviors newer than those in the memory; else encode the whole. Received first new, last old:"
-        )
-        return tf.debugging.Assert(tf.reduce_all(fits), [message, first, last])
-
-    def _whole(self, history: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Returns the whole histories, as a memory keeps them to count affinity by: int64 [B, H] each."""
-        if not self._counts:
-            return {}
-        groups = list(self._schema.groups)
-        found = {
-            f"history_{column}": tf.concat([history[history_name(group, column)] for group in groups], axis=1)
-            for column in BEHAVIOR_COLUMNS
-        }
-        numbers = [tf.fill(tf.shape(history[history_name(g, "id")]), np.int64(i)) for i, g in enumerate(groups)]
-        return found | {"history_group": tf.concat(numbers, axis=1)}
-
-    def _whole_specs(self) -> dict[str, tf.TensorSpec]:
-        names = [f"history_{column}" for column in (*BEHAVIOR_COLUMNS, "group")] if self._counts else []
-        return {name: tf.TensorSpec([None, None], tf.int64, name) for name in names}
-
-    def _behaviors(self, memory: Mapping[str, Tensor]) -> dict[str, Behaviors]:
-        """Returns the behaviors that a memory keeps, by group."""
-        found = {}
-        for number, group in enumerate(self._schema.groups if self._counts else ()):
-            ids = tf.where(memory["history_group"] == number, memory["history_id"], PADDING)
-            found[group] = unpadded(ids, memory["history_action"], memory["history_timestamp"])
-        return found
-
-    def _origin(self, now: Tensor) -> dict[str, Tensor]:
-        """Returns when a memory is encoded, and by which weights, int64 [B] each."""
-        return {"encoded_at": now, "weights": tf.fill(tf.shape(now), tf.constant(self._weights, tf.int64))}
-
     def _score_candidates(self, task: str) -> tuple[Function, dict[str, tf.TensorSpec]]:
         scorer = self._scorers[task]
         asked = [tensor.name for tensor in scorer.inputs]
-        origin = _int64_specs("now", "encoded_at", "weights")
+        origin = int64_specs("now", "encoded_at", "weights")
         memory = {name: tf.TensorSpec(value.shape, value.dtype, name) for name, value in self._encoder.output.items()}
-        memory |= self._whole_specs()
+        memory |= self._memories.whole_specs()
 
         def score_candidates(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
-            with tf.control_dependencies(self._memory_checks(raw)):
+            with tf.control_dependencies(self._memories.checks(raw)):
                 known = {**{name: tf.identity(raw[name]) for name in raw}, **self._preprocessor.candidates(raw, task)}
-            ids, behaviors = known[candidates_name(task)], self._behaviors(known)
+            ids, behaviors = known[candidates_name(task)], self._memories.behaviors(known)
             known |= self._preprocessor.affinity(task, behaviors, known["now"])(ids)
             logits = scorer({name: known[name] for name in asked}, training=False)[task]
             return {"scores": tf.cast(logits, tf.float32)}
@@ -348,29 +301,6 @@ class Signatures:
         affinity = self._preprocessor.affinity(task, history_behaviors(history, self._schema.groups), history["now"])
         return {**self._preprocessor.newest(history), **candidates, **affinity(candidates[candidates_name(task)])}
 
-    def _memory_checks(self, raw: Mapping[str, Tensor]) -> list[tf.Operation]:
-        """Checks that a memory can be read now.
-
-        One of other weights would be misread; one whose times are relative to `encoded_at` grows old.
-        """
-        age = checked_now(raw["now"]) - raw["encoded_at"]
-        checks = [
-            tf.debugging.Assert(
-                tf.reduce_all(raw["weights"] == self._weights),
-                ["Expected a memory that encode_user of this version made. Received weights:", raw["weights"]],
-            ),
-            tf.debugging.Assert(
-                tf.reduce_all(age >= 0), ["Expected now not before encoded_at. Received now - encoded_at:", age]
-            ),
-        ]
-        if not self._reads_time:
-            most = SECONDS[self._schema.time.unit]
-            message = f"Expected a memory encoded less than {most} seconds ago: it knows times relative to encoded_at."
-            checks.append(
-                tf.debugging.Assert(tf.reduce_all(age < most), [f"{message} Received now - encoded_at:", age])
-            )
-        return checks
-
 
 def _cost(config: Any) -> Cost:
     """Returns what a model of this config costs: its widest tensors, in float32, of which two exist at once.
@@ -388,10 +318,6 @@ def _cost(config: Any) -> Cost:
     )
 
 
-def _int64_specs(*names: str) -> dict[str, tf.TensorSpec]:
-    return {name: tf.TensorSpec([None], tf.int64, name) for name in names}
-
-
 def _of_same_users(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Checks that all raw inputs are of as many users: one user's would be broadcast to all others.
 
@@ -405,11 +331,3 @@ def _of_same_users(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
     check = tf.debugging.Assert(tf.reduce_all(users == most), message, summarize=len(raw))
     with tf.control_dependencies([check]):
         return {name: tf.identity(value) for name, value in raw.items()}
-
-
-def _fingerprint(model: Ranker) -> int:
-    """Returns a number that tells weights apart, below 2 ** 48."""
-    digest = hashlib.sha256()
-    for weight in model.weights:
-        digest.update(np.ascontiguousarray(weight.numpy()).data)
-    return int.from_bytes(digest.digest()[:6], "big")
