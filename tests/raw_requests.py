@@ -74,7 +74,7 @@ def examples(raw: dict[str, np.ndarray], real: np.ndarray, task: str) -> np.ndar
             owner = name.split("__")[0]
             if f"{owner}__timestamp" in raw:
                 each = each[raw[f"{owner}__timestamp"][row] > 0]
-            elif owner == task:
+            elif owner == task and np.ndim(each):
                 each = each[real[row]]
             features[name] = np.atleast_1d(each).tolist()
         found.append(example({name: values for name, values in features.items() if values}))

@@ -40,6 +40,7 @@ def plan_features(plan: Plan) -> None:
             place = [s.column for s in task.sides if PLACE_WORDS & set(s.column.words) and s.column.is_whole]
             task.sides = [Side(s.column, "", s.note) if s.column in place else s for s in task.sides]
             task.position = name_of(place[0]) if place else ""
+            task.of_request = [side.name for side in task.sides if _same_in_requests(side.column, task.shown)]
     if plan.user is not None:
         file = plan.user.table.file
         plan.user_sides, plan.user_left_out = sort_sides(
@@ -49,6 +50,15 @@ def plan_features(plan: Plan) -> None:
     used = {entity.table for entity in plan.entities}
     used |= {side.table for sides in _all_sides(plan) for side in sides}
     tables.uses = {name: uses for name, uses in tables.uses.items() if name in used}
+
+
+def _same_in_requests(column: Column, shown: Events) -> bool:
+    """Returns whether a column of a list tells of the whole request: one value in each, of lists of several rows."""
+    if column.has_several or shown.request is None:
+        return False
+    rows = pl.DataFrame({"user": shown.user.texts, "request": shown.request.texts, "value": column.texts})
+    values = rows.group_by("user", "request").agg(pl.col("value").n_unique(), pl.len())
+    return bool((values["value"] == 1).all()) and bool((values["len"] > 1).any())
 
 
 def _title(entity: EntityPlan) -> str:

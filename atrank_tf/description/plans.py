@@ -62,6 +62,7 @@ class TaskPlan:
     sides: list[Side] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     position: str = ""
+    of_request: list[str] = field(default_factory=list)
 
 
 @dataclass(eq=False)

@@ -155,6 +155,9 @@ def _task(task: TaskPlan, plan: Plan) -> Iterator[str]:
         yield f"timestamp_format = {toml_value(shown.time.timestamp_format)}"
     if task.position:
         yield f"position = {toml_value(task.position)}"
+    if task.of_request:
+        yield from _note("The same for all candidates of a request, which a server is told once:")
+        yield f"of_request = {toml_value(task.of_request)}"
     yield from _sides(task.sides, task.left_out, f"tasks.{toml_key(task.name)}.context")
 
 

@@ -8,14 +8,15 @@ function readInputs(signature) {
     ([name, tensor]) => [name, { dtype: tensor.dtype, rank: (tensor.tensor_shape.dim ?? []).length }]));
 }
 
-/** Which inputs are what: { task, groups, user, context }. */
+/** Which inputs are what: { task, groups, user, context }. What is of the whole request is edited beside the user. */
 function sortInputs(inputs, task) {
   const joined = Object.keys(inputs).filter((name) => name.includes("__")).sort(), owner = (name) => name.split("__")[0];
+  const ofRequest = (name) => owner(name) === task && inputs[name].rank === 1;
   return {
     task,
     groups: [...new Set(joined.map(owner))].filter((name) => name !== task && name !== "user"),
-    user: joined.filter((name) => owner(name) === "user"),
-    context: joined.filter((name) => owner(name) === task && name !== `${task}__candidates`),
+    user: joined.filter((name) => owner(name) === "user" || ofRequest(name)),
+    context: joined.filter((name) => owner(name) === task && name !== `${task}__candidates` && !ofRequest(name)),
   };
 }
 

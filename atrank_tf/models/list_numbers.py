@@ -67,9 +67,10 @@ class ListNumbers:
         if task not in self._compare:
             return None
         ids, affinity = inputs[candidates_name(task)], inputs.get(affinity_name(task))
-        context = self._schema.tasks[task].context.dense.items()
+        context = self._schema.tasks[task].context.dense
         compared = [
-            _logarithmic(inputs[context_name(task, column)], dense.middle)[..., None] for column, dense in context
+            _logarithmic(inputs[context_name(task, column)], context[column].middle)[..., None]
+            for column in self._columns(task)
         ]
         numbers = self._objects.object_numbers(self._entity(task), ids)
         compared += [] if numbers is None else [ops.cast(numbers, "float32")]
@@ -87,11 +88,16 @@ class ListNumbers:
         """Returns the names of the numbers of a task, in their order."""
         if task not in self._compare:
             return []
-        spec, features = self._schema.tasks[task], affinity_features(self._schema, task)
-        compared = [*spec.context.dense, *self._schema.entities[self._entity(task)].dense]
+        features = affinity_features(self._schema, task)
+        compared = [*self._columns(task), *self._schema.entities[self._entity(task)].dense]
         compared += [str(features[place]) for place in self._counts[task]]
         found = [f"{name}, {place}" for place in _PLACES for name in compared]
         return found + [f"{place} places below the last" for place in self._places(task)]
+
+    def _columns(self, task: str) -> list[str]:
+        """Returns the numeric columns of the context that differ within a list."""
+        spec = self._schema.tasks[task]
+        return [column for column in spec.context.dense if column not in spec.of_request]
 
     def _places(self, task: str) -> range:
         """Returns the places below the last candidate of a list with which something was done that are told apart."""

@@ -146,6 +146,8 @@ class ShardTimelines:
         request = rows.select(pl.struct("user", "request").rank("dense").cast(pl.Int64)).to_series().to_numpy()
         label, timestamp, row = (rows[name].to_numpy() for name in ("label", "timestamp", "row"))
         context = self._sides(spec.context, rows, len(rows))
+        for column in spec.of_request:
+            _check_of_request(task, column, context[column], rows, request)
         return ByUser(user, ImpressionRows(request, ids, label, timestamp, row, context))
 
     def _profiles(self, rows: pl.DataFrame | None) -> dict[str, np.ndarray]:
@@ -170,6 +172,21 @@ class ShardTimelines:
             numbers = missing if rows is None else rows[f"dense/{column}"].fill_null(np.nan).to_numpy()
             found[column] = numbers.astype(np.float32)
         return found
+
+
+def _check_of_request(task: str, column: str, values: np.ndarray, rows: pl.DataFrame, request: np.ndarray) -> None:
+    """Raises ValueError unless a column has one value in each request."""
+    _, first, places = np.unique(request, return_index=True, return_inverse=True)
+    flat = values.reshape(len(values), -1)
+    same = ((flat == flat[first][places]) | (np.isnan(flat) & np.isnan(flat[first][places]))).all(axis=1)
+    if not same.all():
+        row = int(np.argmin(same))
+        pair = [int(rows["row"][each]) for each in (int(first[places[row]]), row)]
+        raise ValueError(
+            f"Expected one {column} in each request: [tasks.{task}] names it in of_request. Found: request "
+            f"{rows['request'][row]!r} has another in row {pair[1]} than in row {pair[0]} of impressions/{task}. Take "
+            "it out of of_request, or mend the log."
+        )
 
 
 def _behaviors_of(rows: BehaviorRows, begin: int, end: int) -> BehaviorRows:

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -117,7 +118,7 @@ class Preprocessor:
         for ids, *context in candidates:
             shown = found.setdefault(ids.name, _missing(ids, [users, 0]))
             for spec in context:
-                found.setdefault(spec.name, _missing(spec, tf.shape(shown)))
+                found.setdefault(spec.name, _missing(spec, tf.shape(shown) if spec.shape else [users]))
         for spec in specs:
             found.setdefault(spec.name, _missing(spec, [users]))
         history = self.history(found)
@@ -177,7 +178,8 @@ class Preprocessor:
     def candidates(self, raw: Mapping[str, Tensor], task: str) -> dict[str, Tensor]:
         """Returns a model's inputs of users, and those of the candidates of one task.
 
-        A candidate "" or -1 that the catalog has not is padding, which no list is compared with.
+        What is `of_request` is repeated for each candidate. A candidate "" or -1 that the catalog has not is padding,
+        which no list is compared with.
 
         Args:
             raw: tensors as `candidate_signature` says.
@@ -200,7 +202,10 @@ class Preprocessor:
         for column, feature in context.features.items():
             found[context_name(task, column)] = self._rows(raw[context_name(task, column)], feature)
         numeric = [*map(profile_name, user.dense), *(context_name(task, column) for column in context.dense)]
-        return found | {name: raw[name] for name in numeric}
+        found |= {name: raw[name] for name in numeric}
+        for column in map(partial(context_name, task), self._schema.tasks[task].of_request):
+            found[column] = tf.broadcast_to(found[column][:, tf.newaxis], tf.shape(found[name]))
+        return found
 
     def _rows(self, values: Tensor, feature: IdFeature) -> Tensor:
         """Looks the values of a categorical column up: [...], or [..., W] -> [..., max_values]."""
@@ -247,7 +252,7 @@ def parse_examples(
         with tf.control_dependencies([_same_lengths(columns, [parsed[name].row_lengths() for name in columns])]):
             raw |= {name: _padded(parsed[name]) for name in columns}
     width = tf.shape(_padded(parsed[candidates]))[1]
-    for name in (spec.name for spec in raw_candidate_specs(schema, task)):
+    for name in (spec.name for spec in raw_candidate_specs(schema, task) if spec.shape):
         lengths = parsed[name].row_lengths()
         given = tf.where(lengths == 0, count, lengths)  # A column may be missing.
         with tf.control_dependencies([_same_lengths([candidates, name], [count, given])]):

@@ -232,6 +232,14 @@ def _tasks(schema: Schema) -> None:
                 )
         if task.position:
             _known("position", task.position, task.context.dense, place)
+        for column in task.of_request:
+            _known("of_request", column, (*task.context.features, *task.context.dense), place)
+            several = column in task.context.features and task.context.features[column].max_values > 1
+            if several or column == task.position:
+                raise ValueError(
+                    f"Expected columns of [{place}.context] with one value in of_request of [{place}], and not the "
+                    f'position. Received: of_request={list(task.of_request)}. Leave out "{column}".'
+                )
         _columns(task.columns, ("request_id", "user_id", "id", "timestamp", "label"), place)
         _file(task.file, place)
         _timestamp_format(task.timestamp_format, place)

@@ -12,7 +12,7 @@ numbers, float32. A request to an exported model has raw values instead, strings
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from atrank_tf.schema.affinity import affinity_features
@@ -156,11 +156,13 @@ def raw_candidate_specs(schema: Schema, task: str) -> list[InputSpec]:
     """Returns `candidate_specs` of raw values.
 
     Candidates have the dtype of their ids, [N]; a categorical column of their context is string [N], or [N, values] if
-    `max_values` is above 1; a numeric one float32 [N].
+    `max_values` is above 1; a numeric one float32 [N]. What is `of_request` has no N.
     """
     spec = schema.tasks[task]
     dtype = schema.entities[schema.groups[spec.group].entity].id.dtype
+    once = [context_name(task, column) for column in spec.of_request]
     context = _raw_specs(spec.context, partial(context_name, task), (None,))
+    context = [replace(each, shape=()) if each.name in once else each for each in context]
     return [InputSpec(candidates_name(task), dtype, (None,)), *context]
 
 

@@ -255,6 +255,8 @@ class Task:
         ties: rule for behaviors of the same second as the target.
         context: features of a candidate in its request; columns of `impressions/<task>`.
         position: numeric column of the context that says at which place of the list a candidate was shown; "" for none.
+        of_request: columns of the context that are the same for all candidates of a request, as a device: a request to
+            an exported model has them once.
         affinity: tables by which a candidate is compared with what the user did before, over the whole history: ids or
             side features that both have. `ALL_TABLES` for every table that both have, () for none.
         file: the impressions' file in the logs folder; "" means `impressions/<task>`.
@@ -269,6 +271,7 @@ class Task:
     ties: Ties = Ties.STRICT
     context: Features = field(default_factory=Features)
     position: str = ""
+    of_request: tuple[str, ...] = ()
     affinity: tuple[str, ...] = ALL_TABLES
     file: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)

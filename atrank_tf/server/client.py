@@ -278,7 +278,8 @@ def padded(
     """
     task = candidates.removesuffix(_CANDIDATES)
     groups = _groups(columns, task)
-    context = [name for name in columns if name.split(_SEPARATOR)[0] == task and name != candidates]
+    of_task = [name for name in columns if name.split(_SEPARATOR)[0] == task and name != candidates]
+    context = [name for name in of_task if columns[name].rank > 1]  # The rest is of the request.
     for number, request in enumerate(requests):
         where = f"request {number}"
         _check(request, columns, candidates, where)

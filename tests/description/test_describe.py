@@ -165,10 +165,9 @@ def test_lists_without_request_ids_or_a_log_of_choices(tmp_path):
         chosen = rng.integers(0, 6)
         for place, item in enumerate(rng.choice(40, 6, replace=False)):
             second = START * 1000 + number * 7_200_000
-            rows.append(
-                (f"r{number % 20}", second, f"n{item}", place + 1, int(place == chosen), (place == chosen) * 9.5)
-            )
-    names = ["reader", "shown_at", "news_id", "position", "clicked", "dwell"]
+            facts = f"n{item}", place + 1, int(place == chosen), (place == chosen) * 9.5, ["phone", "desk"][number % 2]
+            rows.append((f"r{number % 20}", second, *facts))
+    names = ["reader", "shown_at", "news_id", "position", "clicked", "dwell", "device"]
     shown = pl.DataFrame(rows, schema=names, orient="row")
     news = pl.DataFrame({"id": [f"n{item}" for item in range(40)], "topic": ["a", "b"] * 20})
     logs = folder(tmp_path, seen_parquet=shown, news=news)
@@ -177,6 +176,7 @@ def test_lists_without_request_ids_or_a_log_of_choices(tmp_path):
     assert task.columns["request_id"] == task.columns["timestamp"] == "shown_at"
     assert task.timestamp_format == "millisecond" and task.position == "position"
     assert "dwell" not in task.context.dense, "known only after the click"
+    assert task.of_request == ("device",) and set(task.context.features) == {"device"}
     group = schema.groups[task.group]
     assert group.file == "seen.parquet" and group.columns["action"] == "clicked"
     assert schema.entities[group.entity].id.column == "id"

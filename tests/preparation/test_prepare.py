@@ -256,6 +256,37 @@ def test_duplicates_that_are_real_repeats_are_kept(tmp_path, small):
     assert "exact duplicate" not in records.manifest["files"]["behaviors/click"]["dropped"]
 
 
+@pytest.mark.parametrize(
+    ("second", "problem"),
+    [
+        ("r1,u1,35,C2,0,top low,2\nr1,u1,35,C1,1,top low,2", None),
+        ("r1,u1,35,C2,0,top low,\nr1,u1,35,C1,1,top low,", None),
+        (
+            "r1,u1,35,C2,0,top low,2\nr1,u1,35,C1,1,top low,3",
+            "'r1' has another in row 3 than in row 2 of impressions/offer",
+        ),
+        (
+            "r1,u1,35,C2,0,top low,2\nr1,u1,35,C1,1,top low,",
+            "'r1' has another in row 3 than in row 2 of impressions/offer",
+        ),
+    ],
+)
+def test_what_is_of_the_request_is_the_same_in_all_its_rows(tmp_path, second, problem):
+    """Another user's request may have the same id."""
+    head = FILES["impressions/offer.csv"].split("\n")[:2]
+    files = {**FILES, "impressions/offer.csv": "\n".join([*head, second, "r1,u4,20,C1,0,,4\n"])}
+    raw = raw_schema()
+    raw["tasks"]["offer"]["of_request"] = ["score"]
+    logs = write(tmp_path / "logs", files)
+    if problem is None:
+        prepare(logs, schema_from_dict(raw), str(tmp_path / "records"))
+        return
+    with pytest.raises(
+        ValueError, match=rf"Expected one score in each request: .*of_request\. Found: request {problem}"
+    ):
+        prepare(logs, schema_from_dict(raw), str(tmp_path / "records"))
+
+
 def test_the_manifest_counts_everything(small):
     manifest = small.manifest
     assert manifest["users"] == 4

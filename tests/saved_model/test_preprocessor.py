@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,33 @@ def test_raw_inputs_that_do_not_exist_and_a_missing_now_are_refused(preprocessor
         preprocessor({"now": [1], "purchase_id": [["a"]]})
     with pytest.raises(ValueError, match=r'Expected "now", the Unix seconds of each request\. Received: \[\]'):
         preprocessor({})
+
+
+def test_what_is_of_the_request_is_said_once_and_holds_for_all_candidates(
+    make_model: Callable[..., Ranker], records: Records
+) -> None:
+    """From Python and from an Example; a request that does not say it has it unknown."""
+    task, channel = "next_redemption", "next_redemption__channel"
+    schema = records.schema
+    once = replace(schema, tasks={**schema.tasks, task: replace(schema.tasks[task], of_request=("channel",))})
+    model = make_model()
+    each = Preprocessor(model, IdMaps.of(records))
+    model.schema = once
+    raw = {"now": [10_000_000, 10_000_000], f"{task}__candidates": [[3, 4, 5], [6]]}
+    raw[f"{task}__position"] = [[0.0, 1.0, 2.0], [0.0]]
+    expected = each({**raw, channel: [["app"] * 3, ["mail", "mail", "mail"]]})
+    preprocessor = Preprocessor(model, IdMaps.of(records))
+    found = preprocessor({**raw, channel: ["app", "mail"]})
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values, err_msg=name)
+    assert len({*found[channel].numpy().ravel().tolist()}) == 2
+    assert set(preprocessor(raw)[channel].numpy().ravel().tolist()) == {1}
+    features = {"now": [10_000_000], f"{task}__candidates": [3, 4, 5], f"{task}__position": [0.0, 1.0, 2.0]}
+    serialized = [example({**features, channel: ["app"]}), example(features)]
+    parsed, count = parse_examples(tf.constant(serialized), once, task, lambda sizes: [])
+    assert parsed[channel].numpy().tolist() == [b"app", b""] and count.numpy().tolist() == [3, 3]
+    rows = preprocessor.candidates(parsed, task)[channel].numpy()
+    assert rows[0].tolist() == expected[channel][0].numpy().tolist() and rows[1].tolist() == [1, 1, 1]
 
 
 def test_of_more_behaviors_than_max_length_the_newest_count_and_later_ones_win_ties() -> None:

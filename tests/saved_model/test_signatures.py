@@ -1,6 +1,8 @@
 """The exported model: raw ids in, the scores of the Keras model out, through the loader that the server uses."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,8 @@ from raw_requests import example, examples, raw_request, rows_of_request, text
 
 from atrank_tf.data import IdMaps, Records
 from atrank_tf.models import Ranker
-from atrank_tf.saved_model import Preprocessor
-from atrank_tf.saved_model.signatures import _fingerprint
+from atrank_tf.saved_model import Preprocessor, export_model
+from atrank_tf.saved_model.memories import fingerprint
 from atrank_tf.schema.inputs import SEPARATOR, join_names, raw_input_specs
 from atrank_tf.server import Code, LoadedModel, ServingError
 from atrank_tf.server.warmup import read_warmup
@@ -76,14 +78,14 @@ def test_a_memory_says_which_weights_it_is_of(
 ) -> None:
     raw, _ = raw_request(records, "next_purchase")
     memory = loaded.run("encode_user", {name: raw[name] for name in loaded.signatures["encode_user"].inputs})
-    assert set(memory["weights"].tolist()) == {_fingerprint(shop_model)}
+    assert set(memory["weights"].tolist()) == {fingerprint(shop_model)}
     one, other = make_model(), make_model()
-    seen = {_fingerprint(one), _fingerprint(other)}
+    seen = {fingerprint(one), fingerprint(other)}
     for weight in one.weights:  # One number of each.
         values = weight.numpy()
         values.flat[-1] += 1
         weight.assign(values)
-        seen.add(_fingerprint(one))
+        seen.add(fingerprint(one))
     assert len(seen) == 2 + len(one.weights)
 
 
@@ -345,6 +347,28 @@ def test_the_warm_up_example_has_a_history_of_another_length_than_its_candidates
     assert set(lengths) == {"now", f"{task}__candidates"} | columns
     [history] = {lengths[name] for name in columns}
     assert 0 < history != lengths[f"{task}__candidates"] > 0
+
+
+@pytest.mark.slow
+def test_what_is_of_the_request_is_an_input_of_its_own_in_every_signature(
+    make_model: Callable[..., Ranker], records: Records, tmp_path: Path
+) -> None:
+    task, channel = "next_redemption", "next_redemption__channel"
+    model, [raw, real] = make_model(tasks=[task]), raw_request(records, task)
+    expected = np.asarray(model(rows_of_request(records, task), training=False)[task])
+    spec = replace(model.schema.tasks[task], of_request=("channel",))
+    model.schema = replace(model.schema, tasks={**model.schema.tasks, task: spec})
+    loaded = LoadedModel(export_model(model, IdMaps.of(records), str(tmp_path / "export"), explain=True))
+    raw[channel] = raw[channel][:, 0]  # The same for all candidates of these requests.
+    for signature in (f"score__{task}", f"explain__{task}"):
+        assert len(loaded.signatures[signature].inputs[channel].shape) == 1
+        found = loaded.run(signature, {name: raw[name] for name in loaded.signatures[signature].inputs})
+        np.testing.assert_allclose(found["scores"][real], expected[real], rtol=1e-5, atol=1e-5)
+    ranked = loaded.run(f"rank__{task}", {"examples": examples(raw, real, task)})
+    for row, count in enumerate(ranked["count"]):
+        best = -np.sort(-expected[row][real[row]])
+        np.testing.assert_allclose(ranked["scores"][row, :count], best, rtol=1e-5, atol=1e-5)
+    loaded.close()
 
 
 def test_a_longer_history_is_encoded_as_its_newest_part_and_counts_as_a_whole(loaded: Any, records: Records) -> None:

@@ -129,6 +129,13 @@ def test_the_valid_schema_is_valid():
          r"unseen in \[tasks\.next\.negatives\] has no effect without uniform or history: draws by popularity"),
         ("tasks/next/negatives/exclude", "ever", r"Unknown value 'ever' for tasks\.next\.negatives\.exclude\. Valid: "),
         ("tasks/next/context", {"dense": ["price"]}, r'\[tasks\.next\.context\] needs candidates = "impressions"'),
+        ("tasks/shown/of_request", ["device"], r'Unknown of_request "device" in \[tasks\.shown\]'),
+        *[
+            ("tasks/shown", {"group": "click", "candidates": "impressions", "position": "at", "of_request": [column],
+                             "context": {"features": {"tags": {"table": "item", "max_values": 2}}, "dense": ["at"]}},
+             rf"with one value in of_request of \[tasks\.shown\], .* Leave out \"{column}\"\.")
+            for column in ("tags", "at")
+        ],
         ("tasks/shown/ties", "ordered", r'\[tasks\.shown\] has impressions, .* use ties = "strict"\.'),
         ("tasks/shown/columns", {"lable": "l"}, r'Unknown column "lable" in \[tasks\.shown\.columns\]\. Did you'),
         ("tasks/shown/context", {"features": {"slot": "slots"}},

@@ -1,6 +1,7 @@
 """The inputs of a model, listed by hand for a schema that has each kind of column; and that no two have one name."""
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings
@@ -98,6 +99,17 @@ def test_a_request_to_an_export_holds_raw_values() -> None:
         InputSpec("shown__slot", "string", (None,)),
         InputSpec("shown__price", "float32", (None,)),
     ]
+
+
+def test_a_request_holds_once_what_is_the_same_for_all_its_candidates() -> None:
+    task = replace(SCHEMA.tasks["shown"], of_request=("slot", "price"))
+    schema = replace(SCHEMA, tasks={**SCHEMA.tasks, "shown": task})
+    assert raw_candidate_specs(schema, "shown")[1:] == [
+        InputSpec("shown__tag", "string", (None, None)),
+        InputSpec("shown__slot", "string", ()),
+        InputSpec("shown__price", "float32", ()),
+    ]
+    assert candidate_specs(schema, "shown") == candidate_specs(SCHEMA, "shown")
 
 
 def test_raw_and_model_inputs_have_the_same_names_but_for_affinity_which_is_counted() -> None:

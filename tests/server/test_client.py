@@ -28,6 +28,7 @@ COLUMNS = {
     "next__candidates": Column("DT_INT64", 2),
     "next__price": Column("DT_FLOAT", 2),
     "next__words": Column("DT_STRING", 3),
+    "next__device": Column("DT_STRING", 1),
 }
 
 
@@ -42,6 +43,7 @@ def test_users_of_different_lengths_are_padded() -> None:
         "next__candidates": [5],
         "next__price": [0.5],
         "next__words": [["u", "v"]],
+        "next__device": "phone",
     }
     found = padded([rich, {"now": 8, "next__candidates": [6, 7]}], COLUMNS, "next__candidates")
     price = found.pop("next__price")
@@ -54,6 +56,7 @@ def test_users_of_different_lengths_are_padded() -> None:
         "user__tags": [["t"], [""]],
         "next__candidates": [[5, -1], [6, 7]],
         "next__words": [[["u", "v"], ["", ""]], [["", ""], ["", ""]]],
+        "next__device": ["phone", ""],
     }
     np.testing.assert_array_equal(price, [[0.5, np.nan], [np.nan, np.nan]])
 
