@@ -54,8 +54,9 @@ def market_records(users: int) -> Records:
 
 
 def experiments() -> dict[str, Experiment]:
-    """Returns the experiments on Amazon Sports, by the name of their model."""
-    found = [load_experiment(str(file)) for file in sorted(Path("experiments").glob("amazon_sports*.toml"))]
+    """Returns the shorter experiments on Amazon Sports, by the name of their model."""
+    files = [file for file in sorted(Path("experiments").glob("amazon_sports*.toml")) if "_best" not in file.name]
+    found = [load_experiment(str(file)) for file in files]
     return {experiment.name: experiment for experiment in found}
 
 
