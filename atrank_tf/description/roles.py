@@ -364,7 +364,9 @@ def _no_events(tables: list[Table], users: dict[str, Column | None]) -> str:
             f"{table.file}: user {user.name if user else 'none'}, timestamp {time.name if time else 'none'}, "
             f"columns {', '.join(table.columns)}"
         )
+        unread = [column for column in table.columns.values() if not time and TIME_WORDS & set(column.words)]
+        lines += [f"{column.name} has {column.examples(1)}, which is not read as a time" for column in unread]
     return (
-        "Expected a table of behaviors: a user, a timestamp (Unix time, date, datetime) and an object in each row. "
-        f"Found {'; '.join(lines)}. Name columns so that they say it (user_id, timestamp, item_id)."
+        "Expected a table of behaviors: a user, a timestamp (Unix time, or ISO 8601 as 2024-01-31 14:05) and an object "
+        f"in each row. Found {'; '.join(lines)}. Name columns so that they say it (user_id, timestamp, item_id)."
     )

@@ -108,4 +108,20 @@ def _table(file: str, paths: list[Path]) -> Table:
             frames.append(_scan(path).collect())
     frame = pl.concat(frames, how="vertical_relaxed")
     typed = paths[0].suffix == ".parquet"
-    return Table(file, {name: Column(name, frame[name], typed=typed) for name in frame.columns})
+    columns = {name: Column(name, frame[name], typed=typed) for name in frame.columns}
+    if not typed and _is_row(columns):
+        raise ValueError(
+            f"Expected the names of the columns in the first line of {paths[0]}. Received what looks like a row: "
+            f"{', '.join(columns)}. Write a line with the names before it."
+        )
+    return Table(file, columns)
+
+
+def _is_row(columns: dict[str, Column]) -> bool:
+    """Returns whether the names of columns are values: a number or time among such, and a text that its column has."""
+    numbers = [
+        name
+        for name, column in columns.items()
+        if re.match(r"-?\d", name) and (column.is_numeric or column.timestamp_format is not None)
+    ]
+    return bool(numbers) and any(name in column.texts for name, column in columns.items() if name not in numbers)

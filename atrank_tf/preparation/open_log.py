@@ -157,7 +157,7 @@ def scan_csv(path: Path) -> pl.LazyFrame:
     """Returns a CSV file as a lazy frame of texts.
 
     Raises:
-        ValueError: the names of its columns are not UTF-8.
+        ValueError: the names of its columns are not UTF-8, or two are the same.
     """
     frame = pl.scan_csv(path, glob=False, infer_schema=False, null_values=_NAN)
     [first, *others] = names = frame.collect_schema().names()
@@ -165,7 +165,13 @@ def scan_csv(path: Path) -> pl.LazyFrame:
         raise ValueError(_not_utf_8(path))
     for separator in _SEPARATORS if not others else ():
         if separator in first:
-            return pl.scan_csv(path, glob=False, infer_schema=False, null_values=_NAN, separator=separator)
+            frame = pl.scan_csv(path, glob=False, infer_schema=False, null_values=_NAN, separator=separator)
+            names = frame.collect_schema().names()
+            break
+    for name in names:
+        twice = name.rpartition("_duplicated_")[0]  # So Polars calls the second one.
+        if twice in names:
+            raise ValueError(f'Expected each column once in {path}. Received "{twice}" twice. Rename one of them.')
     return frame
 
 

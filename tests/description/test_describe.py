@@ -240,6 +240,25 @@ def test_tables_of_which_none_says_what_users_did(tmp_path):
         describe(logs)
 
 
+def test_a_time_that_is_not_read_is_shown(tmp_path):
+    times = ["11/17/2023 02:36 PM", "11/18/2023 01:12 AM"] * 20
+    users = [f"u{number % 7}" for number in range(40)]
+    logs = folder(tmp_path, events=pl.DataFrame({"user_id": users, "item_id": users[::-1], "created": times}))
+    with pytest.raises(ValueError, match=r"ISO 8601.*created has 11/1[78]/2023 0.*, which is not read as a time"):
+        describe(logs)
+
+
+def test_a_file_without_names_of_columns(tmp_path):
+    head, events = shop()["events"].write_csv().split("\n", 1)
+    (tmp_path / "events.csv").write_text(events)
+    with pytest.raises(
+        ValueError, match=r"names of the columns in the first line of .*events\.csv\. Received .* a row: "
+    ):
+        describe(str(tmp_path))
+    (tmp_path / "events.csv").write_text(f"{head}\n{events}")
+    describe(str(tmp_path))
+
+
 def test_a_row_for_each_that_was_shown_is_no_behavior_but_a_click_of_a_request_is(tmp_path):
     write_hotel_lists(str(tmp_path / "logs"), users=150, seed=1)
     clicks = pl.read_parquet(tmp_path / "logs/behaviors/click.parquet")

@@ -316,6 +316,15 @@ def test_a_csv_file_may_have_another_separator(tmp_path, separator, quote):
     assert rows["user"].to_list() == ["7", "8"] and rows["id"].to_list() == ["a,b", "c"]
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_csv_file_that_has_a_column_twice(tmp_path, separator):
+    folder(tmp_path, *FILES)
+    lines = [["user_id", "item_id", "user_id"], ["7", "a", "8"]]
+    (tmp_path / "behaviors/click.csv").write_text("".join(separator.join(line) + "\n" for line in lines))
+    with pytest.raises(ValueError, match=r'Expected each column once in .*click\.csv\. Received "user_id" twice\.'):
+        opened(tmp_path, "behaviors/click")
+
+
 @pytest.mark.parametrize(
     ("line", "where"),
     [("usé;item", r"the first line, read as Latin-1: 'usé;item'"), ("8,ébène", r"row 3, read as Latin-1: '8,ébène'")],
