@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 VENV := .venv
+CLUSTERS := build/clusters
 RUN := $(VENV)/bin/python
 NAME := complete_journey
 RECORDS := build/records/$(NAME)
@@ -16,7 +17,7 @@ SECONDS := 60
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help export report serve playground query test test-slow test-browser test-environments lint docs docs-check bench bench-serving bench-prepare experiments fuzz attack release-check clean
+.PHONY: help export report serve playground query test test-slow test-browser test-environments test-clusters lint docs docs-check bench bench-serving bench-prepare experiments fuzz attack release-check clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | awk -F'|' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -87,6 +88,15 @@ docs: $(VENV)/.release-installed  ## build the documentation as a site, build/si
 
 test-environments: $(VENV)/.release-installed  ## try the wheel with the oldest and the newest Python and packages (5 minutes)
 	@$(RUN) release/environments.py
+
+$(CLUSTERS)/.installed: setup.cfg pyproject.toml
+	@echo "== installing Spark, Dask, Ray and Beam into $(CLUSTERS) (about 1 minute, 4 GB)"
+	@$(PYTHON) -m venv $(CLUSTERS)
+	@$(CLUSTERS)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[spark,dask,ray,beam]' pytest
+	@touch $@
+
+test-clusters: $(CLUSTERS)/.installed  ## prepare on Spark (needs Java), Dask, Ray and Beam, on clusters of this machine
+	@$(CLUSTERS)/bin/python -m pytest -m slow tests/clusters
 
 release-check: $(VENV)/.release-installed  ## build the distributions, try them as test-environments does (10 minutes)
 	@NO_MKDOCS_2_WARNING=1 $(RUN) release/check.py

@@ -103,7 +103,7 @@ def _start(
     rest = _parse(argv, passes_on)
     try:
         check()
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         _fail(argv[0], error)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # Somebody's own setting wins.
     with quiet_start():

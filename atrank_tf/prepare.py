@@ -6,6 +6,7 @@ from pathlib import Path
 from absl import flags
 
 from atrank_tf import command
+from atrank_tf.preparation.clusters import CLUSTERS, check_cluster, cluster_engine
 
 _PACKAGE = Path(__file__).parent
 _SIMULATED = ("hotel_lists", "market")
@@ -30,8 +31,17 @@ _EMPTY_PARTS = flags.DEFINE_bool(
 _ENGINE = flags.DEFINE_enum(
     "engine",
     "local",
-    ["local", "beam"],
-    "What reads the rows: this machine, or Apache Beam, which takes its own flags beside these (--runner=...).",
+    ["local", *CLUSTERS],
+    "What reads the rows: this machine, or a cluster. Apache Beam takes its own flags beside these (--runner=...).",
+)
+_ENGINE_ADDRESS = flags.DEFINE_string(
+    "engine_address",
+    "",
+    "Where the cluster is: spark://HOST:7077, tcp://HOST:8786 of Dask, HOST:6379 of Ray, Beam's job service. "
+    "Default: what MASTER, DASK_SCHEDULER_ADDRESS or RAY_ADDRESS says.",
+)
+_PROCESSES = flags.DEFINE_integer(
+    "processes", 1, "Processes of --engine=local; each needs a gigabyte or two.", lower_bound=1
 )
 
 command.check_paths(_LOGS, _RECORDS, _LOGS_CACHE, _RAW)
@@ -55,27 +65,31 @@ def check() -> None:
         _check_own(_LOGS.value)
     elif _SCHEMA.value:
         load_schema(_SCHEMA.value)
+    if _ENGINE.value != "local":
+        if _PROCESSES.value != 1:
+            raise ValueError(f"--processes is for --engine=local. Received: --engine={_ENGINE.value}.")
+        check_cluster(_ENGINE.value, _ENGINE_ADDRESS.value)
+    elif _ENGINE_ADDRESS.value:
+        raise ValueError(f"--engine_address is for --engine={', '.join(CLUSTERS)}. Received: --engine=local.")
 
 
 def main(*beam_flags: str) -> None:
     from atrank_tf.preparation import are_current, prepare, summary
-    from atrank_tf.preparation.engine import Engine, LocalEngine
+    from atrank_tf.preparation.local_engine import local_engine
     from atrank_tf.schema import load_schema
 
-    engine: Engine = LocalEngine()
-    if _ENGINE.value == "beam":
-        from atrank_tf.preparation.beam_engine import BeamEngine
-
-        engine = BeamEngine(beam_flags)
     records = _RECORDS.value
     logs, schema_file = _logs_and_schema(_LOGS.value)
     schema = load_schema(schema_file)
     if not _OVERWRITE.value and are_current(logs, schema, records, shards=_SHARDS.value):
         sys.stdout.write(f"{records} is current: same logs, same schema\n")
         return
-    made = prepare(
-        logs, schema, records, shards=_SHARDS.value, overwrite=True, empty_parts=_EMPTY_PARTS.value, engine=engine
-    )
+    name = _ENGINE.value
+    local = name == "local"
+    with local_engine(_PROCESSES.value) if local else cluster_engine(name, _ENGINE_ADDRESS.value, beam_flags) as engine:
+        made = prepare(
+            logs, schema, records, shards=_SHARDS.value, overwrite=True, empty_parts=_EMPTY_PARTS.value, engine=engine
+        )
     sys.stdout.write(summary(made))
 
 

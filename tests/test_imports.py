@@ -50,7 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "metrics": {"types"},
     "data": {"schema", "files", "types"},
     "report": {"schema", "files", "data", "types"},
-    "preparation": {"schema", "files", "data", "report", "paths", "progress"},
+    "preparation": {"schema", "files", "data", "report", "paths", "progress", "version"},
     "models": {"schema", "layers", "optimizers", "losses", "metrics", "data", "types"},
     **dict.fromkeys(("training", "evaluation", "explanation"), _LOWER),
     "datasets": {"schema", "files", "data", "preparation", "progress"},

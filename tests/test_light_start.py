@@ -8,7 +8,19 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ["tensorflow", "keras", "polars", "matplotlib", "pandas", "tensorflow_datasets", "apache_beam", "aiohttp"]
+HEAVY = [
+    "tensorflow",
+    "keras",
+    "polars",
+    "matplotlib",
+    "pandas",
+    "tensorflow_datasets",
+    "apache_beam",
+    "distributed",
+    "pyspark",
+    "ray",
+    "aiohttp",
+]
 PATH = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
 RUN = f"""
 import runpy, sys

@@ -1,5 +1,6 @@
 """`python -m atrank_tf.prepare` as a person runs it: what it prints, and one line for each mistake."""
 
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,17 @@ def test_records_are_made_once(run_command, folder):
         ({"schema": "nowhere.toml"}, "Expected a TOML file at nowhere.toml. Found none."),
         ({"schema": None}, "Expected a schema file for --schema, which says what is in"),
         ({"runner": "FnApiRunner"}, "Unknown command line flag 'runner'"),
-        ({"engine": "beem"}, "value should be one of <local|beam>"),
+        ({"processes": "0"}, "flag --processes=0:"),
+        ({"engine": "beam", "processes": "2"}, "--processes is for --engine=local. Received: --engine=beam."),
+        ({"engine": "beem"}, "value should be one of <local|spark|dask|ray|beam>"),
+        (
+            {"engine_address": "tcp://h:1"},
+            "--engine_address is for --engine=spark, dask, ray, beam. Rec",
+        ),
+        (
+            {"engine": "beam", "engine_address": "127.0.0.1:1"},
+            "Expected the job service of a Beam runner that answers at",
+        ),
         ({"logs": "complete_jurney"}, "for --logs. Received: 'complete_jurney'. Did you mean \"complete_journey\"?"),
     ],
 )
@@ -63,6 +74,13 @@ def test_a_mistake_is_one_line_and_exit_code_1(run_command, folder, flags, expec
     assert done.stderr.startswith("prepare: ")
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("distributed") is not None, reason="the extra `dask` is installed")
+def test_an_engine_that_is_not_installed(run_command, folder):
+    done = run_command(*arguments(folder, engine="dask", engine_address="tcp://h:1"))
+    expected = "prepare: --engine=dask needs distributed. Install it: pip install 'atrank-tf[dask]'\n"
+    assert (done.returncode, done.stderr) == (1, expected)
 
 
 def test_flags_of_beam_are_beams(run_command, folder, tmp_path):

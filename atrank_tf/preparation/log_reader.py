@@ -7,6 +7,7 @@ a file adds up to what holds of the file, so the parts may be read anywhere.
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -246,10 +247,17 @@ class LogReader:
             for start in range(0, rows, most_rows)
         ]
 
+    def as_error(self, piece: Piece | None = None) -> AbstractContextManager[None]:
+        """Returns what the file, or a piece of it, is read within: errors name the part, and the rows if not all."""
+        if piece is None:
+            return as_error(self.file.path)
+        whole = piece.stop - piece.start == self._opened.rows[piece.part]
+        return as_error(self.file.parts[piece.part], "" if whole else f"rows {piece.start + 1:,} to {piece.stop:,}")
+
     def check_columns(self, piece: Piece | None = None) -> ColumnChecks:
         """Checks the file, or a piece of it."""
         reasons = {reason: pl.col("reason") == number for number, reason in enumerate(self.reasons)}
-        with as_error(self.file.path):
+        with self.as_error(piece):
             return run_checks(self._with_reasons(piece), self._conditions | reasons)
 
     def unknown_actions(self, piece: Piece | None = None) -> pl.DataFrame:
@@ -257,7 +265,7 @@ class LogReader:
         number = list(self.reasons).index(UNKNOWN_ACTION)
         rows = self._with_reasons(piece).filter(pl.col("reason") == number)
         named = rows.select(action=text("action", self.types["action"]))
-        with as_error(self.file.path):
+        with self.as_error(piece):
             return named.group_by("action").agg(rows=pl.len()).collect(engine="streaming")
 
     def raise_if_refused(self, checks: ColumnChecks) -> None:
@@ -265,8 +273,10 @@ class LogReader:
         for condition, name, expected, unless in self._refusals:
             row = checks[condition].first
             if row is not None and not checks[unless].rows:
-                with as_error(self.file.path):
-                    found = self.frame.filter(pl.col("row") == row).select(name).collect(engine="streaming")[name]
+                part, own_row = self._place(row)
+                piece = Piece(part, own_row - 1, own_row)
+                with self.as_error(piece):
+                    found = self._opened.piece(piece).select(name).collect(engine="streaming")[name]
                 shown = repr(found.to_list()[0])
                 shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}... ({len(shown):,} characters)"
                 raise ValueError(f"Expected {expected} in {self._cell(name, row)}. Received: {shown}.")
@@ -305,7 +315,10 @@ class LogReader:
 
     def _cell(self, name: str, row: int) -> str:
         """Returns the column of a file in words, with its part and the row within the part."""
-        first_rows = self._opened.first_rows
-        part = bisect_right(first_rows, row) - 1
-        own_row = row - first_rows[part] + 1
+        part, own_row = self._place(row)
         return f'column "{self._names[name]}" of {self.file.parts[part]}, row {own_row}'
+
+    def _place(self, row: int) -> tuple[int, int]:
+        """Returns the index of a row's part, and the row within that."""
+        part = bisect_right(self._opened.first_rows, row) - 1
+        return part, row - self._opened.first_rows[part] + 1

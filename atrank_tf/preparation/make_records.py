@@ -10,16 +10,19 @@ import json
 import shutil
 import time
 from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from atrank_tf.data.records import FORMAT, Records
 from atrank_tf.files import text_array
 from atrank_tf.paths import check_scheme
+from atrank_tf.preparation import passes
 from atrank_tf.preparation.catalogs import EntityObjects, build_catalogs, build_vocabularies, with_sizes
 from atrank_tf.preparation.cleaning import REPEATED_ID, CleanLog, clean_log, open_reader
 from atrank_tf.preparation.counting import Counts, Dropped, keep_first
-from atrank_tf.preparation.engine import Engine, LocalEngine
+from atrank_tf.preparation.engine import Engine
+from atrank_tf.preparation.local_engine import local_engine
 from atrank_tf.preparation.logs import BEHAVIORS, CATALOG, IMPRESSIONS, USER, USERS, LogFile, LogFiles, find_logs
 from atrank_tf.preparation.open_log import as_error
 from atrank_tf.preparation.records_folder import is_current, replacing, write_description, write_manifest
@@ -58,7 +61,7 @@ def prepare(
         shards: number of TFRecord files; 0 means files of at most about 64 MB, and 8 at least.
         overwrite: write the records even if they are current.
         empty_parts: whether training, validation or test of a task may have no target, as for a last training on all.
-        engine: what reads the rows. Defaults to this machine; see `atrank_tf.preparation.beam_engine.BeamEngine`.
+        engine: what reads the rows: `local_engine` of some processes, or one of `clusters`. Defaults to this process.
 
     Raises:
         ValueError: a file is refused (see `atrank_tf.preparation.logs`), a part of the data has no target,
@@ -73,8 +76,8 @@ def prepare(
     mark = _inputs(files, schema, shards)
     if not overwrite and is_current(records, mark):
         return Records(records)
-    with replacing(records) as folder:
-        run = _Run(files, schema, folder, engine or LocalEngine())
+    with replacing(records) as folder, nullcontext(engine) if engine else local_engine() as used:
+        run = _Run(files, schema, folder, used)
         written, found = run.make(shards, now)
         manifest = {"inputs": mark, "seconds": 0.0, "ignored": list(files.ignored), **found}
         checksums = run.checksums | written.checksums
@@ -144,6 +147,7 @@ class _Run:
     def __init__(self, files: LogFiles, schema: Schema, folder: Path, engine: Engine) -> None:
         self._files, self._schema, self._folder, self._engine = files.used, schema, folder, engine
         self._work = folder / "staging"
+        self._work.mkdir()
         self._logs: dict[str, CleanLog] = {}
         self.checksums: dict[str, str] = {}
 
@@ -155,16 +159,16 @@ class _Run:
             now: Unix seconds.
         """
         readers = {label: open_reader(file, self._schema, self._work / "logs") for label, file in self._files.items()}
-        checks = self._engine.check_columns(readers, self._work)
+        checks = passes.check_columns(self._engine, readers, self._work)
         self._logs = {label: clean_log(reader, checks[label]) for label, reader in readers.items()}
         by_user = {label: log for label, log in self._logs.items() if log.reader.file.kind != CATALOG}
         staging = Staging(self._work / "shards", shards or _number_of_shards(list(by_user.values()), self._schema))
         if USERS in self._logs and USER not in self._schema.entities:
             by_user[USERS] = self._logs[USERS]
-        counts = self._engine.count(by_user, staging, self._schema, self._work)
+        counts = passes.count(self._engine, by_user, staging, self._schema, self._work)
         self._report(counts.dropped)
         schema = self._write_catalogs(counts)
-        written = self._engine.write(staging, self._folder, schema, self._work, now)
+        written = passes.write(self._engine, staging, self._folder, schema, self._work, now)
         shutil.rmtree(self._work)
         return written, {"shards": staging.shards, **written.totals.as_dict(), "files": self._reports()}
 

@@ -129,10 +129,14 @@ def open_log(
 
 
 @contextmanager
-def as_error(path: Path) -> Iterator[None]:
+def as_error(path: Path, rows: str = "") -> Iterator[None]:
     """Turns errors of polars into a ValueError that names the file; those of the disk into an OSError.
 
     Whatever reads a file is done within: a Parquet file may turn out to be damaged in a column that nobody read before.
+
+    Args:
+        path: the file.
+        rows: which rows of it are read, in words. Defaults to all.
     """
     try:
         yield
@@ -150,7 +154,7 @@ def as_error(path: Path) -> Iterator[None]:
             raise ValueError(_not_utf_8(path)) from error
         if path.name.endswith((".csv", ".csv.gz")) and path.is_file():
             reason = _odd_row(path) or reason
-        raise ValueError(f"{path} cannot be read: {reason}.") from error
+        raise ValueError(f"{path} cannot be read{f' ({rows})' if rows else ''}: {reason}.") from error
 
 
 def scan_csv(path: Path) -> pl.LazyFrame:

@@ -1,7 +1,9 @@
 """Temporary storage of rows between logs and records, divided by user so that one part fits in memory."""
 
+import shutil
 import zlib
 from pathlib import Path
+from uuid import uuid4
 
 import polars as pl
 
@@ -30,6 +32,9 @@ def shard_column(column: str, shards: int) -> pl.Expr:
 class Staging:
     """Rows of several sources, divided by a hash of the user id.
 
+    Pieces of a source are divided and shards are put in order wherever a worker is, maybe twice at a time. So each
+    writes what is its own, whole or not at all, and what a shard was made of goes only by `forget`.
+
     Args:
         folder: where to write; made if missing.
         shards: number of parts.
@@ -38,25 +43,48 @@ class Staging:
     def __init__(self, folder: Path, shards: int) -> None:
         self.folder, self.shards = folder, shards
 
-    def write(self, source: str, frame: pl.LazyFrame) -> None:
-        """Divides a frame that has a text column `user`; the frame is streamed, never held whole."""
-        parts = pl.PartitionBy(self.folder / source, key="shard", include_key=False)
+    def divide(self, source: str, piece: int, frame: pl.LazyFrame) -> None:
+        """Divides a piece of a source, which has a text column `user`; the frame is streamed, never held whole."""
+        folder = self._divided(source) / f"{piece:06}"
+        if folder.exists():  # By a worker whose answer was lost.
+            return
+        partial = folder.with_name(f"partial-{uuid4().hex}")
+        partial.mkdir(parents=True)
+        parts = pl.PartitionBy(partial, key="shard", include_key=False)
         frame.with_columns(shard_column("user", self.shards)).sink_parquet(
             parts, compression="lz4", mkdir=True, maintain_order=False
         )
+        try:
+            partial.rename(folder)
+        except OSError:  # Another worker was faster.
+            if not folder.exists():
+                raise
+            shutil.rmtree(partial)
 
-    def read(self, source: str, shard: int) -> pl.DataFrame | None:
-        """Returns the rows of one shard in no particular order, or None if there are none."""
-        files = sorted((self.folder / source / f"shard={shard}").glob("*.parquet"))
+    def divided(self, source: str, shard: int) -> pl.DataFrame | None:
+        """Returns the rows of one shard as they were divided, in no particular order, or None if there are none."""
+        files = sorted(self._divided(source).glob(f"[0-9]*/shard={shard}/*.parquet"))
         return pl.concat([pl.read_parquet(file, glob=False) for file in files]) if files else None
 
-    def replace(self, source: str, shard: int, frame: pl.DataFrame) -> None:
-        """Puts other rows in place of those of one shard, if there are any."""
-        folder = self.folder / source / f"shard={shard}"
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / "0.parquet"
+    def forget(self, source: str, shard: int) -> None:
+        """Removes the rows of one shard as they were divided."""
+        for folder in self._divided(source).glob(f"[0-9]*/shard={shard}"):
+            shutil.rmtree(folder)
+
+    def keep(self, source: str, shard: int, frame: pl.DataFrame) -> None:
+        """Writes the rows of one shard that `read` returns."""
+        path = self._kept(source, shard)
+        path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path, concurrent=True) as partial:
             frame.write_parquet(partial, compression="lz4")
-        for file in folder.glob("*.parquet"):
-            if file != path:
-                file.unlink()
+
+    def read(self, source: str, shard: int) -> pl.DataFrame | None:
+        """Returns the rows of one shard that were kept, or None if there are none."""
+        path = self._kept(source, shard)
+        return pl.read_parquet(path, glob=False) if path.exists() else None
+
+    def _divided(self, source: str) -> Path:
+        return self.folder / "divided" / source
+
+    def _kept(self, source: str, shard: int) -> Path:
+        return self.folder / "kept" / source / f"{shard:06}.parquet"

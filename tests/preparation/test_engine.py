@@ -1,7 +1,7 @@
 """What an engine may count on, wherever its workers are."""
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
@@ -11,28 +11,17 @@ from typing import Any
 import pytest
 
 from atrank_tf.preparation import prepare
-from atrank_tf.preparation.engine import LocalEngine
-from atrank_tf.preparation.staging import Staging
+from atrank_tf.preparation.shard_writer import WrittenShard
 from atrank_tf.report import load_report
 from atrank_tf.schema import load_schema
 
 
-class Elsewhere(LocalEngine):
+def elsewhere(function: Callable[[Any], Any], items: Sequence[Any], shared: Path) -> Generator[Any, None, None]:
     """An engine whose workers have another working directory."""
-
-    def check_columns(self, *arguments: Any) -> Any:
-        return _in_the_root(super().check_columns, *arguments)
-
-    def count(self, *arguments: Any) -> Any:
-        return _in_the_root(super().count, *arguments)
-
-    def write(self, *arguments: Any) -> Any:
-        return _in_the_root(super().write, *arguments)
-
-
-def _in_the_root(step: Callable[..., Any], *arguments: Any) -> Any:
-    with chdir("/"):
-        return step(*arguments)
+    for item in items:
+        with chdir("/"):
+            found = function(item)
+        yield found
 
 
 def test_relative_paths_mean_the_same_in_every_working_directory(
@@ -40,19 +29,18 @@ def test_relative_paths_mean_the_same_in_every_working_directory(
 ) -> None:
     (tmp_path / "logs").symlink_to(logs)
     monkeypatch.chdir(tmp_path)
-    made = prepare("logs", load_schema(str(schema_file)), "records", engine=Elsewhere())
+    made = prepare("logs", load_schema(str(schema_file)), "records", engine=elsewhere)
     assert made.path == "records"
     assert made.manifest["checksums"] == records.manifest["checksums"]
 
 
-class Forgetful(LocalEngine):
+def forgetful(function: Callable[[Any], Any], items: Sequence[Any], shared: Path) -> Generator[Any, None, None]:
     """An engine behind which the timelines are gone."""
-
-    def write(self, staging: Staging, folder: Path, *arguments: Any) -> Any:
-        written = super().write(staging, folder, *arguments)
-        for path in folder.glob("*.tfrecord"):
-            path.write_bytes(b"")
-        return written
+    for item in items:
+        found = function(item)
+        if isinstance(found, WrittenShard):
+            (shared.parent / found.name).write_bytes(b"")
+        yield found
 
 
 def test_behind_the_engine_nobody_reads_all_timelines(logs: Path, schema_file: Path, tmp_path: Path) -> None:
@@ -60,7 +48,8 @@ def test_behind_the_engine_nobody_reads_all_timelines(logs: Path, schema_file: P
     schema = load_schema(str(schema_file))
     schema = replace(schema, tasks={"next_redemption": schema.tasks["next_redemption"]})
     expected = prepare(str(logs), schema, str(tmp_path / "expected"))
-    found = prepare(str(logs), schema, str(tmp_path / "found"), engine=Forgetful())
+    found = prepare(str(logs), schema, str(tmp_path / "found"), engine=forgetful)
+    assert all(not path.stat().st_size for path in Path(found.path).glob("*.tfrecord"))
     assert found.manifest["checksums"] == expected.manifest["checksums"]
     assert load_report(found.path) == load_report(expected.path)
 
