@@ -3,6 +3,7 @@
 import os
 import pickle
 import signal
+import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import chdir
 from pathlib import Path
@@ -21,6 +22,12 @@ def contrary(function: Callable[[Any], Any], items: Sequence[Any], shared: Path)
 
 
 def process_id(_: Any) -> int:
+    return os.getpid()
+
+
+def process_id_later(_: Any) -> int:
+    """Takes as long as others need to ask for work."""
+    time.sleep(0.3)
     return os.getpid()
 
 

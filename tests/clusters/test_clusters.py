@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import local_clusters
 import polars as pl
 import pytest
-from worker_functions import DieOnce, die, process_id
+from worker_functions import DieOnce, die, process_id_later
 
 from atrank_tf.preparation import clusters, passes, prepare
 from atrank_tf.preparation.clusters import CLUSTERS, cluster_engine
@@ -110,7 +110,7 @@ def test_pieces_are_shared_by_two_processes(
 ) -> None:
     monkeypatch.setattr(passes, "PIECE_ROWS", 300)
     assert content_of(prepare(str(logs), schema, str(tmp_path / "records"), engine=engine).path) == expected
-    workers = set(engine(process_id, range(40), tmp_path))
+    workers = set(engine(process_id_later, range(40), tmp_path))
     if "LOOPBACK" not in str(running.flags):  # There the workers are threads of this process.
         assert os.getpid() not in workers
         assert len(workers) >= 2
