@@ -38,6 +38,7 @@ def started(command: Sequence[object], log: Path, **more: str) -> Iterator[subpr
         process = subprocess.Popen(
             [str(word) for word in command],
             env=ENVIRONMENT | more,
+            cwd=log.parent,  # What is in the working directory would be found before all else.
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -9,10 +9,12 @@ import shutil
 import socket
 import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 from uuid import uuid4
 
@@ -143,9 +145,13 @@ def _spark(address: str, flags: Sequence[str]) -> Iterator["Engine"]:
 def _dask(address: str, flags: Sequence[str]) -> Iterator["Engine"]:
     import distributed
 
+    # In a thread that may be left behind: the package waits for ever for a greeting.
+    started: Future[Any] = Future()
+    connect = partial(_set, started, lambda: distributed.Client(address, timeout=SECONDS_TO_ANSWER))
+    Thread(target=connect, daemon=True).start()
     try:
-        client = distributed.Client(address, timeout=SECONDS_TO_ANSWER)
-    except OSError as error:
+        client = started.result(SECONDS_TO_ANSWER)
+    except OSError as error:  # As a TimeoutError is.
         raise _no_answer("dask", address) from error
     with client:
         try:
@@ -259,6 +265,13 @@ CLUSTERS = {
     "beam": Cluster("apache_beam", "the job service of a Beam runner", "", _beam),
 }
 """Name of an engine, and of the extra that it needs -> how it is reached."""
+
+
+def _set(future: Future[R], call: Callable[[], R]) -> None:
+    try:
+        future.set_result(call())
+    except Exception as error:
+        future.set_exception(error)
 
 
 def _answers(host: str, port: int) -> bool:
