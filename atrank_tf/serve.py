@@ -59,8 +59,7 @@ _MAX_RETRIES = flags.DEFINE_integer(
 _RETRY_MICROS = flags.DEFINE_integer(
     "load_retry_interval_micros",
     60_000_000,
-    "Microseconds until such a version is tried again.",
-    lower_bound=0,
+    "Microseconds until such a version is tried again; below 0 it does not wait.",
 )
 _ANY_LABEL = flags.DEFINE_bool(
     "allow_version_labels_for_unavailable_models", False, "A new label may point to a version that is not available."

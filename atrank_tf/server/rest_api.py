@@ -156,7 +156,7 @@ class RestApi:
 
     def _predict(self, path: RestPath, body: bytes, deadline: float) -> bytes:
         with ExitStack() as stack:
-            stack.enter_context(self._models.turns.turn(deadline))
+            stack.enter_context(self._models.turns.take(1, deadline))
             with self._large_one_by_one(body, deadline):
                 request = self._read(body, deadline)
                 _, loaded = stack.enter_context(self._lease(path))

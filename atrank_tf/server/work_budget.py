@@ -3,7 +3,7 @@
 import ctypes
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from atrank_tf.server.errors import Code, ServingError
@@ -18,13 +18,16 @@ _LONGEST_LOAD = 120.0
 class WorkBudget:
     """Bytes that threads take and give back; who finds too few waits, until its deadline.
 
+    Who came first is served first, but what fits does not wait for what does not.
+
     Args:
         most: bytes that all may have together.
     """
 
     def __init__(self, most: int) -> None:
         self._free = most
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._waiting: list[tuple[int, threading.Event]] = []
 
     @contextmanager
     def take(self, work: int, deadline: float) -> Iterator[None]:
@@ -37,76 +40,65 @@ class WorkBudget:
         Raises:
             ServingError: DEADLINE_EXCEEDED if they are not free before.
         """
-        with self._changed:
-            _wait_for(self._changed, lambda: work <= self._free, deadline)
-            self._free -= work
+        place = (work, threading.Event())
+        with self._lock:
+            self._waiting.append(place)
+            self._let_in()
+        place[1].wait(min(max(deadline - time.monotonic(), 0.0), threading.TIMEOUT_MAX))
+        with self._lock:
+            if place in self._waiting:
+                self._waiting.remove(place)
+                raise ServingError(Code.DEADLINE_EXCEEDED, "The request did not get its turn within its time limit")
         try:
             yield
         finally:
-            with self._changed:
+            with self._lock:
                 self._free += work
-                self._changed.notify_all()
+                self._let_in()
             if work > _WORTH_GIVING_BACK:
                 give_memory_back()
 
+    def _fits(self, work: int) -> bool:
+        return work <= self._free
 
-class Turns:
-    """Turns of requests. While a version is loaded, no more of them run at once than there are processors.
+    def _let_in(self) -> None:
+        for place in list(self._waiting):
+            work, let_in = place
+            if self._fits(work):
+                self._waiting.remove(place)
+                self._free -= work
+                let_in.set()
 
-    More would not be answered sooner, and each takes as much of the processors as the loading does, which then takes
-    several times as long: with 32 clients and two processors it has a third of them instead of a ninth. A load that
-    hangs holds nobody up: after two minutes it does not count any more.
+
+class Turns(WorkBudget):
+    """Turns of requests. While a version is loaded, fewer of them run at once than there are processors.
+
+    One processor is left to the loading, which else has a small share of them: each request takes as much as it does. A
+    load that hangs holds nobody up: after two minutes it does not count any more.
 
     Args:
         processors: how many there are.
     """
 
     def __init__(self, processors: int) -> None:
-        self._processors = processors
-        self._running = 0
+        super().__init__(max(processors - 1, 1))
         self._loads: list[float] = []  # when they began
-        self._changed = threading.Condition()
 
     @contextmanager
     def loading(self) -> Iterator[None]:
         """Loads a version inside the `with` block."""
         begun = time.monotonic()
-        with self._changed:
+        with self._lock:
             self._loads.append(begun)
         try:
             yield
         finally:
-            with self._changed:
+            with self._lock:
                 self._loads.remove(begun)
-                self._changed.notify_all()
+                self._let_in()
 
-    @contextmanager
-    def turn(self, deadline: float) -> Iterator[None]:
-        """Runs a request inside the `with` block.
-
-        Args:
-            deadline: reading of `time.monotonic`; infinity for none.
-
-        Raises:
-            ServingError: DEADLINE_EXCEEDED if its turn does not come before.
-        """
-        with self._changed:
-            _wait_for(self._changed, lambda: self._running < self._processors or not self._is_loading(), deadline)
-            self._running += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._running -= 1
-                self._changed.notify()
-
-    def _is_loading(self) -> bool:
-        return any(time.monotonic() - begun < _LONGEST_LOAD for begun in self._loads)
-
-
-def _wait_for(changed: threading.Condition, what: Callable[[], bool], deadline: float) -> None:
-    if not changed.wait_for(what, min(max(deadline - time.monotonic(), 0.0), threading.TIMEOUT_MAX)):
-        raise ServingError(Code.DEADLINE_EXCEEDED, "The request did not get its turn within its time limit")
+    def _fits(self, work: int) -> bool:
+        return super()._fits(work) or all(time.monotonic() - begun > _LONGEST_LOAD for begun in self._loads)
 
 
 def give_memory_back() -> None:

@@ -6,6 +6,7 @@ import pytest
 from atrank_tf.server.errors import Code, ServingError
 from atrank_tf.server.json_request import (
     _STRING_OR_INF,
+    _is_in_object,
     debug_string,
     encode_text,
     encode_texts,
@@ -55,6 +56,18 @@ def test_a_long_string_beside_the_short_form_of_infinity_takes_little_memory():
     tracemalloc.stop()
     assert [parsed[0], len(parsed[1])] == [math.inf, 600_000]
     assert most < 9_000_000
+
+
+@pytest.mark.parametrize(("head", "is_object"), [("[", False), ('{"a[": {', True), ('{"}": [{}, ', False)])
+def test_the_bracket_that_is_open_is_found_without_a_copy_of_the_text(head, is_object):
+    """A call that looked at all strings of a body at once kept other threads waiting for 140 ms."""
+    text = head + "1," * 500_000
+    tracemalloc.start()
+    found = _is_in_object(text, 0, len(text))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found is is_object
+    assert most < 100_000
 
 
 def test_byte_order_mark_is_skipped():

@@ -1,4 +1,5 @@
 import gc
+import importlib
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
@@ -77,6 +78,40 @@ def test_signatures_of_the_same_tensors_share_an_executor(typed):
     np.testing.assert_array_equal(typed.run("alias", {"m": m})["product"], typed.run("multiply", {"m": m})["product"])
     assert len(typed._callables) == made
     del typed.signatures["alias"]
+
+
+def test_functions_are_imported_one_by_one_and_nodes_without_them(typed_model, monkeypatch):
+    """Nothing else of a server runs while C++ imports: all at once takes a second of a ranker's load."""
+    sizes = []
+    importer = importlib.import_module("tensorflow.python.framework.importer")
+    inner = importer._import_graph_def_internal
+
+    def imported(graph_def, *arguments, **keywords):
+        sizes.append((len(graph_def.node), len(graph_def.library.function)))
+        return inner(graph_def, *arguments, **keywords)
+
+    monkeypatch.setattr(importer, "_import_graph_def_internal", imported)
+    load(typed_model).close()
+    assert sizes[0][0] > 0
+    assert sizes[0][1] == 0
+    assert len(sizes) > 1
+    assert set(sizes[1:]) == {(0, 1)}
+
+
+def test_a_model_of_tensorflow_1_has_its_tables_filled(tmp_path):
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        words = tf.compat.v1.placeholder(tf.string, [None], "words")
+        numbers = tf.lookup.KeyValueTensorInitializer(["a", "b"], tf.constant([0, 1], tf.int64))
+        found = tf.lookup.StaticHashTable(numbers, -1).lookup(words)
+        info = tf.compat.v1.saved_model.build_tensor_info
+        signature = tf.compat.v1.saved_model.build_signature_def({"words": info(words)}, {"numbers": info(found)})
+        builder = tf.compat.v1.saved_model.Builder(str(tmp_path / "1"))
+        fills = tf.compat.v1.tables_initializer()
+        builder.add_meta_graph_and_variables(session, ["serve"], {"serving_default": signature}, main_op=fills)
+        builder.save()
+    model = load(str(tmp_path / "1"))
+    assert model.run("serving_default", {"words": strings(b"b", b"c")})["numbers"].tolist() == [1, -1]
+    model.close()
 
 
 def test_shapes_are_left_to_the_graph(half_plus_two):

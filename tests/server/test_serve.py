@@ -151,7 +151,8 @@ def test_the_command_line_of_tensorflow_servings_image_starts_the_server_which_s
     half_plus_two,
 ):
     image = ("--port=8500", "--rest_api_port=0", "--model_name=m", f"--model_base_path={half_plus_two}")
-    with command(*image, "--enable_batching", "--batching_parameters_file=b", "--flush_filesystem_caches=false") as run:
+    same = ("--flush_filesystem_caches=false", "--load_retry_interval_micros=-1")
+    with command(*image, "--enable_batching", "--batching_parameters_file=b", *same) as run:
         try:
             address, _ = ready(run)
             assert b"3.0" in ask(f"{address}/v1/models/m:predict", b'{"instances": [2]}')

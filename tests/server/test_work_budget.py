@@ -1,5 +1,6 @@
 """Memory of requests that are worked on at once: who finds too little waits, and not for ever."""
 
+import contextlib
 import threading
 import time
 
@@ -40,32 +41,80 @@ def test_a_request_that_fails_gives_back_what_it_took():
         pass
 
 
-def test_while_a_version_is_loaded_no_more_requests_run_than_there_are_processors():
-    turns, took, forever = Turns(2), threading.Event(), float("inf")
+def test_who_came_first_is_served_first_and_what_fits_does_not_wait_for_what_does_not(wait_until):
+    budget, served, threads = WorkBudget(10), [], []
+
+    def work(number, size):
+        with budget.take(size, float("inf")):
+            served.append(number)
+
+    with budget.take(8, float("inf")):
+        for number, size in enumerate([10, 5, 4, 3]):
+            threads.append(threading.Thread(target=work, args=(number, size)))
+            threads[-1].start()
+            wait_until(lambda: len(budget._waiting) == len(threads))
+        with budget.take(2, 0.0):
+            pass
+        assert served == []
+    for thread in threads:
+        thread.join()
+    # Threads that are let in together may run in any order; the one that takes all came first.
+    assert served[0] == 0
+
+
+def test_a_request_that_comes_again_and_again_does_not_overtake_one_that_waits(wait_until):
+    turns, served = Turns(1), threading.Event()
+
+    def wait():
+        with turns.take(1, float("inf")):
+            served.set()
+
+    thread = threading.Thread(target=wait)
+    with turns.loading():
+        with turns.take(1, float("inf")):
+            thread.start()
+            wait_until(lambda: turns._waiting)
+        # It is the turn of the thread, whether that runs by now or not.
+        with turns.take(1, float("inf")):
+            assert served.is_set()
+    thread.join()
+
+
+@pytest.mark.parametrize(("processors", "turns_while_loading"), [(1, 1), (2, 1), (4, 3)])
+def test_while_a_version_is_loaded_one_processor_is_left_to_it(processors, turns_while_loading):
+    turns, took, forever = Turns(processors), threading.Event(), float("inf")
 
     def work():
-        with turns.turn(forever):
+        with turns.take(1, forever):
             took.set()
 
+    def take(number):
+        running = contextlib.ExitStack()
+        for _ in range(number):
+            running.enter_context(turns.take(1, 0.0))
+        return running
+
     thread = threading.Thread(target=work)
-    with turns.turn(forever), turns.turn(forever), turns.turn(0.0), turns.loading():
-        with pytest.raises(ServingError, match="did not get its turn"), turns.turn(time.monotonic()):
-            pass
-        thread.start()
-        assert not took.wait(0.05)
-    assert took.wait(PATIENCE_S)
+    with take(turns_while_loading + 3):
+        with turns.loading():
+            with pytest.raises(ServingError, match="did not get its turn"), turns.take(1, time.monotonic()):
+                pass
+            thread.start()
+            assert not took.wait(0.05)
+        assert took.wait(PATIENCE_S)
     thread.join()
-    with turns.loading(), turns.turn(0.0), turns.turn(0.0):
+    full = pytest.raises(ServingError, match="did not get its turn")
+    with turns.loading(), take(turns_while_loading), full, turns.take(1, 0.0):
         pass
 
 
 def test_a_load_that_hangs_holds_up_nobody(monkeypatch):
     turns, now = Turns(1), time.monotonic()
-    with turns.loading(), turns.turn(0.0):
-        with pytest.raises(ServingError, match="did not get its turn"), turns.turn(0.0):
+    with turns.loading(), turns.take(1, 0.0):
+        with pytest.raises(ServingError, match="did not get its turn"), turns.take(1, 0.0):
             pass
         monkeypatch.setattr("time.monotonic", lambda: now + 200)
-        with turns.turn(0.0):
+        with turns.take(1, 0.0):
             pass
 
 
