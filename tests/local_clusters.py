@@ -1,5 +1,6 @@
 """Clusters of this machine, on the loopback interface only; gone when their block ends, whatever happens in it."""
 
+import ctypes
 import os
 import shutil
 import signal
@@ -31,6 +32,11 @@ def free_port(host: str = HOST) -> int:
         return int(server.getsockname()[1])
 
 
+def _end_with_parent() -> None:
+    """Has Linux end this process when the one that started it is gone, even killed: a test may run out of time."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
 @contextmanager
 def started(command: Sequence[object], log: Path, **more: str) -> Iterator[subprocess.Popen[bytes]]:
     """A process with all that it starts in turn; its output is in a file."""
@@ -43,6 +49,7 @@ def started(command: Sequence[object], log: Path, **more: str) -> Iterator[subpr
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=_end_with_parent,
         )
     try:
         yield process
