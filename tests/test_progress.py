@@ -73,7 +73,7 @@ def test_prepare_train_and_evaluate_say_how_far_they_are(
     monkeypatch.setattr(room, "SECONDS", 0)
     prepare(str(logs), load_schema(str(schema_file)), str(tmp_path / "records"))
     said = capsys.readouterr().err
-    for title in ("cleaning: 6 of 6 files", "dividing by user: 4 of 4", "counting: 8 of 8 shards", "writing: 8 of 8"):
+    for title in ("checking: 6 of 6 pieces", "dividing by user: 4 of 4", "counting: 8 of 8 shards", "writing: 8 of 8"):
         assert title in said
     experiment = experiment_from_dict(
         {"model": {"name": "average_pooling", "hidden_dim": 4}, "training": {"epochs": 1}}
