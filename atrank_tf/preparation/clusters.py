@@ -28,6 +28,7 @@ SECONDS_TO_START = 300
 """A cluster that grows when there is work may need some minutes until its first worker is there."""
 _SECONDS_TO_LOOK = 0.2
 _SPARK_JOBS = 64
+_LOST_IN_SPARK = ("ExecutorLostFailure", "Python worker exited unexpectedly")
 
 
 class Cluster(NamedTuple):
@@ -126,7 +127,7 @@ def _spark(address: str, flags: Sequence[str]) -> Iterator["Engine"]:
                 yield from threads.map(job, items)
             except BaseException as error:
                 context.cancelAllJobs()
-                if isinstance(error, Py4JJavaError) and "ExecutorLostFailure" in str(error):
+                if isinstance(error, Py4JJavaError) and any(sign in str(error) for sign in _LOST_IN_SPARK):
                     raise _lost("Spark") from error
                 raise
 

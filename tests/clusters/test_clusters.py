@@ -99,6 +99,23 @@ def run_prepare(running: Running, logs: Path, schema: Path, records: Path) -> su
     return subprocess.run(command, env=local_clusters.ENVIRONMENT, capture_output=True, text=True, timeout=550)
 
 
+def test_an_error_of_a_worker_is_one_line_that_names_file_and_rows(
+    running: Running, logs: Path, schema_file: Path, tmp_path: Path
+) -> None:
+    """Before `engine` begins: it keeps all cores of a Spark cluster, as applications do."""
+    damaged = shutil.copytree(logs, tmp_path / "logs")
+    path = damaged / "impressions/next_redemption.parquet"
+    pl.read_parquet(path).write_parquet(path, row_group_size=100, compression="uncompressed", statistics=False)
+    content = bytearray(path.read_bytes())
+    content[4:44] = b"\xff" * 40  # The header of the first page.
+    path.write_bytes(content)
+    done = run_prepare(running, damaged, schema_file, tmp_path / "records")
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"prepare: {path} cannot be read: "), done.stderr
+    assert [entry.name for entry in tmp_path.iterdir()] == ["logs"]
+
+
 def test_pieces_are_shared_by_two_processes(
     engine: Any,
     running: Running,
@@ -138,22 +155,6 @@ def test_work_that_kills_every_worker_ends(engine: Any, running: Running, tmp_pa
     expected = rf"Workers of the {running.name.title()} cluster were lost again and again at the same work\."
     with pytest.raises(OSError, match=expected):
         list(engine(die, [0], tmp_path))
-
-
-def test_an_error_of_a_worker_is_one_line_that_names_file_and_rows(
-    running: Running, logs: Path, schema_file: Path, tmp_path: Path
-) -> None:
-    damaged = shutil.copytree(logs, tmp_path / "logs")
-    path = damaged / "impressions/next_redemption.parquet"
-    pl.read_parquet(path).write_parquet(path, row_group_size=100, compression="uncompressed", statistics=False)
-    content = bytearray(path.read_bytes())
-    content[4:44] = b"\xff" * 40  # The header of the first page.
-    path.write_bytes(content)
-    done = run_prepare(running, damaged, schema_file, tmp_path / "records")
-    assert done.returncode == 1
-    last = done.stderr.splitlines()[-1]
-    assert last.startswith(f"prepare: {path} cannot be read: "), done.stderr
-    assert [entry.name for entry in tmp_path.iterdir()] == ["logs"]
 
 
 def test_a_dask_worker_of_another_version(tmp_path: Path) -> None:
