@@ -9,6 +9,8 @@ from atrank_tf.types import Tensor
 
 _MOST_PAIRS = 1 << 23
 """Most pairs of a user and an object that one request may ask for; whatever the catalog, one user may."""
+_MOST_ASKED = 10_000
+"""Largest k: the best so far are sorted again with each chunk."""
 _PAIRS_AT_ONCE = 1 << 12
 """Pairs that are scored at a time: what bounds the memory."""
 _CHUNKS_AT_ONCE = 2
@@ -25,7 +27,9 @@ def asked_checks(k: Tensor, objects: int) -> list[tf.Operation]:
     users, most = tf.shape(k, tf.int64)[0], max(_MOST_PAIRS // objects, 1)
     message = f"Expected at most {most} users at once, each with {objects} objects to score. Received:"
     return [
-        tf.debugging.Assert(tf.reduce_all(k > 0), ["Expected k to be positive. Received:", k]),
+        tf.debugging.Assert(
+            tf.reduce_all((k > 0) & (k <= _MOST_ASKED)), [f"Expected k from 1 to {_MOST_ASKED}. Received:", k]
+        ),
         tf.debugging.Assert(users <= most, [message, users]),
     ]
 

@@ -87,9 +87,8 @@ class Signatures:
                 self.functions[name] = self.functions[of_first]
 
     def _limited_inputs(self, model: Ranker) -> LimitedInputs:
-        memory = {name for name, value in self._encoder.output.items() if len(value.shape) > 1} | {
-            *self._memories.whole_specs()
-        }
+        memory = {name for name, value in self._encoder.output.items() if len(value.shape) > 1}
+        memory |= {*self._memories.whole_specs()}
         return LimitedInputs(
             candidates=frozenset(map(candidates_name, model.tasks)),
             memory=frozenset(memory),

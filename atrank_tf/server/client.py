@@ -106,7 +106,7 @@ class Client:
 
         Args:
             requests: one for each user, without candidates; `exclude` lists ids that do not count.
-            k: how many; fewer come back where too many are excluded.
+            k: how many, at most 10,000; fewer come back where too many are excluded.
             exclude_history: whether what the user did before, in the task's own group, does not count either.
             signature: `top__<task>`, or `top` for the first task of the model.
 

@@ -98,9 +98,10 @@ def test_users_may_ask_for_different_numbers(loaded: LoadedModel, records: Recor
         assert (found["scores"][row, k:] == np.finfo(np.float32).min).all()
 
 
-def test_a_number_below_one_is_refused(loaded: LoadedModel, records: Records) -> None:
-    with pytest.raises(ServingError, match="Expected k to be positive"):
-        loaded.run("top", asked(loaded, records, 0))
+@pytest.mark.parametrize("k", [0, 10_001])
+def test_too_few_and_too_many_are_refused(loaded: LoadedModel, records: Records, k: int) -> None:
+    with pytest.raises(ServingError, match="Expected k from 1 to 10000"):
+        loaded.run("top", asked(loaded, records, k))
 
 
 @pytest.mark.parametrize(("users", "objects"), [(2, 1 << 23), (3, (1 << 22) - 1), (2, 1 << 30)])
