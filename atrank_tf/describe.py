@@ -10,7 +10,8 @@ from atrank_tf import command
 _LOGS = flags.DEFINE_string("logs", None, "Folder of CSV and Parquet files, of any names.", required=True)
 _OUTPUT = flags.DEFINE_string("output", ".", "Folder for schema.toml and experiment.toml.")
 
-command.check_paths(_LOGS, _OUTPUT)
+command.reads(_LOGS)
+command.writes(_OUTPUT, contents=())
 
 
 def check() -> None:

@@ -48,8 +48,9 @@ _EXCLUDE_HISTORY = flags.DEFINE_bool(
 
 _PAGE = "evaluation.html"
 
-command.check_paths(_RECORDS, _MODEL_DIR, _AGAINST, _SCORES, stores=True)
-command.check_paths(_TRUTH)
+command.reads(_RECORDS, _AGAINST, _TRUTH)
+command.writes(_MODEL_DIR, needed=False)
+command.writes(_SCORES)
 
 
 def check() -> None:
@@ -58,7 +59,7 @@ def check() -> None:
     command.check_records(_RECORDS.value)
     command.check_model(_MODEL_DIR.value)
     if _is_file(_AGAINST.value):
-        if "://" not in str(_AGAINST.value) and not Path(str(_AGAINST.value)).is_file():
+        if not Path(str(_AGAINST.value)).is_file():
             raise FileNotFoundError(f"Expected a file of scores at {_AGAINST.value}. Found none.")
     elif _AGAINST.value:
         command.check_model(_AGAINST.value)
@@ -102,7 +103,8 @@ def main() -> None:
     if measures:
         probabilities = are_probabilities(settings, experiment.training.loss)
         findings = measures.findings(results, differences, remarks, probabilities)
-        _write_page(read, findings, f"{model.name} of {_MODEL_DIR.value}, {part}{_beside()}")
+        about = command.named(f"{model.name} of {_MODEL_DIR.value}, {part}{_beside()}")
+        _write_page(read, findings, about)
     of_model = {task: {m: e["value"] for m, e in of_task.items()} for task, of_task in metrics[model.name].items()}
     sys.stdout.write(json.dumps(of_model) + "\n")
 

@@ -12,8 +12,8 @@ _EXPORT_DIR = flags.DEFINE_string(
 )
 _EXPLAIN = flags.DEFINE_bool("explain", False, "Add the signatures `explain`: attention and parts of the scores.")
 
-command.check_paths(_MODEL_DIR, stores=True)
-command.check_paths(_EXPORT_DIR)
+command.reads(_MODEL_DIR)
+command.writes(_EXPORT_DIR, last=("saved_model.pb",), contents=())
 
 
 def check() -> None:

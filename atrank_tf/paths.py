@@ -1,11 +1,18 @@
 """Paths that a person gives: which of them lie in an object store, and what a path means on another machine."""
 
+import os
 import re
 from pathlib import Path
 
-STORES = ("gs",)
-"""Schemes of the object stores that TensorFlow's wheel reads and writes."""
+STORES = ("s3", "gs")
+"""Schemes of the object stores that `atrank_tf.stores` copies from and to."""
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+
+
+def in_store(path: str) -> bool:
+    """Returns whether a path lies in one of `STORES`."""
+    found = _SCHEME.match(path)
+    return found is not None and found[1] in STORES
 
 
 def check_scheme(path: str, *, stores: bool = False) -> None:
@@ -13,15 +20,14 @@ def check_scheme(path: str, *, stores: bool = False) -> None:
 
     Args:
         path: a path, as a person gave it.
-        stores: whether a path of `STORES` will do: all that is done with it goes through `tf.io.gfile`.
+        stores: whether a path of `STORES` will do.
 
     Raises:
         ValueError: the path has a scheme that is not known here.
     """
-    found = _SCHEME.match(path)
-    if not found or (stores and found[1] in STORES):
+    if not _SCHEME.match(path) or (stores and in_store(path)):
         return
-    beside = "".join(f", or {scheme}://" for scheme in STORES) if stores else ""
+    beside = f", {'://, '.join(STORES[:-1])}:// or {STORES[-1]}://" if stores else ""
     raise ValueError(
         f"Expected a path of a file system{beside}. Received: {path}. Mount the store, and give the path "
         "where it is mounted."
@@ -36,3 +42,16 @@ def local_path(path: str) -> Path:
     """
     check_scheme(path)
     return Path(path).absolute()
+
+
+def belongs_to_another(pid: str) -> bool:
+    """Returns whether what a process named after its id is of another one, which runs on this machine."""
+    if not pid.isdigit() or int(pid) == os.getpid():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -44,8 +44,9 @@ _PROCESSES = flags.DEFINE_integer(
     "processes", 1, "Processes of --engine=local; each needs a gigabyte or two.", lower_bound=1
 )
 
-command.check_paths(_LOGS, _RECORDS, _LOGS_CACHE, _RAW)
-command.check_paths(_SCHEMA, stores=True)
+command.check_paths(_LOGS_CACHE, _RAW)
+command.reads(_LOGS, _SCHEMA)
+command.writes(_RECORDS, last=("manifest.json",), contents=("manifest.json",), unfinished=b'{"format": "unfinished"}')
 
 
 def check() -> None:

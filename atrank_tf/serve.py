@@ -139,7 +139,9 @@ _INTER_OP = flags.DEFINE_integer(
 _VERSION = flags.DEFINE_bool("version", False, "Say which version this is, and end.")
 upstream_flags.define()
 
-command.check_paths(_MODEL_BASE_PATH, _MODEL_CONFIG_FILE, _MONITORING_CONFIG_FILE, _PLAYGROUND, _PLAYGROUND_RECORDS)
+command.check_paths(_MODEL_BASE_PATH, stores=True)
+command.check_paths(_MODEL_CONFIG_FILE, _MONITORING_CONFIG_FILE, _PLAYGROUND)
+command.reads(_PLAYGROUND_RECORDS)
 
 
 def check() -> None:

@@ -4,7 +4,7 @@ import dataclasses
 import sys
 from typing import Any
 
-from absl import flags
+from absl import flags, logging
 
 from atrank_tf import command
 
@@ -24,7 +24,9 @@ _EXPLAIN = flags.DEFINE_bool(
     "explain", False, "Write attention images after each epoch, and tables for the projector, to MODEL_DIR/tensorboard."
 )
 
-command.check_paths(_RECORDS, _CONFIG, _MODEL_DIR, _WARM_START, stores=True)
+command.reads(_RECORDS, _CONFIG, _WARM_START)
+# The backup says that an epoch is done, so the model of that epoch is there before it.
+command.writes(_MODEL_DIR, last=("model.keras", "training.json", "backup.npz"))
 
 _experiment: Any = None
 _workers: Any = None
@@ -57,6 +59,7 @@ def _before_devices() -> None:
 
 
 def main() -> None:
+    import keras
     import tensorflow as tf
 
     from atrank_tf.data import Records
@@ -70,6 +73,8 @@ def main() -> None:
     experiment = dataclasses.replace(_experiment, training=training)
     records = Records(_RECORDS.value)
     callbacks = [AttentionImages(f"{_MODEL_DIR.value}/tensorboard", records)] if _EXPLAIN.value else []
+    # When an epoch begins, everything of the one before is written down here.
+    callbacks.append(keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: _write_epoch()))
     try:
         trained = train(
             records,
@@ -79,13 +84,13 @@ def main() -> None:
             callbacks=callbacks,
             workers=_workers,
         )
-    except (  # So TensorFlow says that another worker does not answer, or a store.
+    except (  # So TensorFlow says that another worker does not answer.
         tf.errors.UnavailableError,
         tf.errors.AbortedError,
         tf.errors.CancelledError,
         tf.errors.DeadlineExceededError,
     ) as error:
-        if _workers.number == 1 or command.store_error(error):
+        if _workers.number == 1:
             raise
         raise ConnectionError(
             "Another worker is gone: its own output says why. Start all workers again, and the training goes on after "
@@ -94,6 +99,14 @@ def main() -> None:
     state = "trained" if trained else "is current: same records, same experiment"
     if _workers.is_chief:
         sys.stdout.write(f"{_MODEL_DIR.value} {state}\n")
+
+
+def _write_epoch() -> None:
+    """Writes the model folder to its store, if it is in one. A lost store is no reason to lose a training."""
+    try:
+        command.write_stores()
+    except OSError as error:
+        logging.warning("%s The training goes on, and tries again with the next epoch.", error)
 
 
 if __name__ == "__main__":

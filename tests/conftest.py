@@ -8,12 +8,15 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import polars as pl
 import pytest
+from fake_stores import FakeStore, missing
 
 SCHEMA = """
 [tables]
@@ -306,6 +309,53 @@ def run_command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
 
     yield run
     process.communicate()
+
+
+@pytest.fixture(scope="session")
+def start_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], FakeStore]]:
+    """Starts a store of a scheme, or skips the test where its packages are not installed."""
+    started = []
+
+    def start(scheme: str) -> FakeStore:
+        if lacks := missing(scheme):
+            pytest.skip(f"needs {lacks} (extra dev)")
+        started.append(FakeStore(scheme, tmp_path_factory.mktemp("store")))
+        return started[-1]
+
+    yield start
+    for store in started:
+        store.kill()
+
+
+@pytest.fixture(scope="session")
+def stores(start_store: Callable[[str], FakeStore]) -> Callable[[str], FakeStore]:
+    """Returns the store of a scheme that all tests share."""
+    return cache(start_store)
+
+
+@pytest.fixture
+def make_bucket(monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeStore], str]:
+    """Makes a new bucket in a store, which this process and its children find from then on; returns its URL."""
+    from atrank_tf import stores
+
+    def make(store: FakeStore) -> str:
+        for name, value in store.environment.items():
+            monkeypatch.setenv(name, value)
+        url = f"{store.scheme}://bucket-{uuid4().hex}"
+        system = stores._system(url)
+        system.clear_instance_cache()  # They would go to the store of another test.
+        stores._system(url).mkdir(url.partition("://")[2])
+        return url
+
+    return make
+
+
+@pytest.fixture(params=["s3", "gs"])
+def bucket(
+    request: pytest.FixtureRequest, stores: Callable[[str], FakeStore], make_bucket: Callable[[FakeStore], str]
+) -> str:
+    """URL of a new bucket, in each kind of store."""
+    return make_bucket(stores(request.param))
 
 
 @pytest.fixture(scope="session")

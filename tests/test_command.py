@@ -1,8 +1,10 @@
 """What a command makes of errors: one line for what a person can do something about, a traceback for a bug."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import tensorflow as tf
@@ -66,16 +68,41 @@ def test_a_record_that_is_damaged_while_it_is_read(tmp_path: Path, capsys: pytes
     )
 
 
-@pytest.mark.parametrize("kind", ["FailedPreconditionError", "UnavailableError", "AbortedError"])
-def test_what_a_store_says_is_one_line(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
-    def read() -> None:
-        message = "All 10 retry attempts failed. libcurl code 6, could not resolve host\n\t when reading gs://b/x.npz"
-        raise getattr(tf.errors, kind)(None, None, message)
+def test_what_cannot_be_written_to_its_store_is_kept(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(command.tempfile, "tempdir", str(tmp_path))
+    copies = []
+    for name, changes in {"records": {}, "logs": {"writes": False}, "model": {"needed": False}}.items():
+        (path := tmp_path / f"copy/{name}").mkdir(parents=True)
+        lost = Mock(side_effect=ConnectionError(f"{name}: lost."))
+        copies.append((command._InStore(flag=None, **changes), Mock(path=path, url=f"s3://b/{name}", put=lost)))
+    monkeypatch.setattr(command, "_copies", [copies[1], copies[2]])  # Of these none must be written.
+    command._guarded(lambda: None, ["train"])
+    assert caplog.messages == ["model: lost."]
+    monkeypatch.setattr(command, "_copies", copies)
+    said = told(lambda: None, capsys)
+    (kept,) = tmp_path.glob("atrank_tf-kept-*")
+    assert said == f"train: records: lost. What was to be written there is kept in {kept}.\n"
+    assert {path.name for path in kept.iterdir()} == {"records", "model"}
 
-    assert told(read, capsys) == (
-        "train: Expected a store that answers, for gs://b/x.npz. All 10 retry attempts failed. libcurl code 6, could "
-        "not resolve host when reading gs://b/x.npz. Run the same command again when it does.\n"
-    )
+
+def test_what_a_command_says_has_the_names_of_the_store(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "_copies", [(None, Mock(path=Path("/tmp/x/s3/b/records"), url="s3://b/records"))])
+
+    def fail() -> None:
+        raise ValueError("/tmp/x/s3/b/records/a.npz is damaged.")
+
+    assert told(fail, capsys) == "train: s3://b/records/a.npz is damaged.\n"
+    command._Named(sys.stdout).write("/tmp/x/s3/b/records trained")
+    assert capsys.readouterr().out == "s3://b/records trained"
+    record = logging.logging.LogRecord("absl", 30, "x", 1, "%s is old", ("/tmp/x/s3/b/records",), None)
+    assert command._name_in_log(record) and record.getMessage() == "s3://b/records is old"
 
 
 def test_what_a_kernel_refuses_is_a_bug_and_keeps_its_traceback() -> None:

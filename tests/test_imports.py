@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "atrank_tf"
 _LOWER = {
     "paths",
     "progress",
+    "stores",
     "schema",
     "files",
     "layers",
@@ -43,6 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "schema": set(),
     "paths": set(),
     "progress": set(),
+    "stores": {"paths", "progress"},
     "files": {"paths"},
     "layers": {"types"},
     "optimizers": set(),
@@ -54,9 +56,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": {"schema", "layers", "optimizers", "losses", "metrics", "data", "types"},
     **dict.fromkeys(("training", "evaluation", "explanation"), _LOWER),
     "datasets": {"schema", "files", "data", "preparation", "progress"},
-    "server": {"files", "paths"},
+    "server": {"files", "paths", "stores"},
     "saved_model": {"schema", "files", "data", "layers", "models", "server", "types", "paths"},
-    "command": {"paths"},
+    "command": {"paths", "stores"},
     "description": {"schema", "files", "preparation", "paths"},
     **dict.fromkeys(("simulate", "describe", "prepare", "train", "evaluate", "explain", "export", "serve"), _ALL),
 }

@@ -26,7 +26,7 @@ def join():
 sys.argv[0] = "train"
 command.run(train.main, before_devices=join)
 """
-"""A training that another worker, or a store, ends with the error LOST, which says SAID; NUMBER workers."""
+"""A training that another worker ends with the error LOST, which says SAID; NUMBER workers."""
 FLAGS = ["--records=x", "--config=y", "--model_dir=z"]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -44,14 +44,6 @@ def test_who_has_lost_another_worker_says_so_in_one_line(run_command: Run, kind:
     done = run_command("-c", LOST, *FLAGS, LOST=kind, SAID="Connection reset by peer", NUMBER="2")
     assert done.returncode == 1
     assert "train: Another worker is gone" in done.stderr.strip().split("\n")[-1]
-
-
-@pytest.mark.parametrize("number", ["1", "2"])
-def test_who_has_lost_a_store_does_not_look_for_another_worker(run_command: Run, number: str) -> None:
-    said = "Error executing an HTTP request: HTTP response code 503 when reading gs://bucket/x.tfrecord"
-    done = run_command("-c", LOST, *FLAGS, LOST="UnavailableError", SAID=said, NUMBER=number)
-    assert done.returncode == 1
-    assert done.stderr.strip().split("\n")[-1].startswith("train: Expected a store that answers, for gs://bucket/x.tf")
 
 
 def test_who_is_alone_has_lost_nobody(run_command: Run) -> None:

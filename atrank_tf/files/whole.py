@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import tensorflow as tf
 
-from atrank_tf.paths import local_path
+from atrank_tf.paths import belongs_to_another, local_path
 
 
 @contextmanager
@@ -65,7 +65,7 @@ def whole_folder(path: str, replace: Callable[[Path], None] | None = None) -> It
     target.parent.mkdir(parents=True, exist_ok=True)
     stem = f"{target.name}.partial-{socket.gethostname()}-"
     for left in target.parent.iterdir():
-        if left.name.startswith(stem) and not _is_alive(left.name.removeprefix(stem)):
+        if left.name.startswith(stem) and not belongs_to_another(left.name.removeprefix(stem)):
             shutil.rmtree(left)
     partial = target.parent / f"{stem}{os.getpid()}"
     old = target.parent / f"{stem}{os.getpid()}-old"
@@ -86,16 +86,3 @@ def whole_folder(path: str, replace: Callable[[Path], None] | None = None) -> It
 def _check_absent(target: Path) -> None:
     if target.exists():
         raise FileExistsError(f"Expected nothing at {target}. Remove it, or choose another folder.")
-
-
-def _is_alive(pid: str) -> bool:
-    """Returns whether another process runs that writes a folder; what this one left is of an earlier one."""
-    if not pid.isdigit() or int(pid) == os.getpid():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -127,7 +127,8 @@ class _Look:
         if not self._shared.is_dir():
             return (
                 f"Expected that every worker sees the folder of the records. On {host} there is no {self._shared}. "
-                "Write the records into a folder that all machines share, under one path."
+                "Write the records into a folder that all machines share, under one path; to write them into a bucket, "
+                "set TMPDIR to such a folder."
             )
         return ""
 

@@ -76,7 +76,7 @@ def _model(path: str, proto: Any) -> ModelConfig:
     for field in ("name", "base_path"):
         if not getattr(proto, field):
             raise ValueError(f"Expected a {field} for every model in {path}. Received: {_one_line(proto)}.")
-    check_scheme(proto.base_path)
+    check_scheme(proto.base_path, stores=True)
     if proto.model_platform != _PLATFORM:
         raise ValueError(
             f"Expected model_platform: {_PLATFORM!r} for model {proto.name!r} in {path}. "

@@ -23,6 +23,7 @@ from atrank_tf.server.versions import (
     versions,
     without_folder,
 )
+from atrank_tf.stores import local_copy
 
 
 class ServedModel:
@@ -38,7 +39,7 @@ class ServedModel:
 
     Args:
         name: of the model, in URLs.
-        base_path: folder of version folders.
+        base_path: folder of version folders; in an object store, a version is copied here while it is loaded.
         policy: which of them are served. Defaults to the newest.
         labels: label -> version number. Defaults to none.
         any_label: a new label may point to a version that is not available. Defaults to False.
@@ -203,11 +204,13 @@ class ServedModel:
         before = self._slots.get(version.number)
         if not before:
             self._set_status(VersionStatus(version.number, "LOADING"))
+        folder = version.path
         try:
-            with self.while_loading():
-                model = self._load(version.path)
+            with local_copy(version.path) as folder, self.while_loading():
+                model = self._load(folder)
         except Exception as error:  # whatever is wrong with a new version must not end the old one's service
-            self._fail(version.number, content, error)
+            status = load_failed(version.number, error)
+            self._fail(dataclasses.replace(status, message=status.message.replace(folder, version.path)), content)
             return
         with self._lock:
             if not self._closed:
@@ -221,8 +224,8 @@ class ServedModel:
         if before:
             self._close(before)
 
-    def _fail(self, number: int, content: Content | None, error: Exception) -> None:
-        status = load_failed(number, error)
+    def _fail(self, status: VersionStatus, content: Content | None) -> None:
+        number = status.version
         logging.error("Model %s: version %d cannot be loaded: %s", self.name, number, status.message)
         self._reasons[number] = status.message
         # Where this machine keeps its files is no business of clients.

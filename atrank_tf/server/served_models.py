@@ -126,5 +126,7 @@ class ServedModels:
 def _look(model: ServedModel) -> None:
     try:
         model.refresh()
-    except Exception:  # a base path that cannot be read now may be readable at the next look
+    except OSError as error:  # a base path that cannot be read now may be readable at the next look
+        logging.error("Model %s: looking for new versions failed: %s", model.name, error)
+    except Exception:
         logging.exception("Model %s: looking for new versions failed.", model.name)

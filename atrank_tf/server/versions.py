@@ -12,9 +12,12 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from atrank_tf.paths import in_store
 from atrank_tf.server.errors import Code, ServingError, kernel_text
+from atrank_tf.stores import stored_files
 
 _MAX_VERSION = 2**63 - 1
+_MODEL = "saved_model.pb"
 
 Content = tuple[int, int]
 """What tells the content of a version folder from another: when its `saved_model.pb` was written, and its length."""
@@ -27,16 +30,20 @@ class Version:
     Attributes:
         number: int. What the folder's name reads as: `00000123` is 123.
         path: str. The folder.
+        stored: what an object store says of the folder's content; None on this machine.
     """
 
     number: int
     path: str
+    stored: Content | None = dataclasses.field(default=None, compare=False)
 
     @property
     def content(self) -> Content | None:
         """Returns what tells the folder's content from another; None where it has no `saved_model.pb`."""
+        if self.stored:
+            return self.stored
         try:
-            found = (Path(self.path) / "saved_model.pb").stat()
+            found = (Path(self.path) / _MODEL).stat()
         except OSError:
             return None
         # Not the inode: some network file systems make them up anew.
@@ -44,15 +51,31 @@ class Version:
 
 
 def versions(base_path: str) -> list[Version]:
-    """Returns the version folders under a base path, smallest number first; empty where there is no such folder."""
+    """Returns the version folders under a base path, smallest number first; empty where there is no such folder.
+
+    In an object store a folder is a version when its `saved_model.pb` is there, which an export writes last.
+
+    Raises:
+        ImportError: the package for such a store is not installed.
+        OSError: the store does not answer, or refuses.
+    """
+    if in_store(base_path):
+        found = ((name.split("/"), file) for name, file in stored_files(base_path).items())
+        return sorted(
+            Version(int(names[0]), f"{base_path.rstrip('/')}/{names[0]}", (file.written, file.size))
+            for names, file in found
+            if names[1:] == [_MODEL] and _is_number(names[0])
+        )
     base = Path(base_path)
     if not base.is_dir():
         return []
     return sorted(
-        Version(int(entry.name), str(entry))
-        for entry in base.iterdir()
-        if entry.name.isascii() and entry.name.isdecimal() and int(entry.name) <= _MAX_VERSION and entry.is_dir()
+        Version(int(entry.name), str(entry)) for entry in base.iterdir() if _is_number(entry.name) and entry.is_dir()
     )
+
+
+def _is_number(name: str) -> bool:
+    return name.isascii() and name.isdecimal() and int(name) <= _MAX_VERSION
 
 
 def latest_version(base_path: str) -> Version | None:

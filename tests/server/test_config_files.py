@@ -69,8 +69,8 @@ MODEL = 'config { name: "m" base_path: "/b" model_platform: "tensorflow" }'
             "model 'm' .*Received: 'jax'",
         ),
         (
-            "model_config_list { config { name: 'm' base_path: 'gs://b' model_platform: 'tensorflow' } }",
-            "Expected a path of a file system. Received: gs://b",
+            "model_config_list { config { name: 'm' base_path: 'hdfs://b' model_platform: 'tensorflow' } }",
+            "Expected a path of a file system, s3:// or gs://. Received: hdfs://b",
         ),
         (
             "model_config_list { config { model_version_policy { all {}\n latest {} } } }",

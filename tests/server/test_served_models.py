@@ -122,4 +122,4 @@ def test_a_model_that_cannot_be_looked_at_does_not_keep_others_from_it(base, cap
     base("b", 3)
     models.configure(configs)
     assert served(models, "b") == ["b", "3"]
-    assert caplog.text.count("Model a: looking for new versions failed.") == 2
+    assert caplog.text.count("Model a: looking for new versions failed: not now") == 2
