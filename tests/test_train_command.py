@@ -68,3 +68,18 @@ command.run(train.main, before_devices=train._before_devices)
     done = run_command("-c", code, *FLAGS, "--warm_start=monday")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0] == "begins with monday"
+
+
+def test_a_store_that_is_lost_is_no_reason_to_lose_a_training(run_command: Run) -> None:
+    code = """
+from atrank_tf import command, train
+
+def lost():
+    raise ConnectionError("s3://b/model: lost.")
+
+command.write_stores = lost
+train._write_epoch()
+"""
+    done = run_command("-c", code)
+    assert done.returncode == 0, done.stderr
+    assert "s3://b/model: lost. The training goes on, and tries again with the next epoch." in done.stderr
