@@ -21,6 +21,12 @@ _LOGS_CACHE = flags.DEFINE_string(
 _RAW = flags.DEFINE_string(
     "raw", None, "Folder with raw files of ready logs. What is missing is downloaded, where a program may do that."
 )
+_APPEND = flags.DEFINE_string(
+    "append",
+    None,
+    "Records to which the logs are added, as those of yesterday; --records may be the same folder. Files of which "
+    "there is nothing new may be missing.",
+)
 _SHARDS = flags.DEFINE_integer(
     "shards", 0, "Number of TFRecord files. Default: files of about 64 MB, and 8 at least.", lower_bound=0
 )
@@ -45,7 +51,7 @@ _PROCESSES = flags.DEFINE_integer(
 )
 
 command.check_paths(_LOGS_CACHE, _RAW)
-command.reads(_LOGS, _SCHEMA)
+command.reads(_LOGS, _SCHEMA, _APPEND)
 command.writes(_RECORDS, last=("manifest.json",), contents=("manifest.json",), unfinished=b'{"format": "unfinished"}')
 
 
@@ -62,6 +68,8 @@ def check() -> None:
             f"Expected a logs folder, or the name of ready logs, for --logs. Received: {_LOGS.value!r}. "
             f"{suggestion(_LOGS.value, ready)}"
         )
+    if _APPEND.value:
+        command.check_records(_APPEND.value)
     if logs.is_dir():
         _check_own(_LOGS.value)
     elif _SCHEMA.value:
@@ -82,14 +90,22 @@ def main(*beam_flags: str) -> None:
     records = _RECORDS.value
     logs, schema_file = _logs_and_schema(_LOGS.value)
     schema = load_schema(schema_file)
-    if not _OVERWRITE.value and are_current(logs, schema, records, shards=_SHARDS.value):
+    append = _APPEND.value or ""
+    if not _OVERWRITE.value and are_current(logs, schema, records, shards=_SHARDS.value, append=append):
         sys.stdout.write(f"{records} is current: same logs, same schema\n")
         return
     name = _ENGINE.value
     local = name == "local"
     with local_engine(_PROCESSES.value) if local else cluster_engine(name, _ENGINE_ADDRESS.value, beam_flags) as engine:
         made = prepare(
-            logs, schema, records, shards=_SHARDS.value, overwrite=True, empty_parts=_EMPTY_PARTS.value, engine=engine
+            logs,
+            schema,
+            records,
+            shards=_SHARDS.value,
+            overwrite=True,
+            empty_parts=_EMPTY_PARTS.value,
+            engine=engine,
+            append=append,
         )
     sys.stdout.write(summary(made))
 
@@ -126,7 +142,7 @@ def _check_own(logs: str) -> None:
     for flag in (_RAW, _LOGS_CACHE):
         if flag.value:
             raise ValueError(f"--{flag.name} is for ready logs. {logs} is a folder of your own, read as it is.")
-    find_logs(logs, load_schema(_SCHEMA.value))
+    find_logs(logs, load_schema(_SCHEMA.value), some=bool(_APPEND.value))
 
 
 if __name__ == "__main__":

@@ -44,9 +44,26 @@ def test_records_are_made_once(run_command, folder):
     assert (second.returncode, second.stdout) == (0, f"{folder}/records is current: same logs, same schema\n")
 
 
+def test_logs_are_added(run_command, folder):
+    assert run_command(*arguments(folder, records=f"{folder}/monday")).returncode == 0
+    logs = folder / "tuesday_logs/behaviors"
+    logs.mkdir(parents=True)
+    (logs / "click.csv").write_text("user_id,item_id,action,timestamp\nu,2,view,5\nu,2,view,9\nv,1,view,9\n")
+    flags = {"logs": logs.parent, "records": f"{folder}/tuesday", "append": f"{folder}/monday"}
+    made = run_command(*arguments(folder, **flags))
+    assert made.returncode == 0, made.stderr
+    assert f"{folder}/tuesday: 2 users in 1 files" in made.stdout
+    assert "1 dropped: timestamp not after 1970-01-01T00:00:05, the newest in the records" in made.stdout
+    assert "group click: 3 behaviors" in made.stdout
+    again = run_command(*arguments(folder, **flags))
+    assert (again.returncode, again.stdout) == (0, f"{folder}/tuesday is current: same logs, same schema\n")
+
+
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
+        ({"append": "nowhere"}, "Expected a records folder at nowhere. Found none."),
+        ({"append": "ftp://b/records"}, "Received: ftp://b/records."),
         ({"recods": "x"}, "Unknown command line flag 'recods'. Did you mean: records"),
         ({"records": None}, "Flag --records must have a value other than None."),
         ({"shards": "-1"}, "flag --shards=-1:"),

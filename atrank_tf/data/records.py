@@ -5,6 +5,7 @@ manifest.json                           format, counts, checksums and fingerprin
 catalog/<entity>.npz                    `Catalog`
 vocabulary/<table>.npz                  `values`: texts [rows - 2]
 report.json, report.html                how good the data is, as `atrank_tf.report` measures it
+state/                                  what `atrank_tf.preparation.standing` reads to append to the records
 timelines-00000-of-000NN.tfrecord       one `tf.train.Example` per user, as `atrank_tf.preparation.timelines` says
 """
 

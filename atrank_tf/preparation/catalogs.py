@@ -5,7 +5,7 @@ What a value's count is, for `min_count` and for the order. A table is shared, s
 - an id of the table: behaviors with the object, and requests that show it;
 - a side feature: the same of every object that has the value, and 1 for each such object of the catalog, so that
   `min_count = 1` keeps what only the catalog knows;
-- a feature of the user: users that have the value;
+- a feature of the user: users with a behavior or a request that have the value;
 - a feature of the context: shown candidates that have it.
 
 Of behaviors and requests only those before `validation_from` count where the split is by time. Shown candidates count
@@ -26,24 +26,40 @@ from atrank_tf.preparation.counting import Counts, MeanAndVariance, measured, va
 from atrank_tf.preparation.logs import USER
 from atrank_tf.schema import FIRST_ROW, UNKNOWN, DenseFeature, Entity, Schema
 
+_NO_VALUES = pl.Series(dtype=pl.String)
+
 
 class EntityObjects(NamedTuple):
     """The objects of an entity, before they have rows.
 
     `entity`: the entity. `counts`: what `Counts.of_objects` gives. `sides`: `id`, the side features and the titles of
-    the catalog file, each id once; None if there is no file. `integers`: whether all ids are integers.
+    the catalog file, each id once; None if there is no file. `integers`: whether all ids are integers. `known`: ids
+    that have rows already, in their order.
     """
 
     entity: Entity
     counts: pl.DataFrame
     sides: pl.DataFrame | None
     integers: bool
+    known: pl.Series
 
 
-def build_vocabularies(schema: Schema, objects: Mapping[str, EntityObjects], counts: Counts) -> dict[str, Vocabulary]:
-    """Returns table -> its vocabulary, of the objects of all entities and of what was counted beside them."""
+def build_vocabularies(
+    schema: Schema, objects: Mapping[str, EntityObjects], counts: Counts, known: Mapping[str, np.ndarray]
+) -> dict[str, Vocabulary]:
+    """Returns table -> its vocabulary, of the objects of all entities and of what was counted beside them.
+
+    Args:
+        schema: the schema.
+        objects: entity -> its objects.
+        counts: what was counted.
+        known: table -> values that have rows already; a table without them may be missing.
+    """
+    nothing = text_array([])
     return {
-        name: build_vocabulary(_table_counts(name, objects, counts), table.min_count)
+        name: build_vocabulary(
+            _table_counts(name, objects, counts), table.min_count, pl.Series(known.get(name, nothing), dtype=pl.String)
+        )
         for name, table in schema.tables.items()
     }
 
@@ -51,7 +67,7 @@ def build_vocabularies(schema: Schema, objects: Mapping[str, EntityObjects], cou
 def _table_counts(table: str, entities: Mapping[str, EntityObjects], counts: Counts) -> list[pl.DataFrame]:
     """Returns `value` and `count` of every use of a table."""
     found = [counts.values[table]] if table in counts.values else []
-    for entity, objects, sides, _ in entities.values():
+    for entity, objects, sides, *_ in entities.values():
         if entity.id.table == table:
             found.append(objects.select(value="id", count="uses"))
         for column, feature in entity.features.items():
@@ -61,45 +77,50 @@ def _table_counts(table: str, entities: Mapping[str, EntityObjects], counts: Cou
     return found
 
 
-def build_vocabulary(counts: Sequence[pl.DataFrame], min_count: int) -> Vocabulary:
+def build_vocabulary(counts: Sequence[pl.DataFrame], min_count: int, known: pl.Series = _NO_VALUES) -> Vocabulary:
     """Builds the vocabulary of a table from the counts of all its uses.
 
     Args:
         counts: frames with `value` (text) and `count` (int); a value may stand in several.
         min_count: values counted less often are left out.
+        known: values that have rows already. Defaults to none.
 
     Returns:
-        The values by count, the largest first, and by value where counts are equal.
+        The known values, then the others by count, the largest first, and by value where counts are equal.
     """
     together = pl.concat([frame.select("value", pl.col("count").cast(pl.Int64)) for frame in counts])
     totals = together.drop_nulls("value").group_by("value").agg(pl.col("count").sum())
     kept = totals.filter(pl.col("count") >= min_count).sort(["count", "value"], descending=[True, False])
-    return Vocabulary(kept["value"])
+    return Vocabulary(pl.concat([known, kept["value"].filter(~kept["value"].is_in(known.implode()))]))
 
 
 def build_catalogs(objects: Mapping[str, EntityObjects], vocabularies: Mapping[str, Vocabulary]) -> dict[str, Catalog]:
     """Returns entity -> its catalog."""
     return {
         name: build_catalog(
-            order_objects(known.counts, integers=known.integers),
-            known.sides,
-            known.entity,
+            order_objects(found.counts, found.known, integers=found.integers),
+            found.sides,
+            found.entity,
             vocabularies,
-            integers=known.integers,
+            integers=found.integers,
         )
-        for name, known in objects.items()
+        for name, found in objects.items()
     }
 
 
-def order_objects(counts: pl.DataFrame, *, integers: bool) -> pl.DataFrame:
-    """Orders the objects of an entity as its rows: by count, the largest first, then by id.
+def order_objects(counts: pl.DataFrame, known: pl.Series = _NO_VALUES, *, integers: bool) -> pl.DataFrame:
+    """Orders the objects of an entity as its rows: known ones, others by count, the largest first, then by id.
 
     Args:
         counts: `id` (text, each once) and `count`.
+        known: ids that have rows already, in their order. Defaults to none.
         integers: whether ids are ordered as numbers.
     """
     key = pl.col("id").cast(pl.Int64) if integers else pl.col("id")
-    return counts.with_columns(key=key).sort(["count", "key"], descending=[True, False]).drop("key")
+    places = known.to_frame("id").with_row_index("place")
+    found = counts.with_columns(key=key).join(places, on="id", how="left")
+    order = ["place", "count", "key"]
+    return found.sort(order, descending=[False, True, False], nulls_last=True).drop("place", "key")
 
 
 def build_catalog(
@@ -171,7 +192,7 @@ def with_sizes(
             rows=len(catalogs[name]),
             dense=_measured(entity.dense, {} if sides is None else _mean_and_variance(entity, sides)),
         )
-        for name, (entity, _, sides, integers) in objects.items()
+        for name, (entity, _, sides, integers, _) in objects.items()
     }
     tasks = {}
     for name, task in schema.tasks.items():

@@ -79,6 +79,7 @@ class Counts:
         values: table -> `value` and `count`, of user and context features.
         dense: "user" or a task -> numeric column -> its mean and variance.
         dropped: what was dropped.
+        newest: label of a file -> its latest timestamp.
     """
 
     objects: dict[str, pl.DataFrame] = field(default_factory=dict)
@@ -87,6 +88,7 @@ class Counts:
         default_factory=lambda: defaultdict(lambda: defaultdict(MeanAndVariance))
     )
     dropped: list[Dropped] = field(default_factory=list)
+    newest: dict[str, int] = field(default_factory=dict)
 
     def add(self, more: "Counts") -> None:
         """Adds the counts of another shard. The order of shards is seen in the last digits of means and variances."""
@@ -98,6 +100,8 @@ class Counts:
             for column, measured in columns.items():
                 self.dense[owner][column] = self.dense[owner][column].add(measured)
         self.dropped.extend(more.dropped)
+        for label, newest in more.newest.items():
+            self.newest[label] = max(newest, self.newest.get(label, newest))
 
     def of_objects(self, entity: str, sides: pl.DataFrame | None) -> pl.DataFrame:
         """Returns `id`, `count` and `uses` of every object in the logs or in the entity's catalog file."""
@@ -116,12 +120,15 @@ class Counts:
         self.values[table] = sum_values([self.values[table], found]) if table in self.values else found
 
 
-def count_shard(rows: Mapping[str, pl.DataFrame], schema: Schema) -> tuple[dict[str, pl.DataFrame], Counts]:
+def count_shard(
+    rows: Mapping[str, pl.DataFrame], schema: Schema, known: pl.Series | None = None
+) -> tuple[dict[str, pl.DataFrame], Counts]:
     """Drops the duplicates among the rows of a shard, and counts the rest.
 
     Args:
         rows: label of a file -> its clean rows whose users are in the shard, in any order. All rows of a user.
         schema: the schema.
+        known: users who were counted before. Defaults to nobody.
 
     Returns:
         Label -> the rows that are kept, in the order of the log; and their counts.
@@ -145,13 +152,19 @@ def count_shard(rows: Mapping[str, pl.DataFrame], schema: Schema) -> tuple[dict[
             _add_side(counts, found.filter(counted), schema.tasks[name].context, name)
         else:
             found, dropped = keep_first(found, ["user"], label, REPEATED_ID)
-            _add_side(counts, found, catalog_profile(schema), USER)
         kept[label] = found
         counts.dropped.extend(dropped)
-    active = [found["user"].unique() for label, found in kept.items() if label != USERS]
-    if USER_ID in schema.user.features and active:
-        users = pl.DataFrame({"value": pl.concat(active).unique()})
-        counts.add_values(schema.user.features[USER_ID].table, users.with_columns(count=pl.lit(1, pl.Int64)))
+    active = {label: found for label, found in kept.items() if label != USERS and len(found)}
+    counts.newest.update({label: int(found["timestamp"].max()) for label, found in active.items()})  # type: ignore[arg-type]
+    if active:
+        users = pl.concat([found["user"] for found in active.values()]).unique()
+        if known is not None:
+            users = users.filter(~users.is_in(known.implode()))
+        if USERS in kept:
+            _add_side(counts, kept[USERS].filter(pl.col("user").is_in(users.implode())), catalog_profile(schema), USER)
+        if USER_ID in schema.user.features:
+            found = users.to_frame("value").with_columns(count=pl.lit(1, pl.Int64))
+            counts.add_values(schema.user.features[USER_ID].table, found)
     return kept, counts
 
 

@@ -148,6 +148,7 @@ class LogReader:
         self._refusals: list[_Refusal] = []
         self._as_numbers: list[str] = []
         self._columns: list[pl.Expr] = []
+        self._seconds = pl.lit(0)
 
     def ids(self, name: str) -> None:
         """Takes a column of ids, as text."""
@@ -171,7 +172,8 @@ class LogReader:
         dtype = self.types["timestamp"]
         if not (dtype.is_numeric() or isinstance(dtype, pl.String | pl.Date | pl.Datetime | pl.Null)):
             raise ValueError(f"Expected Unix seconds in {self._column('timestamp')}. Received: {dtype}.")
-        found, missing = formatted_seconds("timestamp", dtype, form), is_missing("timestamp", dtype)
+        self._seconds = found = formatted_seconds("timestamp", dtype, form)
+        missing = is_missing("timestamp", dtype)
         self._conditions |= {"timestamp: given": ~missing, "timestamp: read": found.is_not_null()}
         self._conditions[AFTER_1970] = found >= _END_OF_1970
         expected = "Unix seconds or ISO 8601 (else say timestamp_format in the schema)"
@@ -184,6 +186,12 @@ class LogReader:
             "timestamp not after 1970-01-01": found <= 0,
         }
         self.keep(found.alias("timestamp"))
+
+    def later_than(self, newest: int) -> None:
+        """Drops rows that are not later than the newest one, in Unix seconds, of the records to which they come."""
+        self.reasons[f"timestamp not after {np.datetime64(newest, 's')}, the newest in the records"] = (
+            self._seconds <= newest
+        )
 
     def refuse(self, bad: pl.Expr, name: str, expected: str) -> None:
         """Refuses the file if `bad` holds anywhere."""

@@ -100,8 +100,14 @@ class LogFiles:
     ignored: tuple[str, ...]
 
 
-def find_logs(logs: str, schema: Schema) -> LogFiles:
+def find_logs(logs: str, schema: Schema, *, some: bool = False) -> LogFiles:
     """Finds the files of a logs folder that a schema asks for; their paths are absolute.
+
+    Args:
+        logs: the folder.
+        schema: the schema.
+        some: whether some files will do, one of behaviors or impressions among them: of the others there is nothing
+            new.
 
     Raises:
         FileNotFoundError: the folder or a file is missing; lists what was found.
@@ -120,6 +126,8 @@ def find_logs(logs: str, schema: Schema) -> LogFiles:
     used: dict[str, LogFile] = {}
     for kind, name, named, required in _wanted(schema):
         if named:
+            if some and not (parts_of(root / named) or (root / named).is_file()):
+                continue
             used[f"{kind}/{name}"] = LogFile(kind=kind, name=name, path=root / named)
             _check_named(used[f"{kind}/{name}"], root)
             continue
@@ -127,7 +135,7 @@ def find_logs(logs: str, schema: Schema) -> LogFiles:
         paths = [path for path, ending in allowed.items() if path in found and (ending or path.is_dir())]
         if len(paths) > 1:
             raise ValueError(f"Expected one file for {kind}/{name} in {logs}. Found {_listed(paths, root)}.")
-        if not paths and required:
+        if not paths and required and not some:
             section = "user" if (kind, name) == (CATALOG, USER) else f"{SECTIONS[kind]}.{name}"
             beside = [path for path in sorted(root.iterdir()) if path.name.endswith(_ENDINGS)]
             raise FileNotFoundError(
@@ -137,6 +145,10 @@ def find_logs(logs: str, schema: Schema) -> LogFiles:
         if paths:
             used[f"{kind}/{name}"] = LogFile(kind=kind, name=name, path=paths[0])
             _check_parts(used[f"{kind}/{name}"])
+    if all(file.kind == CATALOG for file in used.values()):
+        raise FileNotFoundError(
+            f"Expected {BEHAVIORS} or {IMPRESSIONS} in {logs}, something new. Found {_listed(found, root)}."
+        )
     taken = {path for file in used.values() for path in (file.path, *file.parts)}
     if any(file.path.parent == root for file in used.values()):
         found += [path for path in sorted(root.iterdir()) if path.name.endswith(_ENDINGS)]

@@ -9,13 +9,17 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
-from atrank_tf.data.records import FORMAT, Records
-from atrank_tf.files import text_array
+import polars as pl
+
+from atrank_tf.data.catalog import Catalog
+from atrank_tf.data.records import FORMAT, Records, read_manifest
+from atrank_tf.files import file_checksum, save_arrays, text_array
 from atrank_tf.paths import check_scheme
 from atrank_tf.preparation import passes
 from atrank_tf.preparation.catalogs import EntityObjects, build_catalogs, build_vocabularies, with_sizes
@@ -28,6 +32,7 @@ from atrank_tf.preparation.open_log import as_error
 from atrank_tf.preparation.records_folder import is_current, replacing, write_description, write_manifest
 from atrank_tf.preparation.shard_writer import WrittenShards
 from atrank_tf.preparation.staging import Staging
+from atrank_tf.preparation.standing import APPEND, STATE, Standing
 from atrank_tf.report import PARTS, check_parts, load_report, write_report
 from atrank_tf.schema import Schema, dump_schema
 
@@ -48,6 +53,7 @@ def prepare(
     overwrite: bool = False,
     empty_parts: bool = False,
     engine: Engine | None = None,
+    append: str = "",
 ) -> Records:
     """Reads a logs folder and writes a records folder; does nothing if the records are current.
 
@@ -62,24 +68,30 @@ def prepare(
         overwrite: write the records even if they are current.
         empty_parts: whether training, validation or test of a task may have no target, as for a last training on all.
         engine: what reads the rows: `local_engine` of some processes, or one of `clusters`. Defaults to this process.
+        append: records to which the logs are added, all of whose rows are later; `records` may be the same folder.
+            Files of which there is nothing new may be missing. Defaults to none.
 
     Raises:
         ValueError: a file is refused (see `atrank_tf.preparation.logs`), a part of the data has no target,
-            `records` is some other folder, or one of the two folders is in an object store.
+            `records` is some other folder, or one of the two folders is in an object store; or `append` is of another
+            schema, of an earlier version, or damaged.
         FileNotFoundError: a file is missing.
     """
     if shards < 0:
         raise ValueError(f"shards must not be negative. Received: shards={shards}.")
+    if shards and append:
+        raise ValueError(f"Records keep their number of shards when logs are added. Received: shards={shards}.")
     check_scheme(records)
     started, now = time.monotonic(), int(time.time())
-    files = find_logs(logs, schema)
-    mark = _inputs(files, schema, shards)
+    files = find_logs(logs, schema, some=bool(append))
+    mark = _inputs(files, schema, shards, append)
     if not overwrite and is_current(records, mark):
         return Records(records)
+    before = Records(append) if append else None
     with replacing(records) as folder, nullcontext(engine) if engine else local_engine() as used:
-        run = _Run(files, schema, folder, used)
+        run = _Run(files, schema, folder, used, before)
         written, found = run.make(shards, now)
-        manifest = {"inputs": mark, "seconds": 0.0, "ignored": list(files.ignored), **found}
+        manifest = {"inputs": mark, "now": now, "seconds": 0.0, "ignored": list(files.ignored), **found}
         checksums = run.checksums | written.checksums
         write_manifest(folder, manifest, checksums)
         report = write_report(Records(str(folder)), written.sums)
@@ -90,9 +102,9 @@ def prepare(
     return Records(records)
 
 
-def are_current(logs: str, schema: Schema, records: str, *, shards: int = 0) -> bool:
+def are_current(logs: str, schema: Schema, records: str, *, shards: int = 0, append: str = "") -> bool:
     """Returns whether `prepare` with these arguments would have nothing to do."""
-    return is_current(records, _inputs(find_logs(logs, schema), schema, shards))
+    return is_current(records, _inputs(find_logs(logs, schema, some=bool(append)), schema, shards, append))
 
 
 def summary(records: Records) -> str:
@@ -127,9 +139,10 @@ def summary(records: Records) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _inputs(files: LogFiles, schema: Schema, shards: int) -> str:
+def _inputs(files: LogFiles, schema: Schema, shards: int, append: str) -> str:
     """Returns a checksum of names, sizes and times of what prepare would read: good on this machine only."""
     inputs: list[Any] = [FORMAT, shards, dump_schema(schema)]
+    inputs += [read_manifest(append)["fingerprint"]] if append else []
     for label, file in files.used.items():
         for part in file.parts:
             state = part.stat()
@@ -144,8 +157,11 @@ class _Run:
         checksums: file -> SHA-256 of what was written here.
     """
 
-    def __init__(self, files: LogFiles, schema: Schema, folder: Path, engine: Engine) -> None:
+    def __init__(self, files: LogFiles, schema: Schema, folder: Path, engine: Engine, before: Records | None) -> None:
         self._files, self._schema, self._folder, self._engine = files.used, schema, folder, engine
+        self._before = before
+        self._standing = Standing.of(before, schema) if before else None
+        self._kept: dict[str, str] = {}
         self._work = folder / "staging"
         self._work.mkdir()
         self._logs: dict[str, CleanLog] = {}
@@ -159,28 +175,49 @@ class _Run:
             now: Unix seconds.
         """
         readers = {label: open_reader(file, self._schema, self._work / "logs") for label, file in self._files.items()}
+        for label, newest in self._standing.newest.items() if self._standing else ():
+            if label in readers:
+                readers[label].later_than(newest)
         checks = passes.check_columns(self._engine, readers, self._work)
         self._logs = {label: clean_log(reader, checks[label]) for label, reader in readers.items()}
         by_user = {label: log for label, log in self._logs.items() if log.reader.file.kind != CATALOG}
-        staging = Staging(self._work / "shards", shards or _number_of_shards(list(by_user.values()), self._schema))
+        standing = self._standing
+        shards = standing.shards if standing else shards or _number_of_shards(list(by_user.values()), self._schema)
+        staging = Staging(self._work / "shards", shards)
         if USERS in self._logs and USER not in self._schema.entities:
             by_user[USERS] = self._logs[USERS]
-        counts = passes.count(self._engine, by_user, staging, self._schema, self._work)
+        counts, kept = passes.count(self._engine, by_user, staging, self._schema, self._work, self._folder, standing)
+        self._kept.update(kept)
         self._report(counts.dropped)
-        schema = self._write_catalogs(counts)
-        written = passes.write(self._engine, staging, self._folder, schema, self._work, now)
+        schema, catalogs = self._write_catalogs(counts)
+        written = passes.write(self._engine, staging, self._folder, schema, self._work, now, standing)
         shutil.rmtree(self._work)
-        return written, {"shards": staging.shards, **written.totals.as_dict(), "files": self._reports()}
+        self._keep("sums.npz", lambda path: save_arrays(path, written.sums.non_zero()._asdict(), compress=True))
+        dense = {owner: {name: astuple(each) for name, each in found.items()} for owner, found in counts.dense.items()}
+        return written, {
+            "shards": shards,
+            **written.totals.as_dict(),
+            "unknown_rate": written.unknown_rates(schema, catalogs),
+            "files": self._reports(),
+            APPEND: {"state": self._kept, "newest": counts.newest, "dense": dense},
+        }
 
-    def _write_catalogs(self, counts: Counts) -> Schema:
-        """Writes vocabularies and catalogs, and returns the schema with its sizes."""
+    def _keep(self, name: str, write: Callable[[str], None]) -> None:
+        """Writes a file that `Standing` reads."""
+        path = self._folder / STATE / name
+        write(str(path))
+        self._kept[f"{STATE}/{name}"] = file_checksum(str(path))
+
+    def _write_catalogs(self, counts: Counts) -> tuple[Schema, dict[str, Catalog]]:
+        """Writes vocabularies and catalogs, and returns the schema with its sizes, and the catalogs."""
         objects = {name: self._objects(name, counts) for name in self._schema.entities}
-        vocabularies = build_vocabularies(self._schema, objects, counts)
+        known = self._before.vocabularies if self._before else {}
+        vocabularies = build_vocabularies(self._schema, objects, counts, known)
         catalogs = build_catalogs(objects, vocabularies)
         schema = with_sizes(self._schema, objects, catalogs, vocabularies, counts)
         values = {name: text_array(vocabulary.values.to_numpy()) for name, vocabulary in vocabularies.items()}
         self.checksums = write_description(self._folder, schema, catalogs, values)
-        return schema
+        return schema, catalogs
 
     def _objects(self, entity: str, counts: Counts) -> EntityObjects:
         """Returns the objects of an entity: those in the logs, and those in its catalog file."""
@@ -191,8 +228,18 @@ class _Run:
             sides, dropped = keep_first(found, ["id"], label, REPEATED_ID)
             self._report(dropped)
         own = [log for log in self._logs.values() if self._entity_of(log.reader.file) == entity]
-        integers = all(log.integer_ids for log in own)
-        return EntityObjects(self._schema.entities[entity], counts.of_objects(entity, sides), sides, integers)
+        integers, known = all(log.integer_ids for log in own), pl.Series(dtype=pl.String)
+        if self._before and self._standing:
+            ids = self._before.catalogs[entity].ids
+            integers, known = integers and ids.dtype.kind == "i", pl.Series(ids).cast(pl.String)
+            earlier = self._standing.catalog(entity)
+            if earlier is not None:
+                newer = [] if sides is None else [sides]  # What the newest catalog says of an object holds.
+                sides = pl.concat([*newer, earlier]).unique("id", keep="first", maintain_order=True)
+        if sides is not None:
+            self._keep(f"catalog-{entity}.parquet", sides.write_parquet)
+        counted = counts.of_objects(entity, sides)
+        return EntityObjects(self._schema.entities[entity], counted, sides, integers, known)
 
     def _entity_of(self, file: LogFile) -> str:
         if file.kind == CATALOG:

@@ -19,7 +19,7 @@ from uuid import uuid4
 
 import polars as pl
 
-from atrank_tf.files import whole_file
+from atrank_tf.files import file_checksum, whole_file
 from atrank_tf.preparation.cleaning import UNKNOWN_ACTIONS_SHOWN, CleanLog
 from atrank_tf.preparation.counting import Counts, count_shard
 from atrank_tf.preparation.engine import Engine, run_all
@@ -27,7 +27,8 @@ from atrank_tf.preparation.log_reader import UNKNOWN_ACTION, ColumnChecks, LogRe
 from atrank_tf.preparation.open_log import Piece
 from atrank_tf.preparation.shard_writer import ShardWriter, WrittenShard, WrittenShards
 from atrank_tf.preparation.staging import Staging, shard_column
-from atrank_tf.schema import Schema
+from atrank_tf.preparation.standing import Standing, bucket_name, later_name
+from atrank_tf.schema import Schema, SplitKind
 
 PIECE_ROWS = 1 << 20
 """Most rows of a file that are one item: they are streamed, but each piece leaves a file in every shard."""
@@ -58,7 +59,15 @@ def check_columns(engine: Engine, logs: Mapping[str, LogReader], shared: Path) -
     return {label: replace(combine_checks(own), unknown_actions=most[label]) for label, own in found.items()}
 
 
-def count(engine: Engine, logs: Mapping[str, CleanLog], staging: Staging, schema: Schema, shared: Path) -> Counts:
+def count(
+    engine: Engine,
+    logs: Mapping[str, CleanLog],
+    staging: Staging,
+    schema: Schema,
+    shared: Path,
+    records: Path,
+    before: Standing | None,
+) -> tuple[Counts, dict[str, str]]:
     """Divides clean rows by user into shards without duplicates, and counts.
 
     Args:
@@ -67,6 +76,11 @@ def count(engine: Engine, logs: Mapping[str, CleanLog], staging: Staging, schema
         staging: where the shards go.
         schema: the schema.
         shared: a folder that all workers see.
+        records: the records folder, in which what is counted is kept.
+        before: records whose counts are added; None for none.
+
+    Returns:
+        The counts, and file -> SHA-256 of what is kept.
     """
     pieces = list(enumerate(_pieces({label: log.reader for label, log in logs.items()})))
     for _ in run_all(engine, _Divide(logs, staging), pieces, shared, "dividing by user", "pieces"):
@@ -74,19 +88,30 @@ def count(engine: Engine, logs: Mapping[str, CleanLog], staging: Staging, schema
     folder, shards = shared / "counts", list(range(staging.shards))
     folder.mkdir()
     buckets = min(-(-staging.shards // _SHARDS_PER_BUCKET), _MOST_BUCKETS)
-    counts = Counts()
-    counting = _CountShard(tuple(logs), staging, schema, folder, buckets)
-    for shard, more in zip(shards, run_all(engine, counting, shards, shared, "counting", "shards"), strict=True):
+    counts, kept = before.counts() if before else Counts(), {}
+    counting = _CountShard(tuple(logs), staging, schema, folder, buckets, records, before)
+    of_shards = run_all(engine, counting, shards, shared, "counting", "shards")
+    for shard, (more, files) in zip(shards, of_shards, strict=True):
         counts.add(more)
+        kept.update(files)
         for label in logs:
             staging.forget(label, shard)
-    summing = _SumBucket(folder, _smallest_counts(schema))
+    summing = _SumBucket(folder, _smallest_counts(schema), records, before)
     sums = list(run_all(engine, summing, list(range(buckets)), shared, "adding up", "buckets"))
-    _add_tables(counts, pl.concat([pl.read_parquet(path, glob=False) for path in sums]), schema)
-    return counts
+    kept.update({bucket_name(bucket): checksum for bucket, (_, checksum) in enumerate(sums)})
+    _add_tables(counts, pl.concat([pl.read_parquet(path, glob=False) for path, _ in sums]), schema)
+    return counts, kept
 
 
-def write(engine: Engine, staging: Staging, folder: Path, schema: Schema, shared: Path, now: int) -> WrittenShards:
+def write(
+    engine: Engine,
+    staging: Staging,
+    folder: Path,
+    schema: Schema,
+    shared: Path,
+    now: int,
+    before: Standing | None,
+) -> WrittenShards:
     """Writes all shards of the timelines.
 
     Args:
@@ -96,8 +121,9 @@ def write(engine: Engine, staging: Staging, folder: Path, schema: Schema, shared
         schema: the schema, prepared.
         shared: a folder that all workers see.
         now: as `ShardWriter` has it.
+        before: records to whose timelines these are added; None for none.
     """
-    written, writing = WrittenShards(schema), _WriteShard(staging, folder, schema, now)
+    written, writing = WrittenShards(schema, before), _WriteShard(staging, folder, schema, now, before)
     try:
         for shard in run_all(engine, writing, list(range(staging.shards)), shared, "writing", "shards"):
             written.add(shard)
@@ -145,34 +171,71 @@ class _CountShard:
     schema: Schema
     folder: Path
     buckets: int
+    records: Path
+    before: Standing | None
 
-    def __call__(self, shard: int) -> Counts:
+    def __call__(self, shard: int) -> tuple[Counts, dict[str, str]]:
         found = {label: rows for label in self.labels if (rows := self.staging.divided(label, shard)) is not None}
-        kept, counts = count_shard(found, self.schema)
+        profiles = self.schema.user.features or self.schema.user.dense
+        known = self.before.users(shard) if self.before and found and profiles else None
+        kept, counts = count_shard(found, self.schema, known)
         for label, rows in kept.items():
             self.staging.keep(label, shard, rows)
+        earlier = self.before.later(shard) if self.before else {}
+        for label, rows in earlier.items():
+            counts.add(count_shard({label: rows}, self.schema, known=rows["user"])[1])
         bucket = shard_column("value", self.buckets) if self.buckets > 1 else pl.lit(0, pl.Int32).alias("shard")
         with whole_file(self.folder / f"{shard:06}.parquet", concurrent=True) as partial:
             _tables(counts).with_columns(bucket).sort("shard").write_parquet(partial, compression="lz4")
         dense = {owner: dict(columns) for owner, columns in counts.dense.items()}
-        return Counts(dense=dense, dropped=counts.dropped)
+        small = Counts(dense=dense, dropped=counts.dropped, newest=counts.newest)
+        return small, self._keep_later(shard, [*earlier.items(), *kept.items()])
+
+    def _keep_later(self, shard: int, found: list[tuple[str, pl.DataFrame]]) -> dict[str, str]:
+        """Keeps what does not count yet in the records; returns file -> SHA-256."""
+        split, files = self.schema.split, {}
+        for label in dict.fromkeys(label for label, _ in found) if split.kind is SplitKind.BY_TIME else ():
+            rows = pl.concat([rows for name, rows in found if name == label])
+            if "timestamp" not in rows.columns:
+                continue
+            rows = rows.filter(pl.col("timestamp") >= split.validation_from).sort("user", "timestamp", "row")
+            rows = rows.with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64))
+            if len(rows):
+                files[later_name(label, shard)] = _write(rows, self.records / later_name(label, shard))
+        return files
 
 
 @dataclass(frozen=True)
 class _SumBucket:
-    """Adds up the counts of all shards whose values are in a bucket; returns the file."""
+    """Adds up the counts of all shards whose values are in a bucket, and those of before.
+
+    Returns the file of those that come back, and the SHA-256 of the one in the records, which has all.
+    """
 
     folder: Path
     smallest: Mapping[str, int]
+    records: Path
+    before: Standing | None
 
-    def __call__(self, bucket: int) -> Path:
+    def __call__(self, bucket: int) -> tuple[Path, str]:
         frame = pl.scan_parquet(sorted(self.folder.glob("[0-9]*.parquet")), glob=False)
-        sums = frame.filter(shard=bucket).group_by("table", "value").agg(pl.col("count", "uses").sum())
+        frame = frame.filter(shard=bucket).drop("shard")
+        if self.before:
+            frame = pl.concat([frame, pl.scan_parquet(self.before.bucket(bucket), glob=False)])
+        sums = frame.group_by("table", "value").agg(pl.col("count", "uses").sum()).sort("table", "value")
+        found = sums.collect(engine="streaming")
         least = pl.col("table").replace_strict(self.smallest, default=0, return_dtype=pl.Int64)
         path = self.folder / f"sum-{bucket:06}.parquet"
-        with whole_file(path, concurrent=True) as partial:
-            sums.filter(pl.col("count") >= least).collect(engine="streaming").write_parquet(partial)
-        return path
+        _write(found.filter(pl.col("count") >= least), path)
+        return path, _write(found, self.records / bucket_name(bucket))
+
+
+def _write(rows: pl.DataFrame, path: Path) -> str:
+    """Writes a file, whole or not at all, maybe at the same time as another worker; returns its SHA-256."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path, concurrent=True) as partial:
+        rows.write_parquet(partial)
+        return file_checksum(partial)
 
 
 _WRITERS: dict[str, ShardWriter] = {}
@@ -186,13 +249,14 @@ class _WriteShard:
     folder: Path
     schema: Schema
     now: int
+    before: Standing | None
     run: str = field(default_factory=lambda: uuid4().hex)
 
     def __call__(self, shard: int) -> WrittenShard:
         with _LOCK:
             if self.run not in _WRITERS:
                 _WRITERS.clear()
-                _WRITERS[self.run] = ShardWriter(self.staging, self.folder, self.schema, self.now)
+                _WRITERS[self.run] = ShardWriter(self.staging, self.folder, self.schema, self.now, self.before)
             writer = _WRITERS[self.run]
         return writer.write(shard)
 

@@ -25,7 +25,7 @@ from atrank_tf.schema import Schema, dump_schema
 
 _OWN = re.compile(
     r"manifest\.json|schema\.toml|report\.(json|html)|timelines-[-\w]+\.tfrecord"
-    r"|(catalog|vocabulary)(/[^/]+\.npz)?"
+    r"|(catalog|vocabulary)(/[^/]+\.npz)?|state"
     r"|dataset_info\.json|features\.json|\.DS_Store"
 )
 """Names of what may be in a records folder; the last are of TensorFlow Datasets, and of macOS."""

@@ -12,7 +12,7 @@
 Every key is always there, if need be with an empty list. Objects are entity rows, values are table rows.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -21,7 +21,7 @@ import polars as pl
 import tensorflow as tf
 
 from atrank_tf.data.vocabulary import Vocabulary
-from atrank_tf.preparation.logs import USER_ID, catalog_profile
+from atrank_tf.preparation.logs import USER_ID, USERS, catalog_profile
 from atrank_tf.preparation.staging import Staging
 from atrank_tf.schema import FIRST_ROW, Candidates, Features, Schema
 
@@ -80,9 +80,11 @@ class ShardTimelines:
         schema: the schema.
         objects: entity -> ids by entity row.
         vocabularies: table -> values by table row.
+        known: returns the users who have a timeline already. Defaults to nobody.
 
     Attributes:
-        users: text [U], sorted: everybody with a behavior or a request.
+        users: text [U], sorted: everybody with a behavior or a request, and known users in `catalog/user`.
+        profiled: users in `catalog/user`.
         behaviors: group -> its rows.
         impressions: task -> its rows.
     """
@@ -94,28 +96,36 @@ class ShardTimelines:
         schema: Schema,
         objects: Mapping[str, Vocabulary],
         vocabularies: Mapping[str, Vocabulary],
+        known: Callable[[], pl.Series] | None = None,
     ) -> None:
         self._schema, self._objects, self._vocabularies = schema, objects, vocabularies
         tasks = [name for name, task in schema.tasks.items() if task.candidates is Candidates.IMPRESSIONS]
         groups = {name: staging.read(f"behaviors/{name}", shard) for name in schema.groups}
         shown = {name: staging.read(f"impressions/{name}", shard) for name in tasks}
+        profiles = staging.read(USERS, shard)
+        self.profiled = frozenset(() if profiles is None else profiles["user"])
         users = [rows["user"].unique() for rows in (*groups.values(), *shown.values()) if rows is not None]
+        if known and profiles is not None:
+            users.append(profiles["user"].filter(profiles["user"].is_in(known().implode())))
         self.users = pl.concat(users).unique().sort() if users else pl.Series("user", [], pl.String)
         self._user_indices = Vocabulary(self.users)
         self.behaviors = {name: self._behaviors(name, rows) for name, rows in groups.items()}
         self.impressions = {name: self._impressions(name, rows) for name, rows in shown.items()}
-        self._profile = self._profiles(staging.read("catalog/user", shard))
+        self._profile = self._profiles(profiles)
 
-    def __iter__(self) -> Iterator[Any]:
-        """Yields a `tf.train.Example` for each user."""
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        """Yields each user with a `tf.train.Example`."""
         groups = {name: (found.rows, self._splits(found.user)) for name, found in self.behaviors.items()}
         tasks = {name: (found.rows, self._splits(found.user)) for name, found in self.impressions.items()}
         for index, user in enumerate(self.users):
-            yield timeline_example(
+            yield (
                 user,
-                {name: _behaviors_of(rows, *splits[index : index + 2]) for name, (rows, splits) in groups.items()},
-                {name: _shown_to(rows, *splits[index : index + 2]) for name, (rows, splits) in tasks.items()},
-                {column: values[index] for column, values in self._profile.items()},
+                timeline_example(
+                    user,
+                    {name: _behaviors_of(rows, *splits[index : index + 2]) for name, (rows, splits) in groups.items()},
+                    {name: _shown_to(rows, *splits[index : index + 2]) for name, (rows, splits) in tasks.items()},
+                    {column: values[index] for column, values in self._profile.items()},
+                ),
             )
 
     def _splits(self, user: np.ndarray) -> np.ndarray:
@@ -233,6 +243,27 @@ def timeline_example(
         real = values[values != 0] if values.dtype.kind == "i" else values
         feature[f"user/{column}"] = _feature(real)
     return tf.train.Example(features=tf.train.Features(feature=feature))
+
+
+def extended(timeline: bytes, more: Any, *, profile: bool) -> bytes:
+    """Returns a serialized timeline with later behaviors and requests of its user behind its own.
+
+    Args:
+        timeline: the serialized Example.
+        more: an Example of the same user, all of whose timestamps are later.
+        profile: whether the user's features are taken from `more`, but for `USER_ID`, which has its row already.
+    """
+    example = tf.train.Example.FromString(timeline)
+    features = example.features.feature
+    for key, found in more.features.feature.items():
+        if key.startswith("user/"):
+            if profile and key != f"user/{USER_ID}":
+                features[key].CopyFrom(found)
+        elif key != "user_id":
+            kind = found.WhichOneof("kind")
+            getattr(features[key], kind).value.extend(getattr(found, kind).value)
+    serialized: bytes = example.SerializeToString(deterministic=True)
+    return serialized
 
 
 def _requests(rows: ImpressionRows) -> dict[str, Any]:

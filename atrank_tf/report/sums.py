@@ -41,6 +41,10 @@ class Sums:
         different, counts = np.unique(indices, return_counts=True)
         self[name][different] += counts
 
+    def subtract(self, other: "Sums") -> None:
+        """Takes away sums of the same names."""
+        self._numbers -= other._numbers
+
     def non_zero(self) -> NonZero:
         """Returns what there is to add to the sums of the same names elsewhere."""
         (place,) = np.nonzero(self._numbers)
@@ -49,3 +53,8 @@ class Sums:
     def add_all(self, found: NonZero) -> None:
         """Adds what `non_zero` returns of other sums of the same names."""
         self._numbers[found.place] += found.number
+
+    def add_shorter(self, other: "Sums") -> None:
+        """Adds sums of the same names that may have fewer numbers: the first ones mean the same."""
+        for name in self._places:
+            self[name][: len(other[name])] += other[name]

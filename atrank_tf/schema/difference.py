@@ -2,10 +2,13 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeVar
 
 from atrank_tf.schema.reading import plain
 from atrank_tf.schema.spec import Features, Schema
+
+F = TypeVar("F", bound=Features)
 
 
 class Difference(NamedTuple):
@@ -36,6 +39,26 @@ def _difference(one: Any, other: Any, place: str) -> Difference | None:
     else:
         same = one == other
     return None if same else Difference(place, one, other)
+
+
+def as_written(schema: Schema) -> Schema:
+    """Returns a schema without what prepare fills in."""
+    return replace(
+        schema,
+        tables={name: replace(table, rows=0) for name, table in schema.tables.items()},
+        entities={
+            name: replace(_unmeasured(entity), rows=0, id=replace(entity.id, dtype=""))
+            for name, entity in schema.entities.items()
+        },
+        tasks={name: replace(task, context=_unmeasured(task.context)) for name, task in schema.tasks.items()},
+        user=_unmeasured(schema.user),
+    )
+
+
+def _unmeasured(features: F) -> F:
+    return replace(
+        features, dense={name: replace(dense, mean=0.0, variance=1.0) for name, dense in features.dense.items()}
+    )
 
 
 def layout(schema: Schema) -> dict[str, Any]:

@@ -65,8 +65,8 @@ def content_of(folder):
 
 
 def manifest_of(records):
-    """Returns the manifest without the time it took."""
-    return {key: value for key, value in records.manifest.items() if key != "seconds"}
+    """Returns the manifest without when it was, and the time it took."""
+    return {key: value for key, value in records.manifest.items() if key not in ("now", "seconds")}
 
 
 def compare(logs, schema, folder, monkeypatch, piece_rows, **settings):
