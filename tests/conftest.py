@@ -134,8 +134,8 @@ def pytest_collection_finish() -> None:
         sys.modules["tensorflow"].config.optimizer.set_experimental_options({"min_graph_nodes": 10**6})
 
 
-COUNTED = "popularity_"
-"""How the paths of weights begin that `Ranker.load_popularity` fills."""
+COUNTED = ("popularity_", "point_in_time_")
+"""How the paths of weights begin that `Ranker.load_counts` fills."""
 LONGEST = (
     *("test_commands", "test_fit", "test_docs", "test_models", "test_signatures", "test_cpp_loader", "test_warm_start"),
     *("test_request_batching", "test_timeline_batching", "test_timeline_atrank", "test_task_model", "test_workers"),
@@ -199,18 +199,18 @@ def make_model(records: Any) -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="session")
-def load_popularity(records: Any, make_model: Callable[..., Any]) -> Callable[[Any], None]:
-    """Does what `model.load_popularity(records)` does, with counts that were taken once for all models."""
+def load_counts(records: Any, make_model: Callable[..., Any]) -> Callable[[Any], None]:
+    """Does what `model.load_counts(records)` does, with what was counted once for all models."""
     known = make_model()
-    known.load_popularity(records)
+    known.load_counts(records)
     values = {weight.path: weight for weight in known.non_trainable_weights if weight.path.startswith(COUNTED)}
 
-    def load_popularity(model: Any) -> None:
+    def load_counts(model: Any) -> None:
         for weight in model.non_trainable_weights:
             if weight.path.startswith(COUNTED):
                 weight.assign(values[weight.path])
 
-    return load_popularity
+    return load_counts
 
 
 @pytest.fixture(scope="session")
@@ -236,13 +236,13 @@ def timeline_model(records: Any) -> Any:
 
 
 @pytest.fixture(scope="session")
-def shop_model(make_model: Callable[..., Any], load_popularity: Callable[[Any], None]) -> Any:
+def shop_model(make_model: Callable[..., Any], load_counts: Callable[[Any], None]) -> Any:
     """A model of all tasks; the same weights in every process. Not to be changed."""
     import keras
 
     keras.utils.set_random_seed(5)
     model, rng = make_model(), np.random.default_rng(5)
-    load_popularity(model)
+    load_counts(model)
     for weight in model.trainable_weights:
         weight.assign(weight + rng.normal(scale=0.2, size=weight.shape))
     return model

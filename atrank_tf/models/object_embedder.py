@@ -1,14 +1,14 @@
 """Embeddings of objects, user features and context, from the tables and catalogs of a schema."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from atrank_tf.data import Catalog
-from atrank_tf.layers import CatalogLookup, IdDropout, MeanPooling, SparseEmbedding, Standardize, take
+from atrank_tf.data import Catalog, Part, Records, known_from
+from atrank_tf.layers import CatalogLookup, IdDropout, MeanPooling, PointInTime, SparseEmbedding, Standardize, take
 from atrank_tf.schema import PADDING, UNKNOWN, Features, Schema, Transform
 from atrank_tf.schema.inputs import context_name, profile_name
 from atrank_tf.types import Tensor
@@ -23,6 +23,8 @@ first epochs on making the tables larger.
 
 class ObjectEmbedder:
     """Embedding tables and catalogs of a model, and lookups in them.
+
+    An object is given by its catalog row, or by -row if its id is to be unknown (`known_at`).
 
     Args:
         schema: a prepared schema.
@@ -51,6 +53,11 @@ class ObjectEmbedder:
             )
             for name, entity in schema.entities.items()
         }
+        self._points_in_time = {
+            name: PointInTime(entity.rows, name=f"point_in_time_{name}")
+            for name, entity in schema.entities.items()
+            if entity.id.table
+        }
         self._standardize: dict[str, Standardize] = {}
 
     def load_catalogs(self, catalogs: Mapping[str, Catalog]) -> None:
@@ -69,19 +76,33 @@ class ObjectEmbedder:
                 columns[column] = np.pad(values, ((0, 0), (0, feature.max_values - values.shape[1])))
             self.catalogs[name].load(columns)
 
+    def load_known_from(
+        self,
+        records: Records,
+        part: Part = Part.TRAINING,
+        total: Callable[[np.ndarray], np.ndarray] = lambda array: array,
+    ) -> None:
+        """Finds out since when each id is known; arguments as of `data.known_from`."""
+        for name, layer in self._points_in_time.items():
+            layer.load(known_from(records, name, part, total))
+
     def catalog_columns(self) -> dict[str, dict[str, Tensor]]:
         """Returns the columns of the catalogs, as `data.affinity` takes them; they are those in the model."""
         return {name: self.catalogs[name].categorical() for name in self.catalogs}
 
+    def known_at(self, entity: str, rows: Tensor, times: Tensor) -> Tensor:
+        """Returns objects, int64 [...], with those as -row, in training, whose ids were unknown before their times."""
+        return self._points_in_time[entity](rows, times) if entity in self._points_in_time else rows
+
     def id_rows(self, entity: str, rows: Tensor) -> Tensor:
-        """Returns the indices of objects, given by their catalog rows, in the table of their ids."""
-        return self.catalogs[entity](rows)[self._schema.entities[entity].id.column]
+        """Returns the indices of objects in the table of their ids."""
+        return self._ids(entity, rows, self.catalogs[entity](ops.abs(rows)))
 
     def objects(self, entity: str, rows: Tensor) -> Tensor:
         """Returns the embeddings of objects, float [..., D_o]: id, side features and numeric columns, concatenated."""
         spec = self._schema.entities[entity]
-        found = self.catalogs[entity](rows)
-        parts = [self.tables[spec.id.table](self._drop_ids(found[spec.id.column]))] if spec.id.table else []
+        found = self.catalogs[entity](ops.abs(rows))
+        parts = [self.tables[spec.id.table](self._drop_ids(self._ids(entity, rows, found)))] if spec.id.table else []
         parts += self._features(spec, found, f"standardize_{entity}")
         return _concatenate(parts)
 
@@ -112,6 +133,10 @@ class ObjectEmbedder:
         """Returns the numeric columns of objects, standardized, float [..., columns], or None if there are none."""
         spec = self._schema.entities[entity]
         return self._numbers(spec, self.catalogs[entity](rows), f"standardize_{entity}") if spec.dense else None
+
+    def _ids(self, entity: str, rows: Tensor, found: Mapping[str, Tensor]) -> Tensor:
+        ids = found[self._schema.entities[entity].id.column]
+        return ops.where(rows < PADDING, ops.full_like(ids, UNKNOWN), ids)
 
     def _features(self, features: Features, found: Mapping[str, Tensor], name: str) -> list[Tensor]:
         parts = []

@@ -215,12 +215,15 @@ class Ranker(TaskModel):
         self, task: str, memory: Mapping[str, Tensor], profile: Tensor | None, inputs: Mapping[str, Tensor]
     ) -> Tensor:
         """Returns the logits of a task's candidates, float32 [B, N]."""
-        candidates = self.embed_candidates(task, inputs[candidates_name(task)])
+        ids = inputs[candidates_name(task)]
+        if "now" in inputs:  # Not where only a server asks, which knows all ids.
+            ids = self.objects.known_at(self._entity(task), ids, inputs["now"][:, None])
+        candidates = self.embed_candidates(task, ids)
         user = self.user_vectors(candidates.embedding, memory, profile, inputs)
         return self.rank(task, user, candidates, profile, inputs)
 
     def embed_candidates(self, task: str, ids: Tensor) -> CandidateEmbedding:
-        """Embeds a task's candidates, int64 [B, N], as behaviors without action and time."""
+        """Embeds a task's candidates, int64 [B, N] as of `ObjectEmbedder`, as behaviors without action and time."""
         if task in self.candidate_tables:
             return CandidateEmbedding(self.candidate_tables[task](ids), self._item_bias(task, ids))
         return self.project_candidates(task, self.objects.objects(self._entity(task), ids), ids)
@@ -278,13 +281,13 @@ class Ranker(TaskModel):
     # === Training ===
 
     def training_batches(self, records: Records, **options: Any) -> TrainingBatches:
-        """Returns what `fit` takes to train this model on records, and calls `load_popularity` for them.
+        """Returns what `fit` takes to train this model on records, and calls `load_counts` for them.
 
         Args:
             records: a records folder; groups that the model does not read are left out.
             **options: `settings`, `seed`, `first_epoch` and `part` of `atrank_tf.training_batches`.
         """
-        self.load_popularity(records, options.get("part", Part.TRAINING))
+        self.load_counts(records, options.get("part", Part.TRAINING))
         batches: TrainingBatches = self.make_batches(self.view(records), tasks=self.tasks, **options)
         return batches
 
@@ -316,20 +319,22 @@ class Ranker(TaskModel):
         ids = self.objects.id_rows(self._entity(task), np.arange(len(positive_counts)))
         self.heads.start_at_popularity(task, positive_counts, np.asarray(ids))
 
-    def load_popularity(
+    def load_counts(
         self,
         records: Records,
         part: Part = Part.TRAINING,
         total: Callable[[np.ndarray], np.ndarray] = lambda array: array,
     ) -> None:
-        """Counts how often each object was chosen, for a model that reads popularity.
+        """Counts what is known of objects at each moment: since when their ids, and how often they were chosen.
 
         Args:
             records: a records folder.
             part: of the targets that count.
             total: sums an array over the workers who share the records.
         """
-        self.counts.load_popularity(self.view(records), part, total)
+        view = self.view(records)
+        self.objects.load_known_from(view, part, total)
+        self.counts.load_popularity(view, part, total)
 
     def check_schema(self, schema: Schema) -> None:
         """Raises ValueError unless a schema is the one that the model was built for; names the first difference."""

@@ -161,9 +161,10 @@ class TimelineATRank(Ranker):
         entities = {group: self.schema.groups[group].entity for group in histories}
         names = {task: candidates_name(task) for task in self.tasks}
         for task, name in names.items():
-            ids[name], index = tf.unique(tf.reshape(inputs[name], [-1]))
-            indices.append(tf.reshape(index, tf.shape(_fold_targets(inputs[name]))))
             entities[name] = self._entity(task)
+            rows = self.objects.known_at(entities[name], inputs[name], inputs[request_times_name(task)][..., None])
+            ids[name], index = tf.unique(tf.reshape(rows, [-1]))
+            indices.append(tf.reshape(index, tf.shape(_fold_targets(rows))))
         objects: dict[str, Tensor] = {}
         for entity in {entities[name]: None for name in ids}:
             same = [name for name in ids if entities[name] == entity]

@@ -2,14 +2,15 @@
 
 What a value's count is, for `min_count` and for the order. A table is shared, so the counts of all its uses are added:
 
-- an id of the table: behaviors with the object, and requests that show it;
+- an id of the table: behaviors with the object, or requests that show it, whichever are more;
 - a side feature: the same of every object that has the value, and 1 for each such object of the catalog, so that
   `min_count = 1` keeps what only the catalog knows;
 - a feature of the user: users with a behavior or a request that have the value;
 - a feature of the context: shown candidates that have it.
 
 Of behaviors and requests only those before `validation_from` count where the split is by time. Shown candidates count
-because a table that kept only what was acted on would tell, by its unknown row, what was never chosen.
+because a table that kept only what was acted on would tell, by its unknown row, what was never chosen. They are not
+added to the behaviors: what was shown once and chosen would count twice, and the unknown row tell what was not.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,7 @@ from atrank_tf.preparation.logs import USER
 from atrank_tf.schema import FIRST_ROW, UNKNOWN, DenseFeature, Entity, Schema
 
 _NO_VALUES = pl.Series(dtype=pl.String)
+_USES = pl.max_horizontal("count", "shown")
 
 
 class EntityObjects(NamedTuple):
@@ -69,11 +71,11 @@ def _table_counts(table: str, entities: Mapping[str, EntityObjects], counts: Cou
     found = [counts.values[table]] if table in counts.values else []
     for entity, objects, sides, *_ in entities.values():
         if entity.id.table == table:
-            found.append(objects.select(value="id", count="uses"))
+            found.append(objects.select(value="id", count=_USES))
         for column, feature in entity.features.items():
             if feature.table == table and sides is not None:
                 carriers = sides.select("id", f"feature/{column}").join(objects, on="id")
-                found.append(value_counts(carriers, f"feature/{column}", pl.col("uses") + 1))
+                found.append(value_counts(carriers, f"feature/{column}", _USES + 1))
     return found
 
 

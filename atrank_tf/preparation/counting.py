@@ -75,7 +75,7 @@ class Counts:
     """Counts of one shard or of several.
 
     Args:
-        objects: entity -> `id`, `count` (counted behaviors) and `uses` (these and counted shown candidates).
+        objects: entity -> `id`, `count` (behaviors that count) and `shown` (as a candidate, in requests that count).
         values: table -> `value` and `count`, of user and context features.
         dense: "user" or a task -> numeric column -> its mean and variance.
         dropped: what was dropped.
@@ -104,11 +104,11 @@ class Counts:
             self.newest[label] = max(newest, self.newest.get(label, newest))
 
     def of_objects(self, entity: str, sides: pl.DataFrame | None) -> pl.DataFrame:
-        """Returns `id`, `count` and `uses` of every object in the logs or in the entity's catalog file."""
+        """Returns `id`, `count` and `shown` of every object in the logs or in the entity's catalog file."""
         known = [self.objects[entity]] if entity in self.objects else []
         if sides is not None:
             zero = pl.lit(0, pl.Int64)
-            known.append(sides.select("id", count=zero, uses=zero))
+            known.append(sides.select("id", count=zero, shown=zero))
         return sum_objects(known)
 
     def add_objects(self, entity: str, found: pl.DataFrame) -> None:
@@ -140,14 +140,14 @@ def count_shard(
             dropped: list[Dropped] = []
             if not schema.groups[name].keep_duplicates:
                 found, dropped = keep_first(found, ["user", "id", "action", "timestamp"], label, DUPLICATE)
-            objects = found.group_by("id").agg(count=counted.sum(), uses=counted.sum())
+            objects = found.group_by("id").agg(count=counted.sum(), shown=pl.lit(0))
             counts.add_objects(schema.groups[name].entity, _as_integers(objects))
         elif kind == IMPRESSIONS:
             key = ["user", "request", "id"]
             # A request's time is the earliest of all its rows, whichever of them stay.
             found = found.with_columns(pl.col("label").max().over(key), pl.col("timestamp").min().over(key))
             found, dropped = keep_first(found, key, label, REPEATED_CANDIDATE)
-            objects = found.group_by("id").agg(count=pl.lit(0), uses=counted.sum())
+            objects = found.group_by("id").agg(count=pl.lit(0), shown=counted.sum())
             counts.add_objects(schema.groups[schema.tasks[name].group].entity, _as_integers(objects))
             _add_side(counts, found.filter(counted), schema.tasks[name].context, name)
         else:
@@ -169,8 +169,8 @@ def count_shard(
 
 
 def sum_objects(counts: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """Adds counts of objects up: `id` (each once), `count`, `uses`."""
-    return pl.concat(counts).group_by("id").agg(pl.col("count", "uses").sum())
+    """Adds counts of objects up: `id` (each once), `count`, `shown`."""
+    return pl.concat(counts).group_by("id").agg(pl.col("count", "shown").sum())
 
 
 def sum_values(counts: Sequence[pl.DataFrame]) -> pl.DataFrame:
@@ -208,7 +208,7 @@ def _counted(schema: Schema) -> pl.Expr:
 
 
 def _as_integers(objects: pl.DataFrame) -> pl.DataFrame:
-    return objects.with_columns(pl.col("count", "uses").cast(pl.Int64))
+    return objects.with_columns(pl.col("count", "shown").cast(pl.Int64))
 
 
 def _add_side(counts: Counts, rows: pl.DataFrame, features: Features, owner: str) -> None:

@@ -35,8 +35,8 @@ PIECE_ROWS = 1 << 20
 _SHARDS_PER_BUCKET, _MOST_BUCKETS = 8, 64
 _UNKNOWN_ACTIONS_KEPT = 1_000
 """Most unknown actions of a piece that are counted: in a column of something else every row has another one."""
-_COUNTS = {"table": pl.String, "value": pl.String, "count": pl.Int64, "uses": pl.Int64}
-"""Counts of all tables in one frame; `table` is "objects/<entity>" or "values/<table>", which has no uses."""
+_COUNTS = {"table": pl.String, "value": pl.String, "count": pl.Int64, "shown": pl.Int64}
+"""Counts of all tables in one frame; `table` is "objects/<entity>" or "values/<table>", which nobody is shown."""
 
 
 def check_columns(engine: Engine, logs: Mapping[str, LogReader], shared: Path) -> dict[str, ColumnChecks]:
@@ -222,7 +222,7 @@ class _SumBucket:
         frame = frame.filter(shard=bucket).drop("shard")
         if self.before:
             frame = pl.concat([frame, pl.scan_parquet(self.before.bucket(bucket), glob=False)])
-        sums = frame.group_by("table", "value").agg(pl.col("count", "uses").sum()).sort("table", "value")
+        sums = frame.group_by("table", "value").agg(pl.col("count", "shown").sum()).sort("table", "value")
         found = sums.collect(engine="streaming")
         least = pl.col("table").replace_strict(self.smallest, default=0, return_dtype=pl.Int64)
         path = self.folder / f"sum-{bucket:06}.parquet"
@@ -265,11 +265,11 @@ def _tables(counts: Counts) -> pl.DataFrame:
     """Returns the counts of all tables in one frame."""
     nothing = pl.DataFrame(schema=_COUNTS)
     objects = [
-        found.select(pl.lit(f"objects/{name}").alias("table"), pl.col("id").alias("value"), "count", "uses")
+        found.select(pl.lit(f"objects/{name}").alias("table"), pl.col("id").alias("value"), "count", "shown")
         for name, found in counts.objects.items()
     ]
     values = [
-        found.select(pl.lit(f"values/{name}").alias("table"), "value", "count", pl.lit(0, pl.Int64).alias("uses"))
+        found.select(pl.lit(f"values/{name}").alias("table"), "value", "count", pl.lit(0, pl.Int64).alias("shown"))
         for name, found in counts.values.items()
     ]
     return pl.concat([nothing, *objects, *values])
@@ -282,7 +282,7 @@ def _add_tables(counts: Counts, sums: pl.DataFrame, schema: Schema) -> None:
     for name in schema.entities:
         counts.add_objects(name, found.get((f"objects/{name}",), nothing).rename({"value": "id"}))
     for name in schema.tables:
-        counts.add_values(name, found.get((f"values/{name}",), nothing).drop("uses"))
+        counts.add_values(name, found.get((f"values/{name}",), nothing).drop("shown"))
 
 
 def _smallest_counts(schema: Schema) -> dict[str, int]:

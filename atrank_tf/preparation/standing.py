@@ -1,6 +1,6 @@
 """Records that stand, to which `prepare` appends: what it needs of them beside what a training reads.
 
-state/counts-<bucket>.parquet       how often each object and value was counted: `table`, `value`, `count`, `uses`
+state/counts-<bucket>.parquet       how often each object and value was counted: `table`, `value`, `count`, `shown`
 state/catalog-<entity>.parquet      the clean rows of its catalog file
 state/kept/<label>/<shard>.parquet  clean rows from `validation_from` on, which do not count yet
 state/sums.npz                      the sums of the report, as `NonZero`

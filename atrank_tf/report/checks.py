@@ -145,7 +145,7 @@ def _of_candidates(about: str, counts: Mapping[str, Any], part: str) -> Iterator
 
 
 def _of_known_ids(task: str, parts: Mapping[str, Any]) -> Iterator[tuple[str, int, int, str, bool]]:
-    """Yields whether training tells what was chosen by which ids are known, and validation does not."""
+    """Yields whether the choices of training made its ids known, which those of validation did not."""
     known = [parts[part]["known"] for part in ("training", "validation")]
     if not all(known) or not all(of for each in known for _, of in each.values()):
         return
@@ -161,8 +161,8 @@ def _of_known_ids(task: str, parts: Mapping[str, Any]) -> Iterator[tuple[str, in
     look = abs(told) > max(_TOLD, 3 * math.sqrt(sum(share * (1 - share) / of for share, of in likely)))
     if look:
         says += (
-            ". So training learns by which ids are known what is chosen, and that is worth nothing later. Take the "
-            "table away from the ids, so that objects are known by their columns alone: docs/lists.md"
+            ". So what made the ids known is what is to be predicted, and an embedding of each is worth little later. "
+            "Take the table away from the ids, so that objects are known by their columns alone: docs/lists.md"
         )
     yield f"{task}, training", *known[0]["chosen"], says, look
 

@@ -37,7 +37,7 @@ def new_model(records: Records, share: Records, experiment: Experiment, workers:
         if settings.start_at_popularity and records.schema.tasks[task].candidates is Candidates.SAMPLED:
             (counts,) = workers.sum([tf.constant(positive_counts(share, task, settings.part))])
             model.start_at_popularity(task, counts.numpy())
-    model.load_popularity(share, settings.part, workers.total)
+    model.load_counts(share, settings.part, workers.total)
     return model
 
 

@@ -75,6 +75,9 @@ CASES = {
     ),
     "MaxPooling": Case(layers.MaxPooling(), {"states": _floats(B, T, D), "state_mask": MASK}),
     "MeanPooling": Case(layers.MeanPooling(), {"embeddings": _floats(B, T, D), "value_mask": MASK}),
+    "PointInTime": Case(
+        layers.PointInTime(7), {"objects": _ints(7, B, N), "times": _ints(9, B, 1)}, loaded=(_ints(9, 7),)
+    ),
     "PositionEmbedding": Case(layers.PositionEmbedding(4), {"behaviors": _floats(B, T, D), "behavior_mask": MASK}),
     "RecentPopularity": Case(
         layers.RecentPopularity(7, 4),

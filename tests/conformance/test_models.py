@@ -78,11 +78,11 @@ def test_every_head_has_a_variant() -> None:
 
 
 @pytest.fixture(scope="module", params=ONE_OF_EACH)
-def model(request: pytest.FixtureRequest, records: Any, load_popularity: Callable[[Any], None]) -> Ranker:
+def model(request: pytest.FixtureRequest, records: Any, load_counts: Callable[[Any], None]) -> Ranker:
     keras.utils.set_random_seed(7)
     name, changes = VARIANTS[request.param]
     model = MODELS[name](records.schema, catalogs=records.catalogs, **(_small(name) | changes))
-    load_popularity(model)
+    load_counts(model)
     rng = np.random.default_rng(3)
     for weight in model.trainable_weights:  # Biases start at 0, which would hide what they do.
         weight.assign(weight + rng.normal(scale=0.2, size=weight.shape))

@@ -10,10 +10,14 @@ import numpy as np
 import pytest
 
 from atrank_tf.data import Batching, Part, Records, action_popularity, popularity, positive_counts, requests
+from atrank_tf.data.known_from import NEVER
 from atrank_tf.models import BPRMF, MODELS, ATRank, Ranker, RankerConfig
 from atrank_tf.preparation import prepare
-from atrank_tf.schema import load_schema
-from atrank_tf.schema.inputs import log_rate_name
+from atrank_tf.schema import UNKNOWN, load_schema
+from atrank_tf.schema.inputs import history_name, log_rate_name
+
+IDS = ("product", "coupon")
+"""Tables of ids alone."""
 
 
 def _rank(counts: np.ndarray) -> np.ndarray:
@@ -68,13 +72,36 @@ def test_batches_of_training_tell_the_model_what_is_popular(
         np.testing.assert_array_equal(model.get_layer(f"popularity_{task}").counts, counted.counts)
 
 
+@pytest.mark.parametrize("name", ["atrank", "timeline_atrank", "bi_lstm"])
+def test_4_of_a_candidate_training_reads_no_id_before_it_is_known(records: Records, name: str) -> None:
+    """Neither its embedding nor its bias."""
+    model = MODELS[name](records.schema, catalogs=records.catalogs, hidden_dim=8)
+    inputs = next(iter(model.training_batches(records).dataset))[0]
+    inputs |= {history_name(group, "id"): inputs[history_name(group, "id")] * 0 for group in records.schema.groups}
+    layers = [model.get_layer(f"point_in_time_{entity}") for entity in records.schema.entities]
+    changes = []
+    for known in (-1, NEVER):
+        for layer in layers:
+            layer.load(np.full(layer.num_objects, known))
+        of_ids = [weight for weight in model.trainable_weights if model.table_of_weight().get(weight.path) in IDS]
+        assert len(of_ids) == 4  # Two tables, two biases.
+        before = model(inputs, training=True)
+        for weight in of_ids:
+            rows = np.arange(weight.shape[0])[:, np.newaxis]
+            weight.assign(weight + np.where(rows > UNKNOWN, 1.0, 0.0))
+        after = model(inputs, training=True)
+        changes.append(max(np.abs(after[task] - before[task]).max(initial=0) for task in before))
+    assert changes[0] > 0.1
+    assert changes[1] == 0
+
+
 def test_what_else_was_done_with_candidates_is_counted_too(records: Records) -> None:
     """Where only regular purchases are positives, those at a discount are known."""
     other = Records(records.path)
     task = replace(records.schema.tasks["next_purchase"], actions=("regular",))
     other.schema = replace(records.schema, tasks={**records.schema.tasks, "next_purchase": task})
     model = ATRank(other.schema, catalogs=other.catalogs, tasks=["next_purchase"], hidden_dim=4, num_spaces=2)
-    model.load_popularity(other)
+    model.load_counts(other)
     counted = action_popularity(other, "purchase", "discounted")
     layer = model.get_layer("popularity_purchase_1")
     np.testing.assert_array_equal(layer.begins, counted.begins)
@@ -106,14 +133,14 @@ def test_logits_of_training_are_less_by_the_log_rate_of_each_candidate(
         np.testing.assert_array_equal(model(plain[0])[task], model(corrected[0])[task])
 
 
-def test_a_model_that_reads_no_popularity_has_nothing_to_know(
-    records: Records, make_model: Callable[..., Ranker]
-) -> None:
+def test_a_model_that_reads_no_popularity_counts_none(records: Records, make_model: Callable[..., Ranker]) -> None:
     model = make_model(popularity=False)
-    before = [weight.numpy() for weight in model.weights]
-    model.load_popularity(records)
-    for old, new in zip(before, model.weights, strict=True):
-        np.testing.assert_array_equal(old, new)
+    before = {weight.path: weight.numpy() for weight in model.weights}
+    model.load_counts(records)
+    changed = {
+        weight.path for weight in model.weights if not np.array_equal(weight, before[weight.path], equal_nan=True)
+    }
+    assert changed == {f"point_in_time_{entity}/known_from" for entity in records.schema.entities}
 
 
 def test_catalogs_are_inside_the_model(records: Records, make_model: Callable[..., Ranker]) -> None:

@@ -16,14 +16,12 @@ from atrank_tf.schema import Schema, Ties
 from atrank_tf.schema.inputs import candidate_specs, profile_specs
 
 
-def _model(
-    schema: Schema, catalogs: Any, load_popularity: Callable[[Any], None], num_blocks: int = 2
-) -> TimelineATRank:
+def _model(schema: Schema, catalogs: Any, load_counts: Callable[[Any], None], num_blocks: int = 2) -> TimelineATRank:
     keras.utils.set_random_seed(5)
     ranking = ("dot", "dnn")
     config = {"hidden_dim": 12, "num_spaces": 3, "intermediate_dim": 10, "hidden_units": (9,), "dropout": 0.3}
     model = TimelineATRank(schema, catalogs=catalogs, num_blocks=num_blocks, ranking=ranking, **config)
-    load_popularity(model)
+    load_counts(model)
     rng = np.random.default_rng(3)
     for weight in model.trainable_weights:  # Time biases and repeats start at 0, which would hide what they do.
         weight.assign(weight + rng.normal(scale=0.2, size=weight.shape))
@@ -31,10 +29,10 @@ def _model(
 
 
 @pytest.fixture(scope="module", params=["ordered", pytest.param("strict", marks=pytest.mark.slow)])
-def model(request: pytest.FixtureRequest, records: Any, load_popularity: Callable[[Any], None]) -> TimelineATRank:
+def model(request: pytest.FixtureRequest, records: Any, load_counts: Callable[[Any], None]) -> TimelineATRank:
     purchase = replace(records.schema.tasks["next_purchase"], ties=Ties(request.param))
     schema = replace(records.schema, tasks={**records.schema.tasks, "next_purchase": purchase})  # The other is strict.
-    return _model(schema, records.catalogs, load_popularity)
+    return _model(schema, records.catalogs, load_counts)
 
 
 @pytest.fixture(scope="module")
@@ -127,10 +125,10 @@ def _is_cut(inputs: dict[str, Any], schema: Schema, task: str, row: int, moment:
 
 @pytest.mark.parametrize("blocks", [0, 2])
 def test_a_timeline_is_scored_as_its_moments_one_by_one(
-    model: TimelineATRank, batches: list[Any], records: Any, load_popularity: Callable[[Any], None], blocks: int
+    model: TimelineATRank, batches: list[Any], records: Any, load_counts: Callable[[Any], None], blocks: int
 ) -> None:
     """But for moments whose history is cut: what is kept of it has attended to what is not, where there are blocks."""
-    model = model if blocks else _model(model.schema, records.catalogs, load_popularity, num_blocks=0)
+    model = model if blocks else _model(model.schema, records.catalogs, load_counts, num_blocks=0)
     compared, cut, cuts = dict.fromkeys(model.tasks, 0), 0, 0 if blocks else 3
     for inputs, _, weights in batches:
         if min(compared.values()) == 6 and cut == cuts:

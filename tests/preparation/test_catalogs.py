@@ -6,8 +6,15 @@ import pytest
 
 from atrank_tf.data import Catalog
 from atrank_tf.data.vocabulary import Vocabulary
-from atrank_tf.preparation.catalogs import build_catalog, build_vocabulary, order_objects
-from atrank_tf.schema import DenseFeature, Entity, EntityId, IdFeature
+from atrank_tf.preparation.catalogs import (
+    EntityObjects,
+    build_catalog,
+    build_vocabularies,
+    build_vocabulary,
+    order_objects,
+)
+from atrank_tf.preparation.counting import Counts
+from atrank_tf.schema import DenseFeature, Entity, EntityId, IdFeature, schema_from_dict
 
 ENTITY = Entity(
     id=EntityId(column="item_id", table="item"),
@@ -119,6 +126,23 @@ def test_rows_go_by_count_then_by_value():
 def test_the_counts_of_all_uses_are_added(min_count, expected):
     vocabulary = build_vocabulary([counts(a=2, b=3), counts(a=3), counts(c=2)], min_count)
     assert vocabulary.values.to_list() == expected
+
+
+def test_what_was_shown_and_chosen_counts_once():
+    """Else a clicked id that is shown once would be known, and its neighbors in the list not."""
+    schema = schema_from_dict(
+        {
+            "tables": {"item": {"dim": 2, "min_count": 2}},
+            "entities": {"item": {"id": {"column": "item_id", "table": "item"}}},
+            "groups": {"click": {"entity": "item", "actions": ["click"]}},
+            "tasks": {"next": {"group": "click", "candidates": "impressions"}},
+        }
+    )
+    found = pl.DataFrame({"id": ["a", "b", "c", "d"], "count": [1, 0, 2, 0], "shown": [1, 1, 0, 2]})
+    objects = {
+        "item": EntityObjects(schema.entities["item"], found, None, integers=False, known=pl.Series(dtype=pl.String))
+    }
+    assert build_vocabularies(schema, objects, Counts(), {})["item"].values.to_list() == ["c", "d"]
 
 
 def test_a_count_of_0_is_no_row():

@@ -134,14 +134,14 @@ def test_objects(small):
 
 
 def test_vocabularies(small):
-    # Item 5: 3 behaviors, and coupon C1 that lists it: 1 behavior + 2 shown + 1 for the catalog. Item 0: 1 + 4. The
+    # Item 5: 3 behaviors, and coupon C1 that lists it: shown twice, + 1 for the catalog. Item 0: 1 + 3. The
     # third item of C1 is cut. Item 9: C3 is never shown, 1. So 9, 7 and 8 stay below 2.
     assert small.vocabularies["item"].tolist() == ["5", "0"]
     assert small.catalogs["item"].table_rows.tolist() == [0, 1, 2, 3, 1, 1, 1]
-    # C1 is counted 1 + 2 times, C2 shown once before 100; C3 never.
+    # C1 was shown twice, and chosen once of these; C2 shown once before 100; C3 never.
     assert small.vocabularies["coupon"].tolist() == ["C1", "C2"]
-    # y: item 0 (1 + 1) and C1 (3 + 1); x: item 5 (3 + 1) and item 7 (0 + 1); w and z: the catalog's 1.
-    assert small.vocabularies["brand"].tolist() == ["y", "x", "w", "z"]
+    # x: item 5 (3 + 1) and item 7 (0 + 1); y: item 0 (1 + 1) and C1 (2 + 1); w and z: the catalog's 1.
+    assert small.vocabularies["brand"].tolist() == ["x", "y", "w", "z"]
     assert small.vocabularies["age"].tolist() == ["old"]
     # The repeated candidate and the request of 120 do not count.
     assert small.vocabularies["slot"].tolist() == ["low", "top"]
@@ -149,10 +149,10 @@ def test_vocabularies(small):
 
 def test_catalogs(small):
     item, coupon = small.catalogs["item"], small.catalogs["coupon"]
-    assert item.features["brand"].tolist() == [[0], [1], [3], [2], [3], [1], [5]]
+    assert item.features["brand"].tolist() == [[0], [1], [2], [3], [2], [1], [5]]
     np.testing.assert_array_equal(item.dense["price"], np.float32([np.nan, np.nan, 3, np.nan, 2, np.nan, 1]))
     assert coupon.features["items"].tolist() == [[0, 0], [1, 0], [2, 3], [1, 0], [1, 0]]
-    assert coupon.features["brand"].tolist() == [[0], [1], [2], [1], [4]]
+    assert coupon.features["brand"].tolist() == [[0], [1], [3], [1], [4]]
 
 
 def test_the_schema_has_its_sizes(small):
@@ -370,7 +370,7 @@ def test_ids_that_are_text_in_one_file_are_text(tmp_path):
     assert records.schema.entities["item"].id.dtype == "string"
     # Order as text, and still the same objects in both files.
     assert records.catalogs["item"].ids.tolist() == ["5", "0", "7", "8"]
-    assert records.catalogs["item"].features["brand"].tolist() == [[0], [1], [3], [1], [2], [1]]
+    assert records.catalogs["item"].features["brand"].tolist() == [[0], [1], [2], [1], [3], [1]]
 
 
 def test_the_same_inputs_are_current_and_nothing_is_done(tmp_path):

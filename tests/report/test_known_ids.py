@@ -18,7 +18,7 @@ def _schema(min_count: int) -> Any:
         {
             "tables": {"item": {"dim": 2, "min_count": min_count}},
             "entities": {"item": {"id": {"column": "item_id", "table": "item"}}},
-            "groups": {"click": {"entity": "item", "actions": ["click"]}},
+            "groups": {"click": {"entity": "item", "actions": ["click", "book"]}},
             "tasks": {"next": {"group": "click", "candidates": "impressions"}},
             "split": {"kind": "by_time", "validation_from": 20 * DAY, "test_from": 30 * DAY},
         }
@@ -27,13 +27,13 @@ def _schema(min_count: int) -> Any:
 
 @pytest.fixture(scope="module")
 def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Each id is shown once. The one that is clicked is in the behaviors, too, and so there twice."""
+    """Each id is shown once. The one that is clicked is booked, too, and so used twice."""
     folder = tmp_path_factory.mktemp("logs")
     clicks, shown = ["user_id,item_id,action,timestamp"], ["request_id,user_id,timestamp,item_id,label"]
     for request in range(3 * USERS):
         moment = DAY * (10 * (request // USERS) + 11) + request
         ids = [1000 + SHOWN * request + place for place in range(SHOWN)]
-        clicks.append(f"{request % USERS},{ids[0]},click,{moment}")
+        clicks += [f"{request % USERS},{ids[0]},{action},{moment}" for action in ("click", "book")]
         shown += [f"{request},{request % USERS},{moment},{item},{int(item == ids[0])}" for item in ids]
     for name, rows in (("behaviors/click", clicks), ("impressions/next", shown)):
         path = folder / f"{name}.csv"
@@ -51,7 +51,7 @@ def test_ids_that_are_known_by_their_clicks_are_told(logs: Path, tmp_path: Path)
     check = _check(prepare(str(logs), _schema(2), str(tmp_path / "records")).path)
     assert (check["about"], check["found"], check["of"], check["look"]) == ("next, training", USERS, USERS, True)
     assert check["says"].startswith(
-        "chosen candidates whose id is known; of those left 0.0%. In validation 0.0% and 0.0%. So training learns "
+        "chosen candidates whose id is known; of those left 0.0%. In validation 0.0% and 0.0%. So what made the "
     )
 
 
