@@ -10,7 +10,7 @@ from atrank_tf.paths import check_scheme, in_store, local_path
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 COMMANDS = {
-    "prepare": ("logs", "schema", "records", "logs_cache", "raw"),
+    "prepare": ("logs", "schema", "records", "append", "logs_cache", "raw"),
     "train": ("records", "config", "model_dir", "warm_start"),
     "evaluate": ("records", "model_dir", "against", "truth", "scores"),
     "explain": ("records", "model_dir", "out"),
