@@ -52,7 +52,7 @@ class _InStore:
     """A flag whose path may be in an object store; of what is written there the rest is as `StoreCopy` has it."""
 
     flag: Any
-    contents: Sequence[str] | None = None
+    contents: str = ".*"
     last: Sequence[str] = ()
     unfinished: bytes = b""
     writes: bool = True
@@ -64,17 +64,27 @@ _copies: list[tuple[_InStore, StoreCopy]] = []
 """What is in a store, and its copy, which the command takes for it."""
 
 
-def reads(*path_flags: Any) -> None:
-    """Lets paths of a command be in an object store: it finds a copy of what is there."""
+def reads(*path_flags: Any, contents: str = ".*") -> None:
+    """Lets paths of a command be in an object store: it finds a copy of what is there.
+
+    Args:
+        path_flags: flags that are paths, as `flags.DEFINE_string` returns them.
+        contents: as `StoreCopy` has it.
+    """
     check_paths(*path_flags, stores=True)
-    _in_stores.extend(_InStore(flag=flag, writes=False) for flag in path_flags)
+    _in_stores.extend(_InStore(flag=flag, contents=contents, writes=False) for flag in path_flags)
+
+
+def reads_records(path_flag: Any) -> None:
+    """Lets records of a command be in an object store; what only the next `prepare` reads of them is not copied."""
+    reads(path_flag, contents=r"(?!state/).*")
 
 
 def writes(
     path_flag: Any,
     *,
     last: Sequence[str] = (),
-    contents: Sequence[str] | None = None,
+    contents: str = ".*",
     unfinished: bytes = b"",
     needed: bool = True,
 ) -> None:

@@ -11,7 +11,7 @@ _LOGS = flags.DEFINE_string("logs", None, "Folder of CSV and Parquet files, of a
 _OUTPUT = flags.DEFINE_string("output", ".", "Folder for schema.toml and experiment.toml.")
 
 command.reads(_LOGS)
-command.writes(_OUTPUT, contents=())
+command.writes(_OUTPUT, contents="")
 
 
 def check() -> None:

@@ -48,7 +48,8 @@ _EXCLUDE_HISTORY = flags.DEFINE_bool(
 
 _PAGE = "evaluation.html"
 
-command.reads(_RECORDS, _AGAINST, _TRUTH)
+command.reads_records(_RECORDS)
+command.reads(_AGAINST, _TRUTH)
 command.writes(_MODEL_DIR, needed=False)
 command.writes(_SCORES)
 

@@ -22,8 +22,9 @@ _SPLIT = flags.DEFINE_enum("split", "test", ["validation", "test"], "Part of the
 _MEASURED = flags.DEFINE_integer("measured_users", 256, "Users over whom the semantic spaces are measured.", 1)
 _CATEGORY = flags.DEFINE_string("category", "", "Table of side features whose values count as categories.")
 
-command.reads(_RECORDS, _MODEL_DIR)
-command.writes(_OUT, last=("index.html",), contents=())
+command.reads_records(_RECORDS)
+command.reads(_MODEL_DIR)
+command.writes(_OUT, last=("index.html",), contents="")
 
 
 def check() -> None:

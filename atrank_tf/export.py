@@ -13,7 +13,7 @@ _EXPORT_DIR = flags.DEFINE_string(
 _EXPLAIN = flags.DEFINE_bool("explain", False, "Add the signatures `explain`: attention and parts of the scores.")
 
 command.reads(_MODEL_DIR)
-command.writes(_EXPORT_DIR, last=("saved_model.pb",), contents=())
+command.writes(_EXPORT_DIR, last=("saved_model.pb",), contents="")
 
 
 def check() -> None:

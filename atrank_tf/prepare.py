@@ -52,7 +52,7 @@ _PROCESSES = flags.DEFINE_integer(
 
 command.check_paths(_LOGS_CACHE, _RAW)
 command.reads(_LOGS, _SCHEMA, _APPEND)
-command.writes(_RECORDS, last=("manifest.json",), contents=("manifest.json",), unfinished=b'{"format": "unfinished"}')
+command.writes(_RECORDS, last=("manifest.json",), contents=r"manifest\.json", unfinished=b'{"format": "unfinished"}')
 
 
 def check() -> None:

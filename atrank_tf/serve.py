@@ -141,7 +141,7 @@ upstream_flags.define()
 
 command.check_paths(_MODEL_BASE_PATH, stores=True)
 command.check_paths(_MODEL_CONFIG_FILE, _MONITORING_CONFIG_FILE, _PLAYGROUND)
-command.reads(_PLAYGROUND_RECORDS)
+command.reads_records(_PLAYGROUND_RECORDS)
 
 
 def check() -> None:

@@ -8,6 +8,7 @@ import errno
 import importlib
 import logging
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -69,8 +70,8 @@ class StoreCopy:
     Args:
         url: a file or a folder, which need not be there.
         folder: an existing folder for the copy.
-        contents: names of the files whose content is copied, if they are there; the others are empty in the copy.
-            Defaults to all.
+        contents: pattern of the names of the files whose content is copied; the others are empty in the copy. Defaults
+            to all.
         writable: whether to find out first if `url` may be written.
 
     Attributes:
@@ -82,9 +83,7 @@ class StoreCopy:
         OSError: the store cannot be read, or written; one line says why.
     """
 
-    def __init__(
-        self, url: str, folder: Path, *, contents: Sequence[str] | None = None, writable: bool = False
-    ) -> None:
+    def __init__(self, url: str, folder: Path, *, contents: str = ".*", writable: bool = False) -> None:
         self.url = url.rstrip("/")
         self._system, self._root = _system(url), _key(url)
         self.path = folder / self.url.replace("://", "/")
@@ -98,7 +97,7 @@ class StoreCopy:
             place = self._place(name)
             place.parent.mkdir(parents=True, exist_ok=True)
             place.touch()
-        wanted = [name for name in found if contents is None or name in contents]
+        wanted = [name for name in found if re.fullmatch(contents, name)]
         self._each("fetching", wanted, lambda name: self._system.get_file(self._key(name), str(self._place(name))))
         for name, file in found.items():
             os.utime(self._place(name), ns=(file.written, file.written))

@@ -24,7 +24,8 @@ _EXPLAIN = flags.DEFINE_bool(
     "explain", False, "Write attention images after each epoch, and tables for the projector, to MODEL_DIR/tensorboard."
 )
 
-command.reads(_RECORDS, _CONFIG, _WARM_START)
+command.reads_records(_RECORDS)
+command.reads(_CONFIG, _WARM_START)
 # The backup says that an epoch is done, so the model of that epoch is there before it.
 command.writes(_MODEL_DIR, last=("model.keras", "training.json", "backup.npz"))
 
