@@ -17,7 +17,7 @@ SECONDS := 60
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help export report serve playground query test test-slow test-browser test-environments test-clusters lint docs docs-check bench bench-serving bench-prepare experiments fuzz attack release-check clean
+.PHONY: help export report serve playground query test test-slow test-browser test-environments test-clusters lint docs docs-check bench bench-serving bench-quality bench-prepare experiments fuzz attack release-check clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | awk -F'|' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -116,6 +116,9 @@ bench: $(VENV)/.installed  ## measure speed and memory beside a plain Keras mode
 
 bench-serving: $(VENV)/.installed  ## measure the embedded server beside the bare signature (about 3 minutes)
 	@$(RUN) benchmarks/serving.py
+
+bench-quality: $(VENV)/.installed  ## measure the seconds of training until a model is good on Amazon Sports (an hour)
+	@$(RUN) benchmarks/quality.py
 
 bench-prepare: $(VENV)/.installed  ## measure prepare on 1, 10 and 50 million behaviors (some minutes)
 	@$(RUN) benchmarks/prepare.py

@@ -72,6 +72,8 @@ def main() -> None:
         figures[name]["times_yardstick"] = float(np.median(ratios)) * figures[name]["rows"] / figures[YARDSTICK]["rows"]
         figures[name] = {key: value for key, value in figures[name].items() if not np.isnan(value)}
         print(f"{name}: " + ", ".join(f"{key} {value:,.3f}" for key, value in figures[name].items()))
+        rows = figures[name]["rows"] / figures[YARDSTICK]["rows"]
+        figures[name]["repeats"] = {"times_yardstick": [ratio * rows for ratio in ratios]}
     out = Path(_OUT.value)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(figures, indent=1))

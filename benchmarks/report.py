@@ -35,6 +35,9 @@ TABLE_GROWTH = 1.3
 OVER_DENSE = 20.0
 """Steps per second with 4 million rows, as times those of Keras' Embedding with Adam."""
 
+LONGEST = "at most 2 x"
+"""A step of the longest histories beside one of histories of 256, of as many behaviors in all."""
+
 Line = tuple[str, str, str, str]
 """What is measured, the figure, what it is beside the yardstick or the smallest of its series, the target."""
 
@@ -113,9 +116,11 @@ def _scaling(figures: dict[str, Any]) -> Iterator[Line]:
     for name, series in figures.items():
         for along, points in series.items():
             for point in points:
-                growth = point["milliseconds_per_request"] / points[0]["milliseconds_per_request"]
                 what = f"{name}: {along} {point[along]:,}, {point['requests']} requests a step: ms per step"
-                yield what, f"{point['milliseconds_per_step']:,.1f}", f"{growth:,.1f} x a request", ""
+                base = next(one for one in points if one["times_base"] == 1)[along]
+                beside = f"{point['times_base']:,.2f} x {along} {base}"
+                target = LONGEST if (name, along, point) == ("timeline_atrank", "length", points[-1]) else ""
+                yield what, f"{point['milliseconds_per_step']:,.1f}", beside, target
 
 
 def _memory(figures: dict[str, Any]) -> Iterator[Line]:

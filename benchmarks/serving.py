@@ -7,7 +7,9 @@ The model of `experiments/amazon_sports.toml` (`hidden_dim` 128), untrained, is 
 - repeated: as many rows as candidates, each with the whole history, which is what a model without a memory needs;
 - memory: `encode_user` once, then `score_candidates`;
 - catalog: the best 100 of 100,000 objects (`top`), bare and over HTTP, beside the bare call that gets all of them as
-  candidates; `hidden_dim` 64.
+  candidates; `hidden_dim` 64;
+- long: a history of 10,000 behaviors and 1,000 candidates, of `timeline_atrank` (`LONG_MODEL`):
+  encoded and scored, scored by a memory, and one behavior appended to the memory.
 
 Prints a line for each figure and writes build/bench_serving.json. The clients share the machine with the server, so
 they do little: each sends the same bytes again, and reads an answer's length and status.
@@ -44,6 +46,9 @@ CATALOG, BEST, CATALOG_HISTORY = 100_000, 100, 64
 """Objects, how many of them are asked for, and the history."""
 CATALOG_MS = 150.0
 """Target: median of the best of the catalog, in the server."""
+LONG, LONG_MS, APPEND_MS = 10_000, 15.0, 2.0
+"""A long history; targets: median of scoring candidates by its memory, and of appending a behavior to that, bare."""
+LONG_MODEL = {"hidden_dim": 64, "num_spaces": 4, "window": 256}
 MEDIAN_MS, OVERHEAD_MS, THROUGHPUT, REPEATED = 6.0, 1.5, 0.7, 60.0
 """Targets: median of the typical request in the server; server beside bare; repeated beside once."""
 _NOW = 1_400_000_000
@@ -54,7 +59,7 @@ def main() -> None:
 
     export = _export("serving", ITEMS)
     model = LoadedModel(export)
-    figures: dict[str, Any] = {"model": _MODEL.value, "bare": [], "repeated": [], "memory": [], "server": []}
+    figures: dict[str, Any] = {"model": _MODEL.value}
     for history in HISTORIES:
         for candidates in CANDIDATES:
             request = _request(history, candidates)
@@ -77,6 +82,7 @@ def main() -> None:
     finally:
         server.stop()
     _measure_catalog(figures)
+    _measure_long(figures)
     figures["targets"] = _targets(figures)
     for line, (found, target) in figures["targets"].items():
         print(f"{line:78}{found:9.2f}   target {target}")
@@ -102,6 +108,23 @@ def _measure_catalog(figures: dict[str, Any]) -> None:
         _add(figures, "top", *shape, server.measure(best, 1, "top"))
     finally:
         server.stop()
+
+
+def _measure_long(figures: dict[str, Any]) -> None:
+    from atrank_tf.server import LoadedModel
+
+    model = LoadedModel(_export("long", ITEMS, "timeline_atrank", longest=LONG, **LONG_MODEL))
+    for history in (LONG // 10, LONG):
+        request, shape = _request(history, TYPICAL[1]), (history, TYPICAL[1], 1)
+        memory = model.run("encode_timeline", _of(model, "encode_timeline", request))
+        newer = {**_request(1, 0), "review__timestamp": np.array([[_NOW]]), **memory}
+        _add(figures, "long", *shape, _bare(model, "serving_default", request, 1))
+        _add(figures, "long encode", *shape, _bare(model, "encode_timeline", _of(model, "encode_timeline", request), 1))
+        known = _of(model, "score_candidates", {**request, **memory})
+        _add(figures, "long memory", *shape, _bare(model, "score_candidates", known, 1))
+        appended = _of(model, "append_behaviors", newer)
+        _add(figures, "long append", *shape, _bare(model, "append_behaviors", appended, 1))
+    model.close()
 
 
 def _targets(figures: dict[str, Any]) -> dict[str, tuple[float, str]]:
@@ -133,18 +156,30 @@ def _targets(figures: dict[str, Any]) -> dict[str, tuple[float, str]]:
             get("top", (CATALOG_HISTORY, CATALOG), 1, "p50"),
             f"below {CATALOG_MS}",
         ),
+        "history 10,000, 1,000 candidates: encoded and scored, bare, ms": (
+            get("long", (LONG, TYPICAL[1]), 1, "p50"),
+            f"below {LONG_MS}",
+        ),
+        "history 10,000, 1,000 candidates: scored by a memory, bare, ms": (
+            get("long memory", (LONG, TYPICAL[1]), 1, "p50"),
+            f"below {LONG_MS}",
+        ),
+        "history 10,000: one behavior appended, bare, ms": (
+            get("long append", (LONG, TYPICAL[1]), 1, "p50"),
+            f"below {APPEND_MS}",
+        ),
     }
 
 
 def _add(
-    figures: dict[str, Any], kind: str, history: int, candidates: int, clients: int, found: dict[str, float]
+    figures: dict[str, Any], kind: str, history: int, candidates: int, clients: int, found: dict[str, Any]
 ) -> None:
-    figures[kind].append({"history": history, "candidates": candidates, "clients": clients, **found})
-    shown = ", ".join(f"{name} {value:,.2f}" for name, value in found.items())
+    figures.setdefault(kind, []).append({"history": history, "candidates": candidates, "clients": clients, **found})
+    shown = ", ".join(f"{name} {found[name]:,.2f}" for name in found if name != "repeats")
     print(f"{kind:17} history {history:5,}, {candidates:5,} candidates, {clients:2} clients: {shown}", flush=True)
 
 
-def _export(name: str, items: int, **changes: Any) -> str:
+def _export(name: str, items: int, model: str = "", longest: int = max(HISTORIES), **changes: Any) -> str:
     """Exports a model of records whose users have histories as long as the longest."""
     import keras
 
@@ -152,13 +187,12 @@ def _export(name: str, items: int, **changes: Any) -> str:
     from atrank_tf.models import MODELS
     from atrank_tf.saved_model import export_model
 
-    lengths = np.full(200, max(HISTORIES) + 10)
-    logs = generated_logs(name, lengths, items)
-    records = prepared(logs, BUILD / "records" / name, max_length=max(HISTORIES))
-    experiment = experiments()[_MODEL.value]
+    logs = generated_logs(name, np.full(200_000 // longest, longest + 10), items)
+    records = prepared(logs, BUILD / "records" / name, max_length=longest)
+    experiment = experiments()[model or _MODEL.value]
     keras.utils.set_random_seed(1)
-    model = MODELS[experiment.name](records.schema, catalogs=records.catalogs, **(vars(experiment.model) | changes))
-    return export_model(model, IdMaps.of(records), str(BUILD / "export" / f"{_MODEL.value}_{name}"))
+    ranker = MODELS[experiment.name](records.schema, catalogs=records.catalogs, **(vars(experiment.model) | changes))
+    return export_model(ranker, IdMaps.of(records), str(BUILD / "export" / f"{experiment.name}_{name}"))
 
 
 def _request(history: int, candidates: int) -> dict[str, Any]:
@@ -176,7 +210,7 @@ def _of(model: Any, signature: str, known: dict[str, Any]) -> dict[str, Any]:
     return {name: known[name] for name in model.signatures[signature].inputs}
 
 
-def _bare(model: Any, signature: str, request: dict[str, Any], clients: int) -> dict[str, float]:
+def _bare(model: Any, signature: str, request: dict[str, Any], clients: int) -> dict[str, Any]:
     def call() -> None:
         model.run(signature, request)
 
@@ -195,7 +229,7 @@ class _Server:
         ready = self._process.stdout.readline()  # type: ignore[union-attr]
         self._port = int(ready.split("//")[1].split("/")[0].split(":")[1])
 
-    def measure(self, request: dict[str, Any], clients: int, signature: str = "serving_default") -> dict[str, float]:
+    def measure(self, request: dict[str, Any], clients: int, signature: str = "serving_default") -> dict[str, Any]:
         inputs = {name: value.tolist() for name, value in request.items()}
         body = json.dumps({"signature_name": signature, "inputs": inputs}).encode()
         head = f"POST /v1/models/bench:predict HTTP/1.1\r\nHost: bench\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -226,7 +260,7 @@ class _Server:
         self._process.wait()
 
 
-def _latencies(calls: list[Callable[[], None]]) -> dict[str, float]:
+def _latencies(calls: list[Callable[[], None]]) -> dict[str, Any]:
     """Returns milliseconds by share of the calls, and calls per second, of calls repeated in a thread each."""
     found: list[list[float]] = [[] for _ in calls]
     end = time.perf_counter() + _SECONDS.value
@@ -245,7 +279,12 @@ def _latencies(calls: list[Callable[[], None]]) -> dict[str, float]:
         thread.join()
     every = np.concatenate(found)
     p50, p95, p99 = np.quantile(every, [0.5, 0.95, 0.99]) * 1e3
-    return {"p50": p50, "p95": p95, "p99": p99, "per_second": len(every) / (time.perf_counter() - started)}
+    per_second = len(every) / (time.perf_counter() - started)
+    thirds = [
+        1e3 * float(np.median(np.concatenate(part)))
+        for part in zip(*(np.array_split(own, 3) for own in found), strict=True)
+    ]
+    return {"p50": p50, "p95": p95, "p99": p99, "per_second": per_second, "repeats": {"p50": thirds}}
 
 
 if __name__ == "__main__":

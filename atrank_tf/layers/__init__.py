@@ -1,7 +1,8 @@
 """Keras layers, which know no files and no schema."""
 
 from atrank_tf.layers.attention.activation_unit import ActivationUnit
-from atrank_tf.layers.attention.masks import CausalMask, additive_mask, zero_padding
+from atrank_tf.layers.attention.causal_blocks import CausalBlocks
+from atrank_tf.layers.attention.masks import additive_mask, zero_padding
 from atrank_tf.layers.attention.self_attention import SelfAttention
 from atrank_tf.layers.attention.space_attention import SpaceAttention
 from atrank_tf.layers.attention.target_attention import CandidateQueries, TargetAttention
@@ -21,7 +22,7 @@ from atrank_tf.layers.list_comparison import ListComparison, ListDistance
 from atrank_tf.layers.packing import NoPadding, Packing, take
 from atrank_tf.layers.pooling import LastState, MaxPooling, MeanPooling
 from atrank_tf.layers.time import TimeBias, TimeBuckets
-from atrank_tf.layers.time_order import TimeOrder
+from atrank_tf.layers.time_order import TimeOrder, time_order
 from atrank_tf.layers.window_convolution import WindowConvolution
 
 __all__ = [
@@ -29,7 +30,7 @@ __all__ = [
     "BehaviorEmbedding",
     "CandidateQueries",
     "CatalogLookup",
-    "CausalMask",
+    "CausalBlocks",
     "DNNHead",
     "DotHead",
     "Dropout",
@@ -58,5 +59,6 @@ __all__ = [
     "WindowConvolution",
     "additive_mask",
     "take",
+    "time_order",
     "zero_padding",
 ]

@@ -7,6 +7,20 @@ from keras import ops
 from atrank_tf.types import Tensor
 
 
+def time_order(timestamp: Tensor, mask: Tensor, content: Tensor) -> Tensor:
+    """Returns the indices of behaviors by time, int32 [B, T]: by `content` within a timestamp, then as they come.
+
+    Padding is last.
+
+    Args:
+        timestamp, content: int64 [B, T].
+        mask: bool [B, T], True = real.
+    """
+    by_content = tf.argsort(content, axis=1, stable=True)
+    timestamp = tf.gather(tf.where(mask, timestamp, tf.int64.max), by_content, batch_dims=1)
+    return tf.gather(by_content, tf.argsort(timestamp, axis=1, stable=True), batch_dims=1)
+
+
 @keras.saving.register_keras_serializable(package="atrank_tf")
 class TimeOrder(keras.layers.Layer):
     """Sorts behaviors by timestamp, the oldest first, padding last.
@@ -30,10 +44,7 @@ class TimeOrder(keras.layers.Layer):
     def call(
         self, behaviors: Tensor, behavior_mask: Tensor, timestamp: Tensor, content: Tensor
     ) -> tuple[Tensor, Tensor]:
-        timestamp = tf.where(behavior_mask, timestamp, tf.int64.max)
-        by_content = tf.argsort(content, axis=1, stable=True)
-        by_time = tf.argsort(tf.gather(timestamp, by_content, batch_dims=1), axis=1, stable=True)
-        order = tf.gather(by_content, by_time, batch_dims=1)
+        order = time_order(timestamp, behavior_mask, content)
         count = ops.sum(ops.cast(behavior_mask, "int32"), axis=1)
         mask = tf.sequence_mask(count, tf.shape(timestamp)[1] + 1)
         behaviors = ops.pad(tf.gather(behaviors, order, batch_dims=1), ((0, 0), (0, 1), (0, 0)))

@@ -11,7 +11,7 @@ from atrank_tf.models.baselines.sasrec import SASRec, SASRecConfig
 from atrank_tf.models.baselines.sequence_ranker import SequenceRanker
 from atrank_tf.models.ranker import Ranker, broadcast_to_candidates
 from atrank_tf.models.ranker_config import RankerConfig
-from atrank_tf.models.timeline_atrank import TimelineATRank
+from atrank_tf.models.timeline_atrank import TimelineATRank, TimelineATRankConfig
 
 MODELS: dict[str, type[Ranker]] = {
     "atrank": ATRank,
@@ -47,5 +47,6 @@ __all__ = [
     "SASRecConfig",
     "SequenceRanker",
     "TimelineATRank",
+    "TimelineATRankConfig",
     "broadcast_to_candidates",
 ]

@@ -13,8 +13,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from atrank_tf.models.inputs import candidate_inputs, group_numbers, history_inputs, profile_inputs, side_by_side
-from atrank_tf.schema.inputs import BEHAVIOR_COLUMNS, affinity_name, candidates_name
+from atrank_tf.models.inputs import behavior_columns, candidate_inputs, history_inputs, profile_inputs
+from atrank_tf.schema.inputs import affinity_name, candidates_name
 from atrank_tf.types import Tensor
 
 PART = "score_"
@@ -50,6 +50,11 @@ def recording() -> Iterator[Recording]:
         yield found
     finally:
         _RECORDING.reset(token)
+
+
+def is_recorded() -> bool:
+    """Returns whether there is a recording, which asks for the weights of every behavior over all others."""
+    return _RECORDING.get() is not None
 
 
 def record_self_attention(weights: Tensor) -> None:
@@ -98,7 +103,5 @@ def explainer(ranker: Any, task: str) -> Any:
         outputs["target_attention"] = found.target_attention
     outputs = {name: ops.cast(value, "float32") for name, value in outputs.items()}
     groups = tuple(schema.groups)
-    for column in BEHAVIOR_COLUMNS:
-        outputs[f"behavior_{column}"] = side_by_side(inputs, groups, column)
-    outputs["behavior_group"] = group_numbers(inputs, groups)
+    outputs |= {f"behavior_{column}": value for column, value in behavior_columns(inputs, groups).items()}
     return keras.Model(inputs, outputs, name=f"explainer_{task}")

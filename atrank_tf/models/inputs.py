@@ -1,14 +1,23 @@
 """Keras inputs of a model, made of the list in `atrank_tf.schema.inputs`; columns of several groups; calls by name."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from atrank_tf.schema import Schema
-from atrank_tf.schema.inputs import InputSpec, candidate_specs, history_name, history_specs, input_specs, profile_specs
+from atrank_tf.schema import FIRST_ROW, Schema
+from atrank_tf.schema.inputs import (
+    BEHAVIOR_COLUMNS,
+    InputSpec,
+    candidate_specs,
+    history_name,
+    history_specs,
+    input_specs,
+    profile_specs,
+)
 from atrank_tf.types import Tensor
 
 
@@ -40,6 +49,30 @@ def side_by_side(inputs: Mapping[str, Tensor], groups: Sequence[str], column: st
 def group_numbers(inputs: Mapping[str, Tensor], groups: Sequence[str]) -> Tensor:
     """Returns the index of each behavior's group, from 0, int64 [B, T]."""
     return concat([ops.full_like(inputs[history_name(name, "id")], number) for number, name in enumerate(groups)])
+
+
+def content(schema: Schema, columns: Mapping[str, Tensor], ordered: Collection[str] = ()) -> Tensor:
+    """Returns a sort key of the behaviors of one timestamp, by group (its name), action and object, int64 [B, T].
+
+    Args:
+        schema: a prepared schema.
+        columns: of the behaviors of all groups: `id`, `action`, and `group`, its index; int64 [B, T] each.
+        ordered: groups whose order within a timestamp counts: they come first, and their behaviors have equal keys.
+    """
+    actions = FIRST_ROW + max(len(each.actions) for each in schema.groups.values())
+    rows = max(entity.rows for entity in schema.entities.values())
+    names = sorted(schema.groups, key=lambda name: (name not in ordered, name))
+    number = ops.take(np.array([names.index(name) for name in schema.groups]), columns["group"])
+    own = columns["action"] * rows + columns["id"]
+    if ordered:
+        own = ops.where(number < len(ordered), 0, own)
+    return number * (actions * rows) + own
+
+
+def behavior_columns(inputs: Mapping[str, Tensor], groups: Sequence[str]) -> dict[str, Tensor]:
+    """Returns `id`, `action`, `timestamp` and `group` of the behaviors of all groups, int64 [B, T] each."""
+    columns = {column: side_by_side(inputs, groups, column) for column in BEHAVIOR_COLUMNS}
+    return columns | {"group": group_numbers(inputs, groups)}
 
 
 def concat(parts: list[Tensor], axis: int = 1) -> Tensor:

@@ -6,6 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from atrank_tf.layers import NoPadding, Packing
+from atrank_tf.models.inputs import behavior_columns
 from atrank_tf.schema import PADDING
 from atrank_tf.schema.inputs import BEHAVIOR_COLUMNS, history_name
 from atrank_tf.types import Tensor
@@ -26,8 +27,7 @@ class PackedHistories:
     Attributes:
         ids, actions: group -> int64 [M_g].
         mask: bool [B, T], True = real. A user's behaviors stand group after group, and padding last.
-        id, action, timestamp: int64 [B, T].
-        group: int64 [B, T], index of the group, from 0.
+        columns: `id`, `action`, `timestamp` and `group`, its index, from 0; int64 [B, T] each.
         place: int64 [B, T], position within the group, from 1.
     """
 
@@ -44,9 +44,8 @@ class PackedHistories:
         self.ids, self.actions = (
             {group: self._packing.pack(inputs[history_name(group, column)])} for column in ("id", "action")
         )
-        self.mask, self.timestamp = ids != PADDING, inputs[history_name(group, "timestamp")]
-        self.group, self.place = tf.zeros_like(ids), tf.cumsum(tf.ones_like(ids), axis=1)
-        self.id, self.action = ids, inputs[history_name(group, "action")]
+        self.mask, self.columns = ids != PADDING, behavior_columns(inputs, [group])
+        self.place = tf.cumsum(tf.ones_like(ids), axis=1)
 
     def _lay_out(self, inputs: Mapping[str, Tensor], groups: Sequence[str]) -> None:
         real = {name: inputs[history_name(name, "id")] != PADDING for name in groups}
@@ -68,8 +67,8 @@ class PackedHistories:
             begin += count
         self._packing = Packing(tf.concat(places, axis=0), tf.stack([users, tf.cast(length, tf.int32)]))
         self.mask = tf.sequence_mask(total, length)
-        by_user = tf.unstack(self.by_user(tf.concat(packed, axis=0)), axis=2)
-        self.id, self.action, self.timestamp, self.group, self.place = by_user
+        *by_user, self.place = tf.unstack(self.by_user(tf.concat(packed, axis=0)), axis=2)
+        self.columns = dict(zip((*BEHAVIOR_COLUMNS, "group"), by_user, strict=True))
 
     def by_user(self, rows: Tensor) -> Tensor:
         """Lays packed behaviors out by user: [M, ...] -> [B, T, ...], 0 at padding."""
@@ -85,6 +84,7 @@ class PackedHistories:
         Returns:
             bool [B, P, T].
         """
-        place, end = self.place[:, :, tf.newaxis], tf.gather(counts, self.group, batch_dims=1)  # end: [B, T, P]
-        begin = end - tf.gather(tf.constant(longest, tf.int64), self.group)[:, :, tf.newaxis]
+        place, group = self.place[:, :, tf.newaxis], self.columns["group"]
+        end = tf.gather(counts, group, batch_dims=1)  # [B, T, P]
+        begin = end - tf.gather(tf.constant(longest, tf.int64), group)[:, :, tf.newaxis]
         return tf.transpose((place > begin) & (place <= end) & self.mask[:, :, tf.newaxis], (0, 2, 1))

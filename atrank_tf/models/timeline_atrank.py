@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import keras
@@ -11,23 +12,45 @@ from keras import ops
 from atrank_tf.data import timeline_batches
 from atrank_tf.layers import (
     CandidateQueries,
-    CausalMask,
+    CausalBlocks,
     Packing,
     SelfAttention,
     TargetAttention,
     TimeBias,
     take,
+    time_order,
     zero_padding,
 )
 from atrank_tf.models.atrank import ATRankConfig
-from atrank_tf.models.explain import record_self_attention, record_target_attention
-from atrank_tf.models.inputs import group_numbers, side_by_side
+from atrank_tf.models.explain import is_recorded, record_self_attention, record_target_attention
+from atrank_tf.models.inputs import behavior_columns, content
 from atrank_tf.models.packed_histories import PackedHistories
 from atrank_tf.models.ranker import CandidateEmbedding, Ranker
 from atrank_tf.models.ranker_config import RankerConfig
 from atrank_tf.schema import PADDING, Ties
 from atrank_tf.schema.inputs import candidate_specs, candidates_name, request_times_name, seen_name
 from atrank_tf.types import Tensor
+
+UNLIMITED = 1 << 29
+"""A window that no history fills."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimelineATRankConfig(ATRankConfig):
+    """Config of `TimelineATRank`: that of `ATRank`, and how far self-attention reaches.
+
+    Args:
+        window: behaviors in a block of self-attention, by time: each one sees its own block and the one before. So its
+            cost grows with the length of a history, and not with the square. Up to that length nothing changes. 0 for
+            no blocks.
+    """
+
+    window: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.window < 0:
+            raise ValueError(f"window must not be negative. Received: window={self.window} in [model].")
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
@@ -37,10 +60,12 @@ class TimelineATRank(Ranker):
     The embedding of a behavior has no time, and each behavior sees only what came before it. Time is a learned bias on
     the scores of both attentions instead, by the gap between two behaviors, or between a request and a behavior:
 
-        C   = F_self([softmax_k(u W_k u^T + bias_k(time_j - time_i) + causal mask) u Q_k ...])        `encode`
+        C   = F_self([softmax_k(u W_k u^T + bias_k(time_j - time_i) + causal mask) u Q_k ...])        `relate`
         e_t = F_vanilla([softmax_k(h_t W_k C^T + bias_k(now - time_i)) C Q_k ...])                     `user_vectors`
 
-    What a score compares is scaled to unit size in each space (`SpaceAttention`).
+    What a score compares is scaled to unit size in each space (`SpaceAttention`). With a
+    `window` a behavior sees its block of that many behaviors and the one before in self-attention (`CausalBlocks`); a
+    candidate sees all.
 
     So a memory may be cached while the user does nothing new (`append` adds what is new), and one pass over a timeline
     trains on every target in it (`timeline_logits`), where `ATRank` encodes the history of each anew.
@@ -56,7 +81,7 @@ class TimelineATRank(Ranker):
         time in the scores.
     """
 
-    Config: ClassVar[type[RankerConfig]] = ATRankConfig
+    Config: ClassVar[type[RankerConfig]] = TimelineATRankConfig
     make_batches: ClassVar[Any] = staticmethod(timeline_batches)
     embeds_time: ClassVar[bool] = False
 
@@ -73,25 +98,44 @@ class TimelineATRank(Ranker):
         ]
         self.target_attention = TargetAttention(**config.attention_options(), name="target_attention")
         self.target_time_bias = TimeBias(boundaries, config.num_spaces, name="target_time_bias")
-        ordered = {task.group for task in self.schema.tasks.values() if task.ties is Ties.ORDERED}
-        self.causal_mask = CausalMask([group in ordered for group in self.schema.groups], name="causal_mask")
+        self.ordered = {task.group for task in self.schema.tasks.values() if task.ties is Ties.ORDERED}
+        ordered = [group in self.ordered for group in self.schema.groups]
+        self.causal_blocks = CausalBlocks(ordered, config.window or UNLIMITED, name="causal_blocks")
 
     # === Forward pass of requests: one request time for each user ===
 
     def encode_user(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         behaviors, mask = self.embed_behaviors(inputs, self.embed_objects(inputs))
-        groups = tuple(self.schema.groups)
-        timestamp, group = side_by_side(inputs, groups, "timestamp"), group_numbers(inputs, groups)
-        return self.relate(behaviors, mask, timestamp, group)
+        columns = behavior_columns(inputs, tuple(self.schema.groups))
+        levels = self.relate(behaviors, mask, columns)
+        return {"memory": zero_padding(levels[-1], mask), "mask": mask, "timestamp": columns["timestamp"]}
 
-    def relate(self, behaviors: Tensor, mask: Tensor, timestamp: Tensor, group: Tensor) -> dict[str, Tensor]:
-        """Encodes behaviors, float [B, T, D], each of a group, int64 [B, T], into a memory."""
-        visible = self.causal_mask(timestamp, group)  # [B, T, T]
+    def relate(self, behaviors: Tensor, mask: Tensor, columns: Mapping[str, Tensor]) -> list[Tensor]:
+        """Returns behaviors, float [B, T, D], and what each block makes of them, of the same shape.
+
+        Args:
+            behaviors: float [B, T, D].
+            mask: bool [B, T], True = real.
+            columns: those of `behavior_columns`.
+        """
+        timestamp, group, levels = columns["timestamp"], columns["group"], [behaviors]
+        blocks = self.causal_blocks(timestamp, group, mask, content(self.schema, columns, self.ordered))
+        position = blocks["position"]
+        if is_recorded():  # Explained is who sees whom, of all behaviors: the same in a form of T times T.
+            of_all = (timestamp, group, position)
+            near = self.causal_blocks.near(position, position)
+            visible = ops.logical_and(self.causal_blocks.sees(*of_all, *of_all), near)
         for block, bias in zip(self.self_attention, self.time_biases, strict=True):
-            gaps = bias(timestamp, timestamp)  # [B, K, T, T]
-            behaviors, weights = block(behaviors, mask, visible, gaps, return_weights=True)
-            record_self_attention(weights)
-        return {"memory": zero_padding(behaviors, mask), "mask": mask, "timestamp": timestamp}
+            if is_recorded():
+                gaps = bias(timestamp, timestamp)  # [B, K, T, T]
+                related, weights = block(levels[-1], mask, visible, gaps, return_weights=True)
+                record_self_attention(weights)
+            else:
+                gaps = bias(blocks["timestamp"], blocks["seen_timestamp"])  # [B * n, K, C, S]
+                # Keras counts the outputs of a layer by its first call, so each returns weights.
+                related, _ = block(levels[-1], mask, blocks["visible"], gaps, position, return_weights=True)
+            levels.append(related)
+        return levels
 
     def user_vectors(
         self, candidates: Tensor, memory: Mapping[str, Tensor], profile: Tensor | None, inputs: Mapping[str, Tensor]
@@ -135,9 +179,9 @@ class TimelineATRank(Ranker):
         ]
         projected = [self.projections[group](each) for group, each in zip(objects, embeddings, strict=True)]
         behaviors = histories.by_user(self.drop(ops.concatenate(projected, axis=0)))  # [B, T, D]
-        memory = self.relate(behaviors, histories.mask, histories.timestamp, histories.group)
-        queries = self._queries(inputs, indices, memory, histories)
-        users = self.target_attention.attend_packed(candidates.embedding, memory["memory"], queries)
+        memory = self.relate(behaviors, histories.mask, histories.columns)[-1]
+        queries = self._queries(inputs, indices, histories)
+        users = self.target_attention.attend_packed(candidates.embedding, zero_padding(memory, histories.mask), queries)
         profile = self.profile(inputs)
         return {
             task: self._rank_targets(task, query, user, candidates, profile, inputs)
@@ -183,12 +227,11 @@ class TimelineATRank(Ranker):
         self,
         inputs: Mapping[str, Tensor],
         indices: list[Tensor],
-        memory: Mapping[str, Tensor],
         histories: PackedHistories,
     ) -> list[CandidateQueries]:
         """Returns for each task which behaviors its targets see, their time biases, and which candidates are real."""
         times = [inputs[request_times_name(task)] for task in self.tasks]
-        bias = self.target_time_bias(ops.concatenate(times, axis=1), memory["timestamp"])  # [B, K, P, T]
+        bias = self.target_time_bias(ops.concatenate(times, axis=1), histories.columns["timestamp"])  # [B, K, P, T]
         groups = self.schema.groups
         seen = [[inputs[seen_name(task, group)] for task in self.tasks] for group in groups]
         longest = [spec.max_length for spec in groups.values()]
@@ -232,6 +275,30 @@ class TimelineATRank(Ranker):
 
     # === Memories that grow ===
 
+    def growing_memory(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Encodes histories, as `encode_user`, into memories that `append` takes.
+
+        Args:
+            inputs: the history inputs, as tensors.
+
+        Returns:
+            A memory: `memory` float [B, T, D], `mask` bool [B, T], `timestamp` int64 [B, T], and of the newest R
+            behaviors, by time and at the end of their rows, what each block reads: `recent` float [B, L, R, D],
+            `recent_timestamp` int64 [B, R]. R is twice the window, or T if that is less.
+        """
+        behaviors, mask = self.embed_behaviors(inputs, self.embed_objects(inputs))
+        columns = behavior_columns(inputs, tuple(self.schema.groups))
+        levels = self.relate(behaviors, mask, columns)
+        order = time_order(columns["timestamp"], mask, content(self.schema, columns, self.ordered))
+        newest = tf.gather(order, self._newest(_count(mask), tf.shape(mask)[1]), batch_dims=1)  # [B, R]
+        return {
+            "memory": tf.cast(zero_padding(levels[-1], mask), tf.float32),
+            "mask": mask,
+            "timestamp": columns["timestamp"],
+            "recent": tf.gather(_side_by_side(levels), newest, axis=2, batch_dims=1),
+            "recent_timestamp": tf.gather(columns["timestamp"], newest, batch_dims=1),
+        }
+
     def append(self, memory: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Adds new behaviors to memories without encoding the old ones again. Exact.
 
@@ -239,41 +306,67 @@ class TimelineATRank(Ranker):
         behaviors of one timestamp.
 
         Args:
-            memory: `memory` float [B, T, D], `mask` bool [B, T], `timestamp` int64 [B, T], `keys` and `values` float
-                [B, L, T, D]. `empty_memory` to begin with.
+            memory: as `growing_memory` or `empty_memory` returns it.
             inputs: the history inputs of the new behaviors alone, as tensors.
 
         Returns:
             The same of old and new behaviors.
         """
-        groups = tuple(self.schema.groups)
         behaviors, mask = self.embed_behaviors(inputs, self.embed_objects(inputs))  # [B, A, D], A new ones
-        new, group = side_by_side(inputs, groups, "timestamp"), group_numbers(inputs, groups)
-        timestamp = ops.concatenate([memory["timestamp"], new], axis=1)  # [B, T + A]
-        old = ops.broadcast_to(memory["mask"][:, None], (*ops.shape(mask), ops.shape(memory["mask"])[1]))
-        visible = ops.concatenate([old, ops.logical_and(self.causal_mask(new, group), mask[:, None])], axis=2)
-        all_keys, all_values = [], []
+        columns = behavior_columns(inputs, tuple(self.schema.groups))
+        order = time_order(columns["timestamp"], mask, content(self.schema, columns, self.ordered))
+        behaviors, mask, timestamp, group = (
+            tf.gather(each, order, batch_dims=1) for each in (behaviors, mask, columns["timestamp"], columns["group"])
+        )
+        before, recent = _count(memory["mask"]), tf.shape(memory["recent_timestamp"])[1]
+        place = tf.range(tf.shape(mask)[1] + recent) - recent  # Of the recent ones and the new ones, [R + A].
+        positions = tf.cast(before[:, tf.newaxis] + place, tf.int64)
+        real = (positions >= 0) & ((place < 0) | (place < _count(mask)[:, tf.newaxis]))
+        times = tf.concat([memory["recent_timestamp"], timestamp], axis=1)
+        # Where an old one may have the timestamp of a new one, there is one group.
+        groups = tf.concat([tf.zeros_like(memory["recent_timestamp"]), group], axis=1)
+        visible = self.causal_blocks.sees(timestamp, group, positions[:, recent:], times, groups, positions)
+        visible &= self.causal_blocks.near(positions[:, recent:], positions) & real[:, tf.newaxis]
+        newest = self._newest(recent + _count(mask), tf.size(place))
+        levels = [behaviors]
         for number, (block, bias) in enumerate(zip(self.self_attention, self.time_biases, strict=True)):
-            keys, values = block.attention.project(behaviors)
-            all_keys.append(ops.concatenate([memory["keys"][:, number], keys], axis=1))
-            all_values.append(ops.concatenate([memory["values"][:, number], values], axis=1))
-            behaviors = block.extend(behaviors, mask, all_keys[-1], all_values[-1], visible, bias(new, timestamp))
-        added = {"memory": zero_padding(behaviors, mask), "mask": mask}
-        whole = {name: ops.concatenate([memory[name], value], axis=1) for name, value in added.items()}
-        nothing = ops.zeros((ops.shape(behaviors)[0], 0, ops.shape(timestamp)[1], behaviors.shape[-1]))
-        keys, values = (ops.stack(each, axis=1) if each else nothing for each in (all_keys, all_values))
-        return {**whole, "timestamp": timestamp, "keys": keys, "values": values}
+            recently = tf.cast(memory["recent"][:, number], behaviors.dtype)
+            keys, values = block.attention.project(tf.concat([recently, levels[-1]], axis=1))  # [B, R + A, D]
+            levels.append(block.extend(levels[-1], mask, keys, values, visible, bias(timestamp, times)))
+        added = {"memory": tf.cast(zero_padding(levels[-1], mask), tf.float32), "mask": mask, "timestamp": timestamp}
+        whole = {name: tf.concat([memory[name], value], axis=1) for name, value in added.items()}
+        read = tf.concat([memory["recent"], _side_by_side(levels)], axis=2)
+        return {
+            **whole,
+            "recent": tf.gather(read, newest, axis=2, batch_dims=1),
+            "recent_timestamp": tf.gather(times, newest, batch_dims=1),
+        }
+
+    def _newest(self, end: Tensor, length: Tensor) -> Tensor:
+        """Returns the indices of the last rows before `end`, int32 [B], of `length`: those that two blocks hold."""
+        size = tf.minimum(length, 2 * self.causal_blocks.window)
+        return tf.maximum(end[:, tf.newaxis] - size + tf.range(size), 0)  # Below 0 nothing is real.
 
     def empty_memory(self, users: int | Tensor) -> dict[str, Tensor]:
-        """Returns the memories of B users without behaviors, for `append`; T = 0."""
+        """Returns the memories of B users without behaviors, for `append`; T = R = 0."""
         size, blocks = self.config.hidden_dim, self.config.num_blocks
         return {
             "memory": tf.zeros((users, 0, size)),
             "mask": tf.zeros((users, 0), tf.bool),
             "timestamp": tf.zeros((users, 0), tf.int64),
-            "keys": tf.zeros((users, blocks, 0, size)),
-            "values": tf.zeros((users, blocks, 0, size)),
+            "recent": tf.zeros((users, blocks, 0, size)),
+            "recent_timestamp": tf.zeros((users, 0), tf.int64),
         }
+
+
+def _count(mask: Tensor) -> Tensor:
+    """Returns how many behaviors of each user are real, int32 [B]."""
+    return tf.reduce_sum(tf.cast(mask, tf.int32), axis=1)
+
+
+def _side_by_side(levels: list[Tensor]) -> Tensor:
+    """Returns what each of L blocks reads, float32 [B, L, T, D], of the L + 1 levels of `relate`."""
+    return tf.cast(tf.stack(levels, axis=1)[:, :-1], tf.float32)
 
 
 def _fold_targets(value: Tensor) -> Tensor:

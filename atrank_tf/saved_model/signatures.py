@@ -1,6 +1,7 @@
 """Signatures of an export: functions of raw tensors, each with the specs of its inputs."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import tensorflow as tf
@@ -78,9 +79,9 @@ class Signatures:
                 self.functions[join_names("top", task)] = self._traced(*self._top(task, values))
         if isinstance(model, TimelineATRank):
             self.functions["encode_timeline"] = self._traced(*self._encode_timeline(model))
-            self.functions["append_behaviors"] = self._traced(*self._append_behaviors(model))
+            self.functions["append_behaviors"] = self._traced(*self._append_behaviors(model), whole=True)
         for task in self._explainers:
-            self.functions[join_names("explain", task)] = self._traced(*self._explain(task))
+            self.functions[join_names("explain", task)] = self._traced(*self._explain(task), whole=True)
         for name, kind in OF_FIRST_TASK.items():
             of_first = join_names(kind, model.tasks[0])
             if of_first in self.functions:
@@ -99,24 +100,28 @@ class Signatures:
             cost=_cost(model.config),
         )
 
-    def _traced(self, function: Function, inputs: dict[str, tf.TensorSpec]) -> Any:
+    def _traced(self, function: Function, inputs: dict[str, tf.TensorSpec], *, whole: bool = False) -> Any:
+        """Returns the function with checks of its inputs; `whole` if it pairs all behaviors of a user."""
+
         def checked(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
             raw = _of_same_users(raw)
             sizes = {name: tf.reduce_prod(tf.shape(value, tf.int64)[1:]) for name, value in raw.items()}
-            with tf.control_dependencies(self._check(tf.shape(raw[next(iter(raw))], tf.int64)[0], sizes)):
+            with tf.control_dependencies(self._check(tf.shape(raw[next(iter(raw))], tf.int64)[0], sizes, whole)):
                 return function({name: tf.identity(value) for name, value in raw.items()})
 
         return tf.function(checked, input_signature=[inputs], autograph=False).get_concrete_function()
 
-    def _check(self, users: Tensor, sizes: Mapping[str, Tensor]) -> list[tf.Operation]:
+    def _check(self, users: Tensor, sizes: Mapping[str, Tensor], whole: bool = False) -> list[tf.Operation]:
         """Checks what a request costs before anything of it is padded or computed.
 
         Args:
             users: how many there are, an int64 scalar.
             sizes: input, or feature of an Example -> how many values each user has, int64 scalars.
+            whole: whether all behaviors of a user are paired, however few of them see each other.
         """
         limits = ServerSettings
-        work = self.limited.work(users, sizes, tf.minimum)
+        limited = replace(self.limited, cost=replace(self.limited.cost, seen=0)) if whole else self.limited
+        work = limited.work(users, sizes, lambda one, other: tf.minimum(tf.cast(one, tf.int64), other))
         checks = [
             tf.debugging.Assert(
                 work <= limits.max_work_bytes,
@@ -219,9 +224,9 @@ class Signatures:
 
     def _encode_timeline(self, model: TimelineATRank) -> tuple[Function, dict[str, tf.TensorSpec]]:
         def encode_timeline(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
-            now, history = raw["now"], self._preprocessor.history(raw)
-            memory = model.append(model.empty_memory(tf.shape(now)[0]), self._preprocessor.newest(history))
-            return memory | self._memories.whole(history) | self._memories.origin(now)
+            history = self._preprocessor.history(raw)
+            memory = model.growing_memory(self._preprocessor.newest(history))
+            return memory | self._memories.whole(history) | self._memories.origin(raw["now"])
 
         return encode_timeline, history_signature(self._schema)
 
@@ -311,6 +316,7 @@ def _cost(config: Any) -> Cost:
     units = getattr(config, "attention_units", ())  # of a network that reads each behavior for each candidate
     return Cost(
         pair=8 * heads,
+        seen=2 * getattr(config, "window", 0),
         behavior=48 * width,
         read=8 * (heads or 1) + (8 * (sum(units) + 4 * width) if units else 0),
         candidate=8 * (4 * width + sum(config.hidden_units)),

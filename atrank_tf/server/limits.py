@@ -33,20 +33,23 @@ class Cost:
     """Bytes that a model takes for a request while it runs, an upper estimate.
 
     Attributes:
-        pair: int. For each pair of a user's behaviors.
+        pair: int. For each pair of a user's behaviors that see each other.
+        seen: int. Most behaviors that each one sees; 0 for all.
         behavior: int. For each behavior.
         read: int. For each behavior that a candidate reads.
         candidate: int. For each candidate.
     """
 
     pair: int = 0
+    seen: int = 0
     behavior: int = 0
     read: int = 0
     candidate: int = 0
 
-    def of_user(self, behaviors: Any, memory: Any, candidates: Any) -> Any:
+    def of_user(self, behaviors: Any, memory: Any, candidates: Any, smaller: Callable[[Any, Any], Any] = min) -> Any:
         """Returns the bytes for a user: behaviors to encode, behaviors of a memory that came with them, candidates."""
-        encoded = behaviors * ((behaviors + memory) * self.pair + self.behavior)
+        seen = smaller(behaviors + memory, self.seen) if self.seen else behaviors + memory
+        encoded = behaviors * (seen * self.pair + self.behavior)
         return encoded + candidates * ((behaviors + memory) * self.read + self.candidate)
 
 
@@ -80,7 +83,7 @@ class LimitedInputs:
         memory = sizes.get(_MASK, 0) if _MASK in self.memory else 0
         candidates = sum(sizes[name] for name in self.candidates if name in sizes)
         values = sum(size for name, size in sizes.items() if name not in self.memory)
-        return users * (self.cost.of_user(behaviors, memory, candidates) + values * _VALUE_BYTES)
+        return users * (self.cost.of_user(behaviors, memory, candidates, smaller) + values * _VALUE_BYTES)
 
 
 def write_limited_inputs(saved_model_dir: str, inputs: LimitedInputs) -> None:

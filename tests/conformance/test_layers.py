@@ -52,8 +52,14 @@ CASES = {
         {"ids": _ints(9, B, T)},
         loaded=({"category": _ints(99, 9, 1), "words": _ints(99, 9, 3), "price": _floats(9)},),
     ),
-    "CausalMask": Case(
-        layers.CausalMask((True, False)), {"timestamp": np.sort(_ints(3, B, T)), "group": np.sort(_ints(2, B, T))}
+    "CausalBlocks": Case(
+        layers.CausalBlocks((True, False), window=2),
+        {
+            "timestamp": _ints(3, B, T),
+            "group": np.sort(_ints(2, B, T)),
+            "behavior_mask": MASK,
+            "content": _ints(99, B, T),
+        },
     ),
     "DNNHead": Case(
         layers.DNNHead(hidden_units=(13, 5)),

@@ -34,7 +34,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         "timeline_atrank",
         {"ranking": ["dot", "dnn"], "attention_sink": True},
     ),
-    "timeline atrank": ("timeline_atrank", {}),
+    "timeline atrank in blocks": ("timeline_atrank", {"num_blocks": 2, "window": 5}),
     "timeline atrank of codes side by side, without affinity and popularity": (
         "timeline_atrank",
         {"combine": "concat", "ranking": ["dnn"], "affinity": False, "popularity": False},

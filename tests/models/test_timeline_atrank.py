@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from atrank_tf.data import Batching, requests, timeline_batches
-from atrank_tf.models import TimelineATRank
+from atrank_tf.models import TimelineATRank, TimelineATRankConfig
 from atrank_tf.schema import Schema, Ties
 from atrank_tf.schema.inputs import candidate_specs, profile_specs
 
@@ -20,7 +20,7 @@ def _model(schema: Schema, catalogs: Any, load_counts: Callable[[Any], None], nu
     keras.utils.set_random_seed(5)
     ranking = ("dot", "dnn")
     config = {"hidden_dim": 12, "num_spaces": 3, "intermediate_dim": 10, "hidden_units": (9,), "dropout": 0.3}
-    model = TimelineATRank(schema, catalogs=catalogs, num_blocks=num_blocks, ranking=ranking, **config)
+    model = TimelineATRank(schema, catalogs=catalogs, num_blocks=num_blocks, ranking=ranking, window=7, **config)
     load_counts(model)
     rng = np.random.default_rng(3)
     for weight in model.trainable_weights:  # Time biases and repeats start at 0, which would hide what they do.
@@ -81,9 +81,9 @@ def _only(inputs: dict[str, Any], schema: Schema, chosen: dict[str, np.ndarray])
     return {name: tf.constant(value) for name, value in {**found, "now": inputs["now"]}.items()}
 
 
-@pytest.mark.parametrize("parts", [pytest.param(2, marks=pytest.mark.slow), 4])
+@pytest.mark.parametrize(("parts", "from_empty"), [pytest.param(2, True, marks=pytest.mark.slow), (4, False)])
 def test_5_behaviors_that_are_appended_to_a_memory_give_the_memory_of_the_whole_history(
-    model: TimelineATRank, records: Any, parts: int
+    model: TimelineATRank, records: Any, parts: int, from_empty: bool
 ) -> None:
     inputs, _, _, _ = next(requests(records, "test", tasks=["next_redemption"]).as_numpy_iterator())
     groups = list(model.schema.groups)
@@ -95,16 +95,16 @@ def test_5_behaviors_that_are_appended_to_a_memory_give_the_memory_of_the_whole_
         ]
     )
     ends[:, 0] = 0
-    memory = model.empty_memory(len(moments))
-    before = memory
+    memory = before = model.empty_memory(len(moments))
+    times = {group: inputs[f"{group}__timestamp"] for group in groups}
     for part in range(parts):
         begin, end = ends[:, part, None], ends[:, part + 1, None]
-        times = {group: inputs[f"{group}__timestamp"] for group in groups}
         chosen = {group: (time > begin) & (time <= end) for group, time in times.items()}
-        before, memory = memory, model.append(memory, _only(inputs, model.schema, chosen))
-    for name in ("memory", "keys", "values"):  # What was there stays as it was, to the bit.
-        old = before[name].numpy()
-        np.testing.assert_array_equal(memory[name].numpy()[..., : old.shape[-2], :], old)
+        new = _only(inputs, model.schema, chosen)
+        before, memory = memory, model.append(memory, new) if part or from_empty else model.growing_memory(new)
+        assert memory["recent"].shape[2] == memory["recent_timestamp"].shape[1] <= 2 * model.causal_blocks.window
+    old = before["memory"].numpy()  # What was there stays as it was, to the bit.
+    np.testing.assert_array_equal(memory["memory"].numpy()[:, : old.shape[1]], old)
     everything = _only(inputs, model.schema, {group: inputs[f"{group}__timestamp"] > 0 for group in groups})
     whole = model.encoder()(everything, training=False)
     assert int(whole["mask"].numpy().sum()) == int(memory["mask"].numpy().sum()) > 100
@@ -153,6 +153,11 @@ def test_a_timeline_is_scored_as_its_moments_one_by_one(
                 np.testing.assert_allclose(together[row, moment][real], alone[real], rtol=1e-5, atol=1e-5)
     assert min(compared.values()) == 6
     assert cut == cuts
+
+
+def test_a_window_is_not_negative() -> None:
+    with pytest.raises(ValueError, match=r"window must not be negative\. Received: window=-1 in \[model\]\."):
+        TimelineATRankConfig(window=-1)
 
 
 def test_4_nothing_from_a_targets_moment_on_reaches_its_scores(model: TimelineATRank, batches: list[Any]) -> None:

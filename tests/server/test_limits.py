@@ -119,6 +119,14 @@ def test_a_memory_costs_nothing_to_encode_and_is_read():
     assert check(appended, 7) == 2 * ((2 + 9) * 1000 + 100) + 3 * 100
 
 
+def test_behaviors_that_see_few_others_cost_as_many_pairs():
+    limited = LimitedInputs(histories={"buy__timestamp": 9}, cost=Cost(pair=1000, seen=3))
+    for sent, pairs in ((2, 2 * 2), (3, 3 * 3), (9, 9 * 3)):
+        assert check({"now": np.zeros(1), "buy__timestamp": np.zeros((1, sent))}, 7, limited=limited) == (
+            pairs * 1000 + (1 + sent) * 100
+        )
+
+
 def test_a_cost_in_a_graph_is_that_outside():
     sizes = {"now": 1, "buy__timestamp": 9, "look__timestamp": 1, "buy__candidates": 7}
     tensors = {name: tf.constant(size, tf.int64) for name, size in sizes.items()}

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from atrank_tf.layers.attention.attention_block import AttentionBlock
+from atrank_tf.layers.attention.causal_blocks import TimeBlocks
 from atrank_tf.layers.attention.masks import zero_padding
 from atrank_tf.layers.dropout import Dropout
 from atrank_tf.types import Shape, Tensor
@@ -31,13 +32,16 @@ class SelfAttention(AttentionBlock):
     Call arguments:
         behaviors: float [B, T, D].
         behavior_mask: bool [B, T], True = real.
-        visible: bool [B, T, T], which behaviors (last axis) each behavior sees; None for all that are real.
-        bias: float [B, K, T, T], added to the scores; None for none.
+        visible: bool [B, T, T], which behaviors (last axis) each behavior sees; None for all that are real. With
+            `position` [B * n, C, S], of each block, as `CausalBlocks` gives it.
+        bias: float [B, K, T, T], added to the scores; None for none. With `position` [B * n, K, C, S].
+        position: int64 [B, T], where each behavior stands by time: it then attends to its block and the one before, at
+            a cost of T times S. None for no blocks.
         return_weights: also return the attention weights.
         training: whether to drop.
 
     Returns:
-        float [B, T, D], 0 at padding; with `return_weights` also float [B, K, T, T].
+        float [B, T, D], 0 at padding; with `return_weights` also float [B, K, T, T], with `position` [B * n, K, C, S].
 
     Reference:
         ATRank (arXiv 1711.06632), section "Self-attention layer".
@@ -58,11 +62,19 @@ class SelfAttention(AttentionBlock):
         behavior_mask: Tensor,
         visible: Tensor | None = None,
         bias: Tensor | None = None,
+        position: Tensor | None = None,
         return_weights: bool = False,
         training: bool | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
-        seen = behavior_mask if visible is None else ops.logical_and(visible, behavior_mask[:, None])
-        related, weights = self.attention(behaviors, behaviors, seen, bias, return_weights=True, training=training)
+        if position is None:
+            seen = behavior_mask if visible is None else ops.logical_and(visible, behavior_mask[:, None])
+            related, weights = self.attention(behaviors, behaviors, seen, bias, return_weights=True, training=training)
+        else:
+            blocks = TimeBlocks(position, ops.shape(visible)[1])
+            by_time = blocks.split(behaviors)  # [B * n, C, D]
+            keys, values = (blocks.seen(each) for each in self.attention.project(by_time))  # [B * n, S, D]
+            related, weights = self.attention.attend(by_time, keys, values, visible, bias, True, training)
+            related = blocks.join(related)
         memory = self._feed_forward(behaviors, related, behavior_mask, training)
         return (memory, weights) if return_weights else memory
 
