@@ -174,6 +174,21 @@ def records(logs: Path, schema_file: Path, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="session")
+def hashed_records(logs: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Records of `logs` with tables that values share."""
+    from atrank_tf.preparation import prepare
+    from atrank_tf.schema import load_schema
+
+    folder = tmp_path_factory.mktemp("hashed")
+    shared = {"product": (11, 2), "category": (3, 3), "coupon": (5, 1), "age": (7, 1), "channel": (2, 5)}
+    text = SCHEMA
+    for name, (rows, hashes) in shared.items():
+        text = text.replace(f"{name} = {{ dim = ", f"{name} = {{ hash = {rows}, hashes = {hashes}, dim = ")
+    (folder / "schema.toml").write_text(text.replace(", min_count = 2", ""))
+    return prepare(str(logs), load_schema(str(folder / "schema.toml")), str(folder / "records"))
+
+
+@pytest.fixture(scope="session")
 def hotels(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Records of a small simulated hotel search: lists as they were shown."""
     from atrank_tf.datasets import write_hotel_lists

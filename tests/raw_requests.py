@@ -4,10 +4,16 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import polars as pl
 import tensorflow as tf
 
 from atrank_tf.data import Records, requests
+from atrank_tf.data.codes import Codes
+from atrank_tf.files import text_array
 from atrank_tf.schema import PADDING
+
+VALUES = ["mail", "app", "young", "old"]
+"""All values of features of the user and the context: of a table with `hash` they cannot be read from records."""
 
 
 @cache
@@ -30,8 +36,8 @@ def _raw_request(records: Records, task: str) -> dict[str, np.ndarray]:
     schema, inputs = records.schema, rows_of_request(records, task)
     inputs = inputs | _whole_histories(records, task, inputs)
 
-    def names(rows: np.ndarray, values: np.ndarray, dtype: Any) -> np.ndarray:
-        missing = values.dtype.type(-7 if values.dtype.kind == "i" else "never seen")
+    def names(rows: np.ndarray, values: np.ndarray, dtype: Any, unknown: str = "never seen") -> np.ndarray:
+        missing = values.dtype.type(-7 if values.dtype.kind == "i" else unknown)
         table = np.concatenate([[missing, missing], values])
         return table[rows].astype(dtype)
 
@@ -48,8 +54,12 @@ def _raw_request(records: Records, task: str) -> dict[str, np.ndarray]:
     raw[f"{task}__candidates"] = np.where(shown == PADDING, blank, names(shown, ids, dtype)).astype(dtype)
     for prefix, features in (("user", schema.user), (task, schema.tasks[task].context)):
         for column, feature in features.features.items():
-            rows = inputs[f"{prefix}__{column}"]
-            found = names(rows, records.vocabularies[feature.table], object)
+            rows, values = inputs[f"{prefix}__{column}"], records.vocabularies[feature.table]
+            if schema.tables[feature.table].hash:
+                codes, values = Codes(0).lookup(pl.Series(VALUES)), text_array(VALUES)
+                rows = np.where(rows > 1, 2 + np.argmax(rows[..., np.newaxis] == codes, axis=-1), rows)
+            # Nothing is unknown to a hash but what is missing.
+            found = names(rows, values, object, "" if schema.tables[feature.table].hash else "never seen")
             raw[f"{prefix}__{column}"] = found[:, 0] if prefix == "user" and feature.max_values == 1 else found
         for column in features.dense:
             raw[f"{prefix}__{column}"] = inputs[f"{prefix}__{column}"]

@@ -16,7 +16,7 @@ class IdMaps:
 
     Args:
         ids: entity -> texts (`atrank_tf.files.text_array`) or int64 [rows - 2].
-        tables: embedding table -> texts [rows - 2].
+        tables: embedding table -> texts [rows - 2]; none of a table with `hash`.
     """
 
     ids: Mapping[str, np.ndarray]
@@ -31,8 +31,8 @@ class IdMaps:
         )
 
     def request_tables(self, schema: Schema) -> dict[str, np.ndarray]:
-        """Returns the tables of user and context features, whose values requests name."""
-        return {name: self.tables[name] for name in _request_tables(schema)}
+        """Returns the tables of user and context features, whose values requests name; not those with `hash`."""
+        return {name: self.tables[name] for name in _request_tables(schema) if not schema.tables[name].hash}
 
     def check_schema(self, schema: Schema) -> None:
         """Raises ValueError unless these can be the values of a model of this schema; says what differs."""
@@ -40,7 +40,8 @@ class IdMaps:
         for name, entity in schema.entities.items():
             expected[f"ids of entity {name!r}"] = (entity.rows - FIRST_ROW, entity.id.dtype)
         for name in _request_tables(schema):
-            expected[f"values of table {name!r}"] = (schema.tables[name].rows - FIRST_ROW, "string")
+            rows = FIRST_ROW if schema.tables[name].hash else schema.tables[name].rows
+            expected[f"values of table {name!r}"] = (rows - FIRST_ROW, "string")
         found = {what: _form(values) for what, values in self._by_name().items()}
         for what, wanted in expected.items():
             if found.get(what) != wanted:

@@ -66,7 +66,8 @@ class Slices:
         self._groups = [name for name, group in schema.groups.items() if group.entity == entity]
         self._counts = records.catalogs[entity].counts
         features = schema.entities[entity].features
-        by_table = sorted(features, key=lambda column: features[column].table != "category")
+        named = [column for column, feature in features.items() if not schema.tables[feature.table].hash]
+        by_table = sorted(named, key=lambda column: features[column].table != "category")
         self._category = by_table[0] if by_table else ""
         if self._category:
             self._of_category = records.catalogs[entity].features[self._category][:, 0]

@@ -66,7 +66,12 @@ class Names:
         return actions[row - FIRST_ROW] if FIRST_ROW <= row < FIRST_ROW + len(actions) else UNKNOWN_NAME
 
     def of_table(self, table: str, count: int) -> list[str]:
-        """Returns the names of the first rows of an embedding table; labels for rows of object ids."""
+        """Returns the names of the first rows of an embedding table; labels for rows of object ids.
+
+        Of a table with `hash` these are numbers: many values share a row.
+        """
+        if self.schema.tables[table].hash:
+            return ["(padding)", UNKNOWN_NAME, *map(str, range(FIRST_ROW, count))][:count]
         values = [str(value) for value in self._records.vocabularies[table][: max(0, count - FIRST_ROW)]]
         for name, entity in self.schema.entities.items():
             if entity.id.table == table:
@@ -91,6 +96,8 @@ class Names:
 
     def _values(self, table: str, rows: Sequence[int]) -> tuple[str, ...]:
         known = self._records.vocabularies[table]
+        if self.schema.tables[table].hash:  # Nothing leads back from a code.
+            return ()
         return tuple(str(known[row - FIRST_ROW]) for row in rows if row >= FIRST_ROW)
 
 

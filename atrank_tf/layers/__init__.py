@@ -10,6 +10,7 @@ from atrank_tf.layers.dense import FeedForward, GroupProjection
 from atrank_tf.layers.dropout import Dropout, IdDropout
 from atrank_tf.layers.embedding.behavior_embedding import BehaviorEmbedding
 from atrank_tf.layers.embedding.catalog_lookup import CatalogLookup
+from atrank_tf.layers.embedding.hashed_rows import HashedRows
 from atrank_tf.layers.embedding.point_in_time import PointInTime
 from atrank_tf.layers.embedding.position_embedding import PositionEmbedding
 from atrank_tf.layers.embedding.recent_popularity import RecentPopularity
@@ -36,6 +37,7 @@ __all__ = [
     "Dropout",
     "FeedForward",
     "GroupProjection",
+    "HashedRows",
     "IdDropout",
     "LastState",
     "ListComparison",

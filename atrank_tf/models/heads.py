@@ -8,6 +8,7 @@ from keras import ops
 
 from atrank_tf.layers import DNNHead, DotHead, SparseEmbedding
 from atrank_tf.models.explain import record_parts
+from atrank_tf.models.object_embedder import hashed_rows
 from atrank_tf.models.ranker_config import RankerConfig
 from atrank_tf.schema import FIRST_ROW, PADDING, Schema
 from atrank_tf.types import Tensor
@@ -31,6 +32,7 @@ class Heads:
             if "dnn" in config.ranking
         }
         self._bias: dict[str, SparseEmbedding] = {}
+        self._hashed = hashed_rows(schema, "bias")
         for task in tasks if config.item_bias else ():
             if table := self.id_table(task):
                 rows = schema.tables[table].rows
@@ -43,9 +45,13 @@ class Heads:
 
         Args:
             task: a task.
-            ids: indices of the objects in the table of their ids, int64.
+            ids: indices of the objects in the table of their ids, or their codes, int64.
         """
-        return ops.squeeze(self._bias[task](ids), axis=-1) if task in self._bias else None
+        if task not in self._bias:
+            return None
+        if hashed := self._hashed.get(self.id_table(task)):
+            return ops.sum(self._bias[task](hashed(ids)), axis=(-2, -1))
+        return ops.squeeze(self._bias[task](ids), axis=-1)
 
     def logits(
         self, task: str, user: Tensor, candidates: Tensor, parts: Mapping[str, Tensor], context: Sequence[Tensor] = ()
@@ -82,16 +88,19 @@ class Heads:
         Args:
             task: a task.
             positive_counts: positives of each object, [objects].
-            ids: index of each object in the table of its ids, int [objects].
+            ids: index of each object in the table of its ids, or its code, int [objects].
         """
         if task not in self._bias or self._bias[task].input_dim == FIRST_ROW:  # No object has a row of its own.
             return
-        rows = self._bias[task].input_dim
+        rows, hashes = self._bias[task].input_dim, 1
+        if hashed := self._hashed.get(self.id_table(task)):
+            hashes = hashed.num_hashes
+            ids, positive_counts = np.asarray(hashed(ids)).reshape(-1), np.repeat(positive_counts, hashes)
         objects = np.bincount(ids, minlength=rows)
         mean = np.bincount(ids, weights=positive_counts, minlength=rows) / np.maximum(objects, 1)
         bias = np.log((mean + 1) / (mean[FIRST_ROW:].mean() + 1))
         bias[PADDING] = 0.0
-        self._bias[task].embeddings.assign(bias[:, np.newaxis])
+        self._bias[task].embeddings.assign(bias[:, np.newaxis] / hashes)
 
     def table_of_weight(self) -> dict[str, str]:
         """Returns the weights with a row for each id of a table: path -> name of the table."""

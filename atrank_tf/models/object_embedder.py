@@ -8,8 +8,17 @@ import tensorflow as tf
 from keras import ops
 
 from atrank_tf.data import Catalog, Part, Records, known_from
-from atrank_tf.layers import CatalogLookup, IdDropout, MeanPooling, PointInTime, SparseEmbedding, Standardize, take
-from atrank_tf.schema import PADDING, UNKNOWN, Features, Schema, Transform
+from atrank_tf.layers import (
+    CatalogLookup,
+    HashedRows,
+    IdDropout,
+    MeanPooling,
+    PointInTime,
+    SparseEmbedding,
+    Standardize,
+    take,
+)
+from atrank_tf.schema import FIRST_ROW, PADDING, UNKNOWN, Features, Schema, Transform
 from atrank_tf.schema.inputs import context_name, profile_name
 from atrank_tf.types import Tensor
 
@@ -39,11 +48,12 @@ class ObjectEmbedder:
             name: SparseEmbedding(
                 table.rows,
                 table.dim,
-                keras.initializers.RandomNormal(stddev=TABLE_STDDEV),
+                keras.initializers.RandomNormal(stddev=TABLE_STDDEV / table.hashes**0.5),  # Of the sum of so many.
                 name=f"table_{name}",
             )
             for name, table in schema.tables.items()
         }
+        self._hashed = hashed_rows(schema, "table")
         self.catalogs = {
             name: CatalogLookup(
                 entity.rows,
@@ -95,14 +105,16 @@ class ObjectEmbedder:
         return self._points_in_time[entity](rows, times) if entity in self._points_in_time else rows
 
     def id_rows(self, entity: str, rows: Tensor) -> Tensor:
-        """Returns the indices of objects in the table of their ids."""
+        """Returns the indices of objects in the table of their ids; or their codes, of a table with `hash`."""
         return self._ids(entity, rows, self.catalogs[entity](ops.abs(rows)))
 
     def objects(self, entity: str, rows: Tensor) -> Tensor:
         """Returns the embeddings of objects, float [..., D_o]: id, side features and numeric columns, concatenated."""
         spec = self._schema.entities[entity]
         found = self.catalogs[entity](ops.abs(rows))
-        parts = [self.tables[spec.id.table](self._drop_ids(self._ids(entity, rows, found)))] if spec.id.table else []
+        parts = []
+        if spec.id.table:
+            parts.append(self._embed(spec.id.table, self._drop_ids(self._ids(entity, rows, found))))
         parts += self._features(spec, found, f"standardize_{entity}")
         return _concatenate(parts)
 
@@ -141,12 +153,18 @@ class ObjectEmbedder:
     def _features(self, features: Features, found: Mapping[str, Tensor], name: str) -> list[Tensor]:
         parts = []
         for column, feature in features.features.items():
-            embedded = self.tables[feature.table](found[column])
+            embedded = self._embed(feature.table, found[column])
             if feature.max_values > 1:
                 embedded = self._pool(embedded, ops.not_equal(found[column], PADDING))
             parts.append(embedded)
         numbers = self._numbers(features, found, name)
         return parts if numbers is None else [*parts, numbers]
+
+    def _embed(self, table: str, rows: Tensor) -> Tensor:
+        """Looks rows, or codes, up in a table: float [..., D]."""
+        if table not in self._hashed:
+            return self.tables[table](rows)
+        return ops.sum(self.tables[table](self._hashed[table](rows)), axis=-2)
 
     def _numbers(self, features: Features, found: Mapping[str, Tensor], name: str) -> Tensor | None:
         """Returns the numeric columns, standardized, float [..., columns]."""
@@ -161,6 +179,15 @@ class ObjectEmbedder:
                 name=name,
             )
         return self._standardize[name]([found[column] for column in features.dense])
+
+
+def hashed_rows(schema: Schema, of: str) -> dict[str, HashedRows]:
+    """Returns the layers that find rows in tables with `hash`, table -> layer; `of` begins their names."""
+    return {
+        name: HashedRows(table.hash, table.hashes, FIRST_ROW, name=f"{of}_rows_{name}")
+        for name, table in schema.tables.items()
+        if table.hash
+    }
 
 
 def _concatenate(parts: list[Tensor]) -> Tensor | None:

@@ -21,6 +21,7 @@ import numpy as np
 import polars as pl
 
 from atrank_tf.data.catalog import Catalog
+from atrank_tf.data.codes import Codes
 from atrank_tf.data.vocabulary import Vocabulary
 from atrank_tf.files import text_array
 from atrank_tf.preparation.counting import Counts, MeanAndVariance, measured, value_counts
@@ -49,7 +50,7 @@ class EntityObjects(NamedTuple):
 def build_vocabularies(
     schema: Schema, objects: Mapping[str, EntityObjects], counts: Counts, known: Mapping[str, np.ndarray]
 ) -> dict[str, Vocabulary]:
-    """Returns table -> its vocabulary, of the objects of all entities and of what was counted beside them.
+    """Returns table -> its vocabulary, of the objects of all entities and of what was counted beside them, or `Codes`.
 
     Args:
         schema: the schema.
@@ -59,7 +60,9 @@ def build_vocabularies(
     """
     nothing = text_array([])
     return {
-        name: build_vocabulary(
+        name: Codes(table.hash + FIRST_ROW)
+        if table.hash
+        else build_vocabulary(
             _table_counts(name, objects, counts), table.min_count, pl.Series(known.get(name, nothing), dtype=pl.String)
         )
         for name, table in schema.tables.items()

@@ -149,7 +149,7 @@ def count_shard(
             found, dropped = keep_first(found, key, label, REPEATED_CANDIDATE)
             objects = found.group_by("id").agg(count=pl.lit(0), shown=counted.sum())
             counts.add_objects(schema.groups[schema.tasks[name].group].entity, _as_integers(objects))
-            _add_side(counts, found.filter(counted), schema.tasks[name].context, name)
+            _add_side(counts, found.filter(counted), schema.tasks[name].context, name, schema)
         else:
             found, dropped = keep_first(found, ["user"], label, REPEATED_ID)
         kept[label] = found
@@ -161,8 +161,9 @@ def count_shard(
         if known is not None:
             users = users.filter(~users.is_in(known.implode()))
         if USERS in kept:
-            _add_side(counts, kept[USERS].filter(pl.col("user").is_in(users.implode())), catalog_profile(schema), USER)
-        if USER_ID in schema.user.features:
+            profiles = kept[USERS].filter(pl.col("user").is_in(users.implode()))
+            _add_side(counts, profiles, catalog_profile(schema), USER, schema)
+        if USER_ID in schema.user.features and not schema.tables[schema.user.features[USER_ID].table].hash:
             found = users.to_frame("value").with_columns(count=pl.lit(1, pl.Int64))
             counts.add_values(schema.user.features[USER_ID].table, found)
     return kept, counts
@@ -211,8 +212,10 @@ def _as_integers(objects: pl.DataFrame) -> pl.DataFrame:
     return objects.with_columns(pl.col("count", "shown").cast(pl.Int64))
 
 
-def _add_side(counts: Counts, rows: pl.DataFrame, features: Features, owner: str) -> None:
+def _add_side(counts: Counts, rows: pl.DataFrame, features: Features, owner: str, schema: Schema) -> None:
     for column, feature in features.features.items():
+        if schema.tables[feature.table].hash:  # No value has a row of its own.
+            continue
         counts.add_values(feature.table, value_counts(rows, f"feature/{column}", pl.lit(1)))
     for column, numeric in features.dense.items():
         found = counts.dense[owner]

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from atrank_tf.data.catalog import Catalog
 from atrank_tf.data.chunk_reading import USERS_PER_CHUNK
+from atrank_tf.data.codes import Codes
 from atrank_tf.data.records import read_catalog, read_vocabulary
 from atrank_tf.data.vocabulary import Vocabulary
 from atrank_tf.files import file_checksum, whole_file
@@ -164,8 +165,11 @@ class ShardWriter:
         self._staging, self._folder, self._schema, self._now, self._before = staging, folder, schema, now, before
         self._objects = {name: Vocabulary(pl.Series(read_catalog(str(folder), name).ids)) for name in schema.entities}
         sides = (schema.user, *(task.context for task in schema.tasks.values()))
-        tables = {feature.table for side in sides for feature in side.features.values()}
-        self._vocabularies = {name: Vocabulary(pl.Series(read_vocabulary(str(folder), name))) for name in tables}
+        tables = {feature.table: schema.tables[feature.table] for side in sides for feature in side.features.values()}
+        self._vocabularies = {
+            name: Codes(table.rows) if table.hash else Vocabulary(pl.Series(read_vocabulary(str(folder), name)))
+            for name, table in tables.items()
+        }
 
     def write(self, shard: int) -> WrittenShard:
         """Writes the file of one shard, whole or not at all."""

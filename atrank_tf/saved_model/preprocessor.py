@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from atrank_tf.data import IdMaps
 from atrank_tf.data.affinity import Affinity, history_behaviors
+from atrank_tf.data.codes import codes
 from atrank_tf.data.targets import Behaviors
 from atrank_tf.files import text_array
 from atrank_tf.models import Ranker
@@ -209,7 +210,8 @@ class Preprocessor:
 
     def _rows(self, values: Tensor, feature: IdFeature) -> Tensor:
         """Looks the values of a categorical column up: [...], or [..., W] -> [..., max_values]."""
-        rows = self._features[feature.table].lookup(values)
+        hashed = self._schema.tables[feature.table].hash
+        rows = codes(values) if hashed else self._features[feature.table].lookup(values)
         if feature.max_values == 1:
             return rows
         rows = tf.where(values == "", tf.constant(PADDING, tf.int64), rows)

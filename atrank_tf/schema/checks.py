@@ -12,6 +12,7 @@ from atrank_tf.schema.reading import suggestion
 from atrank_tf.schema.spec import (
     ALL_TABLES,
     LATEST,
+    MOST_HASHES,
     PER_SECOND,
     SECONDS,
     Candidates,
@@ -117,6 +118,16 @@ def _tables(schema: Schema) -> None:
         _positive(table.dim, "dim", f"tables.{name}")
         _positive(table.min_count, "min_count", f"tables.{name}")
         _not_negative(table.rows, "rows", f"tables.{name}")
+        _not_negative(table.hash, "hash", f"tables.{name}")
+        if not 0 < table.hashes <= MOST_HASHES:
+            raise ValueError(f"Expected hashes from 1 to {MOST_HASHES} in [tables.{name}]. Received: {table.hashes}.")
+        if table.hash and table.min_count != 1:
+            raise ValueError(
+                f"Values of a table with hash are not counted. Received: min_count={table.min_count} in "
+                f"[tables.{name}]. Leave it out, or hash."
+            )
+        if table.hashes > 1 and not table.hash:
+            raise ValueError(f"hashes in [tables.{name}] has no effect without hash. Received: hashes={table.hashes}.")
 
 
 def _unused_entities(schema: Schema) -> None:

@@ -14,6 +14,9 @@ UNKNOWN = 1
 FIRST_ROW = 2
 """Row of the first real value in every table and vocabulary."""
 
+MOST_HASHES = 5
+"""Most rows that a value may have in a table with `hash`."""
+
 ALL_TABLES = ("*",)
 """Tables of a task's `affinity`: all that candidates and behaviors share."""
 
@@ -81,11 +84,15 @@ class Table:
     Args:
         dim: dimension of an embedding.
         min_count: values seen less often share the row `UNKNOWN`.
+        hash: rows that all values share, by a hash of their text; 0 for a row for each value.
+        hashes: rows of a value, whose sum is its embedding, where there is `hash`.
         rows: rows of the table, `PADDING` and `UNKNOWN` included. Filled in by prepare; 0 before.
     """
 
     dim: int
     min_count: int = 1
+    hash: int = 0
+    hashes: int = 1
     rows: int = 0
 
 

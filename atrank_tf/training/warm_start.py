@@ -55,6 +55,9 @@ def warm_start(model: Ranker, values: IdMaps, model_dir: str) -> WarmStart:
     tables, names, earlier_names = model.table_of_weight(), model.row_names(), earlier.row_names()
     rows = {}
     for name in sorted(set(tables.values()) & set(earlier.schema.tables)):
+        if model.schema.tables[name].hash:
+            rows[name] = np.arange(model.schema.tables[name].rows)
+            continue
         rows[name] = _earlier_rows(values.tables[name], _values(earlier_values, name, model_dir))
     new = []
     for variable in model.trainable_variables:
@@ -74,7 +77,11 @@ def warm_start(model: Ranker, values: IdMaps, model_dir: str) -> WarmStart:
         variable.assign(value)
     if len(new) == len(model.trainable_variables):
         raise ValueError(f"Expected a model in {model_dir} that shares weights with this one. Found none.")
-    known = {name: (int(np.sum(each[FIRST_ROW:] != UNKNOWN)), len(each) - FIRST_ROW) for name, each in rows.items()}
+    known = {
+        name: (int(np.sum(each[FIRST_ROW:] != UNKNOWN)), len(each) - FIRST_ROW)
+        for name, each in rows.items()
+        if not model.schema.tables[name].hash
+    }
     return WarmStart(known, tuple(new))
 
 

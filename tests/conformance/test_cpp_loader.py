@@ -172,21 +172,23 @@ def _ask(
 
 # Of the two the timeline model has more signatures; more tasks have more of the same.
 @pytest.mark.parametrize(
-    ("kind", "tasks"),
+    ("kind", "tasks", "data"),
     [
-        (TimelineATRank, ("next_purchase",)),
-        pytest.param(TimelineATRank, ("next_purchase", "next_redemption"), marks=pytest.mark.slow),
-        pytest.param(ATRank, ("next_purchase", "next_redemption"), marks=pytest.mark.slow),
+        (TimelineATRank, ("next_purchase",), "records"),
+        pytest.param(TimelineATRank, ("next_purchase", "next_redemption"), "records", marks=pytest.mark.slow),
+        pytest.param(ATRank, ("next_purchase", "next_redemption"), "records", marks=pytest.mark.slow),
+        pytest.param(ATRank, ("next_purchase", "next_redemption"), "hashed_records", marks=pytest.mark.slow),
     ],
 )
 def test_5_tensorflow_servings_loader_answers_every_signature_without_xla(
     kind: type[Ranker],
     tasks: tuple[str, ...],
-    records: Records,
+    data: str,
     run_command: Callable[..., Any],
     request: pytest.FixtureRequest,
     tmp_path: Path,
 ) -> None:
+    records: Records = request.getfixturevalue(data)
     if (kind, tasks) == (TimelineATRank, ("next_purchase",)):
         model, export = request.getfixturevalue("timeline_model"), request.getfixturevalue("timeline_export")
     else:

@@ -69,6 +69,7 @@ CASES = {
     "Dropout": Case(layers.Dropout(0.5), {"inputs": _floats(B, T, D)}),
     "FeedForward": Case(layers.FeedForward(intermediate_dim=13), {"inputs": _floats(B, T, D)}),
     "GroupProjection": Case(layers.GroupProjection(13, activation="relu"), {"behaviors": _floats(B, T, D)}),
+    "HashedRows": Case(layers.HashedRows(7, 3, first=2), {"codes": _ints(2**20, B, T)}),
     "IdDropout": Case(layers.IdDropout(0.5, unknown=1), {"inputs": _ints(9, B, T)}),
     "LastState": Case(layers.LastState(), {"states": _floats(B, T, D), "state_mask": MASK}),
     "ListComparison": Case(
