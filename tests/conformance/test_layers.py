@@ -58,7 +58,7 @@ CASES = {
             "timestamp": _ints(3, B, T),
             "group": np.sort(_ints(2, B, T)),
             "behavior_mask": MASK,
-            "content": _ints(99, B, T),
+            "content": np.arange(B * T)[::-1].reshape(B, T),
         },
     ),
     "DNNHead": Case(
@@ -69,7 +69,7 @@ CASES = {
     "Dropout": Case(layers.Dropout(0.5), {"inputs": _floats(B, T, D)}),
     "FeedForward": Case(layers.FeedForward(intermediate_dim=13), {"inputs": _floats(B, T, D)}),
     "GroupProjection": Case(layers.GroupProjection(13, activation="relu"), {"behaviors": _floats(B, T, D)}),
-    "HashedRows": Case(layers.HashedRows(7, 3, first=2), {"codes": _ints(2**20, B, T)}),
+    "HashedRows": Case(layers.HashedRows(7, 3, first=2), {"codes": 65_537 * np.arange(B * T).reshape(B, T)}),
     "IdDropout": Case(layers.IdDropout(0.5, unknown=1), {"inputs": _ints(9, B, T)}),
     "LastState": Case(layers.LastState(), {"states": _floats(B, T, D), "state_mask": MASK}),
     "ListComparison": Case(
@@ -83,7 +83,9 @@ CASES = {
     "MaxPooling": Case(layers.MaxPooling(), {"states": _floats(B, T, D), "state_mask": MASK}),
     "MeanPooling": Case(layers.MeanPooling(), {"embeddings": _floats(B, T, D), "value_mask": MASK}),
     "PointInTime": Case(
-        layers.PointInTime(7), {"objects": _ints(7, B, N), "times": _ints(9, B, 1)}, loaded=(_ints(9, 7),)
+        layers.PointInTime(7),
+        {"objects": np.arange(B * N).reshape(B, N) % 7, "times": np.array([[2], [4], [8]])},
+        loaded=(np.arange(7),),
     ),
     "PositionEmbedding": Case(layers.PositionEmbedding(4), {"behaviors": _floats(B, T, D), "behavior_mask": MASK}),
     "RecentPopularity": Case(

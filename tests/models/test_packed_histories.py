@@ -30,8 +30,8 @@ def test_the_behaviors_of_each_user_stand_together_group_after_group(inputs: dic
     assert packed.actions["query"].numpy().tolist() == [6, 7]
     # Three places, where the inputs have five.
     assert packed.mask.numpy().tolist() == [[True] * 3, [True] * 3, [False] * 3]
-    assert packed.timestamp.numpy().tolist() == [[100, 200, 300], [150, 110, 120], [0, 0, 0]]
-    assert packed.group.numpy()[:2].tolist() == [[0, 0, 0], [0, 1, 1]]
+    assert packed.columns["timestamp"].numpy().tolist() == [[100, 200, 300], [150, 110, 120], [0, 0, 0]]
+    assert packed.columns["group"].numpy()[:2].tolist() == [[0, 0, 0], [0, 1, 1]]
     assert packed.place.numpy()[:2].tolist() == [[1, 2, 3], [1, 1, 2]]
     ids = tf.concat(list(packed.ids.values()), axis=0)
     assert packed.by_user(ids).numpy().tolist() == [[11, 12, 13], [21, 31, 32], [0, 0, 0]]
@@ -57,7 +57,7 @@ def test_one_group_stays_as_it_is(inputs: dict[str, Any]) -> None:
     packed = PackedHistories(inputs, ("query",))
     assert packed.by_user(packed.ids["query"]).numpy().tolist() == INPUTS["query__id"]
     assert packed.by_user(packed.actions["query"]).numpy().tolist() == INPUTS["query__action"]
-    assert packed.timestamp.numpy().tolist() == INPUTS["query__timestamp"]
+    assert packed.columns["timestamp"].numpy().tolist() == INPUTS["query__timestamp"]
     assert packed.mask.numpy().tolist() == [[False, False], [True, True], [False, False]]
     first = packed.windows(tf.constant([[[0]], [[1]], [[0]]], tf.int64), [9])
     assert first.numpy().astype(int).tolist() == [[[0, 0]], [[1, 0]], [[0, 0]]]

@@ -72,7 +72,7 @@ def test_batches_of_training_tell_the_model_what_is_popular(
         np.testing.assert_array_equal(model.get_layer(f"popularity_{task}").counts, counted.counts)
 
 
-@pytest.mark.parametrize("name", ["atrank", "timeline_atrank", "bi_lstm"])
+@pytest.mark.parametrize("name", ["atrank", "timeline_atrank", pytest.param("bi_lstm", marks=pytest.mark.slow)])
 def test_4_of_a_candidate_training_reads_no_id_before_it_is_known(records: Records, name: str) -> None:
     """Neither its embedding nor its bias."""
     model = MODELS[name](records.schema, catalogs=records.catalogs, hidden_dim=8)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from atrank_tf.models import MODELS, SequenceRanker
+from atrank_tf.models.inputs import content
 
 NOW = 90 * 86_400
 BEFORE = NOW - 40 * 86_400
@@ -46,11 +47,10 @@ def test_the_order_of_behaviors_of_different_groups_counts_where_a_sequence_is_r
 
 def test_no_two_behaviors_of_a_moment_have_the_same_content(records: Any) -> None:
     schema = records.schema
-    model = MODELS["sasrec"](schema)
     found = []
-    for name, group in schema.groups.items():
+    for number, group in enumerate(schema.groups.values()):
         rows = np.arange(schema.entities[group.entity].rows, dtype=np.int64)
         for action in range(2 + len(group.actions)):
-            inputs = {f"{name}__id": rows, f"{name}__action": np.full_like(rows, action)}
-            found += model.content(inputs, name).tolist()
+            columns = {"id": rows, "action": np.full_like(rows, action), "group": np.full_like(rows, number)}
+            found += np.asarray(content(schema, columns)).tolist()
     assert len(set(found)) == len(found)

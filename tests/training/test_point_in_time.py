@@ -50,7 +50,7 @@ def _fit(model: Ranker, records: Records, batches: Any) -> dict[str, float]:
     return {name: values[-1] for name, values in found.items() if name.endswith("auc")}
 
 
-@pytest.mark.parametrize("name", ["atrank", "timeline_atrank"])
+@pytest.mark.parametrize("name", ["timeline_atrank", pytest.param("atrank", marks=pytest.mark.slow)])
 def test_4_what_only_later_ids_tell_is_not_learned(records: Records, name: str) -> None:
     keras.utils.set_random_seed(1)
     model = MODELS[name](records.schema, catalogs=records.catalogs, hidden_dim=8, num_spaces=2, hidden_units=[8])
