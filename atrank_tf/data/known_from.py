@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from atrank_tf.data.chunk_reading import EVALUATION_SEED, read_chunks, without_autograph
 from atrank_tf.data.records import Records
-from atrank_tf.data.targets import SPAN, Chunk, Part, impression_tasks, parse
+from atrank_tf.data.targets import SPAN, Chunk, Part, counted_until, impression_tasks, parse
 from atrank_tf.schema import UNKNOWN, SplitKind
 from atrank_tf.types import Tensor
 
@@ -80,5 +80,5 @@ def _uses(chunk: Chunk, records: Records, entity: str, part: Part) -> _Uses:
         if schema.tasks[task].group in groups:
             shown = chunk.requests[task]
             found.append((shown.id, tf.repeat(shown.timestamp, shown.ends - shown.starts)))
-    until = schema.split.validation_from if part is Part.TRAINING else schema.split.test_from
+    until = counted_until(schema.split, part)
     return [tuple(tf.boolean_mask(each, times < until) for each in (ids, times)) for ids, times in found]

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from atrank_tf.data.chunk_reading import EVALUATION_SEED, read_chunks, sum_over_chunks, without_autograph
 from atrank_tf.data.records import Records
-from atrank_tf.data.targets import SPAN, Chunk, Part, Targets, find_targets, parse
+from atrank_tf.data.targets import SPAN, Chunk, Part, Targets, counted_until, find_targets, parse
 from atrank_tf.schema import FIRST_ROW, Candidates, Schema, SplitKind
 from atrank_tf.types import Tensor
 
@@ -69,7 +69,7 @@ def action_popularity(
         behaviors = chunk.groups[group]
         counted = behaviors.action == row
         if split.kind is SplitKind.BY_TIME:
-            counted &= behaviors.timestamp < (split.validation_from if part is Part.TRAINING else split.test_from)
+            counted &= behaviors.timestamp < counted_until(split, part)
         return tf.boolean_mask(behaviors.id, counted), tf.boolean_mask(behaviors.timestamp, counted)
 
     return _popularity(records, records.schema.groups[group].entity, done, part, total)

@@ -260,6 +260,11 @@ def choose_run(targets: Targets, most: int, draw: Tensor) -> Targets:
     return targets.take(tf.where((index >= start) & (index < start + most))[:, 0])
 
 
+def counted_until(split: Split, part: Part) -> int:
+    """Returns the time, Unix seconds, from which on a training on a part counts nothing, under a split by time."""
+    return split.validation_from if part is Part.TRAINING else split.test_from
+
+
 def _inside(user: Tensor, request_time: Tensor, split: Split, part: Part) -> Tensor:
     if split.kind is SplitKind.BY_TIME:
         validation, test = request_time >= split.validation_from, request_time >= split.test_from

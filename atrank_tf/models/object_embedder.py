@@ -86,12 +86,7 @@ class ObjectEmbedder:
                 columns[column] = np.pad(values, ((0, 0), (0, feature.max_values - values.shape[1])))
             self.catalogs[name].load(columns)
 
-    def load_known_from(
-        self,
-        records: Records,
-        part: Part = Part.TRAINING,
-        total: Callable[[np.ndarray], np.ndarray] = lambda array: array,
-    ) -> None:
+    def load_known_from(self, records: Records, part: Part, total: Callable[[np.ndarray], np.ndarray]) -> None:
         """Finds out since when each id is known; arguments as of `data.known_from`."""
         for name, layer in self._points_in_time.items():
             layer.load(known_from(records, name, part, total))

@@ -62,3 +62,18 @@ def test_where_no_moment_divides_the_split_every_id_of_the_table_is_known(record
     other.schema = replace(records.schema, split=replace(records.schema.split, kind=SplitKind.LEAVE_LAST_OUT))
     rows = records.catalogs["product"].table_rows
     np.testing.assert_array_equal(known_from(other, "product"), np.where(rows == UNKNOWN, NEVER, 0))
+
+
+def test_uses_that_workers_saw_are_added_up(records: Records) -> None:
+    """As if another worker had seen the same: the first use is the second of all."""
+    other = Records(records.path)
+    table = records.schema.tables["product"]
+    rows = records.catalogs["product"].table_rows != UNKNOWN
+    found = []
+    for min_count, workers in ((1, 1), (2, 2)):
+        other.schema = replace(
+            records.schema, tables={**records.schema.tables, "product": replace(table, min_count=min_count)}
+        )
+        found.append(known_from(other, "product", total=lambda seen, workers=workers: seen * workers)[rows])
+    np.testing.assert_array_equal(*found)
+    assert (found[0] > 0).any()

@@ -14,25 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_stores import FakeStore
+from small_experiment import EXPERIMENT
 
 import atrank_tf
 from atrank_tf.stores import StoreCopy, local_copy, stored_files
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 120
-EXPERIMENT = """
-[model]
-name = "atrank"
-tasks = ["next_purchase"]
-hidden_dim = 8
-num_spaces = 2
-intermediate_dim = 8
-hidden_units = [8]
-dropout = 0.3
-
-[training]
-epochs = 3
-"""
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 

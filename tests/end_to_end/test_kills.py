@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_experiment import EXPERIMENT
 
 import atrank_tf
 from atrank_tf.data import Records
@@ -28,19 +29,6 @@ from atrank_tf.training import MODEL_FILE
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 120
-EXPERIMENT = """
-[model]
-name = "atrank"
-tasks = ["next_purchase"]
-hidden_dim = 8
-num_spaces = 2
-intermediate_dim = 8
-hidden_units = [8]
-dropout = 0.3
-
-[training]
-epochs = 3
-"""
 
 
 FIFTY = pytest.param(50, marks=pytest.mark.slow)
