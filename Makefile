@@ -75,8 +75,8 @@ lint: $(VENV)/.installed  ## ruff (lint and format) and mypy --strict
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
 
-docs-check: $(VENV)/.installed  ## run the code blocks of the README and docs
-	@$(RUN) -m pytest tests/test_docs.py -m "slow or not slow"
+docs-check: $(VENV)/.installed  ## run the code of README, docs and examples
+	@$(RUN) -m pytest tests/test_docs.py tests/test_examples.py -m "slow or not slow" --numprocesses=auto --maxprocesses=4
 
 $(VENV)/.release-installed: $(VENV)/.installed
 	@$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[docs,release]'

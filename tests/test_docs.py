@@ -64,8 +64,6 @@ def blocks_of(info: str) -> list[Any]:
     ]
 
 
-LONG = ("docs/comparisons.md", "docs/experiment.md")
-"""Pages whose examples train for long, as those of the front page do; `make docs-check` runs them too."""
 PAGES_WITH_EXAMPLES = [page for page in PAGES if any(block.info == "python" for block in blocks(page))]
 
 
@@ -93,9 +91,8 @@ def run_page(
     return run
 
 
-@pytest.mark.parametrize(
-    "page", [pytest.param(page, marks=pytest.mark.slow if page in LONG else ()) for page in PAGES_WITH_EXAMPLES]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES_WITH_EXAMPLES)
 def test_examples_run_and_print_what_the_page_says(page: str, run_page: Callable[[str], Path]) -> None:
     folder = run_page(page)
     error = folder / "error.txt"

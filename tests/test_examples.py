@@ -3,7 +3,10 @@
 import json
 import re
 
+import pytest
 
+
+@pytest.mark.slow
 def test_own_logs_go_from_four_files_to_scores(run_command, tmp_path):
     done = run_command("examples/own_logs.py", "--users=60", f"--work={tmp_path}")
     assert done.returncode == 0, done.stderr

@@ -194,6 +194,7 @@ def test_lightgbm_may_take_the_place_of_a_model(hotels: Records, run_command: An
     assert (tmp_path / "scores_test_next_click.npz").exists()
 
 
+@pytest.mark.slow
 def test_a_run_may_rank_the_whole_catalog(
     records: Records, run_command: Any, plan: Any, report: Any, tmp_path: Path
 ) -> None:

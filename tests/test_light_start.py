@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,14 +24,25 @@ HEAVY = [
 ]
 PATH = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
 RUN = f"""
-import runpy, sys
-command, *flags = sys.argv[1:]
-sys.argv = [command, *flags]
-try:
-    runpy.run_module(f"atrank_tf.{{command}}", run_name="__main__", alter_sys=True)
-except SystemExit as end:
-    print(end.code, [name for name in {HEAVY} if name in sys.modules])
+import json, os, runpy, sys
+from absl import app, flags, logging
+for line in sys.stdin:
+    folder, command, *given = json.loads(line)
+    child = os.fork()
+    if not child:
+        os.chdir(folder)
+        for place, name in ((1, "../out"), (2, "../err")):
+            os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT), place)
+        sys.argv = [command, *given]
+        try:
+            runpy.run_module(f"atrank_tf.{{command}}", run_name="__main__", alter_sys=True)
+        except SystemExit as end:
+            print(end.code, [name for name in {HEAVY} if name in sys.modules], flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
+    print(flush=True)
 """
+"""Runs commands, each in a fork of a process that has imported what all of them begin with."""
 COMMANDS = ("prepare", "train", "evaluate", "explain", "export", "serve", "simulate", "describe")
 NO_FILE = [
     (
@@ -103,17 +115,39 @@ def places(logs: Path, schema_file: Path, tmp_path_factory: pytest.TempPathFacto
     return {"logs": logs, "schema": schema_file, **found}
 
 
+@pytest.fixture(scope="module")
+def start() -> Iterator[Callable[..., tuple[str, str]]]:
+    """A function (folder to run in, command, flags) -> what the command printed, and its errors."""
+    run = [sys.executable, "-c", RUN]
+    process = subprocess.Popen(run, env=PATH, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None and process.stdout is not None
+
+    def start(folder: Path, *given: str) -> tuple[str, str]:
+        process.stdin.write(json.dumps([str(folder), *given]) + "\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        return (folder.parent / "out").read_text(), (folder.parent / "err").read_text()
+
+    yield start
+    process.communicate()
+
+
 @pytest.mark.parametrize(("command", "flags", "expected"), NO_FILE)
 def test_a_mistake_is_told_before_anything_heavy_is_imported(
-    tmp_path: Path, places: dict[str, object], command: str, flags: str, expected: str
+    start: Callable[..., tuple[str, str]],
+    tmp_path: Path,
+    places: dict[str, object],
+    command: str,
+    flags: str,
+    expected: str,
 ) -> None:
-    given = flags.format(**places).split()
-    run = [sys.executable, "-c", RUN, command, *given]
-    done = subprocess.run(run, cwd=tmp_path, env=PATH, capture_output=True, text=True, check=False)
-    assert done.stderr.startswith(f"{command}: ") and expected in done.stderr, done.stderr
-    assert done.stderr.count("\n") == 1
-    assert done.stdout == "1 []\n"
-    assert not list(tmp_path.iterdir())
+    folder = tmp_path / "here"
+    folder.mkdir()
+    out, err = start(folder, command, *flags.format(**places).split())
+    assert err.startswith(f"{command}: ") and expected in err, err
+    assert err.count("\n") == 1
+    assert out == "1 []\n"
+    assert not list(folder.iterdir())
 
 
 def test_the_settings_of_a_server_and_the_logs_folder_need_nothing_heavy() -> None:

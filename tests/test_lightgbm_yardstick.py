@@ -52,6 +52,7 @@ def _rows(printed: str, title: str) -> dict[str, list[str]]:
     return {line[:32].strip(): re.split(r"\s{2,}", line[32:].strip()) for line in table.splitlines()}
 
 
+@pytest.mark.slow
 def test_it_beats_chance_on_the_requests_of_a_trained_model(
     records: Records,
     config: Path,

@@ -76,11 +76,11 @@ def test_prepare_train_and_evaluate_say_how_far_they_are(
     for title in ("checking: 6 of 6 pieces", "dividing by user: 4 of 4", "counting: 8 of 8 shards", "writing: 8 of 8"):
         assert title in said
     experiment = experiment_from_dict(
-        {"model": {"name": "average_pooling", "hidden_dim": 4}, "training": {"epochs": 1}}
+        {"model": {"name": "bpr_mf", "hidden_dim": 4, "tasks": ["next_purchase"]}, "training": {"epochs": 1}}
     )
     train(records, experiment, str(tmp_path / "model"))
     said = capsys.readouterr().err
     assert re.search(r"^epoch 1 of 1: 2 of \d+ steps in .*, loss \d\.\d{4}$", said, re.MULTILINE), said
-    assert re.search(r"^validation: 2 steps in \d\d:\d\d$", said, re.MULTILINE), said
+    assert re.search(r"^validation: \d+ steps in \d\d:\d\d$", said, re.MULTILINE), said
     score_baselines(records, "test", ["next_purchase"])
     assert re.search(r"^test popularity, .*: \d+ of 147 requests in ", capsys.readouterr().err, re.MULTILINE)

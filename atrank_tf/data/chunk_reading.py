@@ -20,6 +20,13 @@ without_autograph = tf.autograph.experimental.do_not_convert
 """What datasets map is TensorFlow as it stands: AutoGraph would read its source for seconds and change nothing."""
 
 
+def as_written(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Returns a dataset that runs as it was written: TensorFlow rewrites it for a second, to no faster batches."""
+    options = tf.data.Options()
+    options.experimental_optimization.apply_default_optimizations = False
+    return dataset.with_options(options)
+
+
 def read_chunks(records: Records, part: Part, seeds: Tensor) -> tf.data.Dataset:
     """Yields (number of the chunk, serialized Examples of its users); shuffled in training.
 
@@ -39,7 +46,7 @@ def read_chunks(records: Records, part: Part, seeds: Tensor) -> tf.data.Dataset:
     )
     if part.trains:
         users = _shuffled(users, 2 * USERS_PER_CHUNK, mixed)
-    chunks = users.batch(USERS_PER_CHUNK).prefetch(1).enumerate()
+    chunks = as_written(users.batch(USERS_PER_CHUNK).prefetch(1).enumerate())
     if part.trains:  # No two workers have a chunk of the same number, which is what draws depend on.
         return chunks.map(lambda number, serialized: (number * shares + index, serialized))
     divided = _first_divided(records)
@@ -177,7 +184,7 @@ def epochs(
     # One endless dataset, not one that starts a new epoch whenever it is iterated: Keras opens iterators that it does
     # not use, and their prefetching would take epochs away at random.
     dataset = tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(without_autograph(exactly))
-    return TrainingBatches(dataset.prefetch(tf.data.AUTOTUNE), steps)
+    return TrainingBatches(as_written(dataset.prefetch(tf.data.AUTOTUNE)), steps)
 
 
 def shuffled_tasks(

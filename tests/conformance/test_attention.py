@@ -166,7 +166,7 @@ def _auc_of_fresh_requests(name: str, config: dict[str, Any], market: Any = _mar
 
 @pytest.mark.parametrize(
     "variant",
-    [pytest.param(name, marks=() if name in ("atrank", "din") else pytest.mark.slow) for name in VARIANTS],
+    [pytest.param(name, marks=() if name == "atrank" else pytest.mark.slow) for name in VARIANTS],
 )
 def test_9_what_only_attention_tells_is_learned(variant: str) -> None:
     name, config = VARIANTS[variant]

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from atrank_tf.data import Records
+
 
 @pytest.fixture(scope="module")
 def several_chunks() -> Iterator[None]:
@@ -11,3 +13,9 @@ def several_chunks() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("atrank_tf.data.chunk_reading.USERS_PER_CHUNK", 16)
         yield
+
+
+@pytest.fixture(scope="session")
+def plain(records: Records) -> Records:
+    """`records` without affinity, which is two fifths of what is traced for a batch."""
+    return records.select([], affinity=False)

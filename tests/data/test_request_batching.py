@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import replace
 from itertools import islice, pairwise
 from typing import Any
@@ -52,9 +53,9 @@ def two_epochs(made: TrainingBatches) -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def asked(records: Records) -> dict[Part, list[Any]]:
+def asked(plain: Records) -> dict[Part, list[Any]]:
     """The requests of each part, batch by batch."""
-    return {part: list(requests(records, part).as_numpy_iterator()) for part in SPLIT}
+    return {part: list(requests(plain, part).as_numpy_iterator()) for part in SPLIT}
 
 
 @pytest.fixture(scope="module")
@@ -120,10 +121,10 @@ def test_4_no_history_holds_anything_at_or_after_the_targets_moment(
 @pytest.mark.parametrize("exclude", Exclude)
 @pytest.mark.parametrize("part", SPLIT)
 def test_no_negative_is_excluded_in_any_part(
-    records: Records, timelines: dict[str, dict[str, list[int]]], part: Part, exclude: Exclude
+    plain: Records, timelines: dict[str, dict[str, list[int]]], part: Part, exclude: Exclude
 ) -> None:
     drawn, chosen_another_time = 0, 0
-    for inputs, _, weights, users in _excluding(records, exclude, part):
+    for inputs, _, weights, users in _excluding(plain, exclude, part):
         for row, user in enumerate(user.decode() for user in users):
             positive, *negatives = inputs["next_purchase__candidates"][row][weights["next_purchase"][row] > 0].tolist()
             chosen = list(zip(*(timelines[user][f"purchase/{column}"] for column in ("timestamp", "id")), strict=True))
@@ -136,11 +137,10 @@ def test_no_negative_is_excluded_in_any_part(
     assert (chosen_another_time > 0) == (exclude == "same_moment")
 
 
-def _excluding(records: Records, exclude: Exclude, part: Part) -> Iterator[Any]:
-    changed = Records(records.path)
-    task = records.schema.tasks["next_purchase"]
+def _excluding(plain: Records, exclude: Exclude, part: Part) -> Iterator[Any]:
+    task, changed = plain.schema.tasks["next_purchase"], copy(plain)
     task = replace(task, negatives=replace(task.negatives, exclude=exclude))
-    changed.schema = replace(records.schema, tasks={"next_purchase": task})
+    changed.schema = replace(plain.schema, tasks={"next_purchase": task})
     return requests(changed, part).as_numpy_iterator()
 
 
@@ -159,7 +159,7 @@ def test_8_another_seed_makes_other_batches(records: Records, two_epochs: list[A
     assert not equal(two_epochs[: len(two_epochs) // 2], _epoch(records, seed=2))
 
 
-def test_each_epoch_draws_fresh_negatives_for_the_same_targets(records: Records) -> None:
+def test_each_epoch_draws_fresh_negatives_for_the_same_targets(plain: Records) -> None:
     def positives(batches: list[Any]) -> dict[Any, set[int]]:
         found: dict[Any, set[int]] = defaultdict(set)
         for inputs, _, _ in batches:
@@ -168,7 +168,7 @@ def test_each_epoch_draws_fresh_negatives_for_the_same_targets(records: Records)
                     found[(int(now), int(row[0]))].update(row[1:].tolist())
         return found
 
-    both = _epoch(records, epochs=2, settings=Batching(batch_size=1))
+    both = _epoch(plain, epochs=2, settings=Batching(batch_size=1))
     first, second = positives(both[: len(both) // 2]), positives(both[len(both) // 2 :])
     assert set(first) == set(second)
     assert sum(first[target] != second[target] for target in first) > 0.9 * len(first) > 200
@@ -187,9 +187,9 @@ def test_a_batch_holds_one_task_and_an_epoch_holds_them_mixed(two_epochs: list[A
     assert changes > 4
 
 
-def test_selected_groups_leave_the_same_requests_with_less_history(records: Records) -> None:
-    whole = list(requests(records, "test", tasks=["next_redemption"]).as_numpy_iterator())
-    part = list(requests(records.select(["redemption"]), "test").as_numpy_iterator())
+def test_selected_groups_leave_the_same_requests_with_less_history(plain: Records) -> None:
+    whole = list(requests(plain, "test", tasks=["next_redemption"]).as_numpy_iterator())
+    part = list(requests(plain.select(["redemption"]), "test").as_numpy_iterator())
     shown = [
         {
             (user, now, tuple(row), tuple(seen[seen > 0]))
@@ -215,15 +215,15 @@ def _trimmed(batches: list[Any]) -> list[Any]:
 
 
 def test_a_temperature_gives_small_tasks_more_batches_in_an_epoch_of_the_same_length(
-    records: Records, two_epochs: list[Any]
+    plain: Records, two_epochs: list[Any]
 ) -> None:
     def active(batches: list[Any]) -> Counter[str]:
         return Counter(task for _, labels, _ in batches for task in labels if labels[task].shape[1])
 
-    plain = active(two_epochs[: len(two_epochs) // 2])
-    even = active(_epoch(records, settings=replace(SETTINGS, temperature=1e9)))
-    assert plain.total() == pytest.approx(even.total(), abs=1)
-    assert plain["next_purchase"] > 2 * plain["next_redemption"]
+    usual = active(two_epochs[: len(two_epochs) // 2])
+    even = active(_epoch(plain, settings=replace(SETTINGS, temperature=1e9)))
+    assert usual.total() == pytest.approx(even.total(), abs=1)
+    assert usual["next_purchase"] > 2 * usual["next_redemption"]
     assert even["next_purchase"] == pytest.approx(even["next_redemption"], abs=1)
 
 
@@ -238,14 +238,12 @@ def test_the_dataset_has_the_inputs_of_the_model(records: Records, made: Trainin
 
 
 @pytest.fixture(scope="module")
-def limited(records: Records) -> list[Any]:
+def limited(plain: Records) -> list[Any]:
     """The batches of an epoch of at most 100 tokens, with more negatives than the schema says."""
-    return _epoch(records, settings=Batching(batch_size=16, batch_tokens=100, negatives=9))
+    return _epoch(plain, settings=Batching(batch_size=16, batch_tokens=100, negatives=9))
 
 
-def test_training_drops_nothing_and_long_histories_come_in_smaller_batches(
-    records: Records, limited: list[Any]
-) -> None:
+def test_training_drops_nothing_and_long_histories_come_in_smaller_batches(plain: Records, limited: list[Any]) -> None:
     found: Counter[str] = Counter()
     for inputs, labels, _ in limited:
         (task,) = (task for task in labels if labels[task].shape[1])
@@ -253,23 +251,23 @@ def test_training_drops_nothing_and_long_histories_come_in_smaller_batches(
         lengths = (inputs["purchase__id"] > 0).sum(axis=1) + (inputs["redemption__id"] > 0).sum(axis=1)
         assert len(labels[task]) <= 16
         assert len(labels[task]) == 1 or len(labels[task]) * lengths.max() <= 100
-    assert found == {task: count_targets(records, task, Part.TRAINING) for task in records.schema.tasks}
+    assert found == {task: count_targets(plain, task, Part.TRAINING) for task in plain.schema.tasks}
 
 
 @pytest.mark.parametrize("part", [Part.VALIDATION, pytest.param(Part.TEST, marks=pytest.mark.slow)])
-def test_evaluation_drops_nothing_and_says_how_many_batches_there_are(records: Records, part: Part) -> None:
-    batches = evaluation_batches(records, part, settings=SETTINGS)
+def test_evaluation_drops_nothing_and_says_how_many_batches_there_are(plain: Records, part: Part) -> None:
+    batches = evaluation_batches(plain, part, settings=SETTINGS)
     found = list(batches.as_numpy_iterator())
     assert len(found) == int(batches.cardinality())
-    for task in records.schema.tasks:
+    for task in plain.schema.tasks:
         rows = sum(len(labels[task]) for _, labels, _ in found if labels[task].shape[1])
-        assert rows == count_targets(records, task, part) > 0
+        assert rows == count_targets(plain, task, part) > 0
 
 
-def test_evaluation_scores_the_same_pairs_whatever_the_batch_size(records: Records) -> None:
+def test_evaluation_scores_the_same_pairs_whatever_the_batch_size(plain: Records) -> None:
     def pairs(size: int) -> set[Any]:
         settings = Batching(evaluation_batch_size=size, evaluation_targets_per_user=2)
-        batches = requests(records, "test", tasks=["next_purchase"], settings=settings)
+        batches = requests(plain, "test", tasks=["next_purchase"], settings=settings)
         return {
             (user, int(now), *row.tolist())
             for inputs, _, _, users in batches.as_numpy_iterator()
@@ -281,36 +279,36 @@ def test_evaluation_scores_the_same_pairs_whatever_the_batch_size(records: Recor
     assert len(few) > 20
 
 
-def test_targets_per_user_and_min_history_bound_training(records: Records) -> None:
-    counted = count_targets(records, "next_purchase", Part.TRAINING)
-    assert counted < count_targets(records, "next_purchase", Part.TRAINING, Batching(min_history=0))
+def test_targets_per_user_and_min_history_bound_training(plain: Records) -> None:
+    counted = count_targets(plain, "next_purchase", Part.TRAINING)
+    assert counted < count_targets(plain, "next_purchase", Part.TRAINING, Batching(min_history=0))
     with_history = Batching(min_history=1)
-    training = requests(records, Part.TRAINING, tasks=["next_purchase"], settings=with_history)
+    training = requests(plain, Part.TRAINING, tasks=["next_purchase"], settings=with_history)
     users = len({user for *_, users in training for user in users.numpy()})
     capped = Batching(batch_size=1, targets_per_user=1)
-    assert count_targets(records, "next_purchase", Part.TRAINING, capped) == users
-    for inputs, labels, _ in _epoch(records, settings=replace(SETTINGS, min_history=3)):
+    assert count_targets(plain, "next_purchase", Part.TRAINING, capped) == users
+    for inputs, labels, _ in _epoch(plain, settings=replace(SETTINGS, min_history=3)):
         if not labels["next_purchase"].shape[1]:  # Impressions are all trained on.
             continue
         assert ((inputs["purchase__id"] > 0).sum(axis=1) + (inputs["redemption__id"] > 0).sum(axis=1) >= 3).all()
 
 
-def test_whole_history_is_not_cut_at_max_length(records: Records) -> None:
+def test_whole_history_is_not_cut_at_max_length(plain: Records) -> None:
     longest = {
         whole: max(
             inputs["purchase__id"].shape[1]
-            for inputs, *_ in requests(records, "test", tasks=["next_purchase"], whole_history=whole)
+            for inputs, *_ in requests(plain, "test", tasks=["next_purchase"], whole_history=whole)
         )
         for whole in (False, True)
     }
-    assert longest[False] == records.schema.groups["purchase"].max_length < longest[True]
+    assert longest[False] == plain.schema.groups["purchase"].max_length < longest[True]
 
 
-def test_a_batch_has_negatives_of_all_kinds(records: Records) -> None:
+def test_a_batch_has_negatives_of_all_kinds(plain: Records) -> None:
     """Rows of one length are put together at random, and not by the numbers that their negatives are drawn by."""
     settings = Batching(batch_size=20, negatives=1, min_history=10)  # The longest that is read: all are of one length.
     spans = []
-    for inputs, *_ in training_batches(records.select(["purchase"]), settings=settings).dataset.take(20):
+    for inputs, *_ in training_batches(plain.select(["purchase"]), settings=settings).dataset.take(20):
         negatives = inputs["next_purchase__candidates"].numpy()[:, 1]
         if len(negatives) == 20:
             spans.append(np.subtract(*np.quantile(negatives, [0.75, 0.25])))
@@ -318,10 +316,10 @@ def test_a_batch_has_negatives_of_all_kinds(records: Records) -> None:
 
 
 def test_training_takes_the_experiments_number_of_negatives_and_evaluation_the_schemas(
-    records: Records, limited: list[Any]
+    plain: Records, limited: list[Any]
 ) -> None:
     assert {inputs["next_purchase__candidates"].shape[1] for inputs, *_ in limited} == {0, 10}
-    evaluated = evaluation_batches(records, "test", tasks=["next_purchase"], settings=Batching(negatives=9))
+    evaluated = evaluation_batches(plain, "test", tasks=["next_purchase"], settings=Batching(negatives=9))
     assert {inputs["next_purchase__candidates"].shape[1] for inputs, *_ in evaluated} == {5}
 
 

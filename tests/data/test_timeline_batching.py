@@ -1,6 +1,7 @@
 """Records -> batches of timelines: the same targets, candidates and windows as the requests one by one."""
 
 from collections import Counter, defaultdict
+from copy import copy
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -58,9 +59,9 @@ def _active(labels: dict[str, Any]) -> str:
 
 
 @pytest.fixture(params=["ordered", pytest.param("strict", marks=pytest.mark.slow)])
-def tied(request: pytest.FixtureRequest, records: Records) -> Records:
+def tied(request: pytest.FixtureRequest, plain: Records) -> Records:
     """Records of which one task has such ties; the other is strict."""
-    found = Records(records.path)
+    found = copy(plain)
     purchase = replace(found.schema.tasks["next_purchase"], ties=Ties(request.param))
     found.schema = replace(found.schema, tasks={**found.schema.tasks, "next_purchase": purchase})
     return found
@@ -107,10 +108,8 @@ def test_an_epoch_holds_every_target_once_and_as_many_batches_as_said(records: R
         assert real == count_targets(records, task, "training", SETTINGS)
 
 
-def test_the_targets_of_all_tasks_share_one_history(records: Records, epoch: list[Any]) -> None:
-    users = {
-        task: {user for _, _, _, names in _requests(records, task) for user in names} for task in records.schema.tasks
-    }
+def test_the_targets_of_all_tasks_share_one_history(plain: Records, epoch: list[Any]) -> None:
+    users = {task: {user for _, _, _, names in _requests(plain, task) for user in names} for task in plain.schema.tasks}
     rows = [(inputs, weights) for inputs, _, weights in epoch]
     assert sum(len(inputs["purchase__id"]) for inputs, _ in rows) == len(set.union(*users.values())) > 50
     for task, own in users.items():
@@ -176,12 +175,10 @@ def test_each_epoch_draws_fresh_negatives_for_the_same_targets(made: TrainingBat
 
 
 @pytest.mark.parametrize("exclude", Exclude)
-def test_no_negative_is_excluded(records: Records, exclude: Exclude) -> None:
-    task = records.schema.tasks["next_purchase"]
-    changed = Records(records.path)
-    changed.schema = replace(
-        records.schema, tasks={"next_purchase": replace(task, negatives=replace(task.negatives, exclude=exclude))}
-    )
+def test_no_negative_is_excluded(plain: Records, exclude: Exclude) -> None:
+    task, changed = plain.schema.tasks["next_purchase"], copy(plain)
+    task = replace(task, negatives=replace(task.negatives, exclude=exclude))
+    changed.schema = replace(plain.schema, tasks={"next_purchase": task})
     chosen_another_time = 0
     for inputs, labels, weights in _epoch(changed):
         positives = np.where(labels["next_purchase"] > 0, inputs["next_purchase__candidates"], 0).max(axis=2)
@@ -195,8 +192,8 @@ def test_no_negative_is_excluded(records: Records, exclude: Exclude) -> None:
     assert (chosen_another_time > 0) == (exclude == "same_moment")
 
 
-def test_two_tasks_of_one_kind_of_object_draw_negatives_of_their_own(records: Records) -> None:
-    both = Records(records.path)
+def test_two_tasks_of_one_kind_of_object_draw_negatives_of_their_own(plain: Records) -> None:
+    both = copy(plain)
     both.schema = replace(both.schema, tasks=dict.fromkeys(("one", "other"), both.schema.tasks["next_purchase"]))
     for inputs, labels, _ in _epoch(both):
         first, second = inputs["one__candidates"], inputs["other__candidates"]
@@ -219,8 +216,8 @@ def test_8_another_seed_makes_other_batches(records: Records, epoch: list[Any]) 
 
 
 @pytest.mark.parametrize("tokens", [30, *(pytest.param(tokens, marks=pytest.mark.slow) for tokens in (100, 400))])
-def test_a_batch_has_at_most_so_many_places(records: Records, tokens: int) -> None:
-    batches = _epoch(records, Batching(batch_tokens=tokens), tasks=["next_purchase"])
+def test_a_batch_has_at_most_so_many_places(plain: Records, tokens: int) -> None:
+    batches = _epoch(plain, Batching(batch_tokens=tokens), tasks=["next_purchase"])
     for inputs, labels, _ in batches:
         rows, targets = labels["next_purchase"].shape[:2]
         behaviors = (inputs["purchase__id"] > 0).sum(axis=1) + (inputs["redemption__id"] > 0).sum(axis=1)
@@ -241,12 +238,12 @@ def test_targets_per_user_keeps_neighbors_in_time() -> None:
     assert drawn == set(range(7))
 
 
-def test_a_long_timeline_is_divided_and_loses_no_target(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_timeline_is_divided_and_loses_no_target(plain: Records, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("atrank_tf.data.timeline_batching.TARGETS_PER_ROW", 4)
-    batches = _epoch(records, tasks=["next_purchase"])
+    batches = _epoch(plain, tasks=["next_purchase"])
     assert max(labels["next_purchase"].shape[1] for _, labels, _ in batches) == 4
     real = sum(int(weights["next_purchase"].any(axis=2).sum()) for _, _, weights in batches)
-    assert real == count_targets(records, "next_purchase", "training", SETTINGS)
+    assert real == count_targets(plain, "next_purchase", "training", SETTINGS)
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -36,26 +36,26 @@ def _epoch(batches: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def shares(records: Records) -> list[TrainingBatches]:
+def shares(plain: Records) -> list[TrainingBatches]:
     """What each of two workers trains on."""
-    return [training_batches(records.of_worker(index, 2), **GIVEN) for index in range(2)]
+    return [training_batches(plain.of_worker(index, 2), **GIVEN) for index in range(2)]
 
 
-def test_in_training_workers_have_all_targets_and_none_twice(records: Records, shares: list[TrainingBatches]) -> None:
+def test_in_training_workers_have_all_targets_and_none_twice(plain: Records, shares: list[TrainingBatches]) -> None:
     together = sum((_targets(_epoch(share)) for share in shares), Counter())
-    assert together == _targets(_epoch(training_batches(records, **GIVEN)))
+    assert together == _targets(_epoch(training_batches(plain, **GIVEN)))
 
 
-def test_of_timelines_too(records: Records) -> None:
-    shares = [_targets(_epoch(timeline_batches(records.of_worker(index, 2), **GIVEN))) for index in range(2)]
-    assert sum(shares, Counter()) == _targets(_epoch(timeline_batches(records, **GIVEN)))
+def test_of_timelines_too(plain: Records) -> None:
+    shares = [_targets(_epoch(timeline_batches(plain.of_worker(index, 2), **GIVEN))) for index in range(2)]
+    assert sum(shares, Counter()) == _targets(_epoch(timeline_batches(plain, **GIVEN)))
 
 
 def test_a_worker_with_fewer_batches_sees_some_targets_twice_and_loses_none(
-    records: Records, shares: list[TrainingBatches]
+    plain: Records, shares: list[TrainingBatches]
 ) -> None:
     own = shares[1]
-    more = training_batches(records.of_worker(1, 2), **GIVEN, agree=lambda counts: [count + 2 for count in counts])
+    more = training_batches(plain.of_worker(1, 2), **GIVEN, agree=lambda counts: [count + 2 for count in counts])
     assert more.steps == own.steps + 2
     once, twice = _targets(_epoch(own)), _targets(_epoch(more))
     assert once < twice <= once + once
@@ -66,7 +66,7 @@ def test_a_worker_with_fewer_batches_sees_some_targets_twice_and_loses_none(
     [(25, 2), *(pytest.param(*each, marks=pytest.mark.slow) for each in ((16, 2), (50, 2), (2048, 3), (16, 3)))],
 )
 def test_in_evaluation_workers_have_the_batches_of_one_in_even_shares(
-    records: Records, monkeypatch: pytest.MonkeyPatch, users: int, workers: int
+    plain: Records, monkeypatch: pytest.MonkeyPatch, users: int, workers: int
 ) -> None:
     """60 users in chunks of so many: three, four, two of which the second is small, one, and four for three workers."""
     monkeypatch.setattr("atrank_tf.data.chunk_reading.USERS_PER_CHUNK", users)
@@ -78,8 +78,8 @@ def test_in_evaluation_workers_have_the_batches_of_one_in_even_shares(
         assert len(found) == int(dataset.cardinality())
         return [inputs[f"{TASK}__candidates"].tobytes() for inputs, _, _ in found]  # Negatives too.
 
-    shares = [batches(records.of_worker(index, workers)) for index in range(workers)]
-    assert sorted(batch for share in shares for batch in share) == sorted(batches(records))
+    shares = [batches(plain.of_worker(index, workers)) for index in range(workers)]
+    assert sorted(batch for share in shares for batch in share) == sorted(batches(plain))
     sizes = [len(share) for share in shares]
     assert max(sizes) < 1.35 * sum(sizes) / workers, sizes
 
@@ -90,6 +90,6 @@ def test_workers_draw_other_negatives(shares: list[TrainingBatches]) -> None:
     assert drawn[0].shape == drawn[1].shape and (drawn[0] != drawn[1]).any()
 
 
-def test_more_workers_than_files_are_refused(records: Records) -> None:
+def test_more_workers_than_files_are_refused(plain: Records) -> None:
     with pytest.raises(ValueError, match=r"a TFRecord file for each worker .* Found 8 .* 9 workers.*--shards=9"):
-        records.of_worker(0, 9)
+        plain.of_worker(0, 9)

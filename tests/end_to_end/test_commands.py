@@ -25,10 +25,8 @@ ROOT = Path(__file__).parents[2]
 RULES = ("popularity", "recent popularity", "repetition", "frequency", "recency")
 EXPERIMENT = """
 [model]
-name = "atrank"
+name = "average_pooling"
 hidden_dim = 8
-num_spaces = 2
-intermediate_dim = 8
 hidden_units = [8]
 
 [batching]
@@ -55,7 +53,7 @@ def folder(run_command: Run, logs: Path, schema_file: Path, tmp_path_factory: py
     first = run_command(*prepare)
     assert first.returncode == 0, first.stderr
     train = ("-m", "atrank_tf.train", f"--records={folder}/records", f"--config={folder}/experiment.toml")
-    first = run_command(*train, f"--model_dir={folder}/model", "--explain")
+    first = run_command(*train, f"--model_dir={folder}/model")
     assert first.stdout.endswith("model trained\n"), first.stderr
     second = run_command(*train, f"--model_dir={folder}/model")
     assert second.stdout.endswith("model is current: same records, same experiment\n")
@@ -103,7 +101,7 @@ def test_evaluate_ends_with_one_json_object_of_all_tasks_and_metrics(evaluated: 
     for values in metrics.values():
         assert set(values) == {"user_auc", "auc", "log_loss", "ndcg@10", "mrr", "hit_rate@1", "hit_rate@10"}
         assert all(isinstance(value, float) for value in values.values())
-    for name in ("atrank", *RULES):
+    for name in ("average_pooling", *RULES):
         assert sum(line.strip().startswith(name) for line in table) == 2
     (reachable,) = (line.split() for line in table if line.strip().startswith("reachable"))
     assert reachable[1] == "1.0000"
@@ -111,10 +109,10 @@ def test_evaluate_ends_with_one_json_object_of_all_tasks_and_metrics(evaluated: 
 
 def test_evaluate_compares_with_another_model_on_the_same_requests(evaluated: str, folder: Path, other: Path) -> None:
     names = [line.split("  ")[1] for line in evaluated.splitlines() if line.startswith("  ")]
-    own = ["atrank", *RULES, "base rate", "users, candidates or requests"]
+    own = ["average_pooling", *RULES, "base rate", "users, candidates or requests"]
     own.append("log_loss: the model was trained with 4 negatives for each positive, as many as here.")
     of_both = [
-        "atrank",
+        "average_pooling",
         "against",
         *RULES,
         "base rate",
@@ -130,13 +128,14 @@ def test_evaluate_compares_with_another_model_on_the_same_requests(evaluated: st
     found = written["metrics"]
     assert set(found["difference"]) == {"next_redemption"}
     for metric, difference in found["difference"]["next_redemption"].items():
-        ours, theirs = (found[name]["next_redemption"][metric]["value"] for name in ("atrank", "against"))
+        ours, theirs = (found[name]["next_redemption"][metric]["value"] for name in ("average_pooling", "against"))
         assert difference["difference"] == pytest.approx(ours - theirs, abs=1e-9)
         assert ours != theirs or metric == "hit_rate@10"  # Of six candidates at most.
         assert f"{difference['difference']:+.4f} ±{difference['standard_error']:.4f}" in evaluated
         assert 0 < difference["p_value"] <= 1
 
 
+@pytest.mark.slow
 def test_evaluate_writes_scores_and_compares_with_a_file_of_them(
     run_command: Run, folder: Path, other: Path, tmp_path: Path
 ) -> None:
@@ -165,6 +164,7 @@ def test_evaluate_writes_scores_and_compares_with_a_file_of_them(
         assert done.stderr.strip().split("\n")[-1].startswith(f"evaluate: {expected}")
 
 
+@pytest.mark.slow
 def test_evaluate_ranks_the_whole_catalog(run_command: Run, folder: Path) -> None:
     given = (f"--records={folder}/records", f"--model_dir={folder}/model", "--candidates=catalog")
     done = run_command("-m", "atrank_tf.evaluate", *given, f"--against={folder}/model", "--exclude_history")
@@ -174,13 +174,13 @@ def test_evaluate_ranks_the_whole_catalog(run_command: Run, folder: Path) -> Non
     metrics = {"hit_rate@10", "ndcg@10", "hit_rate@50", "ndcg@50", "mrr", "mean_rank"}
     assert {task: set(values) for task, values in json.loads(last).items()} == {"next_purchase": metrics}
     names = [line.split("  ")[1] for line in table if line.startswith("  ")]
-    assert names == ["atrank", "against", *RULES, "users, candidates or requests", "difference", "p"]
+    assert names == ["average_pooling", "against", *RULES, "users, candidates or requests", "difference", "p"]
     found = json.loads((folder / "model/metrics_validation_catalog_new.json").read_text())["metrics"]
-    assert set(found) == {"atrank", "against", *RULES, "difference"}
+    assert set(found) == {"average_pooling", "against", *RULES, "difference"}
     (hits,) = {each["next_purchase"]["hit_rate@50"]["value"] for name, each in found.items() if name != "difference"}
     assert hits == 1.0  # Of fewer than 50 products.
     assert found["difference"]["next_purchase"]["mean_rank"]["difference"] == 0.0  # From itself.
-    assert found["atrank"]["next_purchase"]["mrr"]["left_out"] > 0
+    assert found["average_pooling"]["next_purchase"]["mrr"]["left_out"] > 0
 
 
 def test_evaluate_says_what_does_not_go_with_the_catalog(
@@ -218,7 +218,7 @@ def test_elsewhere_and_with_other_threads_the_metrics_are_the_same(folder: Path,
         there = json.loads((copy / "model/metrics_test.json").read_text())
         assert (there["model"], there["records"]) == (here["model"], here["records"])
         assert there["environment"]["packages"] == here["environment"]["packages"]
-        assert set(there["metrics"]) == {"atrank", *RULES, "base rate"}
+        assert set(there["metrics"]) == {"average_pooling", *RULES, "base rate"}
         assert _flat(there["metrics"]) == pytest.approx(_flat(here["metrics"]), abs=1e-6)
 
 
@@ -243,14 +243,28 @@ def test_evaluate_tells_of_other_records_of_an_unfinished_training_and_of_a_fold
     assert "metrics_validation.json is not written" in done.stderr
 
 
-def test_a_training_that_explains_leaves_images_and_tables_to_tensorboard(folder: Path) -> None:
-    names = {path.name.split(".")[0] for path in (folder / "model/tensorboard/explanation").iterdir()}
+@pytest.fixture(scope="module")
+def explained(run_command: Run, folder: Path) -> Path:
+    """The folder of a model with attention, which was explained after each epoch."""
+    (folder / "atrank.toml").write_text(
+        '[model]\nname = "atrank"\nhidden_dim = 8\nnum_spaces = 2\n[training]\nepochs = 1\n'
+    )
+    files = (f"--records={folder}/records", f"--config={folder}/atrank.toml", f"--model_dir={folder}/atrank")
+    done = run_command("-m", "atrank_tf.train", *files, "--explain")
+    assert done.returncode == 0, done.stderr
+    return folder / "atrank"
+
+
+@pytest.mark.slow
+def test_a_training_that_explains_leaves_images_and_tables_to_tensorboard(explained: Path) -> None:
+    names = {path.name.split(".")[0] for path in (explained / "tensorboard/explanation").iterdir()}
     assert {"events", "projector_config", "product", "category"} <= names
 
 
-def test_explain_writes_a_report(run_command: Run, folder: Path) -> None:
+@pytest.mark.slow
+def test_explain_writes_a_report(run_command: Run, folder: Path, explained: Path) -> None:
     pytest.importorskip("matplotlib")
-    model = (f"--records={folder}/records", f"--model_dir={folder}/model")
+    model = (f"--records={folder}/records", f"--model_dir={explained}")
     done = run_command("-m", "atrank_tf.explain", *model, f"--out={folder}/report", "--users=1", "--measured_users=8")
     assert done.returncode == 0, done.stderr
     *table, about, path = done.stdout.strip().split("\n")

@@ -72,7 +72,9 @@ def test_batches_of_training_tell_the_model_what_is_popular(
         np.testing.assert_array_equal(model.get_layer(f"popularity_{task}").counts, counted.counts)
 
 
-@pytest.mark.parametrize("name", ["atrank", "timeline_atrank", pytest.param("bi_lstm", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["atrank", *(pytest.param(name, marks=pytest.mark.slow) for name in ("timeline_atrank", "bi_lstm"))]
+)
 def test_4_of_a_candidate_training_reads_no_id_before_it_is_known(records: Records, name: str) -> None:
     """Neither its embedding nor its bias."""
     model = MODELS[name](records.schema, catalogs=records.catalogs, hidden_dim=8)
@@ -113,11 +115,9 @@ def test_what_else_was_done_with_candidates_is_counted_too(records: Records) -> 
     assert model.counts.names("next_purchase")[7] == "discounted in purchase 0"
 
 
-def test_logits_of_training_are_less_by_the_log_rate_of_each_candidate(
-    records: Records, make_model: Callable[..., Ranker]
-) -> None:
+def test_logits_of_training_are_less_by_the_log_rate_of_each_candidate(records: Records) -> None:
     """What is learned is how likely an object is the one, however often it is drawn beside others."""
-    model = make_model()
+    model = MODELS["bpr_mf"](records.schema, catalogs=records.catalogs, hidden_dim=8)
     plain, corrected = (
         next(iter(model.training_batches(records, settings=Batching(correct_sampling=correct)).dataset))
         for correct in (False, True)

@@ -35,7 +35,7 @@ def _pending(model: Ranker) -> bool:
     return any((rows.numpy() != optimizer._clock.numpy()).any() for rows in clocks)
 
 
-@pytest.mark.parametrize("name", [pytest.param("bpr_mf", marks=pytest.mark.slow), "timeline_atrank"])
+@pytest.mark.parametrize("name", ["bpr_mf", pytest.param("timeline_atrank", marks=pytest.mark.slow)])
 def test_a_model_is_trained_and_validated_as_the_front_page_says(name: str, records: Records) -> None:
     model = _model(records, name)
     model.compile()

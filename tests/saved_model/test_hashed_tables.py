@@ -52,6 +52,7 @@ def test_biases_begin_at_popularity(model: ATRank, hashed_records: Records) -> N
     assert np.corrcoef(bias[2:], np.log1p(counts[2:]))[0, 1] > 0.3
 
 
+@pytest.mark.slow
 def test_an_export_takes_raw_values_by_the_codes_of_prepare(
     model: ATRank, hashed_records: Records, tmp_path: Path
 ) -> None:

@@ -96,7 +96,14 @@ def plain() -> Watch:
 
 
 @pytest.mark.parametrize(
-    ("first", "validate"), [(0, True), (1, True), (1, False), (EPOCHS - 1, True), (EPOCHS, True), (None, True)]
+    ("first", "validate"),
+    [
+        (1, True),
+        *(
+            pytest.param(*each, marks=pytest.mark.slow)
+            for each in ((0, True), (1, False), (EPOCHS - 1, True), (EPOCHS, True), (None, True))
+        ),
+    ],
 )
 def test_the_model_holds_the_mean_of_the_ends_of_epochs_but_in_training(
     first: int | None, validate: bool, plain: Watch
@@ -125,7 +132,7 @@ def test_the_mean_is_what_a_checkpoint_keeps(tmp_path: Path) -> None:
     assert max(np.abs(a - b).max() for a, b in zip(kept, watch.trained[-1], strict=True)) > 1e-2
 
 
-@pytest.mark.parametrize("done", [1, 3])
+@pytest.mark.parametrize("done", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_8_a_mean_goes_on_where_it_stopped(done: int, tmp_path: Path) -> None:
     def of(model: Any) -> tuple[AverageWeights, Backup]:
         average = AverageWeights(1)

@@ -49,12 +49,14 @@ EXPERIMENT = experiment_from_dict(
 """Dropout of two kinds. Self-attention is in `end_to_end/test_kills.py`."""
 SLICED = replace(EXPERIMENT, training=replace(EXPERIMENT.training, slices=2))
 """In slices that do not wait for each other."""
-BRIEF = replace(EXPERIMENT, model=replace(EXPERIMENT.model, tasks=("next_purchase",), ranking=("dnn",), affinity=False))
-"""With less to trace."""
 SMALL = experiment_from_dict(
     {"model": {"name": "bpr_mf", "hidden_dim": 4, "tasks": ["next_purchase"]}, "training": {"epochs": 1}}
 )
 """Soon traced: for what has nothing to do with the model."""
+BRIEF = replace(
+    SMALL, model=replace(SMALL.model, id_dropout=0.1), training=replace(EXPERIMENT.training, start_at_popularity=False)
+)
+"""The same, with all that is drawn and kept."""
 
 
 class LastWeights(keras.callbacks.Callback):  # type: ignore[misc]
@@ -62,7 +64,7 @@ class LastWeights(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_begin(self, logs: Any = None) -> None:
         self.steps, self.ends = self.params["steps"], []
-        self.watched = next(weight for weight in self.model.trainable_weights if weight.path.endswith("kernel"))
+        self.watched = self.model.trainable_weights[-1]
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.ends.append(self.watched.numpy())

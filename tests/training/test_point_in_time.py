@@ -45,7 +45,6 @@ def records(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 def _fit(model: Ranker, records: Records, batches: Any) -> dict[str, float]:
     """Returns the AUC of the last epoch, of training and validation."""
-    model.compile(SparseAdam(0.05, moments="dense"))
     validation = model.evaluation_batches(records, Part.VALIDATION)
     found = model.fit(batches, epochs=6, validation_data=validation, verbose=0).history
     return {name: values[-1] for name, values in found.items() if name.endswith("auc")}
@@ -55,6 +54,7 @@ def _fit(model: Ranker, records: Records, batches: Any) -> dict[str, float]:
 def test_4_what_only_later_ids_tell_is_not_learned(records: Records, name: str) -> None:
     keras.utils.set_random_seed(1)
     model = MODELS[name](records.schema, catalogs=records.catalogs, hidden_dim=8, num_spaces=2, hidden_units=[8])
+    model.compile(SparseAdam(0.05, moments="dense"))
     batches = model.training_batches(records, settings=Batching(batch_tokens=512, batch_size=64))
     found = _fit(model, records, batches)
     assert set(found) == {"auc", "val_auc"}

@@ -266,6 +266,7 @@ class Begun(keras.callbacks.Callback):  # type: ignore[misc]
         self.weights = _weights(self.model)
 
 
+@pytest.mark.slow
 def test_8_killed_and_resumed_it_has_the_weights_of_one_never_killed(
     days: tuple[Records, Records], make_earlier: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
