@@ -128,8 +128,9 @@ def write_logs(folder: Path, seed: int = 0) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What is imported by now stays: the collector of garbage, which the graphs of the tests keep busy, may skip it."""
+    """Garbage, whose search took a fifth of the tests' time, is collected seldom, and not among what is imported."""
     gc.freeze()
+    gc.set_threshold(500_000, 50, 100)
     if "tensorflow" in sys.modules:  # To rewrite graphs so small takes longer than it gains. Commands have Grappler.
         sys.modules["tensorflow"].config.optimizer.set_experimental_options({"min_graph_nodes": 10**6})
 

@@ -243,6 +243,7 @@ def test_a_backup_restores_weights_optimizer_and_the_state_of_the_dropout_exactl
     np.testing.assert_array_equal(*dropped)
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_gives_the_same_state_as_never_killed(tmp_path: Path) -> None:
     (tmp_path / "whole").mkdir()
     (tmp_path / "parts").mkdir()

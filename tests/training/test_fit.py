@@ -32,7 +32,7 @@ from atrank_tf.training import (
 
 EXPERIMENT = experiment_from_dict(
     {
-        "model": {"name": "average_pooling", "hidden_dim": 8, "hidden_units": [8], "dropout": 0.3, "id_dropout": 0.1}
+        "model": {"name": "bpr_mf", "hidden_dim": 8, "hidden_units": [8], "dropout": 0.3, "id_dropout": 0.1}
         | {"ranking": ["dot", "dnn"]},
         "batching": {"batch_size": 32},
         "training": {
@@ -46,17 +46,13 @@ EXPERIMENT = experiment_from_dict(
         },
     }
 )
-"""Dropout of two kinds. Self-attention is in `end_to_end/test_kills.py`."""
+"""Dropout of two kinds, and soon traced. Self-attention is in `end_to_end/test_kills.py`."""
 SLICED = replace(EXPERIMENT, training=replace(EXPERIMENT.training, slices=2))
 """In slices that do not wait for each other."""
 SMALL = experiment_from_dict(
     {"model": {"name": "bpr_mf", "hidden_dim": 4, "tasks": ["next_purchase"]}, "training": {"epochs": 1}}
 )
 """Soon traced: for what has nothing to do with the model."""
-BRIEF = replace(
-    SMALL, model=replace(SMALL.model, id_dropout=0.1), training=replace(EXPERIMENT.training, start_at_popularity=False)
-)
-"""The same, with all that is drawn and kept."""
 
 
 class LastWeights(keras.callbacks.Callback):  # type: ignore[misc]
@@ -64,7 +60,7 @@ class LastWeights(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_begin(self, logs: Any = None) -> None:
         self.steps, self.ends = self.params["steps"], []
-        self.watched = self.model.trainable_weights[-1]
+        self.watched = next(weight for weight in self.model.trainable_weights if weight.path.endswith("kernel"))
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.ends.append(self.watched.numpy())
@@ -103,12 +99,6 @@ def whole(records: Records, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
 
 
 @pytest.fixture(scope="module")
-def brief(records: Records, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, LastWeights]:
-    folder = tmp_path_factory.mktemp("brief")
-    return folder, _train(records, folder, BRIEF)
-
-
-@pytest.fixture(scope="module")
 def sliced(records: Records, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, LastWeights]:
     folder = tmp_path_factory.mktemp("sliced")
     return folder, _train(records, folder, SLICED)
@@ -117,8 +107,7 @@ def sliced(records: Records, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 @pytest.mark.parametrize(
     ("experiment", "never_killed", "kills", "begun"),
     [
-        (BRIEF, "brief", [(1, False)], [[0, 1]]),
-        pytest.param(EXPERIMENT, "whole", [(1, False)], [[0, 1]], marks=pytest.mark.slow),
+        (EXPERIMENT, "whole", [(1, False)], [[0, 1]]),
         # Killed twice, resumed twice; what a callback did not end comes again.
         pytest.param(SLICED, "sliced", [(1, True), (2, False)], [[0, 1], [1, 2]], marks=pytest.mark.slow),
     ],
