@@ -36,11 +36,13 @@ _workers: Any = None
 
 def check() -> None:
     """Looks for the records, the experiment file and what the training begins with."""
+    from atrank_tf.experiment_keys import check_keys
     from atrank_tf.schema import check_sections, load_toml
 
     raw = load_toml(_CONFIG.value)
     try:
         check_sections(raw)
+        check_keys(raw)
         if not isinstance(raw.get("model"), dict) or "name" not in raw["model"]:
             raise ValueError('Expected [model] with name = "...", as name = "atrank".')
     except ValueError as error:

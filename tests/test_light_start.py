@@ -69,6 +69,11 @@ NO_FILE = [
         "--records=r --config={unnamed} --model_dir=m",
         'Expected [model] with name = "...", as name = "atrank".',
     ),
+    (
+        "train",
+        "--records=r --config={misspelt} --model_dir=m",
+        'Unknown key "epoch" in [training]. Did you mean "epochs"?',
+    ),
     ("train", "--records=r --config={experiment} --model_dir=m", "Expected a records folder at r. Found none."),
     ("train", "--records={logs} --config={experiment} --model_dir=m --warm_start=w", "Expected a trained model at w/"),
     ("evaluate", "--records=r --model_dir=m", "Expected a records folder at r. Found none."),
@@ -102,6 +107,7 @@ def places(logs: Path, schema_file: Path, tmp_path_factory: pytest.TempPathFacto
         "broken": "[tables\n",
         "experiment": '[model]\nname = "atrank"\n',
         "unnamed": "[model]\nhidden_dim = 3\n",
+        "misspelt": '[model]\nname = "atrank"\n[training]\nepoch = 3\n',
     }
     for name, text in texts.items():
         (folder / f"{name}.toml").write_text(text)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
 from atrank_tf.data import Batching, Part
+from atrank_tf.experiment_keys import REMOVED_KEYS, RENAMED_KEYS
 from atrank_tf.losses import ListwiseCrossentropy, PairwiseCrossentropy, PointwiseCrossentropy
 from atrank_tf.models import MODELS, RankerConfig
 from atrank_tf.schema import check_sections, dump_toml, load_toml, plain, read, suggestion
@@ -14,27 +15,6 @@ from atrank_tf.training.settings_check import check_settings
 T = TypeVar("T")
 LOSSES = {"pointwise": PointwiseCrossentropy, "pairwise": PairwiseCrossentropy, "listwise": ListwiseCrossentropy}
 """Losses by the name that an experiment file gives: `[training] loss`."""
-REMOVED_KEYS = {
-    "training": {
-        "divide_tables_of": "tables sharded by hand cost fifty workers 0.4 seconds of messages in each step",
-        "xla": "XLA made training a third slower on every CPU it was measured on",
-    },
-    "model": {
-        "task_uncertainty": "losses weighed by a learned uncertainty ranked no task better",
-        "task_tables": "a table of its own for each task ranked no task better",
-    },
-}
-"""Section -> key that experiment files once had -> why it is gone."""
-RENAMED_KEYS = {
-    "width": "hidden_dim",
-    "spaces": "num_spaces",
-    "blocks": "num_blocks",
-    "feed_forward": "intermediate_dim",
-    "hidden": "hidden_units",
-    "heads": "num_heads",
-    "unit": "attention_units",
-}
-"""Key that [model] once had -> what it is called now."""
 _LARGEST_SEED = 2**32 - 1
 """NumPy takes no larger one."""
 
