@@ -128,7 +128,7 @@ def write_logs(folder: Path, seed: int = 0) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Garbage, whose search took a fifth of the tests' time, is collected seldom, and not among what is imported."""
+    """Garbage is looked for seldom, and not among imports: that took a twentieth of the tests' time, or more."""
     gc.freeze()
     gc.set_threshold(500_000, 50, 100)
     if "tensorflow" in sys.modules:  # To rewrite graphs so small takes longer than it gains. Commands have Grappler.
