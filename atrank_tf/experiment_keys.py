@@ -47,7 +47,10 @@ def check_keys(raw: Mapping[str, Any]) -> None:
 
 
 def key_names() -> dict[str, set[str]]:
-    """Returns the keys that each section may have, `[model]` those of all models, from the source of their classes."""
+    """Returns the keys that each section may have, `[model]` those of all models, from the source of their classes.
+
+    To import these would be to import TensorFlow.
+    """
     rooms = Path(__file__).parent
     configs = (_fields(path, "Config") for path in (rooms / "models").rglob("*.py"))
     return {

@@ -230,6 +230,7 @@ def test_a_temperature_gives_small_tasks_more_batches_in_an_epoch_of_the_same_le
 def test_the_dataset_has_the_inputs_of_the_model(records: Records, made: TrainingBatches) -> None:
     specs = input_specs(records.schema, records.schema.tasks)
     for dataset in (made.dataset, evaluation_batches(records, "test")):
+        assert dataset.options().experimental_optimization.apply_default_optimizations is False  # As it was written.
         inputs = dataset.element_spec[0]
         assert set(inputs) == {spec.name for spec in specs}
         for spec in specs:

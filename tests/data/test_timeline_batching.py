@@ -156,6 +156,7 @@ def test_the_dataset_has_the_inputs_of_a_model_of_timelines(records: Records, ma
         ranks |= {f"{task}__now": 2} | {f"{task}__{group}__seen": 2 for group in schema.groups}
         ranks |= {spec.name: 2 + len(spec.shape) for spec in candidate_specs(schema, task)}
     assert {name: value.shape.rank for name, value in made.dataset.element_spec[0].items()} == ranks
+    assert made.dataset.options().experimental_optimization.apply_default_optimizations is False  # As it was written.
 
 
 def test_each_epoch_draws_fresh_negatives_for_the_same_targets(made: TrainingBatches, two_epochs: list[Any]) -> None:

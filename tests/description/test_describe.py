@@ -10,6 +10,7 @@ import pytest
 
 from atrank_tf.datasets import write_hotel_lists, write_market
 from atrank_tf.description import describe, write_description
+from atrank_tf.description.plans import Plan
 from atrank_tf.description.tables import read_tables
 from atrank_tf.preparation import prepare
 from atrank_tf.schema import load_schema, schema_from_dict
@@ -221,6 +222,15 @@ def test_simulated_logs_are_read_as_their_own_schema_says(tmp_path, name):
     for task, known_task in own.tasks.items():
         assert set(schema.tasks[task].context.dense) == set(known_task.context.dense)
         assert schema.tasks[task].position == known_task.position
+
+
+@pytest.mark.parametrize(("behaviors", "small"), [(499_999, True), (500_000, False)])
+def test_small_logs_are_trained_with_more_l2_and_averaged_weights(tmp_path, monkeypatch, behaviors, small):
+    write_market(str(tmp_path / "logs"), users=60, seed=1)
+    monkeypatch.setattr(Plan, "behaviors", behaviors)
+    found = tomllib.loads(describe(str(tmp_path / "logs")).experiment)
+    assert ("l2" in found["training"], "average_from" in found["training"]) == (small, small)
+    assert (found["model"]["dropout"] == 0.2) == small
 
 
 def test_a_folder_that_is_not_there(tmp_path):
