@@ -1,9 +1,10 @@
-"""`python -m atrank_tf.evaluate`: how good a trained model is, beside rules of thumb, another model, and the best."""
+"""`python -m atrank_tf.evaluate`: how good a trained model is, beside rules of thumb, LightGBM and the best."""
 
 import dataclasses
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from atrank_tf import command
 
 if TYPE_CHECKING:
     from atrank_tf.data import Batching, Part, Records
-    from atrank_tf.evaluation import Estimate, PairedDifference, RequestMeasures, TaskFindings
+    from atrank_tf.evaluation import Estimate, LightGBM, PairedDifference, RequestMeasures, TaskFindings
     from atrank_tf.models import Ranker
 
     Results = dict[str, dict[str, dict[str, Estimate]]]
@@ -26,8 +27,8 @@ _MODEL_DIR = flags.DEFINE_string("model_dir", None, "Folder of the trained model
 _AGAINST = flags.DEFINE_string(
     "against",
     None,
-    "Folder of another trained model, or a .parquet file of scores as --scores writes it: adds its metrics on the same "
-    "requests, and the difference to it.",
+    "Folder of another trained model, a .parquet file of scores as --scores writes it, or lightgbm: adds its metrics "
+    "on the same requests, and the difference to it. Default: lightgbm, where it is installed; --against= for nothing.",
 )
 _SCORES = flags.DEFINE_string("scores", None, "Parquet file to write with request, candidate, label and score.")
 _TRUTH = flags.DEFINE_string(
@@ -47,6 +48,8 @@ _EXCLUDE_HISTORY = flags.DEFINE_bool(
 )
 
 _PAGE = "evaluation.html"
+_TREES = "lightgbm"
+"""The value of --against that is no path."""
 
 command.reads_records(_RECORDS)
 command.reads(_AGAINST, _TRUTH)
@@ -62,6 +65,9 @@ def check() -> None:
     if _is_file(_AGAINST.value):
         if not Path(str(_AGAINST.value)).is_file():
             raise FileNotFoundError(f"Expected a file of scores at {_AGAINST.value}. Found none.")
+    elif _AGAINST.value == _TREES:
+        if not find_spec(_TREES):
+            raise ImportError("--against=lightgbm needs lightgbm: pip install 'atrank-tf[experiments]'")
     elif _AGAINST.value:
         command.check_model(_AGAINST.value)
     if _TRUTH.value and not Path(_TRUTH.value).is_dir():
@@ -70,7 +76,7 @@ def check() -> None:
 
 def main() -> None:
     from atrank_tf.data import Part, Records
-    from atrank_tf.evaluation import are_probabilities, metrics_table, trained_with
+    from atrank_tf.evaluation import LIGHTGBM, LightGBM, are_probabilities, metrics_table, trained_with
     from atrank_tf.files import file_checksum
     from atrank_tf.report import check_parts, load_report
     from atrank_tf.training import load_trained_experiment, model_checksum, write_metrics
@@ -81,30 +87,36 @@ def main() -> None:
     checksum = model_checksum(_MODEL_DIR.value)
     model, read = _load(records, _MODEL_DIR.value, part)
     check_parts(load_report(records.path), read.schema, model.tasks, [part], records.path)
-    against, other = None, None
-    if _is_file(_AGAINST.value):
-        against = file_checksum(str(_AGAINST.value))
-    elif _AGAINST.value:
-        against, other = model_checksum(_AGAINST.value), _load(records, _AGAINST.value, part)
+    beside, against, other = _beside(), None, None
+    if _is_file(beside):
+        against = file_checksum(beside)
+    elif beside == _TREES:
+        against = _TREES
+    elif beside:
+        against, other = model_checksum(beside), _load(records, beside, part)
     records.verify()
-    measures = None
+    remarks = {task: trained_with(read.schema.tasks[task], settings, experiment.training.loss) for task in model.tasks}
+    trees, measures = None, None
+    if beside == _TREES:  # They know affinity, whether or not the model reads it.
+        trees = LightGBM(records.select(experiment.model.groups), model.tasks, settings, experiment.training.seed)
+        remarks = {task: f"{remark}\n  {trees.about(task)}" for task, remark in remarks.items()}
     if _CANDIDATES.value == "catalog":
         results, differences = _rank_catalog(model, read, other, part, settings)
     else:
-        results, differences, measures = _score_requests(model, read, other, part, settings)
-    remarks = {task: trained_with(read.schema.tasks[task], settings, experiment.training.loss) for task in model.tasks}
+        results, differences, measures = _score_requests(model, read, other, trees, part, settings)
     for task in model.tasks:
         if task in results[model.name]:
             rows = {name: tasks[task] for name, tasks in results.items() if task in tasks}
             sys.stdout.write(metrics_table(f"{task}, {part}", rows, differences.get(task, {})))
             sys.stdout.write(f"  {remarks[task]}\n\n" if measures else "\n")
-    found = results | {"difference": differences} if _AGAINST.value else results
+    found = results | {"difference": differences} if beside else results
     numbers = {name: {task: _numbers(metrics) for task, metrics in tasks.items()} for name, tasks in found.items()}
     metrics = write_metrics(_MODEL_DIR.value, part + _suffix(), checksum, records, numbers, against)
     if measures:
+        name = LIGHTGBM if trees else "against" if beside else ""
         probabilities = are_probabilities(settings, experiment.training.loss)
-        findings = measures.findings(results, differences, remarks, probabilities)
-        about = command.named(f"{model.name} of {_MODEL_DIR.value}, {part}{_beside()}")
+        findings = measures.findings(results, name, differences, remarks, probabilities)
+        about = command.named(f"{model.name} of {_MODEL_DIR.value}, {part}{f', against {beside}' if beside else ''}")
         _write_page(read, findings, about)
     of_model = {task: {m: e["value"] for m, e in of_task.items()} for task, of_task in metrics[model.name].items()}
     sys.stdout.write(json.dumps(of_model) + "\n")
@@ -116,6 +128,8 @@ def _check_flags() -> None:
         raise ValueError("--exclude_history is for --candidates=catalog: a task's own candidates are what they are.")
     if _TRUTH.value and catalog:
         raise ValueError("--truth has probabilities of impressions alone: it does not go with --candidates=catalog.")
+    if catalog and _AGAINST.value == _TREES:
+        raise ValueError("LightGBM ranks the candidates of the task: it does not go with --candidates=catalog.")
     if catalog and (_SCORES.value or _is_file(_AGAINST.value)):
         raise ValueError("A file of scores has the candidates of the task: it does not go with --candidates=catalog.")
     if _SCORES.value and not _is_file(_SCORES.value):
@@ -128,7 +142,10 @@ def _is_file(path: Any) -> bool:
 
 
 def _beside() -> str:
-    return f", against {_AGAINST.value}" if _AGAINST.value else ""
+    """Returns what the model is compared with: a model's folder, a file of scores, `lightgbm`, or nothing."""
+    if _AGAINST.value is None and _CANDIDATES.value == "task" and find_spec(_TREES):
+        return _TREES
+    return str(_AGAINST.value or "")
 
 
 def _suffix() -> str:
@@ -137,13 +154,19 @@ def _suffix() -> str:
 
 
 def _score_requests(
-    model: "Ranker", read: "Records", other: "tuple[Ranker, Records] | None", part: "Part", settings: "Batching"
+    model: "Ranker",
+    read: "Records",
+    other: "tuple[Ranker, Records] | None",
+    trees: "LightGBM | None",
+    part: "Part",
+    settings: "Batching",
 ) -> tuple["Results", "Differences", "RequestMeasures"]:
     """Returns metrics on the candidates of the requests, and what is known of single requests and kinds of them.
 
     row -> task -> metric; task -> metric -> difference.
     """
     from atrank_tf.evaluation import (
+        LIGHTGBM,
         AskedRequests,
         RequestMeasures,
         evaluate,
@@ -164,10 +187,13 @@ def _score_requests(
         scored["against"] = read_scores(str(_AGAINST.value), read, asked, scored[model.name])
     elif other:
         scored["against"] = score_model(*other, part, settings)
+    elif trees:
+        scored[LIGHTGBM] = trees.score(part)
     differences = {
         task: paired_differences(scored[model.name][task], found)
-        for task, found in scored.get("against", {}).items()
-        if task in scored[model.name]
+        for name, tasks in scored.items()
+        for task, found in tasks.items()
+        if name != model.name and task in scored[model.name]
     }
     # A model that reads other groups is asked in another order.
     alike = other is None or other[1].schema.groups == read.schema.groups

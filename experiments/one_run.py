@@ -18,10 +18,9 @@ from typing import Any
 
 import keras
 import numpy as np
-from lightgbm_yardstick import grow
 
 from atrank_tf.data import Part, Records, count_targets, evaluation_batches
-from atrank_tf.evaluation import evaluate, evaluate_ranks, rank_catalog, score_model, score_requests, score_truth
+from atrank_tf.evaluation import LightGBM, evaluate, evaluate_ranks, rank_catalog, score_model, score_truth
 from atrank_tf.files import write_text
 from atrank_tf.training import Experiment, divide_threads, experiment_from_dict, load, train
 
@@ -135,15 +134,12 @@ def _grown(
     """`_trained` of LightGBM on the numbers that the experiment's model reads beside embeddings."""
     del folder, run
     started = time.perf_counter()
-    trees = grow(records, tasks, experiment.batching, experiment.training.seed)
+    trees = LightGBM(records, tasks, experiment.batching, experiment.training.seed)
     seconds = time.perf_counter() - started
     targets = sum(count_targets(records, task, experiment.training.part, experiment.batching) for task in tasks)
 
-    def score(part: Part) -> dict[str, Any]:
-        return score_requests({"LightGBM": trees.score}, tasks, records, part, experiment.batching)["LightGBM"]
-
-    aucs = [evaluate(requests)["user_auc"].value for requests in score(Part.VALIDATION).values()]
-    return score, {
+    aucs = [evaluate(requests)["user_auc"].value for requests in trees.score(Part.VALIDATION).values()]
+    return trees.score, {
         "parameters": trees.leaves,
         "best_epoch": 0,
         "seconds_to_best": seconds,

@@ -21,6 +21,7 @@ HEAVY = [
     "pyspark",
     "ray",
     "aiohttp",
+    "lightgbm",
 ]
 PATH = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
 RUN = f"""

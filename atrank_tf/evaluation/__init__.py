@@ -3,6 +3,7 @@
 from atrank_tf.evaluation.base_rate import are_probabilities, score_base_rate, trained_with
 from atrank_tf.evaluation.catalog_ranking import impression_tasks, rank_catalog, rank_catalog_by_rules
 from atrank_tf.evaluation.catalog_ranks import CATALOG_METRICS, CatalogRanks, evaluate_ranks
+from atrank_tf.evaluation.lightgbm_yardstick import LIGHTGBM, LightGBM
 from atrank_tf.evaluation.metrics import METRICS, Estimate, evaluate
 from atrank_tf.evaluation.metrics_table import metrics_table
 from atrank_tf.evaluation.page import TaskFindings, page
@@ -21,10 +22,12 @@ from atrank_tf.evaluation.truth import score_truth
 
 __all__ = [
     "CATALOG_METRICS",
+    "LIGHTGBM",
     "METRICS",
     "AskedRequests",
     "CatalogRanks",
     "Estimate",
+    "LightGBM",
     "PairedDifference",
     "RequestMeasures",
     "ScoredRequests",

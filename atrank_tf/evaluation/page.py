@@ -34,7 +34,8 @@ class TaskFindings:
         group: the group that is ranked.
         rows: ranker -> metric -> value and error; the model first.
         rules: which of them are rules of thumb.
-        differences: metric -> the model's difference to `against`.
+        beside: which of them the model is compared with; "" for none.
+        differences: metric -> the model's difference to it.
         remark: what its log-loss is worth.
         slices: kind -> requests of that kind.
         worst, best: requests to look at.
@@ -44,6 +45,7 @@ class TaskFindings:
     group: str
     rows: Mapping[str, Mapping[str, Estimate]]
     rules: Sequence[str]
+    beside: str
     differences: Mapping[str, PairedDifference]
     remark: str
     slices: Mapping[str, Sequence[Slice]]
@@ -96,6 +98,11 @@ def _short(task: str, found: TaskFindings) -> str:
         says += f"; the best rule of thumb, {escape(best)}, {known[best]:.4f}; a random order 0.5."
         if known[best] >= of_model[_AUC].value:
             says += ' <span class="look">No training was needed for that: see which requests it ranks worse.</span>'
+    if found.beside in found.rows:
+        says += f" {escape(found.beside)} has {_cell(found.rows[found.beside][_AUC])}."
+        lead = found.differences.get(_AUC)
+        if lead and lead.difference <= 0:
+            says += f' <span class="look">The model is not ahead: {lead.difference:+.4f}, p {lead.p_value:.3f}.</span>'
     weak = _weakest(model, found.slices)
     if weak:
         kind, each = weak
@@ -122,7 +129,7 @@ def _metrics(found: TaskFindings) -> Iterator[str]:
     if found.differences:
         known = [found.differences.get(metric) for metric in metrics]
         cells = (f"{d.difference:+.4f} ±{d.standard_error:.4f}" if d else "" for d in known)
-        rows.append(row("difference to against", cells))
+        rows.append(row(f"difference to {found.beside}", cells))
         rows.append(row("p", (f"{d.p_value:.3f}" if d else "" for d in known)))
     yield table(["", *metrics], rows)
     counts = {metric: next(iter(found.rows.values()))[metric].count for metric in metrics}
@@ -137,7 +144,7 @@ def _slices(found: TaskFindings) -> Iterator[str]:
     model = next(iter(found.rows))
     rule = best_rule(found.slices, [name for name in found.rules if name in found.rows])
     known = next(iter(found.slices.values()))[0].means
-    names = [name for name in (model, rule, "against") if name in known]
+    names = [name for name in (model, rule, found.beside) if name in known]
     yield (
         '<p class="muted">AUC within a request (how many pairs of a chosen and another candidate are in order) with '
         "its standard error, by kind of request; at the right the number of requests. For comparison: "

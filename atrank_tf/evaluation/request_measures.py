@@ -66,6 +66,7 @@ class RequestMeasures:
     def findings(
         self,
         results: Mapping[str, Mapping[str, Mapping[str, Estimate]]],
+        beside: str,
         differences: Mapping[str, Mapping[str, PairedDifference]],
         remarks: Mapping[str, str],
         probabilities: bool,
@@ -74,7 +75,8 @@ class RequestMeasures:
 
         Args:
             results: ranker -> task -> metrics; the model first.
-            differences: task -> the model's differences to `against`.
+            beside: the ranker that the model is compared with; "" for none.
+            differences: task -> the model's differences to it.
             remarks: task -> what its log-loss is worth.
             probabilities: whether scores are logits of probabilities.
         """
@@ -83,6 +85,7 @@ class RequestMeasures:
                 group=self._schema.tasks[task].group,
                 rows={name: of_tasks[task] for name, of_tasks in results.items() if task in of_tasks},
                 rules=rules,
+                beside=beside,
                 differences=differences.get(task, {}),
                 remark=remarks[task],
                 slices=self.slices[task].found(),

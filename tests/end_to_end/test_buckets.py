@@ -84,7 +84,7 @@ def test_the_whole_way(shop: str, stores: Callable[[str], FakeStore], run_comman
     run("prepare", *prepared(shop)[2:])
     run("train", *trained(shop)[2:])
     given = (f"--records={shop}/records", f"--model_dir={shop}/model")
-    shown = run("evaluate", *given, f"--scores={shop}/scores.parquet")
+    shown = run("evaluate", *given, f"--scores={shop}/scores.parquet", "--against=")
     assert f"page: {shop}/model/evaluation.html\n" in shown
     assert "" in stored_files(f"{shop}/scores.parquet")
     with local_copy(f"{shop}/model") as folder:

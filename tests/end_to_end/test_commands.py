@@ -142,7 +142,7 @@ def test_evaluate_writes_scores_and_compares_with_a_file_of_them(
     """The other model's scores say the same from a file as from its folder; only the draws of the bootstrap differ."""
     records, scores = f"--records={folder}/records", tmp_path / "other.parquet"
     write = ("-m", "atrank_tf.evaluate", records, f"--model_dir={other}", "--split=test", f"--scores={scores}")
-    assert run_command(*write).returncode == 0
+    assert run_command(*write, "--against=").returncode == 0
     compare = ("-m", "atrank_tf.evaluate", records, f"--model_dir={folder}/model", "--split=test")
     found = {}
     for path in (other, scores):
@@ -162,6 +162,21 @@ def test_evaluate_writes_scores_and_compares_with_a_file_of_them(
         done = run_command(*compare, flag)
         assert done.returncode == 1
         assert done.stderr.strip().split("\n")[-1].startswith(f"evaluate: {expected}")
+
+
+@pytest.mark.slow
+def test_evaluate_compares_with_lightgbm_where_it_is_installed(run_command: Run, folder: Path, other: Path) -> None:
+    pytest.importorskip("lightgbm", reason="needs the package lightgbm (extra experiments)")
+    given = (f"--records={folder}/records", f"--model_dir={other}")
+    done = run_command("-m", "atrank_tf.evaluate", *given)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((other / "metrics_validation.json").read_text())
+    assert found["against"] == "lightgbm"
+    assert list(found["metrics"])[:2] == ["bpr_mf", "LightGBM"] and "difference" in found["metrics"]
+    assert re.search(r"^  LightGBM: \d+ trees, learned from .+ candidates with ", done.stdout, re.MULTILINE)
+    page = (other / "evaluation.html").read_text()
+    assert "difference to LightGBM" in page and "AUC, difference to LightGBM" in page
+    assert "LightGBM" not in run_command("-m", "atrank_tf.evaluate", *given, "--against=").stdout
 
 
 @pytest.mark.slow
@@ -190,6 +205,7 @@ def test_evaluate_says_what_does_not_go_with_the_catalog(
     for flags, expected in (
         ([f"--model_dir={folder}/model", "--exclude_history"], "--exclude_history is for --candidates=catalog"),
         ([shown, "--candidates=catalog", f"--truth={tmp_path}"], "--truth has probabilities of impressions alone"),
+        ([shown, "--candidates=catalog", "--against=lightgbm"], "LightGBM ranks the candidates of the task: it does"),
         ([shown, "--candidates=catalog", f"--scores={tmp_path}/x.parquet"], "A file of scores has the candidates of"),
         (
             [shown, "--candidates=catalog"],
@@ -203,13 +219,20 @@ def test_evaluate_says_what_does_not_go_with_the_catalog(
 
 @pytest.mark.slow
 def test_elsewhere_and_with_other_threads_the_metrics_are_the_same(folder: Path, tmp_path: Path) -> None:
-    _run("-m", "atrank_tf.evaluate", f"--records={folder}/records", f"--model_dir={folder}/model", "--split=test")
+    _run(
+        "-m",
+        "atrank_tf.evaluate",
+        f"--records={folder}/records",
+        f"--model_dir={folder}/model",
+        "--split=test",
+        "--against=",
+    )
     here = json.loads((folder / "model/metrics_test.json").read_text())
     for threads in (1, 3):
         copy = tmp_path / f"{threads}"
         shutil.copytree(folder / "records", copy / "records")
         shutil.copytree(folder / "model", copy / "model", ignore=shutil.ignore_patterns("metrics_*"))
-        command = ("-m", "atrank_tf.evaluate", "--records=records", "--model_dir=model", "--split=test")
+        command = ("-m", "atrank_tf.evaluate", "--records=records", "--model_dir=model", "--split=test", "--against=")
         own = {"PYTHONPATH": str(ROOT), "TF_NUM_INTRAOP_THREADS": str(threads), "TF_NUM_INTEROP_THREADS": str(threads)}
         done = subprocess.run(
             [sys.executable, *command], cwd=copy, env=os.environ | own, capture_output=True, check=True
@@ -236,7 +259,8 @@ def test_evaluate_tells_of_other_records_of_an_unfinished_training_and_of_a_fold
     unfinished = load_training(str(tmp_path / "model")) | {"finished": False}
     (tmp_path / "model/training.json").write_text(json.dumps(unfinished))
     prepare(str(logs), load_schema(str(schema_file)), str(tmp_path / "records"), shards=3)
-    done = run_command("-m", "atrank_tf.evaluate", f"--records={tmp_path}/records", f"--model_dir={tmp_path}/model")
+    given = (f"--records={tmp_path}/records", f"--model_dir={tmp_path}/model", "--against=")
+    done = run_command("-m", "atrank_tf.evaluate", *given)
     assert set(json.loads(done.stdout.splitlines()[-1])) == {"next_redemption"}
     assert "was trained on other records than" in done.stderr
     assert f"{tmp_path}/model holds an unfinished training" in done.stderr

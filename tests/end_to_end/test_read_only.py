@@ -84,7 +84,7 @@ def command_line(operation: str, read: Path, written: Path) -> list[str]:
     lines = {
         "prepare": ["-m", "atrank_tf.prepare", *logs, f"--records={written}/new_records"],
         "train": ["-m", "atrank_tf.train", records, f"--config={read}/experiment.toml", f"{to}={written}/new_model"],
-        "evaluate": ["-m", "atrank_tf.evaluate", records, model],
+        "evaluate": ["-m", "atrank_tf.evaluate", records, model, "--against="],
         "explain": ["-m", "atrank_tf.explain", records, model, f"--out={written}/report", "--users=1"],
         "export": ["-m", "atrank_tf.export", model, f"--export_dir={written}/export"],
     }

@@ -48,7 +48,9 @@ def findings(records: Records) -> dict[str, TaskFindings]:
     every = {**scored, **rules, "base rate": rates}
     results = {name: {task: evaluate(each) for task, each in tasks.items()} for name, tasks in every.items()}
     differences = {task: paired_differences(scored[HOSTILE][task], scored["against"][task]) for task in TASKS}
-    return measures.findings(results, differences, dict.fromkeys(TASKS, f"log_loss: {HOSTILE}."), probabilities=True)
+    return measures.findings(
+        results, "against", differences, dict.fromkeys(TASKS, f"log_loss: {HOSTILE}."), probabilities=True
+    )
 
 
 def _label(group: str, rows: Sequence[int]) -> list[str]:

@@ -1,0 +1,188 @@
+"""LightGBM on the numbers that a model's ranking heads read beside embeddings: what no embedding needs to know."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from atrank_tf.data import Batching, Part, Records, evaluation_batches, training_batches
+from atrank_tf.evaluation.protocol import score_requests
+from atrank_tf.evaluation.scored_requests import ScoredRequests
+from atrank_tf.models import RankerConfig
+from atrank_tf.models.candidate_counts import CandidateCounts
+from atrank_tf.models.list_numbers import ListNumbers
+from atrank_tf.models.object_embedder import ObjectEmbedder
+from atrank_tf.progress import progress
+from atrank_tf.schema import Features
+from atrank_tf.schema.affinity import AffinityFeature, affinity_features
+from atrank_tf.schema.inputs import affinity_name, candidates_name, context_name, profile_name
+
+LIGHTGBM = "LightGBM"
+"""What its row in tables is called."""
+PARAMETERS = {
+    "objective": "binary",
+    "metric": "auc",
+    "num_leaves": 31,
+    "learning_rate": 0.05,
+    "min_data_in_leaf": 100,
+    "feature_fraction": 0.5,
+    "bagging_fraction": 0.7,
+    "bagging_freq": 1,
+    "lambda_l2": 5.0,
+    "deterministic": True,
+    "force_row_wise": True,
+    "verbose": -1,
+}
+MOST_TREES, PATIENCE = 2000, 40
+MOST_CANDIDATES = 1_000_000
+"""Candidates that the trees of a task learn from. Each takes a kilobyte of memory where 256 numbers are known of it."""
+
+
+class LightGBM:
+    """Trees that rank as one would without this package: by the counts that a ranking head reads beside embeddings.
+
+    They learn from the training requests of one epoch, from `MOST_CANDIDATES` at most, and are as many as were best on
+    validation.
+
+    Args:
+        records: a records folder, of the groups that count, with affinity.
+        tasks: the tasks.
+        settings: which requests there are; those of the models that it is compared with.
+        seed: of the draws of negatives and of LightGBM.
+
+    Raises:
+        ImportError: the package lightgbm is not installed.
+    """
+
+    def __init__(self, records: Records, tasks: Sequence[str], settings: Batching, seed: int) -> None:
+        self._records, self._settings = records, settings
+        self._numbers = {task: _Numbers(records, task) for task in tasks}
+        self._trees: dict[str, Any] = {}
+        self._learned_from: dict[str, int] = {}
+        for task, numbers in self._numbers.items():
+            self._trees[task], self._learned_from[task] = _fit(records, task, numbers, settings, seed)
+
+    @property
+    def leaves(self) -> int:
+        """How many leaves the trees have, which are what they learned."""
+        return sum(
+            tree["num_leaves"]
+            for trees in self._trees.values()
+            for tree in trees.dump_model(num_iteration=trees.best_iteration)["tree_info"]
+        )
+
+    def about(self, task: str) -> str:
+        """Returns in a line what a task's trees learned from, and the five numbers by which they gain most."""
+        trees, names = self._trees[task], self._numbers[task].names
+        gain = trees.feature_importance("gain")
+        shares = gain / max(gain.sum(), 1e-9)
+        most = ", ".join(f"{names[place]} ({shares[place]:.0%})" for place in np.argsort(-gain, kind="stable")[:5])
+        return (
+            f"{LIGHTGBM}: {trees.best_iteration} trees, learned from {self._learned_from[task]:,} candidates with "
+            f"{len(names)} numbers; by most gain {most}."
+        )
+
+    def score(self, part: Part | str) -> dict[str, ScoredRequests]:
+        """Scores every request of a part of the data, as `score_model` does.
+
+        Returns:
+            task -> scored requests; a task without a request in this part is left out.
+        """
+        scores = {LIGHTGBM: self._scores}
+        return score_requests(scores, [*self._numbers], self._records, part, self._settings)[LIGHTGBM]
+
+    def _scores(self, task: str, inputs: Mapping[str, Any], users: np.ndarray) -> np.ndarray:
+        """Returns logits, [B, N]."""
+        del users
+        found = self._numbers[task](inputs)
+        scores: np.ndarray = self._trees[task].predict(found.reshape(-1, found.shape[-1]), raw_score=True)
+        return scores.reshape(found.shape[:2])
+
+
+def _fit(records: Records, task: str, numbers: "_Numbers", settings: Batching, seed: int) -> tuple[Any, int]:
+    """Returns the trees of a task, and the number of candidates that they learned from."""
+    try:
+        import lightgbm
+    except (ImportError, OSError) as error:  # OSError: libgomp, which its wheels do not bring.
+        install = "pip install 'atrank-tf[experiments]'"
+        raise ImportError(f"LightGBM cannot be imported ({error}): {install}, or evaluate with --against=") from error
+    epoch = training_batches(records, tasks=[task], settings=settings, seed=seed)
+    rows, labels = _collect(epoch.dataset.take(epoch.steps), task, numbers)
+    training = lightgbm.Dataset(rows, labels, categorical_feature=numbers.categorical)
+    batches = evaluation_batches(records, Part.VALIDATION, tasks=[task], settings=settings)
+    validation = lightgbm.Dataset(*_collect(batches, task, numbers), reference=training)
+    stop = lightgbm.early_stopping(PATIENCE, verbose=False)
+    trees = lightgbm.train(PARAMETERS | {"seed": seed}, training, MOST_TREES, [validation], callbacks=[stop])
+    return trees, len(labels)
+
+
+def _collect(batches: Iterable[Any], task: str, numbers: "_Numbers") -> tuple[list[np.ndarray], np.ndarray]:
+    """Returns the numbers of candidates, float32 [rows, F] of each batch, and all their labels, [all rows]."""
+    rows, labels, found = [], [], 0
+    with progress(f"{LIGHTGBM}, {task}", "candidates") as shown:
+        for inputs, of_tasks, weights in batches:
+            real = weights[task].numpy() > 0
+            rows.append(numbers(inputs)[real])
+            labels.append(of_tasks[task].numpy()[real])
+            shown.update(len(rows[-1]))
+            found += len(rows[-1])
+            if found >= MOST_CANDIDATES:
+                break
+    return rows, np.concatenate(labels)
+
+
+class _Numbers:
+    """What is known of each candidate: affinity, recent popularity, its place in its list, the context, and the user.
+
+    Values of a categorical column are numbers of rows of its table, a column for each where there may be several.
+
+    Attributes:
+        names: of the F numbers.
+        categorical: which of them are categories.
+    """
+
+    def __init__(self, records: Records, task: str) -> None:
+        schema, self._task = records.schema, task
+        spec = schema.tasks[task]
+        self._counts = CandidateCounts(schema, RankerConfig(ranking=("dnn",), affinity=False), [task])
+        self._counts.load_popularity(records, Part.TRAINING, lambda array: array)
+        objects = ObjectEmbedder(schema, id_dropout=0.0)
+        objects.load_catalogs(records.catalogs)
+        self._lists = ListNumbers(schema, RankerConfig(ranking=("dnn",)), [task], objects)
+        self._context = [context_name(task, column) for column in (*spec.context.features, *spec.context.dense)]
+        self._user = [profile_name(column) for column in (*schema.user.features, *schema.user.dense)]
+        affinity = [_name(feature) for feature in affinity_features(schema, task)]
+        self._affinity = [affinity_name(task)] if affinity else []
+        counted = [*self._counts.names(task), *self._lists.names(task)]
+        columns = [*_columns(spec.context, task), *_columns(schema.user, "user")]
+        self.names = [*affinity, *counted, *(name for name, _ in columns)]
+        first = len(affinity) + len(counted)
+        self.categorical = [first + place for place, (_, is_category) in enumerate(columns) if is_category]
+
+    def __call__(self, inputs: Mapping[str, Any]) -> np.ndarray:
+        """Returns the numbers of the candidates of a batch, float32 [B, N, F]."""
+        candidates = inputs[candidates_name(self._task)]
+        requests, width = candidates.shape
+        found = [inputs[name] for name in self._affinity]
+        found.append(self._counts.popularity(self._task, candidates, inputs["now"]))
+        lists = self._lists(self._task, inputs)
+        found += [] if lists is None else [lists]
+        found += [np.reshape(inputs[name], (requests, width, -1)) for name in self._context]
+        for name in self._user:  # The same for all candidates.
+            values = np.reshape(inputs[name], (requests, 1, -1))
+            found.append(np.broadcast_to(values, (requests, width, values.shape[-1])))
+        return np.concatenate([np.asarray(part, np.float32) for part in found], axis=-1)
+
+
+def _columns(features: Features, place: str) -> Iterator[tuple[str, bool]]:
+    """Yields name and whether it is a category, of each number of a context or a user."""
+    for column, feature in features.features.items():
+        yield from [(f"{place} {column}", True)] * feature.max_values
+    for column in features.dense:
+        yield f"{place} {column}", False
+
+
+def _name(feature: AffinityFeature) -> str:
+    (group, table), action, age = feature
+    how_many = f"{action}, at most {age} s ago" if age else f"{action}, ever"
+    return f"{group} of {table}: {how_many if action else 'how recently'}"

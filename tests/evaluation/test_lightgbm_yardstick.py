@@ -1,0 +1,53 @@
+"""The yardstick beats chance, on the requests that models and rules are scored on."""
+
+import re
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from atrank_tf.data import Batching, Records
+from atrank_tf.evaluation import LightGBM, evaluate, lightgbm_yardstick, score_baselines
+
+TASK = "next_redemption"
+SETTINGS = Batching(targets_per_user=8, evaluation_targets_per_user=2)
+
+
+@pytest.fixture(scope="module")
+def trees(records: Records) -> LightGBM:
+    pytest.importorskip("lightgbm", reason="needs the package lightgbm (extra experiments)")
+    return LightGBM(records, [TASK], SETTINGS, seed=1)
+
+
+@pytest.mark.parametrize("part", ["validation", "test"])
+def test_it_beats_chance_on_the_requests_of_all_rankers(records: Records, trees: LightGBM, part: str) -> None:
+    found = trees.score(part)[TASK]
+    rule = score_baselines(records, part, [TASK], SETTINGS)["popularity"][TASK]
+    for name in ("users", "labels", "mask"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(rule, name))
+    assert evaluate(found)["user_auc"].value > 0.65
+
+
+def test_it_says_what_it_learned_from(trees: LightGBM) -> None:
+    about = r"LightGBM: (\d+) trees, learned from ([\d,]+) candidates with (\d+) numbers; by most gain (.+ \(\d+%\))\."
+    found = re.fullmatch(about, trees.about(TASK))
+    assert found
+    assert len(re.findall(r"\d+%", found[4])) == 5
+    assert 0 < trees.leaves <= int(found[1]) * lightgbm_yardstick.PARAMETERS["num_leaves"]
+
+
+def test_it_learns_from_so_many_candidates_at_most(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("lightgbm", reason="needs the package lightgbm (extra experiments)")
+    monkeypatch.setattr(lightgbm_yardstick, "MOST_CANDIDATES", 10)
+    sizes = replace(SETTINGS, batch_size=2)
+    (count,) = re.findall(r"learned from ([\d,]+)", LightGBM(records, [TASK], sizes, seed=1).about(TASK))
+    assert 10 <= int(count) < 10 + 2 * 6  # Of lists of six at most, two in a batch.
+
+
+def test_without_the_package_it_says_what_to_install(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+    with pytest.raises(
+        ImportError, match=r"LightGBM cannot be imported \(.+\): pip install 'atrank-tf\[experiments\]', or "
+    ):
+        LightGBM(records, [TASK], SETTINGS, seed=1)
