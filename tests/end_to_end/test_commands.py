@@ -165,16 +165,19 @@ def test_evaluate_writes_scores_and_compares_with_a_file_of_them(
 
 
 @pytest.mark.slow
-def test_evaluate_compares_with_lightgbm_where_it_is_installed(run_command: Run, folder: Path, other: Path) -> None:
+def test_evaluate_compares_with_lightgbm_where_it_is_installed(
+    run_command: Run, folder: Path, other: Path, tmp_path: Path
+) -> None:
     pytest.importorskip("lightgbm", reason="needs the package lightgbm (extra experiments)")
-    given = (f"--records={folder}/records", f"--model_dir={other}")
+    model = Path(shutil.copytree(other, tmp_path / "model"))
+    given = (f"--records={folder}/records", f"--model_dir={model}")
     done = run_command("-m", "atrank_tf.evaluate", *given)
     assert done.returncode == 0, done.stderr
-    found = json.loads((other / "metrics_validation.json").read_text())
+    found = json.loads((model / "metrics_validation.json").read_text())
     assert found["against"] == "lightgbm"
     assert list(found["metrics"])[:2] == ["bpr_mf", "LightGBM"] and "difference" in found["metrics"]
     assert re.search(r"^  LightGBM: \d+ trees, learned from .+ candidates with ", done.stdout, re.MULTILINE)
-    page = (other / "evaluation.html").read_text()
+    page = (model / "evaluation.html").read_text()
     assert "difference to LightGBM" in page and "AUC, difference to LightGBM" in page
     assert "LightGBM" not in run_command("-m", "atrank_tf.evaluate", *given, "--against=").stdout
 
