@@ -8,12 +8,12 @@ import tensorflow as tf
 
 from atrank_tf.data.chunk_reading import EVALUATION_SEED, read_chunks, sum_over_chunks, without_autograph
 from atrank_tf.data.records import Records
-from atrank_tf.data.targets import SPAN, Chunk, Part, Targets, counted_until, find_targets, parse
+from atrank_tf.data.targets import SPAN, Chunk, Part, Targets, find_targets, parse
 from atrank_tf.schema import FIRST_ROW, Candidates, Schema, SplitKind
 from atrank_tf.types import Tensor
 
 PERIODS = 64
-"""Periods that are told apart. As many training targets are in each, as far as hours can tell: so they are short where
+"""Periods that are told apart. As much of what is counted is in each, as far as hours can tell: so they are short where
 much happens, and the popularity of a log of a week and of one of ten years is about as fine."""
 _HOUR = 3600
 
@@ -35,18 +35,21 @@ def popularity(
     part: Part = Part.TRAINING,
     total: Callable[[np.ndarray], np.ndarray] = lambda array: array,
 ) -> Popularity:
-    """Returns how often each object was a positive of a task's training targets, in two passes over the records.
+    """Returns how often each object was a positive of a task's targets, in two passes over the records.
+
+    Under a split by time the targets of all parts count, as a server's counts go on after a training: those who read
+    them see only the periods before a request. Under `leave_last_out` those of `part` do, as in the literature.
 
     Args:
         records: a records folder.
         task: whose positives count.
-        part: of the targets that count; nothing of validation or test is in the training part, whatever the split.
+        part: of the targets that count, where not all do.
         total: sums an array over the workers who share the records.
     """
     schema = records.schema
 
     def chosen(chunk: Chunk) -> tuple[Tensor, Tensor]:
-        return positives(chunk, schema, task, part)
+        return positives(chunk, schema, task, _counted(schema, part))
 
     return _popularity(records, schema.groups[schema.tasks[task].group].entity, chosen, part, total)
 
@@ -58,18 +61,12 @@ def action_popularity(
     part: Part = Part.TRAINING,
     total: Callable[[np.ndarray], np.ndarray] = lambda array: array,
 ) -> Popularity:
-    """Returns how often each object had an action of a group, as `popularity` does.
-
-    Under a split by time only what is before the end of `part` counts; under `leave_last_out` everything does, as in
-    `Catalog.counts`, but each request sees only what was done before it.
-    """
-    row, split = FIRST_ROW + records.schema.groups[group].actions.index(action), records.schema.split
+    """Returns how often each object had an action of a group, as `popularity` does, but of all behaviors."""
+    row = FIRST_ROW + records.schema.groups[group].actions.index(action)
 
     def done(chunk: Chunk) -> tuple[Tensor, Tensor]:
         behaviors = chunk.groups[group]
         counted = behaviors.action == row
-        if split.kind is SplitKind.BY_TIME:
-            counted &= behaviors.timestamp < counted_until(split, part)
         return tf.boolean_mask(behaviors.id, counted), tf.boolean_mask(behaviors.timestamp, counted)
 
     return _popularity(records, records.schema.groups[group].entity, done, part, total)
@@ -85,7 +82,7 @@ def shown_popularity(
     schema = records.schema
 
     def shown(chunk: Chunk) -> tuple[Tensor, Tensor]:
-        indices, times = _shown(chunk, find_targets(chunk, schema, task, part), task)
+        indices, times = _shown(chunk, find_targets(chunk, schema, task, _counted(schema, part)), task)
         return tf.gather(chunk.requests[task].id, indices), times
 
     return _popularity(records, schema.groups[schema.tasks[task].group].entity, shown, part, total)
@@ -103,6 +100,11 @@ def counted_actions(schema: Schema, task: str) -> list[tuple[str, str]]:
     groups = {name: group for name, group in schema.groups.items() if group.entity == own.entity}
     every = [(name, action) for name, group in groups.items() for action in group.actions]
     return [each for each in every if each not in positive]
+
+
+def _counted(schema: Schema, part: Part) -> Part:
+    """Returns the targets that count for who trains on a part."""
+    return Part.ALL if schema.split.kind is SplitKind.BY_TIME else part
 
 
 def _popularity(

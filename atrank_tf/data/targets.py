@@ -146,12 +146,16 @@ def _profile(parsed: Mapping[str, Tensor], user: Features) -> dict[str, Tensor]:
 
 
 class Part(StrEnum):
-    """A part of the data by the schema's split; training and validation may be one, for a last training."""
+    """A part of the data by the schema's split; training and validation may be one, for a last training.
+
+    All are one for what is counted of the past at each moment: see `popularity`.
+    """
 
     TRAINING = "training"
     VALIDATION = "validation"
     TEST = "test"
     TRAINING_AND_VALIDATION = "training_and_validation"
+    ALL = "all"
 
     @property
     def trains(self) -> bool:
@@ -273,6 +277,7 @@ def _inside(user: Tensor, request_time: Tensor, split: Split, part: Part) -> Ten
             Part.VALIDATION: validation & ~test,
             Part.TEST: test,
             Part.TRAINING_AND_VALIDATION: ~test,
+            Part.ALL: tf.ones_like(test),
         }[part]
     from_the_end = tf.reverse(index_in_user(tf.reverse(user, [0])), [0])
     return {
@@ -280,4 +285,5 @@ def _inside(user: Tensor, request_time: Tensor, split: Split, part: Part) -> Ten
         Part.VALIDATION: from_the_end == 1,
         Part.TEST: from_the_end == 0,
         Part.TRAINING_AND_VALIDATION: from_the_end >= 1,
+        Part.ALL: from_the_end >= 0,
     }[part]

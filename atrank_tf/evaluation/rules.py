@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atrank_tf.data import Records, popularity
+from atrank_tf.data import Records, popularity, positive_counts
 from atrank_tf.schema import PADDING
 from atrank_tf.schema.inputs import context_name, history_name
 
 RECENT_PERIODS = 4
-"""Number of `atrank_tf.data.PERIODS` before a request that are recent: a sixteenth of the training targets."""
+"""Number of `atrank_tf.data.PERIODS` before a request that are recent: a sixteenth of what `popularity` counts."""
 _DAY = 86400
 
 CandidateScores = Callable[[NDArray[np.int64]], NDArray[Any]]
@@ -26,7 +26,7 @@ def rules_of_thumb(records: Records, tasks: Sequence[str]) -> dict[str, Rule]:
     | rule | score of a candidate |
     |---|---|
     | popularity | log(1 + count) of training targets of the task, over all users, that it is a positive of |
-    | recent popularity | the same, in the last `RECENT_PERIODS` before the request |
+    | recent popularity | the same of all that `popularity` counts, in the last `RECENT_PERIODS` before the request |
     | repetition | log(1 + count) of this user's behaviors on it in the task's group |
     | frequency | the same, in all groups of the task's entity |
     | recency | 1 / (1 + days since this user's last behavior on it in any group of the entity); 0 where there is none |
@@ -43,7 +43,7 @@ def rules_of_thumb(records: Records, tasks: Sequence[str]) -> dict[str, Rule]:
     for task in tasks:
         begins[task], counts = popularity(records, task)
         until[task] = np.pad(np.cumsum(counts, axis=1), ((0, 0), (1, 0)))
-    ever = {task: np.log1p(counted[:, -1]) for task, counted in until.items()}
+    ever = {task: np.log1p(positive_counts(records, task)) for task in tasks}
 
     def by_popularity(task: str, inputs: Mapping[str, Any]) -> CandidateScores:
         return lambda candidates: ever[task][candidates]

@@ -22,6 +22,14 @@ from atrank_tf.data.chunk_reading import read_chunks
 from atrank_tf.data.targets import parse
 from atrank_tf.schema import FIRST_ROW, Split, SplitKind, schema_from_dict
 
+SPLIT = (Part.TRAINING, Part.VALIDATION, Part.TEST)
+
+
+def _leaving_last_out(records: Records) -> Records:
+    other = Records(records.path)
+    other.schema = replace(records.schema, split=Split(kind=SplitKind.LEAVE_LAST_OUT))
+    return other
+
 
 def _chosen(records: Records, task: str, part: Part) -> list[tuple[int, int]]:
     """The object and moment of each positive."""
@@ -33,36 +41,44 @@ def _chosen(records: Records, task: str, part: Part) -> list[tuple[int, int]]:
     return found
 
 
-@pytest.mark.parametrize(
-    ("task", "part"),
-    [
-        ("next_purchase", Part.TRAINING),
-        ("next_redemption", Part.TRAINING_AND_VALIDATION),
-        pytest.param("next_purchase", Part.TRAINING_AND_VALIDATION, marks=pytest.mark.slow),
-        pytest.param("next_redemption", Part.TRAINING, marks=pytest.mark.slow),
-    ],
-)
-def test_4_counts_are_those_of_the_training_requests_before_each_period_ends(
-    records: Records, task: str, part: Part
-) -> None:
-    begins, counts = popularity(records, task, part)
-    entity = records.schema.groups[records.schema.tasks[task].group].entity
-    expected = np.zeros((records.schema.entities[entity].rows, PERIODS), int)
-    for object_, moment in _chosen(records, task, part):
-        expected[object_, (begins <= moment).sum()] += 1
-    assert expected.sum() > 20
+@pytest.mark.parametrize("task", ["next_purchase", pytest.param("next_redemption", marks=pytest.mark.slow)])
+def test_4_counts_are_those_of_all_requests_before_each_period_ends(records: Records, task: str) -> None:
+    begins, counts = popularity(records, task)
+    expected, of_parts = np.zeros_like(counts), []
+    for part in SPLIT:
+        found = _chosen(records, task, part)
+        of_parts.append(len(found))
+        for object_, moment in found:
+            expected[object_, (begins <= moment).sum()] += 1
+    assert min(of_parts) > 10
     np.testing.assert_array_equal(counts, expected)
-    np.testing.assert_array_equal(counts.sum(axis=1), positive_counts(records, task, part))
+
+
+def test_4_where_the_last_are_left_out_only_the_targets_of_the_part_count(records: Records) -> None:
+    other, task = _leaving_last_out(records), "next_purchase"
+    for part in (Part.TRAINING, Part.TRAINING_AND_VALIDATION):
+        _, counts = popularity(other, task, part)
+        np.testing.assert_array_equal(counts.sum(axis=1), positive_counts(other, task, part))
+    assert counts.sum() < popularity(records, task).counts.sum()
+
+
+def test_4_what_is_counted_of_training_is_no_target_of_validation_or_test(records: Records) -> None:
+    task = "next_purchase"
+    expected = np.zeros_like(positive_counts(records, task))
+    for object_, _ in _chosen(records, task, Part.TRAINING):
+        expected[object_] += 1
+    np.testing.assert_array_equal(positive_counts(records, task), expected)
 
 
 def test_the_last_period_is_over_after_the_last_target_and_each_has_about_as_many(records: Records) -> None:
     begins, counts = popularity(records, "next_purchase")
-    moments = np.array([moment for _, moment in _chosen(records, "next_purchase", Part.TRAINING)])
+    moments = np.array([moment for _, moment in _chosen(records, "next_purchase", Part.TEST)])
     assert moments.max() < begins[-1] <= moments.max() + 3600
     assert (begins % 3600 == 0).all()
     assert (np.diff(begins) >= 0).all()
     reached = np.cumsum(counts.sum(axis=0))
-    busiest = np.bincount(moments // 3600).max()  # What cannot be divided.
+    hours = [moment // 3600 for part in SPLIT for _, moment in _chosen(records, "next_purchase", part)]
+    busiest = np.bincount(hours).max()  # What cannot be divided.
     shares = reached[-1] * np.arange(1, PERIODS + 1) / PERIODS
     assert (reached >= shares).all()
     assert (reached < shares + busiest).all()
@@ -89,40 +105,30 @@ def test_workers_add_up_their_shares(records: Records) -> None:
     np.testing.assert_array_equal(parts[0].counts + parts[1].counts, whole.counts)
 
 
-def test_4_counts_of_what_was_shown_are_those_of_all_candidates_of_the_training_requests(records: Records) -> None:
+def test_4_counts_of_what_was_shown_are_those_of_all_candidates(records: Records) -> None:
     task = "next_redemption"
     begins, counts = shown_popularity(records, task)
     expected = np.zeros_like(counts)
-    for inputs, *_ in requests(records, Part.TRAINING, tasks=[task]).as_numpy_iterator():
-        periods = (begins[:, np.newaxis] <= inputs["now"]).sum(axis=0)
-        for row, period in zip(inputs[f"{task}__candidates"], periods, strict=True):
-            np.add.at(expected, (row[row > 0], period), 1)
+    for part in SPLIT:
+        for inputs, *_ in requests(records, part, tasks=[task]).as_numpy_iterator():
+            periods = (begins[:, np.newaxis] <= inputs["now"]).sum(axis=0)
+            for row, period in zip(inputs[f"{task}__candidates"], periods, strict=True):
+                np.add.at(expected, (row[row > 0], period), 1)
     assert expected.sum() > 20
     np.testing.assert_array_equal(counts, expected)
 
 
-@pytest.mark.parametrize("part", [Part.TRAINING, Part.TRAINING_AND_VALIDATION])
-def test_4_counts_of_an_action_are_those_of_the_logs_before_the_part_ends(records: Records, part: Part) -> None:
-    group = records.schema.groups["purchase"]
-    split = records.schema.split
-    end = split.validation_from if part is Part.TRAINING else split.test_from
-    begins, counts = action_popularity(records, "purchase", "discounted", part)
+def test_4_counts_of_an_action_are_those_of_the_logs(records: Records) -> None:
+    row = FIRST_ROW + records.schema.groups["purchase"].actions.index("discounted")
+    begins, counts = action_popularity(records, "purchase", "discounted")
     expected = np.zeros_like(counts)
-    for _, serialized in read_chunks(records, part, tf.constant([0, 0], tf.int64)):
+    for _, serialized in read_chunks(records, Part.TEST, tf.constant([0, 0], tf.int64)):
         rows = parse(serialized, records.schema).groups["purchase"]
         for object_, action, moment in zip(rows.id.numpy(), rows.action.numpy(), rows.timestamp.numpy(), strict=True):
-            if action == FIRST_ROW + group.actions.index("discounted") and moment < end:
+            if action == row:
                 expected[object_, (begins <= moment).sum()] += 1
     assert expected.sum() > 20
     np.testing.assert_array_equal(counts, expected)
-
-
-def test_where_the_last_are_left_out_all_that_was_done_counts(records: Records) -> None:
-    other = Records(records.path)
-    other.schema = replace(records.schema, split=Split(kind=SplitKind.LEAVE_LAST_OUT))
-    _, counts = action_popularity(other, "purchase", "discounted")
-    _, before = action_popularity(records, "purchase", "discounted")
-    assert counts.sum() > before.sum()
 
 
 def test_counted_are_all_actions_on_the_entity_but_those_of_the_positives() -> None:
@@ -150,9 +156,10 @@ def test_counted_are_all_actions_on_the_entity_but_those_of_the_positives() -> N
     assert counted_actions(schema, "clicked") == [bought, returned]
 
 
-def test_where_nothing_was_chosen_nothing_is_popular(records: Records) -> None:
-    other = Records(records.path)
-    other.schema = replace(records.schema, split=replace(records.schema.split, validation_from=1))
-    begins, counts = popularity(other, "next_purchase")
+def test_where_nothing_was_done_nothing_is_popular(records: Records) -> None:
+    other, group = Records(records.path), records.schema.groups["purchase"]
+    never = replace(group, actions=(*group.actions, "never"))
+    other.schema = replace(records.schema, groups={**records.schema.groups, "purchase": never})
+    begins, counts = action_popularity(other, "purchase", "never")
     assert not counts.any()
     assert (np.diff(begins) >= 0).all()
