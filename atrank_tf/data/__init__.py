@@ -12,6 +12,7 @@ from atrank_tf.data.popularity import (
     action_popularity,
     counted_actions,
     popularity,
+    popularity_of_values,
     positive_counts,
     shown_popularity,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "evaluation_batches",
     "known_from",
     "popularity",
+    "popularity_of_values",
     "positive_counts",
     "requests",
     "shown_popularity",

@@ -9,10 +9,10 @@ import tensorflow as tf
 from atrank_tf.data.chunk_reading import EVALUATION_SEED, read_chunks, sum_over_chunks, without_autograph
 from atrank_tf.data.records import Records
 from atrank_tf.data.targets import SPAN, Chunk, Part, Targets, find_targets, parse
-from atrank_tf.schema import FIRST_ROW, Candidates, Schema, SplitKind
+from atrank_tf.schema import FIRST_ROW, PADDING, Candidates, Schema, SplitKind
 from atrank_tf.types import Tensor
 
-PERIODS = 64
+PERIODS = 128
 """Periods that are told apart. As much of what is counted is in each, as far as hours can tell: so they are short where
 much happens, and the popularity of a log of a week and of one of ten years is about as fine."""
 _HOUR = 3600
@@ -22,7 +22,7 @@ class Popularity(NamedTuple):
     """Counts of each object in each of `PERIODS` periods.
 
     `begins`: int64 [PERIODS], Unix seconds, ascending: when period 1, 2, ... begins; the last is when all is over.
-    `counts`: int32 [rows of the entity's catalog, PERIODS].
+    `counts`: int [rows of the entity's catalog, PERIODS], or of the table of a feature's values.
     """
 
     begins: np.ndarray
@@ -86,6 +86,21 @@ def shown_popularity(
         return tf.gather(chunk.requests[task].id, indices), times
 
     return _popularity(records, schema.groups[schema.tasks[task].group].entity, shown, part, total)
+
+
+def popularity_of_values(of_objects: Popularity, values: np.ndarray, rows: int) -> Popularity:
+    """Returns how often objects with each value of a feature were counted.
+
+    Args:
+        of_objects: the counts of the objects.
+        values: the rows of each object's values in the feature's table, int [objects, V]; 0 is none.
+        rows: of the table.
+    """
+    counts = np.zeros((rows, of_objects.counts.shape[1]), np.int64)
+    for column in values.T:
+        np.add.at(counts, column, of_objects.counts)
+    counts[PADDING] = 0
+    return Popularity(of_objects.begins, counts)
 
 
 def counted_actions(schema: Schema, task: str) -> list[tuple[str, str]]:

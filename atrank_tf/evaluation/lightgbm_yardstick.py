@@ -144,10 +144,10 @@ class _Numbers:
     def __init__(self, records: Records, task: str) -> None:
         schema, self._task = records.schema, task
         spec = schema.tasks[task]
-        self._counts = CandidateCounts(schema, RankerConfig(ranking=("dnn",), affinity=False), [task])
-        self._counts.load_popularity(records, Part.TRAINING, lambda array: array)
         objects = ObjectEmbedder(schema, id_dropout=0.0)
         objects.load_catalogs(records.catalogs)
+        self._counts = CandidateCounts(schema, RankerConfig(ranking=("dnn",), affinity=False), [task], objects)
+        self._counts.load_popularity(records, Part.TRAINING, lambda array: array)
         self._lists = ListNumbers(schema, RankerConfig(ranking=("dnn",)), [task], objects)
         self._context = [context_name(task, column) for column in (*spec.context.features, *spec.context.dense)]
         self._user = [profile_name(column) for column in (*schema.user.features, *schema.user.dense)]

@@ -10,7 +10,7 @@ from atrank_tf.data import Records, popularity, positive_counts
 from atrank_tf.schema import PADDING
 from atrank_tf.schema.inputs import context_name, history_name
 
-RECENT_PERIODS = 4
+RECENT_PERIODS = 8
 """Number of `atrank_tf.data.PERIODS` before a request that are recent: a sixteenth of what `popularity` counts."""
 _DAY = 86400
 

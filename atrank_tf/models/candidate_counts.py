@@ -1,6 +1,6 @@
 """What is counted of candidates: how popular they are of late, and what the user did with things like them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -14,13 +14,17 @@ from atrank_tf.data import (
     action_popularity,
     counted_actions,
     popularity,
+    popularity_of_values,
     shown_popularity,
 )
-from atrank_tf.layers import RecentPopularity
+from atrank_tf.layers import MeanPooling, RecentPopularity
+from atrank_tf.models.object_embedder import ObjectEmbedder
 from atrank_tf.models.ranker_config import RankerConfig
-from atrank_tf.schema import Candidates, Schema
+from atrank_tf.schema import PADDING, Candidates, Schema
 from atrank_tf.schema.affinity import affinity_features
 from atrank_tf.types import Tensor
+
+_WINDOWS = PERIODS.bit_length()
 
 
 class CandidateCounts:
@@ -32,13 +36,13 @@ class CandidateCounts:
         schema: a prepared schema.
         config: the model's config.
         tasks: the model's tasks.
+        objects: the model's tables and catalogs.
     """
 
-    def __init__(self, schema: Schema, config: RankerConfig, tasks: Sequence[str]) -> None:
-        self._schema = schema
-        self._layers: dict[str, RecentPopularity] = {}
-        self._count: dict[str, Callable[..., Popularity]] = {}  # Layer -> what counts for it.
-        self._of_task: dict[str, list[RecentPopularity]] = {}
+    def __init__(self, schema: Schema, config: RankerConfig, tasks: Sequence[str], objects: ObjectEmbedder) -> None:
+        self._schema, self._objects = schema, objects
+        self._counts: dict[str, _Counts] = {}  # By the name of their layer.
+        self._of_task: dict[str, list[_Counts]] = {}
         self._names: dict[str, list[str]] = {}
         for task in tasks if config.reads_context else ():
             self._names[task] = []
@@ -48,20 +52,30 @@ class CandidateCounts:
                 self._names[task] += [str(feature) for feature in affinity_features(schema, task)]
 
     def _add_popularity(self, task: str) -> None:
-        groups = self._schema.groups
-        counted = {"popularity": (f"popularity_{task}", partial(popularity, task=task))}
+        groups, entity = self._schema.groups, self._entity(task)
+        columns = {
+            column: self._schema.tables[feature.table].rows
+            for column, feature in self._schema.entities[entity].features.items()
+            if not self._schema.tables[feature.table].hash  # Its values have no rows of their own.
+        }
+        counted = {"popularity": self._once(f"popularity_{task}", entity, partial(popularity, task=task), columns)}
         if self._schema.tasks[task].candidates is Candidates.IMPRESSIONS:
-            counted["shown"] = (f"popularity_{task}_shown", partial(shown_popularity, task=task))
-        for group, action in counted_actions(self._schema, task):  # Tasks on the same entity share their layers.
+            shown = partial(shown_popularity, task=task)
+            counted["shown"] = self._once(f"popularity_{task}_shown", entity, shown, columns)
+        for group, action in counted_actions(self._schema, task):
             name = f"popularity_{group}_{groups[group].actions.index(action)}"
-            counted[f"{action} in {group}"] = (name, partial(action_popularity, group=group, action=action))
-        rows = self._schema.entities[groups[self._schema.tasks[task].group].entity].rows
-        for name, count in counted.values():
-            if name not in self._layers:
-                self._layers[name], self._count[name] = RecentPopularity(rows, PERIODS, name=name), count
-                self._layers[name].build()
-        self._of_task[task] = [self._layers[name] for name, _ in counted.values()]
-        self._names[task] = [f"{what} {window}" for what in counted for window in range(PERIODS.bit_length())]
+            count = partial(action_popularity, group=group, action=action)
+            counted[f"{action} in {group}"] = self._once(name, entity, count, {})
+        self._of_task[task] = list(counted.values())
+        for what, counts in counted.items():
+            for each in (what, *(f"{what} of {column}" for column in counts.of_values)):
+                self._names[task] += [f"{each} {window}" for window in range(_WINDOWS)]
+
+    def _once(self, name: str, entity: str, count: Callable[..., Popularity], columns: Mapping[str, int]) -> "_Counts":
+        """Returns new counts, or those that another task on the same entity has."""
+        if name not in self._counts:
+            self._counts[name] = _Counts(name, entity, self._schema.entities[entity].rows, count, columns)
+        return self._counts[name]
 
     @property
     def reads_now(self) -> bool:
@@ -76,7 +90,9 @@ class CandidateCounts:
         """Returns the recent popularity of objects, int64 [..., N], float [..., N, W]; None if it is not read."""
         if task not in self._of_task:
             return None
-        return ops.concatenate([layer(ids, now) for layer in self._of_task[task]], axis=-1)
+        values = self._objects.catalogs[self._entity(task)](ids)
+        found = [each for counts in self._of_task[task] for each in counts(ids, values, now)]
+        return ops.concatenate(found, axis=-1)
 
     def load_popularity(self, records: Records, part: Part, total: Callable[[np.ndarray], np.ndarray]) -> None:
         """Counts how often each object was chosen, was shown, and had each action.
@@ -86,5 +102,49 @@ class CandidateCounts:
             part: of the targets that count.
             total: sums an array over the workers who share the records.
         """
-        for name, layer in self._layers.items():
-            layer.load(*self._count[name](records, part=part, total=total))
+        for counts in self._counts.values():
+            counts.load(records, part, total)
+
+    def _entity(self, task: str) -> str:
+        return self._schema.groups[self._schema.tasks[task].group].entity
+
+
+class _Counts:
+    """How often all users did one thing of late: with an object, and with any that shares a value of a feature.
+
+    Args:
+        name: of the layer of the objects.
+        entity, rows: of the objects.
+        count: counts the objects.
+        columns: features -> rows of their tables.
+    """
+
+    def __init__(
+        self, name: str, entity: str, rows: int, count: Callable[..., Popularity], columns: Mapping[str, int]
+    ) -> None:
+        self._entity, self._count = entity, count
+        self._of_objects = RecentPopularity(rows, PERIODS, name=name)
+        self.of_values = {
+            column: RecentPopularity(size, PERIODS, name=f"{name}__{place}")
+            for place, (column, size) in enumerate(columns.items())
+        }
+        self._pool = MeanPooling(name=f"{name}__mean")
+        for layer in (self._of_objects, *self.of_values.values()):
+            layer.build()
+
+    def __call__(self, ids: Tensor, values: Mapping[str, Tensor], now: Tensor | None) -> list[Tensor]:
+        """Returns popularity of objects, int64 [..., N], and of their values, [..., N] or [..., N, V]."""
+        found = [self._of_objects(ids, now)]
+        for column, layer in self.of_values.items():
+            shares = layer(values[column], now)
+            if len(values[column].shape) > len(ids.shape):
+                shares = self._pool(shares, ops.not_equal(values[column], PADDING))
+            found.append(shares)
+        return found
+
+    def load(self, records: Records, part: Part, total: Callable[[np.ndarray], np.ndarray]) -> None:
+        counted = self._count(records, part=part, total=total)
+        self._of_objects.load(*counted)
+        for column, layer in self.of_values.items():
+            values = records.catalogs[self._entity].features[column]
+            layer.load(*popularity_of_values(counted, values, layer.num_objects))

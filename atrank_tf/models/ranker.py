@@ -130,7 +130,7 @@ class Ranker(TaskModel):
         if self.embeds_time:
             self.time_buckets = TimeBuckets(self.schema.time.boundaries, name="time_buckets")
         self.drop = Dropout(self.config.dropout, name="dropout")
-        self.counts = CandidateCounts(self.schema, self.config, self.tasks)
+        self.counts = CandidateCounts(self.schema, self.config, self.tasks, self.objects)
         self.lists = ListNumbers(self.schema, self.config, self.tasks, self.objects)
         self.heads = Heads(self.schema, self.config, self.tasks)
         self.candidate_tables: dict[str, SparseEmbedding] = {}

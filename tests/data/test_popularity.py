@@ -10,10 +10,12 @@ from atrank_tf.data import (
     PERIODS,
     Batching,
     Part,
+    Popularity,
     Records,
     action_popularity,
     counted_actions,
     popularity,
+    popularity_of_values,
     positive_counts,
     requests,
     shown_popularity,
@@ -129,6 +131,14 @@ def test_4_counts_of_an_action_are_those_of_the_logs(records: Records) -> None:
                 expected[object_, (begins <= moment).sum()] += 1
     assert expected.sum() > 20
     np.testing.assert_array_equal(counts, expected)
+
+
+def test_a_value_is_as_popular_as_all_objects_that_have_it() -> None:
+    counts = np.array([[0, 0], [5, 5], [1, 2], [10, 20], [100, 0]])
+    values = np.array([[0, 0], [1, 0], [2, 0], [2, 3], [0, 0]])
+    found = popularity_of_values(Popularity(np.array([10, 20]), counts), values, 5)
+    np.testing.assert_array_equal(found.begins, [10, 20])
+    np.testing.assert_array_equal(found.counts, [[0, 0], [5, 5], [11, 22], [10, 20], [0, 0]])
 
 
 def test_counted_are_all_actions_on_the_entity_but_those_of_the_positives() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from atrank_tf.data import Batching, Part, Records, popularity, positive_counts, requests
 from atrank_tf.evaluation import ScoredRequests, score_baselines
-from atrank_tf.evaluation.rules import rules_of_thumb
+from atrank_tf.evaluation.rules import RECENT_PERIODS, rules_of_thumb
 
 SETTINGS = Batching(evaluation_batch_size=17)
 
@@ -26,7 +26,7 @@ def test_popularity_counts_training_positives_only(records: Records, baselines: 
     np.testing.assert_allclose(scored.scores[: len(expected)], expected)
 
 
-def test_recent_popularity_counts_the_four_periods_before_the_request(records: Records) -> None:
+def test_recent_popularity_counts_the_periods_before_the_request(records: Records) -> None:
     part, task = Part.TEST, "next_purchase"
     scored = score_baselines(records, part, [task], SETTINGS)["recent popularity"][task]
     begins, counts = popularity(records, task)
@@ -34,7 +34,7 @@ def test_recent_popularity_counts_the_four_periods_before_the_request(records: R
     for inputs, *_ in requests(records, part, tasks=[task], settings=SETTINGS).as_numpy_iterator():
         for now, candidates in zip(inputs["now"], inputs[f"{task}__candidates"], strict=True):
             over = int((begins <= now).sum())
-            expected = np.log1p(counts[candidates, max(over - 4, 0) : over].sum(axis=1))
+            expected = np.log1p(counts[candidates, max(over - RECENT_PERIODS, 0) : over].sum(axis=1))
             np.testing.assert_allclose(scored.scores[place, : len(expected)], expected)
             place += 1
             seen.add(over)

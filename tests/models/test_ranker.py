@@ -111,8 +111,30 @@ def test_what_else_was_done_with_candidates_is_counted_too(records: Records) -> 
     inputs, *_ = next(iter(model.evaluation_batches(other, Part.VALIDATION)))
     ids, now = inputs["next_purchase__candidates"], inputs["now"]
     found = model.counts.popularity("next_purchase", ids, now)
-    np.testing.assert_array_equal(found[..., found.shape[-1] // 2 :], layer(ids, now))
-    assert model.counts.names("next_purchase")[7] == "discounted in purchase 0"
+    first = model.counts.names("next_purchase").index("discounted in purchase 0")
+    shares = layer(ids, now)
+    np.testing.assert_array_equal(found[..., first : first + shares.shape[-1]], shares)
+
+
+def test_of_candidates_the_popularity_of_their_features_is_known(records: Records) -> None:
+    """Also of those that nobody chose yet; of several values the mean, padding apart."""
+    model = ATRank(records.schema, catalogs=records.catalogs, hidden_dim=4, num_spaces=2)
+    model.load_counts(records)
+    now, several = np.array([records.schema.split.test_from]), 0
+    for task, entity in (("next_purchase", "product"), ("next_redemption", "coupon")):
+        names, catalog = model.counts.names(task), records.catalogs[entity]
+        found = np.asarray(model.counts.popularity(task, np.arange(len(catalog))[np.newaxis], now))[0]
+        for place, (column, values) in enumerate(catalog.features.items()):
+            layer = model.get_layer(f"popularity_{task}__{place}")
+            of_values = np.asarray(layer(np.arange(layer.num_objects)[np.newaxis], now))[0]
+            first = names.index(f"popularity of {column} 0")
+            for object_, own in enumerate(values):
+                real = own[own > 0]
+                several += len(real) > 1
+                if len(real):
+                    shares = found[object_, first : first + of_values.shape[-1]]
+                    np.testing.assert_allclose(shares, of_values[real].mean(axis=0), rtol=1e-4)
+    assert several
 
 
 def test_logits_of_training_are_less_by_the_log_rate_of_each_candidate(records: Records) -> None:

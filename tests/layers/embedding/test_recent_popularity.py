@@ -51,10 +51,28 @@ def test_4_nothing_of_the_requests_period_or_later_is_seen(layer: RecentPopulari
         assert (_shares(layer, [[1]], [now]) > before[:, 1:2]).all()
 
 
+def test_of_several_values_each_has_its_own(layer: RecentPopularity) -> None:
+    values = [[[1, 2], [0, 1]], [[2, 2], [1, 0]]]
+    found = np.asarray(layer(tf.constant(values, tf.int64), tf.constant([35, 50], tf.int64)))
+    assert found.shape == (2, 2, 2, 3)
+    for place in range(2):
+        of_place = _shares(layer, [[each[place] for each in row] for row in values], [35, 50])
+        np.testing.assert_allclose(found[:, :, place], of_place, rtol=1e-5)
+
+
 def test_without_counts_all_is_0() -> None:
     layer = RecentPopularity(3, 4)
     layer.build()
     np.testing.assert_array_equal(_shares(layer, [[0, 1, 2]], [35]), np.zeros((1, 3, 3)))
+
+
+def test_more_than_its_numbers_can_hold_counts_as_the_most() -> None:
+    layer = RecentPopularity(3, 4)
+    layer.build()
+    layer.load(BEGINS, np.array([[0] * 4, [0, 0, 0, 10**6], [0, 0, 0, 65_504]]))
+    found = _shares(layer, [[1, 2]], [50])
+    np.testing.assert_array_equal(found[0, 0], found[0, 1])
+    assert np.isfinite(found).all()
 
 
 @pytest.mark.parametrize(
