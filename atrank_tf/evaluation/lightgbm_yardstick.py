@@ -34,33 +34,34 @@ PARAMETERS = {
     "verbose": -1,
 }
 MOST_TREES, PATIENCE = 2000, 40
-MOST_CANDIDATES = 1_000_000
-"""Candidates that the trees of a task learn from. Each takes a kilobyte of memory where 256 numbers are known of it."""
 
 
 class LightGBM:
     """Trees that rank as one would without this package: by the counts that a ranking head reads beside embeddings.
 
-    They learn from the training requests of one epoch, from `MOST_CANDIDATES` at most, and are as many as were best on
-    validation.
+    They learn from training requests of one epoch, and are as many as were best on validation.
 
     Args:
         records: a records folder, of the groups that count, with affinity.
         tasks: the tasks.
         settings: which requests there are; those of the models that it is compared with.
         seed: of the draws of negatives and of LightGBM.
+        most_candidates: that the trees of a task learn from. Each takes a kilobyte of memory where 256 numbers are
+            known of it.
 
     Raises:
         ImportError: the package lightgbm is not installed.
     """
 
-    def __init__(self, records: Records, tasks: Sequence[str], settings: Batching, seed: int) -> None:
+    def __init__(
+        self, records: Records, tasks: Sequence[str], settings: Batching, seed: int, most_candidates: int = 300_000
+    ) -> None:
         self._records, self._settings = records, settings
         self._numbers = {task: _Numbers(records, task) for task in tasks}
         self._trees: dict[str, Any] = {}
         self._learned_from: dict[str, int] = {}
         for task, numbers in self._numbers.items():
-            self._trees[task], self._learned_from[task] = _fit(records, task, numbers, settings, seed)
+            self._trees[task], self._learned_from[task] = _fit(records, task, numbers, settings, seed, most_candidates)
 
     @property
     def leaves(self) -> int:
@@ -99,7 +100,7 @@ class LightGBM:
         return scores.reshape(found.shape[:2])
 
 
-def _fit(records: Records, task: str, numbers: "_Numbers", settings: Batching, seed: int) -> tuple[Any, int]:
+def _fit(records: Records, task: str, numbers: "_Numbers", settings: Batching, seed: int, most: int) -> tuple[Any, int]:
     """Returns the trees of a task, and the number of candidates that they learned from."""
     try:
         import lightgbm
@@ -107,16 +108,16 @@ def _fit(records: Records, task: str, numbers: "_Numbers", settings: Batching, s
         install = "pip install 'atrank-tf[experiments]'"
         raise ImportError(f"LightGBM cannot be imported ({error}): {install}, or evaluate with --against=") from error
     epoch = training_batches(records, tasks=[task], settings=settings, seed=seed)
-    rows, labels = _collect(epoch.dataset.take(epoch.steps), task, numbers)
+    rows, labels = _collect(epoch.dataset.take(epoch.steps), task, numbers, most)
     training = lightgbm.Dataset(rows, labels, categorical_feature=numbers.categorical)
     batches = evaluation_batches(records, Part.VALIDATION, tasks=[task], settings=settings)
-    validation = lightgbm.Dataset(*_collect(batches, task, numbers), reference=training)
+    validation = lightgbm.Dataset(*_collect(batches, task, numbers, most), reference=training)
     stop = lightgbm.early_stopping(PATIENCE, verbose=False)
     trees = lightgbm.train(PARAMETERS | {"seed": seed}, training, MOST_TREES, [validation], callbacks=[stop])
     return trees, len(labels)
 
 
-def _collect(batches: Iterable[Any], task: str, numbers: "_Numbers") -> tuple[list[np.ndarray], np.ndarray]:
+def _collect(batches: Iterable[Any], task: str, numbers: "_Numbers", most: int) -> tuple[list[np.ndarray], np.ndarray]:
     """Returns the numbers of candidates, float32 [rows, F] of each batch, and all their labels, [all rows]."""
     rows, labels, found = [], [], 0
     with progress(f"{LIGHTGBM}, {task}", "candidates") as shown:
@@ -126,7 +127,7 @@ def _collect(batches: Iterable[Any], task: str, numbers: "_Numbers") -> tuple[li
             labels.append(of_tasks[task].numpy()[real])
             shown.update(len(rows[-1]))
             found += len(rows[-1])
-            if found >= MOST_CANDIDATES:
+            if found >= most:
                 break
     return rows, np.concatenate(labels)
 

@@ -37,11 +37,12 @@ def test_it_says_what_it_learned_from(trees: LightGBM) -> None:
     assert 0 < trees.leaves <= int(found[1]) * lightgbm_yardstick.PARAMETERS["num_leaves"]
 
 
-def test_it_learns_from_so_many_candidates_at_most(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_learns_from_so_many_candidates_at_most(records: Records) -> None:
     pytest.importorskip("lightgbm", reason="needs the package lightgbm (extra experiments)")
-    monkeypatch.setattr(lightgbm_yardstick, "MOST_CANDIDATES", 10)
     sizes = replace(SETTINGS, batch_size=2)
-    (count,) = re.findall(r"learned from ([\d,]+)", LightGBM(records, [TASK], sizes, seed=1).about(TASK))
+    (count,) = re.findall(
+        r"learned from ([\d,]+)", LightGBM(records, [TASK], sizes, seed=1, most_candidates=10).about(TASK)
+    )
     assert 10 <= int(count) < 10 + 2 * 6  # Of lists of six at most, two in a batch.
 
 
