@@ -14,7 +14,7 @@ from atrank_tf.models.list_numbers import ListNumbers
 from atrank_tf.models.object_embedder import ObjectEmbedder
 from atrank_tf.progress import progress
 from atrank_tf.schema import Features
-from atrank_tf.schema.affinity import AffinityFeature, affinity_features
+from atrank_tf.schema.affinity import affinity_features
 from atrank_tf.schema.inputs import affinity_name, candidates_name, context_name, profile_name
 
 LIGHTGBM = "LightGBM"
@@ -152,7 +152,7 @@ class _Numbers:
         self._lists = ListNumbers(schema, RankerConfig(ranking=("dnn",)), [task], objects)
         self._context = [context_name(task, column) for column in (*spec.context.features, *spec.context.dense)]
         self._user = [profile_name(column) for column in (*schema.user.features, *schema.user.dense)]
-        affinity = [_name(feature) for feature in affinity_features(schema, task)]
+        affinity = [str(feature) for feature in affinity_features(schema, task)]
         self._affinity = [affinity_name(task)] if affinity else []
         counted = [*self._counts.names(task), *self._lists.names(task)]
         columns = [*_columns(spec.context, task), *_columns(schema.user, "user")]
@@ -181,9 +181,3 @@ def _columns(features: Features, place: str) -> Iterator[tuple[str, bool]]:
         yield from [(f"{place} {column}", True)] * feature.max_values
     for column in features.dense:
         yield f"{place} {column}", False
-
-
-def _name(feature: AffinityFeature) -> str:
-    (group, table), action, age = feature
-    how_many = f"{action}, at most {age} s ago" if age else f"{action}, ever"
-    return f"{group} of {table}: {how_many if action else 'how recently'}"

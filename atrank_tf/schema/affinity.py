@@ -38,6 +38,11 @@ class AffinityFeature(NamedTuple):
     action: str
     age: int
 
+    def __str__(self) -> str:
+        """Returns its name, by which a warm start finds the same number in an earlier model."""
+        what = f"{self.action}, at most {self.age} s ago" if self.age else f"{self.action}, ever"
+        return f"{self.channel.group} of {self.channel.table}: {what if self.action else 'how recently'}"
+
 
 def affinity_channels(schema: Schema, task: str) -> list[Channel]:
     """Returns the channels of a task: for each group each table that candidates and behaviors share, by name."""
