@@ -155,6 +155,7 @@ def shop(shop_export: str) -> Iterator[RestApi]:
     served.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", blocks_of("json"))
 def test_json_is_valid_and_requests_are_answered(block: Block, shop: RestApi) -> None:
     body = json.loads(block.text)

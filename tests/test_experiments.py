@@ -179,6 +179,7 @@ def test_a_trial_of_settings_sees_nothing_of_test(
         assert found != tuning
 
 
+@pytest.mark.slow
 def test_lightgbm_may_take_the_place_of_a_model(hotels: Records, run_command: Any, tmp_path: Path) -> None:
     pytest.importorskip("lightgbm", reason="needs the package lightgbm (extra experiments)")
     experiment = {"model": {"name": "average_pooling"}}

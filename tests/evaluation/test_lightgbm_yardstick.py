@@ -20,7 +20,7 @@ def trees(records: Records) -> LightGBM:
     return LightGBM(records, [TASK], SETTINGS, seed=1)
 
 
-@pytest.mark.parametrize("part", ["validation", "test"])
+@pytest.mark.parametrize("part", [pytest.param("validation", marks=pytest.mark.slow), "test"])
 def test_it_beats_chance_on_the_requests_of_all_rankers(records: Records, trees: LightGBM, part: str) -> None:
     found = trees.score(part)[TASK]
     rule = score_baselines(records, part, [TASK], SETTINGS)["popularity"][TASK]
@@ -37,6 +37,7 @@ def test_it_says_what_it_learned_from(trees: LightGBM) -> None:
     assert 0 < trees.leaves <= int(found[1]) * lightgbm_yardstick.PARAMETERS["num_leaves"]
 
 
+@pytest.mark.slow
 def test_it_learns_from_so_many_candidates_at_most(records: Records) -> None:
     pytest.importorskip("lightgbm", reason="needs the package lightgbm (extra experiments)")
     sizes = replace(SETTINGS, batch_size=2)

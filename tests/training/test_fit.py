@@ -152,6 +152,7 @@ def test_a_loss_of_pairs_asks_for_requests_of_several_candidates(logs: Path, sch
         train(records, both, str(tmp_path / "both"))
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_weights(records: Records, tmp_path: Path) -> None:
     first, second, again = (
         _begin(records, replace(SMALL, training=replace(SMALL.training, seed=seed)), tmp_path / str(place)).begun
