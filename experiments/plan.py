@@ -23,7 +23,7 @@ class Model:
             of the evaluation are the same.
         against: the model that this one is compared with; the comparison's by default.
         trees: whether LightGBM takes the place of the model, on what the model reads beside embeddings
-            (`lightgbm_yardstick.py`).
+            (`atrank_tf.evaluation.LightGBM`).
     """
 
     file: str
