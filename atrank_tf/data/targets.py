@@ -270,6 +270,8 @@ def counted_until(split: Split, part: Part) -> int:
 
 
 def _inside(user: Tensor, request_time: Tensor, split: Split, part: Part) -> Tensor:
+    if part is Part.ALL:
+        return tf.ones_like(user, tf.bool)
     if split.kind is SplitKind.BY_TIME:
         validation, test = request_time >= split.validation_from, request_time >= split.test_from
         return {
@@ -277,7 +279,6 @@ def _inside(user: Tensor, request_time: Tensor, split: Split, part: Part) -> Ten
             Part.VALIDATION: validation & ~test,
             Part.TEST: test,
             Part.TRAINING_AND_VALIDATION: ~test,
-            Part.ALL: tf.ones_like(test),
         }[part]
     from_the_end = tf.reverse(index_in_user(tf.reverse(user, [0])), [0])
     return {
@@ -285,5 +286,4 @@ def _inside(user: Tensor, request_time: Tensor, split: Split, part: Part) -> Ten
         Part.VALIDATION: from_the_end == 1,
         Part.TEST: from_the_end == 0,
         Part.TRAINING_AND_VALIDATION: from_the_end >= 1,
-        Part.ALL: from_the_end >= 0,
     }[part]

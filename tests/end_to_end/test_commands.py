@@ -182,6 +182,16 @@ def test_evaluate_compares_with_lightgbm_where_it_is_installed(
     assert "LightGBM" not in run_command("-m", "atrank_tf.evaluate", *given, "--against=").stdout
 
 
+def test_without_lightgbm_who_asks_for_it_is_told_what_to_install(run_command: Run, folder: Path) -> None:
+    code = "import runpy, sys; sys.modules['lightgbm'] = None; sys.argv[0] = 'evaluate'; " + (
+        "runpy.run_module('atrank_tf.evaluate', run_name='__main__', alter_sys=True)"
+    )
+    given = (f"--records={folder}/records", f"--model_dir={folder}/model", "--against=lightgbm")
+    done = run_command("-c", code, *given)
+    assert done.returncode == 1
+    assert "--against=lightgbm needs lightgbm: pip install 'atrank-tf[experiments]'" in done.stderr
+
+
 @pytest.mark.slow
 def test_evaluate_ranks_the_whole_catalog(run_command: Run, folder: Path) -> None:
     given = (f"--records={folder}/records", f"--model_dir={folder}/model", "--candidates=catalog")

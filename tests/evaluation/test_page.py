@@ -106,6 +106,15 @@ def test_a_model_that_a_rule_beats_is_marked(findings: dict[str, TaskFindings]) 
         assert (marked in page("", {"next_purchase": other}, TRAINING, _label)) == expected
 
 
+def test_a_model_that_is_not_ahead_of_what_it_is_compared_with_is_marked(findings: dict[str, TaskFindings]) -> None:
+    found = findings["next_purchase"]
+    for difference, expected in ((-0.01, True), (0.0, True), (0.01, False)):
+        lead = dataclasses.replace(found.differences["user_auc"], difference=difference)
+        other = dataclasses.replace(found, differences={**found.differences, "user_auc": lead}, slices={})
+        said = page("", {"next_purchase": other}, TRAINING, _label)
+        assert (f"The model is not ahead: {difference:+.4f}" in said) == expected
+
+
 def test_the_weakest_kind_that_is_named_is_no_rare_one(findings: dict[str, TaskFindings]) -> None:
     def of_kind(label: str, count: int, auc: float) -> Slice:
         means = {metric: Estimate(auc, 0.01, count) for metric in ("auc", "mrr")}
