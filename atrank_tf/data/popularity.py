@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from atrank_tf.data.chunk_reading import EVALUATION_SEED, read_chunks, sum_over_chunks, without_autograph
 from atrank_tf.data.records import Records
-from atrank_tf.data.targets import SPAN, Chunk, Part, Targets, find_targets, parse
+from atrank_tf.data.targets import SPAN, Behaviors, Chunk, Part, Requests, Targets, find_targets, first_at_least, parse
 from atrank_tf.schema import FIRST_ROW, PADDING, Candidates, Schema, SplitKind
 from atrank_tf.types import Tensor
 
@@ -82,8 +82,9 @@ def shown_popularity(
     schema = records.schema
 
     def shown(chunk: Chunk) -> tuple[Tensor, Tensor]:
-        indices, times = _shown(chunk, find_targets(chunk, schema, task, _counted(schema, part)), task)
-        return tf.gather(chunk.requests[task].id, indices), times
+        targets = find_targets(chunk, schema, task, _counted(schema, part))
+        indices, owners = _shown(targets, chunk.requests[task])
+        return tf.gather(chunk.requests[task].id, indices), tf.gather(targets.request_time, owners)
 
     return _popularity(records, schema.groups[schema.tasks[task].group].entity, shown, part, total)
 
@@ -165,19 +166,37 @@ def positive_counts(records: Records, task: str, part: Part = Part.TRAINING) -> 
 
 
 def positives(chunk: Chunk, schema: Schema, task: str, part: Part) -> tuple[Tensor, Tensor]:
-    """Returns what was chosen in the targets of a chunk, and when: objects and Unix seconds, int64 [M] each."""
+    """Returns what was chosen in the targets of a chunk, and when: objects and Unix seconds, int64 [M] each.
+
+    What was chosen of a list is known from when the user did something with it: the first behavior of the task's group
+    on it, since the request. Where no behavior tells, it counts from the request on.
+    """
     targets = find_targets(chunk, schema, task, part)
     spec = schema.tasks[task]
+    behaviors = chunk.groups[spec.group]
     if spec.candidates is Candidates.SAMPLED:
-        return tf.gather(chunk.groups[spec.group].id, targets.index), targets.request_time
-    indices, times = _shown(chunk, targets, task)
+        return tf.gather(behaviors.id, targets.index), targets.request_time
+    indices, owners = _shown(targets, chunk.requests[task])
     chosen = tf.gather(chunk.requests[task].label, indices) > 0
-    return tf.gather(chunk.requests[task].id, tf.boolean_mask(indices, chosen)), tf.boolean_mask(times, chosen)
+    indices, owners = tf.boolean_mask(indices, chosen), tf.boolean_mask(owners, chosen)
+    ids = tf.gather(chunk.requests[task].id, indices)
+    user, request_time = tf.gather(targets.user, owners), tf.gather(targets.request_time, owners)
+    return ids, _first_done(behaviors, user, ids, request_time)
 
 
-def _shown(chunk: Chunk, targets: Targets, task: str) -> tuple[Tensor, Tensor]:
-    """Returns the indices of all candidates of the targets in the flat candidates of a chunk, and when: int64 [C]."""
-    requests = chunk.requests[task]
+def _shown(targets: Targets, requests: Requests) -> tuple[Tensor, Tensor]:
+    """Returns the indices of all candidates of the targets in the flat candidates, and whose they are: int64 [C]."""
     starts, ends = tf.gather(requests.starts, targets.index), tf.gather(requests.ends, targets.index)
     indices = tf.ragged.range(starts, ends)
-    return indices.values, tf.gather(targets.request_time, indices.value_rowids())
+    return indices.values, indices.value_rowids()
+
+
+def _first_done(behaviors: Behaviors, user: Tensor, ids: Tensor, since: Tensor) -> Tensor:
+    """Returns when each user first did something with an object since a moment, else that moment: int64 [M]."""
+    pairs, wanted = behaviors.user * SPAN + behaviors.id, user * SPAN + ids
+    by_pair = tf.argsort(pairs, stable=True)  # Those of a pair stay in the order of time.
+    pairs, times = tf.gather(pairs, by_pair), tf.gather(behaviors.timestamp, by_pair)
+    place = first_at_least(first_at_least(pairs, pairs) * SPAN + times, first_at_least(pairs, wanted) * SPAN + since)
+    # One more, for those who did nothing with anything later on.
+    pairs, times = tf.pad(pairs, [[0, 1]], constant_values=-1), tf.pad(times, [[0, 1]])
+    return tf.where(tf.gather(pairs, place) == wanted, tf.gather(times, place), since)
