@@ -16,7 +16,7 @@ _RECIPES: dict[str, tuple[str, int, dict[str, dict[str, Any]]]] = {
         "Users come back to the same things: settings of experiments/complete_journey.toml.",
         12,
         {
-            "model": {"dropout": 0.2, "hidden_units": [128, 64], "item_bias": False},
+            "model": {"dropout": 0.2, "hidden_units": [256, 128, 64], "item_bias": False},
             "batching": {},
             "training": {"warmup": 0.05, "decay_at": [0.4, 0.6, 0.8, 0.9], "decay": 0.4, "l2": 3e-6},
         },

@@ -53,15 +53,13 @@ class CandidateCounts:
 
     def _add_popularity(self, task: str) -> None:
         groups, entity = self._schema.groups, self._entity(task)
-        columns = {
-            column: self._schema.tables[feature.table].rows
-            for column, feature in self._schema.entities[entity].features.items()
-            if not self._schema.tables[feature.table].hash  # Its values have no rows of their own.
-        }
+        lists = self._schema.tasks[task].candidates is Candidates.IMPRESSIONS
+        # Many lists have the same candidates at the same moment, where so many numbers tell one from all others.
+        columns = {} if lists else self._table_rows(entity)
         counted = {"popularity": self._once(f"popularity_{task}", entity, partial(popularity, task=task), columns)}
-        if self._schema.tasks[task].candidates is Candidates.IMPRESSIONS:
+        if lists:
             shown = partial(shown_popularity, task=task)
-            counted["shown"] = self._once(f"popularity_{task}_shown", entity, shown, columns)
+            counted["shown"] = self._once(f"popularity_{task}_shown", entity, shown, {})
         for group, action in counted_actions(self._schema, task):
             name = f"popularity_{group}_{groups[group].actions.index(action)}"
             count = partial(action_popularity, group=group, action=action)
@@ -70,6 +68,14 @@ class CandidateCounts:
         for what, counts in counted.items():
             for each in (what, *(f"{what} of {column}" for column in counts.of_values)):
                 self._names[task] += [f"{each} {window}" for window in range(_WINDOWS)]
+
+    def _table_rows(self, entity: str) -> dict[str, int]:
+        """Returns the rows of the table of each feature whose values have rows of their own."""
+        tables = self._schema.tables
+        features = self._schema.entities[entity].features
+        return {
+            column: tables[feature.table].rows for column, feature in features.items() if not tables[feature.table].hash
+        }
 
     def _once(self, name: str, entity: str, count: Callable[..., Popularity], columns: Mapping[str, int]) -> "_Counts":
         """Returns new counts, or those that another task on the same entity has."""

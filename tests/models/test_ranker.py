@@ -13,7 +13,7 @@ from atrank_tf.data import Batching, Part, Records, action_popularity, popularit
 from atrank_tf.data.known_from import NEVER
 from atrank_tf.models import BPRMF, MODELS, ATRank, Ranker, RankerConfig
 from atrank_tf.preparation import prepare
-from atrank_tf.schema import UNKNOWN, load_schema
+from atrank_tf.schema import UNKNOWN, Negatives, Task, load_schema
 from atrank_tf.schema.inputs import history_name, log_rate_name
 
 IDS = ("product", "coupon")
@@ -118,8 +118,11 @@ def test_what_else_was_done_with_candidates_is_counted_too(records: Records) -> 
 
 def test_of_candidates_the_popularity_of_their_features_is_known(records: Records) -> None:
     """Also of those that nobody chose yet; of several values the mean, padding apart."""
-    model = ATRank(records.schema, catalogs=records.catalogs, hidden_dim=4, num_spaces=2)
-    model.load_counts(records)
+    sampled = Records(records.path)  # Coupons, too, which have several values.
+    coupon = Task(group="redemption", negatives=Negatives(uniform=1))
+    sampled.schema = replace(records.schema, tasks={**records.schema.tasks, "next_redemption": coupon})
+    model = ATRank(sampled.schema, catalogs=records.catalogs, hidden_dim=4, num_spaces=2)
+    model.load_counts(sampled)
     now, several = np.array([records.schema.split.test_from]), 0
     for task, entity in (("next_purchase", "product"), ("next_redemption", "coupon")):
         names, catalog = model.counts.names(task), records.catalogs[entity]
@@ -135,6 +138,12 @@ def test_of_candidates_the_popularity_of_their_features_is_known(records: Record
                     shares = found[object_, first : first + of_values.shape[-1]]
                     np.testing.assert_allclose(shares, of_values[real].mean(axis=0), rtol=1e-4)
     assert several
+
+
+def test_of_candidates_of_a_list_the_popularity_of_their_features_is_not_read(records: Records) -> None:
+    model = ATRank(records.schema, catalogs=records.catalogs, hidden_dim=4, num_spaces=2)
+    found = {name.rsplit(" ", 1)[0] for name in model.counts.names("next_redemption") if "redemption of" not in name}
+    assert {"popularity", "shown"} == {name for name in found if "popularity" in name or "shown" in name}
 
 
 def test_logits_of_training_are_less_by_the_log_rate_of_each_candidate(records: Records) -> None:

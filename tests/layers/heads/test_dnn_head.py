@@ -20,6 +20,10 @@ def _layer(hidden: tuple[int, ...], context: bool) -> DNNHead:
     return layer
 
 
+def _silu(x: np.ndarray) -> np.ndarray:
+    return x / (1 + np.exp(-x))
+
+
 @pytest.mark.parametrize("context", [True, False])
 @pytest.mark.parametrize("hidden", [(), (13,), (13, 5)])
 def test_logits_are_those_of_the_network(hidden: tuple[int, ...], context: bool) -> None:
@@ -30,7 +34,7 @@ def test_logits_are_those_of_the_network(hidden: tuple[int, ...], context: bool)
     for place, size in enumerate((*hidden, 1)):
         assert weights[f"dense_{place}/kernel"].shape == (state.shape[-1], size)
         state = state @ weights[f"dense_{place}/kernel"] + weights[f"dense_{place}/bias"]
-        state = np.maximum(state, 0.0) if place < len(hidden) else state
+        state = _silu(state) if place < len(hidden) else state
     assert len(weights) == 2 * len(hidden) + 2
     found = layer(USERS, CANDIDATES, CONTEXTS) if context else layer(USERS, CANDIDATES)
     assert found.shape == (B, N)
@@ -53,18 +57,19 @@ def test_dropout_drops_units_of_each_hidden_layer_in_training_only() -> None:
     keras.utils.set_random_seed(3)
     layer = DNNHead((1, 1), dropout=0.5, dtype="float64")
     layer.build((101, N, 1), (101, N, 1))
-    # Both hidden units and the logit pass on the user vector 1: what comes out is 1 * 2 * 2 or dropped on the way.
+    # Both hidden units and the logit pass on the user vector 100, of which silu takes nothing: what comes out is
+    # 100 * 2 * 2 or dropped on the way.
     one, zero = np.ones((1, 1)), np.zeros(1)
     for weight, value in zip(
         layer.trainable_weights, [np.array([[1.0], [0.0], [0.0]]), zero, one, zero, one, zero], strict=True
     ):
         weight.assign(value)
-    ones = np.ones((101, N, 1))
-    np.testing.assert_array_equal(np.asarray(layer(ones, ones, training=False)), 1.0)
-    np.testing.assert_array_equal(np.asarray(layer(ones, ones)), 1.0)
-    found = np.asarray(layer(ones, ones, training=True))
-    assert set(found.ravel()) == {0.0, 4.0}
-    assert 0.15 < (found == 4.0).mean() < 0.35
+    many = np.full((101, N, 1), 100.0)
+    np.testing.assert_array_equal(np.asarray(layer(many, many, training=False)), 100.0)
+    np.testing.assert_array_equal(np.asarray(layer(many, many)), 100.0)
+    found = np.asarray(layer(many, many, training=True))
+    assert set(found.ravel()) == {0.0, 400.0}
+    assert 0.15 < (found == 400.0).mean() < 0.35
 
 
 def test_dropout_is_drawn_from_the_seed_and_anew_in_each_call() -> None:
