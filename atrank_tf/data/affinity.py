@@ -70,7 +70,7 @@ class Affinity:
         self._channels = affinity_channels(schema, task)
         self._ages = affinity_ages(schema)
         self._actions = max((len(schema.groups[channel.group].actions) for channel in self._channels), default=0)
-        self._columns_of_features = self._runs(affinity_features(schema, task))
+        self._runs = self._runs_of(affinity_features(schema, task))
 
     def keys(self, groups: Mapping[str, Behaviors]) -> Keys:
         """Returns the sorted keys of histories.
@@ -81,10 +81,10 @@ class Affinity:
         pairs, timestamps, actions = [], [], []
         for number, channel in enumerate(self._channels):
             rows = groups[channel.group]
-            values = self._values(number, self._schema.groups[channel.group].entity, rows.id)
-            known = tf.where(values > 0)
-            behavior = known[:, 0]
-            pairs.append(self._of_user(tf.gather(rows.user, behavior), tf.gather_nd(values, known)))
+            values = self._values(channel.table, self._schema.groups[channel.group].entity, rows.id)
+            known = tf.where(values >= FIRST_ROW)
+            behavior, _ = tf.unstack(known, axis=1)
+            pairs.append(self._of_user(tf.gather(rows.user, behavior), number * SPAN + tf.gather_nd(values, known)))
             timestamps.append(_possible(tf.gather(rows.timestamp, behavior)))
             actions.append(tf.gather(rows.action, behavior))
         unsorted = tf.concat(pairs, axis=0)
@@ -110,29 +110,35 @@ class Affinity:
             float32 [M, N, F].
         """
         channels, now = len(self._channels), _possible(now)
-        of_channels = [self._values(number, self._entity, candidates) for number in range(channels)]
+        tables = dict.fromkeys(channel.table for channel in self._channels)
+        of_table = {table: self._values(table, self._entity, candidates) for table in tables}
+        of_channels = [of_table[channel.table] for channel in self._channels]
         channel_of_place = np.repeat(np.arange(channels), [each.shape[-1] for each in of_channels])
         values = tf.concat(of_channels, axis=-1)
-        asked = tf.where(values > 0)  # [Q, 3]: request, candidate, place of the value
+        asked = tf.where(values >= FIRST_ROW)
+        request, candidate, place = tf.unstack(asked, axis=1)  # Int64 [Q] each.
+        channel = tf.gather(channel_of_place, place)
         # Candidates of a request share many values, each of which is searched once; most are in no history.
-        different, places = tf.unique(self._of_user(asked[:, 0], tf.gather_nd(values, asked)), tf.int64)
-        request = different // (channels * SPAN)
-        pairs = self._of_user(tf.gather(user, request), different % (channels * SPAN))
+        different, places = tf.unique(self._of_user(request, channel * SPAN + tf.gather_nd(values, asked)), tf.int64)
+        owner = different // (channels * SPAN)
+        pairs = self._of_user(tf.gather(user, owner), different % (channels * SPAN))
         start = first_at_least(keys.pairs, pairs)
         known = tf.gather(keys.pairs, start) == pairs
-        counts, last = self._search(keys, start[known], tf.gather(now, request[known]))
+        which = tf.squeeze(tf.where(known), 1)
+        counts, last = self._search(keys, tf.gather(start, which), tf.gather(now, tf.gather(owner, which)))
         place_of_known = tf.cumsum(tf.cast(known, tf.int64)) - 1
-        is_known = tf.gather(known, places)
-        asked, places = asked[is_known], tf.gather(place_of_known, places)[is_known]
+        found = tf.squeeze(tf.where(tf.gather(known, places)), 1)
+        places = tf.gather(place_of_known, tf.gather(places, found))
         requests, width = tf.unstack(tf.shape(candidates, tf.int64))
-        row = (asked[:, 0] * width + asked[:, 1]) * channels + tf.gather(channel_of_place, asked[:, 2])
+        row = tf.gather((request * width + candidate) * channels + channel, found)
         rows = requests * width * channels
         counts = tf.math.unsorted_segment_sum(tf.gather(counts, places), row, rows)
         last = tf.maximum(tf.math.unsorted_segment_max(tf.gather(last, places), row, rows), 0)
         recency = self._recency(last, tf.repeat(now, width * channels))
-        found = tf.concat([tf.math.log1p(tf.cast(counts, tf.float32)), recency[:, tf.newaxis]], axis=1)
-        found = tf.reshape(found, [requests, width, channels * found.shape[1]])
-        return tf.concat([found[..., begin:end] for begin, end in self._columns_of_features], axis=-1)
+        numbers = tf.concat([tf.math.log1p(tf.cast(counts, tf.float32)), tf.expand_dims(recency, 1)], axis=1)
+        numbers = tf.reshape(numbers, [requests, width, channels * numbers.shape[1]])
+        runs = tf.split(numbers, self._runs, axis=-1)
+        return tf.concat(runs[1::2], axis=-1)
 
     def keys_of_inputs(self, inputs: Mapping[str, Tensor]) -> Keys:
         """Returns `keys` of history inputs that are not cut."""
@@ -143,20 +149,17 @@ class Affinity:
         keys = self.keys(chunk.groups)
         return lambda targets, candidates: self.features(keys, targets.user, candidates, targets.request_time)
 
-    def _values(self, number: int, entity: str, ids: Tensor) -> Tensor:
-        """Returns the values of a channel that objects have, int64 [..., values]; 0 for none."""
-        table = self._channels[number].table
+    def _values(self, table: str, entity: str, ids: Tensor) -> Tensor:
+        """Returns the rows of a channel's table that objects have, int64 [..., values]; none below `FIRST_ROW`."""
         if table == ANY_OBJECT:
-            rows = [tf.fill(tf.shape(ids), tf.constant(FIRST_ROW, tf.int64))[..., tf.newaxis]]
-        elif table == SAME_OBJECT:
-            rows = [ids[..., tf.newaxis]]
-        else:
-            rows = []
-            for column in columns_of_table(self._schema.entities[entity], table):
-                found = tf.cast(tf.gather(self._columns[entity][column], ids), tf.int64)
-                rows.append(found if found.shape.rank > ids.shape.rank else found[..., tf.newaxis])
-        values = tf.concat(rows, axis=-1)
-        return tf.where(values >= FIRST_ROW, number * SPAN + values, 0)
+            return tf.expand_dims(tf.zeros_like(ids) + FIRST_ROW, -1)
+        if table == SAME_OBJECT:
+            return tf.expand_dims(ids, -1)
+        rows = []
+        for column in columns_of_table(self._schema.entities[entity], table):
+            found = tf.cast(tf.gather(self._columns[entity][column], ids), tf.int64)
+            rows.append(found if found.shape.rank > ids.shape.rank else tf.expand_dims(found, -1))
+        return tf.concat(rows, axis=-1) if len(rows) > 1 else rows[0]
 
     def _of_user(self, user: Tensor, values: Tensor) -> Tensor:
         """Returns user and value as one number."""
@@ -184,22 +187,19 @@ class Affinity:
         recency = tf.cast(longest, tf.float32) - tf.math.log1p(tf.cast(now - last, tf.float32) / unit)
         return tf.where(last > 0, tf.maximum(recency, 0.0), 0.0)
 
-    def _runs(self, features: Sequence[AffinityFeature]) -> list[tuple[int, int]]:
-        """Returns the columns of the features among those of all channels, ages and actions: begins and ends of runs.
+    def _runs_of(self, features: Sequence[AffinityFeature]) -> list[int]:
+        """Returns how many columns of all channels, ages and actions are in turn left out and features, from the first.
 
         Each channel has (ages + 1) * A counts and the recency; those of actions that its group lacks are no features.
         """
         ages, size = [*self._ages, 0], (len(self._ages) + 1) * self._actions + 1
-        runs: list[tuple[int, int]] = []
+        is_feature = np.zeros(len(self._channels) * size, bool)
         for channel, action, age in features:
             actions = self._schema.groups[channel.group].actions
             place = ages.index(age) * self._actions + actions.index(action) if action else size - 1
-            column = self._channels.index(channel) * size + place
-            if runs and runs[-1][1] == column:
-                runs[-1] = runs[-1][0], column + 1
-            else:
-                runs.append((column, column + 1))
-        return runs
+            is_feature[self._channels.index(channel) * size + place] = True
+        changes = np.flatnonzero(np.diff(is_feature, prepend=False, append=False))
+        return np.diff(changes, prepend=0, append=len(is_feature)).tolist()
 
 
 def _possible(timestamp: Tensor) -> Tensor:

@@ -80,7 +80,8 @@ def batch_limits(lengths: Tensor, *, tokens: int, rows: int, seed: Tensor) -> tu
         (tf.constant(0, tf.int64), tf.TensorArray(tf.int64, 0, dynamic_size=True, element_shape=[])),
     )
     begins = begins.stack()
-    limits = tf.stack([begins, tf.concat([begins[1:], size[tf.newaxis]], axis=0)[: tf.size(begins)]], axis=1)
+    ends = tf.concat([begins, tf.expand_dims(size, 0)], axis=0)[1:]
+    limits = tf.stack([begins, ends], axis=1)
     turns = tf.argsort(tf.random.stateless_uniform(tf.shape(begins), seed + 1, dtype=tf.float64))
     return tf.cast(order, tf.int64), tf.gather(limits, turns)
 
@@ -102,15 +103,16 @@ def user_inputs(chunk: Chunk, targets: Targets) -> dict[str, Tensor]:
 
 
 def window_indices(start: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns flat indices [B, longest] of each window and which of them are real, bool [B, longest]."""
+    """Returns flat indices [B, longest] of each window, 0 beyond its end, and which are real, bool [B, longest]."""
     width = tf.reduce_max(tf.concat([end - start, tf.zeros([1], tf.int64)], axis=0))
-    indices = start[:, tf.newaxis] + tf.range(width)[tf.newaxis, :]
-    return indices, indices < end[:, tf.newaxis]
+    indices = tf.expand_dims(start, 1) + tf.range(width)
+    mask = indices < tf.expand_dims(end, 1)
+    return tf.where(mask, indices, 0), mask
 
 
 def gather_padded(values: Tensor, indices: Tensor, mask: Tensor) -> Tensor:
-    """Returns `values` [V, ...] at `indices` [B, W], 0 where `mask` is False."""
-    picked = tf.gather(values, tf.minimum(indices, tf.shape(values, tf.int64)[0] - 1))
+    """Returns `values` [V, ...] at `indices` [B, W] of `window_indices`, 0 where `mask` is False."""
+    picked = tf.gather(values, indices)
     for _ in values.shape[1:]:
         mask = mask[..., tf.newaxis]
     return tf.where(mask, picked, tf.zeros_like(picked))
