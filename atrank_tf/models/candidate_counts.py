@@ -54,7 +54,7 @@ class CandidateCounts:
     def _add_popularity(self, task: str) -> None:
         groups, entity = self._schema.groups, self._entity(task)
         lists = self._schema.tasks[task].candidates is Candidates.IMPRESSIONS
-        # Many lists have the same candidates at the same moment, where so many numbers tell one from all others.
+        # Where many lists of one moment have the same candidates, numbers of features, too, would tell each by itself.
         columns = {} if lists else self._table_rows(entity)
         counted = {"popularity": self._once(f"popularity_{task}", entity, partial(popularity, task=task), columns)}
         if lists:
