@@ -35,7 +35,6 @@ export: $(VENV)/.installed  ## install, prepare real data, train, evaluate, expo
 	@echo "== training $(MODEL)"
 	@$(RUN) -m atrank_tf.train --records=$(RECORDS) --config=experiments/$(NAME).toml --model_dir=$(MODEL)
 	@echo "== evaluating"
-	@$(RUN) -m atrank_tf.evaluate --records=$(RECORDS) --model_dir=$(MODEL) --split=validation --against=
 	@$(RUN) -m atrank_tf.evaluate --records=$(RECORDS) --model_dir=$(MODEL) --split=test
 	@echo "== exporting"
 	@$(RUN) -m atrank_tf.export --model_dir=$(MODEL) --export_dir=$(EXPORT) --explain
