@@ -18,7 +18,10 @@ _RECIPES: dict[str, tuple[str, int, dict[str, dict[str, Any]]]] = {
         {
             "model": {"dropout": 0.2, "hidden_units": [256, 128, 64], "item_bias": False},
             "batching": {},
-            "training": {"warmup": 0.05, "decay_at": [0.4, 0.6, 0.8, 0.9], "decay": 0.4, "l2": 3e-6},
+            "training": {
+                **{"learning_rate": 2e-3, "warmup": 0.05, "decay_at": [0.4, 0.6, 0.8, 0.9], "decay": 0.4},
+                "l2": 3e-6,
+            },
         },
     ),
     "funnel": (
