@@ -98,13 +98,17 @@ def experiment_text(plan: Plan) -> str:
     if small:
         training |= _OF_SMALL
         model["dropout"] = 0.2
+        if kind == "several of a list":
+            model["id_dropout"] = 0.5
     lines = [
         "# ATRank trained on whole timelines; docs/experiment.md has every key.",
         f"# {why}",
         f"# {rows:,} behaviors, so {epochs} epochs: {_READ // 1_000_000} million are read in all, in at most {most}.",
     ]
     if small:
-        lines.append("# Few, so that models overfit: with more l2, and with the weights of the last epochs averaged.")
+        lines.append(
+            "# Few, so that models overfit: with more l2 and dropout, and the weights of the last epochs averaged."
+        )
     if batching.get("correct_sampling"):
         lines.append(
             "# correct_sampling: scores rank the whole catalog (evaluate --candidates=catalog). Take it out, and"

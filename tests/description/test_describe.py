@@ -225,12 +225,12 @@ def test_simulated_logs_are_read_as_their_own_schema_says(tmp_path, name):
 
 
 @pytest.mark.parametrize(("behaviors", "small"), [(499_999, True), (500_000, False)])
-def test_small_logs_are_trained_with_more_l2_and_averaged_weights(tmp_path, monkeypatch, behaviors, small):
+def test_small_logs_are_trained_with_more_l2_and_dropout_and_averaged_weights(tmp_path, monkeypatch, behaviors, small):
     write_market(str(tmp_path / "logs"), users=60, seed=1)
     monkeypatch.setattr(Plan, "behaviors", behaviors)
     found = tomllib.loads(describe(str(tmp_path / "logs")).experiment)
     assert ("l2" in found["training"], "average_from" in found["training"]) == (small, small)
-    assert (found["model"]["dropout"] == 0.2) == small
+    assert (found["model"]["dropout"], found["model"].get("id_dropout", 0.0)) == ((0.2, 0.5) if small else (0.1, 0.0))
 
 
 def test_a_folder_that_is_not_there(tmp_path):
