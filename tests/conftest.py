@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -212,6 +212,18 @@ def make_model(records: Any) -> Callable[..., Any]:
         return ATRank(records.schema, catalogs=records.catalogs, **config)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def chosen_popularity() -> Callable[..., Any]:
+    """Counts how often each object was a positive of a task; keyword arguments are those of `popularity`."""
+    from atrank_tf.data import chosen, popularity
+
+    def count(records: Any, task: str, **options: Any) -> Any:
+        entity = records.schema.groups[records.schema.tasks[task].group].entity
+        return popularity(records, [(entity, partial(chosen, task=task))], **options)[0]
+
+    return count
 
 
 @pytest.fixture(scope="session")

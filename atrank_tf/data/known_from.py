@@ -1,6 +1,6 @@
 """Since when the ids of objects are known: what a server would have known of them at a moment of the training."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -13,17 +13,17 @@ from atrank_tf.types import Tensor
 
 NEVER = np.iinfo(np.int64).max
 """Since when an object is known whose id has no row of its own."""
-_Uses = list[tuple[Tensor, Tensor]]
+_Uses = tuple[tuple[Tensor, Tensor], ...]
 """What was done, and what each task showed: objects and Unix seconds, int64 [M] each."""
 
 
 def known_from(
     records: Records,
-    entity: str,
+    entities: Sequence[str],
     part: Part = Part.TRAINING,
     total: Callable[[np.ndarray], np.ndarray] = lambda array: array,
-) -> np.ndarray:
-    """Returns since when the id of each object is known, Unix seconds, int64 [rows of the entity's catalog].
+) -> dict[str, np.ndarray]:
+    """Returns since when the id of each object is known: entity -> Unix seconds, int64 [rows of its catalog].
 
     That is when something had been done with it, or a task had shown it, as often as the `min_count` of its table says.
     A rare object, which shares the row of unknown ids, is never known. One that has its row for other uses, as in
@@ -31,44 +31,58 @@ def known_from(
     divides what a server knew from what it did not.
 
     Args:
-        records: a records folder.
-        entity: an entity whose ids have a table.
+        records: a records folder, which is read once.
+        entities: entities whose ids have a table.
         part: of the data that counts.
         total: sums an array over the workers who share the records.
     """
-    table_rows = records.catalogs[entity].table_rows
-    found = np.full(len(table_rows), SPAN)
-    if records.schema.split.kind is SplitKind.BY_TIME:
-        enough = records.schema.tables[records.schema.entities[entity].id.table].min_count
-        first = _first_uses(records, entity, part, enough)
+    schema = records.schema
+    by_time = entities and schema.split.kind is SplitKind.BY_TIME
+    enough = {entity: schema.tables[schema.entities[entity].id.table].min_count for entity in entities}
+    first = _first_uses(records, enough, part) if by_time else {}
+    since = {}
+    for entity in entities:
+        table_rows = records.catalogs[entity].table_rows
+        found = np.full(len(table_rows), SPAN)
         low = np.zeros_like(found)  # Exclusive, as `found` is inclusive: no use is at 0, which is padding.
-        while (found - low > 1).any():
+        while entity in first and (found - low > 1).any():
             middle = (low + found) // 2
-            known = [total((each <= middle[:, np.newaxis]).sum(axis=1)) >= enough for each in first]
+            known = [total((each <= middle[:, np.newaxis]).sum(axis=1)) >= enough[entity] for each in first[entity]]
             found, low = np.where(np.any(known, axis=0), (middle, low), (found, middle))
-    return np.where(table_rows == UNKNOWN, NEVER, np.where(found == SPAN, 0, found))
+        since[entity] = np.where(table_rows == UNKNOWN, NEVER, np.where(found == SPAN, 0, found))
+    return since
 
 
-def _first_uses(records: Records, entity: str, part: Part, number: int) -> list[np.ndarray]:
-    """Returns when each object was first used, of each kind of use: Unix seconds, ascending, int64 [rows, number]."""
+def _first_uses(records: Records, enough: Mapping[str, int], part: Part) -> dict[str, list[np.ndarray]]:
+    """Returns when each object was first used, of each kind of use: Unix seconds, ascending, int64 [rows, enough]."""
 
-    def of_chunk(_: Tensor, serialized: Tensor) -> _Uses:
-        return _uses(parse(serialized, records.schema), records, entity, part)
+    def of_chunk(_: Tensor, serialized: Tensor) -> dict[str, _Uses]:
+        chunk = parse(serialized, records.schema)
+        return {entity: _uses(chunk, records, entity, part) for entity in enough}
 
     chunks = read_chunks(records, part, tf.constant([EVALUATION_SEED, 0], tf.int64))
     chunks = chunks.map(without_autograph(of_chunk), num_parallel_calls=tf.data.AUTOTUNE)
-    rows = records.schema.entities[entity].rows
-    first = [np.full((rows, number), NEVER) for _ in chunks.element_spec]
-    for kinds in chunks.as_numpy_iterator():
-        for times, (ids, timestamps) in zip(first, kinds, strict=True):
-            order = np.lexsort((timestamps, ids))
-            objects, begins, counts = np.unique(ids[order], return_index=True, return_counts=True)
-            place = np.arange(len(order)) - np.repeat(begins, counts)
-            new = np.full((len(objects), number), NEVER)
-            row = np.repeat(np.arange(len(objects)), counts)
-            new[row[place < number], place[place < number]] = timestamps[order][place < number]
-            times[objects] = np.sort(np.concatenate([times[objects], new], axis=1), axis=1)[:, :number]
+    first = {
+        entity: [np.full((records.schema.entities[entity].rows, enough[entity]), NEVER) for _ in kinds]
+        for entity, kinds in chunks.element_spec.items()
+    }
+    for found in chunks.as_numpy_iterator():
+        for entity, kinds in found.items():
+            for times, (ids, timestamps) in zip(first[entity], kinds, strict=True):
+                _add_uses(times, ids, timestamps)
     return first
+
+
+def _add_uses(first: np.ndarray, ids: np.ndarray, timestamps: np.ndarray) -> None:
+    """Puts uses of objects, int64 [M] each, among the first of each, int64 [rows, number], in place."""
+    number = first.shape[1]
+    order = np.lexsort((timestamps, ids))
+    objects, begins, counts = np.unique(ids[order], return_index=True, return_counts=True)
+    place = np.arange(len(order)) - np.repeat(begins, counts)
+    new = np.full((len(objects), number), NEVER)
+    row = np.repeat(np.arange(len(objects)), counts)
+    new[row[place < number], place[place < number]] = timestamps[order][place < number]
+    first[objects] = np.sort(np.concatenate([first[objects], new], axis=1), axis=1)[:, :number]
 
 
 def _uses(chunk: Chunk, records: Records, entity: str, part: Part) -> _Uses:
@@ -81,4 +95,4 @@ def _uses(chunk: Chunk, records: Records, entity: str, part: Part) -> _Uses:
             shown = chunk.requests[task]
             found.append((shown.id, tf.repeat(shown.timestamp, shown.ends - shown.starts)))
     until = counted_until(schema.split, part)
-    return [tuple(tf.boolean_mask(each, times < until) for each in (ids, times)) for ids, times in found]
+    return tuple(tuple(tf.boolean_mask(each, times < until) for each in (ids, times)) for ids, times in found)

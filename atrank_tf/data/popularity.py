@@ -1,6 +1,6 @@
 """Counts how often each object was chosen, or had another action, period by period."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -29,64 +29,53 @@ class Popularity(NamedTuple):
     counts: np.ndarray
 
 
+Events = Callable[[Chunk, Schema, Part], tuple[Tensor, Tensor]]
+"""What is counted in a chunk, of the targets of a part: objects and Unix seconds, int64 [M] each."""
+
+
 def popularity(
     records: Records,
-    task: str,
+    counted: Sequence[tuple[str, Events]],
     part: Part = Part.TRAINING,
     total: Callable[[np.ndarray], np.ndarray] = lambda array: array,
-) -> Popularity:
-    """Returns how often each object was a positive of a task's targets, in two passes over the records.
+) -> list[Popularity]:
+    """Returns how often each object was chosen, was shown, or had an action, in two passes over the records.
 
     Under a split by time the targets of all parts count, as a server's counts go on after a training: those who read
     them see only the periods before a request. Under `leave_last_out` those of `part` do, as in the literature.
 
     Args:
         records: a records folder.
-        task: whose positives count.
+        counted: what is counted: an entity, and what happens to its objects (`chosen`, `shown` or `done` of something).
         part: of the targets that count, where not all do.
         total: sums an array over the workers who share the records.
     """
     schema = records.schema
+    of_targets = Part.ALL if schema.split.kind is SplitKind.BY_TIME else part
 
-    def chosen(chunk: Chunk) -> tuple[Tensor, Tensor]:
-        return positives(chunk, schema, task, _counted(schema, part))
+    def of_chunk(_: Tensor, serialized: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
+        chunk = parse(serialized, schema)
+        return tuple(events(chunk, schema, of_targets) for _, events in counted)
 
-    return _popularity(records, schema.groups[schema.tasks[task].group].entity, chosen, part, total)
-
-
-def action_popularity(
-    records: Records,
-    group: str,
-    action: str,
-    part: Part = Part.TRAINING,
-    total: Callable[[np.ndarray], np.ndarray] = lambda array: array,
-) -> Popularity:
-    """Returns how often each object had an action of a group, as `popularity` does, but of all behaviors."""
-    row = FIRST_ROW + records.schema.groups[group].actions.index(action)
-
-    def done(chunk: Chunk) -> tuple[Tensor, Tensor]:
-        behaviors = chunk.groups[group]
-        counted = behaviors.action == row
-        return tf.boolean_mask(behaviors.id, counted), tf.boolean_mask(behaviors.timestamp, counted)
-
-    return _popularity(records, records.schema.groups[group].entity, done, part, total)
+    chunks = read_chunks(records, part, tf.constant([EVALUATION_SEED, 0], tf.int64))
+    chunks = chunks.map(without_autograph(of_chunk), num_parallel_calls=tf.data.AUTOTUNE)
+    hours = np.zeros((len(counted), SPAN // _HOUR), np.int64)
+    for happened in chunks.as_numpy_iterator():
+        for each, (_, timestamps) in zip(hours, happened, strict=True):
+            np.add.at(each, timestamps // _HOUR, 1)
+    begins = [_begins(each) for each in total(hours)]
+    counts = [np.zeros(schema.entities[entity].rows * PERIODS, np.int32) for entity, _ in counted]
+    for happened in chunks.as_numpy_iterator():
+        for flat, starts, (ids, timestamps) in zip(counts, begins, happened, strict=True):
+            np.add.at(flat, ids * PERIODS + np.searchsorted(starts, timestamps, side="right"), 1)
+    return [Popularity(starts, total(flat.reshape(-1, PERIODS))) for starts, flat in zip(begins, counts, strict=True)]
 
 
-def shown_popularity(
-    records: Records,
-    task: str,
-    part: Part = Part.TRAINING,
-    total: Callable[[np.ndarray], np.ndarray] = lambda array: array,
-) -> Popularity:
-    """Returns how often each object was among the candidates of a task with impressions, as `popularity` does."""
-    schema = records.schema
-
-    def shown(chunk: Chunk) -> tuple[Tensor, Tensor]:
-        targets = find_targets(chunk, schema, task, _counted(schema, part))
-        indices, owners = _shown(targets, chunk.requests[task])
-        return tf.gather(chunk.requests[task].id, indices), tf.gather(targets.request_time, owners)
-
-    return _popularity(records, schema.groups[schema.tasks[task].group].entity, shown, part, total)
+def _begins(hours: np.ndarray) -> np.ndarray:
+    """Returns when periods begin that have about as much each, of what happened in each hour: int64 [PERIODS]."""
+    reached = np.cumsum(hours)
+    shares = reached[-1] * np.arange(1, PERIODS + 1) / PERIODS
+    return (np.searchsorted(reached, shares) + 1) * _HOUR
 
 
 def popularity_of_values(of_objects: Popularity, values: np.ndarray, rows: int) -> Popularity:
@@ -99,7 +88,9 @@ def popularity_of_values(of_objects: Popularity, values: np.ndarray, rows: int) 
     """
     counts = np.zeros((rows, of_objects.counts.shape[1]), np.int64)
     for column in values.T:
-        np.add.at(counts, column, of_objects.counts)
+        order = np.argsort(column, kind="stable")
+        found, starts = np.unique(column[order], return_index=True)
+        counts[found] += np.add.reduceat(of_objects.counts[order], starts, dtype=np.int64)
     counts[PADDING] = 0
     return Popularity(of_objects.begins, counts)
 
@@ -118,37 +109,6 @@ def counted_actions(schema: Schema, task: str) -> list[tuple[str, str]]:
     return [each for each in every if each not in positive]
 
 
-def _counted(schema: Schema, part: Part) -> Part:
-    """Returns the targets that count for who trains on a part."""
-    return Part.ALL if schema.split.kind is SplitKind.BY_TIME else part
-
-
-def _popularity(
-    records: Records,
-    entity: str,
-    events: Callable[[Chunk], tuple[Tensor, Tensor]],
-    part: Part,
-    total: Callable[[np.ndarray], np.ndarray],
-) -> Popularity:
-    """Counts the events of all chunks: objects and Unix seconds, int64 [M] each."""
-
-    def of_chunk(_: Tensor, serialized: Tensor) -> tuple[Tensor, Tensor]:
-        return events(parse(serialized, records.schema))
-
-    chunks = read_chunks(records, part, tf.constant([EVALUATION_SEED, 0], tf.int64))
-    chunks = chunks.map(without_autograph(of_chunk), num_parallel_calls=tf.data.AUTOTUNE)
-    hours = np.zeros(SPAN // _HOUR, np.int64)
-    for _, timestamps in chunks.as_numpy_iterator():
-        np.add.at(hours, timestamps // _HOUR, 1)
-    reached = np.cumsum(total(hours))
-    shares = reached[-1] * np.arange(1, PERIODS + 1) / PERIODS
-    begins = (np.searchsorted(reached, shares) + 1) * _HOUR
-    counts = np.zeros((records.schema.entities[entity].rows, PERIODS), np.int32)
-    for ids, timestamps in chunks.as_numpy_iterator():
-        np.add.at(counts, (ids, np.searchsorted(begins, timestamps, side="right")), 1)
-    return Popularity(begins, total(counts))
-
-
 def positive_counts(records: Records, task: str, part: Part = Part.TRAINING) -> np.ndarray:
     """Returns how often each object was a positive of a task's training targets, int64 [rows of the entity's catalog].
 
@@ -158,15 +118,15 @@ def positive_counts(records: Records, task: str, part: Part = Part.TRAINING) -> 
     rows = schema.entities[schema.groups[schema.tasks[task].group].entity].rows
 
     def count(serialized: Tensor, _: Tensor) -> Tensor:
-        ids, _ = positives(parse(serialized, schema), schema, task, part)
+        ids, _ = chosen(parse(serialized, schema), schema, part, task=task)
         counts = tf.math.bincount(tf.cast(ids, tf.int32), minlength=rows, maxlength=rows, dtype=tf.int64)
         return tf.ensure_shape(counts, [rows])
 
     return sum_over_chunks(records, part, EVALUATION_SEED, count)
 
 
-def positives(chunk: Chunk, schema: Schema, task: str, part: Part) -> tuple[Tensor, Tensor]:
-    """Returns what was chosen in the targets of a chunk, and when: objects and Unix seconds, int64 [M] each.
+def chosen(chunk: Chunk, schema: Schema, part: Part, *, task: str) -> tuple[Tensor, Tensor]:
+    """Returns what was chosen in the targets of a task, and when: objects and Unix seconds, int64 [M] each.
 
     What was chosen of a list is known from when the user did something with it: the first behavior of the task's group
     on it, since the request. Where no behavior tells, it counts from the request on.
@@ -176,15 +136,29 @@ def positives(chunk: Chunk, schema: Schema, task: str, part: Part) -> tuple[Tens
     behaviors = chunk.groups[spec.group]
     if spec.candidates is Candidates.SAMPLED:
         return tf.gather(behaviors.id, targets.index), targets.request_time
-    indices, owners = _shown(targets, chunk.requests[task])
-    chosen = tf.gather(chunk.requests[task].label, indices) > 0
-    indices, owners = tf.boolean_mask(indices, chosen), tf.boolean_mask(owners, chosen)
+    indices, owners = _candidates(targets, chunk.requests[task])
+    positive = tf.gather(chunk.requests[task].label, indices) > 0
+    indices, owners = tf.boolean_mask(indices, positive), tf.boolean_mask(owners, positive)
     ids = tf.gather(chunk.requests[task].id, indices)
     user, request_time = tf.gather(targets.user, owners), tf.gather(targets.request_time, owners)
     return ids, _first_done(behaviors, user, ids, request_time)
 
 
-def _shown(targets: Targets, requests: Requests) -> tuple[Tensor, Tensor]:
+def shown(chunk: Chunk, schema: Schema, part: Part, *, task: str) -> tuple[Tensor, Tensor]:
+    """Returns all candidates of a task with impressions, and when they were shown: int64 [M] each."""
+    targets = find_targets(chunk, schema, task, part)
+    indices, owners = _candidates(targets, chunk.requests[task])
+    return tf.gather(chunk.requests[task].id, indices), tf.gather(targets.request_time, owners)
+
+
+def done(chunk: Chunk, schema: Schema, part: Part, *, group: str, action: str) -> tuple[Tensor, Tensor]:
+    """Returns the objects of all behaviors of a group with an action, whatever the part, and when: int64 [M] each."""
+    behaviors = chunk.groups[group]
+    counted = behaviors.action == FIRST_ROW + schema.groups[group].actions.index(action)
+    return tf.boolean_mask(behaviors.id, counted), tf.boolean_mask(behaviors.timestamp, counted)
+
+
+def _candidates(targets: Targets, requests: Requests) -> tuple[Tensor, Tensor]:
     """Returns the indices of all candidates of the targets in the flat candidates, and whose they are: int64 [C]."""
     starts, ends = tf.gather(requests.starts, targets.index), tf.gather(requests.ends, targets.index)
     indices = tf.ragged.range(starts, ends)

@@ -1,12 +1,13 @@
 """Rules of thumb that rank candidates without a training."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from atrank_tf.data import Records, popularity, positive_counts
+from atrank_tf.data import Records, chosen, popularity, positive_counts
 from atrank_tf.schema import PADDING
 from atrank_tf.schema.inputs import context_name, history_name
 
@@ -39,10 +40,10 @@ def rules_of_thumb(records: Records, tasks: Sequence[str]) -> dict[str, Rule]:
     own = {task: [schema.tasks[task].group] for task in tasks}
     entities = {task: schema.groups[group].entity for task, (group,) in own.items()}
     every = {task: [name for name, group in schema.groups.items() if group.entity == entities[task]] for task in tasks}
-    begins, until = {}, {}
-    for task in tasks:
-        begins[task], counts = popularity(records, task)
-        until[task] = np.pad(np.cumsum(counts, axis=1), ((0, 0), (1, 0)))
+    counted = popularity(records, [(entities[task], partial(chosen, task=task)) for task in tasks])
+    begins = {task: each.begins for task, each in zip(tasks, counted, strict=True)}
+    sums = (np.pad(np.cumsum(each.counts, axis=1), ((0, 0), (1, 0))) for each in counted)
+    until = dict(zip(tasks, sums, strict=True))
     ever = {task: np.log1p(positive_counts(records, task)) for task in tasks}
 
     def by_popularity(task: str, inputs: Mapping[str, Any]) -> CandidateScores:

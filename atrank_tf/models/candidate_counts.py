@@ -8,14 +8,17 @@ from keras import ops
 
 from atrank_tf.data import (
     PERIODS,
+    Catalog,
+    Events,
     Part,
     Popularity,
     Records,
-    action_popularity,
+    chosen,
     counted_actions,
+    done,
     popularity,
     popularity_of_values,
-    shown_popularity,
+    shown,
 )
 from atrank_tf.layers import MeanPooling, RecentPopularity
 from atrank_tf.models.object_embedder import ObjectEmbedder
@@ -56,14 +59,12 @@ class CandidateCounts:
         lists = self._schema.tasks[task].candidates is Candidates.IMPRESSIONS
         # Where many lists of one moment have the same candidates, numbers of features, too, would tell each by itself.
         columns = {} if lists else self._table_rows(entity)
-        counted = {"popularity": self._once(f"popularity_{task}", entity, partial(popularity, task=task), columns)}
+        counted = {"popularity": self._once(f"popularity_{task}", entity, partial(chosen, task=task), columns)}
         if lists:
-            shown = partial(shown_popularity, task=task)
-            counted["shown"] = self._once(f"popularity_{task}_shown", entity, shown, {})
+            counted["shown"] = self._once(f"popularity_{task}_shown", entity, partial(shown, task=task), {})
         for group, action in counted_actions(self._schema, task):
             name = f"popularity_{group}_{groups[group].actions.index(action)}"
-            count = partial(action_popularity, group=group, action=action)
-            counted[f"{action} in {group}"] = self._once(name, entity, count, {})
+            counted[f"{action} in {group}"] = self._once(name, entity, partial(done, group=group, action=action), {})
         self._of_task[task] = list(counted.values())
         for what, counts in counted.items():
             for each in (what, *(f"{what} of {column}" for column in counts.of_values)):
@@ -77,10 +78,10 @@ class CandidateCounts:
             column: tables[feature.table].rows for column, feature in features.items() if not tables[feature.table].hash
         }
 
-    def _once(self, name: str, entity: str, count: Callable[..., Popularity], columns: Mapping[str, int]) -> "_Counts":
+    def _once(self, name: str, entity: str, events: Events, columns: Mapping[str, int]) -> "_Counts":
         """Returns new counts, or those that another task on the same entity has."""
         if name not in self._counts:
-            self._counts[name] = _Counts(name, entity, self._schema.entities[entity].rows, count, columns)
+            self._counts[name] = _Counts(name, entity, self._schema.entities[entity].rows, events, columns)
         return self._counts[name]
 
     @property
@@ -108,8 +109,10 @@ class CandidateCounts:
             part: of the targets that count.
             total: sums an array over the workers who share the records.
         """
-        for counts in self._counts.values():
-            counts.load(records, part, total)
+        counted = [(counts.entity, counts.events) for counts in self._counts.values()]
+        found = popularity(records, counted, part, total) if counted else []
+        for counts, of_objects in zip(self._counts.values(), found, strict=True):
+            counts.load(of_objects, records.catalogs[counts.entity])
 
     def _entity(self, task: str) -> str:
         return self._schema.groups[self._schema.tasks[task].group].entity
@@ -121,14 +124,12 @@ class _Counts:
     Args:
         name: of the layer of the objects.
         entity, rows: of the objects.
-        count: counts the objects.
+        events: what is counted of the objects.
         columns: features -> rows of their tables.
     """
 
-    def __init__(
-        self, name: str, entity: str, rows: int, count: Callable[..., Popularity], columns: Mapping[str, int]
-    ) -> None:
-        self._entity, self._count = entity, count
+    def __init__(self, name: str, entity: str, rows: int, events: Events, columns: Mapping[str, int]) -> None:
+        self.entity, self.events = entity, events
         self._of_objects = RecentPopularity(rows, PERIODS, name=name)
         self.of_values = {
             column: RecentPopularity(size, PERIODS, name=f"{name}__{place}")
@@ -148,9 +149,7 @@ class _Counts:
             found.append(shares)
         return found
 
-    def load(self, records: Records, part: Part, total: Callable[[np.ndarray], np.ndarray]) -> None:
-        counted = self._count(records, part=part, total=total)
-        self._of_objects.load(*counted)
+    def load(self, of_objects: Popularity, catalog: Catalog) -> None:
+        self._of_objects.load(*of_objects)
         for column, layer in self.of_values.items():
-            values = records.catalogs[self._entity].features[column]
-            layer.load(*popularity_of_values(counted, values, layer.num_objects))
+            layer.load(*popularity_of_values(of_objects, catalog.features[column], layer.num_objects))

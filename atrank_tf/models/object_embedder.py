@@ -88,8 +88,8 @@ class ObjectEmbedder:
 
     def load_known_from(self, records: Records, part: Part, total: Callable[[np.ndarray], np.ndarray]) -> None:
         """Finds out since when each id is known; arguments as of `data.known_from`."""
-        for name, layer in self._points_in_time.items():
-            layer.load(known_from(records, name, part, total))
+        for name, since in known_from(records, list(self._points_in_time), part, total).items():
+            self._points_in_time[name].load(since)
 
     def catalog_columns(self) -> dict[str, dict[str, Tensor]]:
         """Returns the columns of the catalogs, as `data.affinity` takes them; they are those in the model."""

@@ -42,7 +42,7 @@ def test_4_an_id_is_known_after_it_was_used_often_enough(records: Records, entit
     table = records.schema.entities[entity].id.table
     spec = replace(records.schema.tables[table], min_count=min_count)
     other.schema = replace(records.schema, tables={**records.schema.tables, table: spec})
-    uses, known = _uses(other, entity), known_from(other, entity)
+    uses, known = _uses(other, entity), known_from(other, [entity])[entity]
     rows = records.catalogs[entity].table_rows
     later = 0
     for id_, since in enumerate(known):
@@ -61,7 +61,7 @@ def test_where_no_moment_divides_the_split_every_id_of_the_table_is_known(record
     other = Records(records.path)
     other.schema = replace(records.schema, split=replace(records.schema.split, kind=SplitKind.LEAVE_LAST_OUT))
     rows = records.catalogs["product"].table_rows
-    np.testing.assert_array_equal(known_from(other, "product"), np.where(rows == UNKNOWN, NEVER, 0))
+    np.testing.assert_array_equal(known_from(other, ["product"])["product"], np.where(rows == UNKNOWN, NEVER, 0))
 
 
 def test_uses_that_workers_saw_are_added_up(records: Records) -> None:
@@ -74,6 +74,7 @@ def test_uses_that_workers_saw_are_added_up(records: Records) -> None:
         other.schema = replace(
             records.schema, tables={**records.schema.tables, "product": replace(table, min_count=min_count)}
         )
-        found.append(known_from(other, "product", total=lambda seen, workers=workers: seen * workers)[rows])
+        known = known_from(other, ["product"], total=lambda seen, workers=workers: seen * workers)
+        found.append(known["product"][rows])
     np.testing.assert_array_equal(*found)
     assert (found[0] > 0).any()

@@ -1,6 +1,8 @@
 """Popularity, against the training requests one by one."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,16 +14,16 @@ from atrank_tf.data import (
     Part,
     Popularity,
     Records,
-    action_popularity,
+    chosen,
     counted_actions,
+    done,
     popularity,
     popularity_of_values,
     positive_counts,
     requests,
-    shown_popularity,
+    shown,
 )
 from atrank_tf.data.chunk_reading import read_chunks
-from atrank_tf.data.popularity import positives
 from atrank_tf.data.targets import Behaviors, Chunk, Requests, parse
 from atrank_tf.schema import FIRST_ROW, Split, SplitKind, schema_from_dict
 
@@ -45,9 +47,11 @@ def _chosen(records: Records, task: str, part: Part) -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize(("task", "late"), [("next_purchase", 0), ("next_redemption", 3600)])
-def test_4_counts_are_those_of_all_requests_before_each_period_ends(records: Records, task: str, late: int) -> None:
+def test_4_counts_are_those_of_all_requests_before_each_period_ends(
+    records: Records, task: str, late: int, chosen_popularity: Callable[..., Popularity]
+) -> None:
     """Coupons of a list are redeemed an hour later: only then they count."""
-    begins, counts = popularity(records, task)
+    begins, counts = chosen_popularity(records, task)
     expected, of_parts = np.zeros_like(counts), []
     for part in SPLIT:
         found = _chosen(records, task, part)
@@ -85,20 +89,22 @@ def test_4_what_was_chosen_of_a_list_counts_from_when_the_user_did_it() -> None:
             "tasks": {"next": {"group": "buy", "candidates": "impressions"}},
         }
     )
-    ids, times = positives(chunk, schema, "next", Part.ALL)
+    ids, times = chosen(chunk, schema, Part.ALL, task="next")
     np.testing.assert_array_equal(ids, [5, 5, 6, 7, 5, 5, 6, 7, 6])
     np.testing.assert_array_equal(times, [10, 30, 20, 11, 41, 12, 50, 15, 51])
     nothing = Behaviors(*(each[:0] for each in behaviors[:4]), splits=tf.zeros([3], tf.int64))
-    _, times = positives(chunk._replace(groups={"buy": nothing}), schema, "next", Part.ALL)
+    _, times = chosen(chunk._replace(groups={"buy": nothing}), schema, Part.ALL, task="next")
     np.testing.assert_array_equal(times, [10, 11, 11, 11, 41, 12, 12, 12, 51])
 
 
-def test_4_where_the_last_are_left_out_only_the_targets_of_the_part_count(records: Records) -> None:
+def test_4_where_the_last_are_left_out_only_the_targets_of_the_part_count(
+    records: Records, chosen_popularity: Callable[..., Popularity]
+) -> None:
     other, task = _leaving_last_out(records), "next_purchase"
     for part in (Part.TRAINING, Part.TRAINING_AND_VALIDATION):
-        _, counts = popularity(other, task, part)
+        _, counts = chosen_popularity(other, task, part=part)
         np.testing.assert_array_equal(counts.sum(axis=1), positive_counts(other, task, part))
-    assert counts.sum() < popularity(records, task).counts.sum()
+    assert counts.sum() < chosen_popularity(records, task).counts.sum()
 
 
 def test_4_what_is_counted_of_training_is_no_target_of_validation_or_test(records: Records) -> None:
@@ -109,8 +115,10 @@ def test_4_what_is_counted_of_training_is_no_target_of_validation_or_test(record
     np.testing.assert_array_equal(positive_counts(records, task), expected)
 
 
-def test_the_last_period_is_over_after_the_last_target_and_each_has_about_as_many(records: Records) -> None:
-    begins, counts = popularity(records, "next_purchase")
+def test_the_last_period_is_over_after_the_last_target_and_each_has_about_as_many(
+    records: Records, chosen_popularity: Callable[..., Popularity]
+) -> None:
+    begins, counts = chosen_popularity(records, "next_purchase")
     moments = np.array([moment for _, moment in _chosen(records, "next_purchase", Part.TEST)])
     assert moments.max() < begins[-1] <= moments.max() + 3600
     assert (begins % 3600 == 0).all()
@@ -123,8 +131,8 @@ def test_the_last_period_is_over_after_the_last_target_and_each_has_about_as_man
     assert (reached < shares + busiest).all()
 
 
-def test_workers_add_up_their_shares(records: Records) -> None:
-    whole = popularity(records, "next_purchase")
+def test_workers_add_up_their_shares(records: Records, chosen_popularity: Callable[..., Popularity]) -> None:
+    whole = chosen_popularity(records, "next_purchase")
     shares = [records.of_worker(index, 2) for index in range(2)]
     given: list[np.ndarray] = []
 
@@ -133,10 +141,11 @@ def test_workers_add_up_their_shares(records: Records) -> None:
         return array
 
     for share in shares:
-        popularity(share, "next_purchase", total=keep)
+        chosen_popularity(share, "next_purchase", total=keep)
     hours = given[0] + given[2]
     parts = [
-        popularity(share, "next_purchase", total=lambda array: hours if array.ndim == 1 else array) for share in shares
+        chosen_popularity(share, "next_purchase", total=lambda array: hours if array.shape == hours.shape else array)
+        for share in shares
     ]
     for part in parts:
         np.testing.assert_array_equal(part.begins, whole.begins)
@@ -146,7 +155,7 @@ def test_workers_add_up_their_shares(records: Records) -> None:
 
 def test_4_counts_of_what_was_shown_are_those_of_all_candidates(records: Records) -> None:
     task = "next_redemption"
-    begins, counts = shown_popularity(records, task)
+    ((begins, counts),) = popularity(records, [("coupon", partial(shown, task=task))])
     expected = np.zeros_like(counts)
     for part in SPLIT:
         for inputs, *_ in requests(records, part, tasks=[task]).as_numpy_iterator():
@@ -159,7 +168,8 @@ def test_4_counts_of_what_was_shown_are_those_of_all_candidates(records: Records
 
 def test_4_counts_of_an_action_are_those_of_the_logs(records: Records) -> None:
     row = FIRST_ROW + records.schema.groups["purchase"].actions.index("discounted")
-    begins, counts = action_popularity(records, "purchase", "discounted")
+    discounted = partial(done, group="purchase", action="discounted")
+    ((begins, counts),) = popularity(records, [("product", discounted)])
     expected = np.zeros_like(counts)
     for _, serialized in read_chunks(records, Part.TEST, tf.constant([0, 0], tf.int64)):
         rows = parse(serialized, records.schema).groups["purchase"]
@@ -207,6 +217,6 @@ def test_where_nothing_was_done_nothing_is_popular(records: Records) -> None:
     other, group = Records(records.path), records.schema.groups["purchase"]
     never = replace(group, actions=(*group.actions, "never"))
     other.schema = replace(records.schema, groups={**records.schema.groups, "purchase": never})
-    begins, counts = action_popularity(other, "purchase", "never")
+    ((begins, counts),) = popularity(other, [("product", partial(done, group="purchase", action="never"))])
     assert not counts.any()
     assert (np.diff(begins) >= 0).all()

@@ -1,11 +1,12 @@
 """Rules of thumb: what they count, and what not."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
-from atrank_tf.data import Batching, Part, Records, popularity, positive_counts, requests
+from atrank_tf.data import Batching, Part, Popularity, Records, positive_counts, requests
 from atrank_tf.evaluation import ScoredRequests, score_baselines
 from atrank_tf.evaluation.rules import RECENT_PERIODS, rules_of_thumb
 
@@ -26,10 +27,12 @@ def test_popularity_counts_training_positives_only(records: Records, baselines: 
     np.testing.assert_allclose(scored.scores[: len(expected)], expected)
 
 
-def test_recent_popularity_counts_the_periods_before_the_request(records: Records) -> None:
+def test_recent_popularity_counts_the_periods_before_the_request(
+    records: Records, chosen_popularity: Callable[..., Popularity]
+) -> None:
     part, task = Part.TEST, "next_purchase"
     scored = score_baselines(records, part, [task], SETTINGS)["recent popularity"][task]
-    begins, counts = popularity(records, task)
+    begins, counts = chosen_popularity(records, task)
     place, seen = 0, set()
     for inputs, *_ in requests(records, part, tasks=[task], settings=SETTINGS).as_numpy_iterator():
         for now, candidates in zip(inputs["now"], inputs[f"{task}__candidates"], strict=True):

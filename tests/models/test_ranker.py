@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from atrank_tf.data import Batching, Part, Records, action_popularity, popularity, positive_counts, requests
+from atrank_tf.data import Batching, Part, Popularity, Records, done, popularity, positive_counts, requests
 from atrank_tf.data.known_from import NEVER
 from atrank_tf.models import BPRMF, MODELS, ATRank, Ranker, RankerConfig
 from atrank_tf.preparation import prepare
@@ -62,12 +63,12 @@ def test_without_an_item_bias_it_does_nothing(records: Records, make_model: Call
 
 
 def test_batches_of_training_tell_the_model_what_is_popular(
-    records: Records, make_model: Callable[..., Ranker]
+    records: Records, make_model: Callable[..., Ranker], chosen_popularity: Callable[..., Popularity]
 ) -> None:
     model = make_model()
     model.training_batches(records)
     for task in model.tasks:
-        counted = popularity(records, task)
+        counted = chosen_popularity(records, task)
         np.testing.assert_array_equal(model.get_layer(f"popularity_{task}").begins, counted.begins)
         np.testing.assert_array_equal(model.get_layer(f"popularity_{task}").counts, counted.counts)
 
@@ -104,7 +105,7 @@ def test_what_else_was_done_with_candidates_is_counted_too(records: Records) -> 
     other.schema = replace(records.schema, tasks={**records.schema.tasks, "next_purchase": task})
     model = ATRank(other.schema, catalogs=other.catalogs, tasks=["next_purchase"], hidden_dim=4, num_spaces=2)
     model.load_counts(other)
-    counted = action_popularity(other, "purchase", "discounted")
+    (counted,) = popularity(other, [("product", partial(done, group="purchase", action="discounted"))])
     layer = model.get_layer("popularity_purchase_1")
     np.testing.assert_array_equal(layer.begins, counted.begins)
     np.testing.assert_array_equal(layer.counts, counted.counts)
@@ -146,22 +147,36 @@ def test_of_candidates_of_a_list_the_popularity_of_their_features_is_not_read(re
     assert {name.rsplit(" ", 1)[0] for name in names} == {"popularity", "shown"}
 
 
-def test_logits_of_training_are_less_by_the_log_rate_of_each_candidate(records: Records) -> None:
+@pytest.mark.parametrize("settings", [Batching(correct_sampling=True), Batching(negatives=2)])
+def test_logits_of_training_are_less_by_the_log_rate_of_each_candidate(records: Records, settings: Batching) -> None:
     """What is learned is how likely an object is the one, however often it is drawn beside others."""
     model = MODELS["bpr_mf"](records.schema, catalogs=records.catalogs, hidden_dim=8)
-    plain, corrected = (
-        next(iter(model.training_batches(records, settings=Batching(correct_sampling=correct)).dataset))
-        for correct in (False, True)
-    )
+    corrected = next(iter(model.training_batches(records, settings=settings).dataset))[0]
     names = [log_rate_name(task) for task in model.tasks if records.schema.tasks[task].candidates == "sampled"]
-    assert set(corrected[0]) - set(plain[0]) == set(names) != set()
-    for name in plain[0]:
-        np.testing.assert_array_equal(plain[0][name], corrected[0][name])
-    asked, answered = (model(inputs, training=True) for inputs in (plain[0], corrected[0]))
+    plain = {name: value for name, value in corrected.items() if name not in names}
+    assert set(corrected) - set(plain) == set(names) != set()
+    assert set(next(iter(model.training_batches(records, settings=Batching()).dataset))[0]) == set(plain)
+    asked, answered = (model(inputs, training=True) for inputs in (plain, corrected))
     for task in model.tasks:
-        rate = corrected[0].get(log_rate_name(task), 0.0)
+        rate = corrected.get(log_rate_name(task), 0.0)
         np.testing.assert_allclose(asked[task] - rate, answered[task], rtol=1e-5, atol=1e-5)
-        np.testing.assert_array_equal(model(plain[0])[task], model(corrected[0])[task])
+        np.testing.assert_array_equal(model(plain)[task], model(corrected)[task])
+
+
+@pytest.mark.parametrize("name", ["atrank", "timeline_atrank"])
+@pytest.mark.parametrize("negatives", [1, 4, 7])
+def test_scores_are_for_as_many_negatives_as_the_schema_says(records: Records, name: str, negatives: int) -> None:
+    """The logit of one of the schema's five, less the log rate, has no gradient whatever number training draws."""
+    task = Task(group="purchase", negatives=Negatives(uniform=4))
+    drawn = Records(records.path)
+    drawn.schema = replace(records.schema, tasks={**records.schema.tasks, "next_purchase": task})
+    model = MODELS[name](drawn.schema, tasks=["next_purchase"], catalogs=drawn.catalogs, hidden_dim=4, num_spaces=2)
+    inputs, labels, weights = next(iter(model.training_batches(drawn, settings=Batching(negatives=negatives)).dataset))
+    rate = np.asarray(inputs.get(log_rate_name("next_purchase"), 0.0))
+    real, label = np.asarray(weights["next_purchase"]) > 0, np.asarray(labels["next_purchase"])
+    probability = np.broadcast_to(1 / (1 + np.exp(rate - np.log(1 / 4))), label.shape)
+    assert label[real].mean() == pytest.approx(1 / (1 + negatives))
+    assert probability[real].mean() == pytest.approx(1 / (1 + negatives))
 
 
 def test_a_model_that_reads_no_popularity_counts_none(records: Records, make_model: Callable[..., Ranker]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import polars as pl
 import pytest
 from interrupted import BeforeTraining, Stop
 
-from atrank_tf.data import IdMaps, Part, Records, evaluation_batches, popularity, positive_counts, training_batches
+from atrank_tf.data import IdMaps, Part, Popularity, Records, evaluation_batches, positive_counts, training_batches
 from atrank_tf.models import MODELS
 from atrank_tf.preparation import prepare
 from atrank_tf.schema import load_schema
@@ -209,7 +210,9 @@ def test_the_mean_of_the_ends_of_epochs_is_what_training_leaves(whole: Any) -> N
     assert np.abs(last.watched.numpy() - last.ends[-1]).max() > 1e-3
 
 
-def test_4_what_is_trained_on_and_counted_is_one_part_or_two(records: Records, whole: Any, tmp_path: Path) -> None:
+def test_4_what_is_trained_on_and_counted_is_one_part_or_two(
+    records: Records, whole: Any, tmp_path: Path, chosen_popularity: Callable[..., Popularity]
+) -> None:
     last = replace(SMALL, model=replace(SMALL.model, ranking=("dot", "dnn")), batching=EXPERIMENT.batching)
     settings = replace(last.training, include_validation=True, start_at_popularity=True)
     before = _begin(records, replace(last, training=settings), tmp_path)
@@ -227,7 +230,7 @@ def test_4_what_is_trained_on_and_counted_is_one_part_or_two(records: Records, w
     for model, part in ((load(str(whole[0])), Part.TRAINING), (begun, both)):
         for task in model.tasks:
             layer = model.get_layer(f"popularity_{task}")
-            begins, counts = popularity(records, task, part)
+            begins, counts = chosen_popularity(records, task, part=part)
             np.testing.assert_array_equal(layer.begins, begins)
             np.testing.assert_array_equal(layer.counts, counts)
 

@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atrank_tf.data import Records, popularity
+from atrank_tf.data import Popularity, Records
 from atrank_tf.layers import SparseEmbedding
 from atrank_tf.losses import PairwiseCrossentropy, PointwiseCrossentropy
 from atrank_tf.metrics import RequestAUC
@@ -226,11 +227,13 @@ def test_validation_of_two_workers_has_the_losses_of_one(together: Path, records
 
 
 @pytest.mark.slow
-def test_4_popularity_is_that_of_what_all_workers_train_on(together: Path, records: Records) -> None:
+def test_4_popularity_is_that_of_what_all_workers_train_on(
+    together: Path, records: Records, chosen_popularity: Callable[..., Popularity]
+) -> None:
     model = load(str(together / "whole/model"))
     for task in model.tasks:
         layer = model.get_layer(f"popularity_{task}")
-        begins, counts = popularity(records, task)
+        begins, counts = chosen_popularity(records, task)
         np.testing.assert_array_equal(layer.begins, begins)
         np.testing.assert_array_equal(layer.counts, counts)
 
