@@ -1,7 +1,9 @@
 """Candidates of requests: what was shown, or a positive with sampled negatives that are drawn anew each epoch."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import tensorflow as tf
@@ -11,7 +13,7 @@ from atrank_tf.data.catalog import Catalog
 from atrank_tf.data.excluded import Excluded
 from atrank_tf.data.own_history import OwnHistory
 from atrank_tf.data.targets import CandidateFunction, Chunk, Targets, first_at_least
-from atrank_tf.schema import FIRST_ROW, PADDING, Candidates, Negatives, Schema
+from atrank_tf.schema import FIRST_ROW, PADDING, Candidates, Negatives, Schema, Task
 from atrank_tf.schema.inputs import candidate_specs, candidates_name, context_name, log_rate_name
 from atrank_tf.types import Tensor
 
@@ -146,6 +148,36 @@ def _gather_by_column(ids: Tensor, indices: Tensor) -> Tensor:
     """Returns `ids[indices[m, c], c]`: ids [S, C], indices [M, C]."""
     columns = ids.shape[1]
     return tf.gather(tf.reshape(ids, [-1]), indices * columns + tf.range(columns, dtype=tf.int64))
+
+
+def has_log_rates(task: Task, settings: Batching) -> bool:
+    """Returns whether training subtracts from the logits of a task's candidates what `training_log_rates` computes."""
+    if task.candidates is not Candidates.SAMPLED:
+        return False
+    return settings.correct_sampling or training_negatives(task.negatives, settings).total != task.negatives.total
+
+
+def training_log_rates(
+    task: Task, settings: Batching, sampler: NegativeSampler, excluded: Excluded, history: OwnHistory | None
+) -> CandidateFunction:
+    """Returns what computes the log of how often training draws a candidate, for each time that its score is for.
+
+    With `correct_sampling` scores are for a world in which each object is drawn once. Without it they are for as many
+    negatives as the schema says, so that probabilities hold there however many training draws.
+
+    Args:
+        task: a task of which `has_log_rates` is true.
+        settings: sizes of the batches of training.
+        sampler: of the negatives of training.
+        excluded, history: as `NegativeSampler.draw` takes them.
+
+    Reference:
+        King and Zeng, "Logistic Regression in Rare Events Data" (Political Analysis, 2001): prior correction.
+    """
+    if settings.correct_sampling:
+        return partial(sampler.log_rates, excluded, history)
+    log_rate = math.log(training_negatives(task.negatives, settings).total / task.negatives.total)
+    return lambda targets, ids: tf.fill(tf.shape(ids), tf.constant(log_rate, tf.float32))
 
 
 def training_negatives(declared: Negatives, settings: Batching) -> Negatives:

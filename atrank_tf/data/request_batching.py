@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 
 import tensorflow as tf
 
@@ -11,7 +10,9 @@ from atrank_tf.data.batching import Batching, batch_limits, user_inputs
 from atrank_tf.data.candidates import (
     NegativeSampler,
     candidate_inputs,
+    has_log_rates,
     no_candidates,
+    training_log_rates,
     training_negatives,
 )
 from atrank_tf.data.chunk_reading import (
@@ -142,7 +143,8 @@ def _batches(
         sampled = training_negatives(sampled, settings) if part.trains else sampled
         sampler = NegativeSampler(catalog, sampled)
 
-    affinity, corrects = records_affinity(records, task), part.trains and settings.correct_sampling
+    affinity = records_affinity(records, task)
+    with_rates = {name: part.trains and has_log_rates(schema.tasks[name], settings) for name in tasks}
 
     def chunk_batches(chunk_number: Tensor, serialized: Tensor) -> tf.data.Dataset:
         seed = chunk_seed(seeds, chunk_number)
@@ -153,8 +155,8 @@ def _batches(
         if sampler is not None:
             own = own_objects(records, task, sampled, chunk, serialized)
             negatives = sampler.draw(*own, targets, seed)
-            if corrects:
-                computed[log_rate_name(task)] = partial(sampler.log_rates, *own)
+            if with_rates[task]:
+                computed[log_rate_name(task)] = training_log_rates(spec, settings, sampler, *own)
         order, limits = _divided(targets, part, settings, seed)
         if schema is not records.schema:  # The same requests in the same order, with longer windows.
             targets = chunk_targets(chunk, schema, task, part, settings, seed)
@@ -168,9 +170,8 @@ def _batches(
             all_labels, all_weights = {task: labels}, {task: weights}
             for other in tasks:
                 if other != task:
-                    with_rates = corrects and schema.tasks[other].candidates is Candidates.SAMPLED
                     more, all_labels[other], all_weights[other] = no_candidates(
-                        schema, other, tf.size(chosen), with_rates
+                        schema, other, tf.size(chosen), with_rates[other]
                     )
                     inputs |= more
             return inputs, all_labels, all_weights, tf.gather(chunk.user_id, picked.user)

@@ -8,7 +8,13 @@ import tensorflow as tf
 
 from atrank_tf.data.affinity import records_affinity
 from atrank_tf.data.batching import Batching, batch_limits, user_inputs, window_indices
-from atrank_tf.data.candidates import NegativeSampler, candidate_inputs, training_negatives
+from atrank_tf.data.candidates import (
+    NegativeSampler,
+    candidate_inputs,
+    has_log_rates,
+    training_log_rates,
+    training_negatives,
+)
 from atrank_tf.data.chunk_reading import (
     TrainingBatches,
     chunk_seed,
@@ -108,8 +114,9 @@ def _batches(records: Records, tasks: Sequence[str], part: Part, settings: Batch
         for name, affinity in affinities.items():
             if affinity:
                 computed[name][affinity_name(name)] = affinity.of_chunk(chunk)
-            if name in samplers and settings.correct_sampling:
-                computed[name][log_rate_name(name)] = partial(samplers[name].log_rates, *own[name])
+            if has_log_rates(schema.tasks[name], settings):
+                rates = training_log_rates(schema.tasks[name], settings, samplers[name], *own[name])
+                computed[name][log_rate_name(name)] = rates
         rows = timeline_rows(targets, drawn)
         order, limits = _divided(rows, settings, drawn)
 

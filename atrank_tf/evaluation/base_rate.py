@@ -46,5 +46,5 @@ def trained_with(task: Task, settings: Batching, loss: str) -> str:
     if settings.correct_sampling:
         return f"{beside}, and correct_sampling: its probabilities are of all objects, not of these candidates."
     if trained != here:
-        return f"{beside}, here there are {here}: its probabilities are of other shares of positives."
+        return f"{beside}, its scores are for {here}, as here."
     return f"{beside}, as many as here."

@@ -98,7 +98,7 @@ class TaskModel(keras.Model):
     def call(
         self, inputs: Mapping[str, Tensor], training: bool | None = None, mask: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """Forward pass; of training batches with log rates (`Batching.correct_sampling`) it returns logits less these.
+        """Forward pass; of training batches with log rates (`has_log_rates`) it returns logits less these.
 
         Reference:
             Yi et al., "Sampling-Bias-Corrected Neural Modeling for Large Corpus Item Recommendations" (RecSys 2019).

@@ -75,7 +75,7 @@ def affinity_name(task: str) -> str:
 
 
 def log_rate_name(task: str) -> str:
-    """Returns the name of the log rate by which each of a task's candidates is drawn, in training, float32 [..., N]."""
+    """Returns the name of the log rate at which training draws each of a task's candidates, float32 [..., N]."""
     return join_names(task, "log_rate")
 
 

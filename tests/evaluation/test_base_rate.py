@@ -38,7 +38,7 @@ def test_where_all_labels_are_the_same_its_log_loss_is_nothing(label: int) -> No
     ("task", "settings", "loss", "expected"),
     [
         (DRAWN, {}, "pointwise", "the model was trained with 9 negatives for each positive, as many as here."),
-        (DRAWN, {"negatives": 4}, "pointwise", "with 4 negatives for each positive, here there are 9: its probab"),
+        (DRAWN, {"negatives": 4}, "pointwise", "with 4 negatives for each positive, its scores are for 9, as here."),
         (DRAWN, {"correct_sampling": True}, "pointwise", "9 negatives for each positive, and correct_sampling: its "),
         (DRAWN, {}, "pairwise", "log_loss tells nothing: scores of the pairwise loss are no logits of probabilities."),
         (SHOWN, {}, "pointwise", "log_loss: the model was trained on what was shown, as it is scored here."),
