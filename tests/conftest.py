@@ -133,6 +133,8 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(500_000, 50, 100)
     if "tensorflow" in sys.modules:  # To rewrite graphs so small takes longer than it gains. Commands have Grappler.
         sys.modules["tensorflow"].config.optimizer.set_experimental_options({"min_graph_nodes": 10**6})
+    if "atrank_tf.optimizers.sparse_adam" in sys.modules:  # Among the tables of tests, too, only the largest defers.
+        sys.modules["atrank_tf.optimizers.sparse_adam"].WHOLE_UP_TO = 200
 
 
 COUNTED = ("popularity_", "point_in_time_")
@@ -224,6 +226,12 @@ def chosen_popularity() -> Callable[..., Any]:
         return popularity(records, [(entity, partial(chosen, task=task))], **options)[0]
 
     return count
+
+
+@pytest.fixture
+def row_by_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has optimizers defer steps of every table, however small."""
+    monkeypatch.setattr("atrank_tf.optimizers.sparse_adam.WHOLE_UP_TO", 0)
 
 
 @pytest.fixture(scope="session")

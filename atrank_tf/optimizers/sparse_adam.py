@@ -8,6 +8,9 @@ import tensorflow as tf
 
 from atrank_tf.optimizers.sparse_optimizer import SparseOptimizer, checked_rate
 
+WHOLE_UP_TO = 1 << 17
+"""Numbers in a table up to which `moments="dense"` is dense Adam on all of it: cheaper there than to defer."""
+
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
 class SparseAdam(SparseOptimizer):
@@ -22,7 +25,8 @@ class SparseAdam(SparseOptimizer):
       take the first ten updates of a rare row to be full averages, and make them 3 to 6 times too long.)
     - "dense": what dense Adam would do: m and v fade, the weight drifts, the L2 penalty goes on pulling. It is deferred
       until the row is read next, and then taken in a few strides before its value is used: see `deferred_adam`.
-      Learning rates tuned for `keras.optimizers.Adam` stay right.
+      Learning rates tuned for `keras.optimizers.Adam` stay right. Small tables (`WHOLE_UP_TO` numbers) take the steps
+      of dense Adam themselves, and have nothing pending.
 
     Two kinds of decay, which reach all rows of all tables, read or not:
 
@@ -79,6 +83,7 @@ class SparseAdam(SparseOptimizer):
             learning_rate=learning_rate,
             weight_decay=weight_decay,
             defers=bool(weight_decay) or moments == "dense",
+            whole_up_to=WHOLE_UP_TO if moments == "dense" else 0,
             **kwargs,
         )
         self.beta_1 = beta_1
@@ -106,6 +111,9 @@ class SparseAdam(SparseOptimizer):
             return
         momentum, velocity = self._momentums[number], self._velocities[number]
         gradient = tf.cast(gradient, variable.dtype)
+        table = self._trainable_variables[number]
+        if self.l2 and self._decays[number] and hasattr(table, "apply_pending"):
+            gradient += 2 * self.l2 * table.value
         rate = self._rate(self.iterations + 1, learning_rate, variable.dtype)
         self.assign_add(momentum, (gradient - momentum) * (1 - self.beta_1))
         self.assign_add(velocity, (tf.square(gradient) - velocity) * (1 - self.beta_2))

@@ -34,6 +34,8 @@ class SparseOptimizer(keras.optimizers.Optimizer):
 
     Args:
         defers: whether there is anything to defer.
+        whole_up_to: tables of at most so many numbers are updated whole in each step, as other variables are, and have
+            nothing pending: of a few rows that costs less than to tell read ones from others. Not part of the config.
         reduce_gradients: for several processes that train one model, a function (gradients of this process) -> their
             mean over all of them; None for one process. `tf.IndexedSlices` come with each row once, and may be returned
             with a row several times. It is not part of the config.
@@ -41,7 +43,12 @@ class SparseOptimizer(keras.optimizers.Optimizer):
     """
 
     def __init__(
-        self, *, defers: bool, reduce_gradients: Callable[[Gradients], Gradients] | None = None, **kwargs: Any
+        self,
+        *,
+        defers: bool,
+        whole_up_to: int = 0,
+        reduce_gradients: Callable[[Gradients], Gradients] | None = None,
+        **kwargs: Any,
     ) -> None:
         for name in ("use_ema", "gradient_accumulation_steps", "loss_scale_factor"):
             if kwargs.get(name):
@@ -51,6 +58,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
                 )
         super().__init__(**kwargs)
         self.defers = defers
+        self.whole_up_to = whole_up_to
         self.reduce_gradients = reduce_gradients
 
     def build(self, variables: Sequence[Any]) -> None:
@@ -72,7 +80,10 @@ class SparseOptimizer(keras.optimizers.Optimizer):
                 table.apply_pending()  # What is pending by the clock of the optimizer that had the table before.
                 table.apply_pending = None
         super().build(variables)
-        self._is_table = [hasattr(variable, "apply_pending") for variable in variables]
+        self._is_table = [
+            hasattr(variable, "apply_pending") and math.prod(variable.shape) > self.whole_up_to
+            for variable in variables
+        ]
         self._decays = [self._use_weight_decay(each) and getattr(each, "decays", True) for each in variables]
         self._clock: Any = self.add_variable((3,), dtype="float64", name="clock") if self.defers else None
         self._last_steps: list[Any] = [
@@ -199,7 +210,9 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         ]
 
     def _apply_weight_decay(self, variables: Sequence[Any]) -> None:
-        super()._apply_weight_decay([v for v in variables if not self._is_table[self._get_variable_index(v)]])
+        numbers = [self._get_variable_index(variable) for variable in variables]
+        whole = [self._decays[number] and not self._is_table[number] for number in numbers]
+        super()._apply_weight_decay([variable for variable, is_whole in zip(variables, whole, strict=True) if is_whole])
 
 
 class _ApplyPending:

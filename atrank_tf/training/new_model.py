@@ -80,7 +80,8 @@ def compile_model(model: Ranker, settings: Training, steps: int, workers: Worker
 def divide_threads(slices: int) -> None:
     """Divides the CPU cores among the slices of a batch.
 
-    With one slice TensorFlow's own division stays, where every operation has the threads of all cores.
+    With one slice TensorFlow's own division stays, where every operation has the threads of all cores. But on one or
+    two cores each operation has one: two small ones side by side take less time than one after the other, divided.
 
     Args:
         slices: as in `Training`.
@@ -88,9 +89,9 @@ def divide_threads(slices: int) -> None:
     Raises:
         RuntimeError: TensorFlow has set up its devices already.
     """
-    if slices > 1:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        tf.config.threading.set_intra_op_parallelism_threads(max(1, cores // slices))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if slices > 1 or cores <= 2:
+        tf.config.threading.set_intra_op_parallelism_threads(max(1, cores // max(slices, 2)))
         tf.config.threading.set_inter_op_parallelism_threads(cores)
 
 

@@ -79,6 +79,7 @@ def test_a_model_reads_batches_of_its_own_groups_and_tasks(records: Records) -> 
     assert set(labels) == {"next_purchase"}
 
 
+@pytest.mark.usefixtures("row_by_row")
 def test_pending_decay_is_applied_before_anybody_reads_the_tables(
     records: Records, batches: TrainingBatches, tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ from table_steps import step_of, whole_reads
 from atrank_tf.layers import SparseEmbedding
 from atrank_tf.optimizers import ApplyPendingDecay, SparseAdam
 
+pytestmark = pytest.mark.usefixtures("row_by_row")
 ROWS, WIDTH = 23, 5
 
 

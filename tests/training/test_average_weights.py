@@ -11,6 +11,7 @@ from atrank_tf.layers import SparseEmbedding
 from atrank_tf.optimizers import ApplyPendingDecay, SparseAdam
 from atrank_tf.training import AverageWeights, Backup, BestCheckpoint
 
+pytestmark = pytest.mark.usefixtures("row_by_row")
 ROWS, EPOCHS = 6, 4
 IDS = np.array([[0], [1], [2], [1]])
 LABELS = np.array([[1.0], [0.0], [1.0], [1.0]], "float32")

@@ -211,6 +211,7 @@ def test_a_weight_of_no_task_is_refused(records: Records) -> None:
         compile_model(model, Training(task_weights={"next_purchse": 1.0}), steps=1)
 
 
+@pytest.mark.usefixtures("row_by_row")
 def test_7_a_step_touches_the_rows_of_its_batch_only(
     model: Ranker, records: Records, tiny: dict[Any, list[Any]]
 ) -> None:
@@ -239,13 +240,20 @@ def test_7_a_step_touches_the_rows_of_its_batch_only(
 
 
 @pytest.mark.parametrize(
-    ("slices", "expected"), [(1, []), (2, [("intra", 3), ("inter", 6)]), (8, [("intra", 1), ("inter", 6)])]
+    ("cores", "slices", "expected"),
+    [
+        (6, 1, []),  # As TensorFlow will have it.
+        (6, 2, [("intra", 3), ("inter", 6)]),
+        (6, 8, [("intra", 1), ("inter", 6)]),
+        (2, 1, [("intra", 1), ("inter", 2)]),
+        (1, 1, [("intra", 1), ("inter", 1)]),
+    ],
 )
 def test_each_operation_has_the_threads_of_its_slice(
-    slices: int, expected: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+    cores: int, slices: int, expected: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[tuple[str, int]] = []
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(6)))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cores)))
     for name in ("intra", "inter"):
         monkeypatch.setattr(
             tf.config.threading,
@@ -253,4 +261,4 @@ def test_each_operation_has_the_threads_of_its_slice(
             lambda threads, name=name: told.append((name, threads)),
         )
     divide_threads(slices)
-    assert told == expected  # With one slice, as TensorFlow will have it.
+    assert told == expected

@@ -22,7 +22,7 @@ from atrank_tf.data import Popularity, Records
 from atrank_tf.layers import SparseEmbedding
 from atrank_tf.losses import PairwiseCrossentropy, PointwiseCrossentropy
 from atrank_tf.metrics import RequestAUC
-from atrank_tf.optimizers import ApplyPendingDecay, SparseAdagrad, SparseAdam
+from atrank_tf.optimizers import ApplyPendingDecay, SparseAdagrad, SparseAdam, sparse_adam
 from atrank_tf.training import AverageWeights, Workers, experiment_from_dict, load, train, workers
 from atrank_tf.training.data_parallel import BroadcastState, GlobalMetrics, agreed_steps, one_at_least
 from atrank_tf.training.workers import ALONE
@@ -367,6 +367,7 @@ if __name__ == "__main__":
     what, folder = sys.argv[1:]
     met = Workers.join()
     if OPTIMIZERS.keys() >= {*what.split(",")}:
+        sparse_adam.WHOLE_UP_TO = 0
         cases = [train_small(case, met) for case in what.split(",")]
         result = {name: value for case in cases for name, value in case.items()}
         workers._NUMBERS_AT_ONCE = 5  # Two rows and a half.
