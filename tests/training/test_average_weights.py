@@ -1,5 +1,6 @@
 """The mean of the weights at the ends of epochs: where it is seen, and that training knows nothing of it."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,17 @@ from atrank_tf.layers import SparseEmbedding
 from atrank_tf.optimizers import ApplyPendingDecay, SparseAdam
 from atrank_tf.training import AverageWeights, Backup, BestCheckpoint
 
-pytestmark = pytest.mark.usefixtures("row_by_row")
 ROWS, EPOCHS = 6, 4
 IDS = np.array([[0], [1], [2], [1]])
 LABELS = np.array([[1.0], [0.0], [1.0], [1.0]], "float32")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def row_by_row() -> Iterator[None]:
+    """As in conftest, but for the trainings of this module, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("atrank_tf.optimizers.sparse_adam.WHOLE_UP_TO", 0)
+        yield
 
 
 class Watch(keras.callbacks.Callback):  # type: ignore[misc]
