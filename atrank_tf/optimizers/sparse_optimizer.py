@@ -14,7 +14,7 @@ Gradients = Sequence[Any]
 
 
 class SparseOptimizer(keras.optimizers.Optimizer):
-    """An optimizer whose step touches, of each table, only the rows that the batch has read.
+    """An optimizer whose step touches, of each large table, only the rows that the batch has read.
 
     A table is a variable with an attribute `apply_pending`, as the weight of a `SparseEmbedding` has. All other
     variables are treated as in Keras. Gradients of the same row are summed before anything else, so clipping sees the
