@@ -50,6 +50,7 @@ class SparseAdam(SparseOptimizer):
         moments: "lazy" or "dense"; by default "dense" if there is an `l2`, else "lazy".
         weight_decay: decoupled decay.
         l2: weight of the penalty.
+        whole_up_to: numbers in a table up to which `moments="dense"` updates it whole; `WHOLE_UP_TO` if not given.
         kwargs: of `keras.optimizers.Optimizer`: clipnorm, global_clipnorm, clipvalue, name. use_ema,
             gradient_accumulation_steps and loss_scale_factor raise; `keras.optimizers.LossScaleOptimizer` works.
 
@@ -67,6 +68,7 @@ class SparseAdam(SparseOptimizer):
         moments: str | None = None,
         weight_decay: float | None = None,
         l2: float = 0.0,
+        whole_up_to: int | None = None,
         **kwargs: Any,
     ) -> None:
         checked_rate("weight_decay", weight_decay)
@@ -83,7 +85,7 @@ class SparseAdam(SparseOptimizer):
             learning_rate=learning_rate,
             weight_decay=weight_decay,
             defers=bool(weight_decay) or moments == "dense",
-            whole_up_to=WHOLE_UP_TO if moments == "dense" else 0,
+            whole_up_to=0 if moments == "lazy" else WHOLE_UP_TO if whole_up_to is None else whole_up_to,
             **kwargs,
         )
         self.beta_1 = beta_1
@@ -175,6 +177,7 @@ class SparseAdam(SparseOptimizer):
             "epsilon": self.epsilon,
             "moments": self.moments,
             "l2": self.l2,
+            "whole_up_to": self.whole_up_to,
         }
 
 

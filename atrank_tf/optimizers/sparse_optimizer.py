@@ -35,7 +35,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
     Args:
         defers: whether there is anything to defer.
         whole_up_to: tables of at most so many numbers are updated whole in each step, as other variables are, and have
-            nothing pending: of a few rows that costs less than to tell read ones from others. Not part of the config.
+            nothing pending: of a few rows that costs less than to tell read ones from others.
         reduce_gradients: for several processes that train one model, a function (gradients of this process) -> their
             mean over all of them; None for one process. `tf.IndexedSlices` come with each row once, and may be returned
             with a row several times. It is not part of the config.

@@ -168,10 +168,11 @@ class Workers:
 
     def _broadcast_tensor(self, value: Any) -> Any:
         """Returns the tensor of the chief, bit for bit; shape and dtype are the same on all of them."""
-        # As whole numbers, because -0.0 + 0 is 0.0.
-        whole = tf.bitcast(value, tf.int32 if value.dtype.size == 4 else tf.int64)
-        (whole,) = self.sum([whole if self.is_chief else tf.zeros_like(whole)])
-        return tf.bitcast(whole, value.dtype)
+        # As whole numbers, because -0.0 + 0 is 0.0; and those of 16 bits as of 32, which TensorFlow can sum.
+        whole = tf.bitcast(value, {2: tf.uint16, 4: tf.int32, 8: tf.int64}[value.dtype.size])
+        sent = tf.cast(whole, tf.int64 if value.dtype.size == 8 else tf.int32)
+        (sent,) = self.sum([sent if self.is_chief else tf.zeros_like(sent)])
+        return tf.bitcast(tf.cast(sent, whole.dtype), value.dtype)
 
     def _gather(self, tensor: Any) -> Any:
         """Returns the tensors of all workers, [workers, ...], in TensorFlow's order; shapes and dtypes are the same."""

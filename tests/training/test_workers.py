@@ -58,6 +58,11 @@ EXPERIMENT = experiment_from_dict(
 )
 
 
+KINDS = ("float16", "float32", "float64", "int32", "int64")
+SENT = [-0.0, 1.5, -7.25, 2048.0]
+"""What variables of all kinds hold on the chief."""
+
+
 class Keep(keras.callbacks.Callback):  # type: ignore[misc]
     """Keeps all variables as they are after the last epoch."""
 
@@ -196,6 +201,8 @@ def test_two_workers_train_what_one_would_have_trained(cases: str, tmp_path: Pat
             np.testing.assert_array_equal(chief[name], other[name], err_msg=name)  # Bit for bit.
     for found in (chief, other):
         np.testing.assert_array_equal(found["total"], 3 * np.arange(14).reshape(7, 2))
+        for kind in KINDS:
+            assert found[kind].tobytes() == np.array(SENT).astype(kind).tobytes()  # Also the sign of -0.
 
 
 @pytest.fixture(scope="module")
@@ -372,7 +379,12 @@ if __name__ == "__main__":
         cases = [train_small(case, met) for case in what.split(",")]
         result = {name: value for case in cases for name, value in case.items()}
         workers._NUMBERS_AT_ONCE = 5  # Two rows and a half.
+        for kind in KINDS:
+            variable = tf.Variable(tf.cast((met.rank + 1) * tf.constant(SENT), kind))
+            met.broadcast_variables([variable])
+            result[kind] = variable.numpy()
         result["total"] = met.total((met.rank + 1) * np.arange(14).reshape(7, 2))
     else:
+        sparse_adam.WHOLE_UP_TO = 200  # As in the tests' own process.
         result = train_in(folder, met, what)
     np.savez(f"{folder}/{met.rank}.npz", **result)
