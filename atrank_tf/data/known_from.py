@@ -37,20 +37,24 @@ def known_from(
         total: sums an array over the workers who share the records.
     """
     schema = records.schema
-    by_time = entities and schema.split.kind is SplitKind.BY_TIME
-    enough = {entity: schema.tables[schema.entities[entity].id.table].min_count for entity in entities}
-    first = _first_uses(records, enough, part) if by_time else {}
-    since = {}
-    for entity in entities:
-        table_rows = records.catalogs[entity].table_rows
-        found = np.full(len(table_rows), SPAN)
-        low = np.zeros_like(found)  # Exclusive, as `found` is inclusive: no use is at 0, which is padding.
-        while entity in first and (found - low > 1).any():
-            middle = (low + found) // 2
-            known = [total((each <= middle[:, np.newaxis]).sum(axis=1)) >= enough[entity] for each in first[entity]]
-            found, low = np.where(np.any(known, axis=0), (middle, low), (found, middle))
-        since[entity] = np.where(table_rows == UNKNOWN, NEVER, np.where(found == SPAN, 0, found))
-    return since
+    since = {entity: np.zeros(schema.entities[entity].rows, np.int64) for entity in entities}
+    if entities and schema.split.kind is SplitKind.BY_TIME:
+        enough = {entity: schema.tables[schema.entities[entity].id.table].min_count for entity in entities}
+        for entity, first in _first_uses(records, enough, part).items():
+            since[entity] = _reached(first, enough[entity], total)
+    rare = {entity: records.catalogs[entity].table_rows == UNKNOWN for entity in entities}
+    return {entity: np.where(rare[entity], NEVER, since[entity]) for entity in entities}
+
+
+def _reached(first: list[np.ndarray], enough: int, total: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Returns when each object had enough uses of one kind, those of all workers together; 0 if never: int64 [rows]."""
+    found = np.full(len(first[0]), SPAN)
+    low = np.zeros_like(found)  # Exclusive, as `found` is inclusive: no use is at 0, which is padding.
+    while (found - low > 1).any():
+        middle = (low + found) // 2
+        known = [total((each <= middle[:, np.newaxis]).sum(axis=1)) >= enough for each in first]
+        found, low = np.where(np.any(known, axis=0), (middle, low), (found, middle))
+    return np.where(found == SPAN, 0, found)
 
 
 def _first_uses(records: Records, enough: Mapping[str, int], part: Part) -> dict[str, list[np.ndarray]]:

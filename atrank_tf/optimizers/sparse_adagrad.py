@@ -58,12 +58,12 @@ class SparseAdagrad(SparseOptimizer):
         self._accumulators = [
             self.add_slot(
                 variable,
-                (variable.shape[0], 1) if is_table and self.accumulators == "row" else variable.shape,
+                (variable.shape[0], 1) if row_wise and self.accumulators == "row" else variable.shape,
                 "accumulator",
                 initializer=initializer,
                 dtype=variable.dtype,
             )
-            for variable, is_table in zip(variables, self._is_table, strict=True)
+            for variable, row_wise in zip(variables, self._row_wise, strict=True)
         ]
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:

@@ -101,9 +101,9 @@ class SparseAdam(SparseOptimizer):
         self._momentums, self._velocities = self.add_optimizer_variables(variables, ["momentum", "velocity"])
         self._updates: list[Any] = [
             self.add_slot(variable, (variable.shape[0],), "updates", dtype="int32")
-            if is_table and self.moments == "lazy"
+            if row_wise and self.moments == "lazy"
             else None
-            for variable, is_table in zip(variables, self._is_table, strict=True)
+            for variable, row_wise in zip(variables, self._row_wise, strict=True)
         ]
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
@@ -114,8 +114,11 @@ class SparseAdam(SparseOptimizer):
         momentum, velocity = self._momentums[number], self._velocities[number]
         gradient = tf.cast(gradient, variable.dtype)
         table = self._trainable_variables[number]
-        if self.l2 and self._decays[number] and hasattr(table, "apply_pending"):
-            gradient += 2 * self.l2 * table.value
+        if self._decays[number] and hasattr(table, "apply_pending"):
+            if self.l2:
+                gradient += 2 * self.l2 * table.value
+            if self.weight_decay:
+                self.assign(variable, table.value * tf.cast(self.decay_factor(number), variable.dtype))
         rate = self._rate(self.iterations + 1, learning_rate, variable.dtype)
         self.assign_add(momentum, (gradient - momentum) * (1 - self.beta_1))
         self.assign_add(velocity, (tf.square(gradient) - velocity) * (1 - self.beta_2))

@@ -30,7 +30,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
       applies pending decay to these rows, without ids to all. A layer calls it before it gathers rows in training.
     - `decays`: whether decay reaches the table; without it, it does.
 
-    A subclass has `update_step` of Keras, and `take_deferred_steps`.
+    A subclass has `update_step` of Keras, which decays the rows of tables itself, and `take_deferred_steps`.
 
     Args:
         defers: whether there is anything to defer.
@@ -80,7 +80,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
                 table.apply_pending()  # What is pending by the clock of the optimizer that had the table before.
                 table.apply_pending = None
         super().build(variables)
-        self._is_table = [
+        self._row_wise = [
             hasattr(variable, "apply_pending") and math.prod(variable.shape) > self.whole_up_to
             for variable in variables
         ]
@@ -88,9 +88,9 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         self._clock: Any = self.add_variable((3,), dtype="float64", name="clock") if self.defers else None
         self._last_steps: list[Any] = [
             self.add_slot(variable, (variable.shape[0], 3), "last_step", dtype="float64")
-            if self.defers and is_table
+            if self.defers and row_wise
             else None
-            for variable, is_table in zip(variables, self._is_table, strict=True)
+            for variable, row_wise in zip(variables, self._row_wise, strict=True)
         ]
         for number, variable in enumerate(variables):
             if self._last_steps[number] is not None:
@@ -194,7 +194,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
 
     def _by_rows(self, grads: Gradients, variables: Sequence[Any], numbers: Sequence[int]) -> list[Any]:
         return [
-            _of_rows(gradient, variable) if self._is_table[number] else _dense(gradient)
+            _of_rows(gradient, variable) if self._row_wise[number] else _dense(gradient)
             for gradient, variable, number in zip(grads, variables, numbers, strict=True)
         ]
 
@@ -210,9 +210,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         ]
 
     def _apply_weight_decay(self, variables: Sequence[Any]) -> None:
-        numbers = [self._get_variable_index(variable) for variable in variables]
-        whole = [self._decays[number] and not self._is_table[number] for number in numbers]
-        super()._apply_weight_decay([variable for variable, is_whole in zip(variables, whole, strict=True) if is_whole])
+        super()._apply_weight_decay([variable for variable in variables if not hasattr(variable, "apply_pending")])
 
 
 class _ApplyPending:

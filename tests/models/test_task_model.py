@@ -79,12 +79,11 @@ def test_a_model_reads_batches_of_its_own_groups_and_tasks(records: Records) -> 
     assert set(labels) == {"next_purchase"}
 
 
-@pytest.mark.usefixtures("row_by_row")
 def test_pending_decay_is_applied_before_anybody_reads_the_tables(
     records: Records, batches: TrainingBatches, tmp_path: Path
 ) -> None:
     model = _model(records, tasks=["next_purchase"])
-    model.compile(SparseAdam(0.01, l2=1e-2))
+    model.compile(SparseAdam(0.01, l2=1e-2, whole_up_to=0))
     batch = next(iter(batches.dataset))
     readers = {
         "evaluate": lambda: model.evaluate(*batch[:2], sample_weight=batch[2], verbose=0),

@@ -83,6 +83,23 @@ def test_other_variables_and_dense_gradients_are_treated_as_in_keras() -> None:
     np.testing.assert_allclose(results[0], results[1], rtol=1e-6)
 
 
+@pytest.mark.parametrize("options", [{"moments": "dense"}, {"l2": 1e-2}, {"l2": 1e-2, "weight_decay": 0.1}], ids=str)
+@pytest.mark.parametrize("decays", [True, False])
+def test_a_small_table_takes_the_steps_of_dense_adam_in_all_of_its_rows(options: dict[str, Any], decays: bool) -> None:
+    """Also those that no batch reads; up to exactly `whole_up_to` numbers, and no longer."""
+    known = {name: value for name, value in options.items() if name != "moments" and decays}
+    layer, optimizer = _table(), SparseAdam(0.01, whole_up_to=ROWS * WIDTH, **options)
+    layer.embeddings.decays = decays
+    adam, step = DenseAdam(layer.embeddings.numpy(), **known), _stepper(layer, optimizer)
+    for ids, pull in _batches(30):
+        np.testing.assert_allclose(step(ids, pull), adam(ids, pull, 0.01), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(layer.embeddings.numpy(), adam.weight, rtol=1e-3, atol=1e-5)
+    assert layer.embeddings.apply_pending is None
+    larger, optimizer = _table(ROWS + 1), SparseAdam.from_config(optimizer.get_config())
+    optimizer.build(larger.trainable_variables)
+    assert larger.embeddings.apply_pending is not None
+
+
 @pytest.mark.parametrize("options", [{}, {"weight_decay": 0.1}, {"l2": 1e-3}], ids=str)
 def test_7_other_rows_and_their_slots_stay_as_they_are(options: dict[str, float]) -> None:
     layer, optimizer = _table(), SparseAdam(0.01, **options)

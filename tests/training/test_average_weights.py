@@ -1,6 +1,5 @@
 """The mean of the weights at the ends of epochs: where it is seen, and that training knows nothing of it."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,6 @@ from atrank_tf.training import AverageWeights, Backup, BestCheckpoint
 ROWS, EPOCHS = 6, 4
 IDS = np.array([[0], [1], [2], [1]])
 LABELS = np.array([[1.0], [0.0], [1.0], [1.0]], "float32")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def row_by_row() -> Iterator[None]:
-    """As in conftest, but for the trainings of this module, too."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("atrank_tf.optimizers.sparse_adam.WHOLE_UP_TO", 0)
-        yield
 
 
 class Watch(keras.callbacks.Callback):  # type: ignore[misc]
@@ -62,7 +53,8 @@ def _model() -> Any:
     ids = keras.Input((1,), dtype="int64")
     rows = keras.layers.Flatten()(SparseEmbedding(ROWS, 3, name="table")(ids))
     model = keras.Model(ids, keras.layers.Dense(1, name="logit")(rows))
-    model.compile(SparseAdam(0.1, l2=1e-2), "mse", run_eagerly=True)  # Of few steps: to trace them takes longer.
+    # Of few steps: to trace them takes longer.
+    model.compile(SparseAdam(0.1, l2=1e-2, whole_up_to=0), "mse", run_eagerly=True)
     return model
 
 

@@ -31,7 +31,9 @@ ROOT = Path(__file__).parents[2]
 SECONDS = 300
 """After which a test ends whatever hangs."""
 OPTIMIZERS: dict[str, Any] = {
-    "l2": lambda workers: SparseAdam(0.02, l2=1e-3, global_clipnorm=0.5, reduce_gradients=workers.mean_gradients),
+    "l2": lambda workers: SparseAdam(
+        0.02, l2=1e-3, global_clipnorm=0.5, whole_up_to=0, reduce_gradients=workers.mean_gradients
+    ),
     "decay": lambda workers: SparseAdam(0.02, weight_decay=0.05, reduce_gradients=workers.mean_gradients),
     "adagrad": lambda workers: SparseAdagrad(
         0.05, accumulators="row", weight_decay=0.05, reduce_gradients=workers.mean_gradients
@@ -186,7 +188,6 @@ def _outputs(folder: Path) -> str:
     return "\n".join(path.read_text()[-4000:] for path in sorted(folder.glob("?.txt")))
 
 
-@pytest.mark.usefixtures("row_by_row")
 @pytest.mark.parametrize("cases", ["l2", pytest.param("decay,adagrad", marks=pytest.mark.slow)])
 def test_two_workers_train_what_one_would_have_trained(cases: str, tmp_path: Path) -> None:
     assert run_workers(cases, tmp_path) == [0, 0], _outputs(tmp_path)
@@ -375,7 +376,6 @@ if __name__ == "__main__":
     what, folder = sys.argv[1:]
     met = Workers.join()
     if OPTIMIZERS.keys() >= {*what.split(",")}:
-        sparse_adam.WHOLE_UP_TO = 0
         cases = [train_small(case, met) for case in what.split(",")]
         result = {name: value for case in cases for name, value in case.items()}
         workers._NUMBERS_AT_ONCE = 5  # Two rows and a half.
