@@ -75,7 +75,9 @@ def export_model(model: Ranker, values: IdMaps, export_dir: str, *, explain: boo
         served.variables_read = list(read.values())
         served.tables_read = signatures.resources
         try:
-            tf.saved_model.save(served, path, signatures.functions)
+            # Nobody differentiates an export; gradients would be a part of its graph.
+            without_gradients = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+            tf.saved_model.save(served, path, signatures.functions, without_gradients)
         except tf.errors.OpError as error:  # Nothing is run here: it is the disk that failed.
             raise OSError(f"The SavedModel cannot be written: {error.message}") from error
         _share_tensors(path, signatures.functions)

@@ -25,7 +25,7 @@ def _forget_all_ids(model: Ranker) -> None:
                 column.assign(np.minimum(column, UNKNOWN))
 
 
-@pytest.fixture(scope="module", params=["atrank", "timeline_atrank"])
+@pytest.fixture(scope="module", params=[pytest.param("atrank", marks=pytest.mark.slow), "timeline_atrank"])
 def name(request: pytest.FixtureRequest) -> Any:
     return request.param
 

@@ -147,7 +147,9 @@ def test_of_candidates_of_a_list_the_popularity_of_their_features_is_not_read(re
     assert {name.rsplit(" ", 1)[0] for name in names} == {"popularity", "shown"}
 
 
-@pytest.mark.parametrize("settings", [Batching(correct_sampling=True), Batching(negatives=2)])
+@pytest.mark.parametrize(
+    "settings", [Batching(correct_sampling=True), pytest.param(Batching(negatives=2), marks=pytest.mark.slow)]
+)
 def test_logits_of_training_are_less_by_the_log_rate_of_each_candidate(records: Records, settings: Batching) -> None:
     """What is learned is how likely an object is the one, however often it is drawn beside others."""
     model = MODELS["bpr_mf"](records.schema, catalogs=records.catalogs, hidden_dim=8)
@@ -163,8 +165,17 @@ def test_logits_of_training_are_less_by_the_log_rate_of_each_candidate(records: 
         np.testing.assert_array_equal(model(plain)[task], model(corrected)[task])
 
 
-@pytest.mark.parametrize("name", ["atrank", "timeline_atrank"])
-@pytest.mark.parametrize("negatives", [1, 4, 7])
+@pytest.mark.parametrize(
+    ("name", "negatives"),
+    [
+        ("atrank", 7),
+        ("timeline_atrank", 1),
+        *(
+            pytest.param(*each, marks=pytest.mark.slow)
+            for each in (("atrank", 1), ("atrank", 4), ("timeline_atrank", 4), ("timeline_atrank", 7))
+        ),
+    ],
+)
 def test_scores_are_for_as_many_negatives_as_the_schema_says(records: Records, name: str, negatives: int) -> None:
     """The logit of one of the schema's five, less the log rate, has no gradient whatever number training draws."""
     task = Task(group="purchase", negatives=Negatives(uniform=4))

@@ -1,6 +1,5 @@
 """`tf.train.Example`s with anything in them: the kernel's error, or a finite score for each candidate."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,9 +8,6 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atrank_tf.data import IdMaps, Records
-from atrank_tf.models import Ranker
-from atrank_tf.saved_model.signatures import Signatures
 from atrank_tf.server.errors import Code, ServingError
 from atrank_tf.server.loader import load
 
@@ -40,16 +36,10 @@ FEATURES = {
 
 
 @pytest.fixture(scope="module")
-def rank(make_model: Callable[..., Ranker], records: Records, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The signature `rank` of an export that has no other, as a server runs it."""
-    model = make_model(hidden_dim=8, num_spaces=2, intermediate_dim=8, hidden_units=[8])
-    signatures = Signatures(model, IdMaps.of(records))
-    served, function = tf.Module(), signatures.functions[f"rank__{TASK}"]
-    served.variables_read, served.tables_read = list(function.variables), signatures.resources
-    path = str(tmp_path_factory.mktemp("rank"))
-    tf.saved_model.save(served, path, {"serving_default": function})
-    loaded = load(path)
-    yield lambda requests: loaded.run("serving_default", {"examples": np.array([*requests, b""], object)[:-1]})
+def rank(shop_export: str) -> Any:
+    """The signature `rank` of an export, as a server runs it."""
+    loaded = load(shop_export)
+    yield lambda requests: loaded.run(f"rank__{TASK}", {"examples": np.array([*requests, b""], object)[:-1]})
     loaded.close()
 
 
