@@ -63,8 +63,8 @@ query:  ## post export/example_request.json to the server and print the scores
 test: $(VENV)/.installed  ## run the tests, all but the slow ones
 	@$(RUN) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
-test-slow: $(VENV)/.installed  ## run the slow tests
-	@$(RUN) -m pytest -m slow
+test-slow: $(VENV)/.installed  ## run the slow tests, or those of TESTS=...
+	@$(RUN) -m pytest -m slow $(TESTS)
 
 test-browser: $(VENV)/.installed  ## run the pages in a real browser (needs chromium; skipped without it)
 	@$(RUN) -m pytest -m slow tests/explanation/test_page_in_browser.py tests/end_to_end/test_playground_in_browser.py tests/evaluation/test_page.py

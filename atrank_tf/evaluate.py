@@ -234,13 +234,13 @@ def _rank_catalog(
     """Returns metrics among all objects, as `_score_requests`."""
     from atrank_tf.evaluation import (
         evaluate_ranks,
-        impression_tasks,
         paired_rank_differences,
         rank_catalog,
         rank_catalog_by_rules,
+        tasks_of_lists,
     )
 
-    shown = impression_tasks(read.schema, model.tasks)
+    shown = tasks_of_lists(read.schema, model.tasks)
     for task in shown:
         logging.warning("%s is left out: only what was shown has a label, not the whole catalog.", task)
     if len(shown) == len(model.tasks):

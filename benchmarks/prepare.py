@@ -2,10 +2,12 @@
 
 The logs are generated: clicks on products, searches and uses of coupons in the order of time, so that a user's
 behaviors are all over the files; objects by Zipf's law, a few users much more active than most. Each size is prepared
-by the local engine in a process of its own. Logs and records are removed afterwards.
+by the local engine in a process of its own, which launches others if `--processes` says so. Processor seconds tell what
+the launching process does by itself: it is what a cluster cannot share. Logs and records are removed afterwards.
 """
 
 import json
+import resource
 import shutil
 import time
 from collections.abc import Iterator
@@ -18,12 +20,15 @@ from absl import flags
 
 from atrank_tf import command
 from atrank_tf.preparation import prepare
+from atrank_tf.preparation.local_engine import local_engine
 from atrank_tf.schema import load_schema
 from measure import Worker, answer_questions
 from process_memory import peak_memory
 from workload import BUILD
 
 _SIZES = flags.DEFINE_list("behaviors", ["1000000", "10000000", "50000000"], "Sizes of the logs, in behaviors.")
+_PROCESSES = flags.DEFINE_list("processes", ["1"], "Numbers of processes, one after the other.")
+_PRODUCTS = flags.DEFINE_integer("products", 200_000, "Products in the catalog.")
 _WORK = flags.DEFINE_string("work", "", "Used by the benchmark itself: the folder that this process works on.")
 _OUT = flags.DEFINE_string("out", "build/bench_prepare.json", "Where the figures are written.")
 
@@ -32,11 +37,11 @@ PER_SECOND, GIB = 300_000, 4.0
 PER_USER = 50
 """Behaviors of a user, on average."""
 GROUPS = {
-    "click": (0.7, "product", 200_000, ("view", "cart", "buy")),
-    "search": (0.2, "query", 100_000, ("search",)),
-    "use": (0.1, "coupon", 2_000, ("use",)),
+    "click": (0.7, "product", ("view", "cart", "buy")),
+    "search": (0.2, "query", ("search",)),
+    "use": (0.1, "coupon", ("use",)),
 }
-"""Group -> its share of the behaviors, its entity, how many objects, its actions."""
+"""Group -> its share of the behaviors, its entity, its actions."""
 SCHEMA = """
 [tables]
 product = { dim = 8, min_count = 5 }
@@ -70,35 +75,44 @@ def main() -> None:
         work = BUILD / f"prepare_{behaviors}"
         shutil.rmtree(work, ignore_errors=True)
         write_logs(work / "logs", behaviors)
-        found = {"written": behaviors, **_ask("prepare", work)}
+        for processes in _PROCESSES.value:
+            found = {"written": behaviors, **_ask("prepare", work, f"--processes={processes}")}
+            figures["prepare"].append(found)
+            print(
+                f"{found['written']:>12,} behaviors, {processes} processes: {found['per_second']:>9,.0f} per second "
+                f"(target {PER_SECOND:,}), peak memory {found['peak_memory_mib'] / 1024:.2f} GiB (target {GIB}); "
+                f"processor seconds {found['launcher_seconds']:.1f} launching, {found['other_seconds']:.1f} others",
+                flush=True,
+            )
         shutil.rmtree(work)
-        figures["prepare"].append(found)
-        print(
-            f"{found['written']:>12,} behaviors: {found['per_second']:>9,.0f} per second (target {PER_SECOND:,}), "
-            f"peak memory {found['peak_memory_mib'] / 1024:.2f} GiB (target {GIB})",
-            flush=True,
-        )
     out = Path(_OUT.value)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(figures, indent=1) + "\n")
 
 
-def _ask(question: str, work: Path) -> Any:
-    worker = Worker(__file__, f"--work={work}")
+def _ask(question: str, work: Path, *more: str) -> Any:
+    worker = Worker(__file__, f"--work={work}", *more)
     answer = worker.ask(question)
     worker.close()
     return answer
 
 
 def _prepare() -> dict[str, float]:
-    work = Path(_WORK.value)
-    started = time.perf_counter()
-    records = prepare(str(work / "logs"), load_schema(str(work / "logs/schema.toml")), str(work / "records"))
-    seconds = time.perf_counter() - started
+    work, (processes,) = Path(_WORK.value), map(int, _PROCESSES.value)
+    schema = load_schema(str(work / "logs/schema.toml"))
+    shutil.rmtree(work / "records", ignore_errors=True)
+    started, own = time.perf_counter(), time.process_time()
+    with local_engine(processes) as engine:
+        records = prepare(str(work / "logs"), schema, str(work / "records"), engine=engine)
+    seconds, own = time.perf_counter() - started, time.process_time() - own
+    others = resource.getrusage(resource.RUSAGE_CHILDREN)
     kept = sum(records.manifest["behaviors"].values())
     read = sum(records.manifest["files"][f"behaviors/{name}"]["read"] for name in GROUPS)
     return {
+        "processes": processes,
         "seconds": seconds,
+        "launcher_seconds": own,
+        "other_seconds": others.ru_utime + others.ru_stime,
         "kept": kept,
         "per_second": read / seconds,
         "users": records.manifest["users"],
@@ -109,11 +123,12 @@ def _prepare() -> dict[str, float]:
 
 def write_logs(folder: Path, behaviors: int) -> None:
     """Writes logs with a schema beside them; memory does not grow with the number of behaviors."""
-    for name, (share, entity, objects, actions) in GROUPS.items():
+    objects = {"product": _PRODUCTS.value, "query": 100_000, "coupon": 2_000}
+    for name, (share, entity, actions) in GROUPS.items():
         parts = folder / "parts" / name
         parts.mkdir(parents=True)
         column = "query" if entity == "query" else f"{entity}_id"
-        rows = _behaviors(int(behaviors * share), max(1, behaviors // PER_USER), objects, actions)
+        rows = _behaviors(int(behaviors * share), max(1, behaviors // PER_USER), objects[entity], actions)
         for number, frame in enumerate(rows):
             ids = pl.format("words {}", "object") if entity == "query" else pl.col("object")
             frame.select("user_id", ids.alias(column), "action", "timestamp").write_parquet(
@@ -123,7 +138,7 @@ def write_logs(folder: Path, behaviors: int) -> None:
         joined.sink_parquet(folder / f"behaviors/{name}.parquet", mkdir=True)
     shutil.rmtree(folder / "parts")
     random = np.random.default_rng(0)
-    products = GROUPS["click"][2]
+    products = objects["product"]
     catalog = {"product_id": np.arange(products), "category": random.integers(0, 1_000, products)}
     (folder / "catalog").mkdir()
     pl.DataFrame(catalog).write_parquet(folder / "catalog/product.parquet")

@@ -150,7 +150,7 @@ def yardstick_batches(records: Records, experiment: Experiment, batch_size: int 
         tf.TensorSpec([None, *labels.shape[1:]], tf.float32),
     )
     dataset = tf.data.Dataset.from_generator(every_batch, output_signature=signature)
-    return TrainingBatches(dataset.prefetch(tf.data.AUTOTUNE), order.size // batch_size)
+    return TrainingBatches(lambda _: dataset.prefetch(tf.data.AUTOTUNE), order.size // batch_size)
 
 
 def _read_epoch(records: Records, experiment: Experiment) -> dict[str, np.ndarray]:

@@ -222,7 +222,7 @@ def chosen_popularity() -> Callable[..., Any]:
     from atrank_tf.data import chosen, popularity
 
     def count(records: Any, task: str, **options: Any) -> Any:
-        entity = records.schema.groups[records.schema.tasks[task].group].entity
+        entity = records.schema.entity_of(task)
         return popularity(records, [(entity, partial(chosen, task=task))], **options)[0]
 
     return count

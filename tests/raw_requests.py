@@ -47,7 +47,7 @@ def _raw_request(records: Records, task: str) -> dict[str, np.ndarray]:
         raw[f"{name}__id"] = names(inputs[f"{name}__id"], ids, np.int64 if ids.dtype.kind == "i" else object)
         raw[f"{name}__action"] = names(inputs[f"{name}__action"], np.array(group.actions), object)
         raw[f"{name}__timestamp"] = inputs[f"{name}__timestamp"]
-    ids = records.catalogs[schema.groups[schema.tasks[task].group].entity].ids
+    ids = records.catalogs[schema.entity_of(task)].ids
     dtype = np.int64 if ids.dtype.kind == "i" else object
     shown = inputs[f"{task}__candidates"]
     blank = -1 if ids.dtype.kind == "i" else ""

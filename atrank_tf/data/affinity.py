@@ -66,7 +66,7 @@ class Affinity:
 
     def __init__(self, schema: Schema, task: str, columns: CatalogColumns) -> None:
         self._schema, self._columns = schema, columns
-        self._entity = schema.groups[schema.tasks[task].group].entity
+        self._entity = schema.entity_of(task)
         self._channels = affinity_channels(schema, task)
         self._ages = affinity_ages(schema)
         self._actions = max((len(schema.groups[channel.group].actions) for channel in self._channels), default=0)

@@ -20,7 +20,7 @@ class Batching:
             come in smaller batches. Groups are padded one by one: with several a batch may have some more.
         targets_per_user: most targets of a user and task in one pass, drawn anew each epoch; 0 means all.
         negatives: sampled negatives per positive in training; 0 means as many as the schema says. Scores are for as
-            many as the schema says in any case: another number is taken out of each logit of training.
+            many as the schema says in any case: our models take another number out of each logit of training.
         correct_sampling: whether training subtracts from each logit the log of the rate at which its candidate is drawn
             as a negative (log Q), so that scores rank all objects. Without it they rank candidates drawn alike.
         temperature: how the tasks share an epoch. At 1 each has as many batches as its targets fill; above, those with

@@ -191,7 +191,7 @@ def training_negatives(declared: Negatives, settings: Batching) -> Negatives:
     return replace(declared, uniform=uniform, history=with_history - uniform, popularity=popularity)
 
 
-def candidate_inputs(
+def batch_candidates(
     chunk: Chunk,
     targets: Targets,
     schema: Schema,
@@ -234,7 +234,7 @@ def candidate_inputs(
 def no_candidates(
     schema: Schema, task_name: str, rows: Tensor, with_rates: bool
 ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-    """Returns `candidate_inputs` of a task that has no candidates in this batch: N = 0; `rows` is B."""
+    """Returns `batch_candidates` of a task that has no candidates in this batch: N = 0; `rows` is B."""
     inputs = {
         spec.name: tf.zeros([rows, *(0 if size is None else size for size in spec.shape)], spec.dtype)
         for spec in candidate_specs(schema, task_name)

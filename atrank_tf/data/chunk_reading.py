@@ -1,7 +1,8 @@
 """Reads records chunk by chunk and epoch by epoch, and counts their targets."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import tensorflow as tf
@@ -20,8 +21,8 @@ without_autograph = tf.autograph.experimental.do_not_convert
 """What datasets map is TensorFlow as it stands: AutoGraph would read its source for seconds and change nothing."""
 
 
-def as_written(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """Returns a dataset that runs as it was written: TensorFlow rewrites it for a second, to no faster batches."""
+def without_rewrites(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Returns a dataset that runs as it is: TensorFlow would rewrite it for a second, to no faster batches."""
     options = tf.data.Options()
     options.experimental_optimization.apply_default_optimizations = False
     return dataset.with_options(options)
@@ -46,7 +47,7 @@ def read_chunks(records: Records, part: Part, seeds: Tensor) -> tf.data.Dataset:
     )
     if part.trains:
         users = _shuffled(users, 2 * USERS_PER_CHUNK, mixed)
-    chunks = as_written(users.batch(USERS_PER_CHUNK).prefetch(1).enumerate())
+    chunks = without_rewrites(users.batch(USERS_PER_CHUNK).prefetch(1).enumerate())
     if part.trains:  # No two workers have a chunk of the same number, which is what draws depend on.
         return chunks.map(lambda number, serialized: (number * shares + index, serialized))
     divided = _first_divided(records)
@@ -91,7 +92,7 @@ def _shuffled(dataset: tf.data.Dataset, buffer: int, seed: Tensor) -> tf.data.Da
 
 
 def chunk_targets(chunk: Chunk, schema: Schema, task: str, part: Part, settings: Batching, seed: Tensor) -> Targets:
-    """Returns the targets of a chunk in one pass: with enough history, at most `targets_per_user` of each user."""
+    """Returns the targets of a chunk in one pass: `trained_targets`, or of an evaluation all; so many of each user."""
     if not part.trains:
         return choose_per_user(find_targets(chunk, schema, task, part), settings.evaluation_targets_per_user, seed)
     return choose_per_user(trained_targets(chunk, schema, task, part, settings), settings.targets_per_user, seed)
@@ -120,7 +121,7 @@ def task_names(schema: Schema, tasks: Sequence[str] | None) -> list[str]:
 def count_targets(records: Records, task: str, part: Part | str, settings: Batching | None = None) -> int:
     """Returns how many targets one pass over a part of the data has."""
 
-    def count(serialized: Tensor, seed: Tensor) -> Tensor:
+    def count(_: Tensor, serialized: Tensor, seed: Tensor) -> Tensor:
         chunk = parse(serialized, records.schema)
         found = chunk_targets(chunk, records.schema, task, Part(part), settings or Batching(), seed)
         return tf.size(found.user, tf.int64)
@@ -133,22 +134,17 @@ def chunk_seed(seeds: Tensor, chunk_number: Tensor) -> Tensor:
     return tf.random.stateless_uniform([2], seeds + tf.stack([chunk_number, 0]), None, None, tf.int64)
 
 
-def sum_over_chunks(records: Records, part: Part, seed: int, numbers: Callable[[Tensor, Tensor], Tensor]) -> np.ndarray:
+def sum_over_chunks(
+    records: Records, part: Part, seed: int, numbers: Callable[[Tensor, Tensor, Tensor], Tensor]
+) -> np.ndarray:
     """Returns the sum over the chunks of a part of the data, as the first pass has them.
 
     Args:
         records: a records folder.
         part: the part.
         seed: of all draws.
-        numbers: a function (serialized Examples of a chunk, its seed) -> int64, always of one shape.
+        numbers: a function (number of a chunk, its serialized Examples, its seed) -> int64, always of one shape.
     """
-    return sum_over_numbered_chunks(records, part, seed, lambda _, serialized, drawn: numbers(serialized, drawn))
-
-
-def sum_over_numbered_chunks(
-    records: Records, part: Part, seed: int, numbers: Callable[[Tensor, Tensor, Tensor], Tensor]
-) -> np.ndarray:
-    """Returns what `sum_over_chunks` returns, of a function that takes the number of the chunk first."""
     seeds = tf.constant([seed, 0], tf.int64)
 
     def of_chunk(number: Tensor, serialized: Tensor) -> Tensor:
@@ -159,23 +155,31 @@ def sum_over_numbered_chunks(
     return np.asarray(found.reduce(nothing, lambda total, more: total + more))
 
 
-class TrainingBatches(NamedTuple):
-    """An endless `tf.data.Dataset` of training batches, and how many of them make an epoch."""
+@dataclass(frozen=True, eq=False)
+class TrainingBatches:
+    """Batches of all epochs of a training, and how many of them make an epoch.
 
-    dataset: tf.data.Dataset
+    Args:
+        from_epoch: a function (number of an epoch) -> an endless `tf.data.Dataset` that begins with that epoch.
+        steps: batches in an epoch.
+    """
+
+    from_epoch: Callable[[int], tf.data.Dataset]
     steps: int
 
+    @cached_property
+    def dataset(self) -> tf.data.Dataset:
+        """Returns the endless dataset of all epochs."""
+        return self.from_epoch(0)
 
-def epochs(
-    one_epoch: Callable[[Tensor], tf.data.Dataset], steps: int, *, seed: int, first_epoch: int
-) -> TrainingBatches:
+
+def epochs(one_epoch: Callable[[Tensor], tf.data.Dataset], steps: int, *, seed: int) -> TrainingBatches:
     """Joins epochs into one endless dataset.
 
     Args:
         one_epoch: a function (seeds int64 [2]) -> a dataset of the batches of one epoch.
-        steps: batches in an epoch; if an epoch has fewer, its first ones come again.
+        steps: batches in an epoch; if one has fewer, its first ones come again; if more, the last are left out.
         seed: every draw depends on it and on the number of the epoch alone.
-        first_epoch: number of the first epoch.
     """
 
     def exactly(epoch: Tensor) -> tf.data.Dataset:
@@ -183,8 +187,11 @@ def epochs(
 
     # One endless dataset, not one that starts a new epoch whenever it is iterated: Keras opens iterators that it does
     # not use, and their prefetching would take epochs away at random.
-    dataset = tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(without_autograph(exactly))
-    return TrainingBatches(as_written(dataset.prefetch(tf.data.AUTOTUNE)), steps)
+    def from_epoch(first: int) -> tf.data.Dataset:
+        dataset = tf.data.Dataset.range(first, tf.int64.max).flat_map(without_autograph(exactly))
+        return without_rewrites(dataset.prefetch(tf.data.AUTOTUNE))
+
+    return TrainingBatches(from_epoch, steps)
 
 
 def shuffled_tasks(

@@ -115,7 +115,7 @@ def own_objects(
     barred = excluded(chunk, records.schema, task_name)
     if not negatives.history:
         return barred, None
-    entity = records.schema.groups[records.schema.tasks[task_name].group].entity
+    entity = records.schema.entity_of(task_name)
     names = [name for name, group in records.all_groups.items() if group.entity == entity]
     groups = [chunk.groups[name] if name in chunk.groups else parse_group(serialized, name) for name in names]
     return barred, own_history(groups, barred)

@@ -13,7 +13,8 @@ from atrank_tf.schema import FIRST_ROW, PADDING, Candidates, Schema, SplitKind
 from atrank_tf.types import Tensor
 
 PERIODS = 128
-"""Periods that are told apart. As much of what is counted is in each, as far as hours can tell: so they are short where
+"""Periods that are told apart, a power of 2: part of the weights' shapes, so models saved with another number do not
+load. As much of what is counted is in each, as far as hours can tell: so they are short where
 much happens, and the popularity of a log of a week and of one of ten years is about as fine."""
 _HOUR = 3600
 
@@ -115,9 +116,10 @@ def positive_counts(records: Records, task: str, part: Part = Part.TRAINING) -> 
     Unlike `Catalog.counts` it holds nothing of validation or test, whatever the split.
     """
     schema = records.schema
-    rows = schema.entities[schema.groups[schema.tasks[task].group].entity].rows
+    rows = schema.entities[schema.entity_of(task)].rows
 
-    def count(serialized: Tensor, _: Tensor) -> Tensor:
+    def count(_: Tensor, serialized: Tensor, drawn: Tensor) -> Tensor:
+        del drawn
         ids, _ = chosen(parse(serialized, schema), schema, part, task=task)
         counts = tf.math.bincount(tf.cast(ids, tf.int32), minlength=rows, maxlength=rows, dtype=tf.int64)
         return tf.ensure_shape(counts, [rows])

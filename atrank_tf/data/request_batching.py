@@ -5,16 +5,8 @@ from dataclasses import replace
 
 import tensorflow as tf
 
-from atrank_tf.data.affinity import records_affinity
 from atrank_tf.data.batching import Batching, batch_limits, user_inputs
-from atrank_tf.data.candidates import (
-    NegativeSampler,
-    candidate_inputs,
-    has_log_rates,
-    no_candidates,
-    training_log_rates,
-    training_negatives,
-)
+from atrank_tf.data.candidates import batch_candidates, has_log_rates, no_candidates
 from atrank_tf.data.chunk_reading import (
     EVALUATION_SEED,
     TrainingBatches,
@@ -26,15 +18,14 @@ from atrank_tf.data.chunk_reading import (
     read_chunks,
     require_targets,
     shuffled_tasks,
-    sum_over_numbered_chunks,
+    sum_over_chunks,
     task_names,
     without_autograph,
 )
-from atrank_tf.data.own_history import own_objects
 from atrank_tf.data.records import Records
 from atrank_tf.data.targets import Part, Targets, history_lengths, parse
-from atrank_tf.schema import Candidates, Schema
-from atrank_tf.schema.inputs import affinity_name, log_rate_name
+from atrank_tf.data.task_candidates import TaskCandidates
+from atrank_tf.schema import Schema
 from atrank_tf.types import Tensor
 
 _ANY = 2**40
@@ -49,7 +40,6 @@ def training_batches(
     tasks: Sequence[str] | None = None,
     settings: Batching | None = None,
     seed: int = 0,
-    first_epoch: int = 0,
     part: Part = Part.TRAINING,
     agree: Callable[[Sequence[int]], Sequence[int]] = list,
 ) -> TrainingBatches:
@@ -64,15 +54,15 @@ def training_batches(
         tasks: the tasks to train; None means all of the schema.
         settings: sizes.
         seed: every draw depends on it.
-        first_epoch: number of the first epoch, to go on where an interrupted training stopped.
         part: `Part.TRAINING`, or `Part.TRAINING_AND_VALIDATION` for a last training, when all has been chosen.
         agree: for several workers: what turns the numbers of batches that this one has of each task into those that all
             will take. A worker with fewer sees some of its targets twice.
 
     Returns:
-        `dataset`, which yields (inputs, labels, weights) as `fit` takes them. `inputs`: those of
-        `atrank_tf.schema.inputs.input_specs`. Labels and weights: task -> float32 [B, N]. `steps`, for
-        `fit(steps_per_epoch=...)`.
+        What `fit` of our models takes, which goes on with `initial_epoch`; for other Keras models `dataset`, which
+        yields (inputs, labels, weights), and `steps`, for `fit(steps_per_epoch=...)`. `inputs`: those of
+        `atrank_tf.schema.inputs.input_specs`, and `<task>__log_rate` where `has_log_rates`, which our models take out
+        of their logits. Labels and weights: task -> float32 [B, N].
 
     Raises:
         ValueError: an unknown task, or a task without a single training target.
@@ -85,9 +75,9 @@ def training_batches(
     steps = mix(steps, settings.temperature)
 
     def batches(name: str, seeds: Tensor) -> tf.data.Dataset:
-        return _batches(records, name, names, part, settings, seeds, records.schema).map(_without_user_ids)
+        return _batches(records, name, names, part, settings, seeds).map(_without_user_ids)
 
-    return epochs(shuffled_tasks(batches, steps), sum(steps.values()), seed=seed, first_epoch=first_epoch)
+    return epochs(shuffled_tasks(batches, steps), sum(steps.values()), seed=seed)
 
 
 def evaluation_batches(
@@ -119,8 +109,7 @@ def requests(
     settings = settings or Batching()
     names = task_names(records.schema, tasks)
     seeds = tf.constant([EVALUATION_SEED, 0], tf.int64)
-    schema = uncut(records.schema) if whole_history else records.schema
-    streams = [_batches(records, name, names, Part(part), settings, seeds, schema) for name in names]
+    streams = [_batches(records, name, names, Part(part), settings, seeds, whole_history) for name in names]
     dataset = streams[0]
     for stream in streams[1:]:
         dataset = dataset.concatenate(stream)
@@ -134,38 +123,27 @@ def _batches(
     part: Part,
     settings: Batching,
     seeds: Tensor,
-    schema: Schema,
+    whole_history: bool = False,
 ) -> tf.data.Dataset:
-    spec = schema.tasks[task]
-    sampler, sampled = None, spec.negatives
-    if spec.candidates is Candidates.SAMPLED:
-        catalog = records.catalogs[schema.groups[spec.group].entity]
-        sampled = training_negatives(sampled, settings) if part.trains else sampled
-        sampler = NegativeSampler(catalog, sampled)
-
-    affinity = records_affinity(records, task)
+    schema = uncut(records.schema) if whole_history else records.schema
+    candidates = TaskCandidates(records, task, settings, trains=part.trains)
     with_rates = {name: part.trains and has_log_rates(schema.tasks[name], settings) for name in tasks}
 
     def chunk_batches(chunk_number: Tensor, serialized: Tensor) -> tf.data.Dataset:
         seed = chunk_seed(seeds, chunk_number)
         chunk = parse(serialized, schema)
         targets = chunk_targets(chunk, records.schema, task, part, settings, seed)
-        computed = {affinity_name(task): affinity.of_chunk(chunk)} if affinity else {}
-        negatives = None
-        if sampler is not None:
-            own = own_objects(records, task, sampled, chunk, serialized)
-            negatives = sampler.draw(*own, targets, seed)
-            if with_rates[task]:
-                computed[log_rate_name(task)] = training_log_rates(spec, settings, sampler, *own)
+        of_chunk = candidates.of_chunk(chunk, serialized)
+        negatives = of_chunk.draw(targets, seed)
         order, limits = _divided(targets, part, settings, seed)
-        if schema is not records.schema:  # The same requests in the same order, with longer windows.
+        if whole_history:  # The same requests in the same order, with longer windows.
             targets = chunk_targets(chunk, schema, task, part, settings, seed)
 
         def batch(limit: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor], Tensor]:
             chosen = order[limit[0] : limit[1]]
             picked = targets.take(chosen)
-            drawn = tf.gather(negatives, chosen) if sampler else None
-            inputs, labels, weights = candidate_inputs(chunk, picked, schema, task, drawn, computed)
+            drawn = None if negatives is None else tf.gather(negatives, chosen)
+            inputs, labels, weights = batch_candidates(chunk, picked, schema, task, drawn, of_chunk.computed)
             inputs |= {"now": picked.request_time} | user_inputs(chunk, picked)
             all_labels, all_weights = {task: labels}, {task: weights}
             for other in tasks:
@@ -191,7 +169,7 @@ def _count(records: Records, tasks: Sequence[str], part: Part, settings: Batchin
         limits = [_divided(each, part, settings, drawn)[1] for each in targets]
         return tf.stack([tf.shape(own_batches(records, part, number, each), tf.int64)[0] for each in limits])
 
-    return list(sum_over_numbered_chunks(records, part, seed, count).tolist())
+    return list(sum_over_chunks(records, part, seed, count).tolist())
 
 
 def _divided(targets: Targets, part: Part, settings: Batching, seed: Tensor) -> tuple[Tensor, Tensor]:

@@ -148,7 +148,7 @@ def _profile(parsed: Mapping[str, Tensor], user: Features) -> dict[str, Tensor]:
 class Part(StrEnum):
     """A part of the data by the schema's split; training and validation may be one, for a last training.
 
-    All are one for what is counted of the past at each moment: see `popularity`.
+    `ALL` is every target, for what is counted of the past at each moment: see `popularity`.
     """
 
     TRAINING = "training"

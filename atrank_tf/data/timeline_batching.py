@@ -1,20 +1,12 @@
 """Batches of whole timelines: the targets of one user, of all tasks, share one history."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from atrank_tf.data.affinity import records_affinity
 from atrank_tf.data.batching import Batching, batch_limits, user_inputs, window_indices
-from atrank_tf.data.candidates import (
-    NegativeSampler,
-    candidate_inputs,
-    has_log_rates,
-    training_log_rates,
-    training_negatives,
-)
+from atrank_tf.data.candidates import batch_candidates
 from atrank_tf.data.chunk_reading import (
     TrainingBatches,
     chunk_seed,
@@ -25,7 +17,6 @@ from atrank_tf.data.chunk_reading import (
     task_names,
     trained_targets,
 )
-from atrank_tf.data.own_history import own_objects
 from atrank_tf.data.records import Records
 from atrank_tf.data.targets import (
     SPAN,
@@ -37,8 +28,9 @@ from atrank_tf.data.targets import (
     index_in_user,
     parse,
 )
-from atrank_tf.schema import Candidates, Schema
-from atrank_tf.schema.inputs import affinity_name, log_rate_name, request_times_name, seen_name
+from atrank_tf.data.task_candidates import TaskCandidates
+from atrank_tf.schema import Schema
+from atrank_tf.schema.inputs import request_times_name, seen_name
 from atrank_tf.types import Tensor
 
 TARGETS_PER_ROW = 128
@@ -63,7 +55,6 @@ def timeline_batches(
     tasks: Sequence[str] | None = None,
     settings: Batching | None = None,
     seed: int = 0,
-    first_epoch: int = 0,
     part: Part = Part.TRAINING,
     agree: Callable[[Sequence[int]], Sequence[int]] = list,
 ) -> TrainingBatches:
@@ -91,44 +82,28 @@ def timeline_batches(
     def one_epoch(seeds: Tensor) -> tf.data.Dataset:
         return _batches(records, names, part, settings, seeds)
 
-    return epochs(one_epoch, max(counts), seed=seed, first_epoch=first_epoch)
+    return epochs(one_epoch, max(counts), seed=seed)
 
 
 def _batches(records: Records, tasks: Sequence[str], part: Part, settings: Batching, seeds: Tensor) -> tf.data.Dataset:
     schema = records.schema
-    sampled, samplers = {}, {}
-    for name in tasks:
-        if schema.tasks[name].candidates is Candidates.SAMPLED:
-            catalog = records.catalogs[schema.groups[schema.tasks[name].group].entity]
-            sampled[name] = training_negatives(schema.tasks[name].negatives, settings)
-            samplers[name] = NegativeSampler(catalog, sampled[name])
-
-    affinities = {name: records_affinity(records, name) for name in tasks}
+    candidates = {name: TaskCandidates(records, name, settings, trains=True) for name in tasks}
 
     def chunk_batches(chunk_number: Tensor, serialized: Tensor) -> tf.data.Dataset:
         drawn = chunk_seed(seeds, chunk_number)
         chunk = parse(serialized, schema)
         targets = _targets(chunk, schema, tasks, part, settings, drawn)
-        own = {name: own_objects(records, name, sampled[name], chunk, serialized) for name in samplers}
-        computed: dict[str, dict[str, CandidateFunction]] = {name: {} for name in tasks}
-        for name, affinity in affinities.items():
-            if affinity:
-                computed[name][affinity_name(name)] = affinity.of_chunk(chunk)
-            if has_log_rates(schema.tasks[name], settings):
-                rates = training_log_rates(schema.tasks[name], settings, samplers[name], *own[name])
-                computed[name][log_rate_name(name)] = rates
+        of_chunk = {name: each.of_chunk(chunk, serialized) for name, each in candidates.items()}
         rows = timeline_rows(targets, drawn)
         order, limits = _divided(rows, settings, drawn)
 
         def batch(limit: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
             def negatives(task: str, picked: Targets) -> Tensor | None:
-                if task not in samplers:
-                    return None
                 seed = drawn + limit + (tasks.index(task) << 40)  # Each task has draws of its own.
-                return samplers[task].draw(*own[task], picked, seed, settings.batch_tokens)
+                return of_chunk[task].draw(picked, seed, settings.batch_tokens)
 
-            of_task = {name: partial(negatives, name) for name in tasks}
-            return timeline_batch(chunk, schema, targets, of_task, rows, order[limit[0] : limit[1]], computed)
+            computed = {name: each.computed for name, each in of_chunk.items()}
+            return timeline_batch(chunk, schema, targets, negatives, rows, order[limit[0] : limit[1]], computed)
 
         limits = tf.data.Dataset.from_tensor_slices(limits)
         return limits.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
@@ -151,7 +126,7 @@ def _targets(
 def _count(records: Records, tasks: Sequence[str], part: Part, settings: Batching, seed: int) -> list[int]:
     """Returns the number of batches, for each task: 0 for one that has no target."""
 
-    def count(serialized: Tensor, drawn: Tensor) -> Tensor:
+    def count(_: Tensor, serialized: Tensor, drawn: Tensor) -> Tensor:
         targets = _targets(parse(serialized, records.schema), records.schema, tasks, part, settings, drawn)
         limits = _divided(timeline_rows(targets, drawn), settings, drawn)[1]
         return tf.stack([tf.shape(limits, tf.int64)[0], *(tf.size(each.user, tf.int64) for each in targets.values())])
@@ -203,7 +178,7 @@ def timeline_batch(
     chunk: Chunk,
     schema: Schema,
     targets: Mapping[str, Targets],
-    negatives: Mapping[str, Callable[[Targets], Tensor | None]],
+    negatives: Callable[[str, Targets], Tensor | None],
     rows: TimelineRows,
     chosen: Tensor,
     computed: Mapping[str, Mapping[str, CandidateFunction]],
@@ -214,7 +189,7 @@ def timeline_batch(
         chunk: the chunk.
         schema: the schema.
         targets: task -> the targets that the rows are of.
-        negatives: task -> a function (M targets) -> entity rows int64 [M, n]; of impressions, -> None.
+        negatives: a function (task, M targets of it) -> entity rows int64 [M, n]; None of impressions.
         rows: all rows.
         chosen: which of them.
         computed: task -> name of an input -> what computes it of targets and candidates.
@@ -231,20 +206,26 @@ def timeline_batch(
         indices, mask = window_indices(first, first + count)  # [B, P]
         real, shape = tf.where(mask), tf.shape(mask, tf.int64)
         picked = targets[task].take(tf.gather_nd(indices, real))
-
-        def unfold(values: Tensor, real: Tensor = real, shape: Tensor = shape) -> Tensor:
-            """[targets, ...] -> [B, P, ...], 0 where there is no target."""
-            return tf.scatter_nd(real, values, tf.concat([shape, tf.shape(values, tf.int64)[1:]], axis=0))
-
-        drawn = negatives[task](picked)
-        own, own_labels, own_weights = candidate_inputs(chunk, picked, schema, task, drawn, computed[task])
-        inputs |= {name: unfold(values) for name, values in own.items()}
-        labels[task], weights[task] = unfold(own_labels), unfold(own_weights)
-        inputs[request_times_name(task)] = unfold(picked.request_time)
+        drawn = negatives(task, picked)
+        own, own_labels, own_weights = batch_candidates(chunk, picked, schema, task, drawn, computed[task])
+        inputs |= {name: _unfold(values, real, shape) for name, values in own.items()}
+        labels[task], weights[task] = (_unfold(each, real, shape) for each in (own_labels, own_weights))
+        inputs[request_times_name(task)] = _unfold(picked.request_time, real, shape)
         for name in schema.groups:
             seen = picked.ends[name] - tf.gather(history.starts[name], real[:, 0])
-            inputs[seen_name(task, name)] = unfold(seen)
+            inputs[seen_name(task, name)] = _unfold(seen, real, shape)
     return inputs, labels, weights
+
+
+def _unfold(values: Tensor, real: Tensor, shape: Tensor) -> Tensor:
+    """Returns values of targets, [M, ...], at their places in a batch, [B, P, ...], 0 where there is no target.
+
+    Args:
+        values: of the targets.
+        real: int64 [M, 2], their places.
+        shape: int64 [2], B and P.
+    """
+    return tf.scatter_nd(real, values, tf.concat([shape, tf.shape(values, tf.int64)[1:]], axis=0))
 
 
 def _apart(targets: Targets) -> Tensor:

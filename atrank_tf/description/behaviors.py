@@ -94,6 +94,10 @@ def time_unit(groups: Sequence[pl.DataFrame]) -> tuple[str, int]:
     return unit, min(max(span.bit_length() + 2, 8), 24)
 
 
+ENOUGH = 200
+"""Targets of a part that tell models apart."""
+
+
 @dataclass(frozen=True)
 class Cut:
     """Two moments that cut time into training, validation and test.
@@ -113,6 +117,9 @@ class Cut:
 
 def find_cut(targets: dict[str, pl.DataFrame], groups: Sequence[pl.DataFrame]) -> Cut | None:
     """Cuts time where tasks have a fifth of their targets left, and where they have a tenth, in the mean of tasks.
+
+    Where that leaves a part of a task with little, more is held out, up to half, if this gives each part `ENOUGH`, or a
+    tenth of the task.
 
     Args:
         targets: task -> its positives: `user`, `time`.
@@ -136,15 +143,21 @@ def find_cut(targets: dict[str, pl.DataFrame], groups: Sequence[pl.DataFrame]) -
     def slot(share: float) -> int:
         return int(after.sort((pl.col("left") - share).abs(), "slot")["slot"][0]) * step
 
-    validation, test = slot(0.2), slot(0.1)
-    if not 0 < validation < test:
-        return None
-    parts = {}
-    for name, frame in targets.items():
-        time = frame["time"]
-        later = int((time >= test).sum())
-        parts[name] = (int((time < validation).sum()), int((time >= validation).sum()) - later, later)
-    if min(min(part) for part in parts.values()) == 0:
+    def parts_of(validation: int, test: int) -> dict[str, tuple[int, int, int]]:
+        counts = {}
+        for name, frame in targets.items():
+            time = frame["time"]
+            later = int((time >= test).sum())
+            counts[name] = (int((time < validation).sum()), int((time >= validation).sum()) - later, later)
+        return counts
+
+    def is_enough(cut: tuple[int, int]) -> bool:
+        return all(min(part) >= min(ENOUGH, sum(part) // 10) for part in parts_of(*cut).values())
+
+    cuts = [(slot(2 * share), slot(share)) for share in (0.1, 0.15, 0.2, 0.25)]
+    validation, test = next((cut for cut in cuts if is_enough(cut)), cuts[0])
+    parts = parts_of(validation, test)
+    if not 0 < validation < test or min(min(part) for part in parts.values()) == 0:
         return None
     old = pl.concat([frame.filter(pl.col("time") < validation).select("user") for frame in groups])
     known = old.group_by("user").len().filter(pl.col("len") >= _KNOWN_AFTER)["user"]

@@ -2,7 +2,15 @@
 
 import polars as pl
 
-from atrank_tf.description.behaviors import Cut, find_cut, history_length, share_of_one_moment, time_unit, users_with
+from atrank_tf.description.behaviors import (
+    ENOUGH,
+    Cut,
+    find_cut,
+    history_length,
+    share_of_one_moment,
+    time_unit,
+    users_with,
+)
 from atrank_tf.description.columns import Column, overlap
 from atrank_tf.description.plan_features import plan_features
 from atrank_tf.description.plans import EntityPlan, GroupPlan, Plan, TaskPlan, columns_of
@@ -140,7 +148,8 @@ def _split(tasks: list[TaskPlan], groups: list[GroupPlan], made_up: bool) -> tup
     targets = {task.name: task.positives.select("user", "time") for task in tasks}
     for task in tasks:
         if task.shown_frame is not None:
-            targets[task.name] = task.shown_frame.select("user", "time", "request").unique().select("user", "time")
+            chosen = task.shown_frame.filter(pl.col("label") > 0)  # Lists of which nothing was chosen compare nothing.
+            targets[task.name] = chosen.select("user", "time", "request").unique().select("user", "time")
     cut = find_cut(targets, [group.frame for group in groups])
     enough = min(users_with(target, 3) for target in targets.values())
     lists = any(task.kind == "impressions" for task in tasks)
@@ -149,7 +158,7 @@ def _split(tasks: list[TaskPlan], groups: list[GroupPlan], made_up: bool) -> tup
         note = (
             f"Training / validation / test: {parts}. {cut.known:.0%} of validation's targets are of users known before."
         )
-        small = [name for name, part in cut.parts.items() if min(part) < 200]
+        small = [name for name, part in cut.parts.items() if min(part) < ENOUGH]
         return cut, note, f"Is {', '.join(small)} worth measuring with so few targets?" if small else ""
     why = "times are made up" if made_up else "time leaves a part empty, wherever it is cut"
     if cut is not None and not made_up:

@@ -8,7 +8,6 @@ from atrank_tf.description.sides import Side, dimension
 from atrank_tf.schema import toml_key, toml_value
 
 _WIDTH = 118
-_MOST_ACTIONS_SHOWN = 12
 
 
 def schema_text(plan: Plan, logs: str) -> str:

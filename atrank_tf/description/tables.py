@@ -10,9 +10,8 @@ import polars as pl
 
 from atrank_tf.description.columns import Column
 from atrank_tf.paths import local_path
+from atrank_tf.preparation.logs import ENDINGS
 from atrank_tf.preparation.open_log import as_error, scan_csv
-
-_ENDINGS = (".parquet", ".csv", ".csv.gz")
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def read_tables(logs: str) -> list[Table]:
     if not tables:
         found = ", ".join(sorted(path.name for path in root.iterdir())[:20])
         raise FileNotFoundError(
-            f"Expected tables ({', '.join(_ENDINGS)}) with rows in {logs}. Found {found or 'nothing'}."
+            f"Expected tables ({', '.join(ENDINGS)}) with rows in {logs}. Found {found or 'nothing'}."
         )
     return sorted(tables, key=lambda table: table.file)
 
@@ -70,7 +69,7 @@ def _folders(root: Path) -> Iterator[Path]:
 
 
 def _of_folder(folder: Path, root: Path) -> Iterator[Table]:
-    files = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name.endswith(_ENDINGS)]
+    files = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name.endswith(ENDINGS)]
     files = [path for path in files if not path.name.startswith((".", "_")) and path.stat().st_size]
     together: dict[tuple[str, str, tuple[str, ...]], list[Path]] = defaultdict(list)
     for path in files:
@@ -89,9 +88,7 @@ def _of_folder(folder: Path, root: Path) -> Iterator[Table]:
 
 
 def _bare(name: str) -> str:
-    return next(
-        (name.removesuffix(ending) for ending in (".csv.gz", ".csv", ".parquet") if name.endswith(ending)), name
-    )
+    return next((name.removesuffix(ending) for ending in ENDINGS if name.endswith(ending)), name)
 
 
 def _scan(path: Path) -> pl.LazyFrame:

@@ -1,7 +1,7 @@
 """Evaluates rankings: metrics with standard errors, baselines, and paired tests of two models."""
 
 from atrank_tf.evaluation.base_rate import are_probabilities, score_base_rate, trained_with
-from atrank_tf.evaluation.catalog_ranking import impression_tasks, rank_catalog, rank_catalog_by_rules
+from atrank_tf.evaluation.catalog_ranking import rank_catalog, rank_catalog_by_rules, tasks_of_lists
 from atrank_tf.evaluation.catalog_ranks import CATALOG_METRICS, CatalogRanks, evaluate_ranks
 from atrank_tf.evaluation.lightgbm_yardstick import LIGHTGBM, LightGBM
 from atrank_tf.evaluation.metrics import METRICS, Estimate, evaluate
@@ -35,7 +35,6 @@ __all__ = [
     "are_probabilities",
     "evaluate",
     "evaluate_ranks",
-    "impression_tasks",
     "metrics_table",
     "page",
     "paired_difference",
@@ -50,6 +49,7 @@ __all__ = [
     "score_model",
     "score_requests",
     "score_truth",
+    "tasks_of_lists",
     "trained_with",
     "write_scores",
 ]

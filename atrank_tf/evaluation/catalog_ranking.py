@@ -55,7 +55,7 @@ def rank_catalog(
             recommender of what is new to the user. A request whose positive is in the history is left out.
 
     Returns:
-        task -> ranks; without `impression_tasks` and tasks that have no request in this part.
+        task -> ranks; without `tasks_of_lists` and tasks that have no request in this part.
 
     Raises:
         ValueError: a score is not finite.
@@ -94,7 +94,7 @@ def rank_catalog_by_rules(
     return found
 
 
-def impression_tasks(schema: Schema, tasks: Sequence[str]) -> list[str]:
+def tasks_of_lists(schema: Schema, tasks: Sequence[str]) -> list[str]:
     """Returns the tasks whose candidates are impressions.
 
     For them a catalog cannot be ranked: only what was shown has a label, and the context of having been shown.
@@ -130,7 +130,7 @@ class _TracedAffinity:
 
 
 def _ranked(schema: Schema, tasks: Sequence[str]) -> list[str]:
-    shown = impression_tasks(schema, tasks)
+    shown = tasks_of_lists(schema, tasks)
     return [task for task in tasks if task not in shown]
 
 

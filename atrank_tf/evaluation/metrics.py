@@ -11,7 +11,6 @@ implementation.
 """
 
 import dataclasses
-import difflib
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atrank_tf.evaluation.scored_requests import ScoredRequests
+from atrank_tf.schema import suggestion
 
 CUTOFF = 10
 METRICS = ("user_auc", "auc", "log_loss", f"ndcg@{CUTOFF}", "mrr", "hit_rate@1", f"hit_rate@{CUTOFF}")
@@ -111,9 +111,7 @@ def metric_values(scored: ScoredRequests, metric: str) -> tuple[NDArray[np.float
 def check_metric(metric: str, metrics: Sequence[str] = METRICS) -> None:
     """Raises a ValueError with the nearest valid name if `metric` is not one of `metrics`."""
     if metric not in metrics:
-        near = difflib.get_close_matches(metric, metrics, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"metric must be one of {', '.join(metrics)}. Received: metric={metric!r}.{hint}")
+        raise ValueError(f"Unknown metric {metric!r}. {suggestion(metric, metrics)}")
 
 
 def user_codes(users: NDArray[Any]) -> NDArray[np.intp]:

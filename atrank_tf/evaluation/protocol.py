@@ -88,7 +88,7 @@ def score_requests(
         part: validation or test.
         settings: sizes of batches; those of the models that the scores are compared with.
         whole_history: whether histories are left uncut by `max_length`.
-        watch: is shown each batch, as `AskedRequests`.
+        watch: called with each batch; `AskedRequests` is one.
 
     Returns:
         name -> task -> scored requests; a task without a request in this part is left out.

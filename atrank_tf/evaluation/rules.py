@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atrank_tf.data import Records, chosen, popularity, positive_counts
+from atrank_tf.data.popularity import PERIODS
 from atrank_tf.schema import PADDING
 from atrank_tf.schema.inputs import context_name, history_name
 
-RECENT_PERIODS = 8
+RECENT_PERIODS = PERIODS // 16
 """Number of `atrank_tf.data.PERIODS` before a request that are recent: a sixteenth of what `popularity` counts."""
 _DAY = 86400
 

@@ -27,7 +27,6 @@ from atrank_tf.files import whole_file
 from atrank_tf.schema import FIRST_ROW
 from atrank_tf.schema.inputs import candidates_name
 
-ENDING = ".parquet"
 _READ = {"task": pl.String, "request_id": pl.String, "candidate": pl.String, "label": pl.Int8, "score": pl.Float64}
 _SAME = ["request_id", "candidate", "occurrence"]
 
@@ -59,7 +58,7 @@ class AskedRequests:
             begin += len(part)
         request, place = np.nonzero(scored.mask)[0], np.flatnonzero(scored.mask)
         row = candidates.reshape(-1)[place]
-        catalog = records.catalogs[records.schema.groups[records.schema.tasks[task].group].entity]
+        catalog = records.catalogs[records.schema.entity_of(task)]
         found = pl.DataFrame(
             {
                 "request": request,

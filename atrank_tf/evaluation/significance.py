@@ -10,6 +10,8 @@ from atrank_tf.evaluation import metrics
 from atrank_tf.evaluation.catalog_ranks import CATALOG_METRICS, CatalogRanks, rank_values
 from atrank_tf.evaluation.scored_requests import ScoredRequests
 
+COMPARED = tuple(name for name in metrics.METRICS if name != "auc")
+"""Metrics that are means of what users, requests or candidates have by themselves; pooled AUC is none."""
 _Statistic = Callable[[NDArray[np.intp]], float]
 
 
@@ -50,13 +52,11 @@ def paired_difference(
     share with one added to its numerator and denominator (Davison and Hinkley, Bootstrap Methods and their Application,
     1997, chapters 4 and 5); it agrees with the percentile interval.
 
-    All metrics but "auc" cost O(users) per resample; "auc" passes over all candidates in each.
-
     Args:
         a: scores of the first model.
         b: scores of the second model, on the same requests. Their order (models that read other groups batch them
             differently) and their padding may differ from `a`.
-        metric: a name in `metrics.METRICS`.
+        metric: a name in `COMPARED`.
         samples: number of resamples, at least 100.
         seed: seed of the resampling.
 
@@ -65,11 +65,11 @@ def paired_difference(
 
     Raises:
         ValueError: if users, mask or labels differ (names the first difference), for an unknown metric or fewer than
-            100 samples, if fewer than two users count, or if "auc" is undefined in a resample.
+            100 samples, or if fewer than two users count.
     """
-    metrics.check_metric(metric)
+    metrics.check_metric(metric, COMPARED)
     a, b = _same_requests(a, b)
-    statistic, users = _pooled_auc(a, b) if metric == "auc" else _mean(a, b, metric)
+    statistic, users = _mean(a, b, metric)
     if users < 2:
         raise ValueError(
             f"A bootstrap over users needs at least 2 users that count for {metric!r}. "
@@ -122,12 +122,6 @@ def _bootstrap(statistic: _Statistic, users: int, metric: str, samples: int, see
     drawn = np.empty(samples)
     for sample in range(samples):
         drawn[sample] = statistic(np.bincount(generator.integers(users, size=users), minlength=users))
-    undefined = int(np.isnan(drawn).sum())
-    if undefined:
-        raise ValueError(
-            f"{metric!r} is undefined (no positive or no negative) in {undefined} of {samples} resamples of {users} "
-            "users: too few users have a positive or a negative. Compare on more users or by 'user_auc'."
-        )
     low, high = np.quantile(drawn, [0.025, 0.975])
     smaller = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
     return PairedDifference(
@@ -141,10 +135,11 @@ def _bootstrap(statistic: _Statistic, users: int, metric: str, samples: int, see
 
 
 def paired_differences(a: ScoredRequests, b: ScoredRequests) -> dict[str, PairedDifference]:
-    """Returns metric -> `paired_difference`, for all metrics but "auc" that count at least two users."""
-    names = [name for name in metrics.METRICS if name != "auc"]
+    """Returns metric -> `paired_difference`, for all metrics of `COMPARED` that count at least two users."""
     return {
-        name: paired_difference(a, b, name) for name in names if len(np.unique(metrics.metric_values(a, name)[1])) > 1
+        name: paired_difference(a, b, name)
+        for name in COMPARED
+        if len(np.unique(metrics.metric_values(a, name)[1])) > 1
     }
 
 
@@ -199,29 +194,3 @@ def _of_mean(differences: NDArray[np.float64], codes: NDArray[np.intp]) -> tuple
         return float(times @ sums / (times @ counts))
 
     return statistic, len(counts)
-
-
-def _pooled_auc(a: ScoredRequests, b: ScoredRequests) -> tuple[_Statistic, int]:
-    codes = np.broadcast_to(metrics.user_codes(a.users)[:, None], a.mask.shape)
-    # A user without a real candidate has no code left in `owners`; renumber those that have.
-    users, owners = np.unique(codes[a.mask], return_inverse=True)
-    of_a, of_b = (_weighted_auc(scored, owners) for scored in (a, b))
-    return lambda times: of_a(times) - of_b(times), len(users)
-
-
-def _weighted_auc(scored: ScoredRequests, owners: NDArray[np.intp]) -> _Statistic:
-    """Returns the AUC over all real candidates as a function of how often each user was drawn; NaN if undefined."""
-    scores, positive = scored.scores[scored.mask], scored.labels[scored.mask] == 1
-    order = np.argsort(scores[~positive])
-    negatives, losers, winners = scores[~positive][order], owners[~positive][order], owners[positive]
-    below = np.searchsorted(negatives, scores[positive], "left")
-    not_above = np.searchsorted(negatives, scores[positive], "right")
-
-    def statistic(times: NDArray[np.intp]) -> float:
-        up_to = np.concatenate([[0], np.cumsum(times[losers])])
-        pairs = float(times[winners].sum()) * float(up_to[-1])
-        if not pairs:
-            return float("nan")
-        return float(times[winners] @ (up_to[below] + up_to[not_above])) / (2.0 * pairs)
-
-    return statistic

@@ -50,7 +50,7 @@ class _Truth:
     def __init__(self, path: Path, records: Records, task: str) -> None:
         if not path.exists():
             raise FileNotFoundError(f"Expected the true probabilities of {task} in {path}. Found no such file.")
-        entity = records.schema.groups[records.schema.tasks[task].group].entity
+        entity = records.schema.entity_of(task)
         catalog, id_column = records.catalogs[entity], records.schema.entities[entity].id.column
         split = records.schema.split
         asked = pl.col("timestamp") >= (split.validation_from if split.kind is SplitKind.BY_TIME else 0)

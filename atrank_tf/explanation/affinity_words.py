@@ -57,7 +57,7 @@ def _like(channel: Channel, schema: Schema, task: str) -> str:
     """Returns how the objects of a channel are like the candidate: "this product", "its type", "anything"."""
     if channel.table == ANY_OBJECT:
         return "anything"
-    name = schema.groups[schema.tasks[task].group].entity
+    name = schema.entity_of(task)
     entity = schema.entities[name]
     own = channel.table == SAME_OBJECT or columns_of_table(entity, channel.table) == [entity.id.column]
     return f"this {name}" if own else f"its {channel.table}"

@@ -138,7 +138,7 @@ class Explainer:
             )
         rows = inputs[candidates_name(task)][0]
         real = np.flatnonzero(rows != PADDING)
-        entity = schema.groups[schema.tasks[task].group].entity
+        entity = schema.entity_of(task)
         nothing = np.zeros((0, 0, 0, 0), np.float32)
         target = found.get("target_attention", np.zeros((0, len(rows), len(found["behavior_id"])), np.float32))
         told: tuple[tuple[str, ...], ...] = ((),) * len(real)

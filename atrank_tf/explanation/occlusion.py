@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import polars as pl
 
 from atrank_tf.explanation.attention import Explanation
 from atrank_tf.layers import SelfAttention, SpaceAttention, TargetAttention
@@ -138,13 +139,5 @@ def spearman(first: np.ndarray, second: np.ndarray) -> float:
     Reference:
         Spearman (1904): Pearson's correlation of ranks.
     """
-    centered = np.stack([ranks(first), ranks(second)]) - (len(first) - 1) / 2
-    norm = np.sqrt((centered**2).sum(axis=1)).prod()
-    return float(centered.prod(axis=0).sum() / norm) if norm else float("nan")
-
-
-def ranks(values: np.ndarray) -> np.ndarray:
-    """Returns the rank of each value, 0 to M - 1, float64 [M]; equal values share the mean of their ranks."""
-    _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    return (ends - (counts + 1) / 2)[group]
+    both = pl.DataFrame({"first": first, "second": second}).cast(pl.Float64)
+    return float(both.select(pl.corr("first", "second", method="spearman")).item())

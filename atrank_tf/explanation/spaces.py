@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 
 from atrank_tf.explanation.attention import Explanation
 from atrank_tf.explanation.names import Thing
-from atrank_tf.explanation.occlusion import ranks
 
 MEASURES = {
     "itself": "the behavior that attends",
@@ -140,7 +140,7 @@ def _place_in_time(gaps: np.ndarray) -> np.ndarray:
     """
     place, others = np.full(len(gaps), np.nan), gaps >= 0
     if len(np.unique(gaps[others])) > 1:
-        place[others] = ranks(gaps[others]) / (others.sum() - 1)
+        place[others] = (pl.Series(gaps[others]).rank().to_numpy() - 1) / (others.sum() - 1)
     return place
 
 

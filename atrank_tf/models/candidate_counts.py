@@ -55,7 +55,7 @@ class CandidateCounts:
                 self._names[task] += [str(feature) for feature in affinity_features(schema, task)]
 
     def _add_popularity(self, task: str) -> None:
-        groups, entity = self._schema.groups, self._entity(task)
+        groups, entity = self._schema.groups, self._schema.entity_of(task)
         lists = self._schema.tasks[task].candidates is Candidates.IMPRESSIONS
         # Where many lists of one moment have the same candidates, numbers of features, too, would tell each by itself.
         columns = {} if lists else self._table_rows(entity)
@@ -97,7 +97,7 @@ class CandidateCounts:
         """Returns the recent popularity of objects, int64 [..., N], float [..., N, W]; None if it is not read."""
         if task not in self._of_task:
             return None
-        values = self._objects.catalogs[self._entity(task)](ids)
+        values = self._objects.catalogs[self._schema.entity_of(task)](ids)
         found = [each for counts in self._of_task[task] for each in counts(ids, values, now)]
         return ops.concatenate(found, axis=-1)
 
@@ -113,9 +113,6 @@ class CandidateCounts:
         found = popularity(records, counted, part, total) if counted else []
         for counts, of_objects in zip(self._counts.values(), found, strict=True):
             counts.load(of_objects, records.catalogs[counts.entity])
-
-    def _entity(self, task: str) -> str:
-        return self._schema.groups[self._schema.tasks[task].group].entity
 
 
 class _Counts:

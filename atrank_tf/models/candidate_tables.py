@@ -41,7 +41,7 @@ def precomputed_candidates(model: Ranker) -> Iterator[None]:
 
 def _candidate_table(model: Ranker, task: str) -> SparseEmbedding:
     """Returns the embeddings of all objects of a task, float32 [objects, D]."""
-    entity = model.schema.groups[model.schema.tasks[task].group].entity
+    entity = model.schema.entity_of(task)
     count = model.schema.entities[entity].rows
     table = SparseEmbedding(count, model.config.hidden_dim, "zeros", trainable=False, name=f"candidate_table_{task}")
     table.build()

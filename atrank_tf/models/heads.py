@@ -1,17 +1,29 @@
 """Ranking heads and item biases of all tasks: user vector and candidate in, score out."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import keras
-import numpy as np
 from keras import ops
 
 from atrank_tf.layers import DNNHead, DotHead, SparseEmbedding
 from atrank_tf.models.explain import record_parts
 from atrank_tf.models.object_embedder import hashed_rows
 from atrank_tf.models.ranker_config import RankerConfig
-from atrank_tf.schema import FIRST_ROW, PADDING, Schema
+from atrank_tf.schema import Schema
 from atrank_tf.types import Tensor
+
+
+class CandidateEmbedding(NamedTuple):
+    """What heads read of candidates.
+
+    Args:
+        embedding: float [..., D].
+        bias: float [...], the item bias of each; None for a task without.
+    """
+
+    embedding: Tensor
+    bias: Tensor | None
 
 
 class Heads:
@@ -53,54 +65,31 @@ class Heads:
             return ops.sum(self._bias[task](hashed(ids)), axis=(-2, -1))
         return ops.squeeze(self._bias[task](ids), axis=-1)
 
-    def logits(
-        self, task: str, user: Tensor, candidates: Tensor, parts: Mapping[str, Tensor], context: Sequence[Tensor] = ()
-    ) -> Tensor:
-        """Returns the scores of a task: the sum of the logits of all heads.
+    def logits(self, task: str, user: Tensor, candidates: CandidateEmbedding, context: Sequence[Tensor]) -> Tensor:
+        """Returns the scores of a task: the sum of the item bias and the logits of all heads.
 
         Args:
             task: a task.
             user: the user vector that each candidate reads, float [B, N, D].
-            candidates: their embeddings, float [B, N, D].
-            parts: name -> float [B, N], logits that are added besides.
+            candidates: [B, N].
             context: user features, context and counts of the candidates, each float [B, N, D_c].
 
         Returns:
             float32 [B, N].
         """
-        found = dict(parts)
+        found = {} if candidates.bias is None else {"item_bias": candidates.bias}
         if self._dot is not None:
-            found["dot"] = self._dot(user, candidates)
+            found["dot"] = self._dot(user, candidates.embedding)
         if task in self._dnn:
             context = [ops.cast(part, user.dtype) for part in context]
             together = ops.concatenate(context, axis=-1) if len(context) > 1 else next(iter(context), None)
-            found["dnn"] = self._dnn[task](user, candidates, together)
+            found["dnn"] = self._dnn[task](user, candidates.embedding, together)
         found = {name: self._to_float32(part) for name, part in found.items()}  # Added up in full precision.
         record_parts(found)
         total, *others = found.values()
         for part in others:
             total = total + part
         return total
-
-    def start_at_popularity(self, task: str, positive_counts: np.ndarray, ids: np.ndarray) -> None:
-        """Initializes item biases by popularity: see `Ranker.start_at_popularity`.
-
-        Args:
-            task: a task.
-            positive_counts: positives of each object, [objects].
-            ids: index of each object in the table of its ids, or its code, int [objects].
-        """
-        if task not in self._bias or self._bias[task].input_dim == FIRST_ROW:  # No object has a row of its own.
-            return
-        rows, hashes = self._bias[task].input_dim, 1
-        if hashed := self._hashed.get(self.id_table(task)):
-            hashes = hashed.num_hashes
-            ids, positive_counts = np.asarray(hashed(ids)).reshape(-1), np.repeat(positive_counts, hashes)
-        objects = np.bincount(ids, minlength=rows)
-        mean = np.bincount(ids, weights=positive_counts, minlength=rows) / np.maximum(objects, 1)
-        bias = np.log((mean + 1) / (mean[FIRST_ROW:].mean() + 1))
-        bias[PADDING] = 0.0
-        self._bias[task].embeddings.assign(bias[:, np.newaxis] / hashes)
 
     def table_of_weight(self) -> dict[str, str]:
         """Returns the weights with a row for each id of a table: path -> name of the table."""
@@ -120,7 +109,4 @@ class Heads:
 
     def id_table(self, task: str) -> str:
         """Returns the table of the ids of a task's candidates, or ""."""
-        return self._schema.entities[self._entity(task)].id.table
-
-    def _entity(self, task: str) -> str:
-        return self._schema.groups[self._schema.tasks[task].group].entity
+        return self._schema.entities[self._schema.entity_of(task)].id.table

@@ -72,7 +72,7 @@ class ListNumbers:
             _logarithmic(inputs[context_name(task, column)], context[column].middle)[..., None]
             for column in self._columns(task)
         ]
-        numbers = self._objects.object_numbers(self._entity(task), ids)
+        numbers = self._objects.object_numbers(self._schema.entity_of(task), ids)
         compared += [] if numbers is None else [ops.cast(numbers, "float32")]
         compared += [] if affinity is None else [ops.take(affinity, self._counts[task], axis=-1)]
         if not compared:
@@ -89,7 +89,7 @@ class ListNumbers:
         if task not in self._compare:
             return []
         features = affinity_features(self._schema, task)
-        compared = [*self._columns(task), *self._schema.entities[self._entity(task)].dense]
+        compared = [*self._columns(task), *self._schema.entities[self._schema.entity_of(task)].dense]
         compared += [str(features[place]) for place in self._counts[task]]
         found = [f"{name}, {place}" for place in _PLACES for name in compared]
         return found + [f"{place} places below the last" for place in self._places(task)]
@@ -103,9 +103,6 @@ class ListNumbers:
         """Returns the places below the last candidate of a list with which something was done that are told apart."""
         known = self._schema.tasks[task].position and self._last[task]
         return range(-NEAR, NEAR + 1) if known else range(0)
-
-    def _entity(self, task: str) -> str:
-        return self._schema.groups[self._schema.tasks[task].group].entity
 
 
 def _logarithmic(values: Tensor, mean: float) -> Tensor:

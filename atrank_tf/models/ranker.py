@@ -10,7 +10,7 @@ Glossary: B users, T_g behaviors of group g, T = sum of T_g, N candidates, D hid
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import keras
 import numpy as np
@@ -28,7 +28,7 @@ from atrank_tf.data import (
 from atrank_tf.layers import BehaviorEmbedding, Dropout, GroupProjection, SparseEmbedding, TimeBuckets, zero_padding
 from atrank_tf.models.candidate_counts import CandidateCounts
 from atrank_tf.models.explain import explainer
-from atrank_tf.models.heads import Heads
+from atrank_tf.models.heads import CandidateEmbedding, Heads
 from atrank_tf.models.inputs import (
     candidate_inputs,
     concat,
@@ -55,18 +55,12 @@ from atrank_tf.schema.inputs import affinity_name, candidates_name, history_name
 from atrank_tf.types import Tensor
 
 
-class CandidateEmbedding(NamedTuple):
-    """Embedding of candidates, float [B, N, D], and their item bias, float [B, N], or None without biases."""
-
-    embedding: Tensor
-    bias: Tensor | None
-
-
 class Ranker(TaskModel):
     """Base class of all models that rank candidates by a user's history.
 
-    A subclass names its config and gives `make_layers`, `encode` and `read`. The instance is an ordinary Keras
-    functional model: dict in (`inputs` says what), dict out: task -> logits, float32 [B, N].
+    A subclass names its config and gives `make_layers`, `encode` and `read`; or, where memory or reading needs more
+    than behaviors, as times, `encode_user` and `user_vectors`, which call these two. The instance is an ordinary
+    Keras functional model: dict in (`inputs` says what), dict out: task -> logits, float32 [B, N].
 
     Args:
         schema: a prepared schema, as `Records.schema`.
@@ -187,24 +181,18 @@ class Ranker(TaskModel):
 
     def encode_user(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Encodes the histories of a batch into a memory, name -> tensor, from which candidates are scored."""
-        objects = self.embed_objects(inputs)
-        behaviors, mask = self.embed_behaviors(inputs, objects)
+        behaviors, mask = self.embed_behaviors(inputs)
         return {"memory": zero_padding(self.encode(behaviors, mask), mask), "mask": mask}
 
-    def embed_objects(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Returns the embeddings of the objects of the histories, group -> float [B, T_g, D_o]."""
-        groups = self.schema.groups.items()
-        return {group: self.objects.objects(spec.entity, inputs[history_name(group, "id")]) for group, spec in groups}
-
-    def embed_behaviors(self, inputs: Mapping[str, Tensor], objects: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def embed_behaviors(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Returns the behaviors of all groups, float [B, T, D], and which are real, bool [B, T]."""
         behaviors, masks = [], []
-        for group, embedding in objects.items():
-            timestamp = inputs[history_name(group, "timestamp")]
+        for group, spec in self.schema.groups.items():
+            ids, action, timestamp = (inputs[history_name(group, column)] for column in ("id", "action", "timestamp"))
             bucket = self.time_buckets(inputs["now"], timestamp) if self.embeds_time else None
-            embedding = self.behavior_embeddings[group](embedding, inputs[history_name(group, "action")], bucket)
+            embedding = self.behavior_embeddings[group](self.objects.objects(spec.entity, ids), action, bucket)
             behaviors.append(self.drop(self.projections[group](embedding)))
-            masks.append(ops.not_equal(inputs[history_name(group, "id")], PADDING))
+            masks.append(ops.not_equal(ids, PADDING))
         return concat(behaviors), concat(masks)
 
     def profile(self, inputs: Mapping[str, Tensor]) -> Tensor | None:
@@ -217,7 +205,7 @@ class Ranker(TaskModel):
         """Returns the logits of a task's candidates, float32 [B, N]."""
         ids = inputs[candidates_name(task)]
         if "now" in inputs:  # Not where only a server asks, which knows all ids.
-            ids = self.objects.known_at(self._entity(task), ids, inputs["now"][:, None])
+            ids = self.objects.known_at(self.schema.entity_of(task), ids, inputs["now"][:, None])
         candidates = self.embed_candidates(task, ids)
         user = self.user_vectors(candidates.embedding, memory, profile, inputs)
         return self.rank(task, user, candidates, profile, inputs)
@@ -226,7 +214,7 @@ class Ranker(TaskModel):
         """Embeds a task's candidates, int64 [B, N] as of `ObjectEmbedder`, as behaviors without action and time."""
         if task in self.candidate_tables:
             return CandidateEmbedding(self.candidate_tables[task](ids), self._item_bias(task, ids))
-        return self.project_candidates(task, self.objects.objects(self._entity(task), ids), ids)
+        return self.project_candidates(task, self.objects.objects(self.schema.entity_of(task), ids), ids)
 
     def project_candidates(self, task: str, objects: Tensor, ids: Tensor) -> CandidateEmbedding:
         """`embed_candidates`, given the embeddings of the objects, float [..., D_o]."""
@@ -250,11 +238,10 @@ class Ranker(TaskModel):
         inputs: Mapping[str, Tensor],
     ) -> Tensor:
         """Returns logits, float32 [B, N], given user vectors, float [B, N, D], and candidates."""
-        parts = {} if candidates.bias is None else {"item_bias": candidates.bias}
         profile = None if profile is None else broadcast_to_candidates(profile, user)
         popularity = self.counts.popularity(task, inputs[candidates_name(task)], inputs.get("now"))
         context = self.context(task, profile, self.lists(task, inputs), popularity, inputs)
-        return self.heads.logits(task, user, candidates.embedding, parts, context)
+        return self.heads.logits(task, user, candidates, context)
 
     def context(
         self,
@@ -281,11 +268,11 @@ class Ranker(TaskModel):
     # === Training ===
 
     def training_batches(self, records: Records, **options: Any) -> TrainingBatches:
-        """Returns what `fit` takes to train this model on records, and calls `load_counts` for them.
+        """Counts popularity into this model's weights (`load_counts`), and returns what `fit` takes to train it.
 
         Args:
             records: a records folder; groups that the model does not read are left out.
-            **options: `settings`, `seed`, `first_epoch` and `part` of `atrank_tf.training_batches`.
+            **options: `settings`, `seed` and `part` of `atrank_tf.training_batches`.
         """
         self.load_counts(records, options.get("part", Part.TRAINING))
         batches: TrainingBatches = self.make_batches(self.view(records), tasks=self.tasks, **options)
@@ -304,20 +291,6 @@ class Ranker(TaskModel):
     def view(self, records: Records) -> Records:
         """Returns a view of records with what this model reads: its groups, and affinity if it reads that."""
         return records.select(self.config.groups, affinity=self.config.reads_affinity)
-
-    def start_at_popularity(self, task: str, positive_counts: np.ndarray) -> None:
-        """Initializes a task's item bias by the log popularity of each object; does nothing without an item bias.
-
-        Training would otherwise spend its first epochs on it.
-
-        Objects that share the row of unknown ids start at their mean.
-
-        Args:
-            task: a task of the model.
-            positive_counts: how often each object was a positive in training, [rows of the entity's catalog].
-        """
-        ids = self.objects.id_rows(self._entity(task), np.arange(len(positive_counts)))
-        self.heads.start_at_popularity(task, positive_counts, np.asarray(ids))
 
     def load_counts(
         self,
@@ -415,11 +388,8 @@ class Ranker(TaskModel):
     def from_config(cls, config: Mapping[str, Any], custom_objects: Any = None) -> Self:
         return cls(schema_from_dict(config["schema"]), name=config["name"], **config["config"])
 
-    def _entity(self, task: str) -> str:
-        return self.schema.groups[self.schema.tasks[task].group].entity
-
     def _item_bias(self, task: str, ids: Tensor) -> Tensor | None:
-        return self.heads.item_bias(task, self.objects.id_rows(self._entity(task), ids))
+        return self.heads.item_bias(task, self.objects.id_rows(self.schema.entity_of(task), ids))
 
 
 def broadcast_to_candidates(vectors: Tensor, candidates: Tensor) -> Tensor:

@@ -68,7 +68,7 @@ class TaskModel(keras.Model):
         self.compile(**keras.saving.deserialize_keras_object(config))
 
     def fit(self, x: Any = None, y: Any = None, *, callbacks: Any = None, **kwargs: Any) -> Any:
-        """`keras.Model.fit`, which also takes `TrainingBatches`, with their number of steps in an epoch.
+        """`keras.Model.fit`, which also takes `TrainingBatches`: their steps, and their draws from `initial_epoch` on.
 
         Args:
             x: what Keras takes, or `training_batches`.
@@ -78,7 +78,7 @@ class TaskModel(keras.Model):
         """
         if isinstance(x, TrainingBatches):
             kwargs = {"steps_per_epoch": x.steps, "shuffle": False} | kwargs
-            x = x.dataset
+            x = x.from_epoch(kwargs.get("initial_epoch", 0))
         return super().fit(x, y, callbacks=[ApplyPendingDecay(), *keras.tree.flatten(callbacks or [])], **kwargs)
 
     @property
@@ -104,16 +104,16 @@ class TaskModel(keras.Model):
             Yi et al., "Sampling-Bias-Corrected Neural Modeling for Large Corpus Item Recommendations" (RecSys 2019).
         """
         if training and self.slices > 1:
-            logits = _in_slices(lambda part: self.call_whole(part, training), inputs, self.slices)
+            logits = _in_slices(lambda part: self.forward(part, training), inputs, self.slices)
         else:
-            logits = self.call_whole(inputs, training)
+            logits = self.forward(inputs, training)
         if not training:
             return logits
         rates = {task: inputs.get(log_rate_name(task)) for task in logits}
         return {task: each if rates[task] is None else each - rates[task] for task, each in logits.items()}
 
-    def call_whole(self, inputs: Mapping[str, Tensor], training: bool | None) -> dict[str, Tensor]:
-        """Forward pass of a batch that is not cut into slices; inputs that this model does not read are left out."""
+    def forward(self, inputs: Mapping[str, Tensor], training: bool | None) -> dict[str, Tensor]:
+        """Forward pass of a batch, or of a slice of one; inputs that this model does not read are left out."""
         read = {tensor.name for tensor in self.inputs}
         return super().call({name: value for name, value in inputs.items() if name in read}, training=training)
 

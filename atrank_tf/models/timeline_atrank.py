@@ -23,9 +23,10 @@ from atrank_tf.layers import (
 )
 from atrank_tf.models.atrank import ATRankConfig
 from atrank_tf.models.explain import is_recorded, record_self_attention, record_target_attention
+from atrank_tf.models.heads import CandidateEmbedding
 from atrank_tf.models.inputs import behavior_columns, content
 from atrank_tf.models.packed_histories import PackedHistories
-from atrank_tf.models.ranker import CandidateEmbedding, Ranker
+from atrank_tf.models.ranker import Ranker
 from atrank_tf.models.ranker_config import RankerConfig
 from atrank_tf.schema import PADDING, Ties
 from atrank_tf.schema.inputs import candidate_specs, candidates_name, request_times_name, seen_name
@@ -105,7 +106,7 @@ class TimelineATRank(Ranker):
     # === Forward pass of requests: one request time for each user ===
 
     def encode_user(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        behaviors, mask = self.embed_behaviors(inputs, self.embed_objects(inputs))
+        behaviors, mask = self.embed_behaviors(inputs)
         columns = behavior_columns(inputs, tuple(self.schema.groups))
         levels = self.relate(behaviors, mask, columns)
         return {"memory": zero_padding(levels[-1], mask), "mask": mask, "timestamp": columns["timestamp"]}
@@ -121,7 +122,7 @@ class TimelineATRank(Ranker):
         timestamp, group, levels = columns["timestamp"], columns["group"], [behaviors]
         blocks = self.causal_blocks(timestamp, group, mask, content(self.schema, columns, self.ordered))
         position = blocks["position"]
-        if is_recorded():  # Explained is who sees whom, of all behaviors: the same in a form of T times T.
+        if is_recorded():  # An explanation needs all T x T weights, not blocks.
             of_all = (timestamp, group, position)
             near = self.causal_blocks.near(position, position)
             visible = ops.logical_and(self.causal_blocks.sees(*of_all, *of_all), near)
@@ -161,8 +162,8 @@ class TimelineATRank(Ranker):
         """None: batches of requests and batches of timelines are both allowed."""
         return
 
-    def call_whole(self, inputs: Mapping[str, Tensor], training: bool | None) -> dict[str, Tensor]:
-        return super().call_whole(inputs, training) if "now" in inputs else self.timeline_logits(inputs)
+    def forward(self, inputs: Mapping[str, Tensor], training: bool | None) -> dict[str, Tensor]:
+        return super().forward(inputs, training) if "now" in inputs else self.timeline_logits(inputs)
 
     def timeline_logits(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Returns the logits of all targets of each timeline, task -> float32 [B, P_t, N].
@@ -174,10 +175,10 @@ class TimelineATRank(Ranker):
         """
         histories = PackedHistories(inputs, tuple(self.schema.groups))
         objects, candidates, indices = self._embed_once(inputs, histories.ids)
-        embeddings = [
-            self.behavior_embeddings[group](each, histories.actions[group]) for group, each in objects.items()
+        projected = [
+            self.projections[group](self.behavior_embeddings[group](embedding, histories.actions[group]))
+            for group, embedding in objects.items()
         ]
-        projected = [self.projections[group](each) for group, each in zip(objects, embeddings, strict=True)]
         behaviors = histories.by_user(self.drop(ops.concatenate(projected, axis=0)))  # [B, T, D]
         memory = self.relate(behaviors, histories.mask, histories.columns)[-1]
         queries = self._queries(inputs, indices, histories)
@@ -189,23 +190,23 @@ class TimelineATRank(Ranker):
         }
 
     def _embed_once(
-        self, inputs: Mapping[str, Tensor], histories: Mapping[str, Tensor]
+        self, inputs: Mapping[str, Tensor], behavior_ids: Mapping[str, Tensor]
     ) -> tuple[dict[str, Tensor], CandidateEmbedding, list[Tensor]]:
         """Looks up each object of a batch once, and projects each candidate once.
 
         Args:
             inputs: the batch.
-            histories: group -> the objects of its behaviors, int64 [M_g].
+            behavior_ids: group -> the objects of its behaviors, int64 [M_g].
 
         Returns:
             group -> float [M_g, D_o]; the U different candidates of all tasks; and for each task which of these its
             candidates are, int32 [B, P_t * N].
         """
-        ids, indices = dict(histories), []
-        entities = {group: self.schema.groups[group].entity for group in histories}
+        ids, indices = dict(behavior_ids), []
+        entities = {group: self.schema.groups[group].entity for group in behavior_ids}
         names = {task: candidates_name(task) for task in self.tasks}
         for task, name in names.items():
-            entities[name] = self._entity(task)
+            entities[name] = self.schema.entity_of(task)
             rows = self.objects.known_at(entities[name], inputs[name], inputs[request_times_name(task)][..., None])
             ids[name], index = tf.unique(tf.reshape(rows, [-1]))
             indices.append(tf.reshape(index, tf.shape(_fold_targets(rows))))
@@ -213,15 +214,15 @@ class TimelineATRank(Ranker):
         for entity in {entities[name]: None for name in ids}:
             same = [name for name in ids if entities[name] == entity]
             objects |= dict(zip(same, self.objects.objects_once(entity, [ids[name] for name in same]), strict=True))
-        each = [self.project_candidates(task, objects[name], ids[name]) for task, name in names.items()]
-        begins = [0, *itertools.accumulate(tf.shape(candidates.embedding)[0] for candidates in each[:-1])]
-        embedding = ops.concatenate([candidates.embedding for candidates in each], axis=0)
+        of_tasks = [self.project_candidates(task, objects[name], ids[name]) for task, name in names.items()]
+        begins = [0, *itertools.accumulate(tf.shape(candidates.embedding)[0] for candidates in of_tasks[:-1])]
+        embedding = ops.concatenate([candidates.embedding for candidates in of_tasks], axis=0)
         bias = None
-        if any(candidates.bias is not None for candidates in each):  # Objects whose ids have no table have none.
-            biases = [ops.zeros_like(one.embedding[:, 0]) if one.bias is None else one.bias for one in each]
+        if any(candidates.bias is not None for candidates in of_tasks):  # Objects whose ids have no table have none.
+            biases = [ops.zeros_like(one.embedding[:, 0]) if one.bias is None else one.bias for one in of_tasks]
             bias = ops.concatenate(biases, axis=0)
         indices = [begin + index for begin, index in zip(begins, indices, strict=True)]
-        return {group: objects[group] for group in histories}, CandidateEmbedding(embedding, bias), indices
+        return {group: objects[group] for group in behavior_ids}, CandidateEmbedding(embedding, bias), indices
 
     def _queries(
         self,
@@ -258,19 +259,22 @@ class TimelineATRank(Ranker):
         The heads get the real candidates of a batch as if they were of one user: [1, M, D].
         """
         packing = query.packing
+
+        def packed(value: Tensor | None) -> Tensor | None:
+            return None if value is None else packing.pack(_fold_targets(value))[None]
+
+        def taken(rows: Tensor | None, index: Tensor) -> Tensor | None:
+            return None if rows is None else take(rows, index)[None]
+
         own = {spec.name: inputs[spec.name] for spec in candidate_specs(self.schema, task)}
         ids, now = own[candidates_name(task)], inputs[request_times_name(task)]
-        index = packing.pack(query.indices)
-        parts = {} if candidates.bias is None else {"item_bias": take(candidates.bias, index)[None]}
+        popularity, lists = packed(self.counts.popularity(task, ids, now)), packed(self.lists(task, own))
         users = packing.indices // tf.maximum(tf.shape(query.indices, tf.int64)[1], 1)
-        profile = None if profile is None else take(profile, users)[None]
-        popularity = self.counts.popularity(task, ids, now)
-        popularity = None if popularity is None else packing.pack(_fold_targets(popularity))[None]
-        lists = self.lists(task, own)
-        lists = None if lists is None else packing.pack(_fold_targets(lists))[None]
-        packed = {name: packing.pack(_fold_targets(value))[None] for name, value in own.items()}
-        context = self.context(task, profile, lists, popularity, packed)
-        logits = self.heads.logits(task, user[None], take(candidates.embedding, index)[None], parts, context)[0]
+        known = {name: packed(value) for name, value in own.items()}
+        context = self.context(task, taken(profile, users), lists, popularity, known)
+        index = packing.pack(query.indices)
+        asked = CandidateEmbedding(*(taken(each, index) for each in candidates))
+        logits = self.heads.logits(task, user[None], asked, context)[0]
         return tf.reshape(packing.unpack(logits), tf.shape(ids))
 
     # === Memories that grow ===
@@ -286,7 +290,7 @@ class TimelineATRank(Ranker):
             behaviors, by time and at the end of their rows, what each block reads: `recent` float [B, L, R, D],
             `recent_timestamp` int64 [B, R]. R is twice the window, or T if that is less.
         """
-        behaviors, mask = self.embed_behaviors(inputs, self.embed_objects(inputs))
+        behaviors, mask = self.embed_behaviors(inputs)
         columns = behavior_columns(inputs, tuple(self.schema.groups))
         levels = self.relate(behaviors, mask, columns)
         order = time_order(columns["timestamp"], mask, content(self.schema, columns, self.ordered))
@@ -295,7 +299,7 @@ class TimelineATRank(Ranker):
             "memory": tf.cast(zero_padding(levels[-1], mask), tf.float32),
             "mask": mask,
             "timestamp": columns["timestamp"],
-            "recent": tf.gather(_side_by_side(levels), newest, axis=2, batch_dims=1),
+            "recent": tf.gather(_block_inputs(levels), newest, axis=2, batch_dims=1),
             "recent_timestamp": tf.gather(columns["timestamp"], newest, batch_dims=1),
         }
 
@@ -312,33 +316,33 @@ class TimelineATRank(Ranker):
         Returns:
             The same of old and new behaviors.
         """
-        behaviors, mask = self.embed_behaviors(inputs, self.embed_objects(inputs))  # [B, A, D], A new ones
+        behaviors, mask = self.embed_behaviors(inputs)  # [B, A, D], A new ones
         columns = behavior_columns(inputs, tuple(self.schema.groups))
         order = time_order(columns["timestamp"], mask, content(self.schema, columns, self.ordered))
         behaviors, mask, timestamp, group = (
             tf.gather(each, order, batch_dims=1) for each in (behaviors, mask, columns["timestamp"], columns["group"])
         )
         before, recent = _count(memory["mask"]), tf.shape(memory["recent_timestamp"])[1]
-        place = tf.range(tf.shape(mask)[1] + recent) - recent  # Of the recent ones and the new ones, [R + A].
-        positions = tf.cast(before[:, tf.newaxis] + place, tf.int64)
-        real = (positions >= 0) & ((place < 0) | (place < _count(mask)[:, tf.newaxis]))
+        offset = tf.range(recent + tf.shape(mask)[1]) - recent  # Of the R recent ones and the A new ones; new from 0.
+        positions = tf.cast(before[:, tf.newaxis] + offset, tf.int64)
+        real = (positions >= 0) & ((offset < 0) | (offset < _count(mask)[:, tf.newaxis]))
         times = tf.concat([memory["recent_timestamp"], timestamp], axis=1)
         # Where an old one may have the timestamp of a new one, there is one group.
         groups = tf.concat([tf.zeros_like(memory["recent_timestamp"]), group], axis=1)
         visible = self.causal_blocks.sees(timestamp, group, positions[:, recent:], times, groups, positions)
         visible &= self.causal_blocks.near(positions[:, recent:], positions) & real[:, tf.newaxis]
-        newest = self._newest(recent + _count(mask), tf.size(place))
+        newest = self._newest(recent + _count(mask), tf.size(offset))
         levels = [behaviors]
         for number, (block, bias) in enumerate(zip(self.self_attention, self.time_biases, strict=True)):
-            recently = tf.cast(memory["recent"][:, number], behaviors.dtype)
-            keys, values = block.attention.project(tf.concat([recently, levels[-1]], axis=1))  # [B, R + A, D]
+            old_inputs = tf.cast(memory["recent"][:, number], behaviors.dtype)
+            keys, values = block.attention.project(tf.concat([old_inputs, levels[-1]], axis=1))  # [B, R + A, D]
             levels.append(block.extend(levels[-1], mask, keys, values, visible, bias(timestamp, times)))
         added = {"memory": tf.cast(zero_padding(levels[-1], mask), tf.float32), "mask": mask, "timestamp": timestamp}
         whole = {name: tf.concat([memory[name], value], axis=1) for name, value in added.items()}
-        read = tf.concat([memory["recent"], _side_by_side(levels)], axis=2)
+        block_inputs = tf.concat([memory["recent"], _block_inputs(levels)], axis=2)
         return {
             **whole,
-            "recent": tf.gather(read, newest, axis=2, batch_dims=1),
+            "recent": tf.gather(block_inputs, newest, axis=2, batch_dims=1),
             "recent_timestamp": tf.gather(times, newest, batch_dims=1),
         }
 
@@ -364,7 +368,7 @@ def _count(mask: Tensor) -> Tensor:
     return tf.reduce_sum(tf.cast(mask, tf.int32), axis=1)
 
 
-def _side_by_side(levels: list[Tensor]) -> Tensor:
+def _block_inputs(levels: list[Tensor]) -> Tensor:
     """Returns what each of L blocks reads, float32 [B, L, T, D], of the L + 1 levels of `relate`."""
     return tf.cast(tf.stack(levels, axis=1)[:, :-1], tf.float32)
 

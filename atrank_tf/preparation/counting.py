@@ -148,7 +148,7 @@ def count_shard(
             found = found.with_columns(pl.col("label").max().over(key), pl.col("timestamp").min().over(key))
             found, dropped = keep_first(found, key, label, REPEATED_CANDIDATE)
             objects = found.group_by("id").agg(count=pl.lit(0), shown=counted.sum())
-            counts.add_objects(schema.groups[schema.tasks[name].group].entity, _as_integers(objects))
+            counts.add_objects(schema.entity_of(name), _as_integers(objects))
             _add_side(counts, found.filter(counted), schema.tasks[name].context, name, schema)
         else:
             found, dropped = keep_first(found, ["user"], label, REPEATED_ID)

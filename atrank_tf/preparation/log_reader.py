@@ -296,10 +296,6 @@ class LogReader:
         kept = kept.with_columns(pl.col(decimals).str.replace(r"\.0+$", ""))
         return kept.select(pl.col("row").cast(pl.Int64), *self._columns)
 
-    def are_integers(self, name: str, checks: ColumnChecks) -> bool:
-        """Returns whether every id of a column is an integer."""
-        return not checks[f"{name}: text"].rows
-
     def _check_for_numbers(self, name: str) -> None:
         """Checks whether a column holds numbers only; then integers written as decimals are kept as integers."""
         for condition, holds in id_conditions(name, self.types[name], typed=self.file.typed).items():

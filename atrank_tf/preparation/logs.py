@@ -51,7 +51,7 @@ USERS = f"{CATALOG}/{USER}"
 """Label of its file."""
 SECTIONS = {BEHAVIORS: "groups", CATALOG: "entities", IMPRESSIONS: "tasks"}
 """Kind of file -> section of the schema that says what is in it."""
-_ENDINGS = (".parquet", ".csv", ".csv.gz")
+ENDINGS = (".parquet", ".csv", ".csv.gz")
 _LISTED = 20
 """Most files that a message lists."""
 
@@ -131,15 +131,15 @@ def find_logs(logs: str, schema: Schema, *, some: bool = False) -> LogFiles:
             used[f"{kind}/{name}"] = LogFile(kind=kind, name=name, path=root / named)
             _check_named(used[f"{kind}/{name}"], root)
             continue
-        allowed = {root / kind / f"{name}{ending}": ending for ending in ("", *_ENDINGS)}
+        allowed = {root / kind / f"{name}{ending}": ending for ending in ("", *ENDINGS)}
         paths = [path for path, ending in allowed.items() if path in found and (ending or path.is_dir())]
         if len(paths) > 1:
             raise ValueError(f"Expected one file for {kind}/{name} in {logs}. Found {_listed(paths, root)}.")
         if not paths and required and not some:
             section = "user" if (kind, name) == (CATALOG, USER) else f"{SECTIONS[kind]}.{name}"
-            beside = [path for path in sorted(root.iterdir()) if path.name.endswith(_ENDINGS)]
+            beside = [path for path in sorted(root.iterdir()) if path.name.endswith(ENDINGS)]
             raise FileNotFoundError(
-                f"Expected {kind}/{name} ({', '.join(_ENDINGS)}) in {logs}. Found {_listed([*found, *beside], root)}. "
+                f"Expected {kind}/{name} ({', '.join(ENDINGS)}) in {logs}. Found {_listed([*found, *beside], root)}. "
                 f"A file of another name or place is named by file in [{section}] of the schema."
             )
         if paths:
@@ -151,7 +151,7 @@ def find_logs(logs: str, schema: Schema, *, some: bool = False) -> LogFiles:
         )
     taken = {path for file in used.values() for path in (file.path, *file.parts)}
     if any(file.path.parent == root for file in used.values()):
-        found += [path for path in sorted(root.iterdir()) if path.name.endswith(_ENDINGS)]
+        found += [path for path in sorted(root.iterdir()) if path.name.endswith(ENDINGS)]
     ignored = tuple(path.relative_to(root).as_posix() for path in found if path not in taken)
     return LogFiles(used=used, ignored=ignored)
 
@@ -178,7 +178,7 @@ def _check_named(file: LogFile, root: Path) -> None:
     """Raises unless what the schema names by `file` is there, and of one kind."""
     missing = [part for part in file.parts if not part.exists()]
     if missing:
-        names = sorted(path for path in root.rglob("*") if path.name.endswith(_ENDINGS))
+        names = sorted(path for path in root.rglob("*") if path.name.endswith(ENDINGS))
         raise FileNotFoundError(
             f"Expected {file.path.relative_to(root)} in {root}, which the schema names for {file.label}. "
             f"Found {_listed(names[:_LISTED], root)}."
@@ -197,7 +197,7 @@ def _check_parts(file: LogFile) -> None:
 
 
 def _kind(path: Path) -> str:
-    if path.is_dir() or not path.name.endswith(_ENDINGS):
+    if path.is_dir() or not path.name.endswith(ENDINGS):
         return ""
     return "parquet" if path.suffix == ".parquet" else "csv"
 

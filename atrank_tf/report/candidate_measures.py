@@ -38,7 +38,7 @@ class CandidateMeasures:
         schema = records.schema
         self._records, self._task, self._seen = records, task, seen
         self._negatives = schema.tasks[task].negatives
-        entity = schema.groups[schema.tasks[task].group].entity
+        entity = schema.entity_of(task)
         self._groups = [name for name, group in schema.groups.items() if group.entity == entity]
         self._sampler = NegativeSampler(records.catalogs[entity], self._negatives)
         self._parts = {part: _PartCounts() for part in parts}

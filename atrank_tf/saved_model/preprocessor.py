@@ -192,7 +192,7 @@ class Preprocessor:
         """
         user, context = self._schema.user, self._schema.tasks[task].context
         name = candidates_name(task)
-        entity = self._schema.groups[self._schema.tasks[task].group].entity
+        entity = self._schema.entity_of(task)
         rows = self._ids[entity].lookup(raw[name])
         blank = tf.constant(NO_CANDIDATE[raw[name].dtype.name], raw[name].dtype)
         is_padding = tf.logical_and(tf.equal(raw[name], blank), tf.equal(rows, UNKNOWN))

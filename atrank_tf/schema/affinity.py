@@ -59,7 +59,7 @@ def affinity_channels(schema: Schema, task: str) -> list[Channel]:
 
 def affinity_tables(schema: Schema, task: str) -> list[str]:
     """Returns the tables that a task's `affinity` may name: those that candidates and behaviors share."""
-    candidates = schema.groups[schema.tasks[task].group].entity
+    candidates = schema.entity_of(task)
     behaviors = {group.entity for group in schema.groups.values()}
     return [t for t in sorted(schema.tables) if any(any(_shared(schema, candidates, e, (t,))) for e in behaviors)]
 

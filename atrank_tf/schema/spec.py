@@ -345,6 +345,10 @@ class Schema:
         """Whether prepare has filled in the sizes, so that a model can be built."""
         return all(table.rows for table in self.tables.values()) and all(e.rows for e in self.entities.values())
 
+    def entity_of(self, task: str) -> str:
+        """Returns the entity of a task's candidates."""
+        return self.groups[self.tasks[task].group].entity
+
 
 def select_groups(schema: Schema, groups: Sequence[str], *, affinity: bool = True) -> Schema:
     """Returns a schema of only these groups, in the order of the schema, with their tasks, entities and tables.

@@ -81,10 +81,6 @@ class BestCheckpoint(keras.callbacks.Callback):
         self._waits = True
         self._put_in_place()
 
-    def waiting(self) -> str | None:
-        """Returns the checksum of the model that is to take its place; None if none is."""
-        return file_checksum(self._aside) if self._waits else None
-
     def _put_in_place(self) -> None:
         if self._waits:
             tf.io.gfile.rename(self._aside, self.path, overwrite=True)
@@ -103,18 +99,19 @@ class BestCheckpoint(keras.callbacks.Callback):
         }
 
     def state(self) -> dict[str, Any]:
-        """Returns what a resumed training must know, as JSON types."""
-        return {"epochs": self.choice.state(), "history": self.history}
+        """Returns what a resumed training must know, as JSON types; of a model that is to take its place a checksum."""
+        waiting = file_checksum(self._aside) if self._waits else None
+        return {"epochs": self.choice.state(), "history": self.history, "waiting": waiting}
 
-    def restore(self, state: dict[str, Any], waiting: str | None = None) -> None:
-        """Takes over what `state` and `waiting` gave in an interrupted training.
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes over what `state` gave in an interrupted training.
 
         A model of an epoch after it that was left waiting is dropped: that epoch comes again.
         """
         self.choice.restore(state["epochs"])
         self.history = state["history"]
         if tf.io.gfile.exists(self._aside):
-            self._waits = waiting == file_checksum(self._aside)
+            self._waits = state.get("waiting") == file_checksum(self._aside)
             self._put_in_place()
 
 
@@ -139,8 +136,7 @@ class Backup(keras.callbacks.Callback):
         self.average = average or AverageWeights()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        best = {"checkpoint": self.checkpoint.state(), "waiting": self.checkpoint.waiting()}
-        state = json.dumps({"epoch": epoch + 1, "paths": self._paths(), **best})
+        state = json.dumps({"epoch": epoch + 1, "paths": self._paths(), "checkpoint": self.checkpoint.state()})
         with self.average.put_aside():
             values = {str(number): variable.numpy() for number, variable in enumerate(self._variables())}
         save_arrays(self.path, {"state": np.array(state), **values})
@@ -163,7 +159,7 @@ class Backup(keras.callbacks.Callback):
             raise ValueError(f"{self.path} is the backup of another model. Name another folder, or remove it.")
         for number, variable in enumerate(self._variables()):
             variable.assign(values[str(number)])
-        self.checkpoint.restore(state["checkpoint"], state.get("waiting"))
+        self.checkpoint.restore(state["checkpoint"])
         return int(state["epoch"])
 
     def _variables(self) -> list[Any]:

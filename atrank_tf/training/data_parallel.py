@@ -15,9 +15,7 @@ from atrank_tf.training.experiment import Experiment
 from atrank_tf.training.workers import Workers
 
 
-def training_share(
-    share: Records, experiment: Experiment, model: Ranker, workers: Workers, *, first_epoch: int = 0
-) -> TrainingBatches:
+def training_share(share: Records, experiment: Experiment, model: Ranker, workers: Workers) -> TrainingBatches:
     """Returns the batches of this worker: their sizes are its part of the experiment's, their number is that of all.
 
     Args:
@@ -25,7 +23,6 @@ def training_share(
         experiment: what is trained.
         model: the model.
         workers: all of them.
-        first_epoch: number of the first epoch.
     """
     sizes = {name: -(-getattr(experiment.batching, name) // workers.number) for name in ("batch_size", "batch_tokens")}
     batches: TrainingBatches = model.make_batches(
@@ -33,7 +30,6 @@ def training_share(
         tasks=model.tasks,
         settings=replace(experiment.batching, **sizes),
         seed=experiment.training.seed,
-        first_epoch=first_epoch,
         part=experiment.training.part,
         agree=lambda counts: agreed_steps(counts, workers),
     )

@@ -39,9 +39,6 @@ class Training:
         clip_norm: largest global norm of the gradient; 0 for no clipping.
         task_weights: task -> factor of its loss; 1 for a task that is not named.
         patience: epochs without a better validation AUC after which training stops; 0 for never.
-        start_at_popularity: whether the item bias of tasks with sampled negatives starts at the log of how often each
-            object was a training positive. Meant for objects that are counted often: each training positive is in its
-            own count, which may overfit where most are counted a few times.
         include_validation: whether the targets of validation are trained on too: a last training, when everything has
             been chosen. Nothing is validated then, and the model of the last epoch is kept.
         slices: into how many slices of users a batch is cut, computed side by side: as many as there are cores, so that
@@ -60,7 +57,6 @@ class Training:
     clip_norm: float = 0.0
     task_weights: Mapping[str, float] = field(default_factory=dict)
     patience: int = 0
-    start_at_popularity: bool = False
     include_validation: bool = False
     slices: int = 1
     seed: int = 1

@@ -81,7 +81,7 @@ def train(
     check_settings(experiment, records.schema)
     if settings.epochs and not settings.include_validation:
         check_parts(report, records.schema, tasks, [Part.VALIDATION], records.path)
-    share = records.of_worker(workers.rank, workers.number)
+    own_records = records.of_worker(workers.rank, workers.number)
     identity: dict[str, Any] = {
         "experiment": experiment_to_dict(experiment),
         "records": records.manifest["fingerprint"],
@@ -92,17 +92,17 @@ def train(
         if workers.is_chief and tf.io.gfile.exists(backup_file):  # Killed after the training, before it was removed.
             tf.io.gfile.remove(backup_file)
         return False
-    share.verify()
+    own_records.verify()
 
     # === Model ===
     keras.utils.set_random_seed(settings.seed)
     if workers.is_chief:
         tf.io.gfile.makedirs(model_dir)
         write_inputs(model_dir, records, experiment)
-    model = new_model(records, share, experiment, workers)
+    model = new_model(records, own_records, experiment, workers)
     if warm_start_dir and workers.is_chief and not tf.io.gfile.exists(backup_file):
         _begin_with(warm_start_dir, model, records, settings)
-    batches = training_share(share, experiment, model, workers)
+    batches = training_share(own_records, experiment, model, workers)
     average = AverageWeights(settings.first_averaged)
     average.set_model(model)
     aucs = compile_model(model, settings, steps=settings.epochs * batches.steps, workers=workers)
@@ -111,12 +111,10 @@ def train(
     checkpoint = BestCheckpoint(f"{model_dir}/{MODEL_FILE}", aucs, settings.patience, average.first or 0)
     backup = Backup(backup_file, checkpoint, average)
     done = workers.broadcast(lambda: backup.restore(model))
-    if done:
-        batches = training_share(share, experiment, model, workers, first_epoch=done)
-    ends = workers.broadcast(lambda: done >= settings.epochs or (done > 0 and checkpoint.choice.out_of_patience))
+    nothing_left = done >= settings.epochs or workers.broadcast(lambda: done > 0 and checkpoint.choice.out_of_patience)
 
     # === Fit ===
-    writing: list[Any] = []
+    chief_callbacks: list[Any] = []
     if workers.is_chief:
         if not settings.include_validation and (warning := drift_warning(report, model.tasks)):
             logging.warning("%s See %s/report.html.", warning, records.path)
@@ -124,13 +122,13 @@ def train(
             logging.info("%s", note)
         identity |= {"environment": environment()}
         write_json(f"{model_dir}/{TRAINING_FILE}", {**identity, "finished": False})  # From here on the folder is taken.
-        writing = [checkpoint, keras.callbacks.TensorBoard(f"{model_dir}/tensorboard"), *callbacks, backup]
+        chief_callbacks = [checkpoint, keras.callbacks.TensorBoard(f"{model_dir}/tensorboard"), *callbacks, backup]
         if not sys.stdout.isatty():
-            writing.insert(0, ProgressLines())
+            chief_callbacks.insert(0, ProgressLines())
     if not settings.epochs:
         checkpoint.keep(model)
-    elif not ends:
-        validation = None if settings.include_validation else validation_share(share, experiment, model, workers)
+    elif not nothing_left:
+        validation = None if settings.include_validation else validation_share(own_records, experiment, model, workers)
         model.fit(
             batches,
             validation_data=validation,
@@ -140,7 +138,7 @@ def train(
                 SameRecords(records),
                 GlobalMetrics(workers),
                 average,
-                *writing,
+                *chief_callbacks,
                 BroadcastState(workers, average),
             ],
             verbose=(1 if sys.stdout.isatty() else 2) if workers.is_chief else 0,
@@ -150,7 +148,7 @@ def train(
         if settings.epochs:
             sys.stdout.write(f"{checkpoint.choice.reason()}\n")
             tf.io.gfile.remove(backup_file)
-    workers.broadcast(lambda: 0)  # Who leaves earlier passes for dead.
+    workers.broadcast(lambda: 0)  # Waits for all: a worker that leaves earlier would count as failed.
     return True
 
 

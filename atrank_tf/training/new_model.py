@@ -6,11 +6,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from atrank_tf.data import Records, positive_counts
+from atrank_tf.data import Records
 from atrank_tf.metrics import RequestAUC, request_auc_by_task
 from atrank_tf.models import MODELS, Ranker
 from atrank_tf.optimizers import SparseAdam, WarmUp
-from atrank_tf.schema import Candidates, suggestion
+from atrank_tf.schema import suggestion
 from atrank_tf.training.experiment import LOSSES, Experiment, Training
 from atrank_tf.training.workers import ALONE, Workers
 
@@ -34,9 +34,6 @@ def new_model(records: Records, share: Records, experiment: Experiment, workers:
     for task in model.tasks:
         if settings.loss != "pointwise":
             _check_lists(records, task, settings.loss)
-        if settings.start_at_popularity and records.schema.tasks[task].candidates is Candidates.SAMPLED:
-            (counts,) = workers.sum([tf.constant(positive_counts(share, task, settings.part))])
-            model.start_at_popularity(task, counts.numpy())
     model.load_counts(share, settings.part, workers.total)
     return model
 

@@ -42,8 +42,6 @@ def _by_file(experiment: "Experiment") -> _Ignored:
         yield "batching", "batch_size", '"timeline_atrank" has whole timelines in a batch: batch_tokens is the limit'
     if not training.decay_at:
         yield "training", "decay", "decay_at names no share of the training at which the learning rate falls"
-    if not model.item_bias:
-        yield "training", "start_at_popularity", "item_bias = false leaves no bias to start"
 
 
 def _by_schema(experiment: "Experiment", schema: Schema | None) -> _Ignored:
@@ -53,6 +51,5 @@ def _by_schema(experiment: "Experiment", schema: Schema | None) -> _Ignored:
         for key in ("negatives", "correct_sampling"):
             yield "batching", key, f"{reason}, so none are sampled"
         yield "batching", "min_history", f"{reason}, of which all are trained on"
-        yield "training", "start_at_popularity", f"{reason}, and it is of tasks with sampled negatives"
     if len(tasks) == 1:
         yield "batching", "temperature", "there is one task, which has the epoch to itself"

@@ -200,7 +200,7 @@ def test_times_that_cannot_be_change_no_other_number(absurd: int) -> None:
 def _check(records: Records, task: str, inputs: dict[str, Any], users: Any, timelines: dict[bytes, Any]) -> None:
     """Compares the affinity of a batch with loops over the users' whole timelines."""
     schema, columns = records.schema, catalog_columns(records.schema, records.catalogs)
-    entity = schema.groups[schema.tasks[task].group].entity
+    entity = schema.entity_of(task)
     found, names = inputs[affinity_name(task)], affinity_features(schema, task)
 
     def values(kind: str, table: str, row: int) -> list[int]:

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from atrank_tf.data.batching import user_inputs
-from atrank_tf.data.candidates import candidate_inputs, no_candidates
+from atrank_tf.data.candidates import batch_candidates, no_candidates
 from atrank_tf.data.targets import Part, find_targets, parse
 from atrank_tf.schema import schema_from_dict
 from atrank_tf.schema.affinity import affinity_features
@@ -91,7 +91,7 @@ def test_a_batch_holds_windows_candidates_context_and_profile_by_hand() -> None:
         "user__likes": [[3, 4, 0], [3, 4, 0], [1, 0, 0]],
     }
     assert income[:2] == [12.5, 12.5] and np.isnan(income[2])
-    inputs, labels, weights = candidate_inputs(chunk, targets, SCHEMA, "shown", None, {})
+    inputs, labels, weights = batch_candidates(chunk, targets, SCHEMA, "shown", None, {})
     assert {name: value.numpy().tolist() for name, value in inputs.items()} == {
         "shown__candidates": [[8, 9, 10], [11, 0, 0], [12, 13, 0]],
         "shown__tag": [[[2, 3], [4, 0], [5, 0]], [[6, 7], [0, 0], [0, 0]], [[2, 0], [3, 0], [0, 0]]],
@@ -106,7 +106,7 @@ def test_a_sampled_request_has_its_positive_first_and_no_weight_where_nothing_wa
     chunk = parse(tf.constant([_example(user) for user in USERS]), SCHEMA)
     targets = find_targets(chunk, SCHEMA, "next", Part.TRAINING)
     negatives = tf.constant([[9, 0]] * 4, tf.int64)
-    inputs, labels, weights = candidate_inputs(chunk, targets, SCHEMA, "next", negatives, {})
+    inputs, labels, weights = batch_candidates(chunk, targets, SCHEMA, "next", negatives, {})
     assert inputs["next__candidates"].numpy().tolist() == [[4, 9, 0], [5, 9, 0], [6, 9, 0], [7, 9, 0]]
     assert labels.numpy().tolist() == [[1, 0, 0]] * 4
     assert weights.numpy().tolist() == [[1, 1, 0]] * 4
@@ -117,7 +117,7 @@ def test_inputs_are_as_listed_with_and_without_candidates() -> None:
     targets = find_targets(chunk, SCHEMA, "shown", Part.TRAINING)
     features = len(affinity_features(SCHEMA, "shown"))
     affinity = {"shown__affinity": lambda _, candidates: tf.zeros([*candidates.shape, features])}
-    with_candidates, _, _ = candidate_inputs(chunk, targets, SCHEMA, "shown", None, affinity)
+    with_candidates, _, _ = batch_candidates(chunk, targets, SCHEMA, "shown", None, affinity)
     without, labels, weights = no_candidates(SCHEMA, "shown", 3, with_rates=False)
     assert labels.shape == weights.shape == (3, 0)
     specs = input_specs(SCHEMA, ["shown"])

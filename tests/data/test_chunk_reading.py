@@ -17,7 +17,7 @@ def test_positive_counts_are_those_of_the_training_requests(records: Records, ta
     for inputs, labels, *_ in requests(records, Part.TRAINING, tasks=[task], settings=Batching(min_history=0)):
         expected.update(inputs[f"{task}__candidates"].numpy()[labels[task].numpy() > 0].tolist())
     counts = positive_counts(records, task)
-    entity = records.schema.groups[records.schema.tasks[task].group].entity
+    entity = records.schema.entity_of(task)
     assert counts.shape == (records.schema.entities[entity].rows,)
     assert {int(row): int(counts[row]) for row in np.flatnonzero(counts)} == dict(expected)
     assert sum(expected.values()) > 20

@@ -24,7 +24,7 @@ def _uses(records: Records, entity: str) -> dict[int, dict[str, list[int]]]:
                 for id_, moment in zip(rows.id.numpy(), rows.timestamp.numpy(), strict=True):
                     found[int(id_)]["done"].append(int(moment))
         for task, rows in chunk.requests.items():
-            if records.schema.groups[records.schema.tasks[task].group].entity == entity:
+            if records.schema.entity_of(task) == entity:
                 moments = np.repeat(rows.timestamp.numpy(), (rows.ends - rows.starts).numpy())
                 for id_, moment in zip(rows.id.numpy(), moments, strict=True):
                     found[int(id_)][task].append(int(moment))

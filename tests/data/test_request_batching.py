@@ -36,8 +36,8 @@ SETTINGS = Batching(batch_size=16, evaluation_batch_size=13)
 
 def _epoch(records: Records, *, seed: int = 1, first_epoch: int = 0, epochs: int = 1, **options: Any) -> list[Any]:
     options = {"settings": SETTINGS} | options
-    batches = training_batches(records, seed=seed, first_epoch=first_epoch, **options)
-    return list(islice(batches.dataset.as_numpy_iterator(), batches.steps * epochs))
+    batches = training_batches(records, seed=seed, **options)
+    return list(islice(batches.from_epoch(first_epoch).as_numpy_iterator(), batches.steps * epochs))
 
 
 @pytest.fixture(scope="module")

@@ -31,9 +31,11 @@ pytestmark = pytest.mark.usefixtures("several_chunks")
 SETTINGS = Batching(batch_tokens=150, batch_size=1)
 
 
-def _epoch(records: Records, settings: Batching = SETTINGS, seed: int = 1, **options: Any) -> list[Any]:
+def _epoch(
+    records: Records, settings: Batching = SETTINGS, seed: int = 1, first_epoch: int = 0, **options: Any
+) -> list[Any]:
     batches = timeline_batches(records, settings=settings, seed=seed, **options)
-    return list(islice(batches.dataset.as_numpy_iterator(), batches.steps))
+    return list(islice(batches.from_epoch(first_epoch).as_numpy_iterator(), batches.steps))
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import pytest
 
 from atrank_tf.description.behaviors import (
     DAY,
+    ENOUGH,
     find_cut,
     history_length,
     never_chosen_share,
@@ -86,3 +87,19 @@ def test_what_was_never_chosen_before():
     shown = did(("u", "a", 1), ("u", "b", 1), ("u", "a", 5), ("u", "b", 5), ("u", "c", 5), ("u", "c", 5))
     shown = shown.with_columns(label=pl.Series([1, 0, 0, 1, 0, 1]))
     assert never_chosen_share(shown, 5) == 0.75
+
+
+def test_of_a_task_that_ends_early_as_many_targets_are_held_out_as_tell_models_apart() -> None:
+    days = {"often": range(100), "seldom": range(88)}
+    targets = {
+        name: pl.DataFrame({"user": ["u"] * 20 * len(of), "time": [day * DAY for day in of for _ in range(20)]})
+        for name, of in days.items()
+    }
+    # Of "often" a twentieth more is left than of "seldom", whose last tenth is over before that of both begins.
+    cut = find_cut(targets, list(targets.values()))
+    assert cut is not None and min(min(part) for part in cut.parts.values()) >= ENOUGH
+    alone = find_cut({"often": targets["often"]}, [targets["often"]])
+    assert alone is not None and alone.parts["often"] == (1600, 200, 200)
+    few = {name: frame[::40] for name, frame in targets.items()}
+    found = find_cut(few, list(few.values()))
+    assert found is not None and found.test_from < alone.test_from  # A tenth of each will do.

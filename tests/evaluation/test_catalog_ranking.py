@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from atrank_tf.data import Batching, Records, catalog_requests, positive_counts
 from atrank_tf.data.affinity import records_affinity
-from atrank_tf.evaluation import CatalogRanks, impression_tasks, rank_catalog, rank_catalog_by_rules
+from atrank_tf.evaluation import CatalogRanks, rank_catalog, rank_catalog_by_rules, tasks_of_lists
 from atrank_tf.evaluation import catalog_ranking as module
 from atrank_tf.models import MODELS, Ranker
 
@@ -123,7 +123,7 @@ def test_how_requests_share_a_batch_changes_no_rank(two_groups: Records, model: 
 
 def test_tasks_of_impressions_are_left_out(records: Records) -> None:
     model = _model(records, "bpr_mf")
-    assert impression_tasks(records.schema, model.tasks) == ["next_redemption"]
+    assert tasks_of_lists(records.schema, model.tasks) == ["next_redemption"]
     assert list(rank_catalog(model, records, "test")) == ["next_purchase"]
     assert list(rank_catalog_by_rules(records, "test", model.tasks)["recency"]) == ["next_purchase"]
 

@@ -396,7 +396,6 @@ def test_evaluate_nothing(count):
         evaluate(empty)
 
 
-@pytest.mark.parametrize(("name", "hint"), [("user_aux", " Did you mean 'user_auc'"), ("zzz", "metric='zzz'.$")])
-def test_unknown_metric(name, hint):
-    with pytest.raises(ValueError, match=f"metric must be one of user_auc, auc, .*{hint}"):
-        metrics.check_metric(name)
+def test_unknown_metric():
+    with pytest.raises(ValueError, match=r"Unknown metric 'user_aux'\. Did you mean \"user_auc\"\? Valid: auc, hit"):
+        metrics.check_metric("user_aux")

@@ -7,11 +7,6 @@ import numpy as np
 import pytest
 
 from atrank_tf.explanation import attention_agreement, spearman
-from atrank_tf.explanation.occlusion import ranks
-
-
-def test_equal_values_share_the_mean_of_their_ranks() -> None:
-    np.testing.assert_array_equal(ranks(np.array([3.0, 1.0, 3.0, 2.0, 3.0])), [3, 0, 3, 1, 3])
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_attention_and_score_are_those_of_the_equations(model: Any, inputs: dict
     found = {
         name: value.numpy() for name, value in explainer({i.name: inputs[i.name] for i in explainer.inputs}).items()
     }
-    behaviors, mask = (np.asarray(part) for part in model.embed_behaviors(inputs, model.embed_objects(inputs)))
+    behaviors, mask = (np.asarray(part) for part in model.embed_behaviors(inputs))
     candidates = np.asarray(model.embed_candidates(TASK, inputs[f"{TASK}__candidates"]).embedding)
     block, reader = model.get_layer("self_attention_0"), model.get_layer("target_attention")
     for user, real in enumerate(mask):

@@ -3,17 +3,15 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
 
-from atrank_tf.data import Batching, Part, Popularity, Records, done, popularity, positive_counts, requests
+from atrank_tf.data import Batching, Part, Popularity, Records, done, popularity, requests
 from atrank_tf.data.known_from import NEVER
-from atrank_tf.models import BPRMF, MODELS, ATRank, Ranker, RankerConfig
-from atrank_tf.preparation import prepare
+from atrank_tf.models import MODELS, ATRank, Ranker, RankerConfig
 from atrank_tf.schema import UNKNOWN, Negatives, Task, load_schema
 from atrank_tf.schema.inputs import history_name, log_rate_name
 
@@ -23,43 +21,6 @@ IDS = ("product", "coupon")
 
 def _rank(counts: np.ndarray) -> np.ndarray:
     return np.argsort(np.argsort(counts))
-
-
-def test_an_untrained_model_that_starts_at_popularity_ranks_by_it(
-    records: Records, make_model: Callable[..., Ranker]
-) -> None:
-    model = make_model(ranking=["dot"])
-    counts = positive_counts(records, "next_purchase")
-    model.start_at_popularity("next_purchase", counts)
-    bias = model.get_layer("item_bias_next_purchase").embeddings.numpy()[:, 0]
-    rows = records.catalogs["product"].table_rows
-    assert bias[0] == 0
-    known = rows > 1
-    expected = np.log((counts + 1) / (counts[known].mean() + 1))
-    np.testing.assert_allclose(bias[rows[known]], expected[known], rtol=1e-5, atol=1e-5)
-    rare = (rows == 1) & (np.arange(len(rows)) > 1)
-    shared = counts[(rows == 1)].mean()
-    assert bias[1] == pytest.approx(np.log((shared + 1) / (counts[known].mean() + 1)), abs=1e-5)
-    assert not rare.any() or counts[rare].max() < counts[known].max()
-
-
-def test_where_no_object_has_a_row_of_its_own_all_start_alike(logs: Path, schema_file: Path, tmp_path: Path) -> None:
-    schema = load_schema(str(schema_file))
-    table = schema.entities["product"].id.table
-    rare = {**schema.tables, table: replace(schema.tables[table], min_count=1000)}
-    records = prepare(str(logs), replace(schema, tables=rare), str(tmp_path))
-    model = BPRMF(records.schema, catalogs=records.catalogs, hidden_dim=4, tasks=["next_purchase"])
-    model.start_at_popularity("next_purchase", positive_counts(records, "next_purchase"))
-    bias = model.get_layer("item_bias_next_purchase").embeddings.numpy()
-    np.testing.assert_array_equal(bias, np.zeros((2, 1)))
-
-
-def test_without_an_item_bias_it_does_nothing(records: Records, make_model: Callable[..., Ranker]) -> None:
-    model = make_model(item_bias=False)
-    before = [weight.numpy() for weight in model.weights]
-    model.start_at_popularity("next_purchase", positive_counts(records, "next_purchase"))
-    for old, new in zip(before, model.weights, strict=True):
-        np.testing.assert_array_equal(old, new)
 
 
 def test_batches_of_training_tell_the_model_what_is_popular(

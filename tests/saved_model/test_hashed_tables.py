@@ -45,13 +45,6 @@ def test_an_embedding_is_the_sum_of_the_rows_of_a_code(model: ATRank, hashed_rec
     assert found[2:].std() == pytest.approx(0.2, rel=0.25)
 
 
-def test_biases_begin_at_popularity(model: ATRank, hashed_records: Records) -> None:
-    counts = hashed_records.catalogs["product"].counts
-    model.start_at_popularity("next_purchase", counts)
-    bias = np.asarray(model._item_bias("next_purchase", np.arange(len(counts))))
-    assert np.corrcoef(bias[2:], np.log1p(counts[2:]))[0, 1] > 0.3
-
-
 @pytest.mark.slow
 def test_an_export_takes_raw_values_by_the_codes_of_prepare(
     model: ATRank, hashed_records: Records, tmp_path: Path

@@ -23,7 +23,7 @@ def loaded(request: pytest.FixtureRequest) -> Any:
 
 
 def catalog(records: Records) -> np.ndarray:
-    ids = records.catalogs[records.schema.groups[records.schema.tasks[TASK].group].entity].ids
+    ids = records.catalogs[records.schema.entity_of(TASK)].ids
     return ids if ids.dtype.kind == "i" else ids.astype(object)
 
 

@@ -13,8 +13,7 @@ import polars as pl
 import pytest
 from interrupted import BeforeTraining, Stop
 
-from atrank_tf.data import IdMaps, Part, Popularity, Records, evaluation_batches, positive_counts, training_batches
-from atrank_tf.models import MODELS
+from atrank_tf.data import IdMaps, Part, Popularity, Records, evaluation_batches, training_batches
 from atrank_tf.preparation import prepare
 from atrank_tf.schema import load_schema
 from atrank_tf.training import (
@@ -43,7 +42,6 @@ EXPERIMENT = experiment_from_dict(
             "decay_at": [0.6],
             "average_from": 0.3,
             "clip_norm": 1.0,
-            "start_at_popularity": True,
         },
     }
 )
@@ -159,7 +157,6 @@ def test_another_seed_gives_other_weights(records: Records, tmp_path: Path) -> N
         _begin(records, replace(SMALL, training=replace(SMALL.training, seed=seed)), tmp_path / str(place)).begun
         for place, seed in enumerate((0, 1, 0))
     )
-    assert not first.get_layer("item_bias_next_purchase").embeddings.numpy().any()  # No `start_at_popularity`.
     for a, b, c in zip(first.trainable_weights, second.trainable_weights, again.trainable_weights, strict=True):
         np.testing.assert_array_equal(a, c)
         assert not np.any(a) or (a.numpy() != b.numpy()).any()
@@ -214,7 +211,7 @@ def test_4_what_is_trained_on_and_counted_is_one_part_or_two(
     records: Records, whole: Any, tmp_path: Path, chosen_popularity: Callable[..., Popularity]
 ) -> None:
     last = replace(SMALL, model=replace(SMALL.model, ranking=("dot", "dnn")), batching=EXPERIMENT.batching)
-    settings = replace(last.training, include_validation=True, start_at_popularity=True)
+    settings = replace(last.training, include_validation=True)
     before = _begin(records, replace(last, training=settings), tmp_path)
     both = Part.TRAINING_AND_VALIDATION
     sizes: dict[str, Any] = {"settings": EXPERIMENT.batching}
@@ -222,12 +219,7 @@ def test_4_what_is_trained_on_and_counted_is_one_part_or_two(
     sizes |= {"tasks": before.begun.tasks}
     one, two = (training_batches(records, **sizes, part=part).steps for part in (Part.TRAINING, both))
     assert one < two == before.steps
-    begun, started = before.begun, MODELS[last.name](records.schema, catalogs=records.catalogs, **vars(last.model))
-    started.start_at_popularity("next_purchase", positive_counts(records, "next_purchase", both))
-    bias, expected = (each.get_layer("item_bias_next_purchase").embeddings.numpy() for each in (begun, started))
-    np.testing.assert_array_equal(bias, expected)
-    assert bias.any()
-    for model, part in ((load(str(whole[0])), Part.TRAINING), (begun, both)):
+    for model, part in ((load(str(whole[0])), Part.TRAINING), (before.begun, both)):
         for task in model.tasks:
             layer = model.get_layer(f"popularity_{task}")
             begins, counts = chosen_popularity(records, task, part=part)

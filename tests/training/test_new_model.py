@@ -189,9 +189,9 @@ def test_slices_of_a_batch_train_as_the_whole(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     calls: list[int] = []
-    whole = MODELS[name].call_whole
+    whole = MODELS[name].forward
     monkeypatch.setattr(
-        MODELS[name], "call_whole", lambda self, inputs, *rest: calls.append(0) or whole(self, inputs, *rest)
+        MODELS[name], "forward", lambda self, inputs, *rest: calls.append(0) or whole(self, inputs, *rest)
     )
     batches = tiny if name == "atrank" else large  # The tiny one has fewer users than slices.
     gradients = []

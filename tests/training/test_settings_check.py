@@ -48,12 +48,6 @@ def test_a_file_with_a_setting_without_effect(
         load_experiment(str(path))
 
 
-def test_without_item_bias_there_is_none_to_start() -> None:
-    raw = {"model": {"name": "atrank", "item_bias": False}, "training": {"start_at_popularity": True}}
-    with pytest.raises(ValueError, match=r"start_at_popularity .*: item_bias = false leaves no bias to start"):
-        check_settings(experiment_from_dict(raw))
-
-
 @pytest.mark.parametrize("name", ["atrank", "timeline_atrank", "bpr_mf"])
 def test_a_file_with_every_key_at_its_default(tmp_path: Path, name: str, records: Records) -> None:
     path = tmp_path / "experiment.toml"
@@ -78,11 +72,6 @@ def _schema(**task: Any) -> Schema:
         ("batching", {"negatives": 3}, r"negatives in \[batching\] .* are impressions, so none are sampled"),
         ("batching", {"correct_sampling": True}, r"correct_sampling .*, so none are sampled"),
         ("batching", {"min_history": 2}, r"min_history .*, of which all are trained on"),
-        (
-            "training",
-            {"start_at_popularity": True},
-            r"start_at_popularity .*, and it is of tasks with sampled negatives",
-        ),
     ],
 )
 def test_what_is_of_sampled_negatives_needs_some(section: str, setting: dict[str, Any], expected: str) -> None:

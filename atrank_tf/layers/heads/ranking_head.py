@@ -3,9 +3,7 @@
 from typing import Any
 
 import keras
-from keras import ops
 
-from atrank_tf.layers.dense import flatten
 from atrank_tf.types import Shape, Tensor
 
 
@@ -45,9 +43,3 @@ class RankingHead(keras.layers.Layer):
 
     def compute_output_shape(self, user_vector_shape: Shape, *_: Any) -> Shape:
         return tuple(user_vector_shape[:-1])
-
-
-def concat_inputs(*inputs: Tensor | None) -> Tensor:
-    """Concatenates what is there of a head's inputs, a row for each candidate: [B, N, D_i] -> [B * N, sum of D_i]."""
-    rows = [flatten(value) for value in inputs if value is not None]
-    return rows[0] if len(rows) == 1 else ops.concatenate(rows, axis=-1)

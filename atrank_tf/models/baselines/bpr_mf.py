@@ -7,7 +7,8 @@ from typing import ClassVar
 import keras
 from keras import ops
 
-from atrank_tf.models.ranker import CandidateEmbedding, Ranker, broadcast_to_candidates
+from atrank_tf.models.heads import CandidateEmbedding
+from atrank_tf.models.ranker import Ranker, broadcast_to_candidates
 from atrank_tf.models.ranker_config import RankerConfig
 from atrank_tf.types import Tensor
 

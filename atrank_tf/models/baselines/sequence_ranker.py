@@ -18,7 +18,7 @@ class SequenceRanker(Ranker):
     def make_layers(self) -> None:
         self.time_order = TimeOrder(name="time_order")
 
-    def embed_behaviors(self, inputs: Mapping[str, Tensor], objects: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        behaviors, mask = super().embed_behaviors(inputs, objects)
-        columns = behavior_columns(inputs, tuple(objects))
+    def embed_behaviors(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        behaviors, mask = super().embed_behaviors(inputs)
+        columns = behavior_columns(inputs, tuple(self.schema.groups))
         return self.time_order(behaviors, mask, columns["timestamp"], content(self.schema, columns))
