@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 
 import numpy as np
 import tensorflow as tf
@@ -167,7 +167,7 @@ class TrainingBatches:
     from_epoch: Callable[[int], tf.data.Dataset]
     steps: int
 
-    @cached_property
+    @property
     def dataset(self) -> tf.data.Dataset:
         """Returns the endless dataset of all epochs."""
         return self.from_epoch(0)
@@ -187,6 +187,7 @@ def epochs(one_epoch: Callable[[Tensor], tf.data.Dataset], steps: int, *, seed: 
 
     # One endless dataset, not one that starts a new epoch whenever it is iterated: Keras opens iterators that it does
     # not use, and their prefetching would take epochs away at random.
+    @cache
     def from_epoch(first: int) -> tf.data.Dataset:
         dataset = tf.data.Dataset.range(first, tf.int64.max).flat_map(without_autograph(exactly))
         return without_rewrites(dataset.prefetch(tf.data.AUTOTUNE))
