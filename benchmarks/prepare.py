@@ -29,13 +29,12 @@ from workload import BUILD
 _SIZES = flags.DEFINE_list("behaviors", ["1000000", "10000000", "50000000"], "Sizes of the logs, in behaviors.")
 _PROCESSES = flags.DEFINE_list("processes", ["1"], "Numbers of processes, one after the other.")
 _PRODUCTS = flags.DEFINE_integer("products", 200_000, "Products in the catalog.")
+_PER_USER = flags.DEFINE_integer("per_user", 50, "Behaviors of a user, on average.", lower_bound=1)
 _WORK = flags.DEFINE_string("work", "", "Used by the benchmark itself: the folder that this process works on.")
 _OUT = flags.DEFINE_string("out", "build/bench_prepare.json", "Where the figures are written.")
 
 PER_SECOND, GIB = 300_000, 4.0
 """Targets: behaviors per second at least, peak memory at most."""
-PER_USER = 50
-"""Behaviors of a user, on average."""
 GROUPS = {
     "click": (0.7, "product", ("view", "cart", "buy")),
     "search": (0.2, "query", ("search",)),
@@ -128,7 +127,7 @@ def write_logs(folder: Path, behaviors: int) -> None:
         parts = folder / "parts" / name
         parts.mkdir(parents=True)
         column = "query" if entity == "query" else f"{entity}_id"
-        rows = _behaviors(int(behaviors * share), max(1, behaviors // PER_USER), objects[entity], actions)
+        rows = _behaviors(int(behaviors * share), max(1, behaviors // _PER_USER.value), objects[entity], actions)
         for number, frame in enumerate(rows):
             ids = pl.format("words {}", "object") if entity == "query" else pl.col("object")
             frame.select("user_id", ids.alias(column), "action", "timestamp").write_parquet(

@@ -127,7 +127,6 @@ def _batches(
 ) -> tf.data.Dataset:
     schema = uncut(records.schema) if whole_history else records.schema
     candidates = TaskCandidates(records, task, settings, trains=part.trains)
-    with_rates = {name: part.trains and has_log_rates(schema.tasks[name], settings) for name in tasks}
 
     def chunk_batches(chunk_number: Tensor, serialized: Tensor) -> tf.data.Dataset:
         seed = chunk_seed(seeds, chunk_number)
@@ -148,9 +147,9 @@ def _batches(
             all_labels, all_weights = {task: labels}, {task: weights}
             for other in tasks:
                 if other != task:
-                    more, all_labels[other], all_weights[other] = no_candidates(
-                        schema, other, tf.size(chosen), with_rates[other]
-                    )
+                    with_rates = part.trains and has_log_rates(schema.tasks[other], settings)
+                    found = no_candidates(schema, other, tf.size(chosen), with_rates)
+                    more, all_labels[other], all_weights[other] = found
                     inputs |= more
             return inputs, all_labels, all_weights, tf.gather(chunk.user_id, picked.user)
 

@@ -69,7 +69,9 @@ def paired_difference(
     """
     metrics.check_metric(metric, COMPARED)
     a, b = _same_requests(a, b)
-    statistic, users = _mean(a, b, metric)
+    values, codes = metrics.metric_values(a, metric)
+    # Who counts depends on labels and mask alone, which are the same: the two lists of values match one to one.
+    statistic, users = _of_mean(values - metrics.metric_values(b, metric)[0], codes)
     if users < 2:
         raise ValueError(
             f"A bootstrap over users needs at least 2 users that count for {metric!r}. "
@@ -175,12 +177,6 @@ def _check_same(
             f"is request {request} (user {scored.users.tolist()[request]!r}), candidate {candidate}: "
             f"{ours[request, candidate]} and {theirs[request, candidate]}."
         )
-
-
-def _mean(a: ScoredRequests, b: ScoredRequests, metric: str) -> tuple[_Statistic, int]:
-    values, codes = metrics.metric_values(a, metric)
-    # Who counts depends on labels and mask alone, which are the same: the two lists of values match one to one.
-    return _of_mean(values - metrics.metric_values(b, metric)[0], codes)
 
 
 def _of_mean(differences: NDArray[np.float64], codes: NDArray[np.intp]) -> tuple[_Statistic, int]:

@@ -58,9 +58,9 @@ from atrank_tf.types import Tensor
 class Ranker(TaskModel):
     """Base class of all models that rank candidates by a user's history.
 
-    A subclass names its config and gives `make_layers`, `encode` and `read`; or, where memory or reading needs more
-    than behaviors, as times, `encode_user` and `user_vectors`, which call these two. The instance is an ordinary
-    Keras functional model: dict in (`inputs` says what), dict out: task -> logits, float32 [B, N].
+    A subclass names its config and gives `make_layers`, `encode` and `read`. Where these need more than behaviors and
+    candidates, as times, it gives `encode_user` and `user_vectors` instead, which call them here. The instance is an
+    ordinary Keras functional model: dict in (`inputs` says what), dict out: task -> logits, float32 [B, N].
 
     Args:
         schema: a prepared schema, as `Records.schema`.

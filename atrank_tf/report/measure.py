@@ -89,7 +89,7 @@ def measure(records: Records, sums: Sums) -> dict[str, Any]:
         sums: over all of its timelines.
     """
     schema, targets = records.schema, _targets(records.schema)
-    catalogs = {task: records.catalogs[schema.groups[spec.group].entity] for task, spec in schema.tasks.items()}
+    catalogs = {task: records.catalogs[schema.entity_of(task)] for task in schema.tasks}
     seen = {task: parts[Part.TRAINING].chosen(sums) for task, parts in targets.items()}
     sampled = [
         task

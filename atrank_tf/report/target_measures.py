@@ -26,7 +26,7 @@ class TargetMeasures:
     def __init__(self, schema: Schema, task: str, part: Part) -> None:
         self._schema, self._task, self._part = schema, task, part
         self._spec = schema.tasks[task]
-        self._entity = schema.groups[self._spec.group].entity
+        self._entity = schema.entity_of(task)
         self._gap_bins = gap_bins(schema.time)
 
     @property

@@ -2,6 +2,8 @@
 
 import datetime
 import json
+import logging
+import sys
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
@@ -27,3 +29,12 @@ class JsonAccessLog(AbstractAccessLogger):
             "ms": round(1000 * time, 3),
         }
         self.logger.info(json.dumps(line))
+
+
+def access_logger() -> logging.Logger:
+    """Returns a logger whose lines go to stdout as they are."""
+    logger = logging.getLogger("atrank_tf.access")
+    logger.propagate = False
+    logger.setLevel(logging.INFO)
+    logger.handlers = [logging.StreamHandler(sys.stdout)]
+    return logger

@@ -7,7 +7,6 @@ import functools
 import gc
 import logging
 import signal
-import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from urllib.parse import quote
@@ -25,7 +24,7 @@ try:
     from aiohttp import web
     from aiohttp.http_exceptions import HttpProcessingError
 
-    from atrank_tf.server.access_log import JsonAccessLog
+    from atrank_tf.server.access_log import JsonAccessLog, access_logger
     from atrank_tf.server.connections import Runner
     from atrank_tf.server.http_handler import HttpHandler
 except ImportError as error:
@@ -78,7 +77,7 @@ def make_app(
     api = RestApi(models, settings, metrics=metrics)
     app = web.Application(
         handler_args={
-            "access_log": _access_log() if settings.access_log else None,
+            "access_log": access_logger() if settings.access_log else None,
             "access_log_class": JsonAccessLog,
             "auto_decompress": False,  # the handler inflates by the contract's rules
             "debug": False,  # else aiohttp tells clients of tracebacks
@@ -212,15 +211,6 @@ def _reload(models: ServedModels, read_config: ReadConfig) -> None:
         absl_logging.error("The models stay as they are: %s", error)
     else:
         models.configure(configs, wait=False)
-
-
-def _access_log() -> logging.Logger:
-    """A logger whose lines go to stdout as they are."""
-    logger = logging.getLogger("atrank_tf.access")
-    logger.propagate = False
-    logger.setLevel(logging.INFO)
-    logger.handlers = [logging.StreamHandler(sys.stdout)]
-    return logger
 
 
 def _http_logger() -> logging.Logger:

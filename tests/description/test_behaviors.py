@@ -95,7 +95,7 @@ def test_of_a_task_that_ends_early_as_many_targets_are_held_out_as_tell_models_a
         name: pl.DataFrame({"user": ["u"] * 20 * len(of), "time": [day * DAY for day in of for _ in range(20)]})
         for name, of in days.items()
     }
-    # Of "often" a twentieth more is left than of "seldom", whose last tenth is over before that of both begins.
+    # Of both, a tenth is left from day 90 on, when "seldom" is over.
     cut = find_cut(targets, list(targets.values()))
     assert cut is not None and min(min(part) for part in cut.parts.values()) >= ENOUGH
     alone = find_cut({"often": targets["often"]}, [targets["often"]])

@@ -186,6 +186,21 @@ def test_lists_without_request_ids_or_a_log_of_choices(tmp_path):
     assert records.manifest["requests"]["next_seen"]["requests"] == 400
 
 
+def test_a_list_of_which_nothing_was_chosen_is_no_target_that_the_split_counts(tmp_path):
+    rng = np.random.default_rng(1)
+    rows = []
+    for number in range(400):  # A list each two hours, but nothing is chosen in the last ten days.
+        chosen = rng.integers(0, 6) if number < 280 else None
+        for place, item in enumerate(rng.choice(40, 6, replace=False)):
+            rows.append((number, f"r{number % 20}", START + number * 7_200, f"n{item}", int(place == chosen)))
+    names = ["request_id", "reader", "shown_at", "news_id", "clicked"]
+    shown = pl.DataFrame(rows, schema=names, orient="row")
+    found, schema = read(folder(tmp_path, seen_parquet=shown))
+    (counted,) = re.findall(r"test: next_seen (\d+) / (\d+) / (\d+)\.", found.schema)
+    assert counted == ("192", "48", "40")  # Cut at midnight; a day later validation would have less than a tenth.
+    assert (schema.split.validation_from, schema.split.test_from) == (START + 16 * DAY, START + 20 * DAY)
+
+
 def test_parts_are_one_table_and_what_does_not_fit_is_named(tmp_path):
     tables = shop()
     events = tables.pop("events")

@@ -54,7 +54,7 @@ EXPERIMENT = experiment_from_dict(
         }
         | {"ranking": ["dot", "dnn"]},
         "batching": {"batch_size": 64},
-        "training": {"epochs": 3, "learning_rate": 0.01, "decay_at": [0.6], "l2": 1e-4} | {"average_from": 0.3},
+        "training": {"epochs": 3, "learning_rate": 0.01, "decay_at": [0.6], "l2": 1e-4, "average_from": 0.3},
     }
 )
 
