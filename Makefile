@@ -12,6 +12,7 @@ REPORT := build/report/$(NAME)
 HOST := 127.0.0.1
 PORT := 8501
 SECONDS := 60
+PARALLEL := --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 # TensorFlow's notes on the processor would bury what a person should read.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
@@ -61,10 +62,10 @@ query:  ## post export/example_request.json to the server and print the scores
 	@echo
 
 test: $(VENV)/.installed  ## run the tests, all but the slow ones
-	@$(RUN) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+	@$(RUN) -m pytest $(PARALLEL)
 
 test-slow: $(VENV)/.installed  ## run the slow tests, or those of TESTS=...
-	@$(RUN) -m pytest -m slow $(TESTS)
+	@$(RUN) -m pytest -m slow $(PARALLEL) $(TESTS)
 
 test-browser: $(VENV)/.installed  ## run the pages in a real browser (needs chromium; skipped without it)
 	@$(RUN) -m pytest -m slow tests/explanation/test_page_in_browser.py tests/end_to_end/test_playground_in_browser.py tests/evaluation/test_page.py

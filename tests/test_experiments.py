@@ -159,7 +159,8 @@ def test_trials_of_settings_tell_validation_alone(plan: Any, report: Any, tmp_pa
     assert "![" not in page
 
 
-@pytest.mark.parametrize("tuning", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow
+@pytest.mark.parametrize("tuning", [False, True])
 def test_a_trial_of_settings_sees_nothing_of_test(
     records: Records, run_command: Any, tmp_path: Path, tuning: bool
 ) -> None:

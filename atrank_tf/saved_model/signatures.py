@@ -1,7 +1,8 @@
 """Signatures of an export: functions of raw tensors, each with the specs of its inputs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import tensorflow as tf
@@ -63,9 +64,14 @@ class Signatures:
         self._schema = model.schema
         self._preprocessor = Preprocessor(model, values)
         self._encoder = model.encoder()
+        self._history = _Part(self._preprocessor.history, history_signature(model.schema))
+        self._encode = _Part(lambda inputs: self._encoder(inputs, training=False), _specs(self._encoder.inputs))
         with precomputed_candidates(model):
             self._scorers = {task: model.scorer(task) for task in model.tasks}
             self._explainers = {task: model.explainer(task) for task in model.tasks if explain}
+        self._scores = {
+            task: _Part(partial(self._of_request, task), request_signature(model.schema, task)) for task in model.tasks
+        }
         self._memories = Memories(model)
         self.resources = self._preprocessor.tables
         self._ids: dict[str, tf.Variable] = {}
@@ -142,7 +148,7 @@ class Signatures:
 
     def _score(self, task: str) -> tuple[Function, dict[str, tf.TensorSpec]]:
         def score(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
-            return {"scores": self._scores(task, raw)}
+            return {"scores": self._scores[task](raw)}
 
         return score, request_signature(self._schema, task)
 
@@ -153,7 +159,7 @@ class Signatures:
             ids = request[candidates_name(task)]
             real = tf.sequence_mask(count, tf.shape(ids)[1])
             padded = request | {candidates_name(task): tf.where(real, ids, NO_CANDIDATE[ids.dtype.name])}
-            scores = tf.where(real, self._scores(task, padded), tf.float32.min)
+            scores = tf.where(real, self._scores[task](padded), tf.float32.min)
             scores, best_first = tf.math.top_k(scores, tf.shape(ids)[1])
             return {"ids": tf.gather(ids, best_first, batch_dims=1), "scores": scores, "count": count}
 
@@ -172,14 +178,14 @@ class Signatures:
 
         def top(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
             with tf.control_dependencies(self._top_checks(raw, name, objects)):
-                history = self._preprocessor.history(raw)
+                history = self._history(raw)
             known = {
                 **self._preprocessor.newest(history),
                 **self._preprocessor.candidates({**raw, name: raw["exclude"]}, task),
             }
             own = tf.where(raw["exclude_history"][:, tf.newaxis], history[history_name(group, "id")], PADDING)
             excluded = tf.concat([known[name], own], axis=1)
-            known |= self._encoder({tensor.name: known[tensor.name] for tensor in self._encoder.inputs}, training=False)
+            known |= self._encode(known)
             affinity = self._preprocessor.affinity(
                 task, history_behaviors(history, self._schema.groups), history["now"]
             )
@@ -215,8 +221,8 @@ class Signatures:
 
     def _encode_user(self) -> tuple[Function, dict[str, tf.TensorSpec]]:
         def encode_user(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
-            history = self._preprocessor.history(raw)
-            memory = self._encoder(self._preprocessor.newest(history), training=False)
+            history = self._history(raw)
+            memory = self._encode(self._preprocessor.newest(history))
             memory["memory"] = tf.cast(memory["memory"], tf.float32)
             return memory | self._memories.whole(history) | self._memories.origin(raw["now"])
 
@@ -224,7 +230,7 @@ class Signatures:
 
     def _encode_timeline(self, model: TimelineATRank) -> tuple[Function, dict[str, tf.TensorSpec]]:
         def encode_timeline(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
-            history = self._preprocessor.history(raw)
+            history = self._history(raw)
             memory = model.growing_memory(self._preprocessor.newest(history))
             return memory | self._memories.whole(history) | self._memories.origin(raw["now"])
 
@@ -238,7 +244,7 @@ class Signatures:
         origin = int64_specs("encoded_at", "weights")
 
         def append_behaviors(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
-            history = self._preprocessor.history(raw)
+            history = self._history(raw)
             checks = [*self._memories.checks(raw), self._memories.check_newer(raw, history)]
             with tf.control_dependencies(checks):
                 known = {name: tf.identity(raw[name]) for name in memory}
@@ -273,7 +279,7 @@ class Signatures:
         asked = [tensor.name for tensor in explainer.inputs]
 
         def explain(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
-            history = self._preprocessor.history(raw)
+            history = self._history(raw)
             known = self._request(task, raw, history)
             found = explainer({name: known[name] for name in asked}, training=False)
             # Of a behavior the request says which it is: where it stands there is all that need come back.
@@ -292,10 +298,10 @@ class Signatures:
 
         return explain, request_signature(self._schema, task)
 
-    def _scores(self, task: str, raw: Mapping[str, Tensor]) -> Tensor:
+    def _of_request(self, task: str, raw: Mapping[str, Tensor]) -> Tensor:
         scorer = self._scorers[task]
-        known = self._request(task, raw, self._preprocessor.history(raw))
-        known |= self._encoder({tensor.name: known[tensor.name] for tensor in self._encoder.inputs}, training=False)
+        known = self._request(task, raw, self._history(raw))
+        known |= self._encode(known)
         logits = scorer({tensor.name: known[tensor.name] for tensor in scorer.inputs}, training=False)[task]
         return tf.cast(logits, tf.float32)
 
@@ -304,6 +310,26 @@ class Signatures:
         candidates = self._preprocessor.candidates(raw, task)
         affinity = self._preprocessor.affinity(task, history_behaviors(history, self._schema.groups), history["now"])
         return {**self._preprocessor.newest(history), **candidates, **affinity(candidates[candidates_name(task)])}
+
+
+class _Part:
+    """A function that is traced once, and stored once, whichever signatures call it.
+
+    Args:
+        function: tensors by name -> anything.
+        specs: the tensors that it reads.
+    """
+
+    def __init__(self, function: Callable[[Mapping[str, Tensor]], Any], specs: Mapping[str, tf.TensorSpec]) -> None:
+        self._names, self._function = [*specs], tf.function(function, input_signature=[dict(specs)], autograph=False)
+
+    def __call__(self, known: Mapping[str, Tensor]) -> Any:
+        """Calls it with those of the tensors that it reads."""
+        return self._function({name: known[name] for name in self._names})
+
+
+def _specs(inputs: Iterable[Any]) -> dict[str, tf.TensorSpec]:
+    return {tensor.name: tf.TensorSpec(tensor.shape, tensor.dtype, tensor.name) for tensor in inputs}
 
 
 def _cost(config: Any) -> Cost:

@@ -23,6 +23,8 @@ from atrank_tf.saved_model import export_model
 from atrank_tf.server import LoadedModel
 from atrank_tf.server.loader import read_meta_graph
 
+pytestmark = pytest.mark.slow
+
 DISABLE_XLA = "_ZN10tensorflow21DisableXlaCompilationEv"  # void tensorflow::DisableXlaCompilation()
 TSTRING_BYTES = 24  # sizeof(TF_TString)
 
@@ -170,37 +172,26 @@ def _ask(
         return dict(answered)
 
 
-# Of the two the timeline model has more signatures; more tasks have more of the same.
 @pytest.mark.parametrize(
-    ("kind", "tasks", "data"),
-    [
-        (TimelineATRank, ("next_purchase",), "records"),
-        pytest.param(TimelineATRank, ("next_purchase", "next_redemption"), "records", marks=pytest.mark.slow),
-        pytest.param(ATRank, ("next_purchase", "next_redemption"), "records", marks=pytest.mark.slow),
-        pytest.param(ATRank, ("next_purchase", "next_redemption"), "hashed_records", marks=pytest.mark.slow),
-    ],
+    ("kind", "data"), [(TimelineATRank, "records"), (ATRank, "records"), (ATRank, "hashed_records")]
 )
 def test_5_tensorflow_servings_loader_answers_every_signature_without_xla(
     kind: type[Ranker],
-    tasks: tuple[str, ...],
     data: str,
     run_command: Callable[..., Any],
     request: pytest.FixtureRequest,
     tmp_path: Path,
 ) -> None:
     records: Records = request.getfixturevalue(data)
-    if (kind, tasks) == (TimelineATRank, ("next_purchase",)):
-        model, export = request.getfixturevalue("timeline_model"), request.getfixturevalue("timeline_export")
-    else:
-        keras.utils.set_random_seed(5)
-        config = {"hidden_dim": 12, "num_spaces": 3, "intermediate_dim": 10, "hidden_units": [9], "tasks": tasks}
-        model, rng = kind(records.schema, catalogs=records.catalogs, **config), np.random.default_rng(5)
-        for weight in model.trainable_weights:
-            weight.assign(weight + rng.normal(scale=0.2, size=weight.shape))
-        export = export_model(model, IdMaps.of(records), str(tmp_path / "export"), explain=True)
+    keras.utils.set_random_seed(5)
+    config = {"hidden_dim": 12, "num_spaces": 3, "intermediate_dim": 10, "hidden_units": [9]}
+    model, rng = kind(records.schema, catalogs=records.catalogs, **config), np.random.default_rng(5)
+    for weight in model.trainable_weights:
+        weight.assign(weight + rng.normal(scale=0.2, size=weight.shape))
+    export = export_model(model, IdMaps.of(records), str(tmp_path / "export"), explain=True)
     here = LoadedModel(export)
     asked: dict[str, dict[str, NDArray[Any]]] = {}
-    for task in reversed(tasks):  # The first task of the model last: its requests are the default.
+    for task in reversed(model.tasks):  # The first task of the model last: its requests are the default.
         raw, real = raw_request(records, task)
         known = raw | here.run("encode_user", {name: raw[name] for name in here.signatures["encode_user"].inputs})
         known |= {"examples": examples(raw, real, task)}
@@ -240,7 +231,6 @@ def test_5_tensorflow_servings_loader_answers_every_signature_without_xla(
     here.close()
 
 
-@pytest.mark.slow
 def test_what_asks_for_xla_is_refused_here_and_loads_there_to_fail_in_a_call(
     run_command: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -46,7 +46,9 @@ def _chosen(records: Records, task: str, part: Part) -> list[tuple[int, int]]:
     return found
 
 
-@pytest.mark.parametrize(("task", "late"), [("next_purchase", 0), ("next_redemption", 3600)])
+@pytest.mark.parametrize(
+    ("task", "late"), [("next_purchase", 0), pytest.param("next_redemption", 3600, marks=pytest.mark.slow)]
+)
 def test_4_counts_are_those_of_all_requests_before_each_period_ends(
     records: Records, task: str, late: int, chosen_popularity: Callable[..., Popularity]
 ) -> None:

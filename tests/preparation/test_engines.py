@@ -80,7 +80,8 @@ def compare(logs, schema, folder, monkeypatch, piece_rows, **settings):
 
 
 @pytest.mark.parametrize(
-    ("piece_rows", "shards"), [(100, 1), (37, 0), pytest.param(10_000, 70, marks=pytest.mark.slow)]
+    ("piece_rows", "shards"),
+    [(100, 1), pytest.param(37, 0, marks=pytest.mark.slow), pytest.param(10_000, 70, marks=pytest.mark.slow)],
 )
 def test_the_records_are_the_same(dirty, schema, tmp_path, monkeypatch, piece_rows, shards):
     records = compare(dirty, schema, tmp_path, monkeypatch, piece_rows, shards=shards)
