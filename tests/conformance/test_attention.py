@@ -35,11 +35,11 @@ INITIALIZERS = {
 }
 
 
-def test_every_model_with_attention_has_a_variant(records: Any) -> None:
+def test_every_model_with_attention_has_a_variant() -> None:
     def attends(model: Ranker) -> bool:
         return any(isinstance(layer, (SpaceAttention, ActivationUnit)) for layer in model._flatten_layers())
 
-    models = {name: cls(records.schema, hidden_dim=8) for name, cls in MODELS.items() if name != "bpr_mf"}
+    models = {name: cls(MARKET, catalogs=CATALOGS, hidden_dim=8) for name, cls in MODELS.items() if name != "bpr_mf"}
     assert {name for name, model in models.items() if attends(model)} == {name for name, _ in VARIANTS.values()}
 
 
@@ -164,15 +164,14 @@ def _auc_of_fresh_requests(name: str, config: dict[str, Any], market: Any = _mar
     return model.evaluate(inputs, labels, batch_size=500, return_dict=True, verbose=0)["auc"]
 
 
-@pytest.mark.parametrize(
-    "variant",
-    [pytest.param(name, marks=() if name == "atrank" else pytest.mark.slow) for name in VARIANTS],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_9_what_only_attention_tells_is_learned(variant: str) -> None:
     name, config = VARIANTS[variant]
     assert _auc_of_fresh_requests(name, config) >= 0.95
 
 
+@pytest.mark.slow
 def test_pooling_does_not_tell_it() -> None:
     assert _auc_of_fresh_requests("average_pooling", {}) < 0.6
 

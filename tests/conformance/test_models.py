@@ -260,11 +260,8 @@ def test_5_a_graph_takes_nobody(batch: dict[str, Any], graph: Callable[[dict[str
             assert logits.shape == (0, min(places, batch[f"{task}__candidates"].shape[1]))
 
 
-@pytest.mark.parametrize(
-    "model",
-    [pytest.param(variant, marks=() if variant == "atrank" else pytest.mark.slow) for variant in VARIANTS],
-    indirect=True,
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("model", VARIANTS, indirect=True)
 def test_5_eager_and_xla_agree(model: Ranker, batch: dict[str, Any], scores: Scores) -> None:
     inputs = {name: tf.constant(value) for name, value in _of(model, batch).items()}
     found = tf.function(lambda: model(inputs, training=False), jit_compile=True)()
@@ -284,7 +281,7 @@ np.savez(folder + "/scores.npz", **{task: np.asarray(logits) for task, logits in
 @pytest.mark.parametrize(
     "model",
     [
-        pytest.param(variant, marks=() if name in ("atrank", "bi_lstm") and not place else pytest.mark.slow)
+        pytest.param(variant, marks=() if name == "atrank" and not place else pytest.mark.slow)
         for name, variants in OF_MODEL.items()
         for place, variant in enumerate(variants)
     ],

@@ -46,6 +46,7 @@ def test_in_training_workers_have_all_targets_and_none_twice(plain: Records, sha
     assert together == _targets(_epoch(training_batches(plain, **GIVEN)))
 
 
+@pytest.mark.slow
 def test_of_timelines_too(plain: Records) -> None:
     shares = [_targets(_epoch(timeline_batches(plain.of_worker(index, 2), **GIVEN))) for index in range(2)]
     assert sum(shares, Counter()) == _targets(_epoch(timeline_batches(plain, **GIVEN)))

@@ -94,12 +94,14 @@ def test_the_split_is_whole_timelines(amazon):
     assert len(timelines[b"U1"]) == 5
 
 
+@pytest.mark.slow
 def test_the_number_of_shards(amazon_raw, tmp_path):
     builder = built("amazon_reviews_2014/baby", tmp_path, amazon_raw, num_shards=3)
     assert builder.info.splits["train"].num_shards == len(Records(builder.data_dir).files) == 3
     assert builder.info.splits["train"].num_examples == 4
 
 
+@pytest.mark.slow
 def test_raw_files_are_downloaded(amazon_raw, tmp_path, serve, monkeypatch):
     name = "amazon_reviews_2014/baby"
     monkeypatch.setitem(SOURCES, name, dataclasses.replace(SOURCES[name], url=serve(amazon_raw)))

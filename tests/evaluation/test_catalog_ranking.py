@@ -112,6 +112,7 @@ def test_objects_of_equal_embeddings_are_tied_whichever_chunk_they_are_in(
     assert _listed(small) == _listed(whole)
 
 
+@pytest.mark.slow
 def test_how_requests_share_a_batch_changes_no_rank(two_groups: Records, model: Ranker) -> None:
     found = [
         _listed(rank_catalog(model, two_groups, "validation", Batching(evaluation_batch_size=size))[TASK])

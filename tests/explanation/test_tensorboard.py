@@ -14,6 +14,8 @@ from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 from atrank_tf.explanation import AttentionImages, Names
 from atrank_tf.explanation.tensorboard import attention_image, write_projector
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def run(model: Any, records: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -129,11 +129,10 @@ def test_logits_of_training_are_less_by_the_log_rate_of_each_candidate(records: 
 @pytest.mark.parametrize(
     ("name", "negatives"),
     [
-        ("atrank", 7),
         ("timeline_atrank", 1),
         *(
             pytest.param(*each, marks=pytest.mark.slow)
-            for each in (("atrank", 1), ("atrank", 4), ("timeline_atrank", 4), ("timeline_atrank", 7))
+            for each in (("atrank", 1), ("atrank", 4), ("atrank", 7), ("timeline_atrank", 4), ("timeline_atrank", 7))
         ),
     ],
 )

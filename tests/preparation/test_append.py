@@ -200,6 +200,7 @@ def buys(*rows):
     return {"behaviors/purchase.csv": "\n".join(["user_id,product_id,action,timestamp", *rows]) + "\n"}
 
 
+@pytest.mark.slow
 def test_on_any_engine_in_any_pieces(first, days, schema, tmp_path, monkeypatch):
     monkeypatch.setattr(passes, "_SHARDS_PER_BUCKET", 2)
     expected = prepare(days[1], schema, f"{tmp_path}/local", append=first.path, empty_parts=True)

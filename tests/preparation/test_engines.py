@@ -90,6 +90,7 @@ def test_the_records_are_the_same(dirty, schema, tmp_path, monkeypatch, piece_ro
     assert 'Unknown action "reglar" in 2 rows. Did you mean "regular"?' in summary(records)
 
 
+@pytest.mark.slow
 def test_counts_in_buckets(dirty, schema, tmp_path, monkeypatch):
     monkeypatch.setattr(passes, "_SHARDS_PER_BUCKET", 2)
     compare(dirty, schema, tmp_path, monkeypatch, 300)
@@ -99,6 +100,7 @@ def test_values_that_no_entity_uses_come_back_with_their_min_count(schema):
     assert passes._smallest_counts(schema) == {"values/age": 1, "values/channel": 3, "values/user": 1}
 
 
+@pytest.mark.slow
 def test_a_feature_without_a_single_value(dirty, schema, tmp_path, monkeypatch):
     logs = tmp_path / "logs"
     shutil.copytree(dirty, logs)

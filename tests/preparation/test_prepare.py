@@ -528,6 +528,7 @@ def test_what_is_wrong_in_a_part_is_named_by_its_part_and_its_row_there(tmp_path
             prepare(logs, schema, path)
 
 
+@pytest.mark.slow
 def test_sports_records_agree_with_the_published_numbers(tmp_path):
     if not SPORTS.is_dir():
         pytest.skip(f"{SPORTS} is not here: it may not be distributed")

@@ -15,7 +15,7 @@ from atrank_tf.server import LoadedModel, ServingError
 TASK = "next_purchase"
 
 
-@pytest.fixture(scope="module", params=["shop_export", "timeline_export"])
+@pytest.fixture(scope="module", params=["shop_export", pytest.param("timeline_export", marks=pytest.mark.slow)])
 def loaded(request: pytest.FixtureRequest) -> Any:
     loaded = LoadedModel(request.getfixturevalue(request.param))
     yield loaded

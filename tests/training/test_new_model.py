@@ -178,7 +178,10 @@ def test_a_few_steps_make_the_loss_of_a_batch_smaller(
     assert all(np.isfinite(weight).all() for weight in model.trainable_weights)
 
 
-@pytest.mark.parametrize("name", OF_EACH_KIND)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name == "timeline_atrank" else pytest.mark.slow) for name in sorted(MODELS)],
+)
 def test_slices_of_a_batch_train_as_the_whole(
     name: str,
     records: Records,

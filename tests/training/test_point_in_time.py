@@ -53,7 +53,7 @@ def _fit(model: Ranker, records: Records, batches: Any) -> dict[str, float]:
 @pytest.mark.parametrize("name", ["timeline_atrank", pytest.param("atrank", marks=pytest.mark.slow)])
 def test_4_what_only_later_ids_tell_is_not_learned(records: Records, name: str) -> None:
     keras.utils.set_random_seed(1)
-    model = MODELS[name](records.schema, catalogs=records.catalogs, hidden_dim=8, num_spaces=2, hidden_units=[8])
+    model = MODELS[name](records.schema, catalogs=records.catalogs, hidden_dim=8, num_blocks=0, hidden_units=[8])
     model.compile(SparseAdam(0.05, moments="dense"))
     batches = model.training_batches(records, settings=Batching(batch_tokens=512, batch_size=64))
     found = _fit(model, records, batches)
