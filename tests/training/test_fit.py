@@ -46,6 +46,7 @@ EXPERIMENT = experiment_from_dict(
     }
 )
 """Dropout of two kinds, and soon traced. Self-attention is in `end_to_end/test_kills.py`."""
+ONE_TASK = replace(EXPERIMENT, model=replace(EXPERIMENT.model, tasks=("next_purchase",)))
 SLICED = replace(EXPERIMENT, training=replace(EXPERIMENT.training, slices=2))
 """In slices that do not wait for each other."""
 SMALL = experiment_from_dict(
@@ -98,6 +99,12 @@ def whole(records: Records, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
 
 
 @pytest.fixture(scope="module")
+def one_task(records: Records, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, LastWeights]:
+    folder = tmp_path_factory.mktemp("one_task")
+    return folder, _train(records, folder, ONE_TASK)
+
+
+@pytest.fixture(scope="module")
 def sliced(records: Records, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, LastWeights]:
     folder = tmp_path_factory.mktemp("sliced")
     return folder, _train(records, folder, SLICED)
@@ -106,8 +113,8 @@ def sliced(records: Records, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 @pytest.mark.parametrize(
     ("experiment", "never_killed", "kills", "begun"),
     [
-        (EXPERIMENT, "whole", [(1, False)], [[0, 1]]),
-        # Killed twice, resumed twice; what a callback did not end comes again.
+        (ONE_TASK, "one_task", [(1, False)], [[0, 1]]),
+        # Two tasks. Killed twice, resumed twice; what a callback did not end comes again.
         pytest.param(SLICED, "sliced", [(1, True), (2, False)], [[0, 1], [1, 2]], marks=pytest.mark.slow),
     ],
 )

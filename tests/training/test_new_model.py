@@ -29,10 +29,9 @@ SMALL = {
 
 
 OF_EACH_KIND = [
-    pytest.param(name, marks=() if name in ("atrank", "timeline_atrank") else pytest.mark.slow)
-    for name in sorted(MODELS)
+    pytest.param(name, marks=() if name == "timeline_atrank" else pytest.mark.slow) for name in sorted(MODELS)
 ]
-"""Request by request, and a timeline at once; `make test-slow` has the others."""
+"""`make test-slow` has those that are trained request by request."""
 
 
 def small_model(name: str, records: Records, **changes: Any) -> Ranker:
@@ -178,10 +177,7 @@ def test_a_few_steps_make_the_loss_of_a_batch_smaller(
     assert all(np.isfinite(weight).all() for weight in model.trainable_weights)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=() if name == "timeline_atrank" else pytest.mark.slow) for name in sorted(MODELS)],
-)
+@pytest.mark.parametrize("name", OF_EACH_KIND)
 def test_slices_of_a_batch_train_as_the_whole(
     name: str,
     records: Records,

@@ -193,7 +193,10 @@ def test_rows_follow_their_values_and_new_values_begin_as_unknown_ones(
 
 @pytest.mark.parametrize(
     ("name", "changes"),
-    [("timeline_atrank", {"num_blocks": 2}), ("average_pooling", {"hidden_units": [8], "popularity": False})],
+    [
+        ("timeline_atrank", {"num_blocks": 2}),
+        pytest.param("average_pooling", {"hidden_units": [8], "popularity": False}, marks=pytest.mark.slow),
+    ],
 )
 def test_a_model_of_another_form_takes_what_it_shares(
     days: tuple[Records, Records], make_earlier: Callable[..., Path], name: str, changes: dict[str, Any]
