@@ -16,6 +16,7 @@ from atrank_tf.saved_model import Preprocessor, export_model
 from atrank_tf.saved_model.memories import fingerprint
 from atrank_tf.schema.inputs import SEPARATOR, join_names, raw_input_specs
 from atrank_tf.server import Code, LoadedModel, ServingError
+from atrank_tf.server.loader import read_meta_graph
 from atrank_tf.server.warmup import read_warmup
 
 
@@ -323,6 +324,11 @@ def test_a_signature_is_of_no_task_or_its_name_is_joined_from_what_it_does_and_t
     of_tasks = {join_names(each, task) for each in does for task in records.schema.tasks}
     for name in {*loaded.signatures, *timeline.signatures} - {"__saved_model_init_op"}:
         assert name in of_tasks or SEPARATOR not in name
+
+
+def test_what_signatures_share_is_stored_once(shop_export: str) -> None:
+    functions = [each.signature.name for each in read_meta_graph(shop_export).graph_def.library.function]
+    assert sum(name.startswith("__inference_history_") for name in functions) == 1
 
 
 def test_an_export_has_a_warm_up_request_for_each_signature(
