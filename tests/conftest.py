@@ -133,7 +133,7 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(500_000, 50, 100)
     if "tensorflow" in sys.modules:  # To rewrite graphs so small takes longer than it gains. Commands have Grappler.
         sys.modules["tensorflow"].config.optimizer.set_experimental_options({"min_graph_nodes": 10**6})
-        sys.modules["tensorflow"].debugging.disable_traceback_filtering()  # An eleventh of all time.
+        sys.modules["tensorflow"].debugging.disable_traceback_filtering()  # A twelfth of all time.
     if "atrank_tf.optimizers.sparse_adam" in sys.modules:  # Among the tables of tests, too, only the largest defers.
         sys.modules["atrank_tf.optimizers.sparse_adam"].WHOLE_UP_TO = 200
 
