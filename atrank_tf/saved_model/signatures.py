@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import tensorflow as tf
@@ -65,12 +64,12 @@ class Signatures:
         self._preprocessor = Preprocessor(model, values)
         self._encoder = model.encoder()
         self._history = _Part(self._preprocessor.history, history_signature(model.schema))
-        self._encode = _Part(lambda inputs: self._encoder(inputs, training=False), _specs(self._encoder.inputs))
+        self._encode = _Part(self._encoded, _specs(self._encoder.inputs))
         with precomputed_candidates(model):
             self._scorers = {task: model.scorer(task) for task in model.tasks}
             self._explainers = {task: model.explainer(task) for task in model.tasks if explain}
         self._scores = {
-            task: _Part(partial(self._of_request, task), request_signature(model.schema, task)) for task in model.tasks
+            task: _Part(self._scores_of_request(task), request_signature(model.schema, task)) for task in model.tasks
         }
         self._memories = Memories(model)
         self.resources = self._preprocessor.tables
@@ -298,12 +297,19 @@ class Signatures:
 
         return explain, request_signature(self._schema, task)
 
-    def _of_request(self, task: str, raw: Mapping[str, Tensor]) -> Tensor:
+    def _encoded(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return self._encoder(inputs, training=False)
+
+    def _scores_of_request(self, task: str) -> Callable[[Mapping[str, Tensor]], Tensor]:
         scorer = self._scorers[task]
-        known = self._request(task, raw, self._history(raw))
-        known |= self._encode(known)
-        logits = scorer({tensor.name: known[tensor.name] for tensor in scorer.inputs}, training=False)[task]
-        return tf.cast(logits, tf.float32)
+
+        def scores_of_request(raw: Mapping[str, Tensor]) -> Tensor:
+            known = self._request(task, raw, self._history(raw))
+            known |= self._encode(known)
+            logits = scorer({tensor.name: known[tensor.name] for tensor in scorer.inputs}, training=False)[task]
+            return tf.cast(logits, tf.float32)
+
+        return scores_of_request
 
     def _request(self, task: str, raw: Mapping[str, Tensor], history: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Returns a model's inputs for a request with candidates of one task, and the history in rows."""

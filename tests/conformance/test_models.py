@@ -58,7 +58,7 @@ ONE_OF_EACH = [
     for model, variants in OF_MODEL.items()
     for place, variant in enumerate(variants)
 ]
-"""The first variant of each model, the one with most in it; `make test-slow` has the others."""
+"""Of `FEW` models the first variant, the one with most in it; `make test-slow` has the others."""
 SMALL = {"hidden_dim": 12, "num_spaces": 3, "intermediate_dim": 10, "hidden_units": [9], "dropout": 0.3}
 
 

@@ -1,5 +1,6 @@
 """The exported model: raw ids in, the scores of the Keras model out, through the loader that the server uses."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -326,9 +327,10 @@ def test_a_signature_is_of_no_task_or_its_name_is_joined_from_what_it_does_and_t
         assert name in of_tasks or SEPARATOR not in name
 
 
-def test_what_signatures_share_is_stored_once(shop_export: str) -> None:
+def test_what_signatures_share_is_stored_once(shop_export: str, shop_model: Ranker) -> None:
     functions = [each.signature.name for each in read_meta_graph(shop_export).graph_def.library.function]
-    assert sum(name.startswith("__inference_history_") for name in functions) == 1
+    for name, times in (("history", 1), ("_encoded", 1), ("scores_of_request", len(shop_model.tasks))):
+        assert sum(re.fullmatch(rf"__inference_{name}_\d+", function) is not None for function in functions) == times
 
 
 def test_an_export_has_a_warm_up_request_for_each_signature(

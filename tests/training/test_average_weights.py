@@ -48,7 +48,7 @@ def _weights(model: Any) -> list[Any]:
 
 def _model() -> Any:
     """A table of which half is never read, and its penalty; one matrix."""
-    keras.utils.clear_session(free_memory=False)
+    keras.utils.clear_session(free_memory=False)  # To collect all garbage takes up to a second.
     keras.utils.set_random_seed(1)
     ids = keras.Input((1,), dtype="int64")
     rows = keras.layers.Flatten()(SparseEmbedding(ROWS, 3, name="table")(ids))

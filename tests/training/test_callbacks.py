@@ -30,7 +30,7 @@ def _checkpoint(path: Path | str, model: Any = None, patience: int = 0, first: i
 
 def _model(tasks: tuple[str, ...] = ("next",), hidden: int = HIDDEN, name: str = "hidden") -> Any:
     """A compiled model with dropout, named as in a process of its own."""
-    keras.utils.clear_session(free_memory=False)
+    keras.utils.clear_session(free_memory=False)  # To collect all garbage takes up to a second.
     keras.utils.set_random_seed(1)
     return _another_model(tasks, hidden, name)
 
