@@ -1,8 +1,8 @@
-"""Measures a step of several workers on one large table, by optimizer: `python benchmarks/workers.py`.
+"""Measures a training by several workers beside one, a CPU core for each: `python benchmarks/workers.py`.
 
-Each worker is a process of this machine and reads 256 x 20 ids in a step, uniform over the table. Prints, for the chief
-and another worker, the median time of a step in milliseconds, and the memory of the process in MiB: in training, and at
-its highest before that. Workers share the processors, so times of 2 on 2 cores say more than those of 8.
+Trains experiments on Amazon Sports by `train`, all workers on this machine. The batch of a step is the experiment's,
+shared out among the workers, so the time of a step with one worker divided by that with several is the speed-up. Prints
+the median milliseconds of a step, and writes build/bench_workers.json.
 """
 
 import json
@@ -10,83 +10,110 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
-import tensorflow as tf
 from absl import flags
 
 from atrank_tf import command
-from atrank_tf.layers import SparseEmbedding
-from atrank_tf.optimizers import SparseAdagrad, SparseAdam
-from atrank_tf.training import Workers
-from measure import fit_seconds
-from process_memory import memory_now, peak_memory
+from atrank_tf.training import Workers, divide_threads, load_experiment, train
+from measure import StepClock, cores
+from workload import sports_records
 
-_ROWS = flags.DEFINE_integer("rows", 4_000_000, "Rows of the table.")
-_WIDTH = flags.DEFINE_integer("width", 32, "Width of the table.")
-_WORKERS = flags.DEFINE_integer("workers", 2, "Processes.", lower_bound=2)
-_STEPS = flags.DEFINE_integer("steps", 40, "Training steps that are measured.", lower_bound=1)
-_CASE = flags.DEFINE_string("case", "", "For the processes that this one starts.")
+_WORKERS = flags.DEFINE_integer("workers", 2, "Processes that train together, beside one alone.", lower_bound=2)
+_STEPS = flags.DEFINE_integer("steps", 200, "Steps that are measured, of each training.", lower_bound=1)
+_ROUNDS = flags.DEFINE_integer("rounds", 3, "Rounds; what is reported is their median.", lower_bound=1)
+_CASE = flags.DEFINE_string("case", "", "Used by the benchmark itself: the case that this process trains.")
+_CORE = flags.DEFINE_integer("core", None, "Used by the benchmark itself: the core of this process.")
+_FOLDER = flags.DEFINE_string("folder", "", "Used by the benchmark itself: where this process trains.")
+_OUT = flags.DEFINE_string("out", "build/bench_workers.json", "Where the figures are written.")
 
-BATCH, IDS = 256, 20
-OPTIMIZERS: dict[str, Callable[[Workers], Any]] = {
-    "SparseAdam, l2": lambda workers: SparseAdam(l2=3e-4, reduce_gradients=workers.mean_gradients),
-    "SparseAdagrad, by row": lambda workers: SparseAdagrad(accumulators="row", reduce_gradients=workers.mean_gradients),
+FIRST = 60
+"""Steps before those that are measured."""
+CASES = {
+    "timeline_atrank": ("amazon_sports_timeline.toml", {}),
+    "timeline_atrank, batch_tokens = 4096": ("amazon_sports_timeline.toml", {"batch_tokens": 4096}),
+    "atrank": ("amazon_sports.toml", {}),
 }
+"""Experiment file, and changes of its batching."""
 
 _workers: Any = None
 
 
 def _meet() -> None:
     global _workers
-    _workers = Workers.join()
+    if _CASE.value:
+        os.sched_setaffinity(0, {_CORE.value})
+        divide_threads(1)
+        _workers = Workers.join()
 
 
 def main() -> None:
     if _CASE.value:
-        print(json.dumps(measure(_CASE.value)))
+        _train(*CASES[_CASE.value])
         return
-    print(f"{'':24}{'worker':>8}{'ms a step':>12}{'MiB':>8}{'highest':>10}")
-    for name in OPTIMIZERS:
-        for index, found in enumerate(_run(name)[:2]):
-            print(f"{name:24}{index:>8}{found['ms']:>12.1f}{found['now']:>8.0f}{found['highest']:>10.0f}")
+    if cores() < _WORKERS.value:
+        raise ValueError(f"Expected a core for each of {_WORKERS.value} workers. Found {cores()}.")
+    sports_records()
+    figures = {}
+    for name in CASES:
+        steps = np.array([[_step(name, 1), _step(name, _WORKERS.value)] for _ in range(_ROUNDS.value)])
+        ratios = steps[:, 0] / steps[:, 1]
+        one, several = np.median(steps, axis=0)
+        figures[name] = {
+            "milliseconds_alone": float(one),
+            "milliseconds_together": float(several),
+            "speed_up": float(np.median(ratios)),
+            "repeats": {"speed_up": ratios.tolist()},
+        }
+        print(f"{name}: {one:.1f} ms a step, {several:.1f} with {_WORKERS.value} workers: {np.median(ratios):.2f} x")
+    Path(_OUT.value).write_text(json.dumps(figures, indent=1))
 
 
-def measure(name: str) -> dict[str, float]:
-    """Trains a small model on one table."""
-    rows = _ROWS.value
-    inputs = keras.Input((IDS,), dtype="int64")
-    pooled = keras.ops.mean(SparseEmbedding(rows, _WIDTH.value)(inputs), axis=1)
-    model = keras.Model(inputs, keras.layers.Dense(1)(pooled))
-    model.compile(OPTIMIZERS[name](_workers), keras.losses.BinaryCrossentropy(from_logits=True), jit_compile=False)
-    model.optimizer.build(model.trainable_variables)
-    rng = np.random.default_rng(_workers.rank)
-    first, steps = 10, _STEPS.value
-    ids = rng.integers(0, rows, ((first + steps) * BATCH, IDS))
-    labels = rng.integers(0, 2, (len(ids), 1)).astype("float32")
-    seconds = fit_seconds(model, tf.data.Dataset.from_tensor_slices((ids, labels)).batch(BATCH), first, steps)
-    memory = {"now": memory_now(), "highest": peak_memory()}
-    _workers.broadcast(lambda: 0)  # Who leaves earlier passes for dead.
-    return {"ms": 1000 * float(np.median(seconds)), **memory}
+class _Stop(StepClock):
+    """Prints the median milliseconds of the steps that are measured, and ends the training."""
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        super().on_train_batch_end(batch, logs)
+        if len(self.ends) == FIRST + _STEPS.value:
+            print(1000 * float(np.median(np.diff(self.ends[FIRST - 1 :]))), flush=True)
+            os._exit(0)  # Another worker would wait for the end of the epoch.
 
 
-def _run(case: str) -> list[dict[str, float]]:
-    """Returns the measurements of each worker."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(_WORKERS.value)]
-    addresses = [f"127.0.0.1:{found.getsockname()[1]}" for found in sockets]
+def _train(file: str, changes: dict[str, Any]) -> None:
+    experiment = load_experiment(f"experiments/{file}")
+    # Of large batches an epoch may have fewer than are measured.
+    training = replace(
+        experiment.training, epochs=1 + (FIRST + _STEPS.value) // 50, include_validation=True, patience=0
+    )
+    experiment = replace(experiment, batching=replace(experiment.batching, **changes), training=training)
+    train(sports_records(), experiment, _FOLDER.value, callbacks=[_Stop()], workers=_workers)
+
+
+def _step(case: str, workers: int) -> float:
+    """Returns the milliseconds of a step of so many workers, as their chief sees it."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(workers)]
+    cluster = {"worker": [f"127.0.0.1:{found.getsockname()[1]}" for found in sockets]}
     for found in sockets:
         found.close()
-    arguments = [f"--{flag.name}={flag.value}" for flag in (_ROWS, _WIDTH, _WORKERS, _STEPS)]
-    processes = []
-    for index in range(_WORKERS.value):
-        config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-        command_line = [sys.executable, __file__, *arguments, f"--case={case}"]
-        environment = os.environ | {"TF_CONFIG": json.dumps(config)}
-        processes.append(subprocess.Popen(command_line, env=environment, stdout=subprocess.PIPE, text=True))
-    return [json.loads(process.communicate()[0].splitlines()[-1]) for process in processes]
+    with tempfile.TemporaryDirectory() as folder:
+        processes = []
+        for rank, core in zip(range(workers), sorted(os.sched_getaffinity(0)), strict=False):
+            task = {"cluster": cluster, "task": {"type": "worker", "index": rank}}
+            environment = os.environ | ({"TF_CONFIG": json.dumps(task)} if workers > 1 else {})
+            own = [f"--case={case}", f"--core={core}", f"--folder={folder}", f"--steps={_STEPS.value}"]
+            command_line = [sys.executable, __file__, *own]
+            processes.append(subprocess.Popen(command_line, env=environment, stdout=subprocess.PIPE, text=True))
+        told = processes[0].communicate()[0].splitlines()
+        for process in processes:
+            process.kill()
+            process.wait()
+    if not told:
+        raise ValueError(f"A training of {case!r} ended before it was measured.")
+    return float(told[-1])
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ import polars as pl
 import pytest
 from fake_stores import FakeStore, missing
 
+os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # Before TensorFlow is imported: oneDNN takes a ninth of all time, to prepare.
+
 SCHEMA = """
 [tables]
 product = { dim = 8, min_count = 2 }
@@ -131,6 +133,7 @@ def pytest_collection_finish() -> None:
     """Garbage is looked for seldom, and not among imports: that took a twentieth of the tests' time, or more."""
     gc.freeze()
     gc.set_threshold(500_000, 50, 100)
+    os.environ.pop("TF_ENABLE_ONEDNN_OPTS", None)  # Commands run as users run them.
     if "tensorflow" in sys.modules:  # To rewrite graphs so small takes longer than it gains. Commands have Grappler.
         sys.modules["tensorflow"].config.optimizer.set_experimental_options({"min_graph_nodes": 10**6})
         sys.modules["tensorflow"].debugging.disable_traceback_filtering()  # A twelfth of all time.

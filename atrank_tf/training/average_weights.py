@@ -70,7 +70,8 @@ class AverageWeights(keras.callbacks.Callback):
     def _show(self) -> None:
         if self._due:
             for variable, mean in zip(self.model.trainable_variables, self.means, strict=True):
-                mean.assign_add((variable.value - mean.value) / self._number)
+                # Not by `assign_add`: Keras takes a sum of two arrays of shape [0, n] for one with a bias, and fails.
+                mean.assign(mean.value + (variable.value - mean.value) / self._number)
             self._due = False
             self._swap()
 

@@ -170,3 +170,21 @@ def test_another_model_has_a_mean_of_its_own() -> None:
     _fit(_model(), average)
     watch, whole = _fit(_model(), average), _fit(_model(), AverageWeights(1))
     _assert_equal(_flat(watch.shown), _flat(whole.shown))
+
+
+class _WithNothing(keras.layers.Dense):  # type: ignore[misc]
+    """Has a weight without elements, as time biases have where all times are one bucket."""
+
+    def build(self, shape: Any) -> None:
+        super().build(shape)
+        self.nothing = self.add_weight(shape=(0, 4), name="nothing")
+
+
+def test_weights_without_elements_do_not_end_a_training() -> None:
+    model = keras.Sequential([keras.Input((3,)), _WithNothing(2, kernel_initializer="zeros", use_bias=False)])
+    average = AverageWeights(0)
+    average.set_model(model)
+    model.layers[0].kernel.assign(np.ones((3, 2)))
+    average.on_epoch_begin(1)  # The second epoch; the end of the first was 0.
+    average.on_epoch_end(1)
+    np.testing.assert_allclose(model.layers[0].kernel.numpy(), 0.5)
