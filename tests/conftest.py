@@ -18,7 +18,7 @@ import polars as pl
 import pytest
 from fake_stores import FakeStore, missing
 
-os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # Before TensorFlow is imported: oneDNN takes a ninth of all time, to prepare.
+os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # Before TensorFlow is imported. To prepare oneDNN takes a ninth of all time.
 
 SCHEMA = """
 [tables]

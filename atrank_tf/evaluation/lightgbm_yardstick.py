@@ -113,7 +113,9 @@ def _fit(records: Records, task: str, numbers: "_Numbers", settings: Batching, s
     batches = evaluation_batches(records, Part.VALIDATION, tasks=[task], settings=settings)
     validation = lightgbm.Dataset(*_collect(batches, task, numbers, most), reference=training)
     stop = lightgbm.early_stopping(PATIENCE, verbose=False)
-    trees = lightgbm.train(PARAMETERS | {"seed": seed}, training, MOST_TREES, [validation], callbacks=[stop])
+    with progress(f"{LIGHTGBM}, {task}", "trees") as shown:
+        told: list[Any] = [stop, lambda _: shown.update(1)]
+        trees = lightgbm.train(PARAMETERS | {"seed": seed}, training, MOST_TREES, [validation], callbacks=told)
     return trees, len(labels)
 
 

@@ -177,6 +177,8 @@ class LogReader:
         self._conditions |= {"timestamp: given": ~missing, "timestamp: read": found.is_not_null()}
         self._conditions[AFTER_1970] = found >= _END_OF_1970
         expected = "Unix seconds or ISO 8601 (else say timestamp_format in the schema)"
+        if form:
+            expected = f'times as timestamp_format = "{form}" of the schema says (leave it out for ISO 8601)'
         self._refusals.append(_Refusal("timestamp: given", "timestamp", expected, unless="timestamp: read"))
         expected = 'Unix seconds before the year 2100 (milliseconds? timestamp_format = "millisecond" in the schema)'
         self.refuse(found > LATEST, "timestamp", expected)
@@ -231,7 +233,7 @@ class LogReader:
             self.refuse(
                 values.abs() > _LARGEST,
                 name,
-                "a finite number that float32 holds, as 1234.5, or nothing where it is missing,",
+                "a finite number that float32 holds, as 1234.5 (no decimal comma), or nothing where it is missing,",
             )
             self.keep(values.alias(name))
 

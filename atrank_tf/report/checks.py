@@ -74,6 +74,20 @@ def _of_timelines(report: Mapping[str, Any]) -> Iterator[tuple[str, int, int, st
             "behaviors at midnight UTC. If nearly all are, the log knows days only, not what came first on a day",
             False,
         )
+        if group["bare"] is not None:
+            says = "behaviors with objects of which no side feature is known"
+            look = group["bare"] > 0.5 * behaviors
+            if look:
+                says += ". Are the ids of the catalog written as those of the log?"
+            yield f"group {name}", group["bare"], behaviors, says, look
+        others = report["users"] - group["users"] + group["users_elsewhere"]
+        fewer = min(group["users"], others)
+        if len(report["groups"]) > 1:
+            says = "users who are in another group, too, of as many as there might be"
+            look = group["users_elsewhere"] < 0.05 * fewer
+            if look:
+                says += ". Are the users of all logs written in the same way?"
+            yield f"group {name}", group["users_elsewhere"], fewer, says, look
     alike = report["users_of_one_moment"]
     yield (
         "users",

@@ -25,7 +25,8 @@ def check_parts(
         records: the records folder, for the message.
 
     Raises:
-        ValueError: a part has no target of a task; says how many each part has, of which days, and what to change.
+        ValueError: a part has no target of a task, or none of which something was chosen; says how many each part has,
+            of which days, and what to change.
     """
     needed = [str(part) for part in parts]
     for task in tasks:
@@ -35,6 +36,12 @@ def check_parts(
             raise ValueError(
                 f'Expected targets of task "{task}" in {" and ".join(needed)}, for {records}. Found {found}. '
                 f"{_advice(schema, task, [part['by_day'] for part in of_parts.values() if part['targets']])}"
+            )
+        if not all(of_parts[part]["positives"] for part in needed):
+            found = ", ".join(f"{counts['positives']:,} in {part}" for part, counts in of_parts.items())
+            raise ValueError(
+                f'Expected impressions of task "{task}" that were chosen in {" and ".join(needed)}, for {records}. '
+                f"Found {found}. Is label 1, or true, where something was chosen? Or take a longer part in [split]."
             )
 
 

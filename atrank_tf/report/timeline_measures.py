@@ -14,6 +14,8 @@ from atrank_tf.schema import UNKNOWN, Entity, Group, Schema
 SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 """Shares of the objects, the most frequent first, at which the popularity curve is told."""
 _USERS, _ONE_MOMENT, _GAPS = "users", "users of one moment", "gaps"
+_COUNTS = ("future", "midnights", "users", "users_elsewhere", "users_cut")
+"""Of a group; `users_elsewhere` are those of its users who are in another group, too."""
 
 
 def timeline_lengths(schema: Schema) -> dict[str, int]:
@@ -21,15 +23,19 @@ def timeline_lengths(schema: Schema) -> dict[str, int]:
     lengths = {_USERS: 1, _ONE_MOMENT: 1, _GAPS: len(gap_bins(schema.time))}
     for name, group in schema.groups.items():
         of_group = {"by_object": schema.entities[group.entity].rows, "by_day": LATEST_DAY + 1, "per_user": len(NUMBERS)}
-        of_group |= {"actions": len(group.actions), "future": 1, "midnights": 1, "users_cut": 1}
+        of_group |= {"actions": len(group.actions), **dict.fromkeys(_COUNTS, 1)}
         lengths |= {f"group {name} {what}": length for what, length in of_group.items()}
     return lengths
 
 
 def add_timelines(sums: Sums, chunk: Chunk, schema: Schema, now: int) -> None:
     """Adds the users of a chunk of NumPy arrays; what is later than `now` (Unix seconds) is of the future."""
+    active = {name: np.diff(rows.splits) > 0 for name, rows in chunk.groups.items()}
+    number = np.sum([*active.values()], axis=0)  # Of groups that a user is in.
     for name, group in schema.groups.items():
         _add_group(sums, f"group {name}", chunk.groups[name], group, now)
+        sums.add(f"group {name} users", active[name].sum())
+        sums.add(f"group {name} users_elsewhere", (active[name] & (number > 1)).sum())
     user = np.concatenate([rows.user for rows in chunk.groups.values()])
     timestamp = np.concatenate([rows.timestamp for rows in chunk.groups.values()])
     order = np.lexsort((timestamp, user))
@@ -71,7 +77,8 @@ def _group_report(sums: Sums, name: str, group: Group, entity: Entity, catalog: 
         "behaviors": int(by_object.sum()),
         "objects": int((by_object > 0).sum()),
         "unknown": int(by_object[catalog.table_rows == UNKNOWN].sum()) if entity.id.table else None,
-        **{what: int(sums[f"{name} {what}"][0]) for what in ("future", "midnights", "users_cut")},
+        "bare": int(by_object[_bare(entity, catalog)].sum()) if entity.features else None,
+        **{what: int(sums[f"{name} {what}"][0]) for what in _COUNTS},
         "max_length": group.max_length,
         "actions": dict(zip(group.actions, sums[f"{name} actions"].tolist(), strict=True)),
         "by_day": day_series(sums[f"{name} by_day"]),
@@ -88,3 +95,8 @@ def popularity_curve(by_object: np.ndarray) -> list[list[float]]:
     covered = np.cumsum(counts) / counts.sum()
     indices = [max(1, round(share * len(counts))) for share in SHARES]
     return [[share, round(float(covered[index - 1]), 6)] for share, index in zip(SHARES, indices, strict=True)]
+
+
+def _bare(entity: Entity, catalog: Catalog) -> np.ndarray:
+    """Returns the objects of which no side feature is known, bool [objects]."""
+    return ~np.any([(catalog.features[column] > UNKNOWN).any(axis=1) for column in entity.features], axis=0)

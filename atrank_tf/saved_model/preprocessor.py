@@ -133,8 +133,8 @@ class Preprocessor:
     def history(self, raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Returns rows for raw histories, of any length, by the rules of prepare.
 
-        What cannot be true fails: a behavior after `now`, a `now` that is not between 1970 and 2100. Behaviors whose
-        action the schema does not name are dropped, as from logs.
+        What cannot be true fails: a behavior after `now` or before 1970, a `now` that is not between 1970 and 2100.
+        Behaviors whose action the schema does not name are dropped, as from logs.
 
         Args:
             raw: tensors as `history_signature` says. Timestamp 0 is padding.
@@ -146,7 +146,7 @@ class Preprocessor:
         found: dict[str, Tensor] = {"now": now}
         for name, group in self._schema.groups.items():
             columns = [raw[column] for column in _columns(name)]
-            with tf.control_dependencies([_one_shape(name, columns), _none_later(name, columns[-1], now)]):
+            with tf.control_dependencies([_one_shape(name, columns), _possible_times(name, columns[-1], now)]):
                 ids, actions, timestamp = (tf.identity(column) for column in columns)
             rows, actions = self._ids[group.entity].lookup(ids), self._actions[name].lookup(actions)
             # Any id may be real, 0 too; no behavior is of 1970-01-01 00:00:00.
@@ -321,12 +321,14 @@ def _one_shape(group: str, columns: list[Tensor]) -> tf.Operation:
     return _all_equal(message, [tf.shape(column) for column in columns])
 
 
-def _none_later(group: str, timestamp: Tensor, now: Tensor) -> tf.Operation:
-    latest = tf.reduce_max(timestamp, axis=1)
-    message = f"Expected {history_name(group, 'timestamp')} in Unix seconds (not in milliseconds), none after now. "
-    return tf.debugging.Assert(
-        tf.reduce_all(latest <= now), [f"{message}Received latest of each user, now:", latest, now]
+def _possible_times(group: str, timestamp: Tensor, now: Tensor) -> tf.Operation:
+    first, last = tf.reduce_min(timestamp, axis=1), tf.reduce_max(timestamp, axis=1)
+    message = (
+        f"Expected {history_name(group, 'timestamp')} in Unix seconds (not in milliseconds), none after now or before "
+        "1970. Received first and last of each user, now:"
     )
+    # Of a user without behaviors the first is the largest number there is.
+    return tf.debugging.Assert(tf.reduce_all((last <= now) & (first >= 0)), [message, first, last, now])
 
 
 def _hash_table(values: np.ndarray, path: str) -> tf.lookup.StaticHashTable:

@@ -160,7 +160,11 @@ async def _serve(
     # Before they are counted, as many new connections again may be open.
     site = web.TCPSite(runner, settings.host, settings.port, backlog=min(128, most // 4 + 1))
     try:
-        await site.start()
+        try:
+            await site.start()
+        except OSError as error:
+            at = f"port {settings.port} of {settings.host}"
+            raise OSError(f"Expected a free port (rest_api_port). Received: {at}, {error.strerror}.") from error
         if on_ready:
             host, port = runner.addresses[0][:2]
             shown = f"[{host}]" if ":" in host else host

@@ -90,9 +90,9 @@ class ServedModel:
         present = versions(config.base_path)
         if not config.policy.choose(present):
             raise FileNotFoundError(
-                f"Expected a folder of versions (integer names, such as {config.base_path}/1) for model {self.name!r} "
-                f"and {config.policy}. Received: {[version.number for version in present] or 'no version'} in "
-                f"{config.base_path}."
+                f"Expected a folder of versions (integer names, such as {config.base_path}/1: an export_dir) for model "
+                f"{self.name!r} and {config.policy}. Received: "
+                f"{[version.number for version in present] or 'no version'} in {config.base_path}."
             )
         self.refresh()
         self._tells = True

@@ -112,6 +112,19 @@ def test_timestamps_of_any_format(tmp_path, form, written, seconds):
     assert list(example.features.feature["buy/timestamp"].int64_list.value) == [seconds]
 
 
+def test_timestamps_of_another_format_than_the_schema_says(tmp_path):
+    (tmp_path / "buy.csv").write_text("user_id,item_id,timestamp\nu,1,2024-01-24T07:50:45Z\n")
+    schema = {
+        "tables": {"item": {"dim": 2}},
+        "entities": {"item": {"id": {"column": "item_id", "table": "item"}}},
+        "groups": {"buy": {"entity": "item", "file": "buy.csv", "actions": ["buy"], "timestamp_format": "%d.%m.%Y"}},
+        "tasks": {"next": {"group": "buy", "negatives": {"uniform": 1}}},
+    }
+    expected = r"Expected times as timestamp_format = .%d\.%m\.%Y. of the schema says .*, row 1\. Received: '2024"
+    with pytest.raises(ValueError, match=expected):
+        prepare(str(tmp_path), schema_from_dict(schema), str(tmp_path / "records"))
+
+
 def test_an_entity_may_take_its_features_from_a_behaviors_file(tmp_path):
     """The first row of each object tells them."""
     (tmp_path / "log.csv").write_text(

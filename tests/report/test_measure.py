@@ -105,6 +105,9 @@ def test_a_group(report):
     assert sum(click["by_day"]["counts"]) == 9
     # c and d are acted on in validation only, so they stay below min_count.
     assert click["unknown"] == 2
+    assert click["bare"] == 2  # b has no brand.
+    visit = report["groups"]["visit"]
+    assert [(group["users"], group["users_elsewhere"]) for group in (click, visit)] == [(3, 2), (2, 2)]
 
 
 def test_a_task_with_sampled_candidates(report):
@@ -163,6 +166,21 @@ def test_a_catalog_that_fits_no_id_is_something_to_look_at(report):
     found = [check for check in checks(changed) if check["look"] and "columns unknown" in check["says"]]
     assert [(check["about"], check["found"], check["of"]) for check in found] == [("next, training", 1, 2)]
     assert found[0]["says"].startswith("columns unknown in nearly all targets: item brand. Are the ids of the catalog")
+
+
+@pytest.mark.parametrize(
+    ("counts", "says"),
+    [
+        ({"bare": 5}, "no side feature is known. Are the ids of the catalog written as those of the log?"),
+        ({"users": 1, "users_elsewhere": 0}, "as there might be. Are the users of all logs written in the same way?"),
+    ],
+)
+def test_logs_that_do_not_fit_each_other_are_something_to_look_at(report, counts, says):
+    changed = copy.deepcopy(report)
+    changed["groups"]["click"] |= counts
+    (found,) = [check for check in checks(changed) if check["look"] and says in check["says"]]
+    assert (found["about"], found["found"]) == ("group click", min(counts.values()) if "users" in counts else 5)
+    assert found["of"] == (1 if "users" in counts else 9)
 
 
 def test_baskets_are_to_look_at_only_where_a_model_sees_them(report):

@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from atrank_tf.data import Part, Records
 from atrank_tf.preparation import prepare
 from atrank_tf.report import PARTS, check_parts, load_report
-from atrank_tf.schema import SplitKind, load_schema, schema_from_dict
+from atrank_tf.schema import Candidates, Negatives, SplitKind, load_schema, schema_from_dict
 from atrank_tf.training import experiment_from_dict, train
 
 DAY = 86_400
@@ -89,6 +90,22 @@ def _written(path: Path) -> Path:
         "negatives = { uniform = 1 }\n"
     )
     return path
+
+
+def test_impressions_of_which_nothing_was_chosen(tmp_path: Path) -> None:
+    logs = Path(_logs(tmp_path / "logs", [1]))
+    (logs / "impressions").mkdir()
+    shown = [f"r{day},u0,{day * DAY},i0,{int(day == 2)}" for day in (2, 3, 4)]
+    lines = ["request_id,user_id,timestamp,item_id,label", *shown]
+    (logs / "impressions/next.csv").write_text("\n".join(lines) + "\n")
+    schema = _by_time(3, 4)
+    tasks = {"next": replace(schema.tasks["next"], candidates=Candidates.IMPRESSIONS, negatives=Negatives())}
+    expected = (
+        r'Expected impressions of task "next" that were chosen in training and validation and test, for .*\. '
+        r"Found 1 in training, 0 in validation, 0 in test\. Is label 1, or true, where something was chosen\?"
+    )
+    with pytest.raises(ValueError, match=expected):
+        prepare(str(logs), replace(schema, tasks=tasks), str(tmp_path / "records"))
 
 
 @pytest.fixture(scope="module")

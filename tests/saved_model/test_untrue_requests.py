@@ -55,6 +55,7 @@ UNTRUE = [
     ),
     ({"purchase__timestamp": [[MILLISECONDS, MILLISECONDS]]}, r"\(not in milliseconds\), none after now"),
     ({"purchase__timestamp": [[NOW, YEAR_50_000]]}, r"none after now"),
+    ({"purchase__timestamp": [[-5, NOW - 5]]}, r"none after now or before 1970.*-5"),
     ({"now": [YEAR_50_000]}, r"Expected now in Unix seconds, after 1970 and before 2100.*1515000000000"),
     ({"now": [LATEST + 1], "purchase__timestamp": [[1, 2]]}, r"Expected now in Unix seconds"),
     ({"now": [0], "purchase__timestamp": [[0, 0]]}, r"Expected now in Unix seconds"),

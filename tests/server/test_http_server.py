@@ -276,6 +276,15 @@ def test_a_shutdown_waits_eight_seconds_for_a_body_that_does_not_come_and_no_lon
     assert 7 < clock.now < 8.001
 
 
+def test_a_port_that_is_taken_is_told(tmp_path, clock):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(
+            OSError, match=rf"Expected a free port \(rest_api_port\)\. Received: port {port} of 127\.0\.0\.1, "
+        ):
+            serve(served(tmp_path, lambda path: HeldModel()), ServerSettings(port=port), on_ready=lambda urls: None)
+
+
 def test_what_is_there_before_models_is_no_business_of_the_garbage_collector(tmp_path, clock):
     """It holds up everything while a large body is parsed. What models leave behind it shall find."""
     frozen = []

@@ -43,7 +43,7 @@ def test_signature_and_version(api):
     [
         ("typed:predict", {"signature_name": "x", "instances": [1]}, 400, 'Serving signature name: "x" not found'),
         ("typed:predict", {"signature_name": "multiply", "instances": [[1, 2, 3]]}, 400, "Matrix size-incompatible"),
-        ("typed:predict", {"signature_name": "multiply", "instances": [1]}, 400, "ndims must be >= 2"),
+        ("typed:predict", {"signature_name": "multiply", "instances": [1]}, 400, "ndims"),
         ("typed:predict", {"signature_name": "ragged", "instances": [[1, 2]]}, 400, "not dense tensors"),
         ("typed:predict", {"inputs": {"word": ["a"], "offset": [1.5]}}, 400, "is not of expected type: int64"),
         ("typed:predict", {"inputs": {"word": ["a", "b"], "offset": [1, 2, 3]}}, 400, "Incompatible shapes"),
