@@ -1,4 +1,4 @@
-"""Keys of experiment files, known without importing what they configure: a misspelt one is told at once."""
+"""Keys and models of experiment files, known without importing what they name: a misspelt one is told at once."""
 
 import ast
 from collections.abc import Mapping
@@ -32,13 +32,17 @@ RENAMED_KEYS = {
 
 
 def check_keys(raw: Mapping[str, Any]) -> None:
-    """Checks that each key of an experiment file is one of some model or section.
+    """Checks that each key of an experiment file is one of some model or section, and that there is its model.
 
     `training.load_experiment` checks everything else; it needs TensorFlow, whose import takes seconds.
 
     Raises:
-        ValueError: there is no such key anywhere; names the key, its section and the nearest valid one.
+        ValueError: there is no such key or model anywhere; names it, its section and the nearest valid one.
     """
+    model = raw.get("model")
+    name = model.get("name") if isinstance(model, Mapping) else None
+    if isinstance(name, str) and name not in model_names():
+        raise ValueError(f"Unknown model {name!r} in [model]. {suggestion(name, model_names())}")
     names = key_names()
     known = set(RENAMED_KEYS).union(*names.values(), *REMOVED_KEYS.values())
     for section, valid in names.items():
@@ -59,6 +63,18 @@ def key_names() -> dict[str, set[str]]:
         "batching": _fields(rooms / "data/batching.py", "Batching"),
         "training": _fields(rooms / "training/experiment.py", "Training"),
     }
+
+
+def model_names() -> list[str]:
+    """Returns the names that `[model] name` may have, from the source of `models.MODELS`."""
+    for line in ast.parse((Path(__file__).parent / "models/__init__.py").read_text()).body:
+        if (
+            isinstance(line, ast.AnnAssign)
+            and ast.unparse(line.target) == "MODELS"
+            and isinstance(line.value, ast.Dict)
+        ):
+            return [ast.literal_eval(key) for key in line.value.keys if key]
+    return []
 
 
 def _fields(path: Path, ending: str) -> set[str]:

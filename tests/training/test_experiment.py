@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from atrank_tf.data import Batching
-from atrank_tf.experiment_keys import REMOVED_KEYS, RENAMED_KEYS, check_keys, key_names
+from atrank_tf.experiment_keys import REMOVED_KEYS, RENAMED_KEYS, check_keys, key_names, model_names
 from atrank_tf.models import MODELS, ATRankConfig
 from atrank_tf.training import (
     Experiment,
@@ -282,11 +282,14 @@ def test_the_keys_that_are_known_at_once_are_those_of_the_configs() -> None:
     kinds = {"batching": Batching, "training": Training}
     of_sections = {section: {field.name for field in fields(kind)} for section, kind in kinds.items()}
     assert key_names() == {"model": {"name"} | of_models, **of_sections}
+    assert model_names() == list(MODELS)
 
 
 def test_a_key_that_is_nowhere_is_told_at_once_and_the_rest_is_left_to_the_whole_check() -> None:
     with pytest.raises(ValueError, match=r'Unknown key "hiden_dim" in \[model\]\. Did you mean "hidden_dim"\?'):
         check_keys({"model": {"name": "atrank", "hiden_dim": 3}})
+    with pytest.raises(ValueError, match=r"Unknown model 'atrnak' in \[model\]. Did you mean \"atrank\""):
+        check_keys({"model": {"name": "atrnak"}})
     other_places = {"model": {"epochs": 3, "width": 3, "xla": True}, "batching": 3}
     check_keys(other_places)  # Of another section, renamed, removed, no section: each has an error that says more.
 
