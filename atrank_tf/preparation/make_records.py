@@ -201,7 +201,7 @@ class _Run:
             **written.totals.as_dict(),
             "unknown_rate": written.unknown_rates(schema, catalogs),
             "files": self._reports(),
-            APPEND: {"state": self._kept, "newest": counts.newest, "dense": dense},
+            APPEND: {"state": self._kept, "newest": counts.newest, "dense": dense, "sums": len(written.sums)},
         }
 
     def _keep(self, name: str, write: Callable[[str], None]) -> None:

@@ -64,7 +64,8 @@ class Standing:
             ValueError: the schema is not that of the records, or its split goes back; or an earlier version of this
                 package made the records.
         """
-        if APPEND not in records.manifest:
+        # Their places among all sums say which is which.
+        if records.manifest.get(APPEND, {}).get("sums") != len(new_sums(records.schema)):
             raise ValueError(
                 f"Expected records that can be appended to in {records.path}. Found those of an earlier version of "
                 f"this package, which lack what that needs. {_ANEW}"

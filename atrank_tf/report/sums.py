@@ -28,6 +28,10 @@ class Sums:
         self._places = {name: slice(end - lengths[name], end) for name, end in zip(lengths, ends, strict=True)}
         self._numbers = np.zeros(ends[-1], np.int64)
 
+    def __len__(self) -> int:
+        """Returns how many numbers there are, of all names."""
+        return len(self._numbers)
+
     def __getitem__(self, name: str) -> np.ndarray:
         """Returns the numbers of a name, int64."""
         return self._numbers[self._places[name]]

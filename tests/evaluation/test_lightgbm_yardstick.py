@@ -9,6 +9,7 @@ import pytest
 
 from atrank_tf.data import Batching, Records
 from atrank_tf.evaluation import LightGBM, evaluate, lightgbm_yardstick, score_baselines
+from atrank_tf.progress import Lines
 
 TASK = "next_redemption"
 SETTINGS = Batching(targets_per_user=8, evaluation_targets_per_user=2)
@@ -35,6 +36,21 @@ def test_it_says_what_it_learned_from(trees: LightGBM) -> None:
     assert found
     assert len(re.findall(r"\d+%", found[4])) == 5
     assert 0 < trees.leaves <= int(found[1]) * lightgbm_yardstick.PARAMETERS["num_leaves"]
+
+
+@pytest.mark.slow
+def test_it_says_how_many_trees_there_are(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("lightgbm", reason="needs the package lightgbm (extra experiments)")
+    bars: dict[str, Lines] = {}
+
+    def progress(title: str, unit: str) -> Lines:
+        return bars.setdefault(unit, Lines(title, unit))
+
+    monkeypatch.setattr(lightgbm_yardstick, "progress", progress)
+    counted: list[int] = []
+    monkeypatch.setattr(Lines, "update", lambda self, more: counted.append(more) if self is bars.get("trees") else None)
+    LightGBM(records, [TASK], SETTINGS, seed=1)
+    assert len(counted) > 1 and set(counted) == {1}
 
 
 @pytest.mark.slow

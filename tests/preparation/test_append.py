@@ -349,10 +349,13 @@ def test_a_split_may_not_go_back(texts, add, tmp_path):
         add(NEWS, schema=back)
 
 
-def test_records_of_an_earlier_version_are_refused(first, add, tmp_path):
+@pytest.mark.parametrize("kept", [None, {"sums": 7}])
+def test_records_of_an_earlier_version_are_refused(first, add, tmp_path, kept):
+    """They say nothing of what is kept for this, or the sums of their report are of other things."""
     old = shutil.copytree(first.path, tmp_path / "old")
     manifest = load_json(old / "manifest.json", "")
-    write_json(old / "manifest.json", {key: value for key, value in manifest.items() if key != "append"})
+    own = manifest.pop("append")
+    write_json(old / "manifest.json", manifest | ({"append": own | kept} if kept else {}))
     match = r"Expected records that can be appended to in .*old\. Found those of an earlier version"
     with pytest.raises(ValueError, match=match):
         add(NEWS, append=str(old))
