@@ -144,9 +144,11 @@ def pytest_collection_finish() -> None:
 COUNTED = ("popularity_", "point_in_time_")
 """How the paths of weights begin that `Ranker.load_counts` fills."""
 LONGEST = (
-    *("test_commands", "test_fit", "test_docs", "test_models", "test_signatures", "test_cpp_loader", "test_warm_start"),
-    *("test_request_batching", "test_timeline_batching", "test_timeline_atrank", "test_task_model", "test_workers"),
-    *("test_experiments", "test_kills", "test_worker_shares"),
+    # Makes the export that others have, too: whoever needs it at the same time would wait.
+    "test_signatures",
+    *("test_commands", "test_fit", "test_models", "test_cpp_loader", "test_warm_start", "test_request_batching"),
+    *("test_timeline_batching", "test_timeline_atrank", "test_task_model", "test_workers", "test_experiments"),
+    *("test_kills", "test_worker_shares"),
 )
 """Test files that take longest: they go first, so that no worker is left with one of them at the end."""
 
