@@ -18,7 +18,9 @@ import polars as pl
 import pytest
 from fake_stores import FakeStore, missing
 
-os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # Before TensorFlow is imported. To prepare oneDNN takes a ninth of all time.
+# Before TensorFlow is imported. To prepare oneDNN takes a ninth of the time of tests, but of the slow ones, which train
+# longer. The processes of pytest-xdist have what the first one says.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1" if any("slow" in each for each in sys.argv) else "0")
 
 SCHEMA = """
 [tables]
