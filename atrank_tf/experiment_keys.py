@@ -67,14 +67,10 @@ def key_names() -> dict[str, set[str]]:
 
 def model_names() -> list[str]:
     """Returns the names that `[model] name` may have, from the source of `models.MODELS`."""
-    for line in ast.parse((Path(__file__).parent / "models/__init__.py").read_text()).body:
-        if (
-            isinstance(line, ast.AnnAssign)
-            and ast.unparse(line.target) == "MODELS"
-            and isinstance(line.value, ast.Dict)
-        ):
-            return [ast.literal_eval(key) for key in line.value.keys if key]
-    return []
+    lines = ast.parse((Path(__file__).parent / "models/__init__.py").read_text()).body
+    named = [line for line in lines if isinstance(line, ast.AnnAssign) and ast.unparse(line.target) == "MODELS"]
+    (models,) = (line.value for line in named if isinstance(line.value, ast.Dict))
+    return [ast.literal_eval(key) for key in models.keys if key]
 
 
 def _fields(path: Path, ending: str) -> set[str]:

@@ -18,10 +18,6 @@ import polars as pl
 import pytest
 from fake_stores import FakeStore, missing
 
-# Before TensorFlow is imported. To prepare oneDNN takes a ninth of the time of tests, but of the slow ones, which train
-# longer. The processes of pytest-xdist have what the first one says.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1" if any("slow" in each for each in sys.argv) else "0")
-
 SCHEMA = """
 [tables]
 product = { dim = 8, min_count = 2 }
@@ -129,6 +125,12 @@ def write_logs(folder: Path, seed: int = 0) -> None:
             "income": [None if user % 4 == 0 else 10.0 * user for user in range(USERS)],
         }
     ).write_parquet(folder / "catalog/user.parquet")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """To prepare oneDNN takes a ninth of the time of tests, but of the slow ones, which train longer."""
+    if config.option.markexpr == "not slow":
+        os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # TensorFlow is not imported yet.
 
 
 def pytest_collection_finish() -> None:

@@ -64,7 +64,7 @@ class Standing:
             ValueError: the schema is not that of the records, or its split goes back; or an earlier version of this
                 package made the records.
         """
-        # Their places among all sums say which is which.
+        # The sums of the report are kept without names: with other ones than today's they would be taken for others.
         if records.manifest.get(APPEND, {}).get("sums") != len(new_sums(records.schema)):
             raise ValueError(
                 f"Expected records that can be appended to in {records.path}. Found those of an earlier version of "

@@ -80,14 +80,14 @@ def _of_timelines(report: Mapping[str, Any]) -> Iterator[tuple[str, int, int, st
             if look:
                 says += ". Are the ids of the catalog written as those of the log?"
             yield f"group {name}", group["bare"], behaviors, says, look
-        others = report["users"] - group["users"] + group["users_elsewhere"]
-        fewer = min(group["users"], others)
         if len(report["groups"]) > 1:
-            says = "users who are in another group, too, of as many as there might be"
-            look = group["users_elsewhere"] < 0.05 * fewer
+            own = sum(group["per_user"].values()) - group["per_user"][NUMBERS.labels[0]]
+            possible = min(own, group["users_of_others"])
+            says = "users who are in another group, too, of as many as could be"
+            look = group["users_elsewhere"] < 0.05 * possible
             if look:
                 says += ". Are the users of all logs written in the same way?"
-            yield f"group {name}", group["users_elsewhere"], fewer, says, look
+            yield f"group {name}", group["users_elsewhere"], possible, says, look
     alike = report["users_of_one_moment"]
     yield (
         "users",

@@ -89,7 +89,7 @@ class TargetMeasures:
         entity = self._schema.entities[self._entity]
         known_of = {f"{self._entity} id": catalog.table_rows != UNKNOWN} if entity.id.table else {}
         for column in entity.features:
-            known_of[f"{self._entity} {column}"] = ~_nothing_known(catalog.features[column])
+            known_of[f"{self._entity} {column}"] = ~nothing_known(catalog.features[column])
         positives = int(chosen.sum())
         unknown = {column: [positives - int(chosen[known].sum()), positives] for column, known in known_of.items()}
         unknown |= {column: sums[self._name(f"unknown {column}")].tolist() for column in self._columns()}
@@ -150,9 +150,9 @@ class TargetMeasures:
             indices = _shown(chunk, targets, self._task)
             for column, feature in self._spec.context.features.items():
                 rows = chunk.requests[self._task].context[column][indices].reshape(len(indices), feature.max_values)
-                yield f"context {column}", _nothing_known(rows)
+                yield f"context {column}", nothing_known(rows)
         for column in self._schema.user.features:
-            yield f"user {column}", _nothing_known(chunk.profile[column][targets.user])
+            yield f"user {column}", nothing_known(chunk.profile[column][targets.user])
 
     def _at_request_time(self, chunk: Chunk, targets: Targets) -> np.ndarray:
         """Returns how many behaviors, beside the target itself, are at the request time, int64 [M]."""
@@ -180,7 +180,7 @@ class TargetMeasures:
         return np.bincount(request, found, len(lengths)).astype(np.int64)
 
 
-def _nothing_known(rows: np.ndarray) -> np.ndarray:
+def nothing_known(rows: np.ndarray) -> np.ndarray:
     """Returns where all rows of a table, int [M, max_values], are padding or unknown, bool [M]."""
     return np.asarray((rows <= UNKNOWN).all(axis=1))
 

@@ -9,13 +9,14 @@ from atrank_tf.data.catalog import Catalog
 from atrank_tf.data.targets import Behaviors, Chunk
 from atrank_tf.report.bins import DAY, LATEST_DAY, NUMBERS, day_series, days, gap_bins
 from atrank_tf.report.sums import Sums
+from atrank_tf.report.target_measures import nothing_known
 from atrank_tf.schema import UNKNOWN, Entity, Group, Schema
 
 SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 """Shares of the objects, the most frequent first, at which the popularity curve is told."""
 _USERS, _ONE_MOMENT, _GAPS = "users", "users of one moment", "gaps"
-_COUNTS = ("future", "midnights", "users", "users_elsewhere", "users_cut")
-"""Of a group; `users_elsewhere` are those of its users who are in another group, too."""
+_COUNTS = ("future", "midnights", "users_cut", "users_elsewhere", "users_of_others")
+"""Of a group. `users_of_others` are in another group, whether or not in this one; `users_elsewhere` are in both."""
 
 
 def timeline_lengths(schema: Schema) -> dict[str, int]:
@@ -31,11 +32,12 @@ def timeline_lengths(schema: Schema) -> dict[str, int]:
 def add_timelines(sums: Sums, chunk: Chunk, schema: Schema, now: int) -> None:
     """Adds the users of a chunk of NumPy arrays; what is later than `now` (Unix seconds) is of the future."""
     active = {name: np.diff(rows.splits) > 0 for name, rows in chunk.groups.items()}
-    number = np.sum([*active.values()], axis=0)  # Of groups that a user is in.
+    groups_of_user = np.sum([*active.values()], axis=0)
     for name, group in schema.groups.items():
         _add_group(sums, f"group {name}", chunk.groups[name], group, now)
-        sums.add(f"group {name} users", active[name].sum())
-        sums.add(f"group {name} users_elsewhere", (active[name] & (number > 1)).sum())
+        of_others = groups_of_user > active[name]
+        sums.add(f"group {name} users_of_others", of_others.sum())
+        sums.add(f"group {name} users_elsewhere", (of_others & active[name]).sum())
     user = np.concatenate([rows.user for rows in chunk.groups.values()])
     timestamp = np.concatenate([rows.timestamp for rows in chunk.groups.values()])
     order = np.lexsort((timestamp, user))
@@ -99,4 +101,4 @@ def popularity_curve(by_object: np.ndarray) -> list[list[float]]:
 
 def _bare(entity: Entity, catalog: Catalog) -> np.ndarray:
     """Returns the objects of which no side feature is known, bool [objects]."""
-    return ~np.any([(catalog.features[column] > UNKNOWN).any(axis=1) for column in entity.features], axis=0)
+    return np.all([nothing_known(catalog.features[column]) for column in entity.features], axis=0)

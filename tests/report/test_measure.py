@@ -13,7 +13,7 @@ from atrank_tf.data import chunk_reading
 from atrank_tf.preparation import prepare
 from atrank_tf.report import load_report
 from atrank_tf.report.checks import checks
-from atrank_tf.report.target_measures import _nothing_known
+from atrank_tf.report.target_measures import nothing_known
 from atrank_tf.report.timeline_measures import popularity_curve
 from atrank_tf.schema import schema_from_dict
 
@@ -107,7 +107,7 @@ def test_a_group(report):
     assert click["unknown"] == 2
     assert click["bare"] == 2  # b has no brand.
     visit = report["groups"]["visit"]
-    assert [(group["users"], group["users_elsewhere"]) for group in (click, visit)] == [(3, 2), (2, 2)]
+    assert [(group["users_elsewhere"], group["users_of_others"]) for group in (click, visit)] == [(2, 2), (2, 3)]
 
 
 def test_a_task_with_sampled_candidates(report):
@@ -169,18 +169,26 @@ def test_a_catalog_that_fits_no_id_is_something_to_look_at(report):
 
 
 @pytest.mark.parametrize(
-    ("counts", "says"),
+    ("counts", "found", "of", "says"),
     [
-        ({"bare": 5}, "no side feature is known. Are the ids of the catalog written as those of the log?"),
-        ({"users": 1, "users_elsewhere": 0}, "as there might be. Are the users of all logs written in the same way?"),
+        ({"bare": 5}, 5, 9, "no side feature is known. Are the ids of the catalog written as those of the log?"),
+        ({"users_elsewhere": 0}, 0, 2, "as many as could be. Are the users of all logs written in the same way?"),
     ],
 )
-def test_logs_that_do_not_fit_each_other_are_something_to_look_at(report, counts, says):
+def test_logs_that_do_not_fit_each_other_are_something_to_look_at(report, counts, found, of, says):
     changed = copy.deepcopy(report)
     changed["groups"]["click"] |= counts
-    (found,) = [check for check in checks(changed) if check["look"] and says in check["says"]]
-    assert (found["about"], found["found"]) == ("group click", min(counts.values()) if "users" in counts else 5)
-    assert found["of"] == (1 if "users" in counts else 9)
+    (check,) = [check for check in checks(changed) if check["look"] and says in check["says"]]
+    assert (check["about"], check["found"], check["of"]) == ("group click", found, of)
+
+
+def test_users_without_behaviors_are_no_users_who_could_be_in_two_groups(report):
+    """As those who were only shown something."""
+    changed = copy.deepcopy(report)
+    changed["users"] = 1_000
+    changed["groups"]["click"] |= {"users_elsewhere": 5, "users_of_others": 5}
+    changed["groups"]["click"]["per_user"] |= {"0": 700, "1": 295}
+    assert not [check for check in checks(changed) if check["look"] and "in another group" in check["says"]]
 
 
 def test_baskets_are_to_look_at_only_where_a_model_sees_them(report):
@@ -247,7 +255,7 @@ def test_many_chunks_give_the_same_as_one(records, report, monkeypatch, users):
 
 def test_of_several_values_one_that_is_known_is_enough():
     rows = np.array([[1, 0], [1, 5], [1, 1], [4, 1], [0, 0]])
-    assert _nothing_known(rows).tolist() == [True, False, True, False, True]
+    assert nothing_known(rows).tolist() == [True, False, True, False, True]
 
 
 def test_popularity_of_nothing():

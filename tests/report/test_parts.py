@@ -106,6 +106,10 @@ def test_impressions_of_which_nothing_was_chosen(tmp_path: Path) -> None:
     )
     with pytest.raises(ValueError, match=expected):
         prepare(str(logs), replace(schema, tasks=tasks), str(tmp_path / "records"))
+    records = prepare(str(logs), replace(schema, tasks=tasks), str(tmp_path / "records"), empty_parts=True)
+    with pytest.raises(ValueError, match=r"chosen in validation, for .* Found 1 in training, 0 in valid"):
+        train(records, experiment_from_dict(EXPERIMENT), str(tmp_path / "model"))
+    assert not (tmp_path / "model").exists()
 
 
 @pytest.fixture(scope="module")
