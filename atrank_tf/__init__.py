@@ -42,6 +42,7 @@ _ROOMS = (
     "datasets",
     "description",
     "evaluation",
+    "experiment",
     "explanation",
     "files",
     "layers",

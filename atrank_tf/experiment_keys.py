@@ -2,9 +2,11 @@
 
 import ast
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from atrank_tf.experiment import MODEL_CONFIGS
 from atrank_tf.schema import suggestion
 
 REMOVED_KEYS = {
@@ -52,12 +54,12 @@ def check_keys(raw: Mapping[str, Any]) -> None:
 
 
 def key_names() -> dict[str, set[str]]:
-    """Returns the keys that each section may have, `[model]` those of all models, from the source of their classes.
+    """Returns the keys that each section may have, `[model]` those of all models.
 
-    To import these would be to import TensorFlow.
+    Those of other sections are from the source of their classes: to import these would be to import TensorFlow.
     """
     rooms = Path(__file__).parent
-    configs = (_fields(path, "Config") for path in (rooms / "models").rglob("*.py"))
+    configs = ({field.name for field in fields(config)} for config in MODEL_CONFIGS.values())
     return {
         "model": {"name"}.union(*configs),
         "batching": _fields(rooms / "data/batching.py", "Batching"),
@@ -66,11 +68,8 @@ def key_names() -> dict[str, set[str]]:
 
 
 def model_names() -> list[str]:
-    """Returns the names that `[model] name` may have, from the source of `models.MODELS`."""
-    lines = ast.parse((Path(__file__).parent / "models/__init__.py").read_text()).body
-    named = [line for line in lines if isinstance(line, ast.AnnAssign) and ast.unparse(line.target) == "MODELS"]
-    (models,) = (line.value for line in named if isinstance(line.value, ast.Dict))
-    return [ast.literal_eval(key) for key in models.keys if key]
+    """Returns the names that `[model] name` may have."""
+    return list(MODEL_CONFIGS)
 
 
 def _fields(path: Path, ending: str) -> set[str]:

@@ -1,17 +1,16 @@
 """Ranking models: ATRank, the baselines that it is compared with, and the base class of a new model."""
 
-from atrank_tf.models.atrank import ATRank, ATRankConfig
-from atrank_tf.models.baselines.average_pooling import AveragePooling, AveragePoolingConfig
-from atrank_tf.models.baselines.bi_lstm import BiLSTM, BiLSTMConfig
+from atrank_tf.models.atrank import ATRank
+from atrank_tf.models.baselines.average_pooling import AveragePooling
+from atrank_tf.models.baselines.bi_lstm import BiLSTM
 from atrank_tf.models.baselines.bi_lstm_attention import BiLSTMAttention
-from atrank_tf.models.baselines.bpr_mf import BPRMF, BPRMFConfig
-from atrank_tf.models.baselines.cnn import CNN, CNNConfig
-from atrank_tf.models.baselines.din import DIN, DINConfig
-from atrank_tf.models.baselines.sasrec import SASRec, SASRecConfig
+from atrank_tf.models.baselines.bpr_mf import BPRMF
+from atrank_tf.models.baselines.cnn import CNN
+from atrank_tf.models.baselines.din import DIN
+from atrank_tf.models.baselines.sasrec import SASRec
 from atrank_tf.models.baselines.sequence_ranker import SequenceRanker
 from atrank_tf.models.ranker import Ranker, broadcast_to_candidates
-from atrank_tf.models.ranker_config import RankerConfig
-from atrank_tf.models.timeline_atrank import TimelineATRank, TimelineATRankConfig
+from atrank_tf.models.timeline_atrank import TimelineATRank
 
 MODELS: dict[str, type[Ranker]] = {
     "atrank": ATRank,
@@ -32,21 +31,12 @@ __all__ = [
     "DIN",
     "MODELS",
     "ATRank",
-    "ATRankConfig",
     "AveragePooling",
-    "AveragePoolingConfig",
-    "BPRMFConfig",
     "BiLSTM",
     "BiLSTMAttention",
-    "BiLSTMConfig",
-    "CNNConfig",
-    "DINConfig",
     "Ranker",
-    "RankerConfig",
     "SASRec",
-    "SASRecConfig",
     "SequenceRanker",
     "TimelineATRank",
-    "TimelineATRankConfig",
     "broadcast_to_candidates",
 ]

@@ -1,68 +1,14 @@
 """ATRank: self-attention over all behaviors of a user, target attention from each candidate."""
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import keras
 
+from atrank_tf.experiment import ATRankConfig, RankerConfig
 from atrank_tf.layers import SelfAttention, TargetAttention
 from atrank_tf.models.explain import record_self_attention, record_target_attention
 from atrank_tf.models.ranker import Ranker
-from atrank_tf.models.ranker_config import ACTIVATIONS, RankerConfig
-from atrank_tf.schema import suggestion
 from atrank_tf.types import Tensor
-
-
-@dataclass(frozen=True, kw_only=True)
-class ATRankConfig(RankerConfig):
-    """Config of `ATRank`: that of every ranker, and the options of its attentions.
-
-    Args:
-        num_spaces: K, the number of semantic spaces (heads of attention); must divide `hidden_dim`.
-        num_blocks: self-attention blocks; 0 for target attention alone.
-        score: "bilinear" (the paper) or "scaled_dot" (the authors' code).
-        attention_activation: of the attention's projections: "linear" (the paper) or "relu" (the authors' code).
-        attention_sink: whether the weights of a space may sum to less than 1 where nothing fits: see `SpaceAttention`.
-            Neither in the paper nor in the authors' code.
-        intermediate_dim: units of the hidden layer of F_self and F_vanilla.
-    """
-
-    num_spaces: int = 8
-    num_blocks: int = 1
-    score: str = "bilinear"
-    attention_activation: str = "linear"
-    attention_sink: bool = False
-    intermediate_dim: int = 128
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("num_spaces", "intermediate_dim"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be positive. Received: {name}={getattr(self, name)} in [model].")
-        if self.num_blocks < 0:
-            raise ValueError(f"num_blocks must not be negative. Received: num_blocks={self.num_blocks} in [model].")
-        choices = (("score", ("bilinear", "scaled_dot")), ("attention_activation", ACTIVATIONS))
-        for name, valid in choices:
-            if getattr(self, name) not in valid:
-                raise ValueError(
-                    f"Unknown {name} {getattr(self, name)!r} in [model]. {suggestion(getattr(self, name), valid)}"
-                )
-        if self.hidden_dim % self.num_spaces:
-            raise ValueError(
-                f"num_spaces must divide hidden_dim. Received: num_spaces={self.num_spaces}, "
-                f"hidden_dim={self.hidden_dim} in [model]."
-            )
-
-    def attention_options(self) -> dict[str, Any]:
-        """Returns the arguments of every `SelfAttention` and `TargetAttention` of the model."""
-        return {
-            "num_spaces": self.num_spaces,
-            "intermediate_dim": self.intermediate_dim,
-            "score": self.score,
-            "activation": self.attention_activation,
-            "dropout": self.dropout,
-            "sink": self.attention_sink,
-        }
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")

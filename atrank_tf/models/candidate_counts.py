@@ -20,9 +20,9 @@ from atrank_tf.data import (
     popularity_of_values,
     shown,
 )
+from atrank_tf.experiment import RankerConfig
 from atrank_tf.layers import MeanPooling, RecentPopularity
 from atrank_tf.models.object_embedder import ObjectEmbedder
-from atrank_tf.models.ranker_config import RankerConfig
 from atrank_tf.schema import PADDING, Candidates, Schema
 from atrank_tf.schema.affinity import affinity_features
 from atrank_tf.types import Tensor

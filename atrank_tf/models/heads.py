@@ -6,10 +6,10 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
+from atrank_tf.experiment import RankerConfig
 from atrank_tf.layers import DNNHead, DotHead, SparseEmbedding
 from atrank_tf.models.explain import record_parts
 from atrank_tf.models.object_embedder import hashed_rows
-from atrank_tf.models.ranker_config import RankerConfig
 from atrank_tf.schema import Schema
 from atrank_tf.types import Tensor
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from keras import ops
 
+from atrank_tf.experiment import RankerConfig
 from atrank_tf.layers import ListComparison, ListDistance
 from atrank_tf.models.object_embedder import ObjectEmbedder
-from atrank_tf.models.ranker_config import RankerConfig
 from atrank_tf.schema import PADDING, Candidates, Schema
 from atrank_tf.schema.affinity import SAME_OBJECT, affinity_features
 from atrank_tf.schema.inputs import affinity_name, candidates_name, context_name

@@ -25,6 +25,7 @@ from atrank_tf.data import (
     evaluation_batches,
     training_batches,
 )
+from atrank_tf.experiment import RankerConfig
 from atrank_tf.layers import BehaviorEmbedding, Dropout, GroupProjection, SparseEmbedding, TimeBuckets, zero_padding
 from atrank_tf.models.candidate_counts import CandidateCounts
 from atrank_tf.models.explain import explainer
@@ -38,7 +39,6 @@ from atrank_tf.models.inputs import (
 )
 from atrank_tf.models.list_numbers import ListNumbers
 from atrank_tf.models.object_embedder import ObjectEmbedder
-from atrank_tf.models.ranker_config import RankerConfig
 from atrank_tf.models.task_model import TaskModel
 from atrank_tf.schema import (
     FIRST_ROW,

@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import keras
@@ -10,6 +9,7 @@ import tensorflow as tf
 from keras import ops
 
 from atrank_tf.data import timeline_batches
+from atrank_tf.experiment import RankerConfig, TimelineATRankConfig
 from atrank_tf.layers import (
     CandidateQueries,
     CausalBlocks,
@@ -21,37 +21,17 @@ from atrank_tf.layers import (
     time_order,
     zero_padding,
 )
-from atrank_tf.models.atrank import ATRankConfig
 from atrank_tf.models.explain import is_recorded, record_self_attention, record_target_attention
 from atrank_tf.models.heads import CandidateEmbedding
 from atrank_tf.models.inputs import behavior_columns, content
 from atrank_tf.models.packed_histories import PackedHistories
 from atrank_tf.models.ranker import Ranker
-from atrank_tf.models.ranker_config import RankerConfig
 from atrank_tf.schema import PADDING, Ties
 from atrank_tf.schema.inputs import candidate_specs, candidates_name, request_times_name, seen_name
 from atrank_tf.types import Tensor
 
 UNLIMITED = 1 << 29
 """A window that no history fills."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TimelineATRankConfig(ATRankConfig):
-    """Config of `TimelineATRank`: that of `ATRank`, and how far self-attention reaches.
-
-    Args:
-        window: behaviors in a block of self-attention, by time: each one sees its own block and the one before. So its
-            cost grows with the length of a history, and not with the square. Up to that length nothing changes. 0 for
-            no blocks.
-    """
-
-    window: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.window < 0:
-            raise ValueError(f"window must not be negative. Received: window={self.window} in [model].")
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")

@@ -6,9 +6,10 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
 from atrank_tf.data import Batching, Part
+from atrank_tf.experiment import RankerConfig
 from atrank_tf.experiment_keys import REMOVED_KEYS, RENAMED_KEYS
 from atrank_tf.losses import ListwiseCrossentropy, PairwiseCrossentropy, PointwiseCrossentropy
-from atrank_tf.models import MODELS, RankerConfig
+from atrank_tf.models import MODELS
 from atrank_tf.schema import check_sections, dump_toml, load_toml, plain, read, suggestion
 from atrank_tf.training.settings_check import check_settings
 

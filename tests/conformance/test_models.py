@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from atrank_tf import models
 from atrank_tf.data import evaluation_batches
+from atrank_tf.experiment.model_configs import HEADS
 from atrank_tf.models import MODELS, Ranker, SequenceRanker
-from atrank_tf.models.ranker_config import HEADS
 from atrank_tf.schema import PADDING, Candidates
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -1,4 +1,4 @@
-"""Bi-LSTM: what is read, what is refused."""
+"""Bi-LSTM: what is read."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from atrank_tf.models import BiLSTM, BiLSTMConfig
+from atrank_tf.models import BiLSTM
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +45,3 @@ def test_6_the_layer_is_given_no_sequence_without_a_real_place(model: BiLSTM, mo
     mask = np.array([[False, False], [True, False], [True, True]])
     model.encode(np.ones((3, 2, 6), np.float32), mask)
     assert [each.tolist() for each in given] == [[[True, False], [True, False], [True, True]]]
-
-
-def test_an_odd_width_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"hidden_dim must be even.*Received: hidden_dim=7 in \[model\]"):
-        BiLSTMConfig(hidden_dim=7)

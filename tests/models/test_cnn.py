@@ -1,11 +1,10 @@
-"""CNN and pooling: what is read, what is refused."""
+"""CNN and pooling: what is read."""
 
 from typing import Any
 
 import numpy as np
-import pytest
 
-from atrank_tf.models import CNN, CNNConfig
+from atrank_tf.models import CNN
 
 
 def test_every_candidate_reads_the_largest_of_each_unit(records: Any) -> None:
@@ -13,11 +12,3 @@ def test_every_candidate_reads_the_largest_of_each_unit(records: Any) -> None:
     memory = np.array([[[1.0, 8.0], [3.0, 2.0], [99.0, 99.0]]], np.float32)
     found = model.read(np.zeros((1, 2, 2), np.float32), memory, np.array([[True, True, False]]))
     np.testing.assert_array_equal(np.asarray(found), [[[3.0, 8.0], [3.0, 8.0]]])
-
-
-@pytest.mark.parametrize("windows", [0, 5])
-def test_windows_that_do_not_divide_the_width_are_refused(windows: int) -> None:
-    with pytest.raises(
-        ValueError, match=rf"windows must .* divide hidden_dim. Received: windows={windows}, hidden_dim=12"
-    ):
-        CNNConfig(hidden_dim=12, windows=windows)

@@ -11,7 +11,7 @@ import pytest
 
 from atrank_tf.data import Batching, Part, Popularity, Records, done, popularity, requests
 from atrank_tf.data.known_from import NEVER
-from atrank_tf.models import MODELS, ATRank, Ranker, RankerConfig
+from atrank_tf.models import MODELS, ATRank, Ranker
 from atrank_tf.schema import UNKNOWN, Negatives, Task, load_schema
 from atrank_tf.schema.inputs import history_name, log_rate_name
 
@@ -210,31 +210,6 @@ def test_records_of_another_schema_are_refused_with_the_difference(
 def test_an_unknown_task_is_refused(records: Records) -> None:
     with pytest.raises(ValueError, match=r"Unknown task 'next_purchas' in \[model\]\. Did you mean"):
         ATRank(records.schema, tasks=["next_purchas"])
-
-
-@pytest.mark.parametrize(
-    ("config", "message"),
-    [
-        ({"hidden_dim": 0}, "hidden_dim must be positive. Received: hidden_dim=0"),
-        ({"dropout": 1.0}, "dropout must be at least 0 and below 1. Received: dropout=1.0"),
-        ({"id_dropout": -0.1}, "id_dropout must be at least 0 and below 1. Received: id_dropout=-0.1"),
-        ({"ranking": ()}, "Expected at least one ranking head"),
-        (
-            {"tasks": ("next_purchase",) * 2},
-            "Expected each task once. Received: tasks=\\['next_purchase', 'next_purchase'\\]",
-        ),
-        ({"ranking": ("dot", "dot")}, "Expected each ranking head once. Received: ranking=\\['dot', 'dot'\\]"),
-        ({"ranking": ("repeat",)}, 'no ranking head "repeat" any more: it is part of affinity = true now'),
-        ({"ranking": ("dot", "popularity")}, 'no ranking head "popularity" any more: it is popularity = true in'),
-        ({"ranking": ("dnm",)}, "Unknown ranking head 'dnm' in \\[model\\]. Did you mean \"dnn\""),
-        ({"combine": "summ"}, "Unknown combine 'summ' in \\[model\\]. Did you mean \"sum\""),
-        ({"activation": "rellu"}, "Unknown activation 'rellu' in \\[model\\]. Did you mean \"relu\""),
-        ({"hidden_units": (4, 0)}, "hidden_units must be positive. Received: hidden_units=\\[4, 0\\]"),
-    ],
-)
-def test_choices_of_every_ranker_are_checked(config: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        RankerConfig(**config)
 
 
 def test_a_ranker_needs_a_subclass(records: Records) -> None:

@@ -1,12 +1,11 @@
-"""SASRec: what a behavior sees, what is read, what is refused."""
+"""SASRec: what a behavior sees, what is read."""
 
 from typing import Any
 
 import keras
 import numpy as np
-import pytest
 
-from atrank_tf.models import SASRec, SASRecConfig
+from atrank_tf.models import SASRec
 
 
 def test_a_behavior_sees_only_what_came_before_it(records: Any) -> None:
@@ -27,17 +26,3 @@ def test_every_candidate_reads_the_state_of_the_newest_behavior(records: Any) ->
     memory = np.array([[[1.0, 8.0], [3.0, 2.0], [99.0, 99.0]]], np.float32)
     found = model.read(np.zeros((1, 2, 2), np.float32), memory, np.array([[True, True, False]]))
     np.testing.assert_array_equal(np.asarray(found), [[[3.0, 2.0], [3.0, 2.0]]])
-
-
-@pytest.mark.parametrize(
-    ("config", "message"),
-    [
-        ({"num_heads": 0}, r"num_heads must be positive and divide hidden_dim\. Received: num_heads=0, hidden_dim=128"),
-        ({"num_heads": 3}, r"num_heads must be positive and divide hidden_dim\. Received: num_heads=3, hidden_dim=128"),
-        ({"num_blocks": 0}, r"num_blocks must be positive\. Received: num_blocks=0"),
-        ({"intermediate_dim": 0}, r"intermediate_dim must be positive\. Received: intermediate_dim=0"),
-    ],
-)
-def test_impossible_choices_are_refused(config: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        SASRecConfig(**config)

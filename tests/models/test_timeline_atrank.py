@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from atrank_tf.data import Batching, requests, timeline_batches
-from atrank_tf.models import TimelineATRank, TimelineATRankConfig
+from atrank_tf.models import TimelineATRank
 from atrank_tf.schema import Schema, Ties
 from atrank_tf.schema.inputs import candidate_specs, profile_specs
 
@@ -153,11 +153,6 @@ def test_a_timeline_is_scored_as_its_moments_one_by_one(
                 np.testing.assert_allclose(together[row, moment][real], alone[real], rtol=1e-5, atol=1e-5)
     assert min(compared.values()) == 6
     assert cut == cuts
-
-
-def test_a_window_is_not_negative() -> None:
-    with pytest.raises(ValueError, match=r"window must not be negative\. Received: window=-1 in \[model\]\."):
-        TimelineATRankConfig(window=-1)
 
 
 def test_4_nothing_from_a_targets_moment_on_reaches_its_scores(model: TimelineATRank, batches: list[Any]) -> None:

@@ -1,19 +1,13 @@
 """Average pooling: the user vector is the mean of the behaviors."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import keras
 
+from atrank_tf.experiment import AveragePoolingConfig, RankerConfig
 from atrank_tf.layers import MeanPooling
 from atrank_tf.models.ranker import Ranker, broadcast_to_candidates
-from atrank_tf.models.ranker_config import RankerConfig
 from atrank_tf.types import Tensor
-
-
-@dataclass(frozen=True, kw_only=True)
-class AveragePoolingConfig(RankerConfig):
-    """Config of `AveragePooling`: that of every ranker."""
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")

@@ -1,29 +1,15 @@
 """Bi-LSTM over the behaviors in time order."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import keras
 from keras import ops
 
+from atrank_tf.experiment import BiLSTMConfig, RankerConfig
 from atrank_tf.layers import LastState
 from atrank_tf.models.baselines.sequence_ranker import SequenceRanker
 from atrank_tf.models.ranker import broadcast_to_candidates
-from atrank_tf.models.ranker_config import RankerConfig
 from atrank_tf.types import Tensor
-
-
-@dataclass(frozen=True, kw_only=True)
-class BiLSTMConfig(RankerConfig):
-    """Config of `BiLSTM`: that of every ranker. Each direction has half of `hidden_dim`."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.hidden_dim % 2:
-            raise ValueError(
-                "hidden_dim must be even: each direction has half of it. "
-                f"Received: hidden_dim={self.hidden_dim} in [model]."
-            )
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")

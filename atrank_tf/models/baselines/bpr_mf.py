@@ -1,27 +1,15 @@
 """BPR-MF: matrix factorization with a vector for each user, a vector and a bias for each object."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
 import keras
 from keras import ops
 
+from atrank_tf.experiment import BPRMFConfig, RankerConfig
 from atrank_tf.models.heads import CandidateEmbedding
 from atrank_tf.models.ranker import Ranker, broadcast_to_candidates
-from atrank_tf.models.ranker_config import RankerConfig
 from atrank_tf.types import Tensor
-
-
-@dataclass(frozen=True, kw_only=True)
-class BPRMFConfig(RankerConfig):
-    """Config of `BPRMF`: that of every ranker, with "dot" as the default head.
-
-    Args:
-        ranking: as in `RankerConfig`, but only "dot" by default.
-    """
-
-    ranking: tuple[str, ...] = ("dot",)
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")

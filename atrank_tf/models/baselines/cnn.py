@@ -1,35 +1,14 @@
 """CNN with max pooling over the behaviors in time order."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import keras
 
+from atrank_tf.experiment import CNNConfig, RankerConfig
 from atrank_tf.layers import MaxPooling, WindowConvolution
 from atrank_tf.models.baselines.sequence_ranker import SequenceRanker
 from atrank_tf.models.ranker import broadcast_to_candidates
-from atrank_tf.models.ranker_config import RankerConfig
 from atrank_tf.types import Tensor
-
-
-@dataclass(frozen=True, kw_only=True)
-class CNNConfig(RankerConfig):
-    """Config of `CNN`: that of every ranker, and the number of windows.
-
-    Args:
-        windows: size of the widest window. Windows of 1, 2, ... behaviors have equal shares of the units, so it must
-            divide `hidden_dim`.
-    """
-
-    windows: int = 8
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.windows <= 0 or self.hidden_dim % self.windows:
-            raise ValueError(
-                f"windows must be positive and divide hidden_dim. Received: windows={self.windows}, "
-                f"hidden_dim={self.hidden_dim} in [model]."
-            )
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")

@@ -1,42 +1,15 @@
 """SASRec: a causal transformer over the behaviors in time order."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import keras
 from keras import ops
 
+from atrank_tf.experiment import RankerConfig, SASRecConfig
 from atrank_tf.layers import LastState, PositionEmbedding, SelfAttention
 from atrank_tf.models.baselines.sequence_ranker import SequenceRanker
 from atrank_tf.models.ranker import broadcast_to_candidates
-from atrank_tf.models.ranker_config import RankerConfig
 from atrank_tf.types import Tensor
-
-
-@dataclass(frozen=True, kw_only=True)
-class SASRecConfig(RankerConfig):
-    """Config of `SASRec`: that of every ranker, and the options of its transformer.
-
-    Args:
-        num_heads: attention heads; must divide `hidden_dim`.
-        num_blocks: blocks of self-attention.
-        intermediate_dim: units of the hidden layer of each block's feed-forward network.
-    """
-
-    num_heads: int = 1
-    num_blocks: int = 2
-    intermediate_dim: int = 128
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("num_blocks", "intermediate_dim"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be positive. Received: {name}={getattr(self, name)} in [model].")
-        if self.num_heads <= 0 or self.hidden_dim % self.num_heads:
-            raise ValueError(
-                f"num_heads must be positive and divide hidden_dim. Received: num_heads={self.num_heads}, "
-                f"hidden_dim={self.hidden_dim} in [model]."
-            )
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
