@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from atrank_tf.version import __version__
 
 if TYPE_CHECKING:
-    from atrank_tf.data import Batching, Records, evaluation_batches, timeline_batches, training_batches
+    from atrank_tf.data import Records, evaluation_batches, timeline_batches, training_batches
+    from atrank_tf.experiment import Batching
     from atrank_tf.losses import PointwiseCrossentropy
     from atrank_tf.metrics import RequestAUC, request_auc_by_task
     from atrank_tf.models import ATRank, TimelineATRank
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 _ROOM_OF = {
     "ATRank": "models",
-    "Batching": "data",
+    "Batching": "experiment",
     "PointwiseCrossentropy": "losses",
     "Preprocessor": "saved_model",
     "Records": "data",

@@ -13,8 +13,9 @@ from absl import flags, logging
 from atrank_tf import command
 
 if TYPE_CHECKING:
-    from atrank_tf.data import Batching, Part, Records
+    from atrank_tf.data import Part, Records
     from atrank_tf.evaluation import Estimate, LightGBM, PairedDifference, RequestMeasures, TaskFindings
+    from atrank_tf.experiment import Batching
     from atrank_tf.models import Ranker
 
     Results = dict[str, dict[str, dict[str, Estimate]]]

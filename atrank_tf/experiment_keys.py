@@ -62,7 +62,7 @@ def key_names() -> dict[str, set[str]]:
     configs = ({field.name for field in fields(config)} for config in MODEL_CONFIGS.values())
     return {
         "model": {"name"}.union(*configs),
-        "batching": _fields(rooms / "data/batching.py", "Batching"),
+        "batching": _fields(rooms / "experiment/batching.py", "Batching"),
         "training": _fields(rooms / "training/experiment.py", "Training"),
     }
 

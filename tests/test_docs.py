@@ -20,8 +20,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from atrank_tf import schema
-from atrank_tf.data import Batching
-from atrank_tf.experiment import RankerConfig
+from atrank_tf.experiment import Batching, RankerConfig
 from atrank_tf.models import MODELS
 from atrank_tf.schema import plain, schema_from_dict
 from atrank_tf.server import RestApi, ServedModel

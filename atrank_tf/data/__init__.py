@@ -1,6 +1,5 @@
 """Reads records and makes batches of them with `tf.data`."""
 
-from atrank_tf.data.batching import Batching
 from atrank_tf.data.catalog import Catalog
 from atrank_tf.data.catalog_requests import CatalogRequests, catalog_requests
 from atrank_tf.data.chunk_reading import TrainingBatches, count_targets
@@ -25,7 +24,6 @@ from atrank_tf.data.timeline_batching import timeline_batches
 
 __all__ = [
     "PERIODS",
-    "Batching",
     "Catalog",
     "CatalogRequests",
     "Events",

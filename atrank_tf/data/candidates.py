@@ -8,11 +8,12 @@ from functools import partial
 import numpy as np
 import tensorflow as tf
 
-from atrank_tf.data.batching import Batching, gather_padded, window_indices
+from atrank_tf.data.batching import gather_padded, window_indices
 from atrank_tf.data.catalog import Catalog
 from atrank_tf.data.excluded import Excluded
 from atrank_tf.data.own_history import OwnHistory
 from atrank_tf.data.targets import CandidateFunction, Chunk, Targets, first_at_least
+from atrank_tf.experiment import Batching
 from atrank_tf.schema import FIRST_ROW, PADDING, Candidates, Negatives, Schema, Task
 from atrank_tf.schema.inputs import candidate_specs, candidates_name, context_name, log_rate_name
 from atrank_tf.types import Tensor

@@ -4,11 +4,12 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from atrank_tf.data.batching import Batching, batch_limits, gather_padded, user_inputs, window_indices
+from atrank_tf.data.batching import batch_limits, gather_padded, user_inputs, window_indices
 from atrank_tf.data.chunk_reading import EVALUATION_SEED, chunk_seed, chunk_targets, read_chunks, without_autograph
 from atrank_tf.data.records import Records
 from atrank_tf.data.request_batching import EVALUATION_TOKENS, uncut
 from atrank_tf.data.targets import SPAN, Part, first_at_least, history_lengths, parse, positive_behaviors
+from atrank_tf.experiment import Batching
 from atrank_tf.schema import Candidates
 from atrank_tf.types import Tensor
 

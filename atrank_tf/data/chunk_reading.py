@@ -7,9 +7,9 @@ from functools import cache
 import numpy as np
 import tensorflow as tf
 
-from atrank_tf.data.batching import Batching
 from atrank_tf.data.records import Records
 from atrank_tf.data.targets import Chunk, Part, Targets, choose_per_user, find_targets, history_lengths, parse
+from atrank_tf.experiment import Batching
 from atrank_tf.schema import Candidates, Schema, suggestion
 from atrank_tf.types import Tensor
 

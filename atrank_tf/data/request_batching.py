@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import tensorflow as tf
 
-from atrank_tf.data.batching import Batching, batch_limits, user_inputs
+from atrank_tf.data.batching import batch_limits, user_inputs
 from atrank_tf.data.candidates import batch_candidates, has_log_rates, no_candidates
 from atrank_tf.data.chunk_reading import (
     EVALUATION_SEED,
@@ -25,6 +25,7 @@ from atrank_tf.data.chunk_reading import (
 from atrank_tf.data.records import Records
 from atrank_tf.data.targets import Part, Targets, history_lengths, parse
 from atrank_tf.data.task_candidates import TaskCandidates
+from atrank_tf.experiment import Batching
 from atrank_tf.schema import Schema
 from atrank_tf.types import Tensor
 

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from atrank_tf.data.affinity import records_affinity
-from atrank_tf.data.batching import Batching
 from atrank_tf.data.candidates import NegativeSampler, has_log_rates, training_log_rates, training_negatives
 from atrank_tf.data.excluded import Excluded
 from atrank_tf.data.own_history import OwnHistory, own_objects
 from atrank_tf.data.records import Records
 from atrank_tf.data.targets import CandidateFunction, Chunk, Targets
+from atrank_tf.experiment import Batching
 from atrank_tf.schema import Candidates
 from atrank_tf.schema.inputs import affinity_name, log_rate_name
 from atrank_tf.types import Tensor

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from atrank_tf.data.batching import Batching, batch_limits, user_inputs, window_indices
+from atrank_tf.data.batching import batch_limits, user_inputs, window_indices
 from atrank_tf.data.candidates import batch_candidates
 from atrank_tf.data.chunk_reading import (
     TrainingBatches,
@@ -29,6 +29,7 @@ from atrank_tf.data.targets import (
     parse,
 )
 from atrank_tf.data.task_candidates import TaskCandidates
+from atrank_tf.experiment import Batching
 from atrank_tf.schema import Schema
 from atrank_tf.schema.inputs import request_times_name, seen_name
 from atrank_tf.types import Tensor

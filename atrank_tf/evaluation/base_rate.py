@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from atrank_tf.data import Batching
 from atrank_tf.data.candidates import training_negatives
 from atrank_tf.evaluation.scored_requests import ScoredRequests
+from atrank_tf.experiment import Batching
 from atrank_tf.schema import Candidates, Task
 
 _NEAR = 1e-12

@@ -13,10 +13,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from atrank_tf.data import Batching, CatalogRequests, Part, Records, catalog_requests, count_targets
+from atrank_tf.data import CatalogRequests, Part, Records, catalog_requests, count_targets
 from atrank_tf.data.affinity import Affinity, records_affinity
 from atrank_tf.evaluation.catalog_ranks import CatalogRanks
 from atrank_tf.evaluation.rules import CandidateScores, Rule, rules_of_thumb
+from atrank_tf.experiment import Batching
 from atrank_tf.models import Ranker
 from atrank_tf.models.candidate_tables import precomputed_candidates
 from atrank_tf.models.inputs import traced

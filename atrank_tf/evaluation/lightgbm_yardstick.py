@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from atrank_tf.data import Batching, Part, Records, evaluation_batches, training_batches
+from atrank_tf.data import Part, Records, evaluation_batches, training_batches
 from atrank_tf.evaluation.protocol import score_requests
 from atrank_tf.evaluation.scored_requests import ScoredRequests
-from atrank_tf.experiment import RankerConfig
+from atrank_tf.experiment import Batching, RankerConfig
 from atrank_tf.models.candidate_counts import CandidateCounts
 from atrank_tf.models.list_numbers import ListNumbers
 from atrank_tf.models.object_embedder import ObjectEmbedder

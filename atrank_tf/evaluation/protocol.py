@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from atrank_tf.data import Batching, Part, Records, count_targets, requests
+from atrank_tf.data import Part, Records, count_targets, requests
 from atrank_tf.evaluation.rules import Rule, list_rules, rules_of_thumb
 from atrank_tf.evaluation.scored_requests import ScoredRequests
+from atrank_tf.experiment import Batching
 from atrank_tf.models import Ranker
 from atrank_tf.models.inputs import traced
 from atrank_tf.progress import progress

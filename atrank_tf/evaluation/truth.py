@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from atrank_tf.data import Batching, Part, Records
+from atrank_tf.data import Part, Records
 from atrank_tf.data.vocabulary import Vocabulary
 from atrank_tf.evaluation.protocol import score_requests
 from atrank_tf.evaluation.scored_requests import ScoredRequests
+from atrank_tf.experiment import Batching
 from atrank_tf.schema import PADDING, Candidates, SplitKind
 from atrank_tf.schema.inputs import candidates_name
 

@@ -1,5 +1,6 @@
 """The experiment file: which model, with which choices. Nothing here needs TensorFlow, whose import takes seconds."""
 
+from atrank_tf.experiment.batching import Batching
 from atrank_tf.experiment.model_configs import (
     MODEL_CONFIGS,
     ATRankConfig,
@@ -18,6 +19,7 @@ __all__ = [
     "ATRankConfig",
     "AveragePoolingConfig",
     "BPRMFConfig",
+    "Batching",
     "BiLSTMConfig",
     "CNNConfig",
     "DINConfig",

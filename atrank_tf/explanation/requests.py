@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from atrank_tf.data import Batching, Part, Records, count_targets, requests
+from atrank_tf.data import Part, Records, count_targets, requests
+from atrank_tf.experiment import Batching
 from atrank_tf.schema.inputs import history_name
 
 _ONE_EACH = Batching(evaluation_targets_per_user=1)

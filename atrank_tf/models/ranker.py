@@ -16,16 +16,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from atrank_tf.data import (
-    Batching,
-    Catalog,
-    Part,
-    Records,
-    TrainingBatches,
-    evaluation_batches,
-    training_batches,
-)
-from atrank_tf.experiment import RankerConfig
+from atrank_tf.data import Catalog, Part, Records, TrainingBatches, evaluation_batches, training_batches
+from atrank_tf.experiment import Batching, RankerConfig
 from atrank_tf.layers import BehaviorEmbedding, Dropout, GroupProjection, SparseEmbedding, TimeBuckets, zero_padding
 from atrank_tf.models.candidate_counts import CandidateCounts
 from atrank_tf.models.explain import explainer

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from atrank_tf.data.batching import Batching
 from atrank_tf.data.candidates import NegativeSampler
 from atrank_tf.data.chunk_reading import chunk_targets
 from atrank_tf.data.own_history import own_objects
 from atrank_tf.data.records import Records
 from atrank_tf.data.targets import SPAN, Behaviors, Chunk, Part, positive_behaviors
+from atrank_tf.experiment import Batching
 from atrank_tf.types import Tensor
 
 CHUNKS = 16

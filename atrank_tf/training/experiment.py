@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
-from atrank_tf.data import Batching, Part
-from atrank_tf.experiment import RankerConfig
+from atrank_tf.data import Part
+from atrank_tf.experiment import Batching, RankerConfig
 from atrank_tf.experiment_keys import REMOVED_KEYS, RENAMED_KEYS
 from atrank_tf.losses import ListwiseCrossentropy, PairwiseCrossentropy, PointwiseCrossentropy
 from atrank_tf.models import MODELS

@@ -8,17 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atrank_tf.data import (
-    Batching,
-    Records,
-    TrainingBatches,
-    evaluation_batches,
-    requests,
-    timeline_batches,
-    training_batches,
-)
+from atrank_tf.data import Records, TrainingBatches, evaluation_batches, requests, timeline_batches, training_batches
 from atrank_tf.data.affinity import Affinity, catalog_columns, unpadded
 from atrank_tf.data.targets import parse
+from atrank_tf.experiment import Batching
 from atrank_tf.schema import FIRST_ROW, Schema, schema_from_dict
 from atrank_tf.schema.affinity import ANY_OBJECT, SAME_OBJECT, affinity_channels, affinity_features
 from atrank_tf.schema.inputs import affinity_name

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atrank_tf.data.batching import Batching
 from atrank_tf.data.candidates import NegativeSampler, training_negatives
 from atrank_tf.data.catalog import Catalog
 from atrank_tf.data.excluded import excluded
 from atrank_tf.data.targets import Behaviors, Chunk, Targets
+from atrank_tf.experiment import Batching
 from atrank_tf.schema import Exclude, Negatives, schema_from_dict
 
 ROWS = 9

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from atrank_tf.data import Batching, CatalogRequests, Records, catalog_requests, requests
+from atrank_tf.data import CatalogRequests, Records, catalog_requests, requests
+from atrank_tf.experiment import Batching
 
 TASK = "next_purchase"
 SETTINGS = Batching(evaluation_batch_size=7, evaluation_targets_per_user=3)

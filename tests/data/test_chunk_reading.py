@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from atrank_tf.data import Batching, Part, Records, count_targets, positive_counts, requests
+from atrank_tf.data import Part, Records, count_targets, positive_counts, requests
+from atrank_tf.experiment import Batching
 
 SPLIT = (Part.TRAINING, Part.VALIDATION, Part.TEST)
 

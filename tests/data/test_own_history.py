@@ -9,12 +9,13 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atrank_tf.data import Batching, Part, Records, requests, timeline_batches, training_batches
+from atrank_tf.data import Part, Records, requests, timeline_batches, training_batches
 from atrank_tf.data.candidates import NegativeSampler
 from atrank_tf.data.catalog import Catalog
 from atrank_tf.data.excluded import Excluded, excluded
 from atrank_tf.data.own_history import OwnHistory, own_history
 from atrank_tf.data.targets import Behaviors, Chunk, Targets
+from atrank_tf.experiment import Batching
 from atrank_tf.preparation import prepare
 from atrank_tf.schema import Exclude, Negatives, load_schema, schema_from_dict
 

@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from atrank_tf.data import (
     PERIODS,
-    Batching,
     Part,
     Popularity,
     Records,
@@ -25,6 +24,7 @@ from atrank_tf.data import (
 )
 from atrank_tf.data.chunk_reading import read_chunks
 from atrank_tf.data.targets import Behaviors, Chunk, Requests, parse
+from atrank_tf.experiment import Batching
 from atrank_tf.schema import FIRST_ROW, Split, SplitKind, schema_from_dict
 
 SPLIT = (Part.TRAINING, Part.VALIDATION, Part.TEST)

@@ -13,16 +13,8 @@ import pytest
 import tensorflow as tf
 from epochs_of_batches import equal
 
-from atrank_tf.data import (
-    Batching,
-    Part,
-    Records,
-    TrainingBatches,
-    count_targets,
-    evaluation_batches,
-    requests,
-    training_batches,
-)
+from atrank_tf.data import Part, Records, TrainingBatches, count_targets, evaluation_batches, requests, training_batches
+from atrank_tf.experiment import Batching
 from atrank_tf.schema import Exclude
 from atrank_tf.schema.inputs import input_specs
 
@@ -327,21 +319,6 @@ def test_training_takes_the_experiments_number_of_negatives_and_evaluation_the_s
 def test_an_unknown_task_is_refused_with_the_nearest(records: Records) -> None:
     with pytest.raises(ValueError, match=r"Unknown task 'next_purchse'. Did you mean \"next_purchase\"?"):
         training_batches(records, tasks=["next_purchse"])
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"batch_size": 0}, "batch_size must be positive. Received: batch_size=0"),
-        ({"batch_tokens": 0}, "batch_tokens must be positive. Received: batch_tokens=0"),
-        ({"evaluation_batch_size": -1}, "evaluation_batch_size must be positive"),
-        ({"temperature": 0.5}, "temperature must be at least 1. Received: temperature=0.5"),
-        ({"negatives": -2}, "negatives must not be negative. Received: negatives=-2"),
-    ],
-)
-def test_impossible_sizes_are_refused(settings: dict[str, int], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        Batching(**settings)
 
 
 def test_a_task_without_a_training_target_is_refused(records: Records) -> None:

@@ -12,17 +12,10 @@ import pytest
 import tensorflow as tf
 from epochs_of_batches import equal
 
-from atrank_tf.data import (
-    Batching,
-    Records,
-    TrainingBatches,
-    count_targets,
-    requests,
-    timeline_batches,
-    training_batches,
-)
+from atrank_tf.data import Records, TrainingBatches, count_targets, requests, timeline_batches, training_batches
 from atrank_tf.data.targets import Targets, choose_run
 from atrank_tf.data.timeline_batching import row_lengths, timeline_rows
+from atrank_tf.experiment import Batching
 from atrank_tf.schema import Exclude, Ties
 from atrank_tf.schema.inputs import candidate_specs, history_specs, profile_specs
 

@@ -6,15 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from atrank_tf.data import (
-    Batching,
-    Part,
-    Records,
-    TrainingBatches,
-    evaluation_batches,
-    timeline_batches,
-    training_batches,
-)
+from atrank_tf.data import Part, Records, TrainingBatches, evaluation_batches, timeline_batches, training_batches
+from atrank_tf.experiment import Batching
 
 TASK = "next_purchase"
 GIVEN: dict[str, Any] = {"tasks": [TASK], "settings": Batching(batch_size=8, batch_tokens=64)}

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from atrank_tf.data import Batching
 from atrank_tf.evaluation import ScoredRequests, evaluate, score_base_rate, trained_with
+from atrank_tf.experiment import Batching
 from atrank_tf.schema import Candidates, Negatives, Task
 
 DRAWN = Task(group="buy", negatives=Negatives(uniform=6, history=3))

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atrank_tf.data import Batching, Records, catalog_requests, positive_counts
+from atrank_tf.data import Records, catalog_requests, positive_counts
 from atrank_tf.data.affinity import records_affinity
 from atrank_tf.evaluation import CatalogRanks, rank_catalog, rank_catalog_by_rules, tasks_of_lists
 from atrank_tf.evaluation import catalog_ranking as module
+from atrank_tf.experiment import Batching
 from atrank_tf.models import MODELS, Ranker
 
 TASK = "next_buy"

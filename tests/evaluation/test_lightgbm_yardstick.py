@@ -9,8 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from atrank_tf.data import Batching, Records
+from atrank_tf.data import Records
 from atrank_tf.evaluation import LightGBM, evaluate, lightgbm_yardstick, score_baselines
+from atrank_tf.experiment import Batching
 from atrank_tf.progress import Lines
 
 TASK = "next_redemption"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from parsed_page import HOSTILE, Page, assert_nothing_loads_or_runs
 
-from atrank_tf.data import Batching, Records
+from atrank_tf.data import Records
 from atrank_tf.evaluation import (
     RequestMeasures,
     TaskFindings,
@@ -22,6 +22,7 @@ from atrank_tf.evaluation import (
 from atrank_tf.evaluation.metrics import Estimate
 from atrank_tf.evaluation.protocol import score_requests
 from atrank_tf.evaluation.slices import Slice
+from atrank_tf.experiment import Batching
 
 TASKS = ["next_purchase", "next_redemption"]
 HISTORY = [

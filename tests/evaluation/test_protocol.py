@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from atrank_tf.data import Batching, Part, Records, requests
+from atrank_tf.data import Part, Records, requests
 from atrank_tf.evaluation import ScoredRequests, evaluate, score_baselines, score_model
+from atrank_tf.experiment import Batching
 from atrank_tf.models import Ranker
 
 SETTINGS = Batching(evaluation_batch_size=17)

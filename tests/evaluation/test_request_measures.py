@@ -9,12 +9,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from atrank_tf.data import Batching, Records
+from atrank_tf.data import Records
 from atrank_tf.evaluation import AskedRequests, RequestMeasures, ScoredRequests, score_baselines, score_requests
 from atrank_tf.evaluation.calibration import Calibration
 from atrank_tf.evaluation.metrics import first_positive, row_aucs, tie_runs
 from atrank_tf.evaluation.request_measures import SHOWN_REQUESTS
 from atrank_tf.evaluation.slices import CATEGORY, HISTORY, OBJECTS, REPEAT, TIME, USERS, Slice, best_rule
+from atrank_tf.experiment import Batching
 
 TASKS, DAY = ["next_purchase", "next_redemption"], 86_400
 VALIDATION = 59 * DAY

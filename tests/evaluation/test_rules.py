@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from atrank_tf.data import Batching, Part, Popularity, Records, positive_counts, requests
+from atrank_tf.data import Part, Popularity, Records, positive_counts, requests
 from atrank_tf.evaluation import ScoredRequests, score_baselines
 from atrank_tf.evaluation.rules import RECENT_PERIODS, rules_of_thumb
+from atrank_tf.experiment import Batching
 
 SETTINGS = Batching(evaluation_batch_size=17)
 

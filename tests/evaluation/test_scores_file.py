@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from atrank_tf.data import Batching, Records
+from atrank_tf.data import Records
 from atrank_tf.evaluation import (
     AskedRequests,
     ScoredRequests,
@@ -18,6 +18,7 @@ from atrank_tf.evaluation import (
     score_requests,
     write_scores,
 )
+from atrank_tf.experiment import Batching
 
 TASKS = ["next_purchase", "next_redemption"]
 COLUMNS = ["task", "request_id", "user_id", "timestamp", "candidate", "label", "score"]

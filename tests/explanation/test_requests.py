@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from atrank_tf.data import Batching, count_targets
+from atrank_tf.data import count_targets
+from atrank_tf.experiment import Batching
 from atrank_tf.explanation import Request, requests_of_users, sampled_requests
 
 TASKS = ("next_purchase", "next_redemption")

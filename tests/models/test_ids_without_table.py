@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from atrank_tf.data import Batching, Records, timeline_batches
+from atrank_tf.data import Records, timeline_batches
+from atrank_tf.experiment import Batching
 from atrank_tf.models import TimelineATRank
 from atrank_tf.schema import FIRST_ROW, UNKNOWN
 from atrank_tf.schema.affinity import SAME_OBJECT, affinity_channels

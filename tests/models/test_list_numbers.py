@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atrank_tf.data import Batching, Records, requests, timeline_batches
+from atrank_tf.data import Records, requests, timeline_batches
+from atrank_tf.experiment import Batching
 from atrank_tf.models import ATRank, TimelineATRank
 from atrank_tf.models.list_numbers import NEAR
 from atrank_tf.schema.affinity import affinity_features

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atrank_tf.data import Batching, Records
+from atrank_tf.data import Records
+from atrank_tf.experiment import Batching
 from atrank_tf.models import MODELS, AveragePooling, Ranker
 from atrank_tf.schema import UNKNOWN, DenseFeature, Transform
 

@@ -9,8 +9,9 @@ import keras
 import numpy as np
 import pytest
 
-from atrank_tf.data import Batching, Part, Popularity, Records, done, popularity, requests
+from atrank_tf.data import Part, Popularity, Records, done, popularity, requests
 from atrank_tf.data.known_from import NEVER
+from atrank_tf.experiment import Batching
 from atrank_tf.models import MODELS, ATRank, Ranker
 from atrank_tf.schema import UNKNOWN, Negatives, Task, load_schema
 from atrank_tf.schema.inputs import history_name, log_rate_name

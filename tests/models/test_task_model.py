@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atrank_tf.data import Batching, Records, TrainingBatches, training_batches
+from atrank_tf.data import Records, TrainingBatches, training_batches
+from atrank_tf.experiment import Batching
 from atrank_tf.losses import PointwiseCrossentropy
 from atrank_tf.metrics import RequestAUC
 from atrank_tf.models import MODELS, Ranker

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atrank_tf.data import Batching, requests, timeline_batches
+from atrank_tf.data import requests, timeline_batches
+from atrank_tf.experiment import Batching
 from atrank_tf.models import TimelineATRank
 from atrank_tf.schema import Schema, Ties
 from atrank_tf.schema.inputs import candidate_specs, profile_specs

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from measured_records import measured
 
-from atrank_tf.data import Batching
 from atrank_tf.evaluation import evaluate
 from atrank_tf.evaluation.protocol import score_baselines
+from atrank_tf.experiment import Batching
 from atrank_tf.preparation import prepare
 from atrank_tf.report import load_report
 from atrank_tf.report.candidate_measures import TARGETS_PER_USER, user_aucs

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from atrank_tf.data import Batching, Part, Records, count_targets
+from atrank_tf.data import Part, Records, count_targets
+from atrank_tf.experiment import Batching
 from atrank_tf.report import left_out_note, load_report
 
 

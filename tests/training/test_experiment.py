@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from atrank_tf.data import Batching
-from atrank_tf.experiment import ATRankConfig
+from atrank_tf.experiment import ATRankConfig, Batching
 from atrank_tf.experiment_keys import REMOVED_KEYS, RENAMED_KEYS, check_keys, key_names, model_names
 from atrank_tf.models import MODELS
 from atrank_tf.training import (

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atrank_tf.data import Batching, Records, TrainingBatches
+from atrank_tf.data import Records, TrainingBatches
+from atrank_tf.experiment import Batching
 from atrank_tf.losses import ListwiseCrossentropy, PairwiseCrossentropy, PointwiseCrossentropy
 from atrank_tf.models import MODELS, ATRank, Ranker
 from atrank_tf.schema import PADDING

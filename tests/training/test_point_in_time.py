@@ -6,7 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from atrank_tf.data import Batching, Part, Records
+from atrank_tf.data import Part, Records
+from atrank_tf.experiment import Batching
 from atrank_tf.models import MODELS, Ranker
 from atrank_tf.optimizers import SparseAdam
 from atrank_tf.preparation import prepare
