@@ -36,27 +36,19 @@ _workers: Any = None
 
 def check() -> None:
     """Looks for the records, the experiment file and what the training begins with."""
-    from atrank_tf.experiment_keys import check_keys
-    from atrank_tf.schema import check_sections, load_toml
+    global _experiment
+    from atrank_tf.experiment import load_experiment
 
-    raw = load_toml(_CONFIG.value)
-    try:
-        check_sections(raw)
-        check_keys(raw)
-        if not isinstance(raw.get("model"), dict) or "name" not in raw["model"]:
-            raise ValueError('Expected [model] with name = "...", as name = "atrank".')
-    except ValueError as error:
-        raise ValueError(f"{error} (in {_CONFIG.value})") from error
+    _experiment = load_experiment(_CONFIG.value)
     command.check_records(_RECORDS.value)
     if _WARM_START.value:
         command.check_model(_WARM_START.value)
 
 
 def _before_devices() -> None:
-    global _experiment, _workers
-    from atrank_tf.training import Workers, divide_threads, load_experiment
+    global _workers
+    from atrank_tf.training import Workers, divide_threads
 
-    _experiment = load_experiment(_CONFIG.value)
     divide_threads(_experiment.training.slices)
     _workers = Workers.join()
 

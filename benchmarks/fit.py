@@ -17,8 +17,9 @@ import numpy as np
 from absl import flags
 
 from atrank_tf import command
+from atrank_tf.experiment import Experiment
 from atrank_tf.models import MODELS
-from atrank_tf.training import Experiment, compile_model, divide_threads
+from atrank_tf.training import compile_model, divide_threads
 from measure import (
     Worker,
     answer_questions,

@@ -17,7 +17,8 @@ import keras
 from absl import flags
 
 from atrank_tf import command
-from atrank_tf.training import divide_threads, load_experiment, train
+from atrank_tf.experiment import load_experiment
+from atrank_tf.training import divide_threads, train
 from workload import LOGS, sports_records
 
 EXPERIMENTS = ("amazon_sports_best", "amazon_sports_best_bi_lstm", "amazon_sports_cnn")

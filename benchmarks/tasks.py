@@ -15,8 +15,9 @@ import numpy as np
 from absl import flags
 
 from atrank_tf import command
+from atrank_tf.experiment import load_experiment
 from atrank_tf.models import MODELS
-from atrank_tf.training import compile_model, divide_threads, load_experiment
+from atrank_tf.training import compile_model, divide_threads
 from measure import Worker, answer_questions, cores, fit_seconds
 from workload import market_records
 

@@ -19,7 +19,8 @@ import numpy as np
 from absl import flags
 
 from atrank_tf import command
-from atrank_tf.training import Workers, divide_threads, load_experiment, train
+from atrank_tf.experiment import load_experiment
+from atrank_tf.training import Workers, divide_threads, train
 from measure import StepClock, cores
 from workload import sports_records
 

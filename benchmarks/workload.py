@@ -7,10 +7,10 @@ import polars as pl
 
 from atrank_tf.data import Records
 from atrank_tf.datasets import SOURCES, write_market
+from atrank_tf.experiment import Experiment, load_experiment
 from atrank_tf.files import whole_folder
 from atrank_tf.preparation import prepare
 from atrank_tf.schema import load_schema
-from atrank_tf.training import Experiment, load_experiment
 
 LOGS = "../shared/data/amazon_sports"
 BUILD = Path("build/bench")

@@ -15,10 +15,9 @@ import tensorflow as tf
 from keras import layers, ops
 
 from atrank_tf.data import Records, TrainingBatches, training_batches
-from atrank_tf.experiment import ATRankConfig
+from atrank_tf.experiment import ATRankConfig, Experiment
 from atrank_tf.schema import FIRST_ROW, PADDING
 from atrank_tf.schema.inputs import BEHAVIOR_COLUMNS, candidates_name, history_name
-from atrank_tf.training import Experiment
 
 BATCH_SIZE = 128
 """Rows in a batch."""

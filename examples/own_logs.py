@@ -14,10 +14,11 @@ import polars as pl
 import atrank_tf
 from atrank_tf.datasets import write_market
 from atrank_tf.description import describe, write_description
+from atrank_tf.experiment import load_experiment
 from atrank_tf.preparation import prepare
 from atrank_tf.report import load_report
 from atrank_tf.server import RestApi, ServedModel
-from atrank_tf.training import load_experiment, train
+from atrank_tf.training import train
 
 flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 flags.add_argument("--logs", help="Folder of your own files. Default: some are made.")

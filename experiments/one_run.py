@@ -21,8 +21,9 @@ import numpy as np
 
 from atrank_tf.data import Part, Records, count_targets, evaluation_batches
 from atrank_tf.evaluation import LightGBM, evaluate, evaluate_ranks, rank_catalog, score_model, score_truth
+from atrank_tf.experiment import Experiment, experiment_from_dict
 from atrank_tf.files import write_text
-from atrank_tf.training import Experiment, divide_threads, experiment_from_dict, load, train
+from atrank_tf.training import divide_threads, load, train, trained_part
 
 ScorePart = Callable[[Part], Mapping[str, Any]]
 """Function: a part -> task -> its scored requests, or the ranks of its positives in the catalog."""
@@ -106,7 +107,9 @@ def _trained(
     train(records, experiment, str(folder / "model"), callbacks=[watch])
     training = json.loads((folder / "model" / "training.json").read_text())
     model = load(str(folder / "model"))
-    targets = sum(count_targets(records, task, experiment.training.part, experiment.batching) for task in tasks)
+    targets = sum(
+        count_targets(records, task, trained_part(experiment.training), experiment.batching) for task in tasks
+    )
     noted: dict[str, Any] = {
         "parameters": int(sum(np.prod(weight.shape) for weight in model.trainable_weights)),
         "best_epoch": training["best_epoch"],
@@ -136,7 +139,9 @@ def _grown(
     started = time.perf_counter()
     trees = LightGBM(records, tasks, experiment.batching, experiment.training.seed, most_candidates=1_000_000)
     seconds = time.perf_counter() - started
-    targets = sum(count_targets(records, task, experiment.training.part, experiment.batching) for task in tasks)
+    targets = sum(
+        count_targets(records, task, trained_part(experiment.training), experiment.batching) for task in tasks
+    )
 
     aucs = [evaluate(requests)["user_auc"].value for requests in trees.score(Part.VALIDATION).values()]
     return trees.score, {

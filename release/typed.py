@@ -3,9 +3,9 @@
 from typing import assert_type
 
 import atrank_tf
+from atrank_tf.experiment import Experiment, load_experiment
 from atrank_tf.schema import Schema
 from atrank_tf.server import ServerSettings, serve
-from atrank_tf.training import Experiment, load_experiment
 
 records = atrank_tf.Records("records")
 assert_type(records.path, str)

@@ -20,11 +20,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from atrank_tf import schema
-from atrank_tf.experiment import Batching, RankerConfig
+from atrank_tf.experiment import Batching, RankerConfig, Training, experiment_from_dict
 from atrank_tf.models import MODELS
 from atrank_tf.schema import plain, schema_from_dict
 from atrank_tf.server import RestApi, ServedModel
-from atrank_tf.training import Training, experiment_from_dict
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")))

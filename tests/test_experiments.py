@@ -20,8 +20,8 @@ import tensorflow as tf
 from atrank_tf.data import Records
 from atrank_tf.evaluation import CATALOG_METRICS, ScoredRequests
 from atrank_tf.evaluation.metrics import metric_values
+from atrank_tf.experiment import experiment_from_dict
 from atrank_tf.schema import load_schema
-from atrank_tf.training import experiment_from_dict
 
 ROOT = Path(__file__).parents[1]
 OF_TASK = {"candidates": "task", "exclude_history": False, "trees": False}

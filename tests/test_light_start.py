@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -100,6 +101,42 @@ NO_FILE = [
 ]
 
 
+WRONG_EXPERIMENTS = {
+    "a misspelt model": (
+        '[model]\nname = "atrnak"',
+        r"Unknown model 'atrnak' in \[model\]\. Did you mean \"atrank\"\?.*",
+    ),
+    "a misspelt key": (
+        '[model]\nname = "atrank"\nhiden_dim = 8',
+        r'Unknown key "hiden_dim" in \[model\]\. Did you mean "hidden_dim"\?.*',
+    ),
+    "a key of another model": (
+        '[model]\nname = "atrank"\nwindow = 8',
+        r'Unknown key "window" in \[model\]\. It is a key of the model "timeline_atrank"\.',
+    ),
+    "a wrong type": (
+        '[model]\nname = "atrank"\ndropout = "a"',
+        r"Expected a number for model\.dropout\. Received: 'a'\.",
+    ),
+    "a wrong value": (
+        '[model]\nname = "atrank"\ndropout = 1.5',
+        r"dropout must be at least 0 and below 1\. Received: dropout=1\.5 in \[model\]\.",
+    ),
+    "a wrong value of a batch": (
+        '[model]\nname = "atrank"\n[batching]\nbatch_size = 0',
+        r"batch_size must be positive\. Received: batch_size=0 in \[batching\]\.",
+    ),
+    "a loss that is none": (
+        '[model]\nname = "atrank"\n[training]\nloss = "pairwize"',
+        r"Unknown loss 'pairwize' in \[training\]\. Did you mean \"pairwise\"\?.*",
+    ),
+    "a key without effect": (
+        '[model]\nname = "atrank"\nranking = ["dot"]\nhidden_units = [3]',
+        r"hidden_units in \[model\] has no effect: .* Received: hidden_units=\[3\]\. Leave it out\.",
+    ),
+}
+
+
 @pytest.fixture(scope="module")
 def places(logs: Path, schema_file: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     folder = tmp_path_factory.mktemp("places")
@@ -153,6 +190,20 @@ def test_a_mistake_is_told_before_anything_heavy_is_imported(
     out, err = start(folder, command, *flags.format(**places).split())
     assert err.startswith(f"{command}: ") and expected in err, err
     assert err.count("\n") == 1
+    assert out == "1 []\n"
+    assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize("case", WRONG_EXPERIMENTS)
+def test_any_mistake_in_an_experiment_file_is_told_at_once_with_the_name_of_the_file(
+    start: Callable[..., tuple[str, str]], tmp_path: Path, case: str
+) -> None:
+    text, message = WRONG_EXPERIMENTS[case]
+    folder = tmp_path / "here"
+    folder.mkdir()
+    (tmp_path / "experiment.toml").write_text(text)
+    out, err = start(folder, "train", "--records=r", "--config=../experiment.toml", "--model_dir=m")
+    assert re.fullmatch(rf"train: {message} \(in \.\./experiment\.toml\)\n", err), err
     assert out == "1 []\n"
     assert not list(folder.iterdir())
 

@@ -10,10 +10,11 @@ import pytest
 from atrank_tf import progress as room
 from atrank_tf.data import Records
 from atrank_tf.evaluation import score_baselines
+from atrank_tf.experiment import experiment_from_dict
 from atrank_tf.preparation import prepare
 from atrank_tf.progress import Lines, progress, tracked
 from atrank_tf.schema import load_schema
-from atrank_tf.training import experiment_from_dict, train
+from atrank_tf.training import train
 
 
 class Clock:

@@ -12,11 +12,12 @@ import sys
 import tensorflow as tf
 import atrank_tf.data, atrank_tf.training
 from atrank_tf import command, train
+from atrank_tf.experiment import experiment_from_dict
 
 def lost(*_, **__):
     raise getattr(tf.errors, os.environ["LOST"])(None, None, os.environ["SAID"])
 
-atrank_tf.training.load_experiment = lambda path: atrank_tf.training.experiment_from_dict({"model": {"name": "atrank"}})
+train._experiment = experiment_from_dict({"model": {"name": "atrank"}})
 atrank_tf.data.Records = lambda path: None
 atrank_tf.training.train = lost
 def join():
@@ -58,8 +59,9 @@ def test_the_model_to_begin_with_is_passed_on(run_command: Run) -> None:
 import sys
 import atrank_tf.data, atrank_tf.training
 from atrank_tf import command, train
+from atrank_tf.experiment import experiment_from_dict
 
-atrank_tf.training.load_experiment = lambda path: atrank_tf.training.experiment_from_dict({"model": {"name": "atrank"}})
+train._experiment = experiment_from_dict({"model": {"name": "atrank"}})
 atrank_tf.data.Records = lambda path: None
 atrank_tf.training.train = lambda *_, warm_start_dir, **__: print("begins with", warm_start_dir)
 sys.argv[0] = "train"

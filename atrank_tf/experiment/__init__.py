@@ -1,6 +1,13 @@
-"""The experiment file: which model, with which choices. Nothing here needs TensorFlow, whose import takes seconds."""
+"""The experiment file: which model, fed how, trained how. Nothing here needs TensorFlow, whose import takes seconds."""
 
 from atrank_tf.experiment.batching import Batching
+from atrank_tf.experiment.experiment import (
+    Experiment,
+    dump_experiment,
+    experiment_from_dict,
+    experiment_to_dict,
+    load_experiment,
+)
 from atrank_tf.experiment.model_configs import (
     MODEL_CONFIGS,
     ATRankConfig,
@@ -13,6 +20,8 @@ from atrank_tf.experiment.model_configs import (
     SASRecConfig,
     TimelineATRankConfig,
 )
+from atrank_tf.experiment.settings_check import check_settings
+from atrank_tf.experiment.training import Training
 
 __all__ = [
     "MODEL_CONFIGS",
@@ -23,7 +32,14 @@ __all__ = [
     "BiLSTMConfig",
     "CNNConfig",
     "DINConfig",
+    "Experiment",
     "RankerConfig",
     "SASRecConfig",
     "TimelineATRankConfig",
+    "Training",
+    "check_settings",
+    "dump_experiment",
+    "experiment_from_dict",
+    "experiment_to_dict",
+    "load_experiment",
 ]

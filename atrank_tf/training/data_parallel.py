@@ -9,9 +9,10 @@ import tensorflow as tf
 from absl import logging
 
 from atrank_tf.data import Part, Records, TrainingBatches
+from atrank_tf.experiment import Experiment
 from atrank_tf.models import Ranker
 from atrank_tf.training.average_weights import AverageWeights
-from atrank_tf.training.experiment import Experiment
+from atrank_tf.training.new_model import trained_part
 from atrank_tf.training.workers import Workers
 
 
@@ -30,7 +31,7 @@ def training_share(share: Records, experiment: Experiment, model: Ranker, worker
         tasks=model.tasks,
         settings=replace(experiment.batching, **sizes),
         seed=experiment.training.seed,
-        part=experiment.training.part,
+        part=trained_part(experiment.training),
         agree=lambda counts: agreed_steps(counts, workers),
     )
     return batches

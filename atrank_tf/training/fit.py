@@ -10,6 +10,7 @@ from absl import logging
 
 from atrank_tf.data import IdMaps, Part, Records
 from atrank_tf.data.chunk_reading import task_names
+from atrank_tf.experiment import Experiment, Training, check_settings, experiment_to_dict
 from atrank_tf.files import write_json
 from atrank_tf.models import Ranker
 from atrank_tf.report import check_parts, drift_warning, left_out_note, load_report
@@ -17,7 +18,6 @@ from atrank_tf.training.average_weights import AverageWeights
 from atrank_tf.training.callbacks import Backup, BestCheckpoint, ProgressLines, SameRecords
 from atrank_tf.training.data_parallel import BroadcastState, GlobalMetrics, training_share, validation_share
 from atrank_tf.training.environment import environment
-from atrank_tf.training.experiment import Experiment, Training, experiment_to_dict
 from atrank_tf.training.model_folder import (
     MODEL_FILE,
     TRAINING_FILE,
@@ -28,7 +28,6 @@ from atrank_tf.training.model_folder import (
     write_inputs,
 )
 from atrank_tf.training.new_model import compile_model, new_model
-from atrank_tf.training.settings_check import check_settings
 from atrank_tf.training.warm_start import warm_start
 from atrank_tf.training.workers import ALONE, Workers
 

@@ -19,11 +19,11 @@ import tensorflow as tf
 from absl import logging
 
 from atrank_tf.data import IdMaps, Records
+from atrank_tf.experiment import Experiment, dump_experiment, experiment_from_dict
 from atrank_tf.files import file_checksum, json_types, load_json, write_json, write_text
 from atrank_tf.models import Ranker
 from atrank_tf.schema import dump_schema
 from atrank_tf.training.environment import environment
-from atrank_tf.training.experiment import Experiment, dump_experiment, experiment_from_dict
 
 MODEL_FILE = "model.keras"
 """The model that a training keeps, in a model folder."""

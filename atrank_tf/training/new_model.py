@@ -6,13 +6,21 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from atrank_tf.data import Records
+from atrank_tf.data import Part, Records
+from atrank_tf.experiment import Experiment, Training
+from atrank_tf.losses import ListwiseCrossentropy, PairwiseCrossentropy, PointwiseCrossentropy
 from atrank_tf.metrics import RequestAUC, request_auc_by_task
 from atrank_tf.models import MODELS, Ranker
 from atrank_tf.optimizers import SparseAdam, WarmUp
 from atrank_tf.schema import suggestion
-from atrank_tf.training.experiment import LOSSES, Experiment, Training
 from atrank_tf.training.workers import ALONE, Workers
+
+LOSS_CLASSES = {
+    "pointwise": PointwiseCrossentropy,
+    "pairwise": PairwiseCrossentropy,
+    "listwise": ListwiseCrossentropy,
+}
+"""Losses by the name that an experiment file gives: `[training] loss`."""
 
 
 def new_model(records: Records, share: Records, experiment: Experiment, workers: Workers) -> Ranker:
@@ -34,8 +42,13 @@ def new_model(records: Records, share: Records, experiment: Experiment, workers:
     for task in model.tasks:
         if settings.loss != "pointwise":
             _check_lists(records, task, settings.loss)
-    model.load_counts(share, settings.part, workers.total)
+    model.load_counts(share, trained_part(settings), workers.total)
     return model
+
+
+def trained_part(settings: Training) -> Part:
+    """Returns which targets are trained on."""
+    return Part.TRAINING_AND_VALIDATION if settings.include_validation else Part.TRAINING
 
 
 def compile_model(model: Ranker, settings: Training, steps: int, workers: Workers = ALONE) -> dict[str, RequestAUC]:
@@ -67,7 +80,10 @@ def compile_model(model: Ranker, settings: Training, steps: int, workers: Worker
     aucs = request_auc_by_task(model.tasks)
     model.compile(
         optimizer=optimizer,
-        loss={task: LOSSES[settings.loss](scale=workers.scale if workers.number > 1 else None) for task in model.tasks},
+        loss={
+            task: LOSS_CLASSES[settings.loss](scale=workers.scale if workers.number > 1 else None)
+            for task in model.tasks
+        },
         loss_weights={task: settings.task_weights.get(task, 1.0) for task in model.tasks},
         weighted_metrics=aucs,
     )

@@ -340,7 +340,8 @@ def test_summary_config_and_clone(model: Ranker) -> None:
 def test_a_batch_without_candidates_of_a_task_trains_the_others(
     make_model: Callable[..., Ranker], batch: dict[str, Any]
 ) -> None:
-    from atrank_tf.training import Training, compile_model
+    from atrank_tf.experiment import Training
+    from atrank_tf.training import compile_model
 
     model = make_model()
     compile_model(model, Training(), steps=10)

@@ -12,9 +12,9 @@ from atrank_tf.datasets import write_hotel_lists, write_market
 from atrank_tf.description import describe, write_description
 from atrank_tf.description.plans import Plan
 from atrank_tf.description.tables import read_tables
+from atrank_tf.experiment import experiment_from_dict
 from atrank_tf.preparation import prepare
 from atrank_tf.schema import load_schema, schema_from_dict
-from atrank_tf.training import experiment_from_dict
 
 START = 1_704_067_200
 DAY = 86_400

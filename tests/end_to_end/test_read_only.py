@@ -12,11 +12,12 @@ import pytest
 
 import atrank_tf
 from atrank_tf.data import IdMaps, Records
+from atrank_tf.experiment import experiment_from_dict, load_experiment
 from atrank_tf.preparation import prepare
 from atrank_tf.saved_model import export_model, publish
 from atrank_tf.schema import load_schema
 from atrank_tf.server import load
-from atrank_tf.training import VALUES_FILE, experiment_from_dict, load_experiment, train
+from atrank_tf.training import VALUES_FILE, train
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENT = """

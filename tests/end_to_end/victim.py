@@ -10,11 +10,12 @@ import resource
 import sys
 
 from atrank_tf.data import IdMaps, Records
+from atrank_tf.experiment import load_experiment
 from atrank_tf.preparation import prepare
 from atrank_tf.saved_model import export_model
 from atrank_tf.schema import load_schema
 from atrank_tf.server import ServedModel, ServerSettings, serve
-from atrank_tf.training import VALUES_FILE, load, load_experiment, train
+from atrank_tf.training import VALUES_FILE, load, train
 
 FILE_BYTES = {"prepare": 2_000, "train": 40_000, "export": 40_000}
 """Longest file that can be written where the disk is full: less than the longest that each writes."""

@@ -10,10 +10,11 @@ import pytest
 from atrank_tf.data import Part, Records, requests
 from atrank_tf.datasets import write_hotel_lists
 from atrank_tf.evaluation import score_baselines
+from atrank_tf.experiment import experiment_from_dict
 from atrank_tf.models.inputs import traced
 from atrank_tf.preparation import prepare
 from atrank_tf.schema import load_schema
-from atrank_tf.training import experiment_from_dict, load_model_for, train
+from atrank_tf.training import load_model_for, train
 
 ROOT = Path(__file__).parents[2]
 TASK = "next_click"

@@ -3,20 +3,9 @@
 import harness
 
 with harness.watched():
-    from atrank_tf.training import dump_experiment, load_experiment
+    from atrank_tf.experiment import MODEL_CONFIGS, dump_experiment, load_experiment
 
 FILE = harness.scratch() / "experiment.toml"
-MODELS = (
-    "atrank",
-    "timeline_atrank",
-    "bpr_mf",
-    "average_pooling",
-    "cnn",
-    "bi_lstm",
-    "bi_lstm_attention",
-    "din",
-    "sasrec",
-)
 REST = """
 tasks = ["next"]
 hidden_dim = 8
@@ -47,4 +36,4 @@ def one(data: bytes) -> None:
 
 
 if __name__ == "__main__":
-    harness.main("experiment_toml", one, [f'[model]\nname = "{name}"{REST}'.encode() for name in MODELS])
+    harness.main("experiment_toml", one, [f'[model]\nname = "{name}"{REST}'.encode() for name in MODEL_CONFIGS])

@@ -205,7 +205,8 @@ def test_appending_behaviors_changes_no_earlier_position_of_the_memory(
 @pytest.mark.slow  # tests/models/test_task_model.py does the same with the defaults.
 def test_fit_takes_timelines_and_evaluates_requests(records: Any) -> None:
     from atrank_tf.data import evaluation_batches
-    from atrank_tf.training import Training, compile_model
+    from atrank_tf.experiment import Training
+    from atrank_tf.training import compile_model
 
     small = {
         "hidden_dim": 8,

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from atrank_tf.data import Records
+from atrank_tf.experiment import Training
 from atrank_tf.models import BPRMF
 from atrank_tf.optimizers import WarmUp
-from atrank_tf.training import Training, compile_model
+from atrank_tf.training import compile_model
 
 
 def test_a_rate_rises_evenly_and_stays() -> None:

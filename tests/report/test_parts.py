@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from atrank_tf.data import Part, Records
+from atrank_tf.experiment import experiment_from_dict
 from atrank_tf.preparation import prepare
 from atrank_tf.report import PARTS, check_parts, load_report
 from atrank_tf.schema import Candidates, Negatives, SplitKind, load_schema, schema_from_dict
-from atrank_tf.training import experiment_from_dict, train
+from atrank_tf.training import train
 
 DAY = 86_400
 Run = Callable[..., subprocess.CompletedProcess[str]]

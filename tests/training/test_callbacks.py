@@ -11,11 +11,12 @@ import pytest
 import tensorflow as tf
 
 from atrank_tf.data import Records
+from atrank_tf.experiment import experiment_from_dict
 from atrank_tf.losses import PointwiseCrossentropy
 from atrank_tf.metrics import RequestAUC, request_auc_by_task
 from atrank_tf.preparation import prepare
 from atrank_tf.schema import load_schema
-from atrank_tf.training import MODEL_FILE, Backup, BestCheckpoint, experiment_from_dict, train
+from atrank_tf.training import MODEL_FILE, Backup, BestCheckpoint, train
 
 ROWS, WIDTH, HIDDEN, N = 11, 3, 5, 7
 RNG = np.random.default_rng(0)

@@ -14,12 +14,12 @@ import pytest
 from damage import damages
 
 from atrank_tf.data import IdMaps, Records
+from atrank_tf.experiment import experiment_from_dict
 from atrank_tf.training import (
     MODEL_FILE,
     VALUES_FILE,
     Backup,
     BestCheckpoint,
-    experiment_from_dict,
     load,
     load_model_for,
     load_training,

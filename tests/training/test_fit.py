@@ -14,16 +14,14 @@ import pytest
 from interrupted import BeforeTraining, Stop
 
 from atrank_tf.data import IdMaps, Part, Popularity, Records, evaluation_batches, training_batches
+from atrank_tf.experiment import Experiment, experiment_from_dict, load_experiment
 from atrank_tf.preparation import prepare
 from atrank_tf.schema import load_schema
 from atrank_tf.training import (
     MODEL_FILE,
     VALUES_FILE,
-    Experiment,
     environment,
-    experiment_from_dict,
     load,
-    load_experiment,
     load_trained_experiment,
     model_checksum,
     train,

@@ -12,12 +12,13 @@ import pytest
 import tensorflow as tf
 
 from atrank_tf.data import Records, TrainingBatches
-from atrank_tf.experiment import Batching
+from atrank_tf.experiment import Batching, Training
+from atrank_tf.experiment.training import LOSSES
 from atrank_tf.losses import ListwiseCrossentropy, PairwiseCrossentropy, PointwiseCrossentropy
 from atrank_tf.models import MODELS, ATRank, Ranker
 from atrank_tf.schema import PADDING
-from atrank_tf.training import Training, compile_model, divide_threads
-from atrank_tf.training.experiment import LOSSES
+from atrank_tf.training import compile_model, divide_threads
+from atrank_tf.training.new_model import LOSS_CLASSES
 
 SMALL = {
     "tasks": ("next_purchase",),
@@ -146,7 +147,7 @@ def test_rate_decay_and_clipping_reach_the_optimizer(records: Records) -> None:
 def test_the_loss_is_the_one_that_is_named(records: Records) -> None:
     model = ATRank(records.schema, catalogs=records.catalogs, **(SMALL | {"tasks": ()}))
     kinds = {"pointwise": PointwiseCrossentropy, "pairwise": PairwiseCrossentropy, "listwise": ListwiseCrossentropy}
-    assert set(kinds) == set(LOSSES)
+    assert set(kinds) == set(LOSSES) == set(LOSS_CLASSES)
     for name, kind in kinds.items():
         compile_model(model, Training(loss=name), steps=1)
         assert {task: type(loss) for task, loss in model.loss.items()} == dict.fromkeys(model.tasks, kind)

@@ -16,12 +16,13 @@ import pytest
 from interrupted import BeforeTraining, Stop
 
 from atrank_tf.data import IdMaps, Records
+from atrank_tf.experiment import experiment_from_dict
 from atrank_tf.files import save_arrays, write_json
 from atrank_tf.models import MODELS, Ranker
 from atrank_tf.preparation import prepare
 from atrank_tf.saved_model.preprocessor import Preprocessor
 from atrank_tf.schema import load_schema, schema_from_dict
-from atrank_tf.training import MODEL_FILE, VALUES_FILE, Workers, experiment_from_dict, load, train
+from atrank_tf.training import MODEL_FILE, VALUES_FILE, Workers, load, train
 from atrank_tf.training.model_folder import TRAINING_FILE
 from atrank_tf.training.warm_start import warm_start
 

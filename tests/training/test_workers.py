@@ -19,11 +19,12 @@ import pytest
 import tensorflow as tf
 
 from atrank_tf.data import Popularity, Records
+from atrank_tf.experiment import experiment_from_dict
 from atrank_tf.layers import SparseEmbedding
 from atrank_tf.losses import PairwiseCrossentropy, PointwiseCrossentropy
 from atrank_tf.metrics import RequestAUC
 from atrank_tf.optimizers import ApplyPendingDecay, SparseAdagrad, SparseAdam, sparse_adam
-from atrank_tf.training import AverageWeights, Workers, experiment_from_dict, load, train, workers
+from atrank_tf.training import AverageWeights, Workers, load, train, workers
 from atrank_tf.training.data_parallel import BroadcastState, GlobalMetrics, agreed_steps, one_at_least
 from atrank_tf.training.workers import ALONE
 

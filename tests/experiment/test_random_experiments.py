@@ -8,8 +8,7 @@ from altered import altered
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atrank_tf.models import MODELS
-from atrank_tf.training import dump_experiment, experiment_from_dict, experiment_to_dict
+from atrank_tf.experiment import MODEL_CONFIGS, dump_experiment, experiment_from_dict, experiment_to_dict
 
 REST: dict[str, Any] = {
     "batching": {"batch_size": 64, "temperature": 2.0, "min_history": 1},
@@ -27,8 +26,8 @@ REST: dict[str, Any] = {
 
 
 def check(data: Any) -> None:
-    name = data.draw(st.sampled_from(sorted(MODELS)))
-    keys = st.sampled_from(sorted(MODELS[name].Config.__dataclass_fields__))
+    name = data.draw(st.sampled_from(sorted(MODEL_CONFIGS)))
+    keys = st.sampled_from(sorted(MODEL_CONFIGS[name].__dataclass_fields__))
     values = (
         st.integers(-1, 9) | st.floats() | st.booleans() | st.sampled_from(["", "dnn", "day", ["next"], [], [0.5], [8]])
     )

@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 
 from atrank_tf.data import Records
+from atrank_tf.experiment import check_settings, dump_experiment, experiment_from_dict, load_experiment
 from atrank_tf.schema import Schema, schema_from_dict
-from atrank_tf.training import experiment_from_dict, load_experiment, train
-from atrank_tf.training.experiment import dump_experiment
-from atrank_tf.training.settings_check import check_settings
+from atrank_tf.training import train
 
 
 @pytest.mark.parametrize(

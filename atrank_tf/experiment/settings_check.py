@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from atrank_tf.schema import Candidates, Schema
 
 if TYPE_CHECKING:
-    from atrank_tf.training.experiment import Experiment
+    from atrank_tf.experiment.experiment import Experiment
 
 _Ignored = Iterator[tuple[str, str, str]]
 """Section, key, and why the key has no effect there."""
