@@ -20,7 +20,7 @@ from atrank_tf.experiment.model_configs import (
     SASRecConfig,
     TimelineATRankConfig,
 )
-from atrank_tf.experiment.settings_check import check_settings
+from atrank_tf.experiment.settings_check import check_settings, check_task_weights
 from atrank_tf.experiment.training import Training
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "TimelineATRankConfig",
     "Training",
     "check_settings",
+    "check_task_weights",
     "dump_experiment",
     "experiment_from_dict",
     "experiment_to_dict",

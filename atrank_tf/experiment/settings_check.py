@@ -1,10 +1,11 @@
 """Refuses settings that would have no effect: whoever writes one expects something of it."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
-from atrank_tf.schema import Candidates, Schema
+from atrank_tf.experiment.training import Training
+from atrank_tf.schema import Candidates, Schema, suggestion
 
 if TYPE_CHECKING:
     from atrank_tf.experiment.experiment import Experiment
@@ -21,8 +22,10 @@ def check_settings(experiment: "Experiment", schema: Schema | None = None) -> No
         schema: the schema of the records, of the tasks that are trained; None while it is not known.
 
     Raises:
-        ValueError: a key has no effect; says why, and what it is for.
+        ValueError: a key has no effect; says why, and what it is for. Or a weight is of a task that is not trained.
     """
+    if tasks := experiment.model.tasks or (schema.tasks if schema else ()):
+        check_task_weights(experiment.training, tasks)
     for section, key, reason in (*_by_file(experiment), *_by_schema(experiment, schema)):
         settings = getattr(experiment, section)
         default = next(field for field in dataclasses.fields(settings) if field.name == key).default
@@ -30,6 +33,13 @@ def check_settings(experiment: "Experiment", schema: Schema | None = None) -> No
         if value != default:
             shown = list(value) if isinstance(value, tuple) else value
             raise ValueError(f"{key} in [{section}] has no effect: {reason}. Received: {key}={shown!r}. Leave it out.")
+
+
+def check_task_weights(training: Training, tasks: Collection[str]) -> None:
+    """Raises ValueError if a weight is of none of these tasks."""
+    for task in training.task_weights:
+        if task not in tasks:
+            raise ValueError(f"Unknown task {task!r} in [training.task_weights]. {suggestion(task, tasks)}")
 
 
 def _by_file(experiment: "Experiment") -> _Ignored:
@@ -40,6 +50,8 @@ def _by_file(experiment: "Experiment") -> _Ignored:
         yield "model", "combine", '"bpr_mf" reads no behaviors'
     if experiment.name == "timeline_atrank":
         yield "batching", "batch_size", '"timeline_atrank" has whole timelines in a batch: batch_tokens is the limit'
+        reason = '"timeline_atrank" has the targets of all tasks in each batch: [training.task_weights] weighs them'
+        yield "batching", "temperature", reason
     if not training.decay_at:
         yield "training", "decay", "decay_at names no share of the training at which the learning rate falls"
 

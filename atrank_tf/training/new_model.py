@@ -7,12 +7,11 @@ import keras
 import tensorflow as tf
 
 from atrank_tf.data import Part, Records
-from atrank_tf.experiment import Experiment, Training
+from atrank_tf.experiment import Experiment, Training, check_task_weights
 from atrank_tf.losses import ListwiseCrossentropy, PairwiseCrossentropy, PointwiseCrossentropy
 from atrank_tf.metrics import RequestAUC, request_auc_by_task
 from atrank_tf.models import MODELS, Ranker
 from atrank_tf.optimizers import SparseAdam, WarmUp
-from atrank_tf.schema import suggestion
 from atrank_tf.training.workers import ALONE, Workers
 
 LOSS_CLASSES = {
@@ -66,9 +65,7 @@ def compile_model(model: Ranker, settings: Training, steps: int, workers: Worker
     Raises:
         ValueError: a weight is of a task that the model has not.
     """
-    for task in settings.task_weights:
-        if task not in model.tasks:
-            raise ValueError(f"Unknown task {task!r} in [training.task_weights]. {suggestion(task, model.tasks)}")
+    check_task_weights(settings, model.tasks)
     optimizer = SparseAdam(
         _learning_rate(settings, steps),
         moments="dense",

@@ -21,6 +21,12 @@ from atrank_tf.training import train
             r"batch_size in \[batching\] has no .* batch_tokens is the",
         ),
         (
+            "timeline_atrank",
+            "batching",
+            {"temperature": 2.0},
+            r"temperature in \[batching\] has no .* weighs them\. Received: temperature=2\.0\. Leave it out",
+        ),
+        (
             "bpr_mf",
             "model",
             {"hidden_units": [8]},
@@ -52,6 +58,20 @@ def test_a_file_with_every_key_at_its_default(tmp_path: Path, name: str, records
     path = tmp_path / "experiment.toml"
     path.write_text(dump_experiment(experiment_from_dict({"model": {"name": name}})))
     check_settings(load_experiment(str(path)), records.schema)
+
+
+def test_a_file_with_a_weight_of_a_task_that_it_does_not_train(tmp_path: Path, records: Records) -> None:
+    raw: dict[str, dict[str, Any]] = {"model": {"name": "atrank"}, "training": {"task_weights": {"next_purchse": 2.0}}}
+    message = r"Unknown task 'next_purchse' in \[training\.task_weights\]\. Did you mean \"next_purchase\"\?"
+    any_task = experiment_from_dict(raw)
+    check_settings(any_task)
+    with pytest.raises(ValueError, match=message):
+        check_settings(any_task, records.schema)
+    path = tmp_path / "experiment.toml"
+    raw["model"]["tasks"] = ["next_purchase"]
+    path.write_text(dump_experiment(experiment_from_dict(raw)))
+    with pytest.raises(ValueError, match=rf"{message}.*\(in .*experiment\.toml\)$"):
+        load_experiment(str(path))
 
 
 def _schema(**task: Any) -> Schema:
