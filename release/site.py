@@ -16,6 +16,7 @@ from mkdocs.structure.files import File
 ROOT = Path(__file__).parents[1]
 ROOMS = (
     "schema",
+    "experiment",
     "preparation",
     "report",
     "data",

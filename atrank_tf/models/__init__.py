@@ -23,7 +23,8 @@ MODELS: dict[str, type[Ranker]] = {
     "din": DIN,
     "sasrec": SASRec,
 }
-"""Models by the name that an experiment file gives: `[model] name`. A new model is one file and one line here."""
+"""Models by the name that an experiment file gives: `[model] name`. A new model is one file, one line here,
+and one in `experiment.MODEL_CONFIGS`."""
 
 __all__ = [
     "BPRMF",
