@@ -14,8 +14,8 @@ from atrank_tf.types import Tensor
 
 PERIODS = 128
 """Periods that are told apart, a power of 2: part of the weights' shapes, so models saved with another number do not
-load. As much of what is counted is in each, as far as hours can tell: so they are short where
-much happens, and the popularity of a log of a week and of one of ten years is about as fine."""
+load. As much of what is counted is in each, as far as seconds can tell: so they are short where
+much happens, and the popularity of a log of an hour and of one of ten years is about as fine."""
 _HOUR = 3600
 
 
@@ -40,7 +40,7 @@ def popularity(
     part: Part = Part.TRAINING,
     total: Callable[[np.ndarray], np.ndarray] = lambda array: array,
 ) -> list[Popularity]:
-    """Returns how often each object was chosen, was shown, or had an action, in two passes over the records.
+    """Returns how often each object was chosen, was shown, or had an action, in two or three passes over the records.
 
     Under a split by time the targets of all parts count, as a server's counts go on after a training: those who read
     them see only the periods before a request. Under `leave_last_out` those of `part` do, as in the literature.
@@ -64,7 +64,19 @@ def popularity(
     for happened in chunks.as_numpy_iterator():
         for each, (_, timestamps) in zip(hours, happened, strict=True):
             np.add.at(each, timestamps // _HOUR, 1)
-    begins = [_begins(each) for each in total(hours)]
+    hours = total(hours)
+    crowded = hours * PERIODS > hours.sum(axis=1, keepdims=True)
+    row = np.cumsum(crowded).reshape(crowded.shape) - 1  # Of a crowded hour among the `seconds`.
+    seconds = np.zeros((np.count_nonzero(crowded), _HOUR), np.int64)
+    for happened in chunks.as_numpy_iterator() if len(seconds) else ():
+        for inside, rows, (_, timestamps) in zip(crowded, row, happened, strict=True):
+            of_crowded = timestamps[inside[timestamps // _HOUR]]
+            np.add.at(seconds, (rows[of_crowded // _HOUR], of_crowded % _HOUR), 1)
+    seconds = total(seconds)
+    begins = [
+        _begins(of_hours, np.flatnonzero(inside), seconds[rows[inside]])
+        for of_hours, inside, rows in zip(hours, crowded, row, strict=True)
+    ]
     counts = [np.zeros(schema.entities[entity].rows * PERIODS, np.int32) for entity, _ in counted]
     for happened in chunks.as_numpy_iterator():
         for flat, starts, (ids, timestamps) in zip(counts, begins, happened, strict=True):
@@ -72,11 +84,23 @@ def popularity(
     return [Popularity(starts, total(flat.reshape(-1, PERIODS))) for starts, flat in zip(begins, counts, strict=True)]
 
 
-def _begins(hours: np.ndarray) -> np.ndarray:
-    """Returns when periods begin that have about as much each, of what happened in each hour: int64 [PERIODS]."""
+def _begins(hours: np.ndarray, crowded: np.ndarray, seconds: np.ndarray) -> np.ndarray:
+    """Returns when periods begin that have about as much each: int64 [PERIODS].
+
+    Args:
+        hours: how much happened in each hour.
+        crowded: the H hours that hold more than a period should.
+        seconds: how much happened in each of their seconds, [H, 3600].
+    """
     reached = np.cumsum(hours)
     shares = reached[-1] * np.arange(1, PERIODS + 1) / PERIODS
-    return (np.searchsorted(reached, shares) + 1) * _HOUR
+    hour = np.searchsorted(reached, shares)
+    begins = (hour + 1) * _HOUR
+    for each, of_seconds in zip(crowded, seconds, strict=True):
+        inside = hour == each
+        before = reached[each] - hours[each]
+        begins[inside] = each * _HOUR + np.searchsorted(before + np.cumsum(of_seconds), shares[inside]) + 1
+    return begins
 
 
 def popularity_of_values(of_objects: Popularity, values: np.ndarray, rows: int) -> Popularity:

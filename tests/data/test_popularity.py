@@ -25,7 +25,7 @@ from atrank_tf.data import (
 from atrank_tf.data.chunk_reading import read_chunks
 from atrank_tf.data.targets import Behaviors, Chunk, Requests, parse
 from atrank_tf.experiment import Batching
-from atrank_tf.schema import FIRST_ROW, Split, SplitKind, schema_from_dict
+from atrank_tf.schema import FIRST_ROW, Schema, Split, SplitKind, schema_from_dict
 
 SPLIT = (Part.TRAINING, Part.VALIDATION, Part.TEST)
 
@@ -121,34 +121,56 @@ def test_the_last_period_is_over_after_the_last_target_and_each_has_about_as_man
     records: Records, chosen_popularity: Callable[..., Popularity]
 ) -> None:
     begins, counts = chosen_popularity(records, "next_purchase")
-    moments = np.array([moment for _, moment in _chosen(records, "next_purchase", Part.TEST)])
+    moments = np.array([moment for part in SPLIT for _, moment in _chosen(records, "next_purchase", part)])
     assert moments.max() < begins[-1] <= moments.max() + 3600
-    assert (begins % 3600 == 0).all()
     assert (np.diff(begins) >= 0).all()
     reached = np.cumsum(counts.sum(axis=0))
-    hours = [moment // 3600 for part in SPLIT for _, moment in _chosen(records, "next_purchase", part)]
-    busiest = np.bincount(hours).max()  # What cannot be divided.
+    busiest = np.bincount(moments - moments.min()).max()  # What cannot be divided.
     shares = reached[-1] * np.arange(1, PERIODS + 1) / PERIODS
     assert (reached >= shares).all()
-    assert (reached < shares + busiest).all()
+    # Of an hour that is not crowded nothing is known but how much it holds.
+    assert (reached < shares + np.maximum(busiest, reached[-1] / PERIODS)).all()
+
+
+def test_4_a_log_of_an_hour_has_periods_of_seconds(records: Records) -> None:
+    moments = np.sort([moment for part in SPLIT for _, moment in _chosen(records, "next_purchase", part)])
+    begin, hour = moments[0], 3600 * 400_000
+    slower = (moments[-1] - begin) // 3600 + 1
+
+    def in_an_hour(chunk: Chunk, schema: Schema, part: Part) -> tuple[tf.Tensor, tf.Tensor]:
+        ids, times = chosen(chunk, schema, part, task="next_purchase")
+        return ids, hour + (times - begin) // slower
+
+    ((begins, counts),) = popularity(records, [("product", in_an_hour)])
+    seconds = hour + (moments - begin) // slower
+    assert seconds.max() - hour < 3600
+    assert begins[-1] == seconds.max() + 1
+    periods = (begins <= seconds[:, np.newaxis]).sum(axis=1)
+    np.testing.assert_array_equal(counts.sum(axis=0), np.bincount(periods, minlength=PERIODS))
+    reached = np.cumsum(counts.sum(axis=0))
+    shares = reached[-1] * np.arange(1, PERIODS + 1) / PERIODS
+    assert (reached >= shares).all()
+    assert (reached < shares + np.bincount(seconds - hour).max()).all()
 
 
 def test_workers_add_up_their_shares(records: Records, chosen_popularity: Callable[..., Popularity]) -> None:
     whole = chosen_popularity(records, "next_purchase")
     shares = [records.of_worker(index, 2) for index in range(2)]
-    given: list[np.ndarray] = []
+    sums: list[np.ndarray] = []  # Of hours, and then of seconds.
+    while True:
+        parts, calls = [], []
+        for share in shares:
+            given: list[np.ndarray] = []
 
-    def keep(array: np.ndarray) -> np.ndarray:
-        given.append(array)
-        return array
+            def total(array: np.ndarray, given: list[np.ndarray] = given) -> np.ndarray:
+                given.append(array)
+                return sums[len(given) - 1] if len(given) <= len(sums) else array
 
-    for share in shares:
-        chosen_popularity(share, "next_purchase", total=keep)
-    hours = given[0] + given[2]
-    parts = [
-        chosen_popularity(share, "next_purchase", total=lambda array: hours if array.shape == hours.shape else array)
-        for share in shares
-    ]
+            parts.append(chosen_popularity(share, "next_purchase", total=total))
+            calls.append(given)
+        if len(sums) == 2:
+            break
+        sums.append(calls[0][len(sums)] + calls[1][len(sums)])
     for part in parts:
         np.testing.assert_array_equal(part.begins, whole.begins)
         assert 0 < part.counts.sum() < whole.counts.sum()
