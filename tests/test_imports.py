@@ -52,7 +52,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "optimizers": set(),
     "losses": {"types"},
     "metrics": {"types"},
-    "data": {"schema", "experiment", "files", "types"},
+    "data": {"schema", "experiment", "files", "progress", "types"},
     "report": {"schema", "experiment", "files", "data", "types"},
     "preparation": {"schema", "files", "data", "report", "paths", "progress", "version"},
     "models": {"schema", "experiment", "layers", "optimizers", "losses", "metrics", "data", "types"},

@@ -3,6 +3,7 @@
 from atrank_tf.data.catalog import Catalog
 from atrank_tf.data.catalog_requests import CatalogRequests, catalog_requests
 from atrank_tf.data.chunk_reading import TrainingBatches, count_targets
+from atrank_tf.data.co_occurrence import co_occurrence
 from atrank_tf.data.id_maps import IdMaps
 from atrank_tf.data.known_from import known_from
 from atrank_tf.data.popularity import (
@@ -34,6 +35,7 @@ __all__ = [
     "TrainingBatches",
     "catalog_requests",
     "chosen",
+    "co_occurrence",
     "count_targets",
     "counted_actions",
     "done",

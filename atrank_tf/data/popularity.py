@@ -72,7 +72,7 @@ def popularity(
         for inside, rows, (_, timestamps) in zip(crowded, row, happened, strict=True):
             of_crowded = timestamps[inside[timestamps // _HOUR]]
             np.add.at(seconds, (rows[of_crowded // _HOUR], of_crowded % _HOUR), 1)
-    seconds = total(seconds)
+    seconds = total(seconds) if len(seconds) else seconds
     begins = [
         _begins(of_hours, np.flatnonzero(inside), seconds[rows[inside]])
         for of_hours, inside, rows in zip(hours, crowded, row, strict=True)

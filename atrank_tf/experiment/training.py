@@ -8,6 +8,8 @@ from atrank_tf.schema import suggestion
 
 LOSSES = ("pointwise", "pairwise", "listwise")
 """Losses that an experiment may name; `training.new_model` has their classes."""
+INITIALIZERS = ("co_occurrence", "random")
+"""What embedding tables of ids may begin with."""
 _LARGEST_SEED = 2**32 - 1
 """NumPy takes no larger one."""
 
@@ -20,6 +22,9 @@ class Training:
         loss: what is made small, a name of `LOSSES`: "pointwise" (each candidate by itself, the paper), "pairwise"
             (each positive beside each negative of its request, BPR) or "listwise" (each positive among all candidates
             of its request, softmax).
+        embeddings_initializer: what embedding tables of ids begin with: "random", or "co_occurrence", vectors that are
+            alike where the same users did something with both, in groups that the model reads and does not predict
+            (`data.co_occurrence`). Where there is no such group, both are the same.
         epochs: most epochs.
         learning_rate: of Adam, at the start.
         warmup: share of the training, in 0..1, in which the learning rate rises from 0 to `learning_rate`, evenly.
@@ -40,6 +45,7 @@ class Training:
     """
 
     loss: str = "pointwise"
+    embeddings_initializer: str = "co_occurrence"
     epochs: int = 10
     learning_rate: float = 1e-3
     warmup: float = 0.0
@@ -60,8 +66,10 @@ class Training:
         return math.ceil(round(self.average_from * self.epochs, 9)) if self.average_from and self.epochs else None
 
     def __post_init__(self) -> None:
-        if self.loss not in LOSSES:
-            raise ValueError(f"Unknown loss {self.loss!r} in [training]. {suggestion(self.loss, LOSSES)}")
+        for name, valid in (("loss", LOSSES), ("embeddings_initializer", INITIALIZERS)):
+            value = getattr(self, name)
+            if value not in valid:
+                raise ValueError(f"Unknown {name} {value!r} in [training]. {suggestion(value, valid)}")
         for name in ("slices", "learning_rate", "decay"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be positive. Received: {name}={getattr(self, name)} in [training].")

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from atrank_tf.data import Catalog, Part, Records, known_from
+from atrank_tf.data import Catalog, Part, Records, co_occurrence, known_from
 from atrank_tf.layers import (
     CatalogLookup,
     HashedRows,
@@ -90,6 +90,19 @@ class ObjectEmbedder:
         """Finds out since when each id is known; arguments as of `data.known_from`."""
         for name, since in known_from(records, list(self._points_in_time), part, total).items():
             self._points_in_time[name].load(since)
+
+    def initialize_tables(
+        self, records: Records, tasks: Sequence[str], part: Part, total: Callable[[np.ndarray], np.ndarray]
+    ) -> None:
+        """Begins tables with the vectors of `data.co_occurrence`; arguments as of that.
+
+        Their entries have the spread of the random ones, which rows keep of which nothing is known.
+        """
+        for name, vectors in co_occurrence(records, tasks, part, total).items():
+            if self.tables[name].built:  # Not those of behaviors, in a model that reads none.
+                random, dim = np.asarray(self.tables[name].embeddings), self._schema.tables[name].dim
+                known = vectors.any(axis=1, keepdims=True)
+                self.tables[name].embeddings.assign(np.where(known, TABLE_STDDEV * dim**0.5 * vectors, random))
 
     def catalog_columns(self) -> dict[str, dict[str, Tensor]]:
         """Returns the columns of the catalogs, as `data.affinity` takes them; they are those in the model."""

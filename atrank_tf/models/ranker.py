@@ -301,6 +301,23 @@ class Ranker(TaskModel):
         self.objects.load_known_from(view, part, total)
         self.counts.load_popularity(view, part, total)
 
+    def initialize_tables(
+        self,
+        records: Records,
+        part: Part = Part.TRAINING,
+        total: Callable[[np.ndarray], np.ndarray] = lambda array: array,
+    ) -> None:
+        """Begins tables of ids with what the same users had, where the model reads groups that it does not predict.
+
+        For a model that has not been trained: see `data.co_occurrence`.
+
+        Args:
+            records: a records folder.
+            part: of the targets.
+            total: sums an array over the workers who share the records.
+        """
+        self.objects.initialize_tables(self.view(records), self.tasks, part, total)
+
     def check_schema(self, schema: Schema) -> None:
         """Raises ValueError unless a schema is the one that the model was built for; names the first difference."""
         found = first_difference(self.schema, _selected(schema, self.config))

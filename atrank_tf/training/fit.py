@@ -27,7 +27,7 @@ from atrank_tf.training.model_folder import (
     warn_if_unfinished,
     write_inputs,
 )
-from atrank_tf.training.new_model import compile_model, new_model
+from atrank_tf.training.new_model import compile_model, new_model, trained_part
 from atrank_tf.training.warm_start import warm_start
 from atrank_tf.training.workers import ALONE, Workers
 
@@ -99,8 +99,11 @@ def train(
         tf.io.gfile.makedirs(model_dir)
         write_inputs(model_dir, records, experiment)
     model = new_model(records, own_records, experiment, workers)
-    if warm_start_dir and workers.is_chief and not tf.io.gfile.exists(backup_file):
-        _begin_with(warm_start_dir, model, records, settings)
+    if workers.broadcast(lambda: not tf.io.gfile.exists(backup_file)):
+        if warm_start_dir and workers.is_chief:
+            _begin_with(warm_start_dir, model, records, settings)
+        elif not warm_start_dir and settings.embeddings_initializer == "co_occurrence":
+            model.initialize_tables(own_records, trained_part(settings), workers.total)
     batches = training_share(own_records, experiment, model, workers)
     average = AverageWeights(settings.first_averaged)
     average.set_model(model)

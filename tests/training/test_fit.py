@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from interrupted import BeforeTraining, Stop
 
-from atrank_tf.data import IdMaps, Part, Popularity, Records, evaluation_batches, training_batches
+from atrank_tf.data import IdMaps, Part, Popularity, Records, co_occurrence, evaluation_batches, training_batches
 from atrank_tf.experiment import Experiment, experiment_from_dict, load_experiment
 from atrank_tf.preparation import prepare
 from atrank_tf.schema import load_schema
@@ -299,3 +299,26 @@ def test_an_empty_folder_has_no_model_to_load(tmp_path: Path) -> None:
             read(str(tmp_path))
     with pytest.raises(FileNotFoundError, match="Expected a training at"):
         load_trained_experiment(str(tmp_path))
+
+
+@pytest.mark.parametrize("initializer", ["co_occurrence", "random"])
+def test_tables_begin_with_what_the_same_users_had(initializer: str, records: Records, tmp_path: Path) -> None:
+    settings = {"epochs": 1, "learning_rate": 1e-12, "embeddings_initializer": initializer}
+    model = {"name": "average_pooling", "hidden_dim": 4, "tasks": ["next_redemption"]}
+    begun = _train(records, tmp_path, experiment_from_dict({"model": model, "training": settings}))
+    table = begun.model.get_layer("table_product").embeddings.numpy()
+    vectors = co_occurrence(records, ["next_redemption"])["product"]
+    known = vectors.any(axis=1)
+    assert 10 < known.sum() < len(known)
+    expected = 0.2 * vectors[known] * vectors.shape[1] ** 0.5
+    if initializer == "co_occurrence":
+        np.testing.assert_allclose(table[known], expected, atol=1e-6)
+    else:
+        assert np.abs(table[known] - expected).max() > 0.1
+    assert 0.1 < table[~known].std() < 0.3
+
+
+def test_a_table_that_the_model_does_not_read_begins_with_nothing(records: Records, tmp_path: Path) -> None:
+    model = {"name": "bpr_mf", "hidden_dim": 4, "tasks": ["next_redemption"]}
+    begun = _train(records, tmp_path, experiment_from_dict({"model": model, "training": {"epochs": 1}}))
+    assert "table_product" not in {layer.name for layer in begun.model.layers}
