@@ -7,6 +7,7 @@ curl -d '{"inputs": {...}}' http://127.0.0.1:8501/v1/models/market:predict
 import functools
 import json
 import os
+import socket
 import sys
 import threading
 from pathlib import Path
@@ -157,6 +158,21 @@ def check() -> None:
             raise FileNotFoundError(f"Expected a file at {flag.value}, for --{flag.name}. Found none.")
     if _PLAYGROUND_RECORDS.value:
         command.check_records(_PLAYGROUND_RECORDS.value)
+    _check_port(_SETTINGS["host"].value, _SETTINGS["port"].value)
+
+
+def _check_port(host: str, port: int) -> None:
+    """Raises OSError unless the port can be bound now: nobody waits for a model to be told that it cannot."""
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            with socket.socket(family, kind, protocol) as trial:
+                trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                trial.bind(address)
+    except OSError as error:
+        raise OSError(
+            "Expected an address of this machine and a free port (--rest_api_host, --rest_api_port). "
+            f"Received: port {port} of {host}, {error.strerror}."
+        ) from error
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """`make experiments`: every run of the plan can begin, and what is done stays in the page."""
 
+import gzip
 import importlib
 import json
 import math
@@ -194,6 +195,45 @@ def test_lightgbm_may_take_the_place_of_a_model(hotels: Records, run_command: An
     assert result["epochs"][0]["validation_auc"] == result["validation"]["next_click"]["user_auc"][0]
     assert result["parameters"] > 10
     assert (tmp_path / "scores_test_next_click.npz").exists()
+
+
+def test_the_counts_that_lightgbm_has_on_taobao(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By hand: user 1 is asked for c, user 2 for b, and what user 3 was asked for they had not looked at."""
+    pytest.importorskip("lightgbm", reason="needs the package lightgbm (extra experiments)")
+    made = _program("taobao_lightgbm", monkeypatch)
+    logs = {
+        "view": [(1, "a"), (1, "b"), (1, "c"), (2, "a"), (2, "b"), (3, "a")],
+        "cart": [(1, "c"), (2, "a")],
+        "buy": [(1, "a"), (1, "c"), (2, "a"), (2, "b"), (3, "a"), (3, "d")],
+    }
+    (tmp_path / "behaviors").mkdir()
+    for name, rows in logs.items():
+        lines = [f"{user},{item},{name},{time}" for time, (user, item) in enumerate(rows)]
+        text = "\n".join(["user_id,item_id,action,timestamp", *lines])
+        (tmp_path / f"behaviors/{name}.csv.gz").write_bytes(gzip.compress(text.encode()))
+    numbers, labels, sizes = made.candidates(made.read_logs(str(tmp_path)), -1)
+    assert sizes == [2, 1]
+    np.testing.assert_array_equal(labels, [False, True, True])  # b and c of user 1, b of user 2; all bought a before.
+    assert numbers.shape == (3, len(made.NAMES))
+    # Viewed, in the cart; views, carts, purchases before the last; rates; how much was viewed.
+    np.testing.assert_allclose(
+        numbers[:, :8],
+        [[1, 0, 2, 0, 0, 1 / 22, 1 / 4, 3], [1, 1, 1, 1, 0, 1 / 21, 1 / 5, 3], [1, 0, 2, 0, 0, 1 / 22, 1 / 4, 2]],
+        rtol=1e-6,
+    )
+    np.testing.assert_array_equal(numbers[:, 8:10], 0)  # Nobody bought them with a.
+    beside_a = [2 / np.sqrt(7 * 8), 1 / np.sqrt(6 * 8), 2 / np.sqrt(7 * 8)]  # Viewed together, by the roots of 5 more.
+    np.testing.assert_allclose(numbers[:, 10:12], np.stack([beside_a, beside_a], axis=1), rtol=1e-6)
+    given = np.array([[10 / 22 / 12, 10 / 22 / 10, 10 / 22 / 11], [10 / 21 / 11, 10 / 21 / 11, 10 / 21 / 10]])
+    np.testing.assert_allclose(numbers[:2, 12], given.mean(axis=1), rtol=1e-6)
+    np.testing.assert_allclose(numbers[:2, 13], np.log(given).mean(axis=1), rtol=1e-6)
+    made.main(str(tmp_path))
+    assert re.findall(r"(counts.*): \d+ trees, HR@10 0.6667, NDCG@10 0\.\d{4}", capsys.readouterr().out) == [
+        "counts",
+        "counts, and what goes together",
+    ]
 
 
 @pytest.mark.slow

@@ -121,6 +121,19 @@ def test_nothing_to_serve_is_one_line_and_exit_code_1(run_command, tmp_path):
     assert "Traceback" not in done.stderr
 
 
+def test_a_port_that_is_taken_or_a_host_of_elsewhere_is_told_before_a_model_is_loaded(run_command, tmp_path):
+    # There is no model, which is told after TensorFlow's import.
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        begun = ("-m", "atrank_tf.serve", f"--model_base_path={tmp_path}", f"--rest_api_port={port}")
+        taken = run_command(*begun)
+    elsewhere = run_command(*begun, "--rest_api_host=192.0.2.1")
+    begins = r"serve: Expected an address of this machine and a free port \(--rest_api_host, --rest_api_port\)\. "
+    for done, host in ((taken, "127.0.0.1"), (elsewhere, "192.0.2.1")):
+        assert done.returncode == 1
+        assert re.fullmatch(rf"{begins}Received: port {port} of {re.escape(host)}, [\w ]+\.\n", done.stderr)
+
+
 def test_a_model_or_a_config_file_must_be_named(run_command):
     done = run_command("-m", "atrank_tf.serve")
     assert done.returncode == 1
