@@ -95,6 +95,7 @@ def _sides(sides: list[Side], left_out: list[str], place: str) -> Iterator[str]:
         yield f"[{place}.features]"
     for side in features:
         yield from _note(f"{side.column.name}: {side.note}")
+        yield from _question(side.question)
         entries: dict[str, object] = {"table": side.table, **_column(side)}
         if side.column.has_several:
             entries["max_values"] = side.column.max_values

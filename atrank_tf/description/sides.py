@@ -108,7 +108,7 @@ def sort_sides(
         elif column.is_numeric and not _is_kind(column):
             sides.append(_number(column))
         else:
-            sides.append(Side(column, table_of(column), _words_of_values(column)))
+            sides.append(Side(column, table_of(column), _words_of_values(column), _asks_for_a_point(column)))
     return sides, left_out
 
 
@@ -163,6 +163,15 @@ def _number(column: Column) -> Side:
             "Then move it to features, with a table."
         )
     return Side(column, "", note, question)
+
+
+def _asks_for_a_point(column: Column) -> str:
+    if not len(column.present) or not column.present.str.contains(r"^-?\d+,\d+$").all():
+        return ""
+    return (
+        f"{column.name} has values as {column.present[0]}, taken for two kinds each. Are they numbers with a decimal "
+        "comma? Then save them with a point."
+    )
 
 
 def _words_of_values(column: Column) -> str:

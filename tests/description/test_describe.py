@@ -159,6 +159,15 @@ def test_what_rows_may_be_is_asked(tmp_path, name, values, match):
     assert schema.groups["events"].actions == (("yes",) if name == "clicked" else ("events",))
 
 
+@pytest.mark.parametrize(("between", "asked"), [(",", True), (".", False), (", ", False)])
+def test_prices_with_a_decimal_comma_are_asked_about(tmp_path, between, asked):
+    tables = shop()
+    prices = [f"{row % 5}{between}{row % 2}9" for row in range(len(tables["things"]))]
+    things = tables["things"].with_columns(pl.Series("price", prices))
+    found, _ = read(folder(tmp_path, events=tables["events"], things=things))
+    assert any("price has values as 0,09" in each and "decimal comma" in each for each in found.questions) == asked
+
+
 def test_lists_without_request_ids_or_a_log_of_choices(tmp_path):
     rng = np.random.default_rng(1)
     rows = []
