@@ -28,9 +28,9 @@ _RECIPES: dict[str, tuple[str, int, dict[str, dict[str, Any]]]] = {
         "Some behaviors lead to others, as views to purchases: settings of experiments/taobao.toml.",
         12,
         {
-            "model": {"dropout": 0.1, "hidden_units": [128, 64], "item_bias": False},
+            "model": {"dropout": 0.2, "hidden_units": [128, 64], "item_bias": False},
             "batching": {"correct_sampling": True},
-            "training": {"loss": "listwise", "decay_at": [0.5, 0.75], "decay": 0.3, "l2": 1e-5},
+            "training": {"loss": "listwise", "decay_at": [0.3], "decay": 0.5, "l2": 5e-5},
         },
     ),
     "once": (
@@ -67,7 +67,7 @@ _RECIPES: dict[str, tuple[str, int, dict[str, dict[str, Any]]]] = {
         },
     ),
 }
-_AVERAGED = {"once": 0.6, "one of a list": 0.4}
+_AVERAGED = {"funnel": 0.5, "once": 0.6, "one of a list": 0.4}
 """Recipes whose weights are averaged from this share of the training on."""
 _SMALL = 500_000
 _OF_SMALL: dict[str, Any] = {"warmup": 0.05, "decay_at": [0.5], "decay": 0.4, "l2": 1e-4, "average_from": 0.4}
@@ -94,7 +94,7 @@ def experiment_text(plan: Plan) -> str:
     training: dict[str, Any] = {"epochs": epochs} | _TRAINING | settings["training"]
     if kind in _AVERAGED and epochs >= 5:
         training["average_from"] = _AVERAGED[kind]
-    small = rows < _SMALL and kind not in _AVERAGED
+    small = rows < _SMALL and settings["training"].get("l2", 0.0) < _OF_SMALL["l2"]
     if small:
         training |= _OF_SMALL
         model["dropout"] = 0.2
