@@ -26,14 +26,15 @@ _Done = Mapping[str, tuple[np.ndarray, np.ndarray]]
 def co_occurrence(
     records: Records,
     tasks: Sequence[str],
+    rows: Mapping[str, np.ndarray],
     part: Part = Part.TRAINING,
     total: Callable[[np.ndarray], np.ndarray] = lambda array: array,
 ) -> dict[str, np.ndarray]:
     """Returns vectors of the rows of tables of ids, alike where the same users had both: table -> float32 [rows, dim].
 
     A user has what is in the histories of their targets, of groups that no task predicts: views, where purchases are
-    predicted. So no vector holds a target, nor anything of validation or test. Tables without such a group are left
-    out, and those with `hash`.
+    predicted. So no vector holds a target, nor anything of validation or test. Tables of which nobody did anything are
+    left out.
 
     The vectors are the right singular vectors of the matrix of users and rows: 1 where a user has an object with the
     row, divided by the roots of both sums; times the roots of the singular values, and then of length 1. The first
@@ -43,6 +44,7 @@ def co_occurrence(
     Args:
         records: a records folder, of the groups that a model reads.
         tasks: the tasks that it predicts.
+        rows: entity -> the rows that its objects have in the table of their ids, int [rows of its catalog, H].
         part: of the targets.
         total: sums an array over the workers who share the records.
 
@@ -50,37 +52,33 @@ def co_occurrence(
         Dhillon, "Co-clustering documents and words using bipartite spectral graph partitioning" (KDD 2001);
         PureSVD (Cremonesi et al., RecSys 2010); subspace iteration as in Halko et al. (arXiv 0909.4061).
     """
-    tables = _entities_of_tables(records.schema, tasks)
-    sizes = {name: records.schema.tables[name] for name in tables}
-    users = {name: np.zeros(size.rows, np.int64) for name, size in sizes.items()}
+    schema, tables = records.schema, dict[str, dict[str, np.ndarray]]()
+    for name in _not_predicted(schema, tasks):
+        entity = schema.groups[name].entity
+        if entity in rows:
+            tables.setdefault(schema.entities[entity].id.table, {})[entity] = rows[entity]
+    users = {name: np.zeros(schema.tables[name].rows, np.int64) for name in tables}
     for done in _histories(records, tasks, part) if tables else ():
-        for name, entities in tables.items():
-            users[name] += np.bincount(_pairs(records, entities, done)[1], minlength=len(users[name]))
+        for name, rows_of in tables.items():
+            users[name] += np.bincount(_pairs(rows_of, done)[1], minlength=len(users[name]))
+    users = {name: total(of_row) for name, of_row in users.items()}
     found = {}
     with progress("what was done by the same users", "passes", _PASSES * len(tables)) as shown:
-        for name, entities in tables.items():
-            of_row = total(users[name])
-            scale = np.where(of_row > 0, (of_row + _PRIOR) ** -0.5, 0).astype(np.float32)[:, np.newaxis]
-            shape = (sizes[name].rows, sizes[name].dim + 1 + _SPARE)
+        for name, rows_of in tables.items():
+            if not users[name].any():
+                continue
+            dim, of_row = schema.tables[name].dim, users[name][:, np.newaxis]
+            scale = np.where(of_row > 0, (of_row + _PRIOR) ** -0.5, 0).astype(np.float32)
+            shape = (len(scale), dim + 1 + _SPARE)
             basis, values = np.random.default_rng(0).normal(size=shape).astype(np.float32), np.zeros(0)
             for _ in range(_PASSES):
                 basis *= scale
                 product = np.zeros_like(basis)
                 for done in _histories(records, tasks, part):
-                    _add_product(product, basis, *_pairs(records, entities, done))
+                    _add_product(product, basis, *_pairs(rows_of, done))
                 basis, values = _left_singular(total(product) * scale)
                 shown.update(1)
-            found[name] = _unit_vectors(basis * values**0.25, sizes[name].dim)
-    return found
-
-
-def _entities_of_tables(schema: Schema, tasks: Sequence[str]) -> dict[str, list[str]]:
-    """Returns table -> the entities whose ids it has, of those with a group that no task predicts."""
-    found: dict[str, list[str]] = {}
-    for entity in {schema.groups[name].entity: None for name in _not_predicted(schema, tasks)}:
-        table = schema.entities[entity].id.table
-        if table and not schema.tables[table].hash:
-            found.setdefault(table, []).append(entity)
+            found[name] = _unit_vectors(basis * values**0.25, dim)
     return found
 
 
@@ -113,10 +111,10 @@ def _histories(records: Records, tasks: Sequence[str], part: Part) -> Iterator[_
     yield from chunks.map(without_autograph(of_chunk)).prefetch(1).as_numpy_iterator()
 
 
-def _pairs(records: Records, entities: Sequence[str], done: _Done) -> tuple[np.ndarray, np.ndarray]:
+def _pairs(rows: Mapping[str, np.ndarray], done: _Done) -> tuple[np.ndarray, np.ndarray]:
     """Returns users and the rows that they have, each pair once, by user: int64 [P] each."""
-    keys = [done[entity][0] * SPAN + records.catalogs[entity].table_rows[done[entity][1]] for entity in entities]
-    user, row = np.divmod(np.unique(np.concatenate(keys)), SPAN)
+    keys = [done[entity][0][:, np.newaxis] * SPAN + of_objects[done[entity][1]] for entity, of_objects in rows.items()]
+    user, row = np.divmod(np.unique(np.concatenate(keys, axis=None)), SPAN)
     return user[row >= FIRST_ROW], row[row >= FIRST_ROW]
 
 

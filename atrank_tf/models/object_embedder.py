@@ -18,7 +18,7 @@ from atrank_tf.layers import (
     Standardize,
     take,
 )
-from atrank_tf.schema import FIRST_ROW, PADDING, UNKNOWN, Features, Schema, Transform
+from atrank_tf.schema import FIRST_ROW, PADDING, UNKNOWN, Features, Schema, Table, Transform
 from atrank_tf.schema.inputs import context_name, profile_name
 from atrank_tf.types import Tensor
 
@@ -48,7 +48,7 @@ class ObjectEmbedder:
             name: SparseEmbedding(
                 table.rows,
                 table.dim,
-                keras.initializers.RandomNormal(stddev=TABLE_STDDEV / table.hashes**0.5),  # Of the sum of so many.
+                keras.initializers.RandomNormal(stddev=_stddev(table)),
                 name=f"table_{name}",
             )
             for name, table in schema.tables.items()
@@ -98,11 +98,16 @@ class ObjectEmbedder:
 
         Their entries have the spread of the random ones, which rows keep of which nothing is known.
         """
-        for name, vectors in co_occurrence(records, tasks, part, total).items():
-            if self.tables[name].built:  # Not those of behaviors, in a model that reads none.
-                random, dim = np.asarray(self.tables[name].embeddings), self._schema.tables[name].dim
-                known = vectors.any(axis=1, keepdims=True)
-                self.tables[name].embeddings.assign(np.where(known, TABLE_STDDEV * dim**0.5 * vectors, random))
+        rows = {}
+        for entity, spec in self._schema.entities.items():
+            table = spec.id.table
+            if table and self.tables[table].built:  # Not those of behaviors, in a model that reads none.
+                codes = records.catalogs[entity].table_rows
+                rows[entity] = np.asarray(self._hashed[table](codes)) if table in self._hashed else codes[:, np.newaxis]
+        for name, vectors in co_occurrence(records, tasks, rows, part, total).items():
+            spread = _stddev(self._schema.tables[name]) * vectors.shape[1] ** 0.5
+            known = vectors.any(axis=1, keepdims=True)
+            self.tables[name].embeddings.assign(np.where(known, spread * vectors, self.tables[name].embeddings))
 
     def catalog_columns(self) -> dict[str, dict[str, Tensor]]:
         """Returns the columns of the catalogs, as `data.affinity` takes them; they are those in the model."""
@@ -196,6 +201,11 @@ def hashed_rows(schema: Schema, of: str) -> dict[str, HashedRows]:
         for name, table in schema.tables.items()
         if table.hash
     }
+
+
+def _stddev(table: Table) -> float:
+    """Returns the spread that the entries of a table begin with: an embedding is the sum of a row for each hash."""
+    return TABLE_STDDEV / table.hashes**0.5
 
 
 def _concatenate(parts: list[Tensor]) -> Tensor | None:

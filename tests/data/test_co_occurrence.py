@@ -16,9 +16,12 @@ from atrank_tf.schema import FIRST_ROW, Split, SplitKind
 TASKS = ["next_redemption"]
 
 
-def _matrix(records: Records, part: Part) -> np.ndarray:
+def _rows(records: Records) -> dict[str, np.ndarray]:
+    return {entity: catalog.table_rows[:, np.newaxis] for entity, catalog in records.catalogs.items()}
+
+
+def _matrix(records: Records, part: Part, rows: np.ndarray) -> np.ndarray:
     """Which user has which row of the table of products, by what was bought before the last list of coupons."""
-    rows = records.catalogs["product"].table_rows
     matrix: list[np.ndarray] = []
     for _, serialized in read_chunks(records, Part.TEST, tf.constant([0, 0], tf.int64)):
         chunk = parse(serialized, records.schema)
@@ -45,20 +48,25 @@ def _similar(vectors: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("part", [Part.TRAINING, Part.TRAINING_AND_VALIDATION])
-@pytest.mark.parametrize("kind", list(SplitKind))
+@pytest.mark.parametrize(
+    ("kind", "hashes"), [(SplitKind.BY_TIME, 1), (SplitKind.LEAVE_LAST_OUT, 1), (SplitKind.BY_TIME, 2)]
+)
 def test_4_vectors_are_the_singular_ones_of_histories_of_training_targets(
-    records: Records, part: Part, kind: SplitKind, monkeypatch: pytest.MonkeyPatch
+    records: Records, part: Part, kind: SplitKind, hashes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.modules["atrank_tf.data.co_occurrence"], "_PASSES", 60)  # Until nothing changes.
     other = Records(records.path)
     if kind is SplitKind.LEAVE_LAST_OUT:
         other.schema = replace(records.schema, split=Split(kind=kind))
-    matrix = _matrix(other, part)
+    rows = _rows(other)["product"]
+    if hashes == 2:  # Two rows for each product, that others have too.
+        rows = np.concatenate([rows, np.where(rows < FIRST_ROW, rows, FIRST_ROW + rows * 7 % 11)], axis=1)
+    matrix = _matrix(other, part, rows)
     of_user, of_row = matrix.sum(axis=1, keepdims=True), matrix.sum(axis=0)
     assert 10 < np.count_nonzero(of_row) < len(of_row)
     scaled = matrix / np.sqrt(np.maximum(of_user, 1)) / np.sqrt(of_row + 5)
     _, values, right = np.linalg.svd(scaled, full_matrices=False)
-    (found,) = co_occurrence(other, TASKS, part).values()
+    (found,) = co_occurrence(other, TASKS, {"product": rows}, part).values()
     dim = other.schema.tables["product"].dim
     expected = (right.T * np.sqrt(values))[:, 1 : dim + 1]
     expected[of_row == 0] = 0
@@ -70,23 +78,21 @@ def test_4_vectors_are_the_singular_ones_of_histories_of_training_targets(
 
 
 def test_only_groups_that_no_task_predicts_say_what_belongs_together(records: Records) -> None:
-    assert list(co_occurrence(records, TASKS)) == ["product"]
-    assert list(co_occurrence(records, ["next_purchase"])) == ["coupon"]
-    assert not co_occurrence(records, ["next_purchase", "next_redemption"])
+    rows = _rows(records)
+    assert list(co_occurrence(records, TASKS, rows)) == ["product"]
+    assert list(co_occurrence(records, ["next_purchase"], rows)) == ["coupon"]
+    assert not co_occurrence(records, ["next_purchase", "next_redemption"], rows)
+    assert not co_occurrence(records, TASKS, {"coupon": rows["coupon"]}), "No rows, as of ids without a table."
 
 
-def test_hashed_tables_and_ids_without_a_table_have_no_vectors(records: Records) -> None:
-    other, product = Records(records.path), records.schema.entities["product"]
-    hashed = replace(records.schema.tables["product"], hash=8)
-    other.schema = replace(records.schema, tables={**records.schema.tables, "product": hashed})
-    assert not co_occurrence(other, TASKS)
-    bare = replace(product, id=replace(product.id, table=""))
-    other.schema = replace(records.schema, entities={**records.schema.entities, "product": bare})
-    assert not co_occurrence(other, TASKS)
+def test_where_nobody_did_anything_nothing_is_known(records: Records) -> None:
+    other = Records(records.path)
+    other.schema = replace(records.schema, split=replace(records.schema.split, validation_from=1))
+    assert not co_occurrence(other, TASKS, _rows(records))
 
 
 def test_workers_add_up_their_shares(records: Records) -> None:
-    whole = co_occurrence(records, TASKS)["product"]
+    whole = co_occurrence(records, TASKS, _rows(records))["product"]
     shares = [records.of_worker(index, 2) for index in range(2)]
     sums: list[np.ndarray] = []
     parts: list[np.ndarray] = []
@@ -101,7 +107,7 @@ def test_workers_add_up_their_shares(records: Records) -> None:
     for number in range(7):  # One sum of users, and one of each pass.
         calls: list[list[np.ndarray]] = [[], []]
         parts = [
-            co_occurrence(share, TASKS, total=adding(of_share))["product"]
+            co_occurrence(share, TASKS, _rows(share), total=adding(of_share))["product"]
             for share, of_share in zip(shares, calls, strict=True)
         ]
         if number < 6:

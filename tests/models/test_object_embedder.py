@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atrank_tf.data import Records
+from atrank_tf.data import Records, co_occurrence
 from atrank_tf.experiment import Batching
+from atrank_tf.layers import HashedRows
 from atrank_tf.models import MODELS, AveragePooling, Ranker
-from atrank_tf.schema import UNKNOWN, DenseFeature, Transform
+from atrank_tf.models.object_embedder import TABLE_STDDEV
+from atrank_tf.schema import FIRST_ROW, UNKNOWN, DenseFeature, Transform
 
 
 def _model(name: str, records: Records, **changes: Any) -> Ranker:
@@ -76,3 +78,20 @@ def test_numbers_with_a_long_tail_are_standardized_as_logarithms(records: Record
     found = np.asarray(model.objects.object_numbers("product", rows))
     np.testing.assert_allclose(found[0, :2, 0], (np.log1p(values[0, :2]) - 0.5) / 2, rtol=1e-5)
     assert found[0, 2, 0] == 0.0
+
+
+def test_a_table_with_hashes_begins_with_what_the_same_users_had(records: Records) -> None:
+    table = replace(records.schema.tables["product"], hash=8, hashes=2, rows=FIRST_ROW + 8)
+    other = Records(records.path)
+    other.schema = replace(records.schema, tables={**records.schema.tables, "product": table})
+    model = AveragePooling(other.schema, catalogs=other.catalogs, hidden_dim=4, tasks=("next_redemption",))
+    layer = model.get_layer("table_product")
+    before = layer.embeddings.numpy()
+    model.initialize_tables(other)
+    rows = {"product": HashedRows(8, 2, FIRST_ROW)(other.catalogs["product"].table_rows).numpy()}
+    vectors = co_occurrence(other, ["next_redemption"], rows)["product"]
+    known = vectors.any(axis=1)
+    np.testing.assert_array_equal(known, [False, False, *[True] * 8])
+    spread = TABLE_STDDEV / 2**0.5  # The sum of two has that of a table without hashes.
+    np.testing.assert_allclose(layer.embeddings[FIRST_ROW:], spread * table.dim**0.5 * vectors[FIRST_ROW:], atol=1e-5)
+    np.testing.assert_array_equal(layer.embeddings[:FIRST_ROW], before[:FIRST_ROW])

@@ -307,7 +307,8 @@ def test_tables_begin_with_what_the_same_users_had(initializer: str, records: Re
     model = {"name": "average_pooling", "hidden_dim": 4, "tasks": ["next_redemption"]}
     begun = _train(records, tmp_path, experiment_from_dict({"model": model, "training": settings}))
     table = begun.model.get_layer("table_product").embeddings.numpy()
-    vectors = co_occurrence(records, ["next_redemption"])["product"]
+    rows = {"product": records.catalogs["product"].table_rows[:, np.newaxis]}
+    vectors = co_occurrence(records, ["next_redemption"], rows)["product"]
     known = vectors.any(axis=1)
     assert 10 < known.sum() < len(known)
     expected = 0.2 * vectors[known] * vectors.shape[1] ** 0.5
