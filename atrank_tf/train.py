@@ -41,8 +41,24 @@ def check() -> None:
 
     _experiment = load_experiment(_CONFIG.value)
     command.check_records(_RECORDS.value)
+    _check_schema()
     if _WARM_START.value:
         command.check_model(_WARM_START.value)
+
+
+def _check_schema() -> None:
+    """Raises ValueError unless the experiment fits the schema of the records."""
+    from atrank_tf.experiment import check_settings, schema_that_is_read
+    from atrank_tf.schema import load_schema
+
+    try:
+        schema = load_schema(f"{_RECORDS.value}/schema.toml")
+    except (ValueError, OSError):
+        return  # What is wrong with the records is told where they are read.
+    try:
+        check_settings(_experiment, schema_that_is_read(schema, _experiment.model))
+    except ValueError as error:
+        raise ValueError(f"{error} (in {_CONFIG.value})") from error
 
 
 def _before_devices() -> None:

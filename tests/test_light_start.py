@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from atrank_tf.data import Records
+
 HEAVY = [
     "tensorflow",
     "keras",
@@ -206,6 +208,29 @@ def test_any_mistake_in_an_experiment_file_is_told_at_once_with_the_name_of_the_
     assert re.fullmatch(rf"train: {message} \(in \.\./experiment\.toml\)\n", err), err
     assert out == "1 []\n"
     assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('tasks = ["next_purchas"]', r"Unknown task 'next_purchas' in \[model\]\. Did you mean \"next_purchase\"\? .*"),
+        ('groups = ["purchases"]', r"Unknown group 'purchases'\. Did you mean \"purchase\"\? .*"),
+        (
+            'tasks = ["next_purchase"]\ngroups = ["redemption"]',
+            r"Task 'next_purchase' ranks what group 'purchase' is .*",
+        ),
+        ('tasks = ["next_redemption"]\n[batching]\nnegatives = 3', r"negatives in \[batching\] has no effect: .*"),
+    ],
+)
+def test_an_experiment_that_does_not_fit_the_records_is_told_at_once(
+    start: Callable[..., tuple[str, str]], records: Records, tmp_path: Path, text: str, message: str
+) -> None:
+    (tmp_path / "experiment.toml").write_text(f'[model]\nname = "atrank"\n{text}\n')
+    folder = tmp_path / "here"
+    folder.mkdir()
+    out, err = start(folder, "train", f"--records={records.path}", "--config=../experiment.toml", "--model_dir=m")
+    assert re.fullmatch(rf"train: {message} \(in \.\./experiment\.toml\)\n", err), err
+    assert out == "1 []\n"
 
 
 def test_the_settings_of_a_server_and_the_logs_folder_need_nothing_heavy() -> None:

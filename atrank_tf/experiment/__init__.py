@@ -20,7 +20,7 @@ from atrank_tf.experiment.model_configs import (
     SASRecConfig,
     TimelineATRankConfig,
 )
-from atrank_tf.experiment.settings_check import check_settings, check_task_weights
+from atrank_tf.experiment.settings_check import check_settings, check_task_weights, schema_that_is_read
 from atrank_tf.experiment.training import Training
 
 __all__ = [
@@ -43,4 +43,5 @@ __all__ = [
     "experiment_from_dict",
     "experiment_to_dict",
     "load_experiment",
+    "schema_that_is_read",
 ]

@@ -4,8 +4,9 @@ import dataclasses
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
+from atrank_tf.experiment.model_configs import RankerConfig
 from atrank_tf.experiment.training import Training
-from atrank_tf.schema import Candidates, Schema, suggestion
+from atrank_tf.schema import Candidates, Schema, select_groups, suggestion
 
 if TYPE_CHECKING:
     from atrank_tf.experiment.experiment import Experiment
@@ -33,6 +34,23 @@ def check_settings(experiment: "Experiment", schema: Schema | None = None) -> No
         if value != default:
             shown = list(value) if isinstance(value, tuple) else value
             raise ValueError(f"{key} in [{section}] has no effect: {reason}. Received: {key}={shown!r}. Leave it out.")
+
+
+def schema_that_is_read(schema: Schema, model: RankerConfig) -> Schema:
+    """Returns the schema of the groups that a model reads, and of their tasks.
+
+    Raises:
+        ValueError: the schema has no such group or task, or the model does not read the group of a task.
+    """
+    for task in model.tasks:
+        if task not in schema.tasks:
+            raise ValueError(f"Unknown task {task!r} in [model]. {suggestion(task, schema.tasks)}")
+        if model.groups and schema.tasks[task].group not in model.groups:
+            raise ValueError(
+                f"Task {task!r} ranks what group {schema.tasks[task].group!r} is about, so the model must read it. "
+                f"Received: groups={list(model.groups)} in [model]."
+            )
+    return select_groups(schema, model.groups, affinity=model.reads_affinity)
 
 
 def check_task_weights(training: Training, tasks: Collection[str]) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from keras import ops
 
 from atrank_tf.data import Catalog, Part, Records, TrainingBatches, evaluation_batches, training_batches
-from atrank_tf.experiment import Batching, RankerConfig
+from atrank_tf.experiment import Batching, RankerConfig, schema_that_is_read
 from atrank_tf.layers import BehaviorEmbedding, Dropout, GroupProjection, SparseEmbedding, TimeBuckets, zero_padding
 from atrank_tf.models.candidate_counts import CandidateCounts
 from atrank_tf.models.explain import explainer
@@ -40,8 +40,6 @@ from atrank_tf.schema import (
     plain,
     read,
     schema_from_dict,
-    select_groups,
-    suggestion,
 )
 from atrank_tf.schema.inputs import affinity_name, candidates_name, history_name
 from atrank_tf.types import Tensor
@@ -410,12 +408,4 @@ def _selected(schema: Schema, config: RankerConfig) -> Schema:
     """Returns the schema of the groups that a config asks for."""
     if not schema.prepared:
         raise ValueError("Expected a prepared schema, with its sizes filled in: take `Records(...).schema`.")
-    for task in config.tasks:
-        if task not in schema.tasks:
-            raise ValueError(f"Unknown task {task!r} in [model]. {suggestion(task, schema.tasks)}")
-        if config.groups and schema.tasks[task].group not in config.groups:
-            raise ValueError(
-                f"Task {task!r} ranks what group {schema.tasks[task].group!r} is about, so the model must read it. "
-                f"Received: groups={list(config.groups)} in [model]."
-            )
-    return select_groups(schema, config.groups, affinity=config.reads_affinity)
+    return schema_that_is_read(schema, config)

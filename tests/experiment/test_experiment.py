@@ -180,7 +180,7 @@ WRONG = {
     ),
     "section is a number": (
         {"model": {"name": "atrank"}, "training": 3},
-        r"Expected a table of keys at \[training\]: loss, epochs, .*\. Received: 3\.",
+        r"Expected a table of keys at \[training\]: loss, embeddings_initializer, .*\. Received: 3\.",
     ),
     "wrong type": (
         _with("training", "epochs", 1.5),
