@@ -71,7 +71,7 @@ _AVERAGED = {"funnel": 0.5, "once": 0.6, "one of a list": 0.4}
 """Recipes whose weights are averaged from this share of the training on."""
 _SMALL = 500_000
 _OF_SMALL: dict[str, Any] = {"warmup": 0.05, "decay_at": [0.5], "decay": 0.4, "l2": 1e-4, "average_from": 0.4}
-"""What the other recipes have for fewer than `_SMALL` behaviors, which they would learn by heart."""
+"""What recipes with less `l2` have for fewer than `_SMALL` behaviors, which they would learn by heart."""
 
 
 def experiment_text(plan: Plan) -> str:

@@ -1,4 +1,4 @@
-"""Refuses settings that would have no effect: whoever writes one expects something of it."""
+"""Refuses settings that do not fit the records, or would have no effect: whoever writes one expects something of it."""
 
 import dataclasses
 from collections.abc import Collection, Iterator
