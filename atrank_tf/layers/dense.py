@@ -109,6 +109,7 @@ class GroupProjection(keras.layers.Layer):
     Args:
         hidden_dim: D.
         activation: f; None or "linear" for none. Defaults to None.
+        kernel_initializer: of W. Defaults to "glorot_uniform".
 
     Call arguments:
         behaviors: float [B, T_g, D_g].
@@ -120,14 +121,21 @@ class GroupProjection(keras.layers.Layer):
         ATRank (arXiv 1711.06632), section "Behavior embedding spaces".
     """
 
-    def __init__(self, hidden_dim: int, activation: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        hidden_dim: int,
+        activation: str | None = None,
+        kernel_initializer: Any = "glorot_uniform",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.hidden_dim = hidden_dim
         self.activation = keras.activations.get(activation)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
     def build(self, behaviors_shape: Shape) -> None:
         shape = (behaviors_shape[-1], self.hidden_dim)
-        self.kernel = self.add_weight(name="kernel", shape=shape, initializer="glorot_uniform")
+        self.kernel = self.add_weight(name="kernel", shape=shape, initializer=self.kernel_initializer)
         self.bias = self.add_weight(name="bias", shape=(self.hidden_dim,), initializer="zeros")
 
     def call(self, behaviors: Tensor) -> Tensor:
@@ -137,4 +145,5 @@ class GroupProjection(keras.layers.Layer):
         return super().get_config() | {
             "hidden_dim": self.hidden_dim,
             "activation": keras.activations.serialize(self.activation),
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }

@@ -94,12 +94,15 @@ class Ranker(TaskModel):
         self.make_layers()
         self.objects = ObjectEmbedder(self.schema, self.config.id_dropout)
         groups = self.schema.groups
+        # An object begins with the same projection in each group: what is like it there is found from the first step.
+        alike = {spec.entity: keras.initializers.GlorotUniform() for spec in groups.values()}
         self.behavior_embeddings = {
             group: BehaviorEmbedding(
                 spec.width or None,
                 FIRST_ROW + len(spec.actions),
                 self.schema.time.buckets if self.embeds_time else None,
                 self.config.combine,
+                alike[spec.entity],
                 name=f"behavior_{group}",
             )
             for group, spec in groups.items()
@@ -107,8 +110,10 @@ class Ranker(TaskModel):
         }
         ranked = {self.schema.tasks[task].group for task in self.tasks}
         self.projections = {
-            group: GroupProjection(self.config.hidden_dim, self.config.activation, name=f"projection_{group}")
-            for group in groups
+            group: GroupProjection(
+                self.config.hidden_dim, self.config.activation, alike[spec.entity], name=f"projection_{group}"
+            )
+            for group, spec in groups.items()
             if self.reads_behaviors or group in ranked
         }
         if self.embeds_time:

@@ -9,11 +9,11 @@ import keras
 import numpy as np
 import pytest
 
-from atrank_tf.data import Part, Popularity, Records, done, popularity, requests
+from atrank_tf.data import Catalog, Part, Popularity, Records, done, popularity, requests
 from atrank_tf.data.known_from import NEVER
 from atrank_tf.experiment import Batching
 from atrank_tf.models import MODELS, ATRank, Ranker
-from atrank_tf.schema import UNKNOWN, Negatives, Task, load_schema
+from atrank_tf.schema import FIRST_ROW, UNKNOWN, Negatives, Task, load_schema, schema_from_dict
 from atrank_tf.schema.inputs import history_name, log_rate_name
 
 IDS = ("product", "coupon")
@@ -58,6 +58,38 @@ def test_4_of_a_candidate_training_reads_no_id_before_it_is_known(records: Recor
         changes.append(max(np.abs(after[task] - before[task]).max(initial=0) for task in before))
     assert changes[0] > 0.1
     assert changes[1] == 0
+
+
+@pytest.mark.parametrize("combine", ["sum", "concat"])
+def test_an_object_begins_alike_in_each_group_and_candidates_find_it(combine: str) -> None:
+    """Before anything is learned, target attention prefers the candidate itself, whatever was done with it."""
+    entities = {name: {"id": {"column": "id", "table": name}, "rows": 12} for name in ("item", "shop")}
+    groups = {"view": "item", "buy": "item", "visit": "shop"}
+    schema = schema_from_dict(
+        {
+            "tables": {name: {"dim": 32, "rows": 12} for name in entities},
+            "entities": entities,
+            "groups": {name: {"entity": entity, "actions": ["done"]} for name, entity in groups.items()},
+            "tasks": {"next": {"group": "buy", "negatives": {"uniform": 1}}},
+        }
+    )
+    rows = np.arange(12)
+    catalog = Catalog(rows[FIRST_ROW:], np.zeros_like(rows), rows.astype(np.int32), {}, {})
+    catalogs = dict.fromkeys(entities, catalog)
+    model = ATRank(schema, catalogs=catalogs, hidden_dim=32, num_spaces=2, num_blocks=0, combine=combine)
+    kernels = {group: model.get_layer(f"projection_{group}").kernel.numpy() for group in groups}
+    np.testing.assert_array_equal(kernels["view"], kernels["buy"])
+    assert (kernels["view"] != kernels["visit"]).all()
+    objects = rows[FIRST_ROW:]
+    none = np.zeros((1, 0), np.int64)
+    for group in ("view", "buy"):
+        inputs = {history_name(each, column): none for each in groups for column in ("id", "action", "timestamp")}
+        inputs |= {history_name(group, column): np.full((1, len(objects)), 2) for column in ("action", "timestamp")}
+        inputs |= {history_name(group, "id"): objects[None], "now": np.array([9]), "next__candidates": objects[None]}
+        memory = model.encode_user(inputs)
+        candidates = model.embed_candidates("next", objects[None]).embedding
+        _, weights = model.target_attention(candidates, memory["memory"], memory["mask"], return_weights=True)
+        np.testing.assert_array_equal(weights.numpy()[0].mean(0).argmax(-1), np.arange(len(objects)))
 
 
 def test_what_else_was_done_with_candidates_is_counted_too(records: Records) -> None:

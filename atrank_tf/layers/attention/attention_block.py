@@ -45,13 +45,14 @@ class AttentionBlock(keras.layers.Layer):
         self.dropout = dropout
         self.sink = sink
 
-    def make_attention(self) -> SpaceAttention:
-        """Returns the attention that the arguments ask for, not built yet."""
+    def make_attention(self, starts_alike: bool) -> SpaceAttention:
+        """Returns the attention that the arguments ask for, not built yet; `starts_alike`: see `SpaceAttention`."""
         return SpaceAttention(
             self.num_spaces,
             score=self.score,
             activation=self.activation,
             sink=self.sink,
+            starts_alike=starts_alike,
             dtype=self.dtype_policy,
             name="attention",
         )

@@ -48,7 +48,7 @@ class SelfAttention(AttentionBlock):
     """
 
     def build(self, behaviors_shape: Shape) -> None:
-        self.attention = self.make_attention()
+        self.attention = self.make_attention(starts_alike=False)  # A behavior would find itself.
         self.drop = Dropout(self.dropout, dtype=self.dtype_policy)
         self.norm = keras.layers.LayerNormalization(epsilon=1e-6, dtype=self.dtype_policy, name="norm")
         self.feed_forward = self.make_feed_forward()

@@ -33,6 +33,9 @@ class SpaceAttention(keras.layers.Layer):
     With a sink a query may read little where nothing fits, and more where many behaviors fit, which a softmax cannot
     tell from one.
 
+    With `starts_alike` queries and keys are projected alike at the start (W_k = I, R_k = P_k), so that scores begin as
+    the cosine in each space, times sqrt(d): a query finds what it resembles before anything is learned.
+
     Masking: a masked behavior has weight 0. The output of a fully masked query is exactly 0.
 
     Args:
@@ -42,6 +45,7 @@ class SpaceAttention(keras.layers.Layer):
             Defaults to None.
         dropout: share of the attention weights that training drops. Defaults to 0.
         sink: whether each space has a sink; weights then sum to less than 1. Defaults to False.
+        starts_alike: whether scores begin as the cosine. Defaults to True.
 
     Call arguments:
         query: float [B, Q, D].
@@ -71,6 +75,7 @@ class SpaceAttention(keras.layers.Layer):
         activation: str | None = None,
         dropout: float = 0.0,
         sink: bool = False,
+        starts_alike: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -81,6 +86,7 @@ class SpaceAttention(keras.layers.Layer):
         self.activation = keras.activations.get(activation)
         self.dropout = dropout
         self.sink = sink
+        self.starts_alike = starts_alike
 
     def build(self, query_shape: Shape, memory_shape: Shape) -> None:
         hidden_dim = int(query_shape[-1])
@@ -93,15 +99,15 @@ class SpaceAttention(keras.layers.Layer):
                 f"Expected query and memory of one dimension. Received: {hidden_dim} and {memory_shape[-1]}."
             )
         square, space_dim = (hidden_dim, hidden_dim), hidden_dim // self.num_spaces
-        self.query_kernel = self.add_weight(name="query_kernel", shape=square, initializer="glorot_uniform")
+        glorot = keras.initializers.GlorotUniform()  # Gives each weight of one shape the same values.
+        self.query_kernel = self.add_weight(name="query_kernel", shape=square, initializer=glorot)
         if self.score == "bilinear":
-            self.score_kernel = self.add_weight(
-                name="score_kernel",
-                shape=(self.num_spaces, space_dim, space_dim),
-                initializer=keras.initializers.RandomNormal(stddev=1.0 / space_dim),
-            )
+            initializer = _identities if self.starts_alike else keras.initializers.RandomNormal(stddev=1.0 / space_dim)
+            shape = (self.num_spaces, space_dim, space_dim)
+            self.score_kernel = self.add_weight(name="score_kernel", shape=shape, initializer=initializer)
         else:
-            self.key_kernel = self.add_weight(name="key_kernel", shape=square, initializer="glorot_uniform")
+            initializer = glorot if self.starts_alike else "glorot_uniform"
+            self.key_kernel = self.add_weight(name="key_kernel", shape=square, initializer=initializer)
         self.value_kernel = self.add_weight(name="value_kernel", shape=square, initializer="glorot_uniform")
         if self.sink:
             self.sink_score = self.add_weight(name="sink_score", shape=(self.num_spaces,), initializer="zeros")
@@ -234,4 +240,10 @@ class SpaceAttention(keras.layers.Layer):
             "activation": keras.activations.serialize(self.activation),
             "dropout": self.dropout,
             "sink": self.sink,
+            "starts_alike": self.starts_alike,
         }
+
+
+def _identities(shape: Shape, dtype: Any = None) -> Tensor:
+    """Returns identity matrices, float [K, d, d]."""
+    return ops.broadcast_to(ops.eye(shape[-1], dtype=dtype), shape)

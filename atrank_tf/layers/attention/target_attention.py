@@ -67,7 +67,7 @@ class TargetAttention(AttentionBlock):
     """
 
     def build(self, candidates_shape: Shape, memory_shape: Shape) -> None:
-        self.attention = self.make_attention()
+        self.attention = self.make_attention(starts_alike=True)
         self.feed_forward = self.make_feed_forward()
         self.attention.build(candidates_shape, memory_shape)
         self.feed_forward.build(candidates_shape)

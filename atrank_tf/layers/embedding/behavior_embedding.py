@@ -26,6 +26,7 @@ class BehaviorEmbedding(keras.layers.Layer):
         num_actions: rows of the action table, padding and unknown included.
         num_buckets: number of time buckets; None for an embedding without time.
         combine: "sum" (the paper's equation) or "concat" (the authors' code). Defaults to "sum".
+        kernel_initializer: of W. Defaults to "glorot_uniform".
 
     Call arguments:
         objects: float [B, T, D_o], the objects' embeddings.
@@ -48,6 +49,7 @@ class BehaviorEmbedding(keras.layers.Layer):
         num_actions: int,
         num_buckets: int | None,
         combine: str = "sum",
+        kernel_initializer: Any = "glorot_uniform",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -57,6 +59,7 @@ class BehaviorEmbedding(keras.layers.Layer):
         self.num_actions = num_actions
         self.num_buckets = num_buckets
         self.combine = combine
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
     def build(self, objects_shape: Shape) -> None:
         object_dim = int(objects_shape[-1])
@@ -70,7 +73,7 @@ class BehaviorEmbedding(keras.layers.Layer):
         if self.combine == "concat" or dim != object_dim:
             sides = 0 if self.combine == "sum" else 1 if self.num_buckets is None else 2
             shape = (object_dim + sides * side, dim)
-            self.kernel = self.add_weight(name="kernel", shape=shape, initializer="glorot_uniform")
+            self.kernel = self.add_weight(name="kernel", shape=shape, initializer=self.kernel_initializer)
 
     def call(self, objects: Tensor, actions: Tensor | None = None, buckets: Tensor | None = None) -> Tensor:
         sides = []
@@ -94,4 +97,5 @@ class BehaviorEmbedding(keras.layers.Layer):
             "num_actions": self.num_actions,
             "num_buckets": self.num_buckets,
             "combine": self.combine,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }

@@ -110,6 +110,28 @@ def test_one_space_of_two_dimensions_by_hand() -> None:
     np.testing.assert_allclose(np.asarray(out), [[[30 * (1 - share), 70 * share]]], rtol=1e-6)
 
 
+@pytest.mark.parametrize(("score", "activation"), FORMS)
+def test_scores_that_start_alike_are_cosines(score: str, activation: str | None) -> None:
+    """So a query finds its equal, and not its opposite."""
+    layer = SpaceAttention(K, score=score, activation=activation, dtype="float64")
+    memory = MEMORY.copy()
+    memory[:, 1] = -memory[:, 0]
+    weights = np.asarray(layer(memory[:, :1], memory, np.ones((B, T), bool), return_weights=True)[1])[:, :, 0]
+    assert (weights[..., 0] > weights[..., 1:].max(-1) * (1 + 1e-6)).all()
+    cosine = np.log(weights / weights[..., :1]) / np.sqrt(SIZE) + 1
+    assert (np.abs(cosine) <= 1 + 1e-9).all()
+    if activation in (None, "linear"):
+        np.testing.assert_allclose(cosine[..., 1], -1, rtol=1e-9)
+
+
+@pytest.mark.parametrize("score", ["bilinear", "scaled_dot"])
+def test_scores_that_do_not_start_alike_say_nothing_of_likeness(score: str) -> None:
+    layer = SpaceAttention(K, score=score, starts_alike=False, dtype="float64")
+    memory = RNG.normal(size=(1, 200, D))
+    weights = np.asarray(layer(memory, memory, np.ones((1, 200), bool), return_weights=True)[1])[0]
+    assert (weights.argmax(-1) == np.arange(200)).mean() < 0.3
+
+
 @pytest.mark.parametrize("factor", [1e-4, 1e4])
 @pytest.mark.parametrize(("score", "activation"), [("bilinear", None), ("scaled_dot", "relu")])
 def test_the_size_of_query_and_memory_changes_no_weight(score: str, activation: str | None, factor: float) -> None:
