@@ -62,6 +62,7 @@ class FeedForward(keras.layers.Layer):
     Args:
         intermediate_dim: units of the layer between.
         dropout: share of the second layer's output that training drops. Defaults to 0.
+        outer_initializer: of W_2; "zeros" for a network that begins as norm(x). Defaults to "glorot_uniform".
 
     Call arguments:
         inputs: float [..., D].
@@ -74,14 +75,23 @@ class FeedForward(keras.layers.Layer):
         ATRank (arXiv 1711.06632): F_self and F_vanilla.
     """
 
-    def __init__(self, intermediate_dim: int, dropout: float = 0.0, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        intermediate_dim: int,
+        dropout: float = 0.0,
+        outer_initializer: Any = "glorot_uniform",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.intermediate_dim = intermediate_dim
         self.dropout = dropout
+        self.outer_initializer = outer_initializer
 
     def build(self, inputs_shape: Shape) -> None:
         self.inner = keras.layers.Dense(self.intermediate_dim, "relu", dtype=self.dtype_policy, name="inner")
-        self.outer = keras.layers.Dense(inputs_shape[-1], dtype=self.dtype_policy, name="outer")
+        self.outer = keras.layers.Dense(
+            inputs_shape[-1], kernel_initializer=self.outer_initializer, dtype=self.dtype_policy, name="outer"
+        )
         self.drop = Dropout(self.dropout, dtype=self.dtype_policy)
         self.norm = keras.layers.LayerNormalization(epsilon=1e-6, dtype=self.dtype_policy, name="norm")
         self.inner.build((None, inputs_shape[-1]))
@@ -94,7 +104,11 @@ class FeedForward(keras.layers.Layer):
         return ops.reshape(flat, ops.shape(inputs))
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"intermediate_dim": self.intermediate_dim, "dropout": self.dropout}
+        return super().get_config() | {
+            "intermediate_dim": self.intermediate_dim,
+            "dropout": self.dropout,
+            "outer_initializer": keras.initializers.serialize(keras.initializers.get(self.outer_initializer)),
+        }
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
@@ -131,7 +145,7 @@ class GroupProjection(keras.layers.Layer):
         super().__init__(**kwargs)
         self.hidden_dim = hidden_dim
         self.activation = keras.activations.get(activation)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.kernel_initializer = kernel_initializer
 
     def build(self, behaviors_shape: Shape) -> None:
         shape = (behaviors_shape[-1], self.hidden_dim)
@@ -145,5 +159,5 @@ class GroupProjection(keras.layers.Layer):
         return super().get_config() | {
             "hidden_dim": self.hidden_dim,
             "activation": keras.activations.serialize(self.activation),
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "kernel_initializer": keras.initializers.serialize(keras.initializers.get(self.kernel_initializer)),
         }

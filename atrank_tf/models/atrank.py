@@ -44,6 +44,7 @@ class ATRank(Ranker):
     """
 
     Config: ClassVar[type[RankerConfig]] = ATRankConfig
+    projects_alike: ClassVar[bool] = True
 
     def make_layers(self) -> None:
         config = self.config

@@ -78,6 +78,9 @@ class Ranker(TaskModel):
     embeds_time: ClassVar[bool] = True
     """Whether the embedding of a behavior includes its time before the request."""
 
+    projects_alike: ClassVar[bool] = False
+    """Whether an object begins with the same projection in all groups: where candidates look for what is like them."""
+
     def __init__(
         self,
         schema: Schema,
@@ -94,15 +97,14 @@ class Ranker(TaskModel):
         self.make_layers()
         self.objects = ObjectEmbedder(self.schema, self.config.id_dropout)
         groups = self.schema.groups
-        # An object begins with the same projection in each group: what is like it there is found from the first step.
-        alike = {spec.entity: keras.initializers.GlorotUniform() for spec in groups.values()}
+        alike = {spec.entity: keras.initializers.GlorotUniform() for spec in groups.values() if self.projects_alike}
         self.behavior_embeddings = {
             group: BehaviorEmbedding(
                 spec.width or None,
                 FIRST_ROW + len(spec.actions),
                 self.schema.time.buckets if self.embeds_time else None,
                 self.config.combine,
-                alike[spec.entity],
+                alike.get(spec.entity, "glorot_uniform"),
                 name=f"behavior_{group}",
             )
             for group, spec in groups.items()
@@ -111,7 +113,10 @@ class Ranker(TaskModel):
         ranked = {self.schema.tasks[task].group for task in self.tasks}
         self.projections = {
             group: GroupProjection(
-                self.config.hidden_dim, self.config.activation, alike[spec.entity], name=f"projection_{group}"
+                self.config.hidden_dim,
+                self.config.activation,
+                alike.get(spec.entity, "glorot_uniform"),
+                name=f"projection_{group}",
             )
             for group, spec in groups.items()
             if self.reads_behaviors or group in ranked

@@ -65,6 +65,7 @@ class TimelineATRank(Ranker):
     Config: ClassVar[type[RankerConfig]] = TimelineATRankConfig
     make_batches: ClassVar[Any] = staticmethod(timeline_batches)
     embeds_time: ClassVar[bool] = False
+    projects_alike: ClassVar[bool] = True
 
     # === Layers ===
 

@@ -67,7 +67,7 @@ def test_an_object_begins_alike_in_each_group_and_candidates_find_it(combine: st
     groups = {"view": "item", "buy": "item", "visit": "shop"}
     schema = schema_from_dict(
         {
-            "tables": {name: {"dim": 32, "rows": 12} for name in entities},
+            "tables": {name: {"dim": 64, "rows": 12} for name in entities},
             "entities": entities,
             "groups": {name: {"entity": entity, "actions": ["done"]} for name, entity in groups.items()},
             "tasks": {"next": {"group": "buy", "negatives": {"uniform": 1}}},
@@ -76,7 +76,7 @@ def test_an_object_begins_alike_in_each_group_and_candidates_find_it(combine: st
     rows = np.arange(12)
     catalog = Catalog(rows[FIRST_ROW:], np.zeros_like(rows), rows.astype(np.int32), {}, {})
     catalogs = dict.fromkeys(entities, catalog)
-    model = ATRank(schema, catalogs=catalogs, hidden_dim=32, num_spaces=2, num_blocks=0, combine=combine)
+    model = ATRank(schema, catalogs=catalogs, hidden_dim=64, num_spaces=8, num_blocks=0, combine=combine)
     kernels = {group: model.get_layer(f"projection_{group}").kernel.numpy() for group in groups}
     np.testing.assert_array_equal(kernels["view"], kernels["buy"])
     assert (kernels["view"] != kernels["visit"]).all()

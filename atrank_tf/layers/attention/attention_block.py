@@ -45,21 +45,23 @@ class AttentionBlock(keras.layers.Layer):
         self.dropout = dropout
         self.sink = sink
 
-    def make_attention(self, starts_alike: bool) -> SpaceAttention:
-        """Returns the attention that the arguments ask for, not built yet; `starts_alike`: see `SpaceAttention`."""
+    def make_attention(self, **own: Any) -> SpaceAttention:
+        """Returns the attention that the arguments ask for, not built yet; with the block's `own` keywords."""
         return SpaceAttention(
             self.num_spaces,
             score=self.score,
             activation=self.activation,
             sink=self.sink,
-            starts_alike=starts_alike,
             dtype=self.dtype_policy,
             name="attention",
+            **own,
         )
 
-    def make_feed_forward(self) -> FeedForward:
-        """Returns the feed-forward network that the arguments ask for, not built yet."""
-        return FeedForward(self.intermediate_dim, dropout=self.dropout, dtype=self.dtype_policy, name="feed_forward")
+    def make_feed_forward(self, **own: Any) -> FeedForward:
+        """Returns the feed-forward network that the arguments ask for, likewise."""
+        return FeedForward(
+            self.intermediate_dim, dropout=self.dropout, dtype=self.dtype_policy, name="feed_forward", **own
+        )
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {

@@ -17,6 +17,9 @@ class SelfAttention(AttentionBlock):
     Rough sketch:
         C = norm(S + attention(S, S)),   out = F_self(C),   padding set to 0
 
+    What is added to behaviors begins near 0: a new block returns them normalized. So what is like a candidate is like
+    it in the memory, too, and training adds what relating behaviors is good for.
+
     Glossary: B users, T behaviors of all groups, D hidden dim, K spaces.
 
     Masking: padding is not attended to, and its output is exactly 0.
@@ -48,10 +51,11 @@ class SelfAttention(AttentionBlock):
     """
 
     def build(self, behaviors_shape: Shape) -> None:
-        self.attention = self.make_attention(starts_alike=False)  # A behavior would find itself.
+        near_zero = keras.initializers.VarianceScaling(1e-4, "fan_avg", "uniform")  # At 0 a relu would keep them.
+        self.attention = self.make_attention(value_initializer=near_zero)
         self.drop = Dropout(self.dropout, dtype=self.dtype_policy)
         self.norm = keras.layers.LayerNormalization(epsilon=1e-6, dtype=self.dtype_policy, name="norm")
-        self.feed_forward = self.make_feed_forward()
+        self.feed_forward = self.make_feed_forward(outer_initializer="zeros")
         self.attention.build(behaviors_shape, behaviors_shape)
         self.norm.build(behaviors_shape)
         self.feed_forward.build(behaviors_shape)

@@ -1,5 +1,6 @@
 """Attention in several semantic spaces: the core of ATRank."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -11,6 +12,9 @@ from atrank_tf.layers.dense import linear, unit_rms
 from atrank_tf.layers.dropout import Dropout
 from atrank_tf.layers.packing import take
 from atrank_tf.types import Shape, Tensor
+
+_SQUARE_OF_LIKE = 8
+"""Square of the score of a vector with itself where scores start alike: enough to lead, not to be all that is read."""
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
@@ -33,8 +37,9 @@ class SpaceAttention(keras.layers.Layer):
     With a sink a query may read little where nothing fits, and more where many behaviors fit, which a softmax cannot
     tell from one.
 
-    With `starts_alike` queries and keys are projected alike at the start (W_k = I, R_k = P_k), so that scores begin as
-    the cosine in each space, times sqrt(d): a query finds what it resembles before anything is learned.
+    With `starts_alike` queries and keys are projected alike at the start, but for noise: W_k = I + noise, R_k = P_k +
+    noise, as much as makes the score of a vector with itself about sqrt(8) (or sqrt(d), if that is less). So a query
+    finds what it resembles before anything is learned.
 
     Masking: a masked behavior has weight 0. The output of a fully masked query is exactly 0.
 
@@ -45,7 +50,9 @@ class SpaceAttention(keras.layers.Layer):
             Defaults to None.
         dropout: share of the attention weights that training drops. Defaults to 0.
         sink: whether each space has a sink; weights then sum to less than 1. Defaults to False.
-        starts_alike: whether scores begin as the cosine. Defaults to True.
+        starts_alike: whether scores begin with what is alike, as where a query is compared with its like. Defaults to
+            False.
+        value_initializer: of Q. Defaults to "glorot_uniform".
 
     Call arguments:
         query: float [B, Q, D].
@@ -75,7 +82,8 @@ class SpaceAttention(keras.layers.Layer):
         activation: str | None = None,
         dropout: float = 0.0,
         sink: bool = False,
-        starts_alike: bool = True,
+        starts_alike: bool = False,
+        value_initializer: Any = "glorot_uniform",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -87,6 +95,7 @@ class SpaceAttention(keras.layers.Layer):
         self.dropout = dropout
         self.sink = sink
         self.starts_alike = starts_alike
+        self.value_initializer = value_initializer
 
     def build(self, query_shape: Shape, memory_shape: Shape) -> None:
         hidden_dim = int(query_shape[-1])
@@ -99,16 +108,19 @@ class SpaceAttention(keras.layers.Layer):
                 f"Expected query and memory of one dimension. Received: {hidden_dim} and {memory_shape[-1]}."
             )
         square, space_dim = (hidden_dim, hidden_dim), hidden_dim // self.num_spaces
-        glorot = keras.initializers.GlorotUniform()  # Gives each weight of one shape the same values.
-        self.query_kernel = self.add_weight(name="query_kernel", shape=square, initializer=glorot)
+        start = keras.initializers.GlorotUniform()
+        noise = max(space_dim / _SQUARE_OF_LIKE - 1, 0) ** 0.5
+        self.query_kernel = self.add_weight(name="query_kernel", shape=square, initializer=start)
         if self.score == "bilinear":
-            initializer = _identities if self.starts_alike else keras.initializers.RandomNormal(stddev=1.0 / space_dim)
+            other = keras.initializers.RandomNormal(stddev=1.0 / space_dim)
             shape = (self.num_spaces, space_dim, space_dim)
+            initializer = _sum(_identities, noise * space_dim**0.5, other) if self.starts_alike else other
             self.score_kernel = self.add_weight(name="score_kernel", shape=shape, initializer=initializer)
         else:
-            initializer = glorot if self.starts_alike else "glorot_uniform"
+            other = keras.initializers.GlorotUniform()
+            initializer = _sum(start, noise, other) if self.starts_alike else other
             self.key_kernel = self.add_weight(name="key_kernel", shape=square, initializer=initializer)
-        self.value_kernel = self.add_weight(name="value_kernel", shape=square, initializer="glorot_uniform")
+        self.value_kernel = self.add_weight(name="value_kernel", shape=square, initializer=self.value_initializer)
         if self.sink:
             self.sink_score = self.add_weight(name="sink_score", shape=(self.num_spaces,), initializer="zeros")
         self.drop = Dropout(self.dropout, dtype=self.dtype_policy)
@@ -241,9 +253,15 @@ class SpaceAttention(keras.layers.Layer):
             "dropout": self.dropout,
             "sink": self.sink,
             "starts_alike": self.starts_alike,
+            "value_initializer": keras.initializers.serialize(keras.initializers.get(self.value_initializer)),
         }
 
 
 def _identities(shape: Shape, dtype: Any = None) -> Tensor:
     """Returns identity matrices, float [K, d, d]."""
     return ops.broadcast_to(ops.eye(shape[-1], dtype=dtype), shape)
+
+
+def _sum(one: Callable[..., Tensor], factor: float, other: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Returns an initializer that gives the sum of what two give, the second times a factor."""
+    return lambda shape, dtype=None: one(shape, dtype) + factor * other(shape, dtype)

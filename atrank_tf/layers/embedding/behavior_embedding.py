@@ -59,7 +59,7 @@ class BehaviorEmbedding(keras.layers.Layer):
         self.num_actions = num_actions
         self.num_buckets = num_buckets
         self.combine = combine
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.kernel_initializer = kernel_initializer
 
     def build(self, objects_shape: Shape) -> None:
         object_dim = int(objects_shape[-1])
@@ -97,5 +97,5 @@ class BehaviorEmbedding(keras.layers.Layer):
             "num_actions": self.num_actions,
             "num_buckets": self.num_buckets,
             "combine": self.combine,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "kernel_initializer": keras.initializers.serialize(keras.initializers.get(self.kernel_initializer)),
         }
