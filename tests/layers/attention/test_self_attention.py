@@ -169,3 +169,19 @@ def test_an_unknown_score_and_spaces_that_do_not_divide_the_hidden_dim_are_refus
         SelfAttention(K, intermediate_dim=HIDDEN, score="cosine")(BEHAVIORS, MASK)
     with pytest.raises(ValueError, match=r"num_spaces must divide the hidden dim 22\. Received: num_spaces=3\."):
         SelfAttention(3, intermediate_dim=HIDDEN)(BEHAVIORS, MASK)
+
+
+@pytest.mark.parametrize(("score", "activation"), FORMS)
+def test_a_new_block_returns_behaviors_normalized_and_can_learn_to_relate_them(
+    score: str, activation: str | None
+) -> None:
+    block = SelfAttention(K, intermediate_dim=HIDDEN, score=score, activation=activation, dtype="float64")
+    with tf.GradientTape() as tape:
+        found = block(BEHAVIORS, MASK)
+        loss = tf.reduce_sum(found * np.random.default_rng(2).normal(size=(B, T, D)))
+    centered = BEHAVIORS - BEHAVIORS.mean(-1, keepdims=True)
+    expected = centered / centered.std(-1, keepdims=True) * MASK[..., np.newaxis]
+    np.testing.assert_allclose(found, expected, atol=0.05)
+    learned = [block.attention.query_kernel, block.attention.value_kernel, block.feed_forward.outer.kernel]
+    for gradient in tape.gradient(loss, [weight.value for weight in learned]):
+        assert np.abs(gradient).max() > 0
