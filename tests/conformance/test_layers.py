@@ -67,8 +67,12 @@ CASES = {
     ),
     "DotHead": Case(layers.DotHead(), {"user_vector": _floats(B, N, D), "candidates": _floats(B, N, D)}),
     "Dropout": Case(layers.Dropout(0.5), {"inputs": _floats(B, T, D)}),
-    "FeedForward": Case(layers.FeedForward(intermediate_dim=13), {"inputs": _floats(B, T, D)}),
-    "GroupProjection": Case(layers.GroupProjection(13, activation="relu"), {"behaviors": _floats(B, T, D)}),
+    "FeedForward": Case(
+        layers.FeedForward(intermediate_dim=13, outer_initializer="ones"), {"inputs": _floats(B, T, D)}
+    ),
+    "GroupProjection": Case(
+        layers.GroupProjection(13, activation="relu", kernel_initializer="ones"), {"behaviors": _floats(B, T, D)}
+    ),
     "HashedRows": Case(layers.HashedRows(7, 3, first=2), {"codes": 65_537 * np.arange(B * T).reshape(B, T)}),
     "IdDropout": Case(layers.IdDropout(0.5, unknown=1), {"inputs": _ints(9, B, T)}),
     "LastState": Case(layers.LastState(), {"states": _floats(B, T, D), "state_mask": MASK}),
@@ -97,7 +101,7 @@ CASES = {
         layers.SelfAttention(K, intermediate_dim=13), {"behaviors": _floats(B, T, D), "behavior_mask": MASK}
     ),
     "SpaceAttention": Case(
-        layers.SpaceAttention(K, score="scaled_dot", activation="relu"),
+        layers.SpaceAttention(K, score="scaled_dot", activation="relu", starts_alike=True, value_initializer="ones"),
         {"query": _floats(B, N, D), "memory": _floats(B, T, D), "memory_mask": MASK},
     ),
     "SparseEmbedding": Case(layers.SparseEmbedding(9, 13), {"inputs": _ints(9, B, T)}),
