@@ -30,6 +30,8 @@ SHARE_OF_PEAK = 0.5
 PIPELINE_OVER_FIT = 5.0
 ALL_TASKS = 1.5
 """Most seconds of an epoch of all tasks, as times those of the largest task alone."""
+AFFINITY = 1.25
+"""Most seconds of a step with affinity, as times those of one without."""
 TABLE_GROWTH = 1.3
 """Most milliseconds per step with the largest table, as times those with the smallest."""
 OVER_DENSE = 20.0
@@ -110,6 +112,8 @@ def _tasks(figures: dict[str, Any]) -> Iterator[Line]:
             f"{found['times_largest_task']:.2f} x largest task",
             f"at most {ALL_TASKS} x" if name == "all2all" else "",
         )
+    times = figures["all2all"]["times_no_affinity"]
+    yield "market, all2all: a step with affinity", "", f"{times:.2f} x one without", f"at most {AFFINITY} x"
 
 
 def _scaling(figures: dict[str, Any]) -> Iterator[Line]:

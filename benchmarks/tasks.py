@@ -1,8 +1,8 @@
-"""Measures an epoch of one model for all tasks, beside a model for each, on timelines of a simulated market.
+"""Measures an epoch of one model for all tasks, beside a model for each and one without affinity, on timelines.
 
-The experiment is experiments/market_timeline.toml, with as many slices as cores. Each model runs in a process of its
-own; they take turns, round after round, so that changes in the machine's speed affect all of them. Writes
-build/bench_tasks.json.
+The experiment is experiments/market_timeline.toml, on a simulated market, with as many slices as cores. Each model runs
+in a process of its own; they take turns, round after round, so that changes in the machine's speed affect all of them.
+Writes build/bench_tasks.json.
 """
 
 import json
@@ -29,13 +29,14 @@ _OUT = flags.DEFINE_string("out", "build/bench_tasks.json", "Where the figures a
 USERS = 10_000
 FIRST = 10
 """Steps of a round before those that are measured."""
-MODELS_MEASURED = {
-    "all2all": (),
-    "all2one, product": ("next_product",),
-    "all2one, query": ("next_query",),
-    "all2one, coupon": ("next_coupon",),
+MODELS_MEASURED: dict[str, dict[str, Any]] = {
+    "all2all": {},
+    "all2all, no affinity": {"affinity": False},
+    "all2one, product": {"tasks": ("next_product",)},
+    "all2one, query": {"tasks": ("next_query",)},
+    "all2one, coupon": {"tasks": ("next_coupon",)},
 }
-"""Tasks of each model; none for all of the schema."""
+"""What each model has otherwise in its config."""
 
 
 def main() -> None:
@@ -50,7 +51,7 @@ def main() -> None:
     for worker in workers.values():
         worker.close()
     epochs = [{name: one[name] * figures[name]["steps_per_epoch"] for name in one} for one in rounds]
-    largest = [max(seconds for name, seconds in one.items() if name != "all2all") for one in epochs]
+    largest = [max(seconds for name, seconds in one.items() if MODELS_MEASURED[name].get("tasks")) for one in epochs]
     for name, found in figures.items():
         found["milliseconds_per_step"] = 1000 * float(np.median([one[name] for one in rounds]))
         found["seconds_per_epoch"] = float(np.median([one[name] for one in epochs]))
@@ -58,6 +59,10 @@ def main() -> None:
         found["times_largest_task"] = float(np.median(ratios))
         print(f"{name}: " + ", ".join(f"{key} {value:,.3f}" for key, value in found.items()))
         found["repeats"] = {"times_largest_task": ratios}
+    with_affinity = [one["all2all"] / one["all2all, no affinity"] for one in rounds]
+    figures["all2all"]["times_no_affinity"] = float(np.median(with_affinity))
+    figures["all2all"]["repeats"]["times_no_affinity"] = with_affinity
+    print(f"all2all, a step with affinity: {figures['all2all']['times_no_affinity']:.2f} x one without")
     out = Path(_OUT.value)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(figures, indent=1))
@@ -67,7 +72,7 @@ def _measure(name: str) -> None:
     """Runs the process of one model, which answers the questions that are the keys of `answers`."""
     records = market_records(USERS)
     experiment = load_experiment("experiments/market_timeline.toml")
-    model_config = replace(experiment.model, tasks=MODELS_MEASURED[name])
+    model_config = replace(experiment.model, **MODELS_MEASURED[name])
     model = MODELS[experiment.name](records.schema, catalogs=records.catalogs, **vars(model_config))
     batches = model.training_batches(records, settings=experiment.batching)
     compile_model(model, replace(experiment.training, slices=cores()), steps=batches.steps)

@@ -6,7 +6,8 @@ Each count is a search in sorted keys (user, value, time): a candidate costs the
 Glossary: V behaviors of a group, W values of all of them, M requests, N candidates, A actions, F features.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +20,6 @@ from atrank_tf.schema import FIRST_ROW, PADDING, SECONDS, Schema
 from atrank_tf.schema.affinity import (
     ANY_OBJECT,
     SAME_OBJECT,
-    AffinityFeature,
     affinity_ages,
     affinity_channels,
     affinity_features,
@@ -70,7 +70,7 @@ class Affinity:
         self._channels = affinity_channels(schema, task)
         self._ages = affinity_ages(schema)
         self._actions = max((len(schema.groups[channel.group].actions) for channel in self._channels), default=0)
-        self._runs = self._runs_of(affinity_features(schema, task))
+        self._size = len(affinity_features(schema, task))
 
     def keys(self, groups: Mapping[str, Behaviors]) -> Keys:
         """Returns the sorted keys of histories.
@@ -130,15 +130,16 @@ class Affinity:
         found = tf.squeeze(tf.where(tf.gather(known, places)), 1)
         places = tf.gather(place_of_known, tf.gather(places, found))
         requests, width = tf.unstack(tf.shape(candidates, tf.int64))
+        # Ascending; a candidate that has several known values of a channel has one row for all of them.
         row = tf.gather((request * width + candidate) * channels + channel, found)
-        rows = requests * width * channels
-        counts = tf.math.unsorted_segment_sum(tf.gather(counts, places), row, rows)
-        last = tf.maximum(tf.math.unsorted_segment_max(tf.gather(last, places), row, rows), 0)
-        recency = self._recency(last, tf.repeat(now, width * channels))
-        numbers = tf.concat([tf.math.log1p(tf.cast(counts, tf.float32)), tf.expand_dims(recency, 1)], axis=1)
-        numbers = tf.reshape(numbers, [requests, width, channels * numbers.shape[1]])
-        runs = tf.split(numbers, self._runs, axis=-1)
-        return tf.concat(runs[1::2], axis=-1)
+        begins = tf.concat([row[:1] >= 0, row[1:] != row[:-1]], axis=0)
+        of_row = tf.cumsum(tf.cast(begins, tf.int64)) - 1
+        row = tf.boolean_mask(row, begins)
+        counts = tf.math.segment_sum(tf.gather(counts, places), of_row)
+        last = tf.math.segment_max(tf.gather(last, places), of_row)
+        recency = self._recency(last, tf.gather(now, row // (width * channels)))
+        of_groups = self._of_groups(row, counts, recency, requests * width)
+        return tf.reshape(tf.concat(of_groups, axis=1), [requests, width, self._size])
 
     def keys_of_inputs(self, inputs: Mapping[str, Tensor]) -> Keys:
         """Returns `keys` of history inputs that are not cut."""
@@ -169,37 +170,50 @@ class Affinity:
         """Returns what was done with K pairs of user and value, by their first rows and the request times, int64 [K].
 
         Returns:
-            How often in each age and with each action, int32 [K, (ages + 1) * A]; and when last, int64 [K], 0 for
-            never.
+            How often in each age and with each action, int32 [K, ages + 1, A]; and when last, int64 [K], 0 for never.
         """
         first = tf.gather(keys.numbers, start) * SPAN
-        # The request time, and the ladder of ages before it: at 0 begins whatever is of any age.
-        times = tf.maximum(now[:, tf.newaxis] - tf.constant([0, *self._ages, SPAN], tf.int64), 0)
+        # The request time, and the ladder of ages before it; what is of any age begins with the pair.
+        times = tf.maximum(now[:, tf.newaxis] - tf.constant([0, *self._ages], tf.int64), 0)
         edges = tf.reshape(first_at_least(keys.times, tf.reshape(first[:, tf.newaxis] + times, [-1])), tf.shape(times))
-        until, end = tf.gather(keys.until, edges), edges[:, 0]  # [K, 1 + ages + 1, A]
-        counts = tf.reshape(until[:, :1] - until[:, 1:], [-1, (len(self._ages) + 1) * self._actions])
-        return counts, tf.where(end > start, tf.gather(keys.timestamp, tf.maximum(end - 1, 0)), 0)
+        until, end = tf.gather(keys.until, tf.concat([edges, start[:, tf.newaxis]], axis=1)), edges[:, 0]
+        return until[:, :1] - until[:, 1:], tf.where(end > start, tf.gather(keys.timestamp, tf.maximum(end - 1, 0)), 0)
 
     def _recency(self, last: Tensor, now: Tensor) -> Tensor:
         """Returns how recent timestamps are, float32; 0 for a timestamp of 0."""
         unit = SECONDS[self._schema.time.unit]
         longest = np.log1p(longest_age(self._schema) / unit)
-        recency = tf.cast(longest, tf.float32) - tf.math.log1p(tf.cast(now - last, tf.float32) / unit)
+        recency = tf.cast(longest, tf.float32) - _log1p((now - last) / unit)
         return tf.where(last > 0, tf.maximum(recency, 0.0), 0.0)
 
-    def _runs_of(self, features: Sequence[AffinityFeature]) -> list[int]:
-        """Returns how many columns of all channels, ages and actions are in turn left out and features, from the first.
+    def _of_groups(self, row: Tensor, counts: Tensor, recency: Tensor, candidates: Tensor) -> list[Tensor]:
+        """Returns the features of each group, float32 [candidates, F_g]; those of R rows are known, all others 0.
 
-        Each channel has (ages + 1) * A counts and the recency; those of actions that its group lacks are no features.
+        Args:
+            row: int64 [R], candidate * channels + channel.
+            counts: int32 [R, ages + 1, A].
+            recency: float32 [R].
+            candidates: how many there are.
         """
-        ages, size = [*self._ages, 0], (len(self._ages) + 1) * self._actions + 1
-        is_feature = np.zeros(len(self._channels) * size, bool)
-        for channel, action, age in features:
-            actions = self._schema.groups[channel.group].actions
-            place = ages.index(age) * self._actions + actions.index(action) if action else size - 1
-            is_feature[self._channels.index(channel) * size + place] = True
-        changes = np.flatnonzero(np.diff(is_feature, prepend=False, append=False))
-        return np.diff(changes, prepend=0, append=len(is_feature)).tolist()
+        channels, found, end = len(self._channels), [], 0
+        for group, of_group in itertools.groupby(channel.group for channel in self._channels):
+            begin, end = end, end + len(list(of_group))
+            actions = len(self._schema.groups[group].actions)
+            place = row % channels
+            own = tf.squeeze(tf.where((place >= begin) & (place < end)), 1)
+            size = (len(self._ages) + 1) * actions
+            of_own = tf.reshape(tf.gather(counts[:, :, :actions], own), [-1, size])
+            numbers = tf.concat([_log1p(of_own), tf.expand_dims(tf.gather(recency, own), 1)], axis=1)
+            row_of_group = tf.gather(row // channels * (end - begin) + place - begin, own)
+            rows = candidates * (end - begin)
+            dense = tf.scatter_nd(tf.expand_dims(row_of_group, 1), numbers, [rows, size + 1])
+            found.append(tf.reshape(dense, [candidates, (end - begin) * (size + 1)]))
+        return found
+
+
+def _log1p(values: Tensor) -> Tensor:
+    """Returns log(1 + x), float32; by way of float64, so that the last bit does not depend on the place in a batch."""
+    return tf.cast(tf.math.log1p(tf.cast(values, tf.float64)), tf.float32)
 
 
 def _possible(timestamp: Tensor) -> Tensor:

@@ -26,6 +26,18 @@ class CandidateEmbedding(NamedTuple):
     bias: Tensor | None
 
 
+class KnownOfCandidates(NamedTuple):
+    """What heads read besides user vector and candidate: parts that they concatenate, each None if there is none.
+
+    Args:
+        context: embeddings of user features and of the candidates' context, float [..., D_c].
+        counts: numbers that are counted of the candidates, float [..., C].
+    """
+
+    context: Sequence[Tensor | None] = ()
+    counts: Sequence[Tensor | None] = ()
+
+
 class Heads:
     """Ranking heads of all tasks; a score is the sum of their logits.
 
@@ -65,14 +77,14 @@ class Heads:
             return ops.sum(self._bias[task](hashed(ids)), axis=(-2, -1))
         return ops.squeeze(self._bias[task](ids), axis=-1)
 
-    def logits(self, task: str, user: Tensor, candidates: CandidateEmbedding, context: Sequence[Tensor]) -> Tensor:
+    def logits(self, task: str, user: Tensor, candidates: CandidateEmbedding, known: KnownOfCandidates) -> Tensor:
         """Returns the scores of a task: the sum of the item bias and the logits of all heads.
 
         Args:
             task: a task.
             user: the user vector that each candidate reads, float [B, N, D].
             candidates: [B, N].
-            context: user features, context and counts of the candidates, each float [B, N, D_c].
+            known: what else is known of them, [B, N].
 
         Returns:
             float32 [B, N].
@@ -81,9 +93,8 @@ class Heads:
         if self._dot is not None:
             found["dot"] = self._dot(user, candidates.embedding)
         if task in self._dnn:
-            context = [ops.cast(part, user.dtype) for part in context]
-            together = ops.concatenate(context, axis=-1) if len(context) > 1 else next(iter(context), None)
-            found["dnn"] = self._dnn[task](user, candidates.embedding, together)
+            context, counts = (_together(parts, user.dtype) for parts in known)
+            found["dnn"] = self._dnn[task](user, candidates.embedding, context, counts)
         found = {name: self._to_float32(part) for name, part in found.items()}  # Added up in full precision.
         record_parts(found)
         total, *others = found.values()
@@ -99,7 +110,7 @@ class Heads:
         """Returns the weights whose rows stand for names of the schema: path -> name of each row.
 
         Args:
-            last: task -> names of the last numbers of `context`.
+            last: task -> names of the last counts.
         """
         found = {}
         for task, head in self._dnn.items():
@@ -110,3 +121,9 @@ class Heads:
     def id_table(self, task: str) -> str:
         """Returns the table of the ids of a task's candidates, or ""."""
         return self._schema.entities[self._schema.entity_of(task)].id.table
+
+
+def _together(parts: Sequence[Tensor | None], dtype: str) -> Tensor | None:
+    """Concatenates those of the parts that are there along the last axis; None if none is."""
+    found = [ops.cast(part, dtype) for part in parts if part is not None]
+    return ops.concatenate(found, axis=-1) if len(found) > 1 else next(iter(found), None)

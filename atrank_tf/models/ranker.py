@@ -21,7 +21,7 @@ from atrank_tf.experiment import Batching, RankerConfig, schema_that_is_read
 from atrank_tf.layers import BehaviorEmbedding, Dropout, GroupProjection, SparseEmbedding, TimeBuckets, zero_padding
 from atrank_tf.models.candidate_counts import CandidateCounts
 from atrank_tf.models.explain import explainer
-from atrank_tf.models.heads import CandidateEmbedding, Heads
+from atrank_tf.models.heads import CandidateEmbedding, Heads, KnownOfCandidates
 from atrank_tf.models.inputs import (
     candidate_inputs,
     concat,
@@ -240,18 +240,18 @@ class Ranker(TaskModel):
         """Returns logits, float32 [B, N], given user vectors, float [B, N, D], and candidates."""
         profile = None if profile is None else broadcast_to_candidates(profile, user)
         popularity = self.counts.popularity(task, inputs[candidates_name(task)], inputs.get("now"))
-        context = self.context(task, profile, self.lists(task, inputs), popularity, inputs)
-        return self.heads.logits(task, user, candidates, context)
+        known = self.known_of_candidates(task, profile, self.lists(task, inputs), popularity, inputs)
+        return self.heads.logits(task, user, candidates, known)
 
-    def context(
+    def known_of_candidates(
         self,
         task: str,
         profile: Tensor | None,
         lists: Tensor | None,
         popularity: Tensor | None,
         inputs: Mapping[str, Tensor],
-    ) -> list[Tensor]:
-        """Returns what the heads of a task read besides user vector and candidate, each float [B, N, D_c].
+    ) -> KnownOfCandidates:
+        """Returns what the heads of a task read besides user vector and candidate.
 
         Args:
             task: a task.
@@ -261,9 +261,9 @@ class Ranker(TaskModel):
             inputs: with the candidates' context and affinity.
         """
         if not self.config.reads_context:
-            return []
-        known = (profile, self.objects.context(task, inputs), lists, popularity, inputs.get(affinity_name(task)))
-        return [part for part in known if part is not None]
+            return KnownOfCandidates()
+        context = (profile, self.objects.context(task, inputs))
+        return KnownOfCandidates(context, (lists, popularity, inputs.get(affinity_name(task))))
 
     # === Training ===
 

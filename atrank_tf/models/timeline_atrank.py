@@ -251,11 +251,11 @@ class TimelineATRank(Ranker):
         ids, now = own[candidates_name(task)], inputs[request_times_name(task)]
         popularity, lists = packed(self.counts.popularity(task, ids, now)), packed(self.lists(task, own))
         users = packing.indices // tf.maximum(tf.shape(query.indices, tf.int64)[1], 1)
-        known = {name: packed(value) for name, value in own.items()}
-        context = self.context(task, taken(profile, users), lists, popularity, known)
+        real = {name: packed(value) for name, value in own.items()}
+        known = self.known_of_candidates(task, taken(profile, users), lists, popularity, real)
         index = packing.pack(query.indices)
         asked = CandidateEmbedding(*(taken(each, index) for each in candidates))
-        logits = self.heads.logits(task, user[None], asked, context)[0]
+        logits = self.heads.logits(task, user[None], asked, known)[0]
         return tf.reshape(packing.unpack(logits), tf.shape(ids))
 
     # === Memories that grow ===

@@ -63,7 +63,12 @@ CASES = {
     ),
     "DNNHead": Case(
         layers.DNNHead(hidden_units=(13, 5)),
-        {"user_vector": _floats(B, N, D), "candidates": _floats(B, N, D), "context": _floats(B, N, 2)},
+        {
+            "user_vector": _floats(B, N, D),
+            "candidates": _floats(B, N, D),
+            "context": _floats(B, N, 2),
+            "counts": _floats(B, N, 3),
+        },
     ),
     "DotHead": Case(layers.DotHead(), {"user_vector": _floats(B, N, D), "candidates": _floats(B, N, D)}),
     "Dropout": Case(layers.Dropout(0.5), {"inputs": _floats(B, T, D)}),

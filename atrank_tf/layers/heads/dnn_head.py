@@ -14,10 +14,10 @@ from atrank_tf.types import Tensor
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
 class DNNHead(RankingHead):
-    """Scores by a dense network on user vector, candidate, their product, and the context.
+    """Scores by a dense network on user vector, candidate, their product, context and counts.
 
     Rough sketch:
-        logit = DNN([u; v; u * v; context])
+        logit = DNN([u; v; u * v; context; counts])
 
     Hidden layers are silu, which reads counts better than relu does (docs/architecture.md); the last layer is linear.
 
@@ -29,6 +29,7 @@ class DNNHead(RankingHead):
         user_vector: float [B, N, D].
         candidates: float [B, N, D].
         context: float [B, N, D_c], or None.
+        counts: float [B, N, C], or None.
         training: whether to drop.
 
     Returns:
@@ -44,8 +45,8 @@ class DNNHead(RankingHead):
         self.hidden_units = tuple(hidden_units)
         self.dropout = dropout
 
-    def build_head(self, hidden_dim: int, context_dim: int) -> None:
-        self.dense, input_dim = [], 3 * hidden_dim + context_dim
+    def build_head(self, hidden_dim: int, known_dim: int) -> None:
+        self.dense, input_dim = [], 3 * hidden_dim + known_dim
         for number, units in enumerate((*self.hidden_units, 1)):
             activation = "silu" if number < len(self.hidden_units) else None
             layer = keras.layers.Dense(units, activation, dtype=self.dtype_policy, name=f"dense_{number}")
@@ -55,11 +56,16 @@ class DNNHead(RankingHead):
         self.drop = Dropout(self.dropout, dtype=self.dtype_policy)
 
     def call(
-        self, user_vector: Tensor, candidates: Tensor, context: Tensor | None = None, training: bool | None = None
+        self,
+        user_vector: Tensor,
+        candidates: Tensor,
+        context: Tensor | None = None,
+        counts: Tensor | None = None,
+        training: bool | None = None,
     ) -> Tensor:
-        inputs = [user_vector, candidates, user_vector * candidates]
+        known = [part for part in (context, counts) if part is not None]
         first = self.dense[0]
-        state = linear_concat(inputs if context is None else [*inputs, context], first.kernel)
+        state = linear_concat([user_vector, candidates, user_vector * candidates, *known], first.kernel)
         state = first.activation(flatten(state) + first.bias)  # [B * N, units]
         for layer in self.dense[1:]:
             state = layer(self.drop(state, training=training))

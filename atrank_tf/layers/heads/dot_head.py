@@ -19,7 +19,7 @@ class DotHead(RankingHead):
     Call arguments:
         user_vector: float [B, N, D].
         candidates: float [B, N, D].
-        context: not looked at.
+        context, counts: not looked at.
 
     Returns:
         Logits, float [B, N].
@@ -28,5 +28,7 @@ class DotHead(RankingHead):
         The authors' code of ATRank, without the scale.
     """
 
-    def call(self, user_vector: Tensor, candidates: Tensor, context: Tensor | None = None) -> Tensor:
+    def call(
+        self, user_vector: Tensor, candidates: Tensor, context: Tensor | None = None, counts: Tensor | None = None
+    ) -> Tensor:
         return ops.sum(user_vector * candidates, axis=-1) / (candidates.shape[-1] ** 0.5)

@@ -1,4 +1,4 @@
-"""What all heads on user vector, candidate and context have in common."""
+"""What all heads on user vector, candidate, context and counts have in common."""
 
 import inspect
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from atrank_tf.layers import RankingHead
 
 B, N, D, CONTEXT = 3, 7, 11, 2
 RNG = np.random.default_rng(0)
-USERS, CANDIDATES, CONTEXTS = (RNG.normal(size=(B, N, size)) for size in (D, D, CONTEXT))
+USERS, CANDIDATES, CONTEXTS, COUNTS = (RNG.normal(size=(B, N, size)) for size in (D, D, CONTEXT, 3))
 HEADS: dict[str, Callable[[], RankingHead]] = {
     "DNNHead": lambda: layers.DNNHead((13, 5)),
     "DotHead": lambda: layers.DotHead(),
@@ -33,7 +33,7 @@ def head(request: pytest.FixtureRequest) -> RankingHead:
 
 @pytest.mark.parametrize("context", [True, False])
 def test_2_a_candidate_scores_the_same_whatever_stands_beside_it(head: RankingHead, context: bool) -> None:
-    inputs = [USERS, CANDIDATES, CONTEXTS] if context else [USERS, CANDIDATES]
+    inputs = [USERS, CANDIDATES, CONTEXTS, COUNTS] if context else [USERS, CANDIDATES]
     whole = np.asarray(head(*inputs))
     assert whole.shape == (B, N)
     alone = np.asarray(head(*(value[:, 4:5] for value in inputs)))
@@ -41,7 +41,7 @@ def test_2_a_candidate_scores_the_same_whatever_stands_beside_it(head: RankingHe
 
 
 def test_no_candidates_give_no_logits(head: RankingHead) -> None:
-    assert head(*(value[:, :0] for value in (USERS, CANDIDATES, CONTEXTS))).shape == (B, 0)
+    assert head(*(value[:, :0] for value in (USERS, CANDIDATES, CONTEXTS, COUNTS))).shape == (B, 0)
 
 
 def test_the_shape_of_the_logits_is_known_without_a_call(head: RankingHead) -> None:
