@@ -118,17 +118,13 @@ class Affinity:
         asked = tf.where(values >= FIRST_ROW)
         request, candidate, place = tf.unstack(asked, axis=1)  # Int64 [Q] each.
         channel = tf.gather(channel_of_place, place)
-        # Candidates of a request share many values, each of which is searched once; most are in no history.
-        different, places = tf.unique(self._of_user(request, channel * SPAN + tf.gather_nd(values, asked)), tf.int64)
-        owner = different // (channels * SPAN)
-        pairs = self._of_user(tf.gather(user, owner), different % (channels * SPAN))
+        pairs = self._of_user(tf.gather(user, request), channel * SPAN + tf.gather_nd(values, asked))
         start = first_at_least(keys.pairs, pairs)
-        known = tf.gather(keys.pairs, start) == pairs
-        which = tf.squeeze(tf.where(known), 1)
-        counts, last = self._search(keys, tf.gather(start, which), tf.gather(now, tf.gather(owner, which)))
-        place_of_known = tf.cumsum(tf.cast(known, tf.int64)) - 1
-        found = tf.squeeze(tf.where(tf.gather(known, places)), 1)
-        places = tf.gather(place_of_known, tf.gather(places, found))
+        found = tf.squeeze(tf.where(tf.gather(keys.pairs, start) == pairs), 1)  # Most are in no history.
+        # Candidates of a request share many values, each of which is counted once.
+        size = tf.size(keys.pairs, tf.int64)
+        different, places = tf.unique(tf.gather(request * size + start, found), tf.int64)
+        counts, last = self._search(keys, different % size, tf.gather(now, different // size))
         requests, width = tf.unstack(tf.shape(candidates, tf.int64))
         # Ascending; a candidate that has several known values of a channel has one row for all of them.
         row = tf.gather((request * width + candidate) * channels + channel, found)
