@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from atrank_tf.data import Part, Records, evaluation_batches, training_batches
 from atrank_tf.evaluation.protocol import score_requests
@@ -16,6 +17,7 @@ from atrank_tf.progress import progress
 from atrank_tf.schema import Features
 from atrank_tf.schema.affinity import affinity_features
 from atrank_tf.schema.inputs import affinity_name, candidates_name, context_name, profile_name
+from atrank_tf.types import Tensor
 
 LIGHTGBM = "LightGBM"
 """What its row in tables is called."""
@@ -161,20 +163,22 @@ class _Numbers:
         self.names = [*affinity, *counted, *(name for name, _ in columns)]
         first = len(affinity) + len(counted)
         self.categorical = [first + place for place, (_, is_category) in enumerate(columns) if is_category]
+        self._counted = tf.function(self._count, reduce_retracing=True, autograph=False)
 
     def __call__(self, inputs: Mapping[str, Any]) -> np.ndarray:
         """Returns the numbers of the candidates of a batch, float32 [B, N, F]."""
-        candidates = inputs[candidates_name(self._task)]
-        requests, width = candidates.shape
-        found = [inputs[name] for name in self._affinity]
-        found.append(self._counts.popularity(self._task, candidates, inputs["now"]))
-        lists = self._lists(self._task, inputs)
-        found += [] if lists is None else [lists]
+        requests, width = inputs[candidates_name(self._task)].shape
+        found = [*(inputs[name] for name in self._affinity), *self._counted(inputs)]
         found += [np.reshape(inputs[name], (requests, width, -1)) for name in self._context]
         for name in self._user:  # The same for all candidates.
             values = np.reshape(inputs[name], (requests, 1, -1))
             found.append(np.broadcast_to(values, (requests, width, values.shape[-1])))
         return np.concatenate([np.asarray(part, np.float32) for part in found], axis=-1)
+
+    def _count(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
+        """Returns popularity, and the places in the list if there are lists."""
+        popularity = self._counts.popularity(self._task, inputs[candidates_name(self._task)], inputs["now"])
+        return [part for part in (popularity, self._lists(self._task, inputs)) if part is not None]
 
 
 def _columns(features: Features, place: str) -> Iterator[tuple[str, bool]]:
