@@ -20,7 +20,7 @@ class ATRank(Ranker):
         C    = F_self([softmax_k(u W_k u^T) u Q_k for each space k]), once a block        [T, D]    `encode`
         h_t  = embedding(candidate), projected by its group                              [N, D]    `embed_candidates`
         e_t  = F_vanilla([softmax_k(h_t W_k C^T) C Q_k for each space k])                 [N, D]    `read`
-        score = sum of the heads: <e_t, h_t>, DNN(e_t, h_t, user, context), item bias     [N]       `rank`
+        score = sum of the heads: <e_t, h_t>, DNN(e_t, h_t, user, context, counts), bias  [N]       `rank`
 
     What a score compares is scaled to unit size in each space (`SpaceAttention`).
 
