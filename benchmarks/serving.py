@@ -37,6 +37,8 @@ _OUT = flags.DEFINE_string("out", "build/bench_serving.json", "Where the figures
 
 HISTORIES = (10, 100, 200, 1000)
 CANDIDATES = (1, 100, 1000, 5000)
+ROWS = 100
+"""Rows of a request in which the history stands beside each candidate: more at once is more than one may take."""
 CLIENTS = (1, 8, 32)
 TYPICAL = (200, 1000)
 """History and candidates of the request that the target names."""
@@ -68,8 +70,8 @@ def main() -> None:
             known = _of(model, "score_candidates", {**request, **memory})
             _add(figures, "memory", history, candidates, 1, _bare(model, "score_candidates", known, 1))
     for history, candidates in (TYPICAL, SMALL):
-        rows = {name: np.repeat(value, candidates, axis=0) for name, value in _request(history, 1).items()}
-        _add(figures, "repeated", history, candidates, 1, _bare(model, "serving_default", rows, 1))
+        rows = {name: np.repeat(value, ROWS, axis=0) for name, value in _request(history, 1).items()}
+        _add(figures, "repeated", history, candidates, 1, _bare(model, "serving_default", rows, 1, candidates // ROWS))
     for clients in CLIENTS[1:]:
         _add(figures, "bare", *SMALL, clients, _bare(model, "serving_default", _request(*SMALL), clients))
     model.close()
@@ -210,9 +212,12 @@ def _of(model: Any, signature: str, known: dict[str, Any]) -> dict[str, Any]:
     return {name: known[name] for name in model.signatures[signature].inputs}
 
 
-def _bare(model: Any, signature: str, request: dict[str, Any], clients: int) -> dict[str, Any]:
+def _bare(model: Any, signature: str, request: dict[str, Any], clients: int, times: int = 1) -> dict[str, Any]:
+    """Measures a call that runs a signature `times` times, one after the other."""
+
     def call() -> None:
-        model.run(signature, request)
+        for _ in range(times):
+            model.run(signature, request)
 
     call()
     return _latencies([call] * clients)
