@@ -185,6 +185,8 @@ class Affinity:
     def _of_groups(self, row: Tensor, counts: Tensor, recency: Tensor, candidates: Tensor) -> list[Tensor]:
         """Returns the features of each group, float32 [candidates, F_g]; those of R rows are known, all others 0.
 
+        Side by side they are those of `affinity_features`, in its order.
+
         Args:
             row: int64 [R], candidate * channels + channel.
             counts: int32 [R, ages + 1, A].

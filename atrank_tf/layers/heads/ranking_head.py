@@ -19,8 +19,8 @@ class RankingHead(keras.layers.Layer):
         user_vector: float [B, N, D], the user as this candidate sees them.
         candidates: float [B, N, D], embeddings of the candidates.
         context: float [B, N, D_c], embeddings of what else is known of user and request; None for none: D_c = 0.
-        counts: float [B, N, C], numbers that are known of the candidates; None for none: C = 0. Apart from the context,
-            for no training needs their gradient.
+        counts: float [B, N, C], numbers that are counted of the candidates; None for none: C = 0. They stand apart
+            from the context since no training needs their gradient.
 
     Returns:
         Logits, float [B, N] in the compute dtype.
