@@ -1,8 +1,9 @@
 """Measures a training by several workers beside one, a CPU core for each: `python benchmarks/workers.py`.
 
 Trains experiments on Amazon Sports by `train`, all workers on this machine. The batch of a step is the experiment's,
-shared out among the workers, so the time of a step with one worker divided by that with several is the speed-up. Prints
-the median milliseconds of a step, and writes build/bench_workers.json.
+shared out among the workers; since batches are divided up anew for them, an epoch has not quite as many steps. So the
+time of an epoch with one worker divided by that with several is the speed-up. Prints the seconds of an epoch, which are
+its steps by the mean time of those that are measured, and writes build/bench_workers.json.
 """
 
 import json
@@ -61,26 +62,27 @@ def main() -> None:
     sports_records()
     figures = {}
     for name in CASES:
-        steps = np.array([[_step(name, 1), _step(name, _WORKERS.value)] for _ in range(_ROUNDS.value)])
-        ratios = steps[:, 0] / steps[:, 1]
-        one, several = np.median(steps, axis=0)
+        epochs = np.array([[_epoch(name, 1), _epoch(name, _WORKERS.value)] for _ in range(_ROUNDS.value)])
+        ratios = epochs[:, 0] / epochs[:, 1]
+        one, several = np.median(epochs, axis=0)
         figures[name] = {
-            "milliseconds_alone": float(one),
-            "milliseconds_together": float(several),
+            "seconds_alone": float(one),
+            "seconds_together": float(several),
             "speed_up": float(np.median(ratios)),
             "repeats": {"speed_up": ratios.tolist()},
         }
-        print(f"{name}: {one:.1f} ms a step, {several:.1f} with {_WORKERS.value} workers: {np.median(ratios):.2f} x")
+        print(f"{name}: {one:.1f} s an epoch, {several:.1f} with {_WORKERS.value} workers: {np.median(ratios):.2f} x")
     Path(_OUT.value).write_text(json.dumps(figures, indent=1))
 
 
 class _Stop(StepClock):
-    """Prints the median milliseconds of the steps that are measured, and ends the training."""
+    """Prints the seconds of an epoch, and ends the training."""
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         super().on_train_batch_end(batch, logs)
         if len(self.ends) == FIRST + _STEPS.value:
-            print(1000 * float(np.median(np.diff(self.ends[FIRST - 1 :]))), flush=True)
+            step = (self.ends[-1] - self.ends[FIRST - 1]) / _STEPS.value
+            print(step * self.params["steps"], flush=True)
             os._exit(0)  # Another worker would wait for the end of the epoch.
 
 
@@ -94,8 +96,8 @@ def _train(file: str, changes: dict[str, Any]) -> None:
     train(sports_records(), experiment, _FOLDER.value, callbacks=[_Stop()], workers=_workers)
 
 
-def _step(case: str, workers: int) -> float:
-    """Returns the milliseconds of a step of so many workers, as their chief sees it."""
+def _epoch(case: str, workers: int) -> float:
+    """Returns the seconds of an epoch of so many workers, as their chief sees them."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(workers)]
     cluster = {"worker": [f"127.0.0.1:{found.getsockname()[1]}" for found in sockets]}
     for found in sockets:

@@ -3,7 +3,7 @@
 Importing this package registers the builders, so that `tfds.load` and `tfds build` find them.
 """
 
-from atrank_tf.datasets.builders import SOURCES, AmazonReviews2014, CompleteJourney, TaobaoUserBehavior
+from atrank_tf.datasets.builders import SOURCES, AmazonReviews2014, CompleteJourney, MovieLens100K, TaobaoUserBehavior
 from atrank_tf.datasets.hotel_lists import write_hotel_lists
 from atrank_tf.datasets.market import MarketSettings, write_market
 from atrank_tf.datasets.source import Source, download, write_logs
@@ -13,6 +13,7 @@ __all__ = [
     "AmazonReviews2014",
     "CompleteJourney",
     "MarketSettings",
+    "MovieLens100K",
     "Source",
     "TaobaoUserBehavior",
     "download",

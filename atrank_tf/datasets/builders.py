@@ -16,6 +16,7 @@ import tensorflow_datasets as tfds
 
 from atrank_tf.datasets.amazon_reviews import CATEGORIES, amazon_reviews
 from atrank_tf.datasets.complete_journey import COMPLETE_JOURNEY
+from atrank_tf.datasets.movielens import MOVIELENS_100K
 from atrank_tf.datasets.source import Source, write_logs
 from atrank_tf.datasets.taobao import TAOBAO_USER_BEHAVIOR
 from atrank_tf.preparation import prepare
@@ -27,6 +28,7 @@ _FILES = "timelines-{SHARD_X_OF_Y}.{FILEFORMAT}"
 
 SOURCES: Mapping[str, Source] = {
     "complete_journey": COMPLETE_JOURNEY,
+    "movielens_100k": MOVIELENS_100K,
     "taobao_user_behavior": TAOBAO_USER_BEHAVIOR,
     **{f"amazon_reviews_2014/{category.lower()}": amazon_reviews(category) for category in CATEGORIES},
 }
@@ -102,6 +104,16 @@ class AmazonReviews2014(RecordsBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = """
     Nothing has to be done by hand. Raw files that are here already are not downloaded again:
     reviews_<Category>_5.json.gz and meta_<Category>.json.gz.
+    """
+
+
+class MovieLens100K(RecordsBuilder):
+    """Builder of `movielens_100k`."""
+
+    name = "movielens_100k"
+    VERSION = tfds.core.Version("1.0.0")
+    MANUAL_DOWNLOAD_INSTRUCTIONS = """
+    Nothing has to be done by hand. Raw files that are here already are not downloaded again: u.data, u.item and u.user.
     """
 
 

@@ -11,6 +11,8 @@ import types
 import polars as pl
 import pytest
 
+from atrank_tf.datasets.movielens import GENRES
+
 DAY = 86_400
 
 
@@ -136,6 +138,25 @@ def taobao_raw(tmp_path_factory):
     folder = tmp_path_factory.mktemp("taobao")
     pl.DataFrame(rows, orient="row").write_csv(folder / "UserBehavior.csv", include_header=False)
     return folder
+
+
+@pytest.fixture
+def movielens_raw(tmp_path):
+    """The raw files of 2 users, 3 movies and 4 ratings: titles in Latin-1, with quotes, with a year unknown."""
+    data = "1\t10\t5\t880000000\n2\t11\t1\t880000060\n1\t12\t3\t880000030\n2\t10\t4\t880000090\n"
+    movies = [
+        ("10", "Misérables, Les (1995)", "01-Jan-1995", {"Drama", "Musical"}),
+        ("11", 'Without "quotes"', "", {"unknown"}),
+        ("12", "None of all (1990)", "01-Jan-1990", set()),
+    ]
+    lines = [
+        [number, title, date, "", "http://x", *("1" if genre in own else "0" for genre in GENRES)]
+        for number, title, date, own in movies
+    ]
+    (tmp_path / "u.data").write_text(data)
+    (tmp_path / "u.item").write_text("".join("|".join(line) + "\n" for line in lines), encoding="latin-1")
+    (tmp_path / "u.user").write_text("1|24|M|technician|85711\n2|53|F|other|94043\n")
+    return tmp_path
 
 
 @pytest.fixture

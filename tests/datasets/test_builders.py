@@ -10,7 +10,14 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.scripts.cli import build, cli_utils
 
 from atrank_tf.data import Records, training_batches
-from atrank_tf.datasets import SOURCES, AmazonReviews2014, CompleteJourney, TaobaoUserBehavior, write_logs
+from atrank_tf.datasets import (
+    SOURCES,
+    AmazonReviews2014,
+    CompleteJourney,
+    MovieLens100K,
+    TaobaoUserBehavior,
+    write_logs,
+)
 from atrank_tf.preparation import prepare
 from atrank_tf.schema import load_schema
 
@@ -34,6 +41,15 @@ class TestTaobaoUserBehavior(tfds.testing.DatasetBuilderTestCase):
         request.cls.EXAMPLE_DIR = taobao_raw
 
 
+class TestMovieLens100K(tfds.testing.DatasetBuilderTestCase):
+    DATASET_CLASS = MovieLens100K
+    SPLITS = {"train": 2}  # noqa: RUF012
+
+    @pytest.fixture(autouse=True)
+    def raw(self, request, movielens_raw):
+        request.cls.EXAMPLE_DIR = movielens_raw
+
+
 class TestCompleteJourney(tfds.testing.DatasetBuilderTestCase):
     DATASET_CLASS = CompleteJourney
     SPLITS = {"train": 2}  # noqa: RUF012
@@ -46,7 +62,7 @@ class TestCompleteJourney(tfds.testing.DatasetBuilderTestCase):
 
 def test_every_source_has_a_builder():
     configs = {f"{AmazonReviews2014.name}/{config}" for config in AmazonReviews2014.builder_configs}
-    assert configs | {CompleteJourney.name, TaobaoUserBehavior.name} == set(SOURCES)
+    assert configs | {CompleteJourney.name, MovieLens100K.name, TaobaoUserBehavior.name} == set(SOURCES)
 
 
 def built(name, folder, raw, **settings):

@@ -72,6 +72,8 @@ def test_a_failure_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["complete_journey", "taobao_user_behavior", "amazon_reviews_2014/books"])
+@pytest.mark.parametrize(
+    "name", ["complete_journey", "movielens_100k", "taobao_user_behavior", "amazon_reviews_2014/books"]
+)
 def test_every_source_brings_a_schema(name):
     assert not load_schema(SOURCES[name].schema).prepared
