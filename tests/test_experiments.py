@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import tensorflow as tf
 
@@ -234,6 +235,53 @@ def test_the_counts_that_lightgbm_has_on_taobao(
         "counts",
         "counts, and what goes together",
     ]
+
+
+def test_the_numbers_that_lightgbm_has_of_hotels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """By hand: user 1 looked at b, then a; an hour before, b was clicked by user 2 and a by user 3, at one moment."""
+    pytest.importorskip("lightgbm", reason="needs the package lightgbm (extra experiments)")
+    made = _program("hotel_lightgbm", monkeypatch)
+    lists = [(2, 1000, "b", 1, 1), (2, 1000, "a", 0, 2), (3, 1000, "b", 0, 1), (3, 1000, "a", 1, 2)]
+    lists += [(1, 4600, "a", 0, 1), (1, 4600, "b", 1, 2), (1, 4600, "c", 0, 3)]
+    looks = [(1, "b", "image", 4000), (1, "b", "deal", 4100), (1, "a", "info", 4500), (1, "c", "deal", 4600)]
+    columns = ["user_id", "timestamp", "hotel_id", "label", "position"]
+    for folder in ("behaviors", "catalog", "impressions"):
+        (tmp_path / folder).mkdir()
+    prices = pl.lit(pl.Series([50.0, 60.0, 60.0, 50.0, 90.0, 60.0, 60.0]))
+    shown = pl.DataFrame(lists, columns, orient="row").with_columns(price=prices, request_id=pl.lit(0))
+    shown.write_parquet(tmp_path / "impressions/next_click.parquet")
+    for name, rows in (("look", looks), ("click", [(2, "b", "click", 1005)])):
+        of_users = pl.DataFrame(rows, ["user_id", "hotel_id", "action", "timestamp"], orient="row")
+        of_users.write_parquet(tmp_path / f"behaviors/{name}.parquet")
+    hotels = {
+        "hotel_id": ["a", "b", "c"],
+        "city": "x",
+        "stars": ["2 stars", "3 stars", "5 stars"],
+        "rating": [0.5, 1, 0],
+    }
+    pl.DataFrame(hotels).write_parquet(tmp_path / "catalog/hotel.parquet")
+    found = made.numbers(str(tmp_path))
+    own = {name: found.filter(pl.col("user_id") == 1)[f"n_{name}"].to_list() for name in
+           ("looks", "deal", "since_look", "is_last", "below_last", "times_shown", "times_clicked", "price_rank",
+            "price_ratio", "price_over_last", "cheapest", "rating_rank", "stars_less_looked")}  # fmt: skip
+    assert own == {
+        "looks": [1, 2, None],  # What happens at the moment of the list is not known.
+        "deal": [0, 1, None],
+        "since_look": [100, 500, None],
+        "is_last": [1, 0, 0],
+        "below_last": [0, 1, 2],
+        "times_shown": [2, 2, 0],
+        "times_clicked": [1, 1, 0],
+        "price_rank": [3.0, 1.5, 1.5],
+        "price_ratio": [1.5, 1.0, 1.0],
+        "price_over_last": [1.0, 60 / 90, 60 / 90],
+        "cheapest": [0, 1, 1],
+        "rating_rank": [2.0, 1.0, 3.0],
+        "stars_less_looked": [-0.5, 0.5, 2.5],
+    }
+    first = found.filter(pl.col("timestamp") == 1000)
+    assert first["n_times_shown"].to_list() == first["n_times_clicked"].to_list() == [0, 0, 0, 0]
+    assert len([name for name in found.columns if name.startswith("n_")]) == 33
 
 
 @pytest.mark.slow
