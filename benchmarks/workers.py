@@ -2,8 +2,8 @@
 
 Trains experiments on Amazon Sports by `train`, all workers on this machine. The batch of a step is the experiment's,
 shared out among the workers; since batches are divided up anew for them, an epoch has not quite as many steps. So the
-time of an epoch with one worker divided by that with several is the speed-up. Prints the seconds of an epoch, which are
-its steps by the mean time of those that are measured, and writes build/bench_workers.json.
+time of an epoch with one worker divided by that with several is the speed-up. Prints the seconds of the second epoch,
+what is done between it and the next included, and writes build/bench_workers.json.
 """
 
 import json
@@ -12,29 +12,28 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 from absl import flags
 
 from atrank_tf import command
 from atrank_tf.experiment import load_experiment
 from atrank_tf.training import Workers, divide_threads, train
-from measure import StepClock, cores
+from measure import cores
 from workload import sports_records
 
 _WORKERS = flags.DEFINE_integer("workers", 2, "Processes that train together, beside one alone.", lower_bound=2)
-_STEPS = flags.DEFINE_integer("steps", 200, "Steps that are measured, of each training.", lower_bound=1)
 _ROUNDS = flags.DEFINE_integer("rounds", 3, "Rounds; what is reported is their median.", lower_bound=1)
 _CASE = flags.DEFINE_string("case", "", "Used by the benchmark itself: the case that this process trains.")
 _CORE = flags.DEFINE_integer("core", None, "Used by the benchmark itself: the core of this process.")
 _FOLDER = flags.DEFINE_string("folder", "", "Used by the benchmark itself: where this process trains.")
 _OUT = flags.DEFINE_string("out", "build/bench_workers.json", "Where the figures are written.")
 
-FIRST = 60
-"""Steps before those that are measured."""
 CASES = {
     "timeline_atrank": ("amazon_sports_timeline.toml", {}),
     "timeline_atrank, batch_tokens = 4096": ("amazon_sports_timeline.toml", {"batch_tokens": 4096}),
@@ -75,23 +74,20 @@ def main() -> None:
     Path(_OUT.value).write_text(json.dumps(figures, indent=1))
 
 
-class _Stop(StepClock):
-    """Prints the seconds of an epoch, and ends the training."""
+class _Stop(keras.callbacks.Callback):
+    """Prints the seconds of the second epoch, and ends the training."""
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        super().on_train_batch_end(batch, logs)
-        if len(self.ends) == FIRST + _STEPS.value:
-            step = (self.ends[-1] - self.ends[FIRST - 1]) / _STEPS.value
-            print(step * self.params["steps"], flush=True)
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        if epoch == 1:
+            self._begun = time.perf_counter()
+        if epoch == 2:
+            print(time.perf_counter() - self._begun, flush=True)
             os._exit(0)  # Another worker would wait for the end of the epoch.
 
 
 def _train(file: str, changes: dict[str, Any]) -> None:
     experiment = load_experiment(f"experiments/{file}")
-    # Of large batches an epoch may have fewer than are measured.
-    training = replace(
-        experiment.training, epochs=1 + (FIRST + _STEPS.value) // 50, include_validation=True, patience=0
-    )
+    training = replace(experiment.training, epochs=3, include_validation=True, patience=0)
     experiment = replace(experiment, batching=replace(experiment.batching, **changes), training=training)
     train(sports_records(), experiment, _FOLDER.value, callbacks=[_Stop()], workers=_workers)
 
@@ -107,7 +103,7 @@ def _epoch(case: str, workers: int) -> float:
         for rank, core in zip(range(workers), sorted(os.sched_getaffinity(0)), strict=False):
             task = {"cluster": cluster, "task": {"type": "worker", "index": rank}}
             environment = os.environ | ({"TF_CONFIG": json.dumps(task)} if workers > 1 else {})
-            own = [f"--case={case}", f"--core={core}", f"--folder={folder}", f"--steps={_STEPS.value}"]
+            own = [f"--case={case}", f"--core={core}", f"--folder={folder}"]
             command_line = [sys.executable, __file__, *own]
             processes.append(subprocess.Popen(command_line, env=environment, stdout=subprocess.PIPE, text=True))
         told = processes[0].communicate()[0].splitlines()

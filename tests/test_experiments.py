@@ -20,6 +20,7 @@ import pytest
 import tensorflow as tf
 
 from atrank_tf.data import Records
+from atrank_tf.datasets import write_hotel_lists
 from atrank_tf.evaluation import CATALOG_METRICS, ScoredRequests
 from atrank_tf.evaluation.metrics import metric_values
 from atrank_tf.experiment import experiment_from_dict
@@ -282,6 +283,28 @@ def test_the_numbers_that_lightgbm_has_of_hotels(monkeypatch: pytest.MonkeyPatch
     first = found.filter(pl.col("timestamp") == 1000)
     assert first["n_times_shown"].to_list() == first["n_times_clicked"].to_list() == [0, 0, 0, 0]
     assert len([name for name in found.columns if name.startswith("n_")]) == 33
+
+
+def test_lightgbm_scores_the_lists_of_a_file_by_numbers_made_by_hand(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("lightgbm", reason="needs the package lightgbm (extra experiments)")
+    made = _program("hotel_lightgbm", monkeypatch)
+    logs, file, scored = str(tmp_path / "logs"), tmp_path / "asked.parquet", tmp_path / "scored.parquet"
+    write_hotel_lists(logs, users=600, seed=1)
+    shown = pl.read_parquet(f"{logs}/impressions/next_click.parquet").filter(pl.col("timestamp") >= made.TEST)
+    texts = {"user_id": pl.col("user_id").cast(pl.String), "candidate": pl.col("hotel_id").cast(pl.String)}
+    asked = shown.select("timestamp", "label", score=pl.lit(0.0), **texts).sort("candidate")  # No list stays together.
+    asked.write_parquet(file)
+    made.main(logs, str(file), str(scored))
+    assert re.match(r"\d+ trees, 33 numbers; by most gain ", capsys.readouterr().out)
+    found = pl.read_parquet(scored)
+    assert found.drop("score").equals(asked.drop("score"))
+    best = found.sort("score").group_by("user_id", "timestamp").last()
+    assert best["label"].mean() > 0.3  # The first of each list is the right one for 0.15, a random one for 0.04.
+    asked.with_columns(candidate=pl.lit("another")).write_parquet(file)
+    with pytest.raises(ValueError, match=r"Expected the requests of .*asked\.parquet to be lists of .*logs, each of "):
+        made.main(logs, str(file), str(scored))
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ _READ = 7_000_000
 _MODEL: dict[str, Any] = {"name": "timeline_atrank", "hidden_dim": 64, "num_spaces": 4, "intermediate_dim": 64}
 _TRAINING: dict[str, Any] = {"learning_rate": 1e-3, "clip_norm": 5.0, "seed": 1}
 
-_RECIPES: dict[str, tuple[str, int, dict[str, dict[str, Any]]]] = {
+RECIPES: dict[str, tuple[str, int, dict[str, dict[str, Any]]]] = {
     "repeats": (
         "Users come back to the same things: settings of experiments/complete_journey.toml.",
         12,
@@ -77,7 +77,7 @@ _OF_SMALL: dict[str, Any] = {"warmup": 0.05, "decay_at": [0.5], "decay": 0.4, "l
 def experiment_text(plan: Plan) -> str:
     """Returns the text of `experiment.toml`."""
     kind = _kind(plan)
-    why, most, settings = _RECIPES[kind]
+    why, most, settings = RECIPES[kind]
     rows = plan.behaviors
     epochs = min(max(round(_READ / rows), 2), most)
     tokens = 1024 if rows < 3_000_000 else 4096 if rows < 30_000_000 else 8192
