@@ -22,6 +22,7 @@ from atrank_tf.data.records import Records
 from atrank_tf.data.request_batching import evaluation_batches, requests, training_batches
 from atrank_tf.data.targets import Part
 from atrank_tf.data.timeline_batching import timeline_batches
+from atrank_tf.data.usual_values import ShownValues, shown_values
 
 __all__ = [
     "PERIODS",
@@ -32,6 +33,7 @@ __all__ = [
     "Part",
     "Popularity",
     "Records",
+    "ShownValues",
     "TrainingBatches",
     "catalog_requests",
     "chosen",
@@ -46,6 +48,7 @@ __all__ = [
     "positive_counts",
     "requests",
     "shown",
+    "shown_values",
     "timeline_batches",
     "training_batches",
 ]

@@ -8,7 +8,16 @@ import tensorflow as tf
 
 from atrank_tf.data.chunk_reading import EVALUATION_SEED, read_chunks, sum_over_chunks, without_autograph
 from atrank_tf.data.records import Records
-from atrank_tf.data.targets import SPAN, Behaviors, Chunk, Part, Requests, Targets, find_targets, first_at_least, parse
+from atrank_tf.data.targets import (
+    SPAN,
+    Behaviors,
+    Chunk,
+    Part,
+    candidates_of,
+    find_targets,
+    first_at_least,
+    parse,
+)
 from atrank_tf.schema import FIRST_ROW, PADDING, Candidates, Schema, SplitKind
 from atrank_tf.types import Tensor
 
@@ -52,7 +61,7 @@ def popularity(
         total: sums an array over the workers who share the records.
     """
     schema = records.schema
-    of_targets = Part.ALL if schema.split.kind is SplitKind.BY_TIME else part
+    of_targets = counted_part(schema, part)
 
     def of_chunk(_: Tensor, serialized: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
         chunk = parse(serialized, schema)
@@ -82,6 +91,11 @@ def popularity(
         for flat, starts, (ids, timestamps) in zip(counts, begins, happened, strict=True):
             np.add.at(flat, ids * PERIODS + np.searchsorted(starts, timestamps, side="right"), 1)
     return [Popularity(starts, total(flat.reshape(-1, PERIODS))) for starts, flat in zip(begins, counts, strict=True)]
+
+
+def counted_part(schema: Schema, part: Part) -> Part:
+    """Returns the part whose targets count for those of a part: see `popularity`."""
+    return Part.ALL if schema.split.kind is SplitKind.BY_TIME else part
 
 
 def _begins(hours: np.ndarray, crowded: np.ndarray, seconds: np.ndarray) -> np.ndarray:
@@ -162,7 +176,7 @@ def chosen(chunk: Chunk, schema: Schema, part: Part, *, task: str) -> tuple[Tens
     behaviors = chunk.groups[spec.group]
     if spec.candidates is Candidates.SAMPLED:
         return tf.gather(behaviors.id, targets.index), targets.request_time
-    indices, owners = _candidates(targets, chunk.requests[task])
+    indices, owners = candidates_of(targets, chunk.requests[task])
     positive = tf.gather(chunk.requests[task].label, indices) > 0
     indices, owners = tf.boolean_mask(indices, positive), tf.boolean_mask(owners, positive)
     ids = tf.gather(chunk.requests[task].id, indices)
@@ -173,7 +187,7 @@ def chosen(chunk: Chunk, schema: Schema, part: Part, *, task: str) -> tuple[Tens
 def shown(chunk: Chunk, schema: Schema, part: Part, *, task: str) -> tuple[Tensor, Tensor]:
     """Returns all candidates of a task with impressions, and when they were shown: int64 [M] each."""
     targets = find_targets(chunk, schema, task, part)
-    indices, owners = _candidates(targets, chunk.requests[task])
+    indices, owners = candidates_of(targets, chunk.requests[task])
     return tf.gather(chunk.requests[task].id, indices), tf.gather(targets.request_time, owners)
 
 
@@ -182,13 +196,6 @@ def done(chunk: Chunk, schema: Schema, part: Part, *, group: str, action: str) -
     behaviors = chunk.groups[group]
     counted = behaviors.action == FIRST_ROW + schema.groups[group].actions.index(action)
     return tf.boolean_mask(behaviors.id, counted), tf.boolean_mask(behaviors.timestamp, counted)
-
-
-def _candidates(targets: Targets, requests: Requests) -> tuple[Tensor, Tensor]:
-    """Returns the indices of all candidates of the targets in the flat candidates, and whose they are: int64 [C]."""
-    starts, ends = tf.gather(requests.starts, targets.index), tf.gather(requests.ends, targets.index)
-    indices = tf.ragged.range(starts, ends)
-    return indices.values, indices.value_rowids()
 
 
 def _first_done(behaviors: Behaviors, user: Tensor, ids: Tensor, since: Tensor) -> Tensor:

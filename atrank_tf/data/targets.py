@@ -213,6 +213,13 @@ def find_targets(chunk: Chunk, schema: Schema, task_name: str, part: Part) -> Ta
     return Targets(index, user, request_time, starts, ends)
 
 
+def candidates_of(targets: Targets, requests: Requests) -> tuple[Tensor, Tensor]:
+    """Returns the indices of all candidates of the targets in the flat candidates, and whose they are: int64 [C]."""
+    starts, ends = tf.gather(requests.starts, targets.index), tf.gather(requests.ends, targets.index)
+    indices = tf.ragged.range(starts, ends)
+    return indices.values, indices.value_rowids()
+
+
 def positive_behaviors(chunk: Chunk, schema: Schema, task_name: str) -> Tensor:
     """Returns which behaviors of a task's group are positives of the task, bool [V]."""
     task = schema.tasks[task_name]

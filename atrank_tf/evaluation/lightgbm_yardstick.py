@@ -152,7 +152,7 @@ class _Numbers:
         objects = ObjectEmbedder(schema, id_dropout=0.0)
         objects.load_catalogs(records.catalogs)
         self._counts = CandidateCounts(schema, RankerConfig(ranking=("dnn",), affinity=False), [task], objects)
-        self._counts.load_popularity(records, Part.TRAINING, lambda array: array)
+        self._counts.load(records, Part.TRAINING, lambda array: array)
         self._lists = ListNumbers(schema, RankerConfig(ranking=("dnn",)), [task], objects)
         self._context = [context_name(task, column) for column in (*spec.context.features, *spec.context.dense)]
         self._user = [profile_name(column) for column in (*schema.user.features, *schema.user.dense)]
@@ -177,7 +177,7 @@ class _Numbers:
 
     def _count(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
         """Returns popularity, and the places in the list if there are lists."""
-        popularity = self._counts.popularity(self._task, inputs[candidates_name(self._task)], inputs["now"])
+        popularity = self._counts(self._task, inputs, inputs["now"])
         return [part for part in (popularity, self._lists(self._task, inputs)) if part is not None]
 
 

@@ -32,7 +32,8 @@ class RankerConfig:
         ranking: ranking heads whose logits are added: "dot", "dnn". "dnn" reads user features, context, affinity and
             popularity, too.
         affinity: whether "dnn" reads what the user did with things like the candidate: see `data.affinity`.
-        popularity: whether "dnn" reads how often anyone chose the candidate of late: see `RecentPopularity`.
+        popularity: whether "dnn" reads how often anyone chose the candidate of late (see `RecentPopularity`), and at
+            what price and position it was shown (see `UsualValues`).
         within_list: whether "dnn" reads how the candidates of impressions compare with each other: see `ListNumbers`.
         hidden_units: units of the hidden layers of the ranking head "dnn".
         item_bias: whether each object has a bias.

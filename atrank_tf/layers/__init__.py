@@ -16,6 +16,7 @@ from atrank_tf.layers.embedding.position_embedding import PositionEmbedding
 from atrank_tf.layers.embedding.recent_popularity import RecentPopularity
 from atrank_tf.layers.embedding.sparse_embedding import SparseEmbedding
 from atrank_tf.layers.embedding.standardize import Standardize
+from atrank_tf.layers.embedding.usual_values import UsualValues
 from atrank_tf.layers.heads.dnn_head import DNNHead
 from atrank_tf.layers.heads.dot_head import DotHead
 from atrank_tf.layers.heads.ranking_head import RankingHead
@@ -58,6 +59,7 @@ __all__ = [
     "TimeBias",
     "TimeBuckets",
     "TimeOrder",
+    "UsualValues",
     "WindowConvolution",
     "additive_mask",
     "take",

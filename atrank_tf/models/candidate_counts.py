@@ -1,4 +1,4 @@
-"""What is counted of candidates: how popular they are of late, and what the user did with things like them."""
+"""What is counted of candidates: recent popularity, what they were shown with, and affinity."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -19,12 +19,15 @@ from atrank_tf.data import (
     popularity,
     popularity_of_values,
     shown,
+    shown_values,
 )
 from atrank_tf.experiment import RankerConfig
-from atrank_tf.layers import MeanPooling, RecentPopularity
+from atrank_tf.layers import MeanPooling, RecentPopularity, UsualValues
+from atrank_tf.models.list_numbers import logarithmic, varying_columns
 from atrank_tf.models.object_embedder import ObjectEmbedder
 from atrank_tf.schema import PADDING, Candidates, Schema
 from atrank_tf.schema.affinity import affinity_features
+from atrank_tf.schema.inputs import candidates_name, context_name
 from atrank_tf.types import Tensor
 
 _WINDOWS = PERIODS.bit_length()
@@ -33,7 +36,9 @@ _WINDOWS = PERIODS.bit_length()
 class CandidateCounts:
     """Numbers that are counted of the candidates of each task, for the heads that read context.
 
-    Glossary: N candidates, W windows of popularity, of all that is counted.
+    Of a candidate in a list it is also known at what price, position and so on the same object was shown before.
+
+    Glossary: N candidates, C numbers.
 
     Args:
         schema: a prepared schema.
@@ -46,6 +51,7 @@ class CandidateCounts:
         self._schema, self._objects = schema, objects
         self._counts: dict[str, _Counts] = {}  # By the name of their layer.
         self._of_task: dict[str, list[_Counts]] = {}
+        self._usual: dict[str, UsualValues] = {}
         self._names: dict[str, list[str]] = {}
         for task in tasks if config.reads_context else ():
             self._names[task] = []
@@ -58,8 +64,8 @@ class CandidateCounts:
         groups, entity = self._schema.groups, self._schema.entity_of(task)
         lists = self._schema.tasks[task].candidates is Candidates.IMPRESSIONS
         # Where many lists of one moment have the same candidates, numbers of features, too, would tell each by itself.
-        columns = {} if lists else self._table_rows(entity)
-        counted = {"popularity": self._once(f"popularity_{task}", entity, partial(chosen, task=task), columns)}
+        features = {} if lists else self._table_rows(entity)
+        counted = {"popularity": self._once(f"popularity_{task}", entity, partial(chosen, task=task), features)}
         if lists:
             counted["shown"] = self._once(f"popularity_{task}_shown", entity, partial(shown, task=task), {})
         for group, action in counted_actions(self._schema, task):
@@ -69,6 +75,12 @@ class CandidateCounts:
         for what, counts in counted.items():
             for each in (what, *(f"{what} of {column}" for column in counts.of_values)):
                 self._names[task] += [f"{each} {window}" for window in range(_WINDOWS)]
+        columns = varying_columns(self._schema, task) if lists else []
+        if columns:
+            rows = self._schema.entities[entity].rows
+            self._usual[task] = UsualValues(rows, PERIODS, len(columns), name=f"usual_{task}")
+            self._usual[task].build()
+            self._names[task] += [f"{column}, {what}" for what in ("usual", "beyond") for column in columns]
 
     def _table_rows(self, entity: str) -> dict[str, int]:
         """Returns the rows of the table of each feature whose values have rows of their own."""
@@ -93,16 +105,28 @@ class CandidateCounts:
         """Returns the names of a task's numbers, popularity and then affinity; none where no head reads them."""
         return self._names.get(task, [])
 
-    def popularity(self, task: str, ids: Tensor, now: Tensor | None) -> Tensor | None:
-        """Returns the recent popularity of objects, int64 [..., N], float [..., N, W]; None if it is not read."""
+    def __call__(self, task: str, inputs: Mapping[str, Tensor], now: Tensor | None) -> Tensor | None:
+        """Returns what is counted of a task's candidates but affinity, float [..., N, C]; None if nothing is read.
+
+        Args:
+            task: a task.
+            inputs: the candidates, int64 [..., N], and their context.
+            now: int64 [...], the request times.
+        """
         if task not in self._of_task:
             return None
+        ids = inputs[candidates_name(task)]
         values = self._objects.catalogs[self._schema.entity_of(task)](ids)
         found = [each for counts in self._of_task[task] for each in counts(ids, values, now)]
+        if task in self._usual:
+            shown_with = [
+                number(inputs[context_name(task, column)])[..., None] for column, number in self._numbers(task).items()
+            ]
+            found.append(self._usual[task](ids, ops.concatenate(shown_with, axis=-1), now))
         return ops.concatenate(found, axis=-1)
 
-    def load_popularity(self, records: Records, part: Part, total: Callable[[np.ndarray], np.ndarray]) -> None:
-        """Counts how often each object was chosen, was shown, and had each action.
+    def load(self, records: Records, part: Part, total: Callable[[np.ndarray], np.ndarray]) -> None:
+        """Counts how often each object was chosen, was shown, and had each action, and adds up what it was shown with.
 
         Args:
             records: a records folder, of the groups that the model reads.
@@ -113,6 +137,17 @@ class CandidateCounts:
         found = popularity(records, counted, part, total) if counted else []
         for counts, of_objects in zip(self._counts.values(), found, strict=True):
             counts.load(of_objects, records.catalogs[counts.entity])
+        begins = {name: of_objects.begins for name, of_objects in zip(self._counts, found, strict=True)}
+        for task, layer in self._usual.items():
+            periods = begins[f"popularity_{task}_shown"]
+            layer.load(*shown_values(records, task, self._numbers(task), periods, part, total))
+
+    def _numbers(self, task: str) -> dict[str, Callable[[Tensor], Tensor]]:
+        """Returns the columns that candidates are shown with, and what makes a number of each of their values."""
+        dense = self._schema.tasks[task].context.dense
+        return {
+            column: partial(logarithmic, mean=dense[column].middle) for column in varying_columns(self._schema, task)
+        }
 
 
 class _Counts:

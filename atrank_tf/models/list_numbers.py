@@ -69,8 +69,8 @@ class ListNumbers:
         ids, affinity = inputs[candidates_name(task)], inputs.get(affinity_name(task))
         context = self._schema.tasks[task].context.dense
         compared = [
-            _logarithmic(inputs[context_name(task, column)], context[column].middle)[..., None]
-            for column in self._columns(task)
+            logarithmic(inputs[context_name(task, column)], context[column].middle)[..., None]
+            for column in varying_columns(self._schema, task)
         ]
         numbers = self._objects.object_numbers(self._schema.entity_of(task), ids)
         compared += [] if numbers is None else [ops.cast(numbers, "float32")]
@@ -89,15 +89,10 @@ class ListNumbers:
         if task not in self._compare:
             return []
         features = affinity_features(self._schema, task)
-        compared = [*self._columns(task), *self._schema.entities[self._schema.entity_of(task)].dense]
+        compared = [*varying_columns(self._schema, task), *self._schema.entities[self._schema.entity_of(task)].dense]
         compared += [str(features[place]) for place in self._counts[task]]
         found = [f"{name}, {place}" for place in _PLACES for name in compared]
         return found + [f"{place} places below the last" for place in self._places(task)]
-
-    def _columns(self, task: str) -> list[str]:
-        """Returns the numeric columns of the context that differ within a list."""
-        spec = self._schema.tasks[task]
-        return [column for column in spec.context.dense if column not in spec.of_request]
 
     def _places(self, task: str) -> range:
         """Returns the places below the last candidate of a list with which something was done that are told apart."""
@@ -105,7 +100,13 @@ class ListNumbers:
         return range(-NEAR, NEAR + 1) if known else range(0)
 
 
-def _logarithmic(values: Tensor, mean: float) -> Tensor:
+def varying_columns(schema: Schema, task: str) -> list[str]:
+    """Returns the numeric columns of a task's context that differ within a list."""
+    spec = schema.tasks[task]
+    return [column for column in spec.context.dense if column not in spec.of_request]
+
+
+def logarithmic(values: Tensor, mean: float) -> Tensor:
     """Returns sign(x) log(1 + |x|), so that a difference of two is about a ratio; of the mean where x is missing."""
     values = ops.clip(ops.cast(ops.where(ops.isnan(values), mean, values), "float32"), -_FARTHEST, _FARTHEST)
     return ops.sign(values) * ops.log1p(ops.absolute(values))

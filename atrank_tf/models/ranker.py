@@ -239,7 +239,7 @@ class Ranker(TaskModel):
     ) -> Tensor:
         """Returns logits, float32 [B, N], given user vectors, float [B, N, D], and candidates."""
         profile = None if profile is None else broadcast_to_candidates(profile, user)
-        popularity = self.counts.popularity(task, inputs[candidates_name(task)], inputs.get("now"))
+        popularity = self.counts(task, inputs, inputs.get("now"))
         known = self.known_of_candidates(task, profile, self.lists(task, inputs), popularity, inputs)
         return self.heads.logits(task, user, candidates, known)
 
@@ -307,7 +307,7 @@ class Ranker(TaskModel):
         """
         view = self.view(records)
         self.objects.load_known_from(view, part, total)
-        self.counts.load_popularity(view, part, total)
+        self.counts.load(view, part, total)
 
     def initialize_tables(
         self,

@@ -249,7 +249,7 @@ class TimelineATRank(Ranker):
 
         own = {spec.name: inputs[spec.name] for spec in candidate_specs(self.schema, task)}
         ids, now = own[candidates_name(task)], inputs[request_times_name(task)]
-        popularity, lists = packed(self.counts.popularity(task, ids, now)), packed(self.lists(task, own))
+        popularity, lists = packed(self.counts(task, own, now)), packed(self.lists(task, own))
         users = packing.indices // tf.maximum(tf.shape(query.indices, tf.int64)[1], 1)
         real = {name: packed(value) for name, value in own.items()}
         known = self.known_of_candidates(task, taken(profile, users), lists, popularity, real)

@@ -131,6 +131,11 @@ CASES = {
             "content": _ints(99, B, T),
         },
     ),
+    "UsualValues": Case(
+        layers.UsualValues(7, 4, 2),
+        {"candidates": _ints(7, B, 2, N), "values": _floats(B, 2, N, 2), "now": _ints(9, B, 2)},
+        loaded=(np.array([2, 4, 5, 7]), _ints(9, 7, 4), _floats(7, 4, 2), np.ones((4, 2))),
+    ),
     "WindowConvolution": Case(layers.WindowConvolution(2), {"behaviors": _floats(B, T, D), "behavior_mask": MASK}),
 }
 

@@ -105,7 +105,7 @@ def test_what_else_was_done_with_candidates_is_counted_too(records: Records) -> 
     np.testing.assert_array_equal(layer.counts, counted.counts)
     inputs, *_ = next(iter(model.evaluation_batches(other, Part.VALIDATION)))
     ids, now = inputs["next_purchase__candidates"], inputs["now"]
-    found = model.counts.popularity("next_purchase", ids, now)
+    found = model.counts("next_purchase", inputs, now)
     first = model.counts.names("next_purchase").index("discounted in purchase 0")
     shares = layer(ids, now)
     np.testing.assert_array_equal(found[..., first : first + shares.shape[-1]], shares)
@@ -121,7 +121,7 @@ def test_of_candidates_the_popularity_of_their_features_is_known(records: Record
     now, several = np.array([records.schema.split.test_from]), 0
     for task, entity in (("next_purchase", "product"), ("next_redemption", "coupon")):
         names, catalog = model.counts.names(task), records.catalogs[entity]
-        found = np.asarray(model.counts.popularity(task, np.arange(len(catalog))[np.newaxis], now))[0]
+        found = np.asarray(model.counts(task, {f"{task}__candidates": np.arange(len(catalog))[np.newaxis]}, now))[0]
         for place, (column, values) in enumerate(catalog.features.items()):
             layer = model.get_layer(f"popularity_{task}__{place}")
             of_values = np.asarray(layer(np.arange(layer.num_objects)[np.newaxis], now))[0]
