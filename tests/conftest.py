@@ -25,15 +25,16 @@ category = { dim = 4 }
 coupon = { dim = 8 }
 age = { dim = 2 }
 channel = { dim = 2 }
+offer = { dim = 0 }
 
 [entities.product]
 id = { column = "product_id", table = "product" }
-features = { category = "category" }
+features = { category = "category", coupons = { table = "offer", max_values = 3 } }
 dense = ["price"]
 
 [entities.coupon]
 id = { column = "coupon_id", table = "coupon" }
-features = { category = { table = "category", max_values = 3 } }
+features = { category = { table = "category", max_values = 3 }, offer = { table = "offer", column = "coupon_id" } }
 
 [groups.purchase]
 entity = "product"
@@ -110,6 +111,7 @@ def write_logs(folder: Path, seed: int = 0) -> None:
             "product_id": [f"p{product}" for product in range(PRODUCTS)],
             "category": [f"c{c}" for c in category],
             "price": rng.gamma(2.0, 3.0, PRODUCTS),
+            "coupons": [" ".join(map(str, range(c, COUPONS, CATEGORIES))) for c in category],
         }
     ).write_csv(folder / "catalog/product.csv")
     pl.DataFrame(

@@ -32,7 +32,7 @@ class IdMaps:
 
     def request_tables(self, schema: Schema) -> dict[str, np.ndarray]:
         """Returns the tables of user and context features, whose values requests name; not those with `hash`."""
-        return {name: self.tables[name] for name in _request_tables(schema) if not schema.tables[name].hash}
+        return {name: self.tables[name] for name in _request_tables(schema) if not schema.tables[name].coded}
 
     def check_schema(self, schema: Schema) -> None:
         """Raises ValueError unless these can be the values of a model of this schema; says what differs."""
@@ -40,7 +40,7 @@ class IdMaps:
         for name, entity in schema.entities.items():
             expected[f"ids of entity {name!r}"] = (entity.rows - FIRST_ROW, entity.id.dtype)
         for name in _request_tables(schema):
-            rows = FIRST_ROW if schema.tables[name].hash else schema.tables[name].rows
+            rows = FIRST_ROW if schema.tables[name].coded else schema.tables[name].rows
             expected[f"values of table {name!r}"] = (rows - FIRST_ROW, "string")
         found = {what: _form(values) for what, values in self._by_name().items()}
         for what, wanted in expected.items():

@@ -5,7 +5,7 @@
 | `behaviors/purchase` | what was bought; the action says at which price: "regular", "discounted" or with a "coupon" |
 | `behaviors/redemption` | which coupon was redeemed |
 | `impressions/next_redemption` | each campaign that a household received: its coupons, and which were redeemed in it |
-| `catalog/product` | department, brand, category, type and manufacturer |
+| `catalog/product` | department, brand, category, type and manufacturer, and the coupons that are good for it |
 | `catalog/coupon` | the same of the products that a coupon is for; it shares their tables |
 | `catalog/user` | demographics, known of a third of the households |
 """
@@ -40,9 +40,7 @@ def complete_journey_logs(frames: Mapping[str, pl.DataFrame]) -> dict[str, pl.Da
     return {
         "behaviors/purchase": _purchases(frames["transactions"]),
         "behaviors/redemption": _redemptions(frames["coupon_redemptions"]),
-        "catalog/product": frames["products"].select(
-            "product_id", "department", "brand", "product_category", "product_type", "manufacturer_id"
-        ),
+        "catalog/product": _products(frames),
         "catalog/coupon": _coupons(frames),
         "catalog/user": frames["demographics"].rename({"household_id": "user_id"}),
         "impressions/next_redemption": _impressions(frames),
@@ -102,6 +100,15 @@ def _impressions(frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         timestamp=_seconds("start_date"),
         label=pl.col("label").fill_null(0),
     )
+
+
+def _products(frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    products = frames["products"].select(
+        "product_id", "department", "brand", "product_category", "product_type", "manufacturer_id"
+    )
+    valid_for = frames["coupons"].select("product_id", "coupon_upc").unique().sort("product_id", "coupon_upc")
+    coupons = valid_for.group_by("product_id", maintain_order=True).agg("coupon_upc")
+    return products.join(coupons, on="product_id", how="left", maintain_order="left")
 
 
 def _coupons(frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:

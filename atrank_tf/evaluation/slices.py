@@ -66,7 +66,7 @@ class Slices:
         self._groups = [name for name, group in schema.groups.items() if group.entity == entity]
         self._counts = records.catalogs[entity].counts
         features = schema.entities[entity].features
-        named = [column for column, feature in features.items() if not schema.tables[feature.table].hash]
+        named = [column for column, feature in features.items() if not schema.tables[feature.table].coded]
         by_table = sorted(named, key=lambda column: features[column].table != "category")
         self._category = by_table[0] if by_table else ""
         if self._category:

@@ -70,7 +70,7 @@ class Names:
 
         Of a table with `hash` these are numbers: many values share a row.
         """
-        if self.schema.tables[table].hash:
+        if self.schema.tables[table].coded:
             return ["(padding)", UNKNOWN_NAME, *map(str, range(FIRST_ROW, count))][:count]
         values = [str(value) for value in self._records.vocabularies[table][: max(0, count - FIRST_ROW)]]
         for name, entity in self.schema.entities.items():
@@ -96,7 +96,7 @@ class Names:
 
     def _values(self, table: str, rows: Sequence[int]) -> tuple[str, ...]:
         known = self._records.vocabularies[table]
-        if self.schema.tables[table].hash:  # Nothing leads back from a code.
+        if self.schema.tables[table].coded:  # Nothing leads back from a code.
             return ()
         return tuple(str(known[row - FIRST_ROW]) for row in rows if row >= FIRST_ROW)
 

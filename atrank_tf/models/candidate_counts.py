@@ -84,11 +84,9 @@ class CandidateCounts:
 
     def _table_rows(self, entity: str) -> dict[str, int]:
         """Returns the rows of the table of each feature whose values have rows of their own."""
-        tables = self._schema.tables
         features = self._schema.entities[entity].features
-        return {
-            column: tables[feature.table].rows for column, feature in features.items() if not tables[feature.table].hash
-        }
+        tables = {column: self._schema.tables[feature.table] for column, feature in features.items()}
+        return {column: table.rows for column, table in tables.items() if not table.coded}
 
     def _once(self, name: str, entity: str, events: Events, columns: Mapping[str, int]) -> "_Counts":
         """Returns new counts, or those that another task on the same entity has."""

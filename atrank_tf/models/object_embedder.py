@@ -52,6 +52,7 @@ class ObjectEmbedder:
                 name=f"table_{name}",
             )
             for name, table in schema.tables.items()
+            if table.dim
         }
         self._hashed = hashed_rows(schema, "table")
         self.catalogs = {
@@ -166,6 +167,8 @@ class ObjectEmbedder:
     def _features(self, features: Features, found: Mapping[str, Tensor], name: str) -> list[Tensor]:
         parts = []
         for column, feature in features.features.items():
+            if feature.table not in self.tables:  # Only affinity reads it.
+                continue
             embedded = self._embed(feature.table, found[column])
             if feature.max_values > 1:
                 embedded = self._pool(embedded, ops.not_equal(found[column], PADDING))

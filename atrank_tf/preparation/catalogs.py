@@ -61,7 +61,7 @@ def build_vocabularies(
     nothing = text_array([])
     return {
         name: Codes(table.hash + FIRST_ROW)
-        if table.hash
+        if table.coded
         else build_vocabulary(
             _table_counts(name, objects, counts), table.min_count, pl.Series(known.get(name, nothing), dtype=pl.String)
         )

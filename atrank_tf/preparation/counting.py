@@ -163,7 +163,7 @@ def count_shard(
         if USERS in kept:
             profiles = kept[USERS].filter(pl.col("user").is_in(users.implode()))
             _add_side(counts, profiles, catalog_profile(schema), USER, schema)
-        if USER_ID in schema.user.features and not schema.tables[schema.user.features[USER_ID].table].hash:
+        if USER_ID in schema.user.features and not schema.tables[schema.user.features[USER_ID].table].coded:
             found = users.to_frame("value").with_columns(count=pl.lit(1, pl.Int64))
             counts.add_values(schema.user.features[USER_ID].table, found)
     return kept, counts
@@ -214,7 +214,7 @@ def _as_integers(objects: pl.DataFrame) -> pl.DataFrame:
 
 def _add_side(counts: Counts, rows: pl.DataFrame, features: Features, owner: str, schema: Schema) -> None:
     for column, feature in features.features.items():
-        if schema.tables[feature.table].hash:  # No value has a row of its own.
+        if schema.tables[feature.table].coded:  # No value has a row of its own.
             continue
         counts.add_values(feature.table, value_counts(rows, f"feature/{column}", pl.lit(1)))
     for column, numeric in features.dense.items():

@@ -133,7 +133,7 @@ def summary(records: Records) -> str:
             f"{shown['positives']:,} of them positive"
         )
     lines += [f"entity {name}: {entity.rows:,} rows" for name, entity in schema.entities.items()]
-    sizes = {name: f"{table.rows:,} rows x {table.dim}" for name, table in schema.tables.items()}
+    sizes = {name: f"{table.rows:,} rows x {table.dim}" for name, table in schema.tables.items() if table.dim}
     total = sum(table.rows * table.dim for table in schema.tables.values()) * _BYTES_PER_NUMBER
     lines.append(f"tables: {', '.join(f'{name} {size}' for name, size in sizes.items())}: {total / 2**20:,.1f} MiB")
     look = [check["look"] for check in report["checks"]]

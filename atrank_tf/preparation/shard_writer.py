@@ -167,7 +167,7 @@ class ShardWriter:
         sides = (schema.user, *(task.context for task in schema.tasks.values()))
         tables = {feature.table: schema.tables[feature.table] for side in sides for feature in side.features.values()}
         self._vocabularies = {
-            name: Codes(table.rows) if table.hash else Vocabulary(pl.Series(read_vocabulary(str(folder), name)))
+            name: Codes(table.rows) if table.coded else Vocabulary(pl.Series(read_vocabulary(str(folder), name)))
             for name, table in tables.items()
         }
 

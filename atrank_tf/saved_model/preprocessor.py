@@ -210,8 +210,8 @@ class Preprocessor:
 
     def _rows(self, values: Tensor, feature: IdFeature) -> Tensor:
         """Looks the values of a categorical column up: [...], or [..., W] -> [..., max_values]."""
-        hashed = self._schema.tables[feature.table].hash
-        rows = codes(values) if hashed else self._features[feature.table].lookup(values)
+        coded = self._schema.tables[feature.table].coded
+        rows = codes(values) if coded else self._features[feature.table].lookup(values)
         if feature.max_values == 1:
             return rows
         rows = tf.where(values == "", tf.constant(PADDING, tf.int64), rows)

@@ -74,6 +74,7 @@ def check(schema: Schema) -> None:
     # Last: a misspelt name leaves the right one unused, and the misspelling is the better news.
     _unused_entities(schema)
     _unused_tables(schema)
+    _compared_tables(schema)
     _time_and_split(schema)
 
 
@@ -115,19 +116,38 @@ def _input_columns(features: Features, place: str) -> None:
 
 def _tables(schema: Schema) -> None:
     for name, table in schema.tables.items():
-        _positive(table.dim, "dim", f"tables.{name}")
+        _not_negative(table.dim, "dim", f"tables.{name}")
         _positive(table.min_count, "min_count", f"tables.{name}")
         _not_negative(table.rows, "rows", f"tables.{name}")
         _not_negative(table.hash, "hash", f"tables.{name}")
         if not 0 < table.hashes <= MOST_HASHES:
             raise ValueError(f"Expected hashes from 1 to {MOST_HASHES} in [tables.{name}]. Received: {table.hashes}.")
-        if table.hash and table.min_count != 1:
+        if table.coded and table.min_count != 1:
+            kind, other = ("hash", "hash") if table.hash else ("dim = 0", "give it a dim")
             raise ValueError(
-                f"Values of a table with hash are not counted. Received: min_count={table.min_count} in "
-                f"[tables.{name}]. Leave it out, or hash."
+                f"Values of a table with {kind} are not counted. Received: min_count={table.min_count} in "
+                f"[tables.{name}]. Leave it out, or {other}."
+            )
+        if table.hash and not table.dim:
+            raise ValueError(
+                f"hash in [tables.{name}] has no effect with dim = 0, which has no rows. Received: hash={table.hash}."
             )
         if table.hashes > 1 and not table.hash:
             raise ValueError(f"hashes in [tables.{name}] has no effect without hash. Received: hashes={table.hashes}.")
+
+
+def _compared_tables(schema: Schema) -> None:
+    """Raises ValueError where a table with `dim = 0` is not of side features, which alone are compared."""
+    places = {f"[entities.{name}.id]": [entity.id.table] for name, entity in schema.entities.items()}
+    sides = {"[user]": schema.user} | {f"[tasks.{name}.context]": task.context for name, task in schema.tasks.items()}
+    places |= {place: [each.table for each in side.features.values()] for place, side in sides.items()}
+    for place, tables in places.items():
+        for table in tables:
+            if table and not schema.tables[table].dim:
+                raise ValueError(
+                    f"Expected a table with dim > 0 in {place}: with dim = 0 values have no embedding, and only side "
+                    f'features of entities are compared. Received: table "{table}".'
+                )
 
 
 def _unused_entities(schema: Schema) -> None:

@@ -82,7 +82,7 @@ class Table:
     """An embedding table; features share it by naming it.
 
     Args:
-        dim: dimension of an embedding.
+        dim: dimension of an embedding; 0 for none: values are only compared, by affinity.
         min_count: values seen less often share the row `UNKNOWN`.
         hash: rows that all values share, by a hash of their text; 0 for a row for each value.
         hashes: rows of a value, whose sum is its embedding, where there is `hash`.
@@ -94,6 +94,11 @@ class Table:
     hash: int = 0
     hashes: int = 1
     rows: int = 0
+
+    @property
+    def coded(self) -> bool:
+        """Whether codes, which are hashes, stand for the values: so there is no vocabulary, and no value is unknown."""
+        return self.hash > 0 or self.dim == 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -104,6 +104,29 @@ def test_a_key_of_the_task_restricts_the_tables() -> None:
         schema_from_dict(SCHEMA | {"tasks": tasks})
 
 
+def test_what_was_done_with_things_that_belong_to_a_new_object_counts(records: Records) -> None:
+    """Coupons without an id in the vocabulary are linked to their products, all of them, by codes."""
+    name = "next_redemption"
+    affinity = Affinity(records.schema, name, catalog_columns(records.schema, records.catalogs))
+    place = {str(feature): number for number, feature in enumerate(affinity_features(records.schema, name))}
+    links = records.catalogs["product"].features["coupons"]
+    offers, seen = records.catalogs["coupon"].features["offer"][:, 0], 0
+    inputs, *_ = next(iter(evaluation_batches(records, "test", tasks=[name])))
+    rows = {column: inputs[f"purchase__{column}"].numpy() for column in ("id", "action", "timestamp")}
+    keys = affinity.keys_of_inputs({key: value for key, value in inputs.items() if key.count("__") == 1})
+    users = tf.range(tf.size(inputs["now"], tf.int64), dtype=tf.int64)
+    found = affinity.features(keys, users, inputs[f"{name}__candidates"], inputs["now"]).numpy()
+    for row, coupons in enumerate(inputs[f"{name}__candidates"].numpy()):
+        for column, coupon in enumerate(coupons):
+            if coupon < FIRST_ROW:
+                continue
+            regular = rows["action"][row] == FIRST_ROW
+            times = (links[rows["id"][row]] == offers[coupon]).any(axis=1)[regular].sum()
+            assert found[row, column, place["purchase of offer: regular, ever"]] == pytest.approx(math.log1p(times))
+            seen += times > 0
+    assert seen > 20
+
+
 def test_counts_by_hand() -> None:
     schema = schema_from_dict(SCHEMA)
     found = _features(schema, "next_purchase", [[2, 5], [2, 4]], [40, 8])

@@ -15,7 +15,7 @@ def codes_of(values):
 
 def test_nothing_is_counted_of_a_table_that_values_share(hashed_records):
     rows = {name: table.rows - FIRST_ROW for name, table in hashed_records.schema.tables.items()}
-    assert rows == {"product": 11, "category": 3, "coupon": 5, "age": 7, "channel": 2}
+    assert rows == {"product": 11, "category": 3, "coupon": 5, "age": 7, "channel": 2, "offer": 0}
     assert {len(values) for values in hashed_records.vocabularies.values()} == {0}
     counts = pl.read_parquet(f"{hashed_records.path}/state/counts-000000.parquet")["table"]
     assert set(counts) == {"objects/product", "objects/coupon"}
@@ -30,6 +30,20 @@ def test_catalogs_hold_codes_of_rare_objects_too(hashed_records, records):
     expected = records.catalogs["product"].features["category"][FIRST_ROW:, 0]
     found = hashed_records.catalogs["product"].features["category"][FIRST_ROW:, 0]
     assert found.tolist() == codes_of(names[expected])
+
+
+def test_a_link_is_a_code_on_both_sides(records):
+    """Of what has no embedding; a coupon that nobody knows yet has one, too."""
+    products = records.catalogs["product"].features["coupons"][FIRST_ROW:]
+    coupons = records.catalogs["coupon"].features["offer"][FIRST_ROW:, 0]
+    assert coupons.tolist() == codes_of(records.catalogs["coupon"].ids)
+    linked = dict(zip(coupons.tolist(), records.catalogs["coupon"].ids.tolist(), strict=True))
+    categories = records.vocabularies["category"]
+    for row, of_product in enumerate(products, FIRST_ROW):
+        category = int(categories[records.catalogs["product"].features["category"][row, 0] - FIRST_ROW][1:])
+        assert [linked[code] for code in of_product if code] == list(range(category, 12, 5))
+    assert (records.schema.tables["offer"].rows, len(records.vocabularies["offer"])) == (FIRST_ROW, 0)
+    assert "offer" not in summary(records)
 
 
 def test_timelines_hold_codes(hashed_records):
