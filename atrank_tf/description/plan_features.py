@@ -1,5 +1,7 @@
 """Decides tables and features of entities, users and lists."""
 
+from dataclasses import replace
+
 import polars as pl
 
 from atrank_tf.description.behaviors import never_chosen_share
@@ -113,12 +115,28 @@ def _without_ids(plan: Plan) -> None:
         if task.shown_frame is None or plan.cut is None or not entity.sides or not entity.table:
             continue
         never = never_chosen_share(task.shown_frame, plan.cut.validation_from)
-        shared = any(side.table == entity.table for sides in _all_sides(plan) for side in sides)
         if never > 0.5:
             entity.table_note = (
                 f"{never:.0%} of what validation shows was never chosen before: ids come and go, so objects are known "
                 "by their columns and by what the user did with them (no table of ids)."
             )
-            if not shared:
+            if not any(side.table == entity.table for sides in _all_sides(plan) for side in sides):
                 del plan.min_counts[entity.table]
+            elif _only_in_catalogs(entity.table, plan):
+                _link(entity, plan)
             entity.table = ""
+
+
+def _only_in_catalogs(table: str, plan: Plan) -> bool:
+    """Returns whether neither users nor lists have values of a table."""
+    return not any(side.table == table for sides in (plan.user_sides, *(t.sides for t in plan.tasks)) for side in sides)
+
+
+def _link(entity: EntityPlan, plan: Plan) -> None:
+    """Links the objects of an entity, by their ids, to those whose catalogs name the ids."""
+    del plan.min_counts[entity.table]
+    for other in plan.entities:
+        note = f"ids of catalog {entity.name}"
+        other.sides = [replace(s, note=note, links=s.name) if s.table == entity.table else s for s in other.sides]
+    own = entity.objects.key  # type: ignore[union-attr]  # It has sides, so there is a catalog.
+    entity.sides.append(Side(own, entity.table, "what other catalogs name", links=f"{entity.name}_link"))

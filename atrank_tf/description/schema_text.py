@@ -58,9 +58,17 @@ def _tables(plan: Plan) -> Iterator[str]:
     yield from _note("Embedding tables. Columns of several files whose values are the same things share one.")
     yield "[tables]"
     ids = {entity.table for entity in plan.entities}
+    links = {side.table for entity in plan.entities for side in entity.sides if side.links}
     for name in plan.tables.uses:
         values = plan.tables.values(name)
         entries = {"dim": dimension(values, 64 if name in ids else 32)}
+        if name in links:
+            entries = {"dim": 0}
+            yield from _note(
+                "Which objects belong together: these have no embedding, but what a user did with what belongs to a "
+                "candidate is counted. Where that tells what is known only later, a task's affinity names the tables "
+                "that count."
+            )
         note = f"{values:,} values"
         if name in plan.min_counts:
             fewest, why = plan.min_counts[name]
@@ -98,7 +106,7 @@ def _sides(sides: list[Side], left_out: list[str], place: str) -> Iterator[str]:
         yield from _question(side.question)
         entries: dict[str, object] = {"table": side.table, **_column(side)}
         if side.column.has_several:
-            entries["max_values"] = side.column.max_values
+            entries["max_values"] = side.max_values
             if side.column.separator not in ("", " "):
                 entries["separator"] = side.column.separator
         value = toml_value(entries) if len(entries) > 1 else toml_value(side.table)

@@ -24,17 +24,27 @@ class Side:
         table: the embedding table of a categorical column; "" for a numeric one.
         note: what was found, in words.
         question: what is not sure; "" for nothing.
+        links: the name of a column whose values are ids of a catalog, that only say which objects belong together; ""
+            for others.
     """
 
     column: Column
     table: str
     note: str
     question: str = ""
+    links: str = ""
 
     @property
     def name(self) -> str:
         """How the schema calls it: as the file, where inputs and weights can be named after that."""
-        return name_of(self.column)
+        return self.links or name_of(self.column)
+
+    @property
+    def max_values(self) -> int:
+        """As many values as nearly all objects have at most; all of what links."""
+        if self.links and self.column.has_several:
+            return max(int(self.column.lists.list.len().max()), 2)  # type: ignore[arg-type]
+        return self.column.max_values
 
     @property
     def has_tail(self) -> bool:

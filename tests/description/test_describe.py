@@ -15,6 +15,7 @@ from atrank_tf.description.tables import read_tables
 from atrank_tf.experiment import experiment_from_dict
 from atrank_tf.preparation import prepare
 from atrank_tf.schema import load_schema, schema_from_dict
+from atrank_tf.schema.affinity import affinity_channels
 
 START = 1_704_067_200
 DAY = 86_400
@@ -193,6 +194,45 @@ def test_lists_without_request_ids_or_a_log_of_choices(tmp_path):
     assert any("one time is taken for one" in question for question in found.questions)
     records = prepare(logs, schema, str(tmp_path / "records"))
     assert records.manifest["requests"]["next_seen"]["requests"] == 400
+
+
+def test_what_a_catalog_says_of_ids_that_come_and_go_is_a_link(tmp_path):
+    """Offers are new every day; each thing knows its offers, of which there are far more than others have values."""
+    rng = np.random.default_rng(1)
+    shown, bought = [], []
+    for number in range(600):
+        user, second = f"u{number % 30}", START + number * 7_200
+        for item in rng.choice(40, 2, replace=False):
+            bought.append((user, f"thing-{item}", second - 3_600))
+        chosen = rng.integers(0, 5)
+        for place in range(5):
+            shown.append((number, user, second, f"offer-{number // 12}-{place}", int(place == chosen)))
+    offers = pl.DataFrame({"offer_id": sorted({row[3] for row in shown})})
+    offers = offers.with_columns(kind=pl.col("offer_id").str.slice(-1))
+    ids = offers["offer_id"].to_list()
+    things = pl.DataFrame(
+        {
+            "thing_id": [f"thing-{item}" for item in range(40)],
+            "colour": ["red", "green", "blue", "black"] * 10,
+            "offer_id": [ids[item : item + 24] for item in range(40)],
+        }
+    )
+    logs = folder(
+        tmp_path,
+        shown_parquet=pl.DataFrame(shown, ["request_id", "user_id", "timestamp", "offer_id", "clicked"], orient="row"),
+        bought_parquet=pl.DataFrame(bought, ["user_id", "thing_id", "timestamp"], orient="row"),
+        offers_parquet=offers,
+        things_parquet=things,
+    )
+    _, schema = read(logs)
+    offer, thing = (schema.entities[name] for name in ("offer", "thing"))
+    assert not offer.id.table
+    link = thing.features["offer_id"]
+    assert (schema.tables[link.table].dim, link.max_values) == (0, 24)
+    (own,) = [feature for feature in offer.features.values() if feature.table == link.table]
+    assert own.column == "offer_id"
+    records = prepare(logs, schema, str(tmp_path / "records"))
+    assert ("bought", link.table) in affinity_channels(records.schema, "next_shown")
 
 
 def test_a_list_of_which_nothing_was_chosen_is_no_target_that_the_split_counts(tmp_path):
