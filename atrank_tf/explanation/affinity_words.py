@@ -21,9 +21,9 @@ def affinity_words(affinity: np.ndarray, schema: Schema, task: str) -> tuple[str
     """Returns what the affinity of a candidate says, as "purchase: this product 14 times (3 in the last 16 days)".
 
     At most four texts, each of a group and of a table of which candidate and behaviors share a value: first behaviors
-    on the candidate itself, then those of the tables with the most rows, of which fewest objects share a value; last
-    all behaviors. Times are summed over actions, and over values where several are shared. In brackets is the shortest
-    age of the ladder in which there was more than one.
+    on the candidate itself, then on what is linked to it, then those of the tables with the most rows, of which fewest
+    objects share a value; last all behaviors. Times are summed over actions, and over values where several are shared.
+    In brackets is the shortest age of the ladder in which there was more than one.
 
     Args:
         affinity: float [F], as the input `<task>__affinity` has it.
@@ -47,16 +47,23 @@ def affinity_words(affinity: np.ndarray, schema: Schema, task: str) -> tuple[str
     )
 
 
-def _order(channel: Channel, schema: Schema) -> tuple[bool, bool, int]:
+def _order(channel: Channel, schema: Schema) -> tuple[bool, bool, bool, int]:
     """Returns a key by which the most telling channel is first."""
     rows = schema.tables[channel.table].rows if channel.table in schema.tables else 0
-    return channel.table == ANY_OBJECT, channel.table != SAME_OBJECT, -rows
+    return channel.table == ANY_OBJECT, channel.table != SAME_OBJECT, not _links(channel, schema), -rows
+
+
+def _links(channel: Channel, schema: Schema) -> bool:
+    """Returns whether a channel is of a table that says what belongs together."""
+    return channel.table in schema.tables and not schema.tables[channel.table].dim
 
 
 def _like(channel: Channel, schema: Schema, task: str) -> str:
     """Returns how the objects of a channel are like the candidate: "this product", "its type", "anything"."""
     if channel.table == ANY_OBJECT:
         return "anything"
+    if _links(channel, schema):
+        return "what belongs to it"
     name = schema.entity_of(task)
     entity = schema.entities[name]
     own = channel.table == SAME_OBJECT or columns_of_table(entity, channel.table) == [entity.id.column]

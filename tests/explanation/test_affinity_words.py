@@ -16,16 +16,19 @@ DAY = 86_400
 LONGEST = 64  # Days: twice the last boundary of seven buckets.
 SCHEMA = schema_from_dict(
     {
-        "tables": {name: {"dim": 2, "rows": rows} for name, rows in {"product": 50, "type": 20, "shop": 5}.items()},
+        "tables": {
+            **{name: {"dim": 2, "rows": rows} for name, rows in {"product": 50, "type": 20, "shop": 5}.items()},
+            "offer": {"dim": 0, "rows": 2},
+        },
         "entities": {
             "product": {
                 "id": {"column": "product_id", "table": "product"},
-                "features": {"type": "type", "shop": "shop"},
+                "features": {"type": "type", "shop": "shop", "offers": {"table": "offer", "max_values": 3}},
                 "rows": 50,
             },
             "coupon": {
                 "id": {"column": "coupon_id", "table": "shop"},
-                "features": {"products": {"table": "product", "max_values": 3}},
+                "features": {"products": {"table": "product", "max_values": 3}, "offer": "offer"},
                 "rows": 4,
             },
         },
@@ -96,6 +99,15 @@ def test_behaviors_on_objects_of_another_kind_share_a_value_with_the_candidate()
     bought: tuple[Counts, None] = ({"full": [0, 0, 0, 1]}, None)
     assert _words({("purchase", "product"): bought, ("use", SAME_OBJECT): once}, "next_use") == (
         "use: this coupon once",
+        "purchase: its product once",
+    )
+
+
+def test_what_is_linked_to_the_candidate_belongs_to_it() -> None:
+    of_link: tuple[Counts, float] = ({"full": [0, 1, 2, 9], "reduced": [0, 0, 1, 5]}, 3)
+    bought: tuple[Counts, None] = ({"full": [0, 0, 0, 1]}, None)
+    assert _words({("purchase", "product"): bought, ("purchase", "offer"): of_link}, "next_use") == (
+        "purchase: what belongs to it 14 times (3 in the last 16 days), last 3 days ago",
         "purchase: its product once",
     )
 
