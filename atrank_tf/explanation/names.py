@@ -102,5 +102,6 @@ class Names:
 
 
 def _feature_tables(schema: Schema) -> list[str]:
-    """Returns the tables of side features, each once, in the order of the schema."""
-    return list(dict.fromkeys(f.table for entity in schema.entities.values() for f in entity.features.values()))
+    """Returns the embedding tables of side features, each once, in the order of the schema."""
+    tables = [feature.table for entity in schema.entities.values() for feature in entity.features.values()]
+    return list(dict.fromkeys(table for table in tables if schema.tables[table].dim))

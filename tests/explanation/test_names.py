@@ -35,6 +35,8 @@ def test_what_has_no_name_is_called_unknown(names: Names) -> None:
 def test_the_category_is_a_table_of_side_features(records: Any, names: Names) -> None:
     assert names.category == "category"
     assert Names(records, "category").category == "category"
+    with pytest.raises(ValueError, match="Unknown category 'offer'"):  # A link, whose values have no names.
+        Names(records, "offer")
     with pytest.raises(ValueError, match=r"Unknown category 'categry'\. Did you mean \"category\"\?"):
         Names(records, "categry")
 
