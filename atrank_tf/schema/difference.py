@@ -77,6 +77,7 @@ def layout(schema: Schema) -> dict[str, Any]:
         found[f"{place}.features"] = [(column, feature.table) for column, feature in side.features.items()]
         found[f"{place}.dense"] = [(column, str(dense.transform)) for column, dense in side.dense.items()]
     found |= {f"tables.{name}.hash": [table.hash, table.hashes] for name, table in schema.tables.items()}
+    found |= {f"tables.{name}.dim = 0": not table.dim for name, table in schema.tables.items()}
     found |= {f"entities.{name}.id.table": entity.id.table for name, entity in schema.entities.items()}
     for name, group in schema.groups.items():
         found |= {f"groups.{name}.entity": group.entity, f"groups.{name}.actions": list(group.actions)}

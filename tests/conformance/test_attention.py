@@ -80,7 +80,7 @@ def _scores(model: Ranker, batch: dict[str, np.ndarray], patch: pytest.MonkeyPat
 def test_9_scores_of_a_new_model_have_unit_size(
     variant: str, dim: int, records: Any, batch: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tables = {name: replace(table, dim=dim) for name, table in records.schema.tables.items()}
+    tables = {name: replace(table, dim=dim) if table.dim else table for name, table in records.schema.tables.items()}
     keras.utils.set_random_seed(4)
     name, config = VARIANTS[variant]
     model = MODELS[name](replace(records.schema, tables=tables), catalogs=records.catalogs, hidden_dim=32, **config)

@@ -35,7 +35,7 @@ def _numbers(model: Any, inputs: Any, now: Any) -> dict[str, np.ndarray]:
     return dict(zip(model.counts.names(TASK), numbers, strict=False))  # Names of affinity come behind.
 
 
-def test_a_price_is_compared_with_what_the_same_hotel_cost_before(
+def test_4_a_price_is_compared_with_what_the_same_hotel_cost_before(
     model: ATRank, hotels: Records, batch: dict[str, Any], tmp_path: Any
 ) -> None:
     """Of the whole log, but for what was in the period of the request."""

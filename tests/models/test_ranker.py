@@ -122,7 +122,10 @@ def test_of_candidates_the_popularity_of_their_features_is_known(records: Record
     for task, entity in (("next_purchase", "product"), ("next_redemption", "coupon")):
         names, catalog = model.counts.names(task), records.catalogs[entity]
         found = np.asarray(model.counts(task, {f"{task}__candidates": np.arange(len(catalog))[np.newaxis]}, now))[0]
-        for place, (column, values) in enumerate(catalog.features.items()):
+        features = records.schema.entities[entity].features
+        counted = [column for column, feature in features.items() if records.schema.tables[feature.table].dim]
+        for place, column in enumerate(counted):
+            values = catalog.features[column]
             layer = model.get_layer(f"popularity_{task}__{place}")
             of_values = np.asarray(layer(np.arange(layer.num_objects)[np.newaxis], now))[0]
             first = names.index(f"popularity of {column} 0")

@@ -11,6 +11,7 @@ from damage import damages
 from worker_functions import contrary
 
 from atrank_tf.data import Records
+from atrank_tf.data.codes import Codes
 from atrank_tf.files import load_json, write_json
 from atrank_tf.preparation import passes, prepare
 from atrank_tf.preparation.staging import shard_of
@@ -98,7 +99,12 @@ def meaning(records: Records):
         entity = records.schema.entities[name]
         for row, of_id in enumerate(ids[name]):
             sides = {
-                c: [values[entity.features[c].table][v] for v in rows[row] if v] for c, rows in catalog.features.items()
+                column: [
+                    int(v) if records.schema.tables[feature.table].coded else values[feature.table][v]
+                    for v in catalog.features[column][row]
+                    if v
+                ]
+                for column, feature in entity.features.items()
             }
             dense = {column: repr(float(numbers[row])) for column, numbers in catalog.dense.items()}
             catalogs[name, of_id] = (
@@ -286,9 +292,13 @@ def test_a_profile_may_be_all_that_is_new_of_a_user(first, add):
 
 
 def test_the_newest_catalog_says_what_an_object_is(first, add):
-    added = add(buys(f"u5,p1,regular,{12 * DAY}") | {"catalog/product.csv": "product_id,category,price\np1,c_new,7\n"})
+    added = add(
+        buys(f"u5,p1,regular,{12 * DAY}")
+        | {"catalog/product.csv": "product_id,category,price,coupons\np1,c_new,7,3 5\n"}
+    )
     _, catalogs, _ = meaning(added)
-    assert catalogs["product", "p1"][2:] == ({"category": ["c_new"]}, {"price": "7.0"})
+    links = Codes(0).lookup(pl.Series(["3", "5"])).tolist()
+    assert catalogs["product", "p1"][2:] == ({"category": ["c_new"], "coupons": links}, {"price": "7.0"})
     assert catalogs["product", "p2"] == meaning(first)[1]["product", "p2"]
 
 
@@ -369,7 +379,7 @@ def test_the_number_of_shards_stays(add):
 
 def test_something_must_be_new(add):
     with pytest.raises(FileNotFoundError, match=r"Expected behaviors or impressions in .*logs_added, something new\."):
-        add({"catalog/product.csv": "product_id,category,price\np1,c,7\n"})
+        add({"catalog/product.csv": "product_id,category,price,coupons\np1,c,7,\n"})
 
 
 def test_what_is_damaged_is_refused(first, add, tmp_path):

@@ -49,6 +49,7 @@ def test_places_and_values_are_plain() -> None:
         ),
         ("'tasks':", "'time': {'unit': 'hour'}, 'tasks':", "time.unit"),
         ("'tasks':", "'user': {'dense': ['age']}, 'tasks':", "user.dense"),
+        ("'brand': {'dim': 3}", "'brand': {'dim': 0}", "tables.brand.dim = 0"),
     ],
 )
 def test_what_a_weight_depends_on_differs(old: str, new: str, place: str) -> None:

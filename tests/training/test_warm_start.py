@@ -52,7 +52,7 @@ def days(logs: Path, schema_file: Path, tmp_path_factory: pytest.TempPathFactory
     more = pl.DataFrame(again + new, schema=purchases.schema, orient="row")
     pl.concat([purchases, more]).write_csv(folder / "newer/behaviors/purchase.csv")
     products = pl.read_csv(logs / "catalog/product.csv").filter(pl.col("product_id") != "p1")
-    new = pl.DataFrame([("p90", "c1", 5.0)], schema=products.schema, orient="row")
+    new = pl.DataFrame([("p90", "c1", 5.0, "1 6 11")], schema=products.schema, orient="row")
     pl.concat([products, new]).write_csv(folder / "newer/catalog/product.csv")
     # Without numbers, whose means of the second day are others.
     schema = folder / "schema.toml"
