@@ -20,9 +20,9 @@ from atrank_tf.data.popularity import (
 )
 from atrank_tf.data.records import Records
 from atrank_tf.data.request_batching import evaluation_batches, requests, training_batches
+from atrank_tf.data.shown_values import ShownValues, shown_values
 from atrank_tf.data.targets import Part
 from atrank_tf.data.timeline_batching import timeline_batches
-from atrank_tf.data.usual_values import ShownValues, shown_values
 
 __all__ = [
     "PERIODS",

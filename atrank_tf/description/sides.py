@@ -24,8 +24,7 @@ class Side:
         table: the embedding table of a categorical column; "" for a numeric one.
         note: what was found, in words.
         question: what is not sure; "" for nothing.
-        links: the name of a column whose values are ids of a catalog, that only say which objects belong together; ""
-            for others.
+        links: how the schema calls a column of ids that only say which objects belong together; "" for any other.
     """
 
     column: Column

@@ -107,7 +107,9 @@ def test_a_key_of_the_task_restricts_the_tables() -> None:
 def test_what_was_done_with_things_that_belong_to_a_new_object_counts(records: Records) -> None:
     """Coupons without an id in the vocabulary are linked to their products, all of them, by codes."""
     name = "next_redemption"
-    affinity = Affinity(records.schema, name, catalog_columns(records.schema, records.catalogs))
+    columns = catalog_columns(records.schema, records.catalogs)
+    unknown = np.ones_like(columns["coupon"]["coupon_id"])  # As those are that came after the vocabulary.
+    affinity = Affinity(records.schema, name, {**columns, "coupon": {**columns["coupon"], "coupon_id": unknown}})
     place = {str(feature): number for number, feature in enumerate(affinity_features(records.schema, name))}
     links = records.catalogs["product"].features["coupons"]
     offers, seen = records.catalogs["coupon"].features["offer"][:, 0], 0

@@ -33,7 +33,7 @@ def test_catalogs_hold_codes_of_rare_objects_too(hashed_records, records):
 
 
 def test_a_link_is_a_code_on_both_sides(records):
-    """Of what has no embedding; a coupon that nobody knows yet has one, too."""
+    """Of what has no embedding."""
     products = records.catalogs["product"].features["coupons"][FIRST_ROW:]
     coupons = records.catalogs["coupon"].features["offer"][FIRST_ROW:, 0]
     assert coupons.tolist() == codes_of(records.catalogs["coupon"].ids)

@@ -209,3 +209,15 @@ def test_a_table_that_candidates_and_behaviors_do_not_share_has_no_affinity():
         ValueError, match=r'Table "age" in \[tasks\.next\.affinity\] has no effect: .* Valid: category, item\.$'
     ):
         schema_from_dict(raw)
+
+
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [("user", r"\[user\]"), ("tasks/shown/context", r"\[tasks\.shown\.context\]")],
+)
+def test_only_side_features_of_entities_are_links(path, place):
+    raw = changed(path, {"features": {"kind": "category"}})
+    schema_from_dict(raw)
+    raw["tables"]["category"]["dim"] = 0
+    with pytest.raises(ValueError, match=rf'dim > 0 in {place}: with dim = 0 .*\. Received: table "category"\.'):
+        schema_from_dict(raw)

@@ -1,6 +1,7 @@
 """What objects were shown with, against the lists one by one."""
 
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -52,10 +53,9 @@ def test_what_is_unknown_has_none(hotels: Records, begins: np.ndarray) -> None:
         return chunk._replace(requests={TASK: lists._replace(id=tf.ones_like(lists.id))})
 
     with pytest.MonkeyPatch.context() as patch:
-        from atrank_tf.data import usual_values
-
-        parse = usual_values.parse
-        patch.setattr(usual_values, "parse", lambda *given: unknown(parse(*given)))
+        room = import_module("atrank_tf.data.shown_values")  # Whose name its function has, too.
+        parse = room.parse
+        patch.setattr(room, "parse", lambda *given: unknown(parse(*given)))
         nothing = shown_values(hotels, TASK, COLUMNS, begins)
     assert not any(each.any() for each in nothing[1:])
 
