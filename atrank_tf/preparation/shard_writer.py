@@ -1,6 +1,7 @@
 """Writes the TFRecord files of the records, shard by shard."""
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -183,13 +184,18 @@ class ShardWriter:
                 add_users(sums, some, self._schema, self._now)
             return WrittenShard(name, checksum, Totals.of(timelines, 0), sums.non_zero())
         with whole_file(self._folder / name, concurrent=True) as path:
-            with tf.io.TFRecordWriter(path) as writer:
-                written = self._timelines(shard, timelines)
+            # A chunk is measured while the next one is made.
+            with tf.io.TFRecordWriter(path) as writer, ThreadPoolExecutor(max_workers=1) as measuring:
+                written, measured = self._timelines(shard, timelines), None
                 while chunk := list(islice(written, USERS_PER_CHUNK)):
                     for timeline in chunk:
                         writer.write(timeline.now)
                     new_users += sum(timeline.before is None for timeline in chunk)
-                    self._measure(sums, chunk)
+                    if measured:
+                        measured.result()
+                    measured = measuring.submit(self._measure, sums, chunk)
+                if measured:
+                    measured.result()
             checksum = file_checksum(path)
         return WrittenShard(name, checksum, Totals.of(timelines, new_users), sums.non_zero())
 

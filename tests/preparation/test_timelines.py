@@ -1,16 +1,31 @@
 """One user's rows -> one Example: order, completeness, padding."""
 
 import numpy as np
+import polars as pl
 import tensorflow as tf
 
-from atrank_tf.preparation.timelines import BehaviorRows, ImpressionRows, timeline_example
+from atrank_tf.data.vocabulary import Vocabulary
+from atrank_tf.preparation.staging import Staging
+from atrank_tf.preparation.timelines import BehaviorRows, ImpressionRows, ShardTimelines, timeline_example
+from atrank_tf.schema import load_schema
 
 
 def numbers(*values):
     return np.array(values, np.int64)
 
 
-NO_BEHAVIORS = BehaviorRows(*[numbers()] * 4)
+NO_BEHAVIORS = BehaviorRows(*[numbers()] * 3)
+SCHEMA = """
+[tables]
+thing = { dim = 4 }
+[entities]
+thing = { id = { column = "thing_id", table = "thing" } }
+[groups.click]
+entity = "thing"
+actions = ["view", "buy"]
+[tasks]
+next_click = { group = "click", negatives = { uniform = 4 } }
+"""
 
 
 def impressions(request, ids, label, timestamp, row, **context):
@@ -26,17 +41,30 @@ def content(example):
     return found
 
 
-def test_behaviors_stand_in_time_order_and_ties_in_log_order():
-    rows = BehaviorRows(
-        id=numbers(5, 6, 7, 8), action=numbers(2, 3, 2, 3), timestamp=numbers(30, 10, 30, 20), row=numbers(9, 4, 2, 7)
-    )
-    found = content(timeline_example("ü1", {"click": rows}, {}, {}))
-    assert found == {
-        "user_id": ["ü1".encode()],
-        "click/id": [6, 8, 7, 5],
-        "click/action": [3, 3, 2, 2],
-        "click/timestamp": [10, 20, 30, 30],
+def test_behaviors_stand_in_time_order_and_ties_in_log_order(tmp_path):
+    (tmp_path / "schema.toml").write_text(SCHEMA)
+    behaviors = {
+        "user": ["ü1", "a", "ü1", "ü1", "ü1"],
+        "id": ["e", "f", "g", "h", "f"],
+        "action": [2, 2, 2, 3, 3],
+        "timestamp": [30, 5, 30, 20, 10],
+        "row": [9, 3, 2, 7, 4],
     }
+    staging = Staging(tmp_path / "staging", shards=1)
+    objects = {"thing": Vocabulary(pl.Series(["e", "f", "g", "h"]))}  # Rows 2, 3, 4, 5.
+    for order in ([0, 1, 2, 3, 4], [4, 2, 0, 3, 1]):
+        staging.keep("behaviors/click", 0, pl.DataFrame(behaviors)[order])
+        timelines = ShardTimelines(staging, 0, load_schema(str(tmp_path / "schema.toml")), objects, {})
+        found = [content(example) for _, example in timelines]
+        assert found == [
+            {"user_id": [b"a"], "click/id": [3], "click/action": [2], "click/timestamp": [5]},
+            {
+                "user_id": ["ü1".encode()],
+                "click/id": [3, 5, 4, 2],
+                "click/action": [3, 3, 2, 2],
+                "click/timestamp": [10, 20, 30, 30],
+            },
+        ]
 
 
 def test_requests_stand_in_time_order_and_keep_their_candidates_together():
@@ -85,24 +113,22 @@ def test_every_key_is_there_even_if_empty():
     assert example.features.feature["next/slot"].WhichOneof("kind") == "int64_list"
 
 
-def test_the_order_of_the_rows_given_does_not_matter():
+def test_the_order_of_the_impressions_given_does_not_matter():
     rng = np.random.default_rng(0)
     size = 40
-    row = rng.permutation(size)
-    columns = (rng.integers(2, 9, size), rng.integers(2, 4, size), rng.integers(1, 6, size), row)
-    request = rng.integers(0, 5, size)
+    row, request = rng.permutation(size), rng.integers(0, 5, size)
+    columns = (request, rng.integers(2, 9, size), rng.integers(0, 2, size), request // 2 + 1, row)
     texts = set()
     for _ in range(3):
         order = rng.permutation(size)
-        rows = BehaviorRows(*(column[order] for column in columns))
-        shown = ImpressionRows(request[order], rows.id, rows.action - 2, request[order] // 2 + 1, rows.row, {})
-        example = timeline_example("u", {"click": rows}, {"next": shown}, {})
+        shown = ImpressionRows(*(column[order] for column in columns), {})
+        example = timeline_example("u", {"click": NO_BEHAVIORS}, {"next": shown}, {})
         texts.add(example.SerializeToString(deterministic=True))
     assert len(texts) == 1
 
 
 def test_the_parser_of_tensorflow_reads_it():
-    rows = BehaviorRows(numbers(5), numbers(2), numbers(30), numbers(1))
+    rows = BehaviorRows(numbers(5), numbers(2), numbers(30))
     text = timeline_example("u", {"click": rows}, {}, {}).SerializeToString(deterministic=True)
     parsed = tf.io.parse_single_example(text, {"click/id": tf.io.RaggedFeature(tf.int64)})
     assert parsed["click/id"].numpy().tolist() == [5]
