@@ -35,6 +35,8 @@ class RankerConfig:
         popularity: whether "dnn" reads how often anyone chose the candidate of late (see `RecentPopularity`), and at
             what price and position it was shown (see `UsualValues`).
         within_list: whether "dnn" reads how the candidates of impressions compare with each other: see `ListNumbers`.
+        normalize_counts: whether "dnn" reads what is counted of candidates on one scale (`CountNormalization`), which
+            the first batches of a training set.
         hidden_units: units of the hidden layers of the ranking head "dnn".
         item_bias: whether each object has a bias.
     """
@@ -50,6 +52,7 @@ class RankerConfig:
     affinity: bool = True
     popularity: bool = True
     within_list: bool = True
+    normalize_counts: bool = False
     hidden_units: tuple[int, ...] = (128, 64)
     item_bias: bool = True
 

@@ -30,6 +30,8 @@ class Training:
         warmup: share of the training, in 0..1, in which the learning rate rises from 0 to `learning_rate`, evenly.
         l2: weight of the squared entries of the embedding tables (item biases left out) in the loss; reaches rows that
             no batch reads, too.
+        weight_decay: of weight matrices, embedding tables left out: in each step they are multiplied by
+            1 - learning rate * weight_decay (AdamW, arXiv 1711.05101).
         decay_at: shares of the training, ascending in 0..1, at which the learning rate is multiplied by `decay`.
         decay: factor of one decay.
         average_from: share of the training, in 0..1, after which the weights at the ends of epochs are averaged; their
@@ -50,6 +52,7 @@ class Training:
     learning_rate: float = 1e-3
     warmup: float = 0.0
     l2: float = 0.0
+    weight_decay: float = 0.0
     decay_at: tuple[float, ...] = ()
     decay: float = 0.1
     average_from: float = 0.0
@@ -84,7 +87,7 @@ class Training:
                 "Expected two epochs or more to average. Received: "
                 f"average_from={self.average_from} of epochs={self.epochs} in [training]."
             )
-        for name in ("epochs", "l2", "clip_norm", "patience", "seed"):
+        for name in ("epochs", "l2", "weight_decay", "clip_norm", "patience", "seed"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must not be negative. Received: {name}={getattr(self, name)} in [training].")
         if self.seed > _LARGEST_SEED:

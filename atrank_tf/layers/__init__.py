@@ -15,7 +15,7 @@ from atrank_tf.layers.embedding.point_in_time import PointInTime
 from atrank_tf.layers.embedding.position_embedding import PositionEmbedding
 from atrank_tf.layers.embedding.recent_popularity import RecentPopularity
 from atrank_tf.layers.embedding.sparse_embedding import SparseEmbedding
-from atrank_tf.layers.embedding.standardize import Standardize
+from atrank_tf.layers.embedding.standardize import CountNormalization, Standardize
 from atrank_tf.layers.embedding.usual_values import UsualValues
 from atrank_tf.layers.heads.dnn_head import DNNHead
 from atrank_tf.layers.heads.dot_head import DotHead
@@ -33,6 +33,7 @@ __all__ = [
     "CandidateQueries",
     "CatalogLookup",
     "CausalBlocks",
+    "CountNormalization",
     "DNNHead",
     "DotHead",
     "Dropout",

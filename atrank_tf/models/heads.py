@@ -1,13 +1,14 @@
 """Ranking heads and item biases of all tasks: user vector and candidate in, score out."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 from keras import ops
 
 from atrank_tf.experiment import RankerConfig
-from atrank_tf.layers import DNNHead, DotHead, SparseEmbedding
+from atrank_tf.layers import CountNormalization, DNNHead, DotHead, SparseEmbedding
 from atrank_tf.models.explain import record_parts
 from atrank_tf.models.object_embedder import hashed_rows
 from atrank_tf.schema import Schema
@@ -55,6 +56,11 @@ class Heads:
             for task in tasks
             if "dnn" in config.ranking
         }
+        self._normalize = {
+            task: CountNormalization(name=f"count_normalization_{task}")
+            for task in self._dnn
+            if config.normalize_counts
+        }
         self._bias: dict[str, SparseEmbedding] = {}
         self._hashed = hashed_rows(schema, "bias")
         for task in tasks if config.item_bias else ():
@@ -93,7 +99,9 @@ class Heads:
         if self._dot is not None:
             found["dot"] = self._dot(user, candidates.embedding)
         if task in self._dnn:
-            context, counts = (_together(parts, user.dtype) for parts in known)
+            context, counts = _together(known.context, user.dtype), _together(known.counts, "float32")
+            if counts is not None and task in self._normalize:
+                counts = self._normalize[task](counts)
             found["dnn"] = self._dnn[task](user, candidates.embedding, context, counts)
         found = {name: self._to_float32(part) for name, part in found.items()}  # Added up in full precision.
         record_parts(found)
@@ -101,6 +109,21 @@ class Heads:
         for part in others:
             total = total + part
         return total
+
+    def adapt(self, counts: Mapping[str, np.ndarray]) -> None:
+        """Measures the scale of what is counted of candidates: task of `normalized` -> float [M, C], M at least 1."""
+        for task, numbers in counts.items():
+            self._normalize[task].adapt(numbers)
+
+    @property
+    def normalized(self) -> list[str]:
+        """The tasks whose counts are put on one scale."""
+        return [task for task, layer in self._normalize.items() if layer.built]
+
+    @property
+    def scales(self) -> list[Any]:
+        """The weights that `adapt` sets."""
+        return [weight for task in self.normalized for weight in self._normalize[task].weights]
 
     def table_of_weight(self) -> dict[str, str]:
         """Returns the weights with a row for each id of a table: path -> name of the table."""
@@ -114,8 +137,10 @@ class Heads:
         """
         found = {}
         for task, head in self._dnn.items():
-            kernel, names = head.dense[0].kernel, last(task)
-            found[kernel.path] = [*map(str, range(kernel.shape[0] - len(names))), *names]
+            names = last(task)
+            scale = self._normalize[task].weights if task in self._normalize else []
+            for weight in (head.dense[0].kernel, *scale):
+                found[weight.path] = [*map(str, range(weight.shape[0] - len(names))), *names]
         return found
 
     def id_table(self, task: str) -> str:

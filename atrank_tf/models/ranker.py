@@ -41,8 +41,11 @@ from atrank_tf.schema import (
     read,
     schema_from_dict,
 )
-from atrank_tf.schema.inputs import affinity_name, candidates_name, history_name
+from atrank_tf.schema.inputs import affinity_name, candidates_name, history_name, request_times_name
 from atrank_tf.types import Tensor
+
+_ADAPTED_CANDIDATES, _MOST_ADAPTED_BATCHES = 10_000, 50
+"""Candidates of each task, and batches at most, over which the scale of counts is measured."""
 
 
 class Ranker(TaskModel):
@@ -265,10 +268,35 @@ class Ranker(TaskModel):
         context = (profile, self.objects.context(task, inputs))
         return KnownOfCandidates(context, (lists, popularity, inputs.get(affinity_name(task))))
 
+    def adapt(self, batches: TrainingBatches) -> None:
+        """Measures on what scale the numbers are that are counted of candidates, if heads read them on one.
+
+        Args:
+            batches: of `training_batches`, whose first ones are read.
+        """
+        found: dict[str, list[np.ndarray]] = {task: [] for task in self.heads.normalized}
+        if not found:
+            return
+        for inputs, _, _ in batches.dataset.take(min(batches.steps, _MOST_ADAPTED_BATCHES)):
+            for task, numbers in found.items():
+                if sum(map(len, numbers)) < _ADAPTED_CANDIDATES:
+                    numbers.append(self._counted(task, inputs))
+            if all(sum(map(len, numbers)) >= _ADAPTED_CANDIDATES for numbers in found.values()):
+                break
+        counts = {task: np.concatenate(numbers) for task, numbers in found.items()}
+        self.heads.adapt({task: numbers for task, numbers in counts.items() if len(numbers)})
+
+    def _counted(self, task: str, inputs: Mapping[str, Tensor]) -> np.ndarray:
+        """Returns what is counted of the real candidates of a task in a batch, float [M, C]."""
+        now = inputs["now"] if "now" in inputs else inputs[request_times_name(task)]
+        found = (self.lists(task, inputs), self.counts(task, inputs, now), inputs.get(affinity_name(task)))
+        real = np.asarray(inputs[candidates_name(task)]) != PADDING
+        return np.concatenate([np.asarray(part, np.float32)[real] for part in found if part is not None], axis=-1)
+
     # === Training ===
 
     def training_batches(self, records: Records, **options: Any) -> TrainingBatches:
-        """Counts popularity into this model's weights (`load_counts`), and returns what `fit` takes to train it.
+        """Returns what `fit` takes to train this model, once it has counted (`load_counts`) and has a scale (`adapt`).
 
         Args:
             records: a records folder; groups that the model does not read are left out.
@@ -276,6 +304,7 @@ class Ranker(TaskModel):
         """
         self.load_counts(records, options.get("part", Part.TRAINING))
         batches: TrainingBatches = self.make_batches(self.view(records), tasks=self.tasks, **options)
+        self.adapt(batches)
         return batches
 
     def evaluation_batches(self, records: Records, part: Part | str, *, settings: Batching | None = None) -> Any:

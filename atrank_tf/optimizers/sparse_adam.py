@@ -42,7 +42,7 @@ class SparseAdam(SparseOptimizer):
 
     With decay or moments="dense", build the optimizer before the first step, and apply pending decay before anybody
     else reads the tables: `fit(callbacks=[ApplyPendingDecay()])` does both. `exclude_from_weight_decay` excludes from
-    both decays.
+    `weight_decay` alone; `SparseEmbedding(decays=False)` is a table with neither.
 
     Args:
         learning_rate: float, schedule or callable.
@@ -114,10 +114,10 @@ class SparseAdam(SparseOptimizer):
         momentum, velocity = self._momentums[number], self._velocities[number]
         gradient = tf.cast(gradient, variable.dtype)
         table = self._trainable_variables[number]
-        if self._decays[number] and hasattr(table, "apply_pending"):
-            if self.l2:
+        if hasattr(table, "apply_pending"):
+            if self.l2 and self._has_l2[number]:
                 gradient += 2 * self.l2 * table.value
-            if self.weight_decay:
+            if self.weight_decay and self._decays[number]:
                 self.assign(variable, table.value * tf.cast(self.decay_factor(number), variable.dtype))
         rate = self._rate(self.iterations + 1, learning_rate, variable.dtype)
         self.assign_add(momentum, (gradient - momentum) * (1 - self.beta_1))
@@ -128,7 +128,7 @@ class SparseAdam(SparseOptimizer):
         momentums, velocities = self._momentums[number].value, self._velocities[number].value
         weight, momentum, velocity = (tf.gather(table, ids) for table in (variable, momentums, velocities))
         gradient = tf.cast(gradient, variable.dtype)
-        if self.l2 and self._decays[number]:
+        if self.l2 and self._has_l2[number]:
             gradient += 2 * self.l2 * weight
         if self.moments == "lazy":
             updates = self._updates[number].value
@@ -157,7 +157,7 @@ class SparseAdam(SparseOptimizer):
             steps=pending[:, :1],
             learning_rate=pending[:, 1:2] / pending[:, :1],
             log_decay=pending[:, 2:],
-            l2=self.l2 if self._decays[number] else 0.0,
+            l2=self.l2 if self._has_l2[number] else 0.0,
             beta_1=self.beta_1,
             beta_2=self.beta_2,
             epsilon=self.epsilon,

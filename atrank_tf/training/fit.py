@@ -99,12 +99,14 @@ def train(
         tf.io.gfile.makedirs(model_dir)
         write_inputs(model_dir, records, experiment)
     model = new_model(records, own_records, experiment, workers)
+    batches = training_share(own_records, experiment, model, workers)
     if workers.broadcast(lambda: not tf.io.gfile.exists(backup_file)):
+        if settings.epochs:
+            model.adapt(batches)
         if warm_start_dir and workers.is_chief:
             _begin_with(warm_start_dir, model, records, settings)
         elif not warm_start_dir and settings.embeddings_initializer == "co_occurrence":
             model.initialize_tables(own_records, trained_part(settings), workers.total)
-    batches = training_share(own_records, experiment, model, workers)
     average = AverageWeights(settings.first_averaged)
     average.set_model(model)
     aucs = compile_model(model, settings, steps=settings.epochs * batches.steps, workers=workers)

@@ -1,7 +1,7 @@
 """Warm start: a training on newer records that begins with the weights of an earlier one."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -36,8 +36,8 @@ def warm_start(model: Ranker, values: IdMaps, model_dir: str) -> WarmStart:
     Weights are found by their paths: the earlier model may have fewer tasks, groups or blocks, or be of another class.
     Rows of tables follow their values. A value that is new begins as the row of unknown values, by which the earlier
     model would have read it; so before its first step the model scores as the earlier one. What the head "dnn"
-    reads of affinity follows its names. What is counted and not trained (catalogs, popularity, means and variances) is
-    that of the new records.
+    reads of affinity follows its names. What is counted and not trained (catalogs, popularity, means and variances of
+    columns) is that of the new records.
 
     Args:
         model: a model of the new records.
@@ -51,7 +51,7 @@ def warm_start(model: Ranker, values: IdMaps, model_dir: str) -> WarmStart:
     earlier = load(model_dir)
     earlier_values = IdMaps.load(f"{model_dir}/{VALUES_FILE}")
     _check_layout(model, earlier, model_dir)
-    weights = {variable.path: variable for variable in earlier.trainable_variables}
+    weights = {variable.path: variable for variable in _taken_over(earlier)}
     tables, names, earlier_names = model.table_of_weight(), model.row_names(), earlier.row_names()
     rows = {}
     for name in sorted(set(tables.values()) & set(earlier.schema.tables)):
@@ -60,7 +60,7 @@ def warm_start(model: Ranker, values: IdMaps, model_dir: str) -> WarmStart:
             continue
         rows[name] = _earlier_rows(values.tables[name], _values(earlier_values, name, model_dir))
     new = []
-    for variable in model.trainable_variables:
+    for variable in _taken_over(model):
         if variable.path not in weights:
             new.append(variable.path)
             continue
@@ -75,7 +75,7 @@ def warm_start(model: Ranker, values: IdMaps, model_dir: str) -> WarmStart:
                 f"{variable.path} is {list(value.shape)} there and {list(variable.shape)} here."
             )
         variable.assign(value)
-    if len(new) == len(model.trainable_variables):
+    if len(new) == len(_taken_over(model)):
         raise ValueError(f"Expected a model in {model_dir} that shares weights with this one. Found none.")
     known = {
         name: (int(np.sum(each[FIRST_ROW:] != UNKNOWN)), len(each) - FIRST_ROW)
@@ -83,6 +83,10 @@ def warm_start(model: Ranker, values: IdMaps, model_dir: str) -> WarmStart:
         if not model.schema.tables[name].hash
     }
     return WarmStart(known, tuple(new))
+
+
+def _taken_over(model: Ranker) -> list[Any]:
+    return [*model.trainable_variables, *model.heads.scales]
 
 
 def _check_layout(model: Ranker, earlier: Ranker, model_dir: str) -> None:

@@ -61,6 +61,7 @@ CASES = {
             "content": np.arange(B * T)[::-1].reshape(B, T),
         },
     ),
+    "CountNormalization": Case(layers.CountNormalization(), {"numbers": _floats(B, N, D)}),
     "DNNHead": Case(
         layers.DNNHead(hidden_units=(13, 5)),
         {

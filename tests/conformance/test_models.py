@@ -32,7 +32,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "timeline atrank with sinks": (
         "timeline_atrank",
-        {"ranking": ["dot", "dnn"], "attention_sink": True},
+        {"ranking": ["dot", "dnn"], "attention_sink": True, "normalize_counts": True},
     ),
     "timeline atrank in blocks": ("timeline_atrank", {"num_blocks": 2, "window": 5}),
     "timeline atrank of codes side by side, without affinity and popularity": (
@@ -88,6 +88,8 @@ def model(request: pytest.FixtureRequest, records: Any, load_counts: Callable[[A
     rng = np.random.default_rng(3)
     for weight in model.trainable_weights:  # Biases start at 0, which would hide what they do.
         weight.assign(weight + rng.normal(scale=0.2, size=weight.shape))
+    for scale in model.heads.scales:
+        scale.assign(rng.uniform(0.5, 2.0, scale.shape))
     return model
 
 

@@ -13,7 +13,7 @@ from atrank_tf.data import Catalog, Part, Popularity, Records, done, popularity,
 from atrank_tf.data.known_from import NEVER
 from atrank_tf.experiment import Batching
 from atrank_tf.models import MODELS, ATRank, Ranker
-from atrank_tf.schema import FIRST_ROW, UNKNOWN, Negatives, Task, load_schema, schema_from_dict
+from atrank_tf.schema import FIRST_ROW, PADDING, UNKNOWN, Negatives, Task, load_schema, schema_from_dict
 from atrank_tf.schema.inputs import history_name, log_rate_name
 
 IDS = ("product", "coupon")
@@ -274,3 +274,36 @@ def test_the_parts_of_a_score_add_up_in_full_precision(records: Records, affinit
         np.testing.assert_allclose(found["score"], sum(parts), rtol=1e-6, atol=1e-6)
     else:
         np.testing.assert_array_equal(found["score"], parts[0] + parts[1] + parts[2])
+
+
+@pytest.mark.parametrize("name", ["atrank", "timeline_atrank"])
+@pytest.mark.parametrize("data", ["hotels", "records"])
+def test_what_is_counted_of_training_candidates_has_one_scale(
+    data: str, name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numbers that differ have a mean of 0 and a deviation of 1, over the real candidates of the first batches."""
+    records = request.getfixturevalue(data)
+    config = {"hidden_dim": 4, "num_spaces": 1, "intermediate_dim": 4, "hidden_units": [3], "normalize_counts": True}
+    model = MODELS[name](records.schema, catalogs=records.catalogs, **config)
+    batches = model.training_batches(records, settings=Batching(batch_size=16, batch_tokens=512), seed=1)
+    for task in model.tasks:
+        layer = model.get_layer(f"count_normalization_{task}")
+        read: list[np.ndarray] = []
+        with monkeypatch.context() as patch:
+            patch.setattr(layer, "call", lambda numbers, read=read: read.append(np.asarray(numbers)) or numbers)
+            for inputs, _, _ in batches.dataset.take(min(batches.steps, 50)):
+                model(inputs)
+                if name == "atrank":  # Requests are padded, timelines packed.
+                    read[-1] = read[-1][np.asarray(inputs[f"{task}__candidates"]) != PADDING]
+        raw = np.concatenate([each.reshape(-1, each.shape[-1]) for each in read])
+        assert len(raw) < 10_000  # So all of them were measured.
+        found, deviation = np.asarray(layer(raw)), raw.astype(float).std(axis=0)
+        np.testing.assert_allclose(found.mean(axis=0), 0, atol=1e-4)
+        np.testing.assert_allclose(found.std(axis=0), deviation / np.maximum(deviation, 0.1), rtol=1e-3, atol=1e-5)
+        assert (deviation > 0.1).any() and (deviation < 0.1).any()
+
+
+def test_counts_stay_as_they_are_unless_asked(records: Records) -> None:
+    model = MODELS["atrank"](records.schema, catalogs=records.catalogs, hidden_dim=4, hidden_units=[3], num_spaces=1)
+    model.training_batches(records, settings=Batching(), seed=1)
+    assert model.heads.scales == []

@@ -353,13 +353,28 @@ def test_a_dense_gradient_of_a_table_is_of_all_rows() -> None:
 
 
 def test_excluded_tables_do_not_decay() -> None:
-    layer, optimizer = _table(), SparseAdam(0.1, l2=1e-2, weight_decay=0.1)
+    layer, optimizer = _table(), SparseAdam(0.1, moments="dense", weight_decay=0.1)
     optimizer.exclude_from_weight_decay([layer.embeddings])
     before, step = layer.embeddings.numpy(), _stepper(layer, optimizer)
     for _ in range(5):
         step([0], np.zeros((1, WIDTH)))
     optimizer.apply_pending()
     np.testing.assert_allclose(layer.embeddings.numpy(), before, rtol=1e-5)
+
+
+@pytest.mark.parametrize("whole_up_to", [0, None])
+def test_tables_without_weight_decay_keep_their_penalty(whole_up_to: int | None) -> None:
+    ends = []
+    for weight_decay in (None, 0.1):
+        layer, optimizer = _table(), SparseAdam(1e-3, l2=1e-2, weight_decay=weight_decay, whole_up_to=whole_up_to)
+        optimizer.exclude_from_weight_decay([layer.embeddings])
+        before, step = layer.embeddings.numpy(), _stepper(layer, optimizer)
+        for _ in range(5):
+            step([0], np.ones((1, WIDTH)))
+        optimizer.apply_pending()
+        ends.append(layer.embeddings.numpy())
+    assert (np.abs(ends[0][1:]) < np.abs(before[1:])).all()
+    np.testing.assert_array_equal(*ends)
 
 
 def test_a_second_optimizer_starts_from_plain_tables() -> None:

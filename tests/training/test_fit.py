@@ -31,7 +31,7 @@ from atrank_tf.training import (
 EXPERIMENT = experiment_from_dict(
     {
         "model": {"name": "bpr_mf", "hidden_dim": 8, "hidden_units": [8], "dropout": 0.3, "id_dropout": 0.1}
-        | {"ranking": ["dot", "dnn"]},
+        | {"ranking": ["dot", "dnn"], "normalize_counts": True},
         "batching": {"batch_size": 32},
         "training": {
             "epochs": 3,
@@ -40,6 +40,7 @@ EXPERIMENT = experiment_from_dict(
             "decay_at": [0.6],
             "average_from": 0.3,
             "clip_norm": 1.0,
+            "weight_decay": 0.5,
         },
     }
 )

@@ -130,8 +130,25 @@ def test_item_biases_do_not_decay_in_a_model_that_is_loaded_either(records: Reco
     for each in (model, keras.saving.load_model(tmp_path / "model.keras")):
         optimizer = each.optimizer
         optimizer.build(each.trainable_variables)
-        decays = dict(zip([v.path for v in each.trainable_variables], optimizer._decays, strict=True))
+        decays = dict(zip([v.path for v in each.trainable_variables], optimizer._has_l2, strict=True))
         assert {path for path, decay in decays.items() if not decay} == {"item_bias_next_purchase/embeddings"}
+
+
+def test_weight_decay_is_of_weight_matrices_alone(records: Records) -> None:
+    model = small_model("timeline_atrank", records)
+    compile_model(model, Training(weight_decay=0.5, learning_rate=0.1, l2=1e-3), steps=10)
+    model.optimizer.build(model.trainable_variables)
+    before = {variable.path: variable.numpy() for variable in model.trainable_variables}
+    model.optimizer._apply_weight_decay(model.trainable_variables)
+    decayed = set()
+    for variable in model.trainable_variables:
+        if (variable.numpy() != before[variable.path]).any():
+            np.testing.assert_allclose(variable.numpy(), 0.95 * before[variable.path], rtol=1e-6)
+            decayed.add(variable.path)
+    assert {"dnn_head_next_purchase/dense_0/kernel", "projection_purchase/kernel"} <= decayed
+    assert not any(path.startswith("table_") or path.endswith(("bias", "gamma", "beta")) for path in decayed)
+    tables = [number for number, path in enumerate(before) if path.startswith("table_")]
+    assert tables and all(model.optimizer.decay_factor(number) == 1.0 for number in tables)
 
 
 def test_rate_decay_and_clipping_reach_the_optimizer(records: Records) -> None:
@@ -140,6 +157,7 @@ def test_rate_decay_and_clipping_reach_the_optimizer(records: Records) -> None:
     optimizer = model.optimizer
     assert float(optimizer.learning_rate) == pytest.approx(0.02)
     assert (optimizer.moments, optimizer.l2, optimizer.global_clipnorm) == ("dense", 2e-3, 0.7)
+    assert optimizer.weight_decay is None
     compile_model(model, Training(l2=0.0, clip_norm=0.0), steps=10)
     assert (model.optimizer.moments, model.optimizer.l2, model.optimizer.global_clipnorm) == ("dense", 0.0, None)
 

@@ -94,7 +94,7 @@ def _shop(groups: dict[str, list[str]], tasks: list[str]) -> Ranker:
         "groups": {name: {"entity": "item", "actions": actions} for name, actions in groups.items()},
         "tasks": {task: {"group": "purchase", "negatives": {"uniform": 1}} for task in tasks},
     }
-    config = {"hidden_dim": 4, "hidden_units": [3], "popularity": False}
+    config = {"hidden_dim": 4, "hidden_units": [3], "popularity": False, "normalize_counts": True}
     return MODELS["average_pooling"](schema_from_dict(schema), **config)
 
 
@@ -103,7 +103,7 @@ def test_actions_and_tasks_follow_their_names(tmp_path: Path) -> None:
     values = IdMaps({"item": np.array([7, 8])}, {"item": np.array(["7", "8"])})
     earlier = _shop({"click": ["view"], "purchase": ["buy", "1"]}, ["first", "second"])
     rng = np.random.default_rng(0)
-    for weight in earlier.trainable_weights:
+    for weight in (*earlier.trainable_weights, *earlier.heads.scales):
         weight.assign(rng.normal(size=weight.shape))
     earlier.save(tmp_path / MODEL_FILE)
     values.save(str(tmp_path / VALUES_FILE))
@@ -117,6 +117,15 @@ def test_actions_and_tasks_follow_their_names(tmp_path: Path) -> None:
     assert len(shared) < len(there) < len(here)
     assert sum("purchase" in name for name in shared) == sum("purchase" in name for name in there)
     old, new = (each[kernel][[rows[name] for name in shared]] for each, rows in ((before, there), (after, here)))
+    np.testing.assert_array_equal(new, old)
+    of_scale = "count_normalization_second/deviation"
+    old, new = (
+        next(weight.numpy() for weight in model.heads.scales if weight.path == of_scale)[
+            [model.row_names()[of_scale].index(name) for name in shared if not name.isdigit()]
+        ]
+        for model in (earlier, later)
+    )
+    assert len(old) and len(set(old)) == len(old)
     np.testing.assert_array_equal(new, old)
 
 
@@ -246,6 +255,7 @@ def test_a_model_that_shares_nothing_is_refused(
     model: Any = SimpleNamespace(
         schema=days[1].schema,
         trainable_variables=[keras.Variable([0.0], name="other")],
+        heads=SimpleNamespace(scales=[]),
         table_of_weight=dict,
         row_names=dict,
     )

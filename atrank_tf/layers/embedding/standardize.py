@@ -1,4 +1,4 @@
-"""Numeric columns on a common scale."""
+"""Numbers on a common scale."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,9 +7,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from atrank_tf.types import Tensor
+from atrank_tf.types import Shape, Tensor
 
 _FARTHEST = 1e4
+_LEAST_DEVIATION = 0.1
+"""A number that hardly ever differs is not made ten times as large as it is."""
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
@@ -60,6 +62,49 @@ class Standardize(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         own = {"means": self.means, "variances": self.variances, "logarithmic": self.logarithmic}
         return super().get_config() | own
+
+
+@keras.saving.register_keras_serializable(package="atrank_tf")
+class CountNormalization(keras.layers.Layer):
+    """Puts counted numbers on one scale, so that a network learns from all of them at one speed.
+
+    Rough sketch:
+        found = (x - mean) / max(deviation, 0.1)
+
+    `adapt` measures mean and standard deviation of each number; until then they are 0 and 1. Both are weights that no
+    training changes.
+
+    Glossary: C numbers.
+
+    Call arguments:
+        numbers: float [..., C].
+
+    Returns:
+        float [..., C] in the compute dtype.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+
+    def build(self, numbers_shape: Shape) -> None:
+        size = (numbers_shape[-1],)
+        self.mean = self.add_weight(shape=size, initializer="zeros", trainable=False, dtype="float32", name="mean")
+        self.deviation = self.add_weight(
+            shape=size, initializer="ones", trainable=False, dtype="float32", name="deviation"
+        )
+
+    def adapt(self, numbers: np.ndarray) -> None:
+        """Measures the scale.
+
+        Args:
+            numbers: float [M, C], M at least 1.
+        """
+        numbers = np.asarray(numbers, np.float64)
+        self.mean.assign(numbers.mean(axis=0))
+        self.deviation.assign(np.maximum(numbers.std(axis=0), _LEAST_DEVIATION))
+
+    def call(self, numbers: Tensor) -> Tensor:
+        return ops.cast((ops.cast(numbers, "float32") - self.mean) / self.deviation, self.compute_dtype)
 
 
 def _logarithm(values: Tensor) -> Tensor:

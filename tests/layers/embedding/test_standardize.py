@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from atrank_tf.layers import Standardize
+from atrank_tf.layers import CountNormalization, Standardize
 
 B, N, F = 3, 5, 2
 MEANS, VARIANCES = (3.0, -7.0), (4.0, 0.25)
@@ -91,3 +91,21 @@ def test_logarithmic_columns_by_hand() -> None:
 def test_not_as_many_logarithmic_as_columns() -> None:
     with pytest.raises(ValueError, match=r"Expected as many logarithmic as means\. Received: 1 and 2\."):
         Standardize([1.0, 2.0], [1.0, 1.0], [True])
+
+
+def test_counts_have_one_scale_once_it_is_measured():
+    layer = CountNormalization()
+    numbers = np.float32([[1.0, 7.0, 0.0], [3.0, 7.0, 0.02]])
+    np.testing.assert_array_equal(layer(numbers), numbers)
+    layer.adapt(numbers)  # Means 2, 7 and 0.01; deviations 1, 0 and 0.01, of which none counts as less than 0.1.
+    np.testing.assert_allclose(layer(numbers), [[-1.0, 0.0, -0.1], [1.0, 0.0, 0.1]], rtol=1e-5)
+    np.testing.assert_allclose(layer(numbers + 10), [[9.0, 100.0, 99.9], [11.0, 100.0, 100.1]], rtol=1e-5)
+
+
+def test_large_counts_keep_their_differences_in_half_precision():
+    layer = CountNormalization(dtype="mixed_bfloat16")
+    layer.build((None, 1))
+    layer.adapt(np.array([[999.0], [1001.0]]))
+    found = layer(np.float32([[1000.5], [1000.0]]))
+    assert found.dtype == "bfloat16"
+    np.testing.assert_array_equal(np.asarray(found, np.float32), [[0.5], [0.0]])
