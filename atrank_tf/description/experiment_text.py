@@ -49,11 +49,11 @@ RECIPES: dict[str, tuple[str, int, dict[str, dict[str, Any]]]] = {
         "Lists of which one is chosen: settings of experiments/hotel_lists.toml.",
         12,
         {
-            "model": {"dropout": 0.4, "hidden_units": [256, 128], "item_bias": False},
+            "model": {"dropout": 0.4, "hidden_units": [256, 128], "normalize_counts": True, "item_bias": False},
             "batching": {},
             "training": {
                 **{"loss": "listwise", "learning_rate": 2e-3, "warmup": 0.05, "decay_at": [0.5], "decay": 0.4},
-                "l2": 1e-4,
+                **{"l2": 1e-4, "weight_decay": 5.0},
             },
         },
     ),
