@@ -31,7 +31,7 @@ class SparseAdam(SparseOptimizer):
     Two kinds of decay, which reach all rows of all tables, read or not:
 
     - `weight_decay`, decoupled (AdamW): w <- w (1 - learning_rate * weight_decay) in each step. Exact. Other variables
-      have it too, as in Keras.
+      have it too, as in Keras; with weight_decay_of="matrices" only those of two or more axes have it, and no table.
     - `l2`: the penalty l2 * sum(w^2) of `keras.regularizers.L2`, whose gradient 2 * l2 * w goes through m and v; so it
       is strong on rare rows, whose v is small. Tables only; other variables have regularizers. It is added after
       clipping. Needs moments="dense".
@@ -41,14 +41,15 @@ class SparseAdam(SparseOptimizer):
     1.5%: `tests/optimizers/test_sparse_adam.py` holds it.
 
     With decay or moments="dense", build the optimizer before the first step, and apply pending decay before anybody
-    else reads the tables: `fit(callbacks=[ApplyPendingDecay()])` does both. `exclude_from_weight_decay` excludes from
-    `weight_decay` alone; `SparseEmbedding(decays=False)` is a table with neither.
+    else reads the tables: `fit(callbacks=[ApplyPendingDecay()])` does both. `SparseEmbedding(decays=False)` is a table
+    without either; `exclude_from_weight_decay` excludes from `weight_decay` alone, and not in a model that is loaded.
 
     Args:
         learning_rate: float, schedule or callable.
         beta_1, beta_2, epsilon: as in `keras.optimizers.Adam`.
         moments: "lazy" or "dense"; by default "dense" if there is an `l2`, else "lazy".
         weight_decay: decoupled decay.
+        weight_decay_of: "all" or "matrices".
         l2: weight of the penalty.
         whole_up_to: numbers in a table up to which `moments="dense"` updates it whole; `WHOLE_UP_TO` if not given.
         kwargs: of `keras.optimizers.Optimizer`: clipnorm, global_clipnorm, clipvalue, name. use_ema,
@@ -67,6 +68,7 @@ class SparseAdam(SparseOptimizer):
         *,
         moments: str | None = None,
         weight_decay: float | None = None,
+        weight_decay_of: str = "all",
         l2: float = 0.0,
         whole_up_to: int | None = None,
         **kwargs: Any,
@@ -76,6 +78,10 @@ class SparseAdam(SparseOptimizer):
         moments = moments or ("dense" if l2 else "lazy")
         if moments not in ("lazy", "dense"):
             raise ValueError(f'Expected moments="lazy" or "dense". Received: moments={moments!r}.')
+        if weight_decay_of not in ("all", "matrices"):
+            raise ValueError(
+                f'Expected weight_decay_of="all" or "matrices". Received: weight_decay_of={weight_decay_of!r}.'
+            )
         if l2 and moments != "dense":
             raise ValueError(
                 f'l2 goes through the moments of rows that no batch reads: it needs moments="dense". Received: '
@@ -84,7 +90,7 @@ class SparseAdam(SparseOptimizer):
         super().__init__(
             learning_rate=learning_rate,
             weight_decay=weight_decay,
-            defers=bool(weight_decay) or moments == "dense",
+            defers=bool(weight_decay and weight_decay_of == "all") or moments == "dense",
             whole_up_to=0 if moments == "lazy" else WHOLE_UP_TO if whole_up_to is None else whole_up_to,
             **kwargs,
         )
@@ -92,6 +98,7 @@ class SparseAdam(SparseOptimizer):
         self.beta_2 = beta_2
         self.epsilon = epsilon
         self.moments = moments
+        self.weight_decay_of = weight_decay_of
         self.l2 = l2
 
     def build(self, variables: Sequence[Any]) -> None:
@@ -105,6 +112,10 @@ class SparseAdam(SparseOptimizer):
             else None
             for variable, row_wise in zip(variables, self._row_wise, strict=True)
         ]
+
+    def _use_weight_decay(self, variable: Any) -> bool:
+        is_matrix = len(variable.shape) > 1 and not hasattr(variable, "apply_pending")
+        return bool(super()._use_weight_decay(variable)) and (self.weight_decay_of == "all" or is_matrix)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         number = self._get_variable_index(variable)
@@ -179,6 +190,7 @@ class SparseAdam(SparseOptimizer):
             "beta_2": self.beta_2,
             "epsilon": self.epsilon,
             "moments": self.moments,
+            "weight_decay_of": self.weight_decay_of,
             "l2": self.l2,
             "whole_up_to": self.whole_up_to,
         }

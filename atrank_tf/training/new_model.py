@@ -71,10 +71,10 @@ def compile_model(model: Ranker, settings: Training, steps: int, workers: Worker
         moments="dense",
         l2=settings.l2,
         weight_decay=settings.weight_decay or None,
+        weight_decay_of="matrices",
         global_clipnorm=settings.clip_norm or None,
         reduce_gradients=workers.mean_gradients if workers.number > 1 else None,
     )
-    optimizer.exclude_from_weight_decay([each for each in model.trainable_variables if not _is_matrix(each)])
     model.slices = settings.slices
     aucs = request_auc_by_task(model.tasks)
     model.compile(
@@ -87,11 +87,6 @@ def compile_model(model: Ranker, settings: Training, steps: int, workers: Worker
         weighted_metrics=aucs,
     )
     return {task: auc for task, (auc,) in aucs.items()}
-
-
-def _is_matrix(variable: Any) -> bool:
-    """Returns whether a variable is a weight matrix: no bias, no factor of a norm, and no embedding table."""
-    return len(variable.shape) > 1 and not hasattr(variable, "apply_pending")
 
 
 def divide_threads(slices: int) -> None:

@@ -365,9 +365,8 @@ def test_excluded_tables_do_not_decay() -> None:
 @pytest.mark.parametrize("whole_up_to", [0, None])
 def test_tables_without_weight_decay_keep_their_penalty(whole_up_to: int | None) -> None:
     ends = []
-    for weight_decay in (None, 0.1):
-        layer, optimizer = _table(), SparseAdam(1e-3, l2=1e-2, weight_decay=weight_decay, whole_up_to=whole_up_to)
-        optimizer.exclude_from_weight_decay([layer.embeddings])
+    for options in ({}, {"weight_decay": 0.1, "weight_decay_of": "matrices"}):
+        layer, optimizer = _table(), SparseAdam(1e-3, l2=1e-2, whole_up_to=whole_up_to, **options)
         before, step = layer.embeddings.numpy(), _stepper(layer, optimizer)
         for _ in range(5):
             step([0], np.ones((1, WIDTH)))
@@ -405,6 +404,7 @@ def test_apply_pending_decay_needs_a_built_model() -> None:
     ("options", "message"),
     [
         ({"moments": "slow"}, "Expected moments="),
+        ({"weight_decay_of": "tables"}, "Expected weight_decay_of="),
         ({"l2": 0.1, "moments": "lazy"}, 'needs moments="dense"'),
         ({"l2": -0.1}, "l2 must be at least 0. Received: l2=-0.1"),
         ({"weight_decay": float("nan")}, "weight_decay must be at least 0"),

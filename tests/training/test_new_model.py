@@ -134,9 +134,13 @@ def test_item_biases_do_not_decay_in_a_model_that_is_loaded_either(records: Reco
         assert {path for path, decay in decays.items() if not decay} == {"item_bias_next_purchase/embeddings"}
 
 
-def test_weight_decay_is_of_weight_matrices_alone(records: Records) -> None:
+@pytest.mark.parametrize("loaded", [False, True])
+def test_weight_decay_is_of_weight_matrices_alone(records: Records, loaded: bool, tmp_path: Path) -> None:
     model = small_model("timeline_atrank", records)
     compile_model(model, Training(weight_decay=0.5, learning_rate=0.1, l2=1e-3), steps=10)
+    if loaded:
+        model.save(tmp_path / "model.keras")
+        model = keras.saving.load_model(tmp_path / "model.keras")
     model.optimizer.build(model.trainable_variables)
     before = {variable.path: variable.numpy() for variable in model.trainable_variables}
     model.optimizer._apply_weight_decay(model.trainable_variables)
