@@ -11,7 +11,7 @@ from atrank_tf.types import Shape, Tensor
 
 _FARTHEST = 1e4
 _LEAST_DEVIATION = 0.1
-"""A number that hardly ever differs is not made ten times as large as it is."""
+"""So that no number is made more than ten times as large."""
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
