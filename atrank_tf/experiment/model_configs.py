@@ -35,8 +35,8 @@ class RankerConfig:
         popularity: whether "dnn" reads how often anyone chose the candidate of late (see `RecentPopularity`), and at
             what price and position it was shown (see `UsualValues`).
         within_list: whether "dnn" reads how the candidates of impressions compare with each other: see `ListNumbers`.
-        normalize_counts: whether "dnn" reads what is counted of candidates on one scale (`CountNormalization`), which
-            the first batches of a training set.
+        normalize_counts: whether "dnn" reads what is counted of candidates on one scale, measured on the first training
+            batches: see `CountNormalization`.
         hidden_units: units of the hidden layers of the ranking head "dnn".
         item_bias: whether each object has a bias.
     """

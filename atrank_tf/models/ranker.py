@@ -289,7 +289,8 @@ class Ranker(TaskModel):
     def _counted(self, task: str, inputs: Mapping[str, Tensor]) -> np.ndarray:
         """Returns what is counted of the real candidates of a task in a batch, float [M, C]."""
         now = inputs["now"] if "now" in inputs else inputs[request_times_name(task)]
-        found = (self.lists(task, inputs), self.counts(task, inputs, now), inputs.get(affinity_name(task)))
+        lists, popularity = self.lists(task, inputs), self.counts(task, inputs, now)
+        found = self.known_of_candidates(task, None, lists, popularity, inputs).counts
         real = np.asarray(inputs[candidates_name(task)]) != PADDING
         return np.concatenate([np.asarray(part, np.float32)[real] for part in found if part is not None], axis=-1)
 

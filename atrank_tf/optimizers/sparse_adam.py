@@ -105,6 +105,7 @@ class SparseAdam(SparseOptimizer):
         if self.built:
             return
         super().build(variables)
+        self._has_l2 = [getattr(variable, "decays", True) for variable in variables]
         self._momentums, self._velocities = self.add_optimizer_variables(variables, ["momentum", "velocity"])
         self._updates: list[Any] = [
             self.add_slot(variable, (variable.shape[0],), "updates", dtype="int32")

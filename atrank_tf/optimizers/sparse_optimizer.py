@@ -84,7 +84,6 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             hasattr(variable, "apply_pending") and math.prod(variable.shape) > self.whole_up_to
             for variable in variables
         ]
-        self._has_l2 = [getattr(each, "decays", True) for each in variables]
         self._decays = [self._use_weight_decay(each) and getattr(each, "decays", True) for each in variables]
         self._clock: Any = self.add_variable((3,), dtype="float64", name="clock") if self.defers else None
         self._last_steps: list[Any] = [
