@@ -63,7 +63,8 @@ def check_task_weights(training: Training, tasks: Collection[str]) -> None:
 def _by_file(experiment: "Experiment") -> _Ignored:
     model, training = experiment.model, experiment.training
     if "dnn" not in model.ranking:
-        yield "model", "hidden_units", 'it is of the ranking head "dnn", which is not in ranking'
+        for key in ("hidden_units", "normalize_counts"):
+            yield "model", key, 'it is of the ranking head "dnn", which is not in ranking'
     if experiment.name == "bpr_mf":
         yield "model", "combine", '"bpr_mf" reads no behaviors'
     if experiment.name == "timeline_atrank":

@@ -44,8 +44,8 @@ from atrank_tf.schema import (
 from atrank_tf.schema.inputs import affinity_name, candidates_name, history_name, request_times_name
 from atrank_tf.types import Tensor
 
-_ADAPTED_CANDIDATES, _MOST_ADAPTED_BATCHES = 10_000, 50
-"""Candidates of each task, and batches at most, over which the scale of counts is measured."""
+_ADAPTED_BATCHES, _ADAPTED_CANDIDATES = 100, 400
+"""Training batches at most, and candidates of each task in each, over which the scale of counts is measured."""
 
 
 class Ranker(TaskModel):
@@ -277,12 +277,12 @@ class Ranker(TaskModel):
         found: dict[str, list[np.ndarray]] = {task: [] for task in self.heads.normalized}
         if not found:
             return
-        for inputs, _, _ in batches.dataset.take(min(batches.steps, _MOST_ADAPTED_BATCHES)):
+        random = np.random.default_rng(0)
+        for inputs, _, _ in batches.dataset.take(min(batches.steps, _ADAPTED_BATCHES)):
             for task, numbers in found.items():
-                if sum(map(len, numbers)) < _ADAPTED_CANDIDATES:
-                    numbers.append(self._counted(task, inputs))
-            if all(sum(map(len, numbers)) >= _ADAPTED_CANDIDATES for numbers in found.values()):
-                break
+                # Some of each batch: candidates of one user are alike, and a batch may be of a few users.
+                counted = self._counted(task, inputs)
+                numbers.append(random.permutation(counted)[:_ADAPTED_CANDIDATES])
         counts = {task: np.concatenate(numbers) for task, numbers in found.items()}
         self.heads.adapt({task: numbers for task, numbers in counts.items() if len(numbers)})
 

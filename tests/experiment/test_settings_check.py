@@ -33,6 +33,7 @@ from atrank_tf.training import train
             r"hidden_units in \[model\] .* head \"dnn\".*hidden_units=\[8\]\. L",
         ),
         ("atrank", "model", {"ranking": ["dot"], "hidden_units": [8]}, r"hidden_units .*, which is not in ranking"),
+        ("atrank", "model", {"ranking": ["dot"], "normalize_counts": True}, r"normalize_counts .*, which is not in r"),
         (
             "bpr_mf",
             "model",

@@ -1,5 +1,7 @@
 """Numeric columns on a common scale; a missing value is the mean."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -96,10 +98,18 @@ def test_not_as_many_logarithmic_as_columns() -> None:
 def test_counts_have_one_scale_once_it_is_measured():
     layer = CountNormalization()
     numbers = np.float32([[1.0, 7.0, 0.0], [3.0, 7.0, 0.02]])
-    np.testing.assert_array_equal(layer(numbers), numbers)
+    np.testing.assert_allclose(layer(numbers), _clipped(numbers), rtol=1e-5)
     layer.adapt(numbers)  # Means 2, 7 and 0.01; deviations 1, 0 and 0.01, of which none counts as less than 0.1.
-    np.testing.assert_allclose(layer(numbers), [[-1.0, 0.0, -0.1], [1.0, 0.0, 0.1]], rtol=1e-5)
-    np.testing.assert_allclose(layer(numbers + 10), [[9.0, 100.0, 99.9], [11.0, 100.0, 100.1]], rtol=1e-5)
+    np.testing.assert_allclose(layer(numbers), _clipped([[-1.0, 0.0, -0.1], [1.0, 0.0, 0.1]]), rtol=1e-5)
+    np.testing.assert_allclose(layer(numbers + 10), _clipped([[9.0, 100.0, 99.9], [11.0, 100.0, 100.1]]), rtol=1e-5)
+
+
+def test_what_is_far_on_the_scale_of_counts_ends_in_its_order():
+    layer = CountNormalization()
+    found = np.asarray(layer(np.float32([[-1e9], [-40.0], [-10.0], [-0.1], [0.0], [0.1], [10.0], [40.0], [1e9]])))[:, 0]
+    np.testing.assert_allclose(found, -found[::-1])
+    assert (np.diff(found[1:-1]) > 0).all()
+    np.testing.assert_allclose(found[4:7], [0.0, 0.1, 10 / np.sqrt(2)], rtol=1e-3)
 
 
 def test_large_counts_keep_their_differences_in_half_precision():
@@ -108,4 +118,8 @@ def test_large_counts_keep_their_differences_in_half_precision():
     layer.adapt(np.array([[999.0], [1001.0]]))
     found = layer(np.float32([[1000.5], [1000.0]]))
     assert found.dtype == "bfloat16"
-    np.testing.assert_array_equal(np.asarray(found, np.float32), [[0.5], [0.0]])
+    np.testing.assert_allclose(np.asarray(found, np.float32), _clipped([[0.5], [0.0]]), rtol=2**-8)
+
+
+def _clipped(deviations: Any) -> np.ndarray:
+    return np.asarray(deviations) / np.sqrt(1 + (np.asarray(deviations) / 10) ** 2)
