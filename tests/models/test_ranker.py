@@ -306,6 +306,18 @@ def test_what_is_counted_of_training_candidates_has_one_scale(
         assert (deviation > 0.1).any() and (deviation < 0.1).any()
 
 
+def test_each_batch_has_the_same_share_in_the_scale(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch may be of a few users, whose candidates are alike."""
+    monkeypatch.setattr("atrank_tf.models.ranker._ADAPTED_CANDIDATES", 3)
+    config = {"hidden_dim": 4, "num_spaces": 1, "intermediate_dim": 4, "hidden_units": [3], "normalize_counts": True}
+    model = MODELS["timeline_atrank"](records.schema, catalogs=records.catalogs, tasks=["next_purchase"], **config)
+    measured: list[np.ndarray] = []
+    monkeypatch.setattr(model.get_layer("count_normalization_next_purchase"), "adapt", measured.append)
+    batches = model.training_batches(records, settings=Batching(batch_tokens=64), seed=1)
+    assert 1 < batches.steps < 100
+    assert len(measured[0]) == 3 * batches.steps
+
+
 def test_counts_stay_as_they_are_unless_asked(records: Records) -> None:
     model = MODELS["atrank"](records.schema, catalogs=records.catalogs, hidden_dim=4, hidden_units=[3], num_spaces=1)
     model.training_batches(records, settings=Batching(), seed=1)
