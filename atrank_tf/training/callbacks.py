@@ -21,7 +21,7 @@ _COUNTER = re.compile(r"_\d+(?=/)")
 
 
 class BestCheckpoint(keras.callbacks.Callback):
-    """Keeps the model of the epoch that `EpochChoice` finds best, and stops training when it is out of patience.
+    """Keeps the model of the epoch that `EpochChoice` chooses, and stops training when it is out of patience.
 
     The file is written aside, and takes its place when the next epoch begins or training ends: whoever reads it finds a
     whole model, of an epoch that `Backup` has written down.
@@ -30,7 +30,7 @@ class BestCheckpoint(keras.callbacks.Callback):
         path: the `.keras` file.
         aucs: task -> its AUC, one of the metrics that the model is compiled with.
         patience: epochs without a gain after which training stops; 0 for never.
-        first: the first epoch that patience counts.
+        first_mean: the first epoch whose model is a mean of weights; None for no averaging.
 
     Attributes:
         choice: the `EpochChoice`.
@@ -38,11 +38,13 @@ class BestCheckpoint(keras.callbacks.Callback):
             single task `val_auc_standard_error`).
     """
 
-    def __init__(self, path: str, aucs: Mapping[str, RequestAUC], patience: int = 0, first: int = 0) -> None:
+    def __init__(
+        self, path: str, aucs: Mapping[str, RequestAUC], patience: int = 0, first_mean: int | None = None
+    ) -> None:
         super().__init__()
         self.path = path
         self.aucs = aucs
-        self.choice = EpochChoice(patience, first)
+        self.choice = EpochChoice(patience, first_mean)
         self.history: list[dict[str, float]] = []
         self._validated: dict[str, Sums] = {}
         self._aside = f"{path}.partial.keras"
@@ -87,13 +89,13 @@ class BestCheckpoint(keras.callbacks.Callback):
             self._waits = False
 
     def summary(self) -> dict[str, Any]:
-        """Returns what a finished training tells: the best epoch, why it is kept, and the history, as JSON types."""
+        """Returns what a finished training tells: the kept epoch, why it is kept, and the history, as JSON types."""
         if not self.history:
             return {"best": None, "best_epoch": -1, "reason": "No epoch was trained.", "history": []}
-        best = self.choice.best
+        kept = self.choice.kept
         return {
-            "best": self.choice.score(best),
-            "best_epoch": best.epoch,
+            "best": self.choice.score(kept),
+            "best_epoch": kept.epoch,
             "reason": self.choice.reason(),
             "history": self.history,
         }

@@ -61,25 +61,27 @@ class EpochChoice:
     compare. Where no task has an AUC, the score is minus the validation loss; without validation, the number of the
     epoch.
 
-    The epoch with the highest score is kept, of equal ones the first. An epoch is a gain if its score exceeds that of
-    the last gain by more than the standard error of the difference, which is that of a paired comparison, since each
-    epoch sees the same requests.
+    The epoch with the highest score is kept, of equal ones the first. Where weights are averaged, the last mean is kept
+    that is not below the highest score by more than the standard error of the difference: a mean over more epochs errs
+    less, and the best of many that are alike is so by chance. That error is of a paired comparison, since each epoch
+    sees the same requests. An epoch is a gain if its score exceeds that of the last gain by more than it.
 
     Args:
         patience: epochs without a gain after which training stops; 0 for never.
-        first: the first epoch that patience counts.
+        first_mean: the first epoch whose model is a mean of weights, which is also the first that patience counts; None
+            for no averaging.
 
     Attributes:
         epochs: all that are done.
     """
 
-    def __init__(self, patience: int = 0, first: int = 0) -> None:
+    def __init__(self, patience: int = 0, first_mean: int | None = None) -> None:
         self.patience = patience
-        self.first = first
+        self.first_mean = first_mean
         self.epochs: list[Validated] = []
 
     def add(self, epoch: int, loss: float | None, aucs: Mapping[str, Sums]) -> bool:
-        """Takes in an epoch, and returns whether it is the best until now.
+        """Takes in an epoch, and returns whether its model is kept.
 
         Args:
             epoch: its number.
@@ -88,11 +90,23 @@ class EpochChoice:
         """
         known = {task: sums for task, sums in aucs.items() if not math.isnan(sums.mean)}
         self.epochs.append(Validated(epoch, loss, known))
-        return self.best.epoch == epoch
+        return self.kept.epoch == epoch
+
+    @property
+    def kept(self) -> Validated:
+        """The epoch whose model is kept."""
+        best = self.best
+        for validated in reversed(self.epochs):
+            if self.first_mean is None or validated.epoch < self.first_mean:
+                break
+            difference, error = self.difference(best, validated)
+            if difference <= error:
+                return validated
+        return best
 
     @property
     def best(self) -> Validated:
-        """The epoch whose model is kept."""
+        """The epoch with the highest score, of equal ones the first."""
         return max(self.epochs, key=self.score)
 
     @property
@@ -110,7 +124,7 @@ class EpochChoice:
         """Whether training ends with the last epoch that was taken in."""
         if not self.patience or not self.epochs:
             return False
-        return self.epochs[-1].epoch - max(self.last_gain.epoch, self.first - 1) >= self.patience
+        return self.epochs[-1].epoch - max(self.last_gain.epoch, (self.first_mean or 0) - 1) >= self.patience
 
     def weights(self) -> dict[str, float]:
         """Returns the weight of each task that has an AUC; they add up to 1."""
@@ -133,19 +147,22 @@ class EpochChoice:
         return self.score(one) - self.score(other), math.hypot(*errors)
 
     def reason(self) -> str:
-        """Says in one line why the best epoch is kept."""
-        best, weights = self.best, self.weights()
-        line = f"Epoch {best.epoch} of 0 to {self.epochs[-1].epoch} is kept: "
-        if best.loss is None:
+        """Says in one line why the kept epoch is kept."""
+        kept, best, weights = self.kept, self.best, self.weights()
+        line = f"Epoch {kept.epoch} of 0 to {self.epochs[-1].epoch} is kept: "
+        if kept.loss is None:
             return f"{line}the last, since nothing was validated."
-        if not best.aucs:
-            return f"{line}validation loss {best.loss:.4f}, and no task has a validation AUC."
+        if not kept.aucs:
+            return f"{line}validation loss {kept.loss:.4f}, and no task has a validation AUC."
         shares = {task: f" (weight {weight:.3f})" if len(weights) > 1 else "" for task, weight in weights.items()}
         line += "validation AUC " + ", ".join(
-            f"{auc.mean:.4f} ±{auc.standard_error:.4f} for {task}{shares[task]}" for task, auc in best.aucs.items()
+            f"{auc.mean:.4f} ±{auc.standard_error:.4f} for {task}{shares[task]}" for task, auc in kept.aucs.items()
         )
         others = [validated for validated in self.epochs if validated is not best]
-        if others:
+        if kept is not best:
+            difference, error = self.difference(best, kept)
+            line += f"; a mean of weights that is {difference:.4f} ±{error:.4f} below epoch {best.epoch}: alike"
+        elif others:
             second = max(others, key=self.score)
             difference, error = self.difference(best, second)
             line += f"; {difference:.4f} ±{error:.4f} above epoch {second.epoch}, the next best"

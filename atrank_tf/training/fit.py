@@ -112,7 +112,7 @@ def train(
     aucs = compile_model(model, settings, steps=settings.epochs * batches.steps, workers=workers)
 
     # === What an interrupted training has done ===
-    checkpoint = BestCheckpoint(f"{model_dir}/{MODEL_FILE}", aucs, settings.patience, average.first or 0)
+    checkpoint = BestCheckpoint(f"{model_dir}/{MODEL_FILE}", aucs, settings.patience, average.first)
     backup = Backup(backup_file, checkpoint, average)
     done = workers.broadcast(lambda: backup.restore(model))
     nothing_left = done >= settings.epochs or workers.broadcast(lambda: done > 0 and checkpoint.choice.out_of_patience)

@@ -24,9 +24,11 @@ INPUTS = RNG.normal(size=(ROWS, WIDTH)).astype("float32")
 LABELS = (RNG.random((ROWS, N)) < 0.4).astype("float32")
 
 
-def _checkpoint(path: Path | str, model: Any = None, patience: int = 0, first: int = 0) -> BestCheckpoint:
+def _checkpoint(
+    path: Path | str, model: Any = None, patience: int = 0, first_mean: int | None = None
+) -> BestCheckpoint:
     """A checkpoint of the AUC of `model`, or of one that a test sets."""
-    return BestCheckpoint(str(path), model.aucs if model else {"next": RequestAUC()}, patience, first)
+    return BestCheckpoint(str(path), model.aucs if model else {"next": RequestAUC()}, patience, first_mean)
 
 
 def _model(tasks: tuple[str, ...] = ("next",), hidden: int = HIDDEN, name: str = "hidden") -> Any:
@@ -130,8 +132,8 @@ def test_training_stops_after_so_many_epochs_without_a_better_one(
 
 def test_patience_begins_with_its_first_epoch(tmp_path: Path) -> None:
     path = tmp_path / "model.keras"
-    assert _run(_checkpoint(path, patience=2, first=3), [0.9, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]) == 5
-    assert _run(_checkpoint(path, patience=2, first=3), [0.5, 0.1, 0.1, 0.1, 0.6, 0.1, 0.1]) == 7
+    assert _run(_checkpoint(path, patience=2, first_mean=3), [0.9, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]) == 5
+    assert _run(_checkpoint(path, patience=2, first_mean=3), [0.5, 0.1, 0.1, 0.1, 0.6, 0.1, 0.1]) == 7
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])

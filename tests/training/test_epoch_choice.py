@@ -15,9 +15,9 @@ def _auc(*aucs: float) -> Sums:
     return Sums(aucs, [1.0] * len(aucs))
 
 
-def _choice(*scores: float, patience: int = 0, first: int = 0) -> EpochChoice:
+def _choice(*scores: float, patience: int = 0, first_mean: int | None = None) -> EpochChoice:
     """Epochs of one task whose three requests have one and the same AUC."""
-    choice = EpochChoice(patience, first)
+    choice = EpochChoice(patience, first_mean)
     for epoch, score in enumerate(scores):
         choice.add(epoch, 1.0, {"next": _auc(score, score, score)})
     return choice
@@ -82,7 +82,7 @@ def test_few_requests_do_not_choose_the_epoch_against_many() -> None:
     choice = _of_tasks(*({"many": _auc(*(many + 0.01 * e)), "few": _auc(*(few - 0.03 * e))} for e in range(3)))
     means = [np.mean([auc.mean for auc in epoch.aucs.values()]) for epoch in choice.epochs]
     assert int(np.argmax(means)) == 0
-    assert choice.best.epoch == 2
+    assert choice.kept.epoch == 2
 
 
 def test_the_weights_are_those_of_the_first_epoch() -> None:
@@ -100,15 +100,46 @@ def test_a_request_that_is_alone_or_right_is_not_certain() -> None:
 def test_a_task_without_an_auc_does_not_count() -> None:
     choice = _of_tasks({"none": Sums([0.0], [0.0]), "next": _auc(0.5, 0.9)})
     assert choice.weights() == {"next": 1.0}
-    assert choice.score(choice.best) == pytest.approx(0.7)
+    assert choice.score(choice.kept) == pytest.approx(0.7)
 
 
 @pytest.mark.parametrize(("scores", "best"), [((0.5, 0.7, 0.6), 1), ((0.9, 0.2, 0.3), 0), ((0.4, 0.4, 0.4), 0)])
 def test_the_first_best_epoch_is_kept(scores: tuple[float, ...], best: int) -> None:
     choice = EpochChoice()
     found = [choice.add(epoch, 1.0, {"next": _auc(score, score)}) for epoch, score in enumerate(scores)]
-    assert choice.best.epoch == best
+    assert choice.kept.epoch == best
     assert found == [all(score > before for before in scores[:epoch]) for epoch, score in enumerate(scores)]
+
+
+@pytest.mark.parametrize(
+    ("first_mean", "fall", "kept"),
+    [(None, 0.03, 1), (2, 0.03, 3), (2, 0.05, 2), (2, 0.2, 1), (3, 0.03, 3), (3, 0.05, 1), (4, 0.03, 1)],
+)
+def test_of_means_that_are_alike_the_last_is_kept(first_mean: int | None, fall: float, kept: int) -> None:
+    """Epochs 2 and 3 are below epoch 1, which is the best, by `fall` and twice that for one request of two."""
+    choice = EpochChoice(first_mean=first_mean)
+    # A difference of d and -0.02 has the mean (d - 0.02) / 2 and the error (d + 0.02) / 2: alike.
+    falls = [(0.1, 0.1), (0.0, 0.0), (fall, -0.02), (2 * fall, 0.08 if fall > 0.04 else -0.02)]
+    if fall > 0.1:
+        falls[2] = falls[3] = (fall, fall)
+    found = [choice.add(epoch, 1.0, {"next": _auc(0.7 - one, 0.8 - other)}) for epoch, (one, other) in enumerate(falls)]
+    assert choice.best.epoch == 1
+    assert choice.kept.epoch == kept
+    assert found[kept] and not any(found[kept + 1 :])
+    if kept > 1:
+        difference, error = choice.difference(choice.best, choice.kept)
+        assert f"a mean of weights that is {difference:.4f} ±{error:.4f} below epoch 1: alike." in choice.reason()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_kept_epoch_is_the_last_that_was_kept_when_it_ended(seed: int) -> None:
+    """So its model is on the disk, whatever came after."""
+    random = np.random.default_rng(seed)
+    choice, saved = EpochChoice(first_mean=int(random.integers(8))), -1
+    for epoch in range(12):
+        if choice.add(epoch, 1.0, {"next": _auc(*random.normal(0.7, 0.02, 5)), "other": _auc(*random.random(3))}):
+            saved = epoch
+        assert choice.kept.epoch == saved
 
 
 def test_without_an_auc_the_least_loss_is_kept_and_without_a_loss_the_last_epoch() -> None:
@@ -116,7 +147,7 @@ def test_without_an_auc_the_least_loss_is_kept_and_without_a_loss_the_last_epoch
     for epoch, loss in enumerate([3.0, 1.0, 2.0]):
         by_loss.add(epoch, loss, {})
         last.add(epoch, None, {})
-    assert (by_loss.best.epoch, last.best.epoch) == (1, 2)
+    assert (by_loss.kept.epoch, last.kept.epoch) == (1, 2)
     assert by_loss.reason() == "Epoch 1 of 0 to 2 is kept: validation loss 1.0000, and no task has a validation AUC."
     assert last.reason() == "Epoch 2 of 0 to 2 is kept: the last, since nothing was validated."
 
@@ -140,7 +171,7 @@ def test_patience_counts_only_gains_above_the_error_of_the_difference() -> None:
 
 def test_patience_begins_with_its_first_epoch() -> None:
     scores = [0.9, 0.1, 0.1, 0.1, 0.1]
-    assert [_choice(*scores[:done], patience=2, first=3).out_of_patience for done in (4, 5)] == [False, True]
+    assert [_choice(*scores[:done], patience=2, first_mean=3).out_of_patience for done in (4, 5)] == [False, True]
     assert not any(_choice(*scores[:done]).out_of_patience for done in range(6))
 
 
