@@ -276,6 +276,12 @@ def test_the_parts_of_a_score_add_up_in_full_precision(records: Records, affinit
         np.testing.assert_array_equal(found["score"], parts[0] + parts[1] + parts[2])
 
 
+ON_ONE_SCALE: dict[str, Any] = {
+    **{"hidden_dim": 4, "num_spaces": 1, "intermediate_dim": 4, "hidden_units": [3]},
+    "normalize_counts": True,
+}
+
+
 @pytest.mark.parametrize("name", ["atrank", "timeline_atrank"])
 @pytest.mark.parametrize("data", ["hotels", "records"])
 def test_what_is_counted_of_training_candidates_has_one_scale(
@@ -284,8 +290,7 @@ def test_what_is_counted_of_training_candidates_has_one_scale(
     """Numbers that differ have a mean of 0 and a deviation of 1 over the real candidates, but for what is drawn in."""
     monkeypatch.setattr("atrank_tf.models.ranker._ADAPTED_CANDIDATES", 1_000)
     records = request.getfixturevalue(data)
-    config = {"hidden_dim": 4, "num_spaces": 1, "intermediate_dim": 4, "hidden_units": [3], "normalize_counts": True}
-    model = MODELS[name](records.schema, catalogs=records.catalogs, **config)
+    model = MODELS[name](records.schema, catalogs=records.catalogs, **ON_ONE_SCALE)
     batches = model.training_batches(records, settings=Batching(batch_size=16, batch_tokens=64), seed=1)
     for task in model.tasks:
         layer = model.get_layer(f"count_normalization_{task}")
@@ -309,8 +314,9 @@ def test_what_is_counted_of_training_candidates_has_one_scale(
 def test_each_batch_has_the_same_share_in_the_scale(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch may be of a few users, whose candidates are alike."""
     monkeypatch.setattr("atrank_tf.models.ranker._ADAPTED_CANDIDATES", 3)
-    config = {"hidden_dim": 4, "num_spaces": 1, "intermediate_dim": 4, "hidden_units": [3], "normalize_counts": True}
-    model = MODELS["timeline_atrank"](records.schema, catalogs=records.catalogs, tasks=["next_purchase"], **config)
+    model = MODELS["timeline_atrank"](
+        records.schema, catalogs=records.catalogs, tasks=["next_purchase"], **ON_ONE_SCALE
+    )
     measured: list[np.ndarray] = []
     monkeypatch.setattr(model.get_layer("count_normalization_next_purchase"), "adapt", measured.append)
     batches = model.training_batches(records, settings=Batching(batch_tokens=64), seed=1)
