@@ -58,8 +58,9 @@ def write(build: Path, plan: Mapping[str, Comparison]) -> None:
         f"Written by `make experiments` on {datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {os.cpu_count()} CPU cores. "
         "Do not edit.",
         "",
-        "Each model keeps [an epoch by its validation AUC](experiment.md#which-epoch-is-kept); nothing is chosen on test. `best on test` picks the "
-        "epoch on test, as much of the literature does, only to compare with it. Metrics are means over seeds ± the "
+        "Each model keeps [an epoch by its validation AUC](experiment.md#which-epoch-is-kept); nothing is chosen on "
+        "test. `best on test` picks the epoch on test, as much of the literature does, only to compare with it. "
+        "Metrics are means over seeds ± the "
         "standard deviation between seeds. Differences are of average user AUC (of NDCG@10 where the catalog is "
         "ranked), as `mean ± standard error (largest p of the seeds, mean p)`: [what the tables "
         "say](make_experiments.md#what-the-tables-say).",
