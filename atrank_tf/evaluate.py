@@ -80,7 +80,7 @@ def main() -> None:
     from atrank_tf.evaluation import LIGHTGBM, LightGBM, are_probabilities, metrics_table, trained_with
     from atrank_tf.files import file_checksum
     from atrank_tf.report import check_parts, load_report
-    from atrank_tf.training import load_trained_experiment, model_checksum, write_metrics
+    from atrank_tf.training import load_trained_experiment, model_checksum, trained_part, write_metrics
 
     records, part = Records(_RECORDS.value), Part(_SPLIT.value)
     experiment = load_trained_experiment(_MODEL_DIR.value)
@@ -99,7 +99,13 @@ def main() -> None:
     remarks = {task: trained_with(read.schema.tasks[task], settings, experiment.training.loss) for task in model.tasks}
     trees, measures = None, None
     if beside == _TREES:  # They know affinity, whether or not the model reads it.
-        trees = LightGBM(records.select(experiment.model.groups), model.tasks, settings, experiment.training.seed)
+        trees = LightGBM(
+            records.select(experiment.model.groups),
+            model.tasks,
+            settings,
+            experiment.training.seed,
+            part=trained_part(experiment.training),
+        )
         remarks = {task: f"{remark}\n  {trees.about(task)}" for task, remark in remarks.items()}
     if _CANDIDATES.value == "catalog":
         results, differences = _rank_catalog(model, read, other, part, settings)

@@ -137,7 +137,14 @@ def _grown(
     """`_trained` of LightGBM on the numbers that the experiment's model reads beside embeddings."""
     del folder, run
     started = time.perf_counter()
-    trees = LightGBM(records, tasks, experiment.batching, experiment.training.seed, most_candidates=1_000_000)
+    trees = LightGBM(
+        records,
+        tasks,
+        experiment.batching,
+        experiment.training.seed,
+        most_candidates=1_000_000,
+        part=trained_part(experiment.training),
+    )
     seconds = time.perf_counter() - started
     targets = sum(
         count_targets(records, task, trained_part(experiment.training), experiment.batching) for task in tasks

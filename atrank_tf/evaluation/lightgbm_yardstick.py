@@ -1,12 +1,12 @@
 """LightGBM on the numbers that a model's ranking heads read beside embeddings: what no embedding needs to know."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from atrank_tf.data import Part, Records, evaluation_batches, training_batches
+from atrank_tf.data import Part, Records, count_targets, evaluation_batches, training_batches
 from atrank_tf.evaluation.protocol import score_requests
 from atrank_tf.evaluation.scored_requests import ScoredRequests
 from atrank_tf.experiment import Batching, RankerConfig
@@ -41,7 +41,8 @@ MOST_TREES, PATIENCE = 2000, 40
 class LightGBM:
     """Trees that rank as one would without this package: by the counts that a ranking head reads beside embeddings.
 
-    They learn from training requests of one epoch, and are as many as were best on validation.
+    They learn from training requests of one epoch, and are as many as were best on validation. Beside a model of a
+    last training, which knows the targets of validation, as many learn from these, too.
 
     Args:
         records: a records folder, of the groups that count, with affinity.
@@ -49,39 +50,43 @@ class LightGBM:
         settings: which requests there are; those of the models that it is compared with.
         seed: of the draws of negatives and of LightGBM.
         most_candidates: that the trees of a task learn from. Each takes a kilobyte of memory where 256 numbers are
-            known of it.
+            known of it. In a last training so many more as validation has.
+        part: `Part.TRAINING`, or `Part.TRAINING_AND_VALIDATION` for a last training.
 
     Raises:
         ImportError: the package lightgbm is not installed.
+        ValueError: a task has no targets of validation, by which the number of trees is chosen.
     """
 
     def __init__(
-        self, records: Records, tasks: Sequence[str], settings: Batching, seed: int, most_candidates: int = 300_000
+        self,
+        records: Records,
+        tasks: Sequence[str],
+        settings: Batching,
+        seed: int,
+        most_candidates: int = 300_000,
+        part: Part = Part.TRAINING,
     ) -> None:
         self._records, self._settings = records, settings
-        self._numbers = {task: _Numbers(records, task) for task in tasks}
-        self._trees: dict[str, Any] = {}
-        self._learned_from: dict[str, int] = {}
-        for task, numbers in self._numbers.items():
-            self._trees[task], self._learned_from[task] = _fit(records, task, numbers, settings, seed, most_candidates)
+        self._grown = {task: _grow(records, task, settings, seed, most_candidates, part) for task in tasks}
 
     @property
     def leaves(self) -> int:
         """How many leaves the trees have, which are what they learned."""
         return sum(
             tree["num_leaves"]
-            for trees in self._trees.values()
-            for tree in trees.dump_model(num_iteration=trees.best_iteration)["tree_info"]
+            for _, trees, number, _ in self._grown.values()
+            for tree in trees.dump_model(num_iteration=number)["tree_info"]
         )
 
     def about(self, task: str) -> str:
         """Returns in a line what a task's trees learned from, and the five numbers by which they gain most."""
-        trees, names = self._trees[task], self._numbers[task].names
-        gain = trees.feature_importance("gain")
+        numbers, trees, number, learned_from = self._grown[task]
+        names, gain = numbers.names, trees.feature_importance("gain")
         shares = gain / max(gain.sum(), 1e-9)
         most = ", ".join(f"{names[place]} ({shares[place]:.0%})" for place in np.argsort(-gain, kind="stable")[:5])
         return (
-            f"{LIGHTGBM}: {trees.best_iteration} trees, learned from {self._learned_from[task]:,} candidates with "
+            f"{LIGHTGBM}: {number} trees, learned from {learned_from:,} candidates with "
             f"{len(names)} numbers; by most gain {most}."
         )
 
@@ -92,33 +97,69 @@ class LightGBM:
             task -> scored requests; a task without a request in this part is left out.
         """
         scores = {LIGHTGBM: self._scores}
-        return score_requests(scores, [*self._numbers], self._records, part, self._settings)[LIGHTGBM]
+        return score_requests(scores, [*self._grown], self._records, part, self._settings)[LIGHTGBM]
 
     def _scores(self, task: str, inputs: Mapping[str, Any], users: np.ndarray) -> np.ndarray:
         """Returns logits, [B, N]."""
         del users
-        found = self._numbers[task](inputs)
-        scores: np.ndarray = self._trees[task].predict(found.reshape(-1, found.shape[-1]), raw_score=True)
+        numbers, trees, number, _ = self._grown[task]
+        found = numbers(inputs)
+        rows = found.reshape(-1, found.shape[-1])
+        scores: np.ndarray = trees.predict(rows, raw_score=True, num_iteration=number)
         return scores.reshape(found.shape[:2])
 
 
-def _fit(records: Records, task: str, numbers: "_Numbers", settings: Batching, seed: int, most: int) -> tuple[Any, int]:
-    """Returns the trees of a task, and the number of candidates that they learned from."""
+class _Grown(NamedTuple):
+    """The trees of a task.
+
+    Attributes:
+        numbers: what they read.
+        trees: LightGBM's booster.
+        number: how many of its trees count.
+        learned_from: of how many candidates they learned.
+    """
+
+    numbers: "_Numbers"
+    trees: Any
+    number: int
+    learned_from: int
+
+
+def _grow(records: Records, task: str, settings: Batching, seed: int, most: int, part: Part) -> _Grown:
+    """Returns trees that learned from at most so many candidates of a part, as many as are best on validation."""
     try:
         import lightgbm
     except (ImportError, OSError) as error:  # OSError: libgomp, which its wheels do not bring.
         install = "pip install 'atrank-tf[experiments]'"
         raise ImportError(f"LightGBM cannot be imported ({error}): {install}, or evaluate with --against=") from error
-    epoch = training_batches(records, tasks=[task], settings=settings, seed=seed)
-    rows, labels = _collect(epoch.dataset.take(epoch.steps), task, numbers, most)
-    training = lightgbm.Dataset(rows, labels, categorical_feature=numbers.categorical)
+    parameters = PARAMETERS | {"seed": seed}
+
+    def learned(part: Part, numbers: _Numbers, most: int) -> tuple[Any, int]:
+        epoch = training_batches(records, tasks=[task], settings=settings, seed=seed, part=part)
+        rows, labels = _collect(epoch.dataset.take(epoch.steps), task, numbers, most)
+        return lightgbm.Dataset(rows, labels, categorical_feature=numbers.categorical), len(labels)
+
+    if not count_targets(records, task, Part.VALIDATION, settings):
+        raise ValueError(
+            f"Expected targets of validation for {task}: they say how many trees are best. Found none in "
+            f"{records.path}: evaluate with --against="
+        )
+    numbers = _Numbers(records, task, Part.TRAINING)
+    training, learned_from = learned(Part.TRAINING, numbers, most)
     batches = evaluation_batches(records, Part.VALIDATION, tasks=[task], settings=settings)
-    validation = lightgbm.Dataset(*_collect(batches, task, numbers, most), reference=training)
+    rows, labels = _collect(batches, task, numbers, most)
+    validation = lightgbm.Dataset(rows, labels, reference=training)
     stop = lightgbm.early_stopping(PATIENCE, verbose=False)
     with progress(f"{LIGHTGBM}, {task}", "trees") as shown:
         told: list[Any] = [stop, lambda _: shown.update(1)]
-        trees = lightgbm.train(PARAMETERS | {"seed": seed}, training, MOST_TREES, [validation], callbacks=told)
-    return trees, len(labels)
+        trees = lightgbm.train(parameters, training, MOST_TREES, [validation], callbacks=told)
+    number = trees.best_iteration
+    if part is not Part.TRAINING:
+        numbers = _Numbers(records, task, part)
+        training, learned_from = learned(part, numbers, most + len(labels))
+        with progress(f"{LIGHTGBM} again, {task}", "trees", total=number) as shown:
+            trees = lightgbm.train(parameters, training, number, callbacks=[lambda _: shown.update(1)])
+    return _Grown(numbers, trees, number, learned_from)
 
 
 def _collect(batches: Iterable[Any], task: str, numbers: "_Numbers", most: int) -> tuple[list[np.ndarray], np.ndarray]:
@@ -139,6 +180,8 @@ def _collect(batches: Iterable[Any], task: str, numbers: "_Numbers", most: int) 
 class _Numbers:
     """What is known of each candidate: affinity, recent popularity, its place in its list, the context, and the user.
 
+    Popularity counts the choices of `part`, as that of a model that is trained on it.
+
     Values of a categorical column are numbers of rows of its table, a column for each where there may be several.
 
     Attributes:
@@ -146,13 +189,13 @@ class _Numbers:
         categorical: which of them are categories.
     """
 
-    def __init__(self, records: Records, task: str) -> None:
+    def __init__(self, records: Records, task: str, part: Part) -> None:
         schema, self._task = records.schema, task
         spec = schema.tasks[task]
         objects = ObjectEmbedder(schema, id_dropout=0.0)
         objects.load_catalogs(records.catalogs)
         self._counts = CandidateCounts(schema, RankerConfig(ranking=("dnn",), affinity=False), [task], objects)
-        self._counts.load(records, Part.TRAINING, lambda array: array)
+        self._counts.load(records, part, lambda array: array)
         self._lists = ListNumbers(schema, RankerConfig(ranking=("dnn",)), [task], objects)
         self._context = [context_name(task, column) for column in (*spec.context.features, *spec.context.dense)]
         self._user = [profile_name(column) for column in (*schema.user.features, *schema.user.dense)]

@@ -128,6 +128,6 @@ def _read(kind: type[T], raw: Any, section: str) -> T:
         if isinstance(raw, Mapping) and key in raw:
             raise ValueError(
                 f'Unknown key "{key}" in [{section}]: it was removed, because {reason}. Delete it from the file; see '
-                '"Tried, and left out" in docs/architecture.md.'
+                "docs/tried.md."
             )
     return read(kind, raw, section)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from atrank_tf.data import Records
+from atrank_tf.data import Part, Records, training_batches
 from atrank_tf.evaluation import LightGBM, evaluate, lightgbm_yardstick, score_baselines
 from atrank_tf.experiment import Batching
 from atrank_tf.progress import Lines
@@ -39,6 +39,25 @@ def test_it_says_what_it_learned_from(trees: LightGBM) -> None:
     assert found
     assert len(re.findall(r"\d+%", found[4])) == 5
     assert 0 < trees.leaves <= int(found[1]) * lightgbm_yardstick.PARAMETERS["num_leaves"]
+
+
+def test_in_a_last_training_as_many_trees_learn_from_validation_too(records: Records, trees: LightGBM) -> None:
+    last = LightGBM(records, [TASK], SETTINGS, seed=1, part=Part.TRAINING_AND_VALIDATION)
+    (one, few), (other, more) = (
+        re.findall(r"(\d+) trees, learned from ([\d,]+)", each.about(TASK))[0] for each in (trees, last)
+    )
+    assert one == other
+    batches = training_batches(records, tasks=[TASK], settings=SETTINGS, seed=1, part=Part.TRAINING_AND_VALIDATION)
+    candidates = sum(np.sum(weights[TASK] > 0) for _, _, weights in batches.dataset.take(batches.steps))
+    assert int(more.replace(",", "")) == candidates > int(few.replace(",", ""))
+    assert evaluate(last.score("test")[TASK])["user_auc"].value > 0.65
+
+
+def test_without_targets_of_validation_it_says_so(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("lightgbm", reason="needs the package lightgbm (extra experiments)")
+    monkeypatch.setattr(lightgbm_yardstick, "count_targets", lambda *_: 0)
+    with pytest.raises(ValueError, match=r"Expected targets of validation for next_redemption: .+ --against="):
+        LightGBM(records, [TASK], SETTINGS, seed=1)
 
 
 @pytest.mark.slow

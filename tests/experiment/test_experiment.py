@@ -273,7 +273,7 @@ def test_a_key_that_was_renamed_says_its_new_name(key: str, name: str) -> None:
 
 @pytest.mark.parametrize(("section", "key"), [(section, key) for section, keys in REMOVED_KEYS.items() for key in keys])
 def test_a_key_that_was_removed_says_why(section: str, key: str) -> None:
-    message = rf'Unknown key "{key}" in \[{section}\]: it was removed, because .*"Tried, and left out" in docs/arch'
+    message = rf'Unknown key "{key}" in \[{section}\]: it was removed, because .*docs/tried\.md'
     with pytest.raises(ValueError, match=message):
         experiment_from_dict(_with(section, key, 1))
 

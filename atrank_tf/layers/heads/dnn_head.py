@@ -19,7 +19,7 @@ class DNNHead(RankingHead):
     Rough sketch:
         logit = DNN([u; v; u * v; context; counts])
 
-    Hidden layers are silu, which reads counts better than relu does (docs/architecture.md); the last layer is linear.
+    Hidden layers are silu, which reads counts better than relu does (docs/decisions.md); the last layer is linear.
 
     Args:
         hidden_units: units of each hidden layer; none makes the head linear.
