@@ -123,6 +123,7 @@ def _of_tasks(report: Mapping[str, Any]) -> Iterator[tuple[str, int, int, str, b
                         "min_count of the table small enough?"
                     )
                 yield about, len(blank), len(counts["unknown"]), says, bool(blank)
+                yield _of_size(about, counts["positives"], content["parts"]["validation"]["positives"])
             else:
                 unseen, chosen = counts["unseen"], counts["positives"]
                 says = (
@@ -139,6 +140,18 @@ def _of_tasks(report: Mapping[str, Any]) -> Iterator[tuple[str, int, int, str, b
             if drifted:
                 says += f": {', '.join(drifted)}. Is the log the same throughout? The charts of the task show each"
             yield f"{task}, {part}", len(drifted), len(measures), says, bool(drifted)
+
+
+def _of_size(about: str, training: int, validation: int) -> tuple[str, int, int, str, bool]:
+    """Returns how many positives training has, of its own and those of validation."""
+    says = "positives of training and validation that are in training"
+    few = training < validation
+    if few:
+        says += (
+            ". So most of what is known is for validation. Let validation begin later, or when all is chosen train once "
+            "more on both: train --include_validation"
+        )
+    return about, training, training + validation, says, few
 
 
 def _of_candidates(about: str, counts: Mapping[str, Any], part: str) -> Iterator[tuple[str, int, int, str, bool]]:

@@ -168,6 +168,16 @@ def test_a_catalog_that_fits_no_id_is_something_to_look_at(report):
     assert found[0]["says"].startswith("columns unknown in nearly all targets: item brand. Are the ids of the catalog")
 
 
+def test_fewer_positives_in_training_than_in_validation_are_something_to_look_at(report):
+    says = "positives of training and validation that are in training"
+    for number, look in ((2, False), (3, True)):  # Of training there are 2.
+        changed = copy.deepcopy(report)
+        changed["tasks"]["next"]["parts"]["validation"]["positives"] = number
+        (check,) = [each for each in checks(changed) if each["about"] == "next, training" and says in each["says"]]
+        assert (check["found"], check["of"], check["look"]) == (2, 2 + number, look)
+        assert check["says"].endswith("train --include_validation" if look else says)
+
+
 @pytest.mark.parametrize(
     ("counts", "found", "of", "says"),
     [
