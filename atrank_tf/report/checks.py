@@ -148,8 +148,8 @@ def _of_size(about: str, training: int, validation: int) -> tuple[str, int, int,
     few = training < validation
     if few:
         says += (
-            ". So most of what is known is for validation. Let validation begin later, or when all is chosen train once "
-            "more on both: train --include_validation"
+            ". So most of what is known is for validation. Let validation begin later, or, when all is chosen, train "
+            "once more on both: train --include_validation"
         )
     return about, training, training + validation, says, few
 
@@ -188,8 +188,8 @@ def _of_known_ids(task: str, parts: Mapping[str, Any]) -> Iterator[tuple[str, in
     look = abs(told) > max(_TOLD, 3 * math.sqrt(sum(share * (1 - share) / of for share, of in likely)))
     if look:
         says += (
-            ". So what made the ids known is what is to be predicted, and an embedding of each is worth little later. "
-            "Take the table away from the ids, so that objects are known by their columns alone: docs/lists.md"
+            ". So what made the ids known is what is to be predicted, and an embedding of each may be worth little "
+            "later. Try it without a table of the ids, so that objects are known by their columns alone: docs/lists.md"
         )
     yield f"{task}, training", *known[0]["chosen"], says, look
 
