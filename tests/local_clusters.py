@@ -100,8 +100,11 @@ def spark(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def dask(folder: Path, path: str = "") -> Iterator[str]:
-    """A scheduler and two workers; `path` is where they find packages before all others."""
+def dask(folder: Path, path: str = "", hidden: Path | None = None) -> Iterator[str]:
+    """A scheduler and two workers; `path` is where they find packages before all others.
+
+    What is in the folder `hidden` each worker does not see: it has an empty one in its place. That takes root.
+    """
     command, port = [sys.executable, "-m", "distributed.cli.dask_scheduler"], free_port()
     own = {"PYTHONPATH": os.pathsep.join(filter(None, [path, ENVIRONMENT["PYTHONPATH"]]))}
     with ExitStack() as stack:
@@ -111,6 +114,9 @@ def dask(folder: Path, path: str = "") -> Iterator[str]:
         for number in range(2):
             worker = [sys.executable, "-m", "distributed.cli.dask_worker", f"tcp://{HOST}:{port}", "--host", HOST]
             worker += ["--nthreads", 1, "--no-dashboard", "--local-directory", folder / f"worker-{number}"]
+            if hidden:
+                alone = 'mount -t tmpfs none "$0" && exec "$@"'
+                worker = ["unshare", "--mount", "sh", "-c", alone, hidden, *worker]
             stack.enter_context(started(worker, folder / f"worker-{number}.log", **own))
         yield f"tcp://{HOST}:{port}"
 

@@ -54,7 +54,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "metrics": {"types"},
     "data": {"schema", "experiment", "files", "progress", "types"},
     "report": {"schema", "experiment", "files", "data", "types"},
-    "preparation": {"schema", "files", "data", "report", "paths", "progress", "version"},
+    "preparation": {"schema", "files", "data", "report", "paths", "progress", "stores", "version"},
     "models": {"schema", "experiment", "layers", "optimizers", "losses", "metrics", "data", "types"},
     **dict.fromkeys(("training", "evaluation", "explanation"), _LOWER),
     "datasets": {"schema", "files", "data", "preparation", "progress"},

@@ -4,8 +4,8 @@ import os
 import pickle
 import signal
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import chdir
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,53 @@ def contrary(function: Callable[[Any], Any], items: Sequence[Any], shared: Path)
             with chdir("/"):
                 results[number] = pickle.loads(pickle.dumps(copied(item)))
     yield from (results[number] for number in range(len(items)))
+
+
+class OtherMachines:
+    """An engine whose items are done on two other machines in turn: what this one has in some folders is not there.
+
+    Args:
+        roots: the folders.
+        disks: a folder for what the others have in theirs.
+
+    Attributes:
+        did: how many items each has done.
+    """
+
+    def __init__(self, roots: Sequence[Path], disks: Path) -> None:
+        self._roots, self._disks = roots, disks
+        self.did = [0, 0]
+
+    def __call__(
+        self, function: Callable[[Any], Any], items: Sequence[Any], shared: Path
+    ) -> Generator[Any, None, None]:
+        for number, item in enumerate(items):
+            copied, one = pickle.loads(pickle.dumps((function, item)))
+            with self._elsewhere(number % 2):
+                found = copied(one)
+            yield pickle.loads(pickle.dumps(found))
+
+    def files(self, machine: int) -> list[Path]:
+        """Returns what a machine has."""
+        return [path for path in (self._disks / str(machine)).rglob("*") if path.is_file()]
+
+    @contextmanager
+    def _elsewhere(self, machine: int) -> Iterator[None]:
+        self.did[machine] += 1
+        home, other = self._disks / "home", self._disks / str(machine)
+        home.mkdir(parents=True, exist_ok=True)
+        other.mkdir(exist_ok=True)
+        for number, root in enumerate(self._roots):
+            root.rename(home / str(number))
+            if (other / str(number)).exists():
+                (other / str(number)).rename(root)
+        try:
+            yield
+        finally:
+            for number, root in enumerate(self._roots):
+                if root.exists():
+                    root.rename(other / str(number))
+                (home / str(number)).rename(root)
 
 
 def process_id(_: Any) -> int:

@@ -24,7 +24,7 @@ from atrank_tf.version import __version__
 T = TypeVar("T")
 R = TypeVar("R")
 _PACKAGE = "atrank_tf"
-_ASKED = 16
+ASKED = 16
 """How often workers are asked what they are: more often than a small cluster has workers."""
 
 
@@ -102,13 +102,13 @@ def check_workers(engine: Engine, shared: Path) -> None:
             shared folder.
     """
     # By a function of Python's own, which can be called where the package is another one, or none.
-    asked: list[str] = ["version.py"] * _ASKED
+    asked: list[str] = ["version.py"] * ASKED
     for found in engine(partial(get_data, _PACKAGE), asked, shared):
         version = re.search(r'__version__ = "(.+)"', (found or b"").decode())
         if version is None or version[1] != __version__:
             raise ValueError(_other_version(__version__, version[1] if version else "none", "a worker"))
     here = _Look(shared)
-    for wrong in engine(here, range(_ASKED), shared):
+    for wrong in engine(here, range(ASKED), shared):
         if wrong:
             raise ValueError(wrong)
 
@@ -127,8 +127,8 @@ class _Look:
         if not self._shared.is_dir():
             return (
                 f"Expected that every worker sees the folder of the records. On {host} there is no {self._shared}. "
-                "Write the records into a folder that all machines share, under one path; to write them into a bucket, "
-                "set TMPDIR to such a folder."
+                "Write the records into a folder that all machines share, under one path, or into a bucket: s3://, "
+                "gs://. With Beam, TMPDIR must then be such a folder."
             )
         return ""
 

@@ -249,6 +249,10 @@ class LogReader:
         """Adds a column to the clean rows."""
         self._columns.append(column)
 
+    def source(self, piece: Piece) -> Path:
+        """Returns the file that a piece is read from."""
+        return self._opened.sources[piece.part]
+
     def pieces(self, most_rows: int) -> list[Piece]:
         """Returns the file in pieces of so many rows at most."""
         return [

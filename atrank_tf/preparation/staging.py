@@ -66,6 +66,18 @@ class Staging:
         files = sorted(self._divided(source).glob(f"[0-9]*/shard={shard}/*.parquet"))
         return pl.concat([pl.read_parquet(file, glob=False) for file in files]) if files else None
 
+    def divided_files(self, source: str, piece: int) -> str:
+        """Returns the pattern of the files that a piece was divided into."""
+        return f"{self._divided(source)}/{piece:06}/*"
+
+    def divided_files_of(self, shard: int) -> str:
+        """Returns the pattern of the files of one shard, as they were divided."""
+        return f"{self.folder}/divided/*/shard={shard}/*"
+
+    def kept_files(self, shard: int) -> str:
+        """Returns the pattern of the files of one shard that were kept."""
+        return f"{self.folder}/kept/*/{shard:06}.parquet"
+
     def forget(self, source: str, shard: int) -> None:
         """Removes the rows of one shard as they were divided."""
         for folder in self._divided(source).glob(f"[0-9]*/shard={shard}"):

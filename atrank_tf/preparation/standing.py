@@ -141,6 +141,10 @@ class Standing:
         """Returns the users of a shard."""
         return pl.Series("user", [user_of(each).decode() for each in self.timelines(shard)], pl.String)
 
+    def files(self, shard: int) -> list[str]:
+        """Returns the paths, or patterns of `fnmatch`, of what is read of a shard."""
+        return [f"{self.path}/{shard_name(shard, self.shards)}", f"{self.path}/{later_name('*', shard)}"]
+
     def link(self, shard: int, folder: Path) -> str:
         """Puts a shard into another folder as it is, without reading it; returns its checksum."""
         name = shard_name(shard, self.shards)

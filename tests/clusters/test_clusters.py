@@ -20,6 +20,7 @@ from worker_functions import DieOnce, die, process_id_later
 from atrank_tf.preparation import clusters, passes, prepare
 from atrank_tf.preparation.clusters import CLUSTERS, cluster_engine
 from atrank_tf.schema import Schema, load_schema
+from atrank_tf.stores import local_copy, put_files, stored_folders
 
 pytestmark = pytest.mark.slow
 STARTED = {
@@ -86,7 +87,9 @@ def test_the_command(running: Running, expected: dict[str, str], logs: Path, sch
     assert content_of(str(tmp_path / "records")) == expected
 
 
-def run_prepare(running: Running, logs: Path, schema: Path, records: Path) -> subprocess.CompletedProcess[str]:
+def run_prepare(
+    running: Running, logs: Path | str, schema: Path, records: Path | str
+) -> subprocess.CompletedProcess[str]:
     command = [
         sys.executable,
         "-m",
@@ -169,6 +172,33 @@ def test_a_dask_worker_of_another_version(tmp_path: Path) -> None:
         pytest.raises(ValueError, match=r"Expected atrank_tf \S+ on every worker.* Found 0\.0\.9 on a worker\."),
     ):
         list(engine(str, [1], tmp_path))
+
+
+@pytest.mark.parametrize("bucket", ["gs"], indirect=True)
+def test_workers_of_a_bucket_see_no_folder_of_the_launching_process(
+    bucket: str,
+    expected: dict[str, str],
+    logs: Path,
+    schema_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("distributed", reason="the extra `dask` is not installed")
+    if subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode:
+        pytest.skip("needs a mount namespace for each worker: root, and unshare")
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    put_files({path: f"{bucket}/logs/{path.relative_to(logs).as_posix()}" for path in logs.rglob("*.*")})
+    environment = local_clusters.ENVIRONMENT | {"TMPDIR": str(temporary)}
+    environment |= {name: value for name, value in os.environ.items() if name not in environment}
+    monkeypatch.setattr(local_clusters, "ENVIRONMENT", environment)
+    with local_clusters.dask(tmp_path, hidden=temporary) as address:
+        running = Running("dask", address, [])
+        done = run_prepare(running, f"{bucket}/logs", schema_file, f"{bucket}/records")
+    assert done.returncode == 0, done.stderr
+    with local_copy(f"{bucket}/records") as folder:
+        assert content_of(folder) == expected
+    assert sorted(stored_folders(bucket)) == ["logs", "records"]
 
 
 @pytest.mark.parametrize(("name", "host"), [("dask", "127.0.0.1"), ("ray", "127.0.0.2")])
