@@ -45,21 +45,24 @@ def through_stores(engine: Engine, roots: Sequence[Path]) -> Iterator[Engine]:
         OSError: the store cannot be read or written, by this process or by a worker; one line says why.
     """
     known = {path: _state(path) for root in roots for path in _files(root)}
-    written: set[Path] = set()
+    written: set[str] = set()
     for root in roots:
         (root / _HOME).touch()
 
     def run(function: Callable[[T], R], items: Sequence[T], shared: Path) -> Generator[R, None, None]:
         folder = shared.parent
-        if folder not in written:
-            written.add(folder)
-            _remove_left(_url(folder, roots))
+        base = _url(folder, roots)  # "" where the records are no copy: then all see them, and fetch logs alone.
+        if base and base not in written:
+            written.add(base)
+            _remove_left(base)
         new = {path: state for root in roots for path in _files(root) if known.get(path) != (state := _state(path))}
         put_files({path: _url(path, roots) for path in new})
         known.update(new)
         guarded: Any = function
-        yield from engine(replace(guarded, function=_Exchanging(guarded.function, tuple(roots))), items, _ANYWHERE)
-        base = _url(folder, roots)
+        exchanging = replace(guarded, function=_Exchanging(guarded.function, tuple(roots)))
+        yield from engine(exchanging, items, _ANYWHERE if base else shared)
+        if not base:
+            return
         names = [name for name in stored_files(base) if not any(fnmatchcase(name, own) for own in _OF_WORKERS)]
         found = {folder / name: f"{base}/{name}" for name in names if not (folder / name).exists()}
         fetch_files(found)
@@ -68,8 +71,8 @@ def through_stores(engine: Engine, roots: Sequence[Path]) -> Iterator[Engine]:
     try:
         yield run
     finally:
-        for folder in written:
-            remove_stored(_url(folder, roots))
+        for base in written:
+            remove_stored(base)
     for _ in engine(_Leave(tuple(roots)), range(ASKED), _ANYWHERE):  # Not after an error: there may be no worker.
         pass
 

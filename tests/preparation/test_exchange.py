@@ -83,6 +83,16 @@ def test_logs_are_added_to_records_in_a_store(market: Market, logs: Path, schema
 
 
 @pytest.mark.parametrize("bucket", ["gs"], indirect=True)
+def test_logs_alone_may_be_in_a_store(bucket: str, market: Market, logs: Path, schema: Schema, tmp_path: Path) -> None:
+    roots = market.roots[:1]
+    machines = OtherMachines(roots, tmp_path / "disks")
+    with through_stores(machines, roots) as engine:
+        made = prepare(market.path("logs"), schema, str(tmp_path / "records"), engine=engine)
+    assert content_of(made.path) == content_of(prepare(str(logs), schema, str(tmp_path / "expected")).path)
+    assert stored_folders(bucket) == ["logs"] and not machines.files(0)
+
+
+@pytest.mark.parametrize("bucket", ["gs"], indirect=True)
 def test_what_a_killed_process_left_in_the_store_goes(
     bucket: str, market: Market, schema: Schema, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
