@@ -17,6 +17,7 @@ from uuid import uuid4
 
 from atrank_tf.paths import belongs_to_another
 from atrank_tf.preparation.engine import ASKED, Engine
+from atrank_tf.preparation.staging import Files
 from atrank_tf.stores import fetch_files, put_files, remove_stored, stored_files, stored_folders
 
 T = TypeVar("T")
@@ -34,8 +35,8 @@ def through_stores(engine: Engine, roots: Sequence[Path]) -> Iterator[Engine]:
     """Gives an engine whose workers need not see what is below some folders of this machine.
 
     What it runs are the passes of prepare, which say what they read and write; `shared` is in the folder that prepare
-    writes. In the store that has the same name, and is removed when the block ends; if the launching process is killed,
-    by the next one on its machine.
+    writes. In the store that folder has the same name, and is removed when the block ends; if the launching process is
+    killed, by the next one on its machine.
 
     Args:
         engine: an engine that needs no shared folder itself.
@@ -82,7 +83,7 @@ class _Exchanging:
     """A pass, with what it reads fetched first and what it writes put into the store.
 
     Args:
-        function: has `reads` and `writes`: functions of an item -> absolute paths, or patterns of `fnmatch`.
+        function: has `reads` and `writes`: functions of an item -> `Files`.
         roots: folders of copies.
         run: of the pass. In it a process asks once what is in a folder of the store.
     """
@@ -93,27 +94,23 @@ class _Exchanging:
 
     def __call__(self, item: Any) -> Any:
         try:
-            found = [path for pattern in self.function.reads(item) for path in self._matching(pattern)]
+            found = [path for files in self.function.reads(item) for path in self._stored(files)]
             fetch_files({path: _url(path, self.roots) for path in found if not path.exists()})
-            written = [pattern for pattern in self.function.writes(item) if _url(Path(pattern), self.roots)]
-            for pattern in written:  # Folders that stand where the launching process is.
-                _base(pattern).parent.mkdir(parents=True, exist_ok=True)
+            written = [files for files in self.function.writes(item) if _url(files.path, self.roots)]
+            for files in written:  # Folders that stand where the launching process is.
+                files.path.parent.mkdir(parents=True, exist_ok=True)
             result = self.function(item)
-            new = [path for pattern in written for path in _here(pattern)]
-            put_files({path: _url(path, self.roots) for path in new})
+            put_files({path: _url(path, self.roots) for files in written for path in _here(files)})
         except ImportError as error:  # Of the package for the store.
             raise OSError(str(error)) from error
         return result
 
-    def _matching(self, pattern: str) -> list[Path]:
-        """Returns the paths below the roots that a pattern is of; none where it is of another folder."""
-        if not _url(Path(pattern), self.roots):
-            return []
-        base = _base(pattern)
-        if base == Path(pattern):
-            return [base]
-        names = _stored(_url(base, self.roots), self.run)
-        return [path for path in (base / name for name in names) if fnmatchcase(str(path), pattern)]
+    def _stored(self, files: Files) -> list[Path]:
+        """Returns the paths of files that are in the store; none of what is in another folder."""
+        url = _url(files.path, self.roots)
+        if not url or not files.pattern:
+            return [files.path] if url else []
+        return [files.path / name for name in _names(url, self.run) if fnmatchcase(name, files.pattern)]
 
 
 @dataclass(frozen=True)
@@ -129,7 +126,7 @@ class _Leave:
 
 
 @lru_cache(maxsize=16)
-def _stored(url: str, run: str) -> list[str]:
+def _names(url: str, run: str) -> list[str]:
     del run
     return list(stored_files(url))
 
@@ -142,18 +139,11 @@ def _url(path: Path, roots: Sequence[Path]) -> str:
     return ""
 
 
-def _base(pattern: str) -> Path:
-    """Returns the folder that a pattern begins with; the path itself where it is no pattern."""
-    parts = Path(pattern).parts
-    fixed = next((number for number, part in enumerate(parts) if set(part) & set("*?[")), len(parts))
-    return Path(*parts[:fixed])
-
-
-def _here(pattern: str) -> list[Path]:
-    """Returns the files of this machine that a pattern is of."""
-    base = _base(pattern)
-    found = _files(base) if base.is_dir() else [base]
-    return [path for path in found if path.is_file() and fnmatchcase(str(path), pattern)]
+def _here(files: Files) -> list[Path]:
+    """Returns the paths of files that are on this machine."""
+    if not files.pattern:
+        return [files.path] if files.path.exists() else []
+    return [path for path in _files(files.path) if fnmatchcase(str(path.relative_to(files.path)), files.pattern)]
 
 
 def _files(folder: Path) -> list[Path]:

@@ -7,8 +7,8 @@
     write   shards -> TFRecord files
 
 What is done to a piece and to a shard are functions that know no engine (`LogReader.check_columns` and `clean`,
-`count_shard`, `ShardWriter`). Each says which files it `reads` and `writes` for an item, absolute paths or patterns of
-`fnmatch`, for workers who share no folder (`exchange.py`).
+`count_shard`, `ShardWriter`). Each says which files it `reads` and `writes` for an item, for workers who
+share no folder (`exchange.py`).
 """
 
 from collections import Counter
@@ -28,7 +28,7 @@ from atrank_tf.preparation.log_reader import UNKNOWN_ACTION, ColumnChecks, LogRe
 from atrank_tf.preparation.open_log import Piece
 from atrank_tf.preparation.records_folder import shard_name
 from atrank_tf.preparation.shard_writer import ShardWriter, WrittenShard, WrittenShards
-from atrank_tf.preparation.staging import Staging, shard_column
+from atrank_tf.preparation.staging import Files, Staging, shard_column
 from atrank_tf.preparation.standing import Standing, bucket_name, later_name
 from atrank_tf.schema import Schema, SplitKind
 
@@ -142,11 +142,11 @@ def _pieces(logs: Mapping[str, LogReader]) -> list[tuple[str, Piece]]:
 class _CheckPiece:
     logs: Mapping[str, LogReader]
 
-    def reads(self, part: tuple[str, Piece]) -> list[str]:
+    def reads(self, part: tuple[str, Piece]) -> list[Files]:
         label, piece = part
-        return [str(self.logs[label].source(piece))]
+        return [Files(self.logs[label].source(piece))]
 
-    def writes(self, part: tuple[str, Piece]) -> list[str]:
+    def writes(self, part: tuple[str, Piece]) -> list[Files]:
         del part
         return []
 
@@ -165,11 +165,11 @@ class _Divide:
     logs: Mapping[str, CleanLog]
     staging: Staging
 
-    def reads(self, numbered: tuple[int, tuple[str, Piece]]) -> list[str]:
+    def reads(self, numbered: tuple[int, tuple[str, Piece]]) -> list[Files]:
         _, (label, piece) = numbered
-        return [str(self.logs[label].reader.source(piece))]
+        return [Files(self.logs[label].reader.source(piece))]
 
-    def writes(self, numbered: tuple[int, tuple[str, Piece]]) -> list[str]:
+    def writes(self, numbered: tuple[int, tuple[str, Piece]]) -> list[Files]:
         number, (label, _) = numbered
         return [self.staging.divided_files(label, number)]
 
@@ -192,12 +192,12 @@ class _CountShard:
     records: Path
     before: Standing | None
 
-    def reads(self, shard: int) -> list[str]:
+    def reads(self, shard: int) -> list[Files]:
         return [self.staging.divided_files_of(shard), *(self.before.files(shard) if self.before else [])]
 
-    def writes(self, shard: int) -> list[str]:
-        counts, later = self.folder / f"{shard:06}.parquet", self.records / later_name("*", shard)
-        return [self.staging.kept_files(shard), str(counts), str(later)]
+    def writes(self, shard: int) -> list[Files]:
+        counts = self.folder / f"{shard:06}.parquet"
+        return [self.staging.kept_files(shard), Files(counts), Files(self.records, later_name("*", shard))]
 
     def __call__(self, shard: int) -> tuple[Counts, dict[str, str]]:
         found = {label: rows for label in self.labels if (rows := self.staging.divided(label, shard)) is not None}
@@ -242,12 +242,12 @@ class _SumBucket:
     records: Path
     before: Standing | None
 
-    def reads(self, bucket: int) -> list[str]:
-        before = [f"{self.before.path}/{bucket_name(bucket)}"] if self.before else []
-        return [f"{self.folder}/[0-9]*.parquet", *before]
+    def reads(self, bucket: int) -> list[Files]:
+        before = [Files(Path(self.before.path, bucket_name(bucket)))] if self.before else []
+        return [Files(self.folder, "[0-9]*.parquet"), *before]
 
-    def writes(self, bucket: int) -> list[str]:
-        return [f"{self.folder}/sum-{bucket:06}.parquet", str(self.records / bucket_name(bucket))]
+    def writes(self, bucket: int) -> list[Files]:
+        return [Files(self.folder / f"sum-{bucket:06}.parquet"), Files(self.records / bucket_name(bucket))]
 
     def __call__(self, bucket: int) -> tuple[Path, str]:
         frame = pl.scan_parquet(sorted(self.folder.glob("[0-9]*.parquet")), glob=False)
@@ -284,12 +284,13 @@ class _WriteShard:
     before: Standing | None
     run: str = field(default_factory=lambda: uuid4().hex)
 
-    def reads(self, shard: int) -> list[str]:
+    def reads(self, shard: int) -> list[Files]:
         before = self.before.files(shard) if self.before else []
-        return [f"{self.folder}/catalog/*", f"{self.folder}/vocabulary/*", self.staging.kept_files(shard), *before]
+        described = [Files(self.folder / name, "*") for name in ("catalog", "vocabulary")]
+        return [*described, self.staging.kept_files(shard), *before]
 
-    def writes(self, shard: int) -> list[str]:
-        return [str(self.folder / shard_name(shard, self.staging.shards))]
+    def writes(self, shard: int) -> list[Files]:
+        return [Files(self.folder / shard_name(shard, self.staging.shards))]
 
     def __call__(self, shard: int) -> WrittenShard:
         with _LOCK:

@@ -3,6 +3,7 @@
 import shutil
 import zlib
 from pathlib import Path
+from typing import NamedTuple
 from uuid import uuid4
 
 import polars as pl
@@ -27,6 +28,16 @@ def shard_column(column: str, shards: int) -> pl.Expr:
         return values.replace_strict(distinct, numbers, return_dtype=pl.Int32)
 
     return pl.col(column).map_batches(hashed, return_dtype=pl.Int32, is_elementwise=True).alias("shard")
+
+
+class Files(NamedTuple):
+    """Files that are read or written: those below a folder whose names there match a pattern of `fnmatch`.
+
+    Without a pattern `path` is the one file.
+    """
+
+    path: Path
+    pattern: str = ""
 
 
 class Staging:
@@ -66,17 +77,17 @@ class Staging:
         files = sorted(self._divided(source).glob(f"[0-9]*/shard={shard}/*.parquet"))
         return pl.concat([pl.read_parquet(file, glob=False) for file in files]) if files else None
 
-    def divided_files(self, source: str, piece: int) -> str:
-        """Returns the pattern of the files that a piece was divided into."""
-        return f"{self._divided(source)}/{piece:06}/*"
+    def divided_files(self, source: str, piece: int) -> Files:
+        """Returns the files that a piece was divided into."""
+        return Files(self._divided(source) / f"{piece:06}", "*")
 
-    def divided_files_of(self, shard: int) -> str:
-        """Returns the pattern of the files of one shard, as they were divided."""
-        return f"{self.folder}/divided/*/shard={shard}/*"
+    def divided_files_of(self, shard: int) -> Files:
+        """Returns the files of one shard, as they were divided."""
+        return Files(self.folder / "divided", f"*/shard={shard}/*")
 
-    def kept_files(self, shard: int) -> str:
-        """Returns the pattern of the files of one shard that were kept."""
-        return f"{self.folder}/kept/*/{shard:06}.parquet"
+    def kept_files(self, shard: int) -> Files:
+        """Returns the files of one shard that were kept."""
+        return Files(self.folder / "kept", f"*/{shard:06}.parquet")
 
     def forget(self, source: str, shard: int) -> None:
         """Removes the rows of one shard as they were divided."""

@@ -26,6 +26,7 @@ from atrank_tf.paths import local_path
 from atrank_tf.preparation.counting import Counts, MeanAndVariance
 from atrank_tf.preparation.logs import CATALOG
 from atrank_tf.preparation.records_folder import shard_name
+from atrank_tf.preparation.staging import Files
 from atrank_tf.report.measure import new_sums
 from atrank_tf.report.sums import NonZero, Sums
 from atrank_tf.schema import Schema, Split, first_difference
@@ -141,9 +142,10 @@ class Standing:
         """Returns the users of a shard."""
         return pl.Series("user", [user_of(each).decode() for each in self.timelines(shard)], pl.String)
 
-    def files(self, shard: int) -> list[str]:
-        """Returns the paths, or patterns of `fnmatch`, of what is read of a shard."""
-        return [f"{self.path}/{shard_name(shard, self.shards)}", f"{self.path}/{later_name('*', shard)}"]
+    def files(self, shard: int) -> list[Files]:
+        """Returns what is read of a shard."""
+        folder = Path(self.path)
+        return [Files(folder / shard_name(shard, self.shards)), Files(folder, later_name("*", shard))]
 
     def link(self, shard: int, folder: Path) -> str:
         """Puts a shard into another folder as it is, without reading it; returns its checksum."""

@@ -1,6 +1,5 @@
 """Prepare on real clusters of this machine, two worker processes each: `make test-clusters`."""
 
-import hashlib
 import importlib.util
 import os
 import shutil
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 import local_clusters
 import polars as pl
 import pytest
+from records_content import content_of
 from worker_functions import DieOnce, die, process_id_later
 
 from atrank_tf.preparation import clusters, passes, prepare
@@ -67,12 +67,6 @@ def engine(running: Running) -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def schema(schema_file: Path) -> Schema:
     return load_schema(str(schema_file))
-
-
-def content_of(folder: str) -> dict[str, str]:
-    """Returns relative path -> hash of each file but the manifest, which holds the time it took."""
-    files = [path for path in Path(folder).rglob("*") if path.is_file() and path.name != "manifest.json"]
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 @pytest.fixture(scope="module")

@@ -182,6 +182,23 @@ def test_evaluate_compares_with_lightgbm_where_it_is_installed(
     assert "LightGBM" not in run_command("-m", "atrank_tf.evaluate", *given, "--against=").stdout
 
 
+@pytest.mark.slow
+def test_beside_a_last_training_lightgbm_learns_from_validation_too(
+    run_command: Run, folder: Path, other: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("lightgbm", reason="needs the package lightgbm (extra experiments)")
+    files = (f"--records={folder}/records", f"--config={other.parent}/experiment.toml", f"--model_dir={tmp_path}/last")
+    done = run_command("-m", "atrank_tf.train", *files, "--include_validation")
+    assert done.returncode == 0, done.stderr
+    learned_from = []
+    for model in (shutil.copytree(other, tmp_path / "model"), tmp_path / "last"):
+        given = (f"--records={folder}/records", f"--model_dir={model}", "--split=test")
+        printed = run_command("-m", "atrank_tf.evaluate", *given).stdout
+        learned_from += re.findall(r"trees, learned from ([\d,]+) candidates", printed)
+    few, more = (int(found.replace(",", "")) for found in learned_from)
+    assert few < more
+
+
 def test_without_lightgbm_who_asks_for_it_is_told_what_to_install(run_command: Run, folder: Path) -> None:
     code = "import runpy, sys; sys.modules['lightgbm'] = None; sys.argv[0] = 'evaluate'; " + (
         "runpy.run_module('atrank_tf.evaluate', run_name='__main__', alter_sys=True)"

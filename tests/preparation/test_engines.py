@@ -1,6 +1,5 @@
 """Prepare on any engine: the same records, file by file, whatever the pieces and the shards; and what workers say."""
 
-import hashlib
 import shutil
 import socket
 from pathlib import Path
@@ -9,6 +8,7 @@ from types import SimpleNamespace
 import polars as pl
 import pytest
 import tensorflow as tf
+from records_content import content_of
 from worker_functions import contrary
 
 from atrank_tf.datasets import SOURCES, MarketSettings, write_logs, write_market
@@ -56,12 +56,6 @@ def schema(schema_file):
     path = schema_file.with_name("engines.toml")
     path.write_text(text)
     return load_schema(str(path))
-
-
-def content_of(folder):
-    """Returns relative path -> hash of each file but the manifest, which holds the time it took."""
-    files = [path for path in Path(folder).rglob("*") if path.is_file() and path.name != "manifest.json"]
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def manifest_of(records):
