@@ -9,7 +9,8 @@ The model of `experiments/amazon_sports.toml` (`hidden_dim` 128), untrained, is 
 - catalog: the best 100 of 100,000 objects (`top`), bare and over HTTP, beside the bare call that gets all of them as
   candidates; `hidden_dim` 64;
 - long: a history of 10,000 behaviors and 1,000 candidates, of `timeline_atrank` (`LONG_MODEL`):
-  encoded and scored, scored by a memory, and one behavior appended to the memory.
+  encoded and scored, scored by a memory, and one behavior appended to the memory;
+- long counted: the same request, where attention reads the newest 256 (`max_length`) and affinity counts all.
 
 Prints a line for each figure and writes build/bench_serving.json. The clients share the machine with the server, so
 they do little: each sends the same bytes again, and reads an answer's length and status.
@@ -51,6 +52,8 @@ CATALOG_MS = 150.0
 LONG, LONG_MS, APPEND_MS = 10_000, 15.0, 2.0
 """A long history; targets: median of scoring candidates by its memory, and of appending a behavior to that, bare."""
 LONG_MODEL = {"hidden_dim": 64, "num_spaces": 4, "window": 256}
+READ, COUNTED_MODEL = 256, {"hidden_dim": 64, "num_spaces": 4, "affinity": True, "popularity": True}
+"""How much of a long history attention reads where affinity counts the rest."""
 MEDIAN_MS, OVERHEAD_MS, THROUGHPUT, REPEATED = 6.0, 1.5, 0.7, 60.0
 """Targets: median of the typical request in the server; server beside bare; repeated beside once."""
 _NOW = 1_400_000_000
@@ -127,6 +130,11 @@ def _measure_long(figures: dict[str, Any]) -> None:
         appended = _of(model, "append_behaviors", newer)
         _add(figures, "long append", *shape, _bare(model, "append_behaviors", appended, 1))
     model.close()
+    model = LoadedModel(_export("counted", ITEMS, "timeline_atrank", longest=LONG, read=READ, **COUNTED_MODEL))
+    for history in (LONG // 10, LONG):
+        request, shape = _request(history, TYPICAL[1]), (history, TYPICAL[1], 1)
+        _add(figures, "long counted", *shape, _bare(model, "serving_default", request, 1))
+    model.close()
 
 
 def _targets(figures: dict[str, Any]) -> dict[str, tuple[float, str]]:
@@ -162,6 +170,10 @@ def _targets(figures: dict[str, Any]) -> dict[str, tuple[float, str]]:
             get("long", (LONG, TYPICAL[1]), 1, "p50"),
             f"below {LONG_MS}",
         ),
+        "history 10,000, 1,000 candidates: the newest 256 read, all counted, bare, ms": (
+            get("long counted", (LONG, TYPICAL[1]), 1, "p50"),
+            f"below {LONG_MS}",
+        ),
         "history 10,000, 1,000 candidates: scored by a memory, bare, ms": (
             get("long memory", (LONG, TYPICAL[1]), 1, "p50"),
             f"below {LONG_MS}",
@@ -181,8 +193,10 @@ def _add(
     print(f"{kind:17} history {history:5,}, {candidates:5,} candidates, {clients:2} clients: {shown}", flush=True)
 
 
-def _export(name: str, items: int, model: str = "", longest: int = max(HISTORIES), **changes: Any) -> str:
-    """Exports a model of records whose users have histories as long as the longest."""
+def _export(
+    name: str, items: int, model: str = "", longest: int = max(HISTORIES), read: int = 0, **changes: Any
+) -> str:
+    """Exports a model of users whose histories are as long as the longest; it reads all of them, or so many."""
     import keras
 
     from atrank_tf.data import IdMaps
@@ -190,7 +204,7 @@ def _export(name: str, items: int, model: str = "", longest: int = max(HISTORIES
     from atrank_tf.saved_model import export_model
 
     logs = generated_logs(name, np.full(200_000 // longest, longest + 10), items)
-    records = prepared(logs, BUILD / "records" / name, max_length=longest)
+    records = prepared(logs, BUILD / "records" / name, max_length=read or longest)
     experiment = experiments()[model or _MODEL.value]
     keras.utils.set_random_seed(1)
     ranker = MODELS[experiment.name](records.schema, catalogs=records.catalogs, **(vars(experiment.model) | changes))

@@ -28,26 +28,33 @@ def without_rewrites(dataset: tf.data.Dataset) -> tf.data.Dataset:
     return dataset.with_options(options)
 
 
-def read_chunks(records: Records, part: Part, seeds: Tensor) -> tf.data.Dataset:
+def read_chunks(records: Records, part: Part, seeds: Tensor, users: int = 0) -> tf.data.Dataset:
     """Yields (number of the chunk, serialized Examples of its users); shuffled in training.
 
     Of several workers each gets its own; in evaluation all get those of which `own_batches` divides the batches, too.
+
+    Args:
+        records: a records folder.
+        part: the part of the data.
+        seeds: of the order, int64 [2].
+        users: of a chunk in training, where more than `USERS_PER_CHUNK` are wanted.
     """
     index, shares = records.share
+    users = max(users, USERS_PER_CHUNK) if part.trains else USERS_PER_CHUNK
     paths = records.files[index::shares] if part.trains else records.files
     files = tf.data.Dataset.from_tensor_slices(paths)
     if part.trains:
         mixed = tf.random.stateless_uniform([], seeds, None, None, tf.int64)
         files = _shuffled(files, len(paths), mixed)
-    users = files.interleave(
+    examples = files.interleave(
         tf.data.TFRecordDataset,
         cycle_length=min(8, len(paths)),
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )
     if part.trains:
-        users = _shuffled(users, 2 * USERS_PER_CHUNK, mixed)
-    chunks = without_rewrites(users.batch(USERS_PER_CHUNK).prefetch(1).enumerate())
+        examples = _shuffled(examples, 2 * users, mixed)
+    chunks = without_rewrites(examples.batch(users).prefetch(1).enumerate())
     if part.trains:  # No two workers have a chunk of the same number, which is what draws depend on.
         return chunks.map(lambda number, serialized: (number * shares + index, serialized))
     divided = _first_divided(records)
@@ -135,7 +142,7 @@ def chunk_seed(seeds: Tensor, chunk_number: Tensor) -> Tensor:
 
 
 def sum_over_chunks(
-    records: Records, part: Part, seed: int, numbers: Callable[[Tensor, Tensor, Tensor], Tensor]
+    records: Records, part: Part, seed: int, numbers: Callable[[Tensor, Tensor, Tensor], Tensor], users: int = 0
 ) -> np.ndarray:
     """Returns the sum over the chunks of a part of the data, as the first pass has them.
 
@@ -144,13 +151,15 @@ def sum_over_chunks(
         part: the part.
         seed: of all draws.
         numbers: a function (number of a chunk, its serialized Examples, its seed) -> int64, always of one shape.
+        users: as `read_chunks` takes it.
     """
     seeds = tf.constant([seed, 0], tf.int64)
 
     def of_chunk(number: Tensor, serialized: Tensor) -> Tensor:
         return numbers(number, serialized, chunk_seed(seeds, number))
 
-    found = read_chunks(records, part, seeds).map(without_autograph(of_chunk), num_parallel_calls=tf.data.AUTOTUNE)
+    chunks = read_chunks(records, part, seeds, users)
+    found = chunks.map(without_autograph(of_chunk), num_parallel_calls=tf.data.AUTOTUNE)
     nothing = tf.zeros(found.element_spec.shape, tf.int64)
     return np.asarray(found.reduce(nothing, lambda total, more: total + more))
 

@@ -36,6 +36,9 @@ from atrank_tf.types import Tensor
 
 TARGETS_PER_ROW = 128
 """Most targets of a row: what a longer timeline has is divided into several rows, each with its own history."""
+BATCHES_PER_CHUNK = 16
+"""Batches that the behaviors of a chunk fill at least. If they were few, one of these few would be the rest at its end,
+and rows of other lengths would share the others, and be padded."""
 
 
 class TimelineRows(NamedTuple):
@@ -109,7 +112,13 @@ def _batches(records: Records, tasks: Sequence[str], part: Part, settings: Batch
         limits = tf.data.Dataset.from_tensor_slices(limits)
         return limits.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
-    return read_chunks(records, part, seeds).flat_map(chunk_batches)
+    return read_chunks(records, part, seeds, _users_per_chunk(records, settings)).flat_map(chunk_batches)
+
+
+def _users_per_chunk(records: Records, settings: Batching) -> int:
+    """Returns how many users have the behaviors of `BATCHES_PER_CHUNK` batches."""
+    behaviors = sum(records.manifest["behaviors"][name] for name in records.schema.groups)
+    return BATCHES_PER_CHUNK * settings.batch_tokens * records.manifest["users"] // max(1, behaviors)
 
 
 def _targets(
@@ -132,7 +141,8 @@ def _count(records: Records, tasks: Sequence[str], part: Part, settings: Batchin
         limits = _divided(timeline_rows(targets, drawn), settings, drawn)[1]
         return tf.stack([tf.shape(limits, tf.int64)[0], *(tf.size(each.user, tf.int64) for each in targets.values())])
 
-    batches, *found = sum_over_chunks(records, part, seed, count).tolist()
+    users = _users_per_chunk(records, settings)
+    batches, *found = sum_over_chunks(records, part, seed, count, users).tolist()
     return [batches if of_task else 0 for of_task in found]
 
 

@@ -12,6 +12,7 @@ def several_chunks() -> Iterator[None]:
     """The users are read in four chunks, not in one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("atrank_tf.data.chunk_reading.USERS_PER_CHUNK", 16)
+        patch.setattr("atrank_tf.data.timeline_batching.BATCHES_PER_CHUNK", 0)
         yield
 
 

@@ -220,6 +220,19 @@ def test_a_batch_has_at_most_so_many_places(plain: Records, tokens: int) -> None
         assert rows == 1 or rows * max(behaviors.max(), targets) <= tokens
 
 
+def test_a_chunk_fills_several_large_batches(plain: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Batching(batch_tokens=400)
+    of_few_users = _epoch(plain, settings, tasks=["next_purchase"])
+    monkeypatch.setattr("atrank_tf.data.timeline_batching.BATCHES_PER_CHUNK", 4)
+    of_many_users = _epoch(plain, settings, tasks=["next_purchase"])
+    assert len(of_many_users) < len(of_few_users)
+    targets = [
+        sum(int(weights["next_purchase"].any(axis=2).sum()) for _, _, weights in epoch)
+        for epoch in (of_few_users, of_many_users)
+    ]
+    assert targets == [count_targets(plain, "next_purchase", "training", settings)] * 2
+
+
 def test_targets_per_user_keeps_neighbors_in_time() -> None:
     user = tf.constant([0] * 9 + [1] * 2 + [2] * 5, tf.int64)
     index = tf.range(16, dtype=tf.int64)
