@@ -10,7 +10,7 @@ The model of `experiments/amazon_sports.toml` (`hidden_dim` 128), untrained, is 
   candidates; `hidden_dim` 64;
 - long: a history of 10,000 behaviors and 1,000 candidates, of `timeline_atrank` (`LONG_MODEL`):
   encoded and scored, scored by a memory, and one behavior appended to the memory;
-- long counted: the same request, where attention reads the newest 256 (`max_length`) and affinity counts all.
+- long counted: the same request, where attention reads the newest 128 (`max_length`) and affinity counts all.
 
 Prints a line for each figure and writes build/bench_serving.json. The clients share the machine with the server, so
 they do little: each sends the same bytes again, and reads an answer's length and status.
@@ -52,7 +52,7 @@ CATALOG_MS = 150.0
 LONG, LONG_MS, APPEND_MS = 10_000, 15.0, 2.0
 """A long history; targets: median of scoring candidates by its memory, and of appending a behavior to that, bare."""
 LONG_MODEL = {"hidden_dim": 64, "num_spaces": 4, "window": 256}
-READ, COUNTED_MODEL = 256, {"hidden_dim": 64, "num_spaces": 4, "affinity": True, "popularity": True}
+READ, COUNTED_MODEL = 128, {"hidden_dim": 64, "num_spaces": 4, "affinity": True, "popularity": True}
 """How much of a long history attention reads where affinity counts the rest."""
 MEDIAN_MS, OVERHEAD_MS, THROUGHPUT, REPEATED = 6.0, 1.5, 0.7, 60.0
 """Targets: median of the typical request in the server; server beside bare; repeated beside once."""
@@ -170,7 +170,7 @@ def _targets(figures: dict[str, Any]) -> dict[str, tuple[float, str]]:
             get("long", (LONG, TYPICAL[1]), 1, "p50"),
             f"below {LONG_MS}",
         ),
-        "history 10,000, 1,000 candidates: the newest 256 read, all counted, bare, ms": (
+        "history 10,000, 1,000 candidates: the newest 128 read, all counted, bare, ms": (
             get("long counted", (LONG, TYPICAL[1]), 1, "p50"),
             f"below {LONG_MS}",
         ),

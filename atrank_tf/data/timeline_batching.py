@@ -116,9 +116,10 @@ def _batches(records: Records, tasks: Sequence[str], part: Part, settings: Batch
 
 
 def _users_per_chunk(records: Records, settings: Batching) -> int:
-    """Returns how many users have the behaviors of `BATCHES_PER_CHUNK` batches."""
+    """Returns how many users have the behaviors of `BATCHES_PER_CHUNK` batches of all workers together."""
+    tokens = BATCHES_PER_CHUNK * settings.batch_tokens * records.share[1]
     behaviors = sum(records.manifest["behaviors"][name] for name in records.schema.groups)
-    return BATCHES_PER_CHUNK * settings.batch_tokens * records.manifest["users"] // max(1, behaviors)
+    return tokens * records.manifest["users"] // max(1, behaviors)
 
 
 def _targets(

@@ -138,9 +138,17 @@ def _ranked(schema: Schema, tasks: Sequence[str]) -> list[str]:
 def _scores_of_model(
     task: str, encode: _Traced, scorer: _Traced, affinity: _TracedAffinity | None, requests: CatalogRequests
 ) -> CandidateScores:
-    memory = encode(requests.inputs)
+    memory = _without_gaps(encode(requests.inputs))
     counted = affinity.of(requests) if affinity else None
     return lambda candidates: scorer(scorer_inputs(task, requests, memory, counted, candidates))[task].numpy()
+
+
+def _without_gaps(memory: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Returns memories whose padding between groups is gone, in the same order: every candidate would read it."""
+    mask = memory["mask"]
+    longest = tf.maximum(tf.reduce_max(tf.math.count_nonzero(mask, axis=1)), 1)
+    order = tf.argsort(tf.cast(mask, tf.int32), axis=1, direction="DESCENDING", stable=True)[:, :longest]
+    return {name: tf.gather(of_behaviors, order, batch_dims=1) for name, of_behaviors in memory.items()}
 
 
 def _scores_of_rule(task: str, rule: Rule, requests: CatalogRequests) -> CandidateScores:
