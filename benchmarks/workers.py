@@ -2,8 +2,9 @@
 
 Trains experiments on Amazon Sports by `train`, all workers on this machine. The batch of a step is the experiment's,
 shared out among the workers; since batches are divided up anew for them, an epoch has not quite as many steps. So the
-time of an epoch with one worker divided by that with several is the speed-up. Prints the seconds of the second epoch,
-what is done between it and the next included, and writes build/bench_workers.json.
+time of an epoch with one worker divided by that with several is the speed-up. Prints the seconds of the second epoch:
+of its steps, which is what a long epoch takes, and with what is done between it and the next, as workers take over
+tables and averaged weights from the chief. Writes build/bench_workers.json.
 """
 
 import json
@@ -59,30 +60,33 @@ def main() -> None:
     if cores() < _WORKERS.value:
         raise ValueError(f"Expected a core for each of {_WORKERS.value} workers. Found {cores()}.")
     sports_records()
-    figures = {}
+    figures: dict[str, dict[str, Any]] = {}
     for name in CASES:
-        epochs = np.array([[_epoch(name, 1), _epoch(name, _WORKERS.value)] for _ in range(_ROUNDS.value)])
-        ratios = epochs[:, 0] / epochs[:, 1]
-        one, several = np.median(epochs, axis=0)
-        figures[name] = {
-            "seconds_alone": float(one),
-            "seconds_together": float(several),
-            "speed_up": float(np.median(ratios)),
-            "repeats": {"speed_up": ratios.tolist()},
-        }
-        print(f"{name}: {one:.1f} s an epoch, {several:.1f} with {_WORKERS.value} workers: {np.median(ratios):.2f} x")
+        rounds = np.array([[_epoch(name, 1), _epoch(name, _WORKERS.value)] for _ in range(_ROUNDS.value)])
+        ratios = rounds[:, 0] / rounds[:, 1]  # [rounds, 2]
+        figures[name] = {"repeats": {}}
+        for place, what in enumerate(("steps", "epoch")):
+            one, several = np.median(rounds[..., place], axis=0)
+            speed_up = float(np.median(ratios[:, place]))
+            figures[name] |= {f"{what}_seconds_alone": one, f"{what}_seconds_together": several}
+            figures[name][f"{what}_speed_up"] = speed_up
+            figures[name]["repeats"][f"{what}_speed_up"] = ratios[:, place].tolist()
+            print(f"{name}, {what}: {one:.1f} s, {several:.1f} with {_WORKERS.value} workers: {speed_up:.2f} x")
     Path(_OUT.value).write_text(json.dumps(figures, indent=1))
 
 
 class _Stop(keras.callbacks.Callback):
-    """Prints the seconds of the second epoch, and ends the training."""
+    """Prints the seconds of the second epoch's steps and those of all of it, and ends the training."""
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         if epoch == 1:
             self._begun = time.perf_counter()
         if epoch == 2:
-            print(time.perf_counter() - self._begun, flush=True)
+            print(self._last_step - self._begun, time.perf_counter() - self._begun, flush=True)
             os._exit(0)  # Another worker would wait for the end of the epoch.
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self._last_step = time.perf_counter()
 
 
 def _train(file: str, changes: dict[str, Any]) -> None:
@@ -92,8 +96,8 @@ def _train(file: str, changes: dict[str, Any]) -> None:
     train(sports_records(), experiment, _FOLDER.value, callbacks=[_Stop()], workers=_workers)
 
 
-def _epoch(case: str, workers: int) -> float:
-    """Returns the seconds of an epoch of so many workers, as their chief sees them."""
+def _epoch(case: str, workers: int) -> list[float]:
+    """Returns the seconds of the steps and of all of an epoch of so many workers, as their chief sees them."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(workers)]
     cluster = {"worker": [f"127.0.0.1:{found.getsockname()[1]}" for found in sockets]}
     for found in sockets:
@@ -112,7 +116,7 @@ def _epoch(case: str, workers: int) -> float:
             process.wait()
     if not told:
         raise ValueError(f"A training of {case!r} ended before it was measured.")
-    return float(told[-1])
+    return [float(seconds) for seconds in told[-1].split()]
 
 
 if __name__ == "__main__":
