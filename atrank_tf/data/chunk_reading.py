@@ -14,8 +14,8 @@ from atrank_tf.schema import Candidates, Schema, suggestion
 from atrank_tf.types import Tensor
 
 USERS_PER_CHUNK = 2048
-"""Users whose timelines are in memory at a time; a training with large batches takes more. A constant, so that evaluation
-draws the same negatives everywhere."""
+"""Users whose timelines are in memory at a time; a training with large batches takes more. A constant, so that
+evaluation draws the same negatives everywhere."""
 EVALUATION_SEED = 0
 
 without_autograph = tf.autograph.experimental.do_not_convert
