@@ -12,7 +12,8 @@ import pytest
 import tensorflow as tf
 from epochs_of_batches import equal
 
-from atrank_tf.data import Records, TrainingBatches, count_targets, requests, timeline_batches, training_batches
+from atrank_tf.data import Part, Records, TrainingBatches, count_targets, requests, timeline_batches, training_batches
+from atrank_tf.data.chunk_reading import sum_over_chunks
 from atrank_tf.data.targets import Targets, choose_run
 from atrank_tf.data.timeline_batching import row_lengths, timeline_rows
 from atrank_tf.experiment import Batching
@@ -231,6 +232,20 @@ def test_a_chunk_fills_several_large_batches(plain: Records, monkeypatch: pytest
         for epoch in (of_few_users, of_many_users)
     ]
     assert targets == [count_targets(plain, "next_purchase", "training", settings)] * 2
+
+
+def test_a_worker_reads_chunks_as_large_as_one_alone(plain: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("atrank_tf.data.timeline_batching.BATCHES_PER_CHUNK", 4)
+    asked = []
+
+    def sizes(records: Records, part: Part, seed: int, numbers: Any, users: int) -> np.ndarray:
+        asked.append(users)
+        return sum_over_chunks(records, part, seed, numbers, users)
+
+    monkeypatch.setattr("atrank_tf.data.timeline_batching.sum_over_chunks", sizes)
+    timeline_batches(plain, settings=Batching(batch_tokens=400), tasks=["next_purchase"])
+    timeline_batches(plain.of_worker(1, 2), settings=Batching(batch_tokens=200), tasks=["next_purchase"])
+    assert asked[0] == asked[1] > 16
 
 
 def test_targets_per_user_keeps_neighbors_in_time() -> None:
