@@ -27,8 +27,8 @@ def add_differences(build: Path, done: Results, plan: Mapping[str, Comparison]) 
     """
     for run, result in done.items():
         other = run.compared_with(plan)
-        compare = not plan[run.comparison].tuning and other != run and other in done
-        result["against"] = _differences(build, run, other, done, plan) if compare else {}
+        compared = other != run and other in done
+        result["against"] = _differences(build, run, other, done, plan) if compared else {}
         result["compared_with"] = other.model
     for name, comparison in plan.items():
         for model in comparison.models:

@@ -1,13 +1,13 @@
 """Trains and evaluates one run of the plan, in a process of its own: `python experiments/one_run.py RUN_FOLDER`.
 
-The folder holds `run.json`: experiment, records, the folder of the true probabilities ("" if unknown), whether it is a
-trial of settings, for which test is not scored, what is ranked, and whether LightGBM takes the place of the model. The
-run adds `model/`, `scores_<split>_<task>.npz` (`ranks_<split>_<task>.npz` where the whole catalog is ranked), and last
-`result.json`, without which it counts as not done. A run that trains on the targets of validation too
-(`include_validation`) is not evaluated on them.
+The folder holds `run.json`: experiment, records, the folder of the true probabilities ("" if unknown), what is ranked,
+and whether LightGBM takes the place of the model. The run adds `model/`, `scores_<split>_<task>.npz`
+(`ranks_<split>_<task>.npz` where the whole catalog is ranked), and last `result.json`, without which it counts as not
+done. A run that trains on the targets of validation too (`include_validation`) is not evaluated on them.
 """
 
 import dataclasses
+import datetime
 import json
 import math
 import sys
@@ -75,12 +75,13 @@ def main(folder: Path) -> None:
     score, trained = (_grown if run["trees"] else _trained)(folder, run, records, tasks, experiment)
     result: dict[str, Any] = {
         "experiment": run["experiment"],
+        "date": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}",
         "records": records.manifest["fingerprint"],
         "candidates": run["candidates"],
         "exclude_history": run["exclude_history"],
         **trained,
     }
-    for part in ([] if last else [Part.VALIDATION]) + ([] if run["tuning"] else [Part.TEST]):
+    for part in [Part.TEST] if last else [Part.VALIDATION, Part.TEST]:
         result[str(part)] = {}
         for task, each in score(part).items():
             ranks = run["candidates"] == "catalog"
@@ -101,7 +102,7 @@ def _trained(
     """Trains the experiment's model; returns what scores a part, and what is noted of the training."""
     catalog = run["candidates"] == "catalog"
     test = None
-    if not run["tuning"] and not catalog:
+    if not catalog:
         test = evaluation_batches(records, Part.TEST, tasks=tasks, settings=experiment.batching)
     watch = Watch(folder / "epochs.json", test)
     train(records, experiment, str(folder / "model"), callbacks=[watch])

@@ -52,11 +52,10 @@ class Comparison:
         schema: schema file, from the top of the repository.
         seeds: one run for each.
         models: by the name that the results show.
-        against: the model that the others are compared with; required unless `tuning`.
+        against: the model that the others are compared with.
         note: text under the heading of the page.
         reach: a model; the page shows the seconds to its best validation AUC. "" for none.
         simulated_users: users of the simulated market in the logs; 0 for other logs.
-        tuning: the models are trials of settings: test is not scored, and only validation is shown.
         candidates: "task" or "catalog": what is ranked, as the flag of `evaluate` says.
         exclude_history: with "catalog", what the user did before in the task's own group is not ranked.
 
@@ -69,11 +68,10 @@ class Comparison:
     schema: str
     seeds: tuple[int, ...]
     models: Mapping[str, Model]
-    against: str = ""
+    against: str
     note: str = ""
     reach: str = ""
     simulated_users: int = 0
-    tuning: bool = False
     candidates: str = "task"
     exclude_history: bool = False
 
@@ -90,11 +88,6 @@ class Comparison:
     def metric(self) -> str:
         """The metric by which models are compared."""
         return "ndcg@10" if self.ranks_catalog else "user_auc"
-
-    @property
-    def part(self) -> str:
-        """The split on which the models are compared."""
-        return "validation" if self.tuning else "test"
 
     def logs_folder(self, build: Path) -> str:
         """Returns the logs folder, or the name of ready logs; `build` is the folder of all runs."""
@@ -150,7 +143,7 @@ def load_plan(path: Path = FOLDER / "plan.toml") -> dict[str, Comparison]:
             for model, each in comparison.models.items()
         }
         for model in models.values():
-            if model.against not in models and not comparison.tuning:
+            if model.against not in models:
                 raise ValueError(f"Expected a model of [comparisons.{name}] for against. Received: {model.against!r}.")
         plan[name] = Comparison(**{**vars(comparison), "models": models})
     return plan

@@ -1,7 +1,8 @@
 """Writes the results of runs to docs/results.md, docs/figures/ and experiments/results.json.
 
 results.json keeps the numbers that the page shows. A run of the plan that is not in the folder of runs is taken from
-there, so that a comparison may be run on several machines, and continued later.
+there, so that a comparison may be run on several machines, and continued later. A comparison of which nothing was run
+since its experiment files changed keeps what it had, and the page says so.
 """
 
 import datetime
@@ -35,13 +36,12 @@ def is_done(build: Path, run: Run, plan: Mapping[str, Comparison]) -> bool:
 
 
 def _is_of_plan(result: Mapping[str, Any], run: Run, plan: Mapping[str, Comparison]) -> bool:
-    """Returns whether a result is of the plan's experiment, and has the numbers that the plan's tables show."""
+    """Returns whether a result is of the plan's experiment, and of what the plan ranks."""
     comparison = plan[run.comparison]
     ranked = result.get("candidates", "task"), result.get("exclude_history", False)
-    return (
-        result["experiment"] == comparison.models[run.model].experiment(run.seed)
-        and ranked == (comparison.candidates, comparison.exclude_history)
-        and comparison.part in result
+    return result["experiment"] == comparison.models[run.model].experiment(run.seed) and ranked == (
+        comparison.candidates,
+        comparison.exclude_history,
     )
 
 
@@ -49,7 +49,7 @@ def write(build: Path, plan: Mapping[str, Comparison]) -> None:
     """Writes the page, the figures and the data of all runs that are done."""
     done = _done(build, plan)
     add_differences(build, done, plan)
-    results = _kept(plan) | done
+    results = _kept(plan, done) | done
     if not results:
         raise ValueError(f"Expected a finished run in {build}. Found none.")
     lines = [
@@ -69,14 +69,22 @@ def write(build: Path, plan: Mapping[str, Comparison]) -> None:
     for name, comparison in plan.items():
         found = {run: result for run, result in results.items() if run.comparison == name}
         if found:
-            lines += ["", f"## {comparison.title}", "", *filter(None, [comparison.note.strip()]), ""]
-            lines += _trials(comparison, found) if comparison.tuning else _tables(comparison, found)
+            lines += ["", f"## {comparison.title}", "", f"{_when(found, plan)} {comparison.note}".strip(), ""]
+            lines += _tables(comparison, found)
             validated = {run: result for run, result in found.items() if "validation" in result}
-            if validated and not comparison.tuning:
+            if validated:
                 lines += ["", f"![AUC over seconds of training](figures/{_figure(name, comparison, validated)})"]
             data[name] = [{"model": run.model, "seed": run.seed, **result} for run, result in found.items()]
     write_text(PAGE, "\n".join(lines) + "\n")
     write_text(DATA, json.dumps(data, indent=1) + "\n")
+
+
+def _when(results: Results, plan: Mapping[str, Comparison]) -> str:
+    """Returns when the runs of a comparison were made, and whether their experiment files have changed since."""
+    first, last = min(result["date"] for result in results.values()), max(result["date"] for result in results.values())
+    when = f"Trained on {last}" if first == last else f"Trained from {first} to {last}"
+    earlier = not all(_is_of_plan(result, run, plan) for run, result in results.items())
+    return f"{when}, **by experiment files that have changed since**." if earlier else f"{when}."
 
 
 def _done(build: Path, plan: Mapping[str, Comparison]) -> Results:
@@ -104,23 +112,6 @@ def _tables(comparison: Comparison, results: Results) -> Iterator[str]:
             if of_model:
                 yield _row(task, model, of_model, comparison, _reached(of_model, comparison, results))
         yield ""
-
-
-def _trials(comparison: Comparison, results: Results) -> Iterator[str]:
-    """Yields the table of trials of settings, with their validation AUC."""
-    tasks = list(dict.fromkeys(task for result in results.values() for task in result["validation"]))
-    name = NAMES[comparison.metric]
-    yield f"| trial | seeds | {' | '.join(f'validation {name}, {task}' for task in tasks)} | s to best |"
-    yield "|---|---|---|" + "---|" * len(tasks)
-    for model in comparison.models:
-        own = [result for run, result in results.items() if run.model == model]
-        if own:
-            values = [
-                _mean([r["validation"][task][comparison.metric][0] for r in own if task in r["validation"]])
-                for task in tasks
-            ]
-            seconds = f"{np.mean([result['seconds_to_best'] for result in own]):.0f}"
-            yield f"| {' | '.join([model, str(len(own)), *values, seconds])} |"
 
 
 def _reached(own: Results, comparison: Comparison, results: Results) -> list[str]:
@@ -184,18 +175,22 @@ def _difference(found: Sequence[Mapping[str, float]], model: str, comparison: Co
     return f"{mean:+.4f} ± {error:.4f} ({max(each['p_value'] for each in found):.3f}{p_of_means}){other}"
 
 
-def _kept(plan: Mapping[str, Comparison]) -> Results:
-    """Returns the runs in results.json that the plan still has."""
+def _kept(plan: Mapping[str, Comparison], done: Results) -> Results:
+    """Returns the runs in results.json that the plan still has: of today's experiments; else, of earlier ones."""
     kept = json.loads(DATA.read_text()) if DATA.exists() else {}
-    found = {}
-    for name, rows in kept.items():
-        for row in rows:
+    found: Results = {}
+    for name in kept.keys() & plan.keys():
+        of_comparison = {}
+        for row in kept[name]:
             run = Run(name, row.pop("model"), row.pop("seed"))
-            model = plan[name].models.get(run.model) if name in plan else None
-            if model and run.seed in plan[name].seeds and _is_of_plan(row, run, plan):
+            model = plan[name].models.get(run.model)
+            if model and run.seed in plan[name].seeds:
                 if row.get("compared_with", plan[name].against) != model.against:
                     row["against"] = {}  # Of another model.
-                found[run] = row
+                of_comparison[run] = row
+        today = {run: row for run, row in of_comparison.items() if _is_of_plan(row, run, plan)}
+        begun = any(run.comparison == name for run in done)
+        found |= today if today or begun else of_comparison
     return found
 
 

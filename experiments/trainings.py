@@ -62,15 +62,13 @@ def _start(build: Path, run: Run, plan: Mapping[str, Comparison]) -> _Training:
         "experiment": comparison.models[run.model].experiment(run.seed),
         "records": str(build / run.records(plan)),
         "truth": f"{comparison.logs_folder(build)}/truth" if comparison.simulated_users else "",
-        "tuning": comparison.tuning,
         "candidates": comparison.candidates,
         "exclude_history": comparison.exclude_history,
         "trees": comparison.models[run.model].trees,
     }
-    if (folder / "run.json").exists():
-        before = json.loads((folder / "run.json").read_text())
-        if any(before.get(key, False) != settings[key] for key in ("experiment", "tuning")):
-            shutil.rmtree(folder)  # The plan has changed; the epochs of a trial of settings know nothing of test.
+    before = folder / "run.json"
+    if before.exists() and json.loads(before.read_text())["experiment"] != settings["experiment"]:
+        shutil.rmtree(folder)  # The plan has changed.
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "run.json", json.dumps(settings, indent=1))
     command_line = [sys.executable, str(FOLDER / "one_run.py"), str(folder)]
@@ -81,9 +79,9 @@ def _start(build: Path, run: Run, plan: Mapping[str, Comparison]) -> _Training:
 
 def _outcome(build: Path, training: _Training, plan: Mapping[str, Comparison]) -> str:
     run, minutes = training.run, (time.perf_counter() - training.started) / 60
-    folder, part = build / run.folder, plan[run.comparison].part
+    folder, metric = build / run.folder, plan[run.comparison].metric
     if training.process.returncode:
         return f"{run}: FAILED after {minutes:.1f} min, see {folder}/log.txt"
     result = json.loads((folder / "result.json").read_text())
-    aucs = ", ".join(f"{task} {metrics['user_auc'][0]:.4f}" for task, metrics in result[part].items())
-    return f"{run}: {part} user AUC {aucs}, {minutes:.1f} min"
+    found = ", ".join(f"{task} {metrics[metric][0]:.4f}" for task, metrics in result["test"].items())
+    return f"{run}: test {metric} {found}, {minutes:.1f} min"

@@ -10,6 +10,7 @@ import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -63,6 +64,7 @@ def _result(plan: Any, comparisons: Any, run: Any, auc: float) -> dict[str, Any]
     metrics = {"next_review": {"user_auc": [auc, 0.001], "auc": [auc, 0.001], "ndcg@10": [0.5, 0.001]}}
     return {
         "experiment": comparisons[run.comparison].models[run.model].experiment(run.seed),
+        "date": f"2026-12-0{run.seed}",
         "parameters": 1234,
         "seconds_to_best": 60.0,
         "targets_per_second": 100.0,
@@ -101,6 +103,34 @@ def test_the_page_keeps_what_was_done_elsewhere_as_long_as_the_plan_has_it(
     assert (report.FIGURES / "amazon_sports.png").exists()
     report.write(tmp_path / "nowhere", comparisons)  # Nothing is lost where nothing was run.
     assert json.loads(report.DATA.read_text()) == rows
+
+
+def test_a_comparison_of_which_nothing_was_run_since_its_files_changed_keeps_what_it_had(
+    plan: Any, report: Any, tmp_path: Path
+) -> None:
+    comparisons = plan.load_plan()
+    before = [plan.Run("amazon_sports", "din", seed) for seed in (1, 2)]
+    rows = [
+        {"model": run.model, "seed": run.seed, "against": {}}
+        | _result(plan, comparisons, run, 0.75)
+        | {"experiment": {"model": {"name": "din", "hidden_dim": 3}}}
+        for run in before
+    ]
+    report.DATA.write_text(json.dumps({"amazon_sports": rows}))
+    report.write(tmp_path / "nowhere", comparisons)
+    page = report.PAGE.read_text()
+    assert (
+        "Trained from 2026-12-01 to 2026-12-02, **by experiment files that have changed since**. Training sett" in page
+    )
+    assert "| din | 2 | 0.7500 ± 0.0000 |" in page
+    assert json.loads(report.DATA.read_text()) == {"amazon_sports": rows}
+    begun = plan.Run("amazon_sports", "cnn", 1)
+    _finish(tmp_path / "build", begun, _result(plan, comparisons, begun, 0.85))
+    report.write(tmp_path / "build", comparisons)
+    page = report.PAGE.read_text()
+    assert "Trained on 2026-12-01. Training settings" in page
+    assert "| cnn | 1 |" in page
+    assert "| din |" not in page
 
 
 def test_a_simulated_market_shows_the_share_of_the_reachable_and_whom_each_model_is_compared_with(
@@ -148,46 +178,32 @@ def test_a_training_on_the_targets_of_validation_shows_no_validation(plan: Any, 
     assert "![" not in page
 
 
-def test_trials_of_settings_tell_validation_alone(plan: Any, report: Any, tmp_path: Path) -> None:
-    comparisons = plan.load_plan()
-    assert comparisons["amazon_sports_trials"].tuning
-    run = plan.Run("amazon_sports_trials", "din, 14 epochs", 1)
-    result = _result(plan, comparisons, run, 0.84)
-    del result["test"], result["best_on_test"], result["epochs"][0]["test_auc"]
-    _finish(tmp_path / "build", run, result)
-    report.write(tmp_path / "build", comparisons)
-    page = report.PAGE.read_text()
-    assert "| trial | seeds | validation user AUC, next_review | s to best |" in page
-    assert "| din, 14 epochs | 1 | 0.8400 | 60 |" in page
-    assert "![" not in page
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("tuning", [False, True])
-def test_a_trial_of_settings_sees_nothing_of_test(
-    records: Records, run_command: Any, tmp_path: Path, tuning: bool
-) -> None:
+def test_a_run_is_scored_on_validation_and_test(records: Records, run_command: Any, tmp_path: Path) -> None:
     experiment = {
         "model": {"name": "bpr_mf", "hidden_dim": 4, "tasks": ["next_purchase"]},
         "training": {"epochs": 1},
     }
-    run = {"experiment": experiment, "records": records.path, "truth": "", "tuning": tuning, **OF_TASK}
+    run = {"experiment": experiment, "records": records.path, "truth": "", **OF_TASK}
     (tmp_path / "run.json").write_text(json.dumps(run))
+    before = datetime.now(UTC).date()
     done = run_command("experiments/one_run.py", tmp_path)
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "result.json").read_text())
-    assert {"validation", "test"} & set(result) == ({"validation"} if tuning else {"validation", "test"})
-    assert "validation_auc" in result["epochs"][0]
     assert result["records"] == records.manifest["fingerprint"]
-    for found in ("best_on_test" in result, "test_auc" in result["epochs"][0], any(tmp_path.glob("scores_test_*"))):
-        assert found != tuning
+    assert before <= date.fromisoformat(result["date"]) <= datetime.now(UTC).date()
+    for part, key in (("validation", "validation_auc"), ("test", "test_auc")):
+        assert 0 <= result[part]["next_purchase"]["user_auc"][0] <= 1
+        assert 0 <= result["epochs"][0][key] <= 1
+        assert (tmp_path / f"scores_{part}_next_purchase.npz").exists()
+    assert result["best_on_test"] == result["epochs"][0]["test_auc"]
 
 
 @pytest.mark.slow
 def test_lightgbm_may_take_the_place_of_a_model(hotels: Records, run_command: Any, tmp_path: Path) -> None:
     pytest.importorskip("lightgbm", reason="needs the package lightgbm (extra experiments)")
     experiment = {"model": {"name": "average_pooling"}}
-    run = {"experiment": experiment, "records": hotels.path, "truth": "", "tuning": False, **OF_TASK, "trees": True}
+    run = {"experiment": experiment, "records": hotels.path, "truth": "", **OF_TASK, "trees": True}
     (tmp_path / "run.json").write_text(json.dumps(run))
     done = run_command("experiments/one_run.py", tmp_path, OMP_NUM_THREADS="1")
     assert done.returncode == 0, done.stderr
@@ -326,7 +342,7 @@ def test_a_run_may_rank_the_whole_catalog(
     run = {"experiment": {"model": model, "training": {"epochs": 1}}, "records": records.path, "truth": ""}
     folder = tmp_path / every[0].folder
     folder.mkdir(parents=True)
-    catalog = {"tuning": False, "candidates": "catalog", "exclude_history": True, "trees": False}
+    catalog = {"candidates": "catalog", "exclude_history": True, "trees": False}
     (folder / "run.json").write_text(json.dumps({**run, **catalog}))
     done = run_command("experiments/one_run.py", folder)
     assert done.returncode == 0, done.stderr
@@ -354,7 +370,7 @@ def test_a_run_may_rank_the_whole_catalog(
 
 def test_what_is_ranked_has_one_of_two_names(plan: Any) -> None:
     with pytest.raises(ValueError, match=r'Expected candidates = "task" or "catalog"\. Received: \'all\''):
-        plan.Comparison(title="t", logs="l", schema="s", seeds=(1,), models={}, candidates="all")
+        plan.Comparison(title="t", logs="l", schema="s", seeds=(1,), models={}, against="a", candidates="all")
 
 
 def _scored(users: np.ndarray, seed: int, better: float = 0.0) -> ScoredRequests:
@@ -429,27 +445,35 @@ def test_the_means_over_all_seeds_are_tested_too(plan: Any, report: Any, tmp_pat
     assert f" ({largest:.3f}) | " in report.PAGE.read_text()
 
 
-def test_a_trial_counts_as_not_done_once_the_comparison_is_none(
+def test_a_run_whose_experiment_has_changed_begins_anew(
     plan: Any, report: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trials, name = plan.load_plan(), "amazon_sports_trials"
-    comparisons = trials | {name: replace(trials[name], tuning=False, against="din, 14 epochs")}
-    run = plan.Run(name, "din, 14 epochs", 1)
-    result = _result(plan, comparisons, run, 0.84)
-    del result["test"], result["best_on_test"], result["epochs"][0]["test_auc"]
-    folder = _finish(tmp_path / "build", run, result)
-    report.DATA.write_text(json.dumps({name: [{"model": run.model, "seed": 1, "against": {}, **result}]}))
-    assert report.is_done(tmp_path / "build", run, trials)
+    comparisons, run = plan.load_plan(), plan.Run("amazon_sports", "din", 1)
+    other = {"experiment": {"model": {"name": "din", "hidden_dim": 3}}}
+    folder = _finish(tmp_path / "build", run, _result(plan, comparisons, run, 0.84) | other)
+    (folder / "run.json").write_text(json.dumps(other))
     assert not report.is_done(tmp_path / "build", run, comparisons)
-    with pytest.raises(ValueError, match="Expected a finished run"):
-        report.write(tmp_path / "build", comparisons)
-    # It begins anew: its epochs know nothing of test.
-    (folder / "run.json").write_text(json.dumps({"experiment": result["experiment"], "tuning": True}))
     trainings, said = _program("trainings", monkeypatch), []
     monkeypatch.setattr(trainings, "FOLDER", tmp_path)  # Where there is no one_run.py.
     trainings.train_all(tmp_path / "build", [run], comparisons, 1, said.append)
     assert said[0].startswith(f"{run}: FAILED after 0.0 min, see ")
     assert sorted(path.name for path in folder.iterdir()) == ["log.txt", "run.json"]
+
+
+@pytest.mark.parametrize(("name", "told"), [("amazon_sports", "user_auc"), ("taobao", "ndcg@10")])
+def test_what_a_run_has_reached_is_told_by_the_metric_of_its_comparison(
+    plan: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, told: str
+) -> None:
+    comparisons, said = plan.load_plan(), []
+    run = next(each for each in plan.runs(comparisons) if each.comparison == name)
+    trainings = _program("trainings", monkeypatch)
+    result = {"test": {"next_a": {told: [0.25, 0.01]}}}
+    (tmp_path / "one_run.py").write_text(
+        f"import pathlib, sys\npathlib.Path(sys.argv[1], 'result.json').write_text({json.dumps(result)!r})\n"
+    )
+    monkeypatch.setattr(trainings, "FOLDER", tmp_path)
+    trainings.train_all(tmp_path / "build", [run], comparisons, 1, said.append)
+    assert said == [f"{run}: test {told} next_a 0.2500, 0.0 min", "  0 to go"]
 
 
 @pytest.fixture
@@ -483,7 +507,7 @@ def test_a_kill_leaves_what_a_run_is_whole(
     plan: Any, tmp_path: Path, killed_while_writing: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     comparisons, run = plan.load_plan(), plan.Run("amazon_sports", "din", 1)
-    settings = {"experiment": comparisons["amazon_sports"].models["din"].experiment(1), "tuning": False}
+    settings = {"experiment": comparisons["amazon_sports"].models["din"].experiment(1)}
     (tmp_path / run.folder).mkdir(parents=True)
     (tmp_path / run.folder / "run.json").write_text(json.dumps(settings))
     trainings = _program("trainings", monkeypatch)
