@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -27,15 +26,15 @@ class StepClock(keras.callbacks.Callback):
         self.ends.append(time.perf_counter())
 
 
-def fit_seconds(model: Any, dataset: Any, first: int, steps: int, callbacks: Sequence[Any] = ()) -> np.ndarray:
+def fit_seconds(model: Any, dataset: Any, first: int, steps: int) -> np.ndarray:
     """Returns the seconds of each of `steps` steps of `fit`, after `first` steps that are not counted."""
     clock = StepClock()
-    model.fit(dataset, steps_per_epoch=first + steps, shuffle=False, verbose=0, callbacks=[*callbacks, clock])
+    model.fit(dataset, steps_per_epoch=first + steps, shuffle=False, verbose=0, callbacks=[clock])
     return np.diff(clock.ends[first - 1 :])
 
 
-def matmul_peak(repeats: int = 5) -> float:
-    """Returns the most float32 operations per second of products of two square matrices, best of `repeats`.
+def matmul_peak() -> float:
+    """Returns the most float32 operations per second of products of two square matrices, the best of five.
 
     Where an operation has the threads of some cores only, as many products run at once as use all cores.
     """
@@ -44,7 +43,7 @@ def matmul_peak(repeats: int = 5) -> float:
     multiply = tf.function(lambda: [tf.matmul(matrix, matrix) for matrix in matrices])
     multiply()
     best = np.inf
-    for _ in range(repeats):
+    for _ in range(5):
         started = time.perf_counter()
         [product.numpy() for product in multiply()]
         best = min(best, time.perf_counter() - started)

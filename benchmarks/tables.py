@@ -20,6 +20,7 @@ from absl import flags
 from atrank_tf import command
 from atrank_tf.layers import SparseEmbedding
 from atrank_tf.optimizers import SparseAdagrad, SparseAdam
+from measure import StepClock
 
 _ROWS = flags.DEFINE_list("rows", ["60000", "1000000", "4000000", "10000000"], "Sizes of the table.")
 _STEPS = flags.DEFINE_integer("steps", 60, "Training steps that are measured.", lower_bound=1)
@@ -38,17 +39,6 @@ CASES: dict[str, tuple[type[keras.layers.Layer], Callable[[], Any]]] = {
     "SparseEmbedding, SparseAdagrad, weight_decay": (SparseEmbedding, lambda: SparseAdagrad(weight_decay=0.01)),
     "SparseEmbedding, SparseAdam, l2": (SparseEmbedding, lambda: SparseAdam(l2=3e-4)),
 }
-
-
-class StepTimes(keras.callbacks.Callback):
-    """Callback that records the milliseconds between the ends of steps."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.ends: list[float] = []
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        self.ends.append(time.perf_counter())
 
 
 def main() -> None:
@@ -83,7 +73,7 @@ def measure(layer: type[keras.layers.Layer], optimizer: Callable[[], Any], rows:
     examples = (_STEPS.value + 10) * BATCH
     ids = rng.integers(0, rows, (examples, IDS))
     labels = rng.integers(0, 2, (examples, 1)).astype("float32")
-    times = StepTimes()
+    times = StepClock()
     data = tf.data.Dataset.from_tensor_slices((ids, labels)).batch(BATCH)
     model.fit(data, shuffle=False, callbacks=[times], verbose=0)
     steps = 1000 * np.diff(times.ends)[9:]

@@ -72,7 +72,12 @@ def main(folder: Path) -> None:
     records = Records(run["records"]).select(experiment.model.groups, affinity=experiment.model.reads_affinity)
     tasks = experiment.model.tasks or tuple(records.schema.tasks)
     last = experiment.training.include_validation
-    score, trained = (_grown if run["trees"] else _trained)(folder, run, records, tasks, experiment)
+    part = trained_part(experiment.training)
+    targets = sum(count_targets(records, task, part, experiment.batching) for task in tasks)
+    if run["trees"]:
+        score, trained = _grown(records, tasks, experiment, targets)
+    else:
+        score, trained = _trained(folder, run, records, tasks, experiment, targets)
     result: dict[str, Any] = {
         "experiment": run["experiment"],
         "date": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}",
@@ -97,7 +102,7 @@ def main(folder: Path) -> None:
 
 
 def _trained(
-    folder: Path, run: Mapping[str, Any], records: Records, tasks: Sequence[str], experiment: Experiment
+    folder: Path, run: Mapping[str, Any], records: Records, tasks: Sequence[str], experiment: Experiment, targets: int
 ) -> tuple[ScorePart, dict[str, Any]]:
     """Trains the experiment's model; returns what scores a part, and what is noted of the training."""
     catalog = run["candidates"] == "catalog"
@@ -108,9 +113,6 @@ def _trained(
     train(records, experiment, str(folder / "model"), callbacks=[watch])
     training = json.loads((folder / "model" / "training.json").read_text())
     model = load(str(folder / "model"))
-    targets = sum(
-        count_targets(records, task, trained_part(experiment.training), experiment.batching) for task in tasks
-    )
     noted: dict[str, Any] = {
         "parameters": int(sum(np.prod(weight.shape) for weight in model.trainable_weights)),
         "best_epoch": training["best_epoch"],
@@ -133,10 +135,9 @@ def _trained(
 
 
 def _grown(
-    folder: Path, run: Mapping[str, Any], records: Records, tasks: Sequence[str], experiment: Experiment
+    records: Records, tasks: Sequence[str], experiment: Experiment, targets: int
 ) -> tuple[ScorePart, dict[str, Any]]:
     """`_trained` of LightGBM on the numbers that the experiment's model reads beside embeddings."""
-    del folder, run
     started = time.perf_counter()
     trees = LightGBM(
         records,
@@ -147,10 +148,6 @@ def _grown(
         part=trained_part(experiment.training),
     )
     seconds = time.perf_counter() - started
-    targets = sum(
-        count_targets(records, task, trained_part(experiment.training), experiment.batching) for task in tasks
-    )
-
     aucs = [evaluate(requests)["user_auc"].value for requests in trees.score(Part.VALIDATION).values()]
     return trees.score, {
         "parameters": trees.leaves,

@@ -100,7 +100,7 @@ def _shuffled(dataset: tf.data.Dataset, buffer: int, seed: Tensor) -> tf.data.Da
 
 
 def chunk_targets(chunk: Chunk, schema: Schema, task: str, part: Part, settings: Batching, seed: Tensor) -> Targets:
-    """Returns the targets of a chunk in one pass: `trained_targets`, or of an evaluation all; so many of each user."""
+    """Returns the targets of a chunk that one pass takes: of an evaluation all, up to a number for each user."""
     if not part.trains:
         return choose_per_user(find_targets(chunk, schema, task, part), settings.evaluation_targets_per_user, seed)
     return choose_per_user(trained_targets(chunk, schema, task, part, settings), settings.targets_per_user, seed)

@@ -1,4 +1,4 @@
-"""What embedding tables of ids begin with: vectors that are alike where the same users did something with both."""
+"""First values of embedding tables of ids: objects that the same users did something with get similar vectors."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""Since when the ids of objects are known: what a server would have known of them at a moment of the training."""
+"""From when on the id of each object is known to a server that has seen the data so far."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -12,7 +12,7 @@ from atrank_tf.schema import UNKNOWN, SplitKind
 from atrank_tf.types import Tensor
 
 NEVER = np.iinfo(np.int64).max
-"""Since when an object is known whose id has no row of its own."""
+"""In place of a time: the id of the object never becomes known, as it has no row of its own."""
 _Uses = tuple[tuple[Tensor, Tensor], ...]
 """What was done, and what each task showed: objects and Unix seconds, int64 [M] each."""
 

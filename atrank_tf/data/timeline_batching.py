@@ -25,6 +25,7 @@ from atrank_tf.data.targets import (
     Part,
     Targets,
     choose_run,
+    history_lengths,
     index_in_user,
     parse,
 )
@@ -182,8 +183,7 @@ def timeline_rows(targets: Mapping[str, Targets], seed: Tensor) -> TimelineRows:
 
 def row_lengths(rows: TimelineRows) -> Tensor:
     """Returns the positions that a row takes in a batch, int64 [S]: its behaviors, or its targets if they are more."""
-    behaviors = tf.add_n([rows.history.ends[name] - rows.history.starts[name] for name in rows.history.ends])
-    return tf.maximum(behaviors, tf.add_n(list(rows.number.values())))
+    return tf.maximum(history_lengths(rows.history), tf.add_n(list(rows.number.values())))
 
 
 def timeline_batch(

@@ -6,11 +6,11 @@ import polars as pl
 
 from atrank_tf.description.words import CLOCK_WORDS, TIME_WORDS, bare, words_of
 from atrank_tf.preparation.column_types import INTEGER, formatted_seconds, number, text
-from atrank_tf.schema import SECONDS
+from atrank_tf.schema import LATEST, SECONDS
 
 OLDEST = 631_152_000
 """1990, in Unix seconds."""
-_SECONDS = (OLDEST, 4_102_444_800)
+_SECONDS = (OLDEST, LATEST)
 """1990 to 2100: where whole numbers may be Unix seconds."""
 _TEXT_FORMATS = (
     *("%Y-%m-%d %H:%M:%S UTC", "%Y/%m/%d", "%Y/%m/%d %H:%M:%S", "%d.%m.%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S"),

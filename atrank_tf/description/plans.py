@@ -13,7 +13,7 @@ from atrank_tf.description.sides import Side, Tables
 
 @dataclass(eq=False)
 class EntityPlan:
-    """What the schema says of an entity; `name`, `id_column`, `catalog` (file or ""), `table` of ids ("" for none)."""
+    """What the schema says of an entity; `file` is its catalog ("" for none), `table` that of its ids ("" for none)."""
 
     name: str
     id_column: str

@@ -8,6 +8,7 @@ from itertools import chain, count
 
 from atrank_tf.description.columns import Column, share_values
 from atrank_tf.description.words import AMOUNT_WORDS, ID_WORDS
+from atrank_tf.schema import NAMES_OF_REQUESTS
 
 _FEW = 20
 """Whole numbers of at most so many values are kinds, as stars are."""
@@ -124,7 +125,7 @@ def sort_sides(
 def _reason_to_leave_out(column: Column, names_inputs: bool) -> str:
     if column.missing > 0.98 or column.distinct < 2:
         return f"{column.distinct} different values in {column.rows - round(column.missing * column.rows):,} rows"
-    if names_inputs and column.name in ("affinity", "candidates", "label", "now", "row_lengths", "timestamp"):
+    if names_inputs and column.name in NAMES_OF_REQUESTS:
         return "a name that every request has; rename it"
     if column.timestamp_format is not None and not (column.is_numeric and ID_WORDS & set(column.words)):
         return "a timestamp; write how long ago it was as a number, if that matters"

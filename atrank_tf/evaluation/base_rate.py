@@ -1,4 +1,4 @@
-"""What a log-loss is to be compared with: that of the share of positives, and what the model was trained on."""
+"""The log-loss of who knows only the share of positives, and a line on how many negatives a model was trained with."""
 
 import numpy as np
 

@@ -165,7 +165,7 @@ def _rank(
 ) -> dict[str, CatalogRanks]:
     """Returns name -> ranks by each of `scores`, in one pass; nothing if there is no request."""
     group = records.schema.tasks[task].group
-    rows = records.schema.entities[records.schema.groups[group].entity].rows
+    rows = records.schema.entities[records.schema.entity_of(task)].rows
     found: dict[str, list[CatalogRanks]] = {name: [] for name in scores}
     total = count_targets(records, task, part, settings)
     title = f"{Part(part)} catalog, {', '.join(scores)}"

@@ -56,10 +56,11 @@ def score_baselines(
         without positions.
     """
     records = records.select([], affinity=False)
-    lists = list_rules(records, tasks)
+    rules = rules_of_thumb(records, tasks)
+    lists = list_rules(records.schema, tasks, rules["recency"])
     ordered = [task for task in tasks if records.schema.tasks[task].position]
-    rules = rules_of_thumb(records, tasks) | lists
-    scores = {name: partial(_by_rule, rule, ordered if name in lists else tasks) for name, rule in rules.items()}
+    every = (rules | lists).items()
+    scores = {name: partial(_by_rule, rule, ordered if name in lists else tasks) for name, rule in every}
     return score_requests(scores, tasks, records, part, settings, whole_history=True, watch=watch)
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from atrank_tf.data import Records, chosen, popularity, positive_counts
 from atrank_tf.data.popularity import PERIODS
-from atrank_tf.schema import PADDING
+from atrank_tf.schema import PADDING, Schema
 from atrank_tf.schema.inputs import context_name, history_name
 
 RECENT_PERIODS = PERIODS // 16
@@ -39,7 +39,7 @@ def rules_of_thumb(records: Records, tasks: Sequence[str]) -> dict[str, Rule]:
     """
     schema = records.schema
     own = {task: [schema.tasks[task].group] for task in tasks}
-    entities = {task: schema.groups[group].entity for task, (group,) in own.items()}
+    entities = {task: schema.entity_of(task) for task in tasks}
     every = {task: [name for name, group in schema.groups.items() if group.entity == entities[task]] for task in tasks}
     counted = popularity(records, [(entities[task], partial(chosen, task=task)) for task in tasks])
     begins = {task: each.begins for task, each in zip(tasks, counted, strict=True)}
@@ -73,7 +73,7 @@ def rules_of_thumb(records: Records, tasks: Sequence[str]) -> dict[str, Rule]:
     }
 
 
-def list_rules(records: Records, tasks: Sequence[str]) -> dict[str, Rule]:
+def list_rules(schema: Schema, tasks: Sequence[str], recency: Rule) -> dict[str, Rule]:
     """Returns the rules by name for tasks whose candidates have a position in the list that was shown.
 
     | rule | score of a candidate |
@@ -82,13 +82,12 @@ def list_rules(records: Records, tasks: Sequence[str]) -> dict[str, Rule]:
     | last done, else position | first the candidate of this user's last behavior in any group of the entity |
 
     Args:
-        records: a records folder.
+        schema: a prepared schema.
         tasks: the tasks; those without a position are not to be scored by these rules.
+        recency: the rule of that name.
     """
-    schema = records.schema
     if not any(schema.tasks[task].position for task in tasks):
         return {}
-    recency = rules_of_thumb(records, tasks)["recency"]
 
     def by_position(task: str, inputs: Mapping[str, Any]) -> CandidateScores:
         column = schema.tasks[task].position

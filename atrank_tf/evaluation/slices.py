@@ -132,8 +132,8 @@ class Slices:
         ids = {name: np.asarray(inputs[history_name(name, "id")]) for name in self._schema.groups}
         lengths = sum((each != PADDING).sum(axis=1) for each in ids.values())
         found = {
-            OBJECTS: _bin(_COUNTS, np.where(counted, np.take_along_axis(counts, rarest, axis=1)[:, 0], 0)),
-            HISTORY: _bin(_COUNTS, np.asarray(lengths)),
+            OBJECTS: _COUNTS.index(np.where(counted, np.take_along_axis(counts, rarest, axis=1)[:, 0], 0)),
+            HISTORY: _COUNTS.index(np.asarray(lengths)),
             REPEAT: self._repeats(ids, candidates, chosen),
             TIME: days(now),
         }
@@ -211,10 +211,6 @@ def _values(scores: NDArray[Any], labels: NDArray[Any], mask: NDArray[np.bool_])
         fields = (getattr(runs, field.name)[positive] for field in dataclasses.fields(runs))
         found[positive, 1] = first_positive(type(runs)(*fields), 1)[0]
     return found
-
-
-def _bin(bins: Bins, values: NDArray[Any]) -> NDArray[np.int64]:
-    return np.searchsorted(bins.lowest, values, side="right").astype(np.int64) - 1
 
 
 def _estimate(count: int, total: float, squares: float) -> Estimate:

@@ -1,7 +1,7 @@
 """The experiment file: which model, fed how, trained how."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 from atrank_tf.experiment.batching import Batching
@@ -74,8 +74,7 @@ def dump_experiment(experiment: Experiment) -> str:
 
     `load_experiment` of that text gives an equal experiment.
     """
-    tables = {name: asdict(getattr(experiment, name)) for name in ("model", "batching", "training")}
-    return dump_toml({**tables, "model": {"name": experiment.name, **tables["model"]}})
+    return dump_toml(experiment_to_dict(experiment))
 
 
 def experiment_from_dict(raw: Mapping[str, Any]) -> Experiment:

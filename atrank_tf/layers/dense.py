@@ -1,4 +1,4 @@
-"""Dense layers: a linear map as one matrix product, the feed-forward network, a group's projection; vectors' size."""
+"""Dense layers: a linear map, the feed-forward network, a group's projection, and the scale of vectors."""
 
 from collections.abc import Sequence
 from typing import Any

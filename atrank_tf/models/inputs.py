@@ -75,9 +75,9 @@ def behavior_columns(inputs: Mapping[str, Tensor], groups: Sequence[str]) -> dic
     return columns | {"group": group_numbers(inputs, groups)}
 
 
-def concat(parts: list[Tensor], axis: int = 1) -> Tensor:
-    """Concatenates tensors, by default over time."""
-    return ops.concatenate(parts, axis=axis) if len(parts) > 1 else parts[0]
+def concat(parts: list[Tensor]) -> Tensor:
+    """Concatenates tensors over time."""
+    return ops.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
 
 
 def traced(model: Any) -> Callable[[Mapping[str, Tensor]], dict[str, Tensor]]:

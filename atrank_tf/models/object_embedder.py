@@ -115,7 +115,7 @@ class ObjectEmbedder:
         return {name: self.catalogs[name].categorical() for name in self.catalogs}
 
     def known_at(self, entity: str, rows: Tensor, times: Tensor) -> Tensor:
-        """Returns objects, int64 [...], with those as -row, in training, whose ids were unknown before their times."""
+        """Returns objects, int64 [...]; in training the row of each whose id was unknown at its time is negative."""
         return self._points_in_time[entity](rows, times) if entity in self._points_in_time else rows
 
     def id_rows(self, entity: str, rows: Tensor) -> Tensor:

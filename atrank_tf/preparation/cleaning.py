@@ -79,7 +79,7 @@ def open_reader(file: LogFile, schema: Schema, staging: Path) -> LogReader:
         return behaviors_reader(file, group, schema.entities[group.entity], staging)
     if file.kind == IMPRESSIONS:
         task = schema.tasks[file.name]
-        return impressions_reader(file, task, schema.entities[schema.groups[task.group].entity], staging)
+        return impressions_reader(file, task, schema.entities[schema.entity_of(file.name)], staging)
     if file.label == USERS and file.name not in schema.entities:
         profile = catalog_profile(schema)
         return catalog_reader(file, profile, "user", profile.columns.get(USER_ID, USER_ID), staging)

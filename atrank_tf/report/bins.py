@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from atrank_tf.schema import SECONDS, Time
+from atrank_tf.schema import LATEST, SECONDS, Time
 
 DAY = SECONDS["day"]
-LATEST_DAY = 47_482
-"""2100-01-01, after which prepare takes no timestamp, in days since 1970."""
+LATEST_DAY = LATEST // DAY
+"""2100-01-01, in days since 1970."""
 MOST_DAYS = 366
 """Most bins of a series over time in the report: longer ones are summed to bins of several days."""
 
@@ -28,9 +28,13 @@ class Bins:
     def __len__(self) -> int:
         return len(self.lowest)
 
+    def index(self, values: np.ndarray) -> np.ndarray:
+        """Returns the bin of each value, int64; -1 below the first."""
+        return np.searchsorted(self.lowest, values, side="right").astype(np.int64) - 1
+
     def count(self, values: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
         """Returns how many values lie in each bin, int64 [bins]; with weights (whole numbers), the sum of theirs."""
-        indices = np.searchsorted(self.lowest, values, side="right") - 1
+        indices = self.index(values)
         inside = indices >= 0
         counts = np.bincount(indices[inside], None if weights is None else weights[inside], len(self))
         return counts.astype(np.int64)

@@ -5,7 +5,7 @@ import math
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -76,6 +76,7 @@ class Preprocessor:
 
     def __init__(self, model: Ranker, values: IdMaps) -> None:
         schema = self._schema = model.schema
+        self._tasks = model.tasks
         columns = model.objects.catalog_columns()
         self._affinity = {
             task: Affinity(schema, task, columns) for task in model.tasks if affinity_channels(schema, task)
@@ -91,23 +92,21 @@ class Preprocessor:
         }
         self.tables = [*self._ids.values(), *self._features.values(), *self._actions.values()]
 
-    def __call__(self, raw: Mapping[str, Any], tasks: Sequence[str] = ()) -> dict[str, Tensor]:
-        """Returns all inputs of a model, as `fit` and `predict` take them.
+    def __call__(self, raw: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Returns all inputs of the model, as `fit` and `predict` take them.
 
         Args:
             raw: raw inputs by the names that an export's signature has, users first: arrays, tensors, or lists of lists
                 of any lengths. `now` must be there. A group that is missing is one in which nobody did anything; a
                 missing column of the user or the context is unknown; a missing task has no candidates.
-            tasks: the tasks of the model. Defaults to all of the schema.
 
         Returns:
-            `input_specs` of these tasks: name -> tensor.
+            `input_specs` of its tasks: name -> tensor.
 
         Raises:
             ValueError: `now` is missing, or a name is none of the raw inputs; the error says which are.
         """
-        tasks = tasks or tuple(self._schema.tasks)
-        candidates = [raw_candidate_specs(self._schema, task) for task in tasks]
+        candidates = [raw_candidate_specs(self._schema, task) for task in self._tasks]
         specs = [*raw_history_specs(self._schema), *raw_profile_specs(self._schema), *itertools.chain(*candidates)]
         for name in raw:
             if name not in (names := [spec.name for spec in specs]):
@@ -124,7 +123,7 @@ class Preprocessor:
             found.setdefault(spec.name, _missing(spec, [users]))
         history = self.history(found)
         inputs = self.newest(history)
-        for task in tasks:
+        for task in self._tasks:
             inputs |= self.candidates(found, task)
             affinity = self.affinity(task, history_behaviors(history, self._schema.groups), inputs["now"])
             inputs |= affinity(inputs[candidates_name(task)])

@@ -166,7 +166,7 @@ class Signatures:
 
     def _top(self, task: str, values: IdMaps) -> tuple[Function, dict[str, tf.TensorSpec]]:
         group, name, scorer = self._schema.tasks[task].group, candidates_name(task), self._scorers[task]
-        entity = self._schema.groups[group].entity
+        entity = self._schema.entity_of(task)
         objects, ids = self._schema.entities[entity].rows, self._ids_of_rows(entity, values)
         specs = candidate_signature(self._schema, task)
         asked = {

@@ -1,5 +1,6 @@
 """The schema file: entities, embedding tables, groups, tasks, time buckets and split."""
 
+from atrank_tf.schema.checks import NAMES_OF_REQUESTS
 from atrank_tf.schema.difference import first_difference, layout
 from atrank_tf.schema.reading import plain, read, suggestion
 from atrank_tf.schema.spec import (
@@ -45,6 +46,7 @@ __all__ = [
     "ALL_TABLES",
     "FIRST_ROW",
     "LATEST",
+    "NAMES_OF_REQUESTS",
     "PADDING",
     "PER_SECOND",
     "SECONDS",

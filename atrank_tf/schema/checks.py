@@ -28,7 +28,7 @@ from atrank_tf.schema.spec import (
 
 _NAME_FORBIDDEN = set("/:, \t\n")
 
-_OF_REQUESTS = ("affinity", "candidates", "label", REQUEST_TIME, "row_lengths", "timestamp")
+NAMES_OF_REQUESTS = ("affinity", "candidates", "label", REQUEST_TIME, "row_lengths", "timestamp")
 """Names that batches and records have for parts of every request; no context column may have one of them."""
 
 
@@ -256,10 +256,10 @@ def _tasks(schema: Schema) -> None:
         _features(task.context, schema, f"{place}.context")
         _input_columns(task.context, f"{place}.context")
         for column in (*task.context.features, *task.context.dense):
-            if column in _OF_REQUESTS:
+            if column in NAMES_OF_REQUESTS:
                 raise ValueError(
                     f'Column "{column}" of [{place}.context] is called as something that every request has: '
-                    f"{', '.join(_OF_REQUESTS)}. Rename it in the log."
+                    f"{', '.join(NAMES_OF_REQUESTS)}. Rename it in the log."
                 )
         if task.position:
             _known("position", task.position, task.context.dense, place)

@@ -10,7 +10,7 @@ from absl import logging
 from aiohttp import web
 
 from atrank_tf.server.connections import Response
-from atrank_tf.server.errors import Code, ServingError
+from atrank_tf.server.errors import Code, ServingError, invalid
 from atrank_tf.server.metrics import Metrics
 from atrank_tf.server.rest_api import RestApi, RestResponse, error_response
 from atrank_tf.server.settings import ServerSettings
@@ -134,7 +134,7 @@ class HttpHandler:
                     body += chunk
                     if len(body) > self._settings.max_body_bytes:
                         message = f"Request body is longer than {self._settings.max_body_bytes} bytes"
-                        refused = self._refuse(request, ServingError(Code.INVALID_ARGUMENT, message))
+                        refused = self._refuse(request, invalid(message))
                         return RestResponse(413, refused.body)
                     more = max(len(body) - _FREE_BYTES, 0) - held
                     held, self._bytes_in_flight = held + more, self._bytes_in_flight + more
@@ -146,7 +146,7 @@ class HttpHandler:
             return await self._work(request, whole, deadline - loop.time())
         except web.RequestPayloadError as error:
             message = f"The request body cannot be read: {error}"
-            return self._refuse(request, ServingError(Code.INVALID_ARGUMENT, message))
+            return self._refuse(request, invalid(message))
         except TimeoutError:
             return self._refuse(request, self._too_late())
         finally:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atrank_tf.server.errors import Code, ServingError
+from atrank_tf.server.errors import Code, ServingError, invalid
 from atrank_tf.server.json_tensors import Format
 
 _CONTRACT_NAMES = {"float16": "half", "float32": "float", "float64": "double", "object": "string"}
@@ -46,7 +46,7 @@ def write_predict_response(outputs: Mapping[str, NDArray[Any]], form: Format) ->
             row form for an output without dimensions or with another 0-th dimension than the first.
     """
     if not outputs:
-        raise ServingError(Code.INVALID_ARGUMENT, "Cannot convert empty tensor map to JSON")
+        raise invalid("Cannot convert empty tensor map to JSON")
     if form is Format.ROW:
         text = f'{{"predictions": [{", ".join(_rows(outputs))}]}}'
     else:
@@ -69,7 +69,7 @@ def write_classifications(labels: NDArray[Any], scores: NDArray[Any]) -> bytes:
         ServingError: INVALID_ARGUMENT where N is 0.
     """
     if not scores.shape[0]:
-        raise ServingError(Code.INVALID_ARGUMENT, "Cannot convert empty ClassificationResults to JSON")
+        raise invalid("Cannot convert empty ClassificationResults to JSON")
     pairs = [f"[{label}, {score}]" for label, score in zip(tokens(labels), tokens(scores), strict=True)]
     return f'{{"results": {_nest(pairs, scores.shape, 0)[0]}}}'.encode("utf-8", "surrogateescape")
 
@@ -87,7 +87,7 @@ def write_regressions(values: NDArray[Any]) -> bytes:
         ServingError: INVALID_ARGUMENT where N is 0.
     """
     if not values.shape[0]:
-        raise ServingError(Code.INVALID_ARGUMENT, "Cannot convert empty RegressionResults to JSON")
+        raise invalid("Cannot convert empty RegressionResults to JSON")
     return f'{{"results": [{", ".join(tokens(values))}]}}'.encode()
 
 
@@ -95,7 +95,7 @@ def _rows(outputs: Mapping[str, NDArray[Any]]) -> list[str]:
     batch = None
     for name, array in outputs.items():
         if not array.shape:
-            raise ServingError(Code.INVALID_ARGUMENT, f"Tensor name: {name} has no shape information ")
+            raise invalid(f"Tensor name: {name} has no shape information ")
         batch = array.shape[0] if batch is None else batch
         if array.shape[0] != batch:
             raise ServingError(
@@ -136,7 +136,7 @@ def tokens(array: NDArray[Any], *, as_base64: bool = False) -> list[str]:
     """
     dtype = contract_dtype(array)
     if dtype not in WRITABLE:
-        raise ServingError(Code.INVALID_ARGUMENT, f"Failed to write JSON value for tensor type: {dtype}")
+        raise invalid(f"Failed to write JSON value for tensor type: {dtype}")
     flat = array.reshape(-1)
     if dtype in _DIGITS:
         parts = (flat[start : start + _AT_ONCE] for start in range(0, flat.size, _AT_ONCE))

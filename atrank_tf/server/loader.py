@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2, saved_model_pb2
 
-from atrank_tf.server.errors import Code, ServingError, kernel_text, shown, without_stack
+from atrank_tf.server.errors import Code, ServingError, invalid, kernel_text, shown, without_stack
 from atrank_tf.server.limits import read_limited_inputs
 from atrank_tf.server.version_checksums import compare_checksums
 
@@ -123,7 +123,7 @@ class LoadedModel:
         """
         if name not in self.signatures:
             message = f'Serving signature name: "{shown(name)}" not found in signature def'
-            raise ServingError(Code.INVALID_ARGUMENT, message)
+            raise invalid(message)
         return self.signatures[name]
 
     def run(self, signature_name: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -167,7 +167,7 @@ class LoadedModel:
             # A kernel's text that quotes bytes of the request, as of a broken tf.Example, may be no UTF-8. What gets
             # lost is the code; of a request it is this one.
             text = bytes(error.object).decode("utf-8", "replace")
-            raise ServingError(Code.INVALID_ARGUMENT, shown(without_stack(text), _KERNEL_TEXT)) from error
+            raise invalid(shown(without_stack(text), _KERNEL_TEXT)) from error
         return dict(zip(signature.outputs, map(np.asarray, results), strict=True))
 
     def close(self) -> None:
@@ -324,4 +324,4 @@ def _is_dense(signature: Signature) -> bool:
 def _check_dtype(name: str, dtype: str, value: NDArray[Any]) -> None:
     # NumPy has several dtypes for strings, and one each for the rest.
     if not (value.dtype.kind in "OSU" if dtype == "string" else value.dtype == proto_dtype(dtype).as_numpy_dtype):
-        raise ServingError(Code.INVALID_ARGUMENT, f"Expected {dtype} for input {name!r}. Received: {value.dtype}.")
+        raise invalid(f"Expected {dtype} for input {name!r}. Received: {value.dtype}.")

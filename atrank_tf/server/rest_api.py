@@ -14,7 +14,7 @@ from absl import logging
 from google.protobuf import json_format
 from numpy.typing import NDArray
 
-from atrank_tf.server.errors import Code, ServingError
+from atrank_tf.server.errors import Code, ServingError, invalid
 from atrank_tf.server.examples import classify, read_examples, regress
 from atrank_tf.server.json_request import Request, read_request
 from atrank_tf.server.json_response import write_classifications, write_predict_response, write_regressions
@@ -259,14 +259,14 @@ def parse_path(http_method: str, path: str) -> RestPath:
     match = pattern.fullmatch(path) if pattern else None
     # The path is matched whatever its case, the method is not: `:PREDICT` reaches no handler.
     if match is None or (http_method == "POST" and not match["method"].islower()):
-        raise ServingError(Code.INVALID_ARGUMENT, f"Malformed request: {http_method} {path}")
+        raise invalid(f"Malformed request: {http_method} {path}")
     found = match.groupdict()
     if found["model"] is None:
-        raise ServingError(Code.INVALID_ARGUMENT, "Missing model name in request.")
+        raise invalid("Missing model name in request.")
     version, label = found["version"], found["label"]
     digits = version and (version.lstrip("0") or "0")  # Python reads no number of more than 4,300 digits
     if digits and (len(digits) > 19 or int(digits) > _MAX_VERSION):
-        raise ServingError(Code.INVALID_ARGUMENT, f"Failed to convert version: {version} to numeric.")
+        raise invalid(f"Failed to convert version: {version} to numeric.")
     return RestPath(
         model=unquote(found["model"]),
         version=int(digits) if digits else None,

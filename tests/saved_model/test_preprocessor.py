@@ -38,7 +38,7 @@ def test_1_lists_of_any_lengths_are_padded_and_what_is_missing_is_unknown(
     for user, count in enumerate((1, 3)):
         alone = model(preprocessor({name: values[user : user + 1] for name, values in lists.items()}))
         np.testing.assert_allclose(together[user, :count], alone["next_purchase"][0], rtol=1e-5, atol=1e-5)
-    inputs = preprocessor(lists, tasks=["next_purchase"])
+    inputs = Preprocessor(make_model(tasks=("next_purchase",)), IdMaps.of(records))(lists)
     assert not [name for name in inputs if name.startswith("next_redemption")]
     assert inputs["redemption__id"].shape == (2, 0)
     assert inputs["user__age"].numpy().tolist() == [[1], [1]]

@@ -1,4 +1,4 @@
-"""What is known of objects at a moment of the training."""
+"""Marks objects whose ids were not known yet at a moment of the training."""
 
 from typing import Any
 
