@@ -14,8 +14,7 @@ from atrank_tf.evaluation.extreme_requests import RankedRequest
 from atrank_tf.evaluation.metrics import Estimate
 from atrank_tf.evaluation.significance import PairedDifference
 from atrank_tf.evaluation.slices import Slice, best_rule
-from atrank_tf.report.charts import against_diagonal, dots, lines
-from atrank_tf.report.elements import document, figures, row, section, table
+from atrank_tf.pages import against_diagonal, document, dots, figures, lines, row, section, table
 
 Label = Callable[[str, Sequence[int]], Sequence[str]]
 """Function (group, rows of the catalog) -> what objects are called."""

@@ -1,7 +1,5 @@
 """Report page: explanations in one HTML file that needs no server and no network."""
 
-import base64
-import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -10,6 +8,7 @@ from typing import Any
 
 from atrank_tf.explanation.spaces import MEASURES, Focus, focus_table
 from atrank_tf.files import write_text
+from atrank_tf.pages import allowed, filled
 
 
 def write_page(path: str, explanations: Sequence[dict[str, Any]], focuses: Sequence[Focus], about: str) -> None:
@@ -30,12 +29,7 @@ def write_page(path: str, explanations: Sequence[dict[str, Any]], focuses: Seque
         "spaces": focus_table(focuses),
         "measures": "; ".join(f"{name}: {meaning}" for name, meaning in MEASURES.items()) + ".",
     }
-    write_text(path, page(data))
-
-
-def page(data: Any) -> str:
-    """Returns the page with its data in it."""
-    return fill("page.html", ["drawing.js", "page.js"], data)
+    write_text(path, fill("page.html", ["drawing.js", "page.js"], data))
 
 
 def fill(template: str, scripts: Sequence[str], data: Any, *, connect: str = "'none'") -> str:
@@ -48,15 +42,14 @@ def fill(template: str, scripts: Sequence[str], data: Any, *, connect: str = "'n
         connect: where scripts may connect to, in the syntax of a content security policy.
     """
     style, script = _read("page.css"), "".join(map(_read, scripts))
-    policy = f"default-src 'none'; img-src data:; style-src {_allowed(style)}; script-src {_allowed(script)}"
+    policy = f"default-src 'none'; img-src data:; style-src {allowed(style)}; script-src {allowed(script)}"
     parts = {
         "policy": f"{policy}; connect-src {connect}; base-uri 'none'; form-action 'none'",
         "style": style,
         "script": script,
         "data": embedded(data),
     }
-    # One pass: what a part says is not looked at again.
-    return re.sub(r"{{(\w+)}}", lambda place: parts[place[1]], _read(template))
+    return filled(_read(template), parts)
 
 
 def embedded(data: Any) -> str:
@@ -67,7 +60,3 @@ def embedded(data: Any) -> str:
 
 def _read(name: str) -> str:
     return resources.files("atrank_tf.explanation").joinpath(name).read_text("utf-8")
-
-
-def _allowed(content: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"

@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from atrank_tf.pages import bars, curve, document, figures, row, row_name, section, share, table, text_cell
 from atrank_tf.report.candidate_measures import TARGETS_PER_USER
-from atrank_tf.report.charts import bars, curve
 from atrank_tf.report.checks import LARGE
-from atrank_tf.report.elements import document, figures, row, row_name, section, share, table, text_cell
 
 
 def page(report: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from atrank_tf.explanation import write_page
-from atrank_tf.explanation.page import embedded, page
+from atrank_tf.explanation.page import embedded, fill
 
 HOSTILE = [
     "</script><script>alert(1)</script>",
@@ -44,10 +44,14 @@ class _Scripts(html.parser.HTMLParser):
             self.scripts[-1] += data
 
 
+def _page(data: Any) -> str:
+    return fill("page.html", ["drawing.js", "page.js"], data)
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_name_stays_a_name(name: str) -> None:
     data = {"about": name, name: [name]}
-    found = _Scripts(page(data))
+    found = _Scripts(_page(data))
     assert [tag for tag, _ in found.tags].count("script") == 2
     assert json.loads(found.scripts[0]) == data
     assert "drawExplanation" in found.scripts[1]
@@ -60,7 +64,7 @@ def test_embedded_data_is_ascii_where_a_tag_could_be() -> None:
 
 
 def test_nothing_runs_or_loads_but_what_the_page_was_written_with() -> None:
-    text = page({})
+    text = _page({})
     policy = next(a["content"] for tag, a in _Scripts(text).tags if a.get("http-equiv") == "Content-Security-Policy")
     assert policy is not None and "unsafe" not in policy and policy.startswith("default-src 'none'")
     for tag in ("style", "script"):
