@@ -6,11 +6,9 @@ round, so that changes in the machine's speed affect all of them. Writes build/b
 A row is one (history, candidate) pair that counts in the loss; a target is one positive among its candidates.
 """
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +18,7 @@ from atrank_tf import command
 from atrank_tf.experiment import Experiment
 from atrank_tf.models import MODELS
 from atrank_tf.training import compile_model, divide_threads
+from figures import write_figures
 from measure import (
     Worker,
     answer_questions,
@@ -75,9 +74,7 @@ def main() -> None:
         print(f"{name}: " + ", ".join(f"{key} {value:,.3f}" for key, value in figures[name].items()))
         rows = figures[name]["rows"] / figures[YARDSTICK]["rows"]
         figures[name]["repeats"] = {"times_yardstick": [ratio * rows for ratio in ratios]}
-    out = Path(_OUT.value)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(figures, indent=1))
+    write_figures(_OUT.value, figures)
 
 
 def _summary(counted: dict[str, float], rounds: list[dict[str, float]]) -> dict[str, float]:

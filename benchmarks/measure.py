@@ -149,6 +149,14 @@ class Worker:
         self._process.communicate()
 
 
+def ask_once(question: str, *arguments: str) -> Any:
+    """Returns the answer of a `Worker` that is asked nothing else: the peak of a process's memory never falls."""
+    worker = Worker(*arguments)
+    answer = worker.ask(question)
+    worker.close()
+    return answer
+
+
 def answer_questions(answers: dict[str, Any]) -> None:
     """Answers the questions of a `Worker`: calls `answers[question]()` for every line on stdin."""
     for line in sys.stdin:

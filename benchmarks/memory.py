@@ -1,6 +1,5 @@
 """Measures the memory of prepare and of reading, for 5,000 and 50,000 users. Writes build/bench_memory.json."""
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,8 @@ from absl import flags
 
 from atrank_tf import command
 from atrank_tf.data import Records, training_batches
-from measure import Worker, answer_questions
+from figures import write_figures
+from measure import answer_questions, ask_once
 from process_memory import peak_memory
 from workload import BUILD, LOGS, experiments, generated_logs, prepared, sports_lengths, sports_logs
 
@@ -25,23 +25,13 @@ def main() -> None:
     if _WORK.value:
         answer_questions({"start": _start, "prepare": _prepare, "read": _read})
         return
-    figures: dict[str, Any] = {"start": _ask("start", "nothing")}
+    figures: dict[str, Any] = {"start": ask_once("start", __file__, "--work=nothing")}
     folders = {"amazon_sports": sports_logs(_LOGS.value)}
     folders |= {f"{users}_users": generated_logs(f"users_{users}", sports_lengths(users)) for users in USERS}
     for name, logs in folders.items():
-        figures[name] = {"prepare": _ask("prepare", logs), "read": _ask("read", logs)}
+        figures[name] = {question: ask_once(question, __file__, f"--work={logs}") for question in ("prepare", "read")}
         print(f"{name}: {figures[name]}")
-    out = Path(_OUT.value)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(figures, indent=1))
-
-
-def _ask(question: str, folder: str) -> Any:
-    """Measures one step in a process of its own, since the peak of a process never falls."""
-    worker = Worker(__file__, f"--work={folder}")
-    answer = worker.ask(question)
-    worker.close()
-    return answer
+    write_figures(_OUT.value, figures)
 
 
 def _records() -> Path:

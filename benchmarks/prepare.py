@@ -6,7 +6,6 @@ by the local engine in a process of its own, which launches others if `--process
 the launching process does by itself: it is what a cluster cannot share. Logs and records are removed afterwards.
 """
 
-import json
 import resource
 import shutil
 import time
@@ -22,7 +21,8 @@ from atrank_tf import command
 from atrank_tf.preparation import prepare
 from atrank_tf.preparation.local_engine import local_engine
 from atrank_tf.schema import load_schema
-from measure import Worker, answer_questions
+from figures import write_figures
+from measure import answer_questions, ask_once
 from process_memory import peak_memory
 from workload import BUILD
 
@@ -69,13 +69,16 @@ def main() -> None:
     if _WORK.value:
         answer_questions({"start": lambda: {"peak_memory_mib": peak_memory()}, "prepare": _prepare})
         return
-    figures: dict[str, Any] = {"start": _ask("start", Path("nothing")), "prepare": []}
+    figures: dict[str, Any] = {"start": ask_once("start", __file__, "--work=nothing"), "prepare": []}
     for behaviors in map(int, _SIZES.value):
         work = BUILD / f"prepare_{behaviors}"
         shutil.rmtree(work, ignore_errors=True)
         write_logs(work / "logs", behaviors)
         for processes in _PROCESSES.value:
-            found = {"written": behaviors, **_ask("prepare", work, f"--processes={processes}")}
+            found = {
+                "written": behaviors,
+                **ask_once("prepare", __file__, f"--work={work}", f"--processes={processes}"),
+            }
             figures["prepare"].append(found)
             print(
                 f"{found['written']:>12,} behaviors, {processes} processes: {found['per_second']:>9,.0f} per second "
@@ -84,16 +87,7 @@ def main() -> None:
                 flush=True,
             )
         shutil.rmtree(work)
-    out = Path(_OUT.value)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(figures, indent=1) + "\n")
-
-
-def _ask(question: str, work: Path, *more: str) -> Any:
-    worker = Worker(__file__, f"--work={work}", *more)
-    answer = worker.ask(question)
-    worker.close()
-    return answer
+    write_figures(_OUT.value, figures)
 
 
 def _prepare() -> dict[str, float]:

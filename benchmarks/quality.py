@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -19,6 +18,7 @@ from absl import flags
 from atrank_tf import command
 from atrank_tf.experiment import load_experiment
 from atrank_tf.training import divide_threads, train
+from figures import write_figures
 from workload import LOGS, sports_records
 
 EXPERIMENTS = ("amazon_sports_best", "amazon_sports_best_bi_lstm", "amazon_sports_cnn")
@@ -78,9 +78,7 @@ def main() -> None:
             figures[name]["levels"][test] = one
             text = "{seconds:.0f} s, {seconds_without_validation:.0f} s without validation" if one else "not reached"
             print(f"{name}: test AUC {test}: {text.format(**one or {})}", flush=True)
-        out = Path(_OUT.value)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(figures, indent=1) + "\n")
+        write_figures(_OUT.value, figures)
 
 
 def _before_devices() -> None:

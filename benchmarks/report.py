@@ -16,6 +16,7 @@ import numpy as np
 from absl import flags
 
 from atrank_tf import command
+from figures import write_figures
 from workload import LOGS
 
 _LOGS = flags.DEFINE_string("logs", LOGS, "Logs folder of Amazon Sports; generated logs are taken where it is none.")
@@ -52,9 +53,7 @@ def main() -> None:
         arguments = [f"--logs={_LOGS.value}"] if part in NEED_LOGS else []
         subprocess.run([sys.executable, str(program), *arguments], check=True, stdout=subprocess.DEVNULL)
         figures[part] = json.loads(Path(f"build/bench_{part}.json").read_text())
-    out = Path(_OUT.value)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(figures, indent=1) + "\n")
+    write_figures(_OUT.value, figures)
     print("\n".join(f"{key}: {value}" for key, value in figures["about"].items()))
     header: Line = ("measured", "figure", "beside", "target")
     lines = {"fit": _fit, "tasks": _tasks, "scaling": _scaling, "memory": _memory, "tables": _tables}

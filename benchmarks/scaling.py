@@ -6,10 +6,8 @@ it is compared with another point. The first round runs upward in one process, s
 point. Writes build/bench_scaling.json.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +16,8 @@ from absl import flags
 from atrank_tf import command
 from atrank_tf.models import MODELS
 from atrank_tf.training import compile_model
-from measure import Worker, answer_questions, fit_seconds
+from figures import write_figures
+from measure import answer_questions, ask_once, fit_seconds
 from process_memory import peak_memory
 from workload import BUILD, experiments, generated_logs, prepared
 
@@ -51,14 +50,10 @@ def main() -> None:
     for name in MODELS_MEASURED:
         figures[name] = {}
         for series in ("length", "candidates"):
-            worker = Worker(__file__, f"--model={name}")
-            figures[name][series] = worker.ask(series)
-            worker.close()
+            figures[name][series] = ask_once(series, __file__, f"--model={name}")
             for found in figures[name][series]:
                 print(f"{name}: " + ", ".join(f"{key} {found[key]:,.2f}" for key in found if key != "repeats"))
-    out = Path(_OUT.value)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(figures, indent=1))
+    write_figures(_OUT.value, figures)
 
 
 def _measure(name: str) -> None:

@@ -30,6 +30,7 @@ import numpy as np
 from absl import flags
 
 from atrank_tf import command
+from figures import write_figures
 from workload import BUILD, ITEMS, experiments, generated_logs, prepared
 
 _SECONDS = flags.DEFINE_float("seconds", 3.0, "Seconds of each measurement.")
@@ -91,9 +92,7 @@ def main() -> None:
     figures["targets"] = _targets(figures)
     for line, (found, target) in figures["targets"].items():
         print(f"{line:78}{found:9.2f}   target {target}")
-    out = Path(_OUT.value)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(figures, indent=1) + "\n")
+    write_figures(_OUT.value, figures)
 
 
 def _measure_catalog(figures: dict[str, Any]) -> None:

@@ -6,10 +6,8 @@ table and to Keras' Embedding with Adam in the same run, and the seconds that ap
 """
 
 import gc
-import json
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -20,6 +18,7 @@ from absl import flags
 from atrank_tf import command
 from atrank_tf.layers import SparseEmbedding
 from atrank_tf.optimizers import SparseAdagrad, SparseAdam
+from figures import write_figures
 from measure import StepClock
 
 _ROWS = flags.DEFINE_list("rows", ["60000", "1000000", "4000000", "10000000"], "Sizes of the table.")
@@ -57,9 +56,7 @@ def main() -> None:
             gc.collect()
         print()
     _relate(figures)
-    out = Path(_OUT.value)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(figures, indent=1))
+    write_figures(_OUT.value, figures)
 
 
 def measure(layer: type[keras.layers.Layer], optimizer: Callable[[], Any], rows: int) -> dict[str, Any]:

@@ -5,10 +5,8 @@ in a process of its own; they take turns, round after round, so that changes in 
 Writes build/bench_tasks.json.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +16,7 @@ from atrank_tf import command
 from atrank_tf.experiment import load_experiment
 from atrank_tf.models import MODELS
 from atrank_tf.training import compile_model, divide_threads
+from figures import write_figures
 from measure import Worker, answer_questions, cores, fit_seconds
 from workload import market_records
 
@@ -63,9 +62,7 @@ def main() -> None:
     figures["all2all"]["times_no_affinity"] = float(np.median(with_affinity))
     figures["all2all"]["repeats"]["times_no_affinity"] = with_affinity
     print(f"all2all, a step with affinity: {figures['all2all']['times_no_affinity']:.2f} x one without")
-    out = Path(_OUT.value)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(figures, indent=1))
+    write_figures(_OUT.value, figures)
 
 
 def _measure(name: str) -> None:

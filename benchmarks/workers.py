@@ -15,7 +15,6 @@ import sys
 import tempfile
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -25,6 +24,7 @@ from absl import flags
 from atrank_tf import command
 from atrank_tf.experiment import load_experiment
 from atrank_tf.training import Workers, divide_threads, train
+from figures import write_figures
 from measure import cores
 from workload import sports_records
 
@@ -73,7 +73,7 @@ def main() -> None:
             figures[name][f"{what}_speed_up"] = speed_up
             figures[name]["repeats"][f"{what}_speed_up"] = ratios[:, place].tolist()
             print(f"{name}, {what}: {one:.1f} s, {several:.1f} with {_WORKERS.value} workers: {speed_up:.2f} x")
-    Path(_OUT.value).write_text(json.dumps(figures, indent=1))
+    write_figures(_OUT.value, figures)
 
 
 class _Stop(keras.callbacks.Callback):
