@@ -1,7 +1,7 @@
 """HTML pages that need nothing but themselves: their parts, charts, and a policy that lets nothing else load or run."""
 
 from atrank_tf.pages.charts import against_diagonal, bars, curve, dots, lines
-from atrank_tf.pages.document import document, figures, row, row_name, section, share, table, text_cell
+from atrank_tf.pages.elements import document, figures, row, row_name, section, share, table, text_cell
 from atrank_tf.pages.template import allowed, filled
 
 __all__ = [
