@@ -154,7 +154,7 @@ def _scores(model: Ranker, records: Records, products: list[str]) -> dict[str, n
         "next_redemption__candidates": np.array([[1, 2, 99]] * 2),
         "next_redemption__channel": np.array([["mail", "app", "pigeon"]] * 2),
     }
-    inputs = rows(raw, model.tasks)
+    inputs = rows(raw)
     return {task: logits.numpy() for task, logits in model(inputs, training=False).items()}
 
 
