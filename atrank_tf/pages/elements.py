@@ -1,10 +1,11 @@
-"""Parts of pages: a document that needs nothing else and runs nothing, its sections and tables."""
+"""Parts of pages: a document that needs nothing else and runs nothing, its sections and tables; templates."""
 
-from collections.abc import Iterable, Sequence
+import base64
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib import resources
-
-from atrank_tf.pages.template import allowed, filled
 
 
 def document(title: str, sections: Iterable[str]) -> str:
@@ -12,6 +13,16 @@ def document(title: str, sections: Iterable[str]) -> str:
     style = _read("page.css")
     parts = {"policy": allowed(style), "style": style, "title": escape(title), "body": "\n".join(sections)}
     return filled(_read("page.html"), parts)
+
+
+def filled(template: str, parts: Mapping[str, str]) -> str:
+    """Returns a template with a part in each place `{{name}}`; what a part says is not looked at again."""
+    return re.sub(r"{{(\w+)}}", lambda place: parts[place[1]], template)
+
+
+def allowed(content: str) -> str:
+    """Returns the source of a content security policy that allows a style or script with just this content."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
 
 
 def section(title: str, *content: str) -> str:
