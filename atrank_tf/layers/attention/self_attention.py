@@ -72,12 +72,12 @@ class SelfAttention(AttentionBlock):
     ) -> Tensor | tuple[Tensor, Tensor]:
         if position is None:
             seen = behavior_mask if visible is None else ops.logical_and(visible, behavior_mask[:, None])
-            related, weights = self.attention(behaviors, behaviors, seen, bias, return_weights=True)
+            related, weights = self.attention(behaviors, behaviors, seen, bias, return_weights=True, training=training)
         else:
             blocks = TimeBlocks(position, ops.shape(visible)[1])
             by_time = blocks.split(behaviors)  # [B * n, C, D]
             keys, values = (blocks.seen(each) for each in self.attention.project(by_time))  # [B * n, S, D]
-            related, weights = self.attention.attend(by_time, keys, values, visible, bias, return_weights=True)
+            related, weights = self.attention.attend(by_time, keys, values, visible, bias, True, training)
             related = blocks.join(related)
         memory = self._feed_forward(behaviors, related, behavior_mask, training)
         return (memory, weights) if return_weights else memory

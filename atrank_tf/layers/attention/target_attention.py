@@ -81,7 +81,9 @@ class TargetAttention(AttentionBlock):
         return_weights: bool = False,
         training: bool | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
-        user_vector, weights = self.attention(candidates, memory, memory_mask, bias, return_weights=True)
+        user_vector, weights = self.attention(
+            candidates, memory, memory_mask, bias, return_weights=True, training=training
+        )
         # F_vanilla has biases: without this, a user without a history would have a vector other than 0.
         sees = ops.cast(ops.any(memory_mask, axis=-1), user_vector.dtype)[:, None, None]
         user_vector = self.feed_forward(user_vector, training=training) * sees

@@ -21,12 +21,11 @@ def _arguments(layer: type) -> dict[str, object]:
     return {each.name: each.default for each in parameters if each.kind is not inspect.Parameter.VAR_KEYWORD}
 
 
-def test_a_block_takes_what_its_attention_takes_the_units_of_its_feed_forward_and_a_dropout() -> None:
+def test_a_block_takes_what_its_attention_takes_and_the_units_of_its_feed_forward() -> None:
     block = _arguments(SelfAttention)
     assert block == _arguments(TargetAttention)
     assert list(block) == list(OPTIONS)
     assert block.pop("intermediate_dim") is inspect.Parameter.empty
-    assert block.pop("dropout") == 0.0
     attention = _arguments(SpaceAttention)
     del attention["starts_alike"], attention["value_initializer"]  # Which a block decides.
     assert list(block.items()) == list(attention.items())
