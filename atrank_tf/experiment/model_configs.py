@@ -26,7 +26,7 @@ class RankerConfig:
         hidden_dim: D, the size of behaviors, candidates and user vectors.
         combine: how the embeddings of object, action and time are combined to a behavior's: "sum" or "concat".
         activation: of the projection of a group to `hidden_dim`; "linear" for none.
-        dropout: share of units that training drops, throughout the model.
+        dropout: share of the units of behaviors and candidates, and of what self-attention adds, that training drops.
         id_dropout: share of the objects of a training batch whose id is replaced by the unknown id, so that new objects
             are ranked by their side features.
         ranking: ranking heads whose logits are added: "dot", "dnn". "dnn" reads user features, context, affinity and
@@ -148,7 +148,6 @@ class ATRankConfig(RankerConfig):
             "intermediate_dim": self.intermediate_dim,
             "score": self.score,
             "activation": self.attention_activation,
-            "dropout": self.dropout,
             "sink": self.attention_sink,
         }
 

@@ -49,7 +49,7 @@ class ATRank(Ranker):
     def make_layers(self) -> None:
         config = self.config
         self.self_attention = [
-            SelfAttention(**config.attention_options(), name=f"self_attention_{number}")
+            SelfAttention(**config.attention_options(), dropout=config.dropout, name=f"self_attention_{number}")
             for number in range(config.num_blocks)
         ]
         self.target_attention = TargetAttention(**config.attention_options(), name="target_attention")

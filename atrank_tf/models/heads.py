@@ -52,9 +52,7 @@ class Heads:
         self._schema = schema
         self._dot = DotHead(name="dot_head") if "dot" in config.ranking else None
         self._dnn = {
-            task: DNNHead(config.hidden_units, config.dropout, name=f"dnn_head_{task}")
-            for task in tasks
-            if "dnn" in config.ranking
+            task: DNNHead(config.hidden_units, name=f"dnn_head_{task}") for task in tasks if "dnn" in config.ranking
         }
         self._normalize = {
             task: CountNormalization(name=f"count_normalization_{task}")

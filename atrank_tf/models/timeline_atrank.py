@@ -72,7 +72,7 @@ class TimelineATRank(Ranker):
     def make_layers(self) -> None:
         config, boundaries = self.config, self.schema.time.boundaries
         self.self_attention = [
-            SelfAttention(**config.attention_options(), name=f"self_attention_{number}")
+            SelfAttention(**config.attention_options(), dropout=config.dropout, name=f"self_attention_{number}")
             for number in range(config.num_blocks)
         ]
         self.time_biases = [

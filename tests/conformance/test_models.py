@@ -13,6 +13,7 @@ import tensorflow as tf
 from atrank_tf import models
 from atrank_tf.data import evaluation_batches
 from atrank_tf.experiment.model_configs import HEADS
+from atrank_tf.layers import Dropout, IdDropout
 from atrank_tf.models import MODELS, Ranker, SequenceRanker
 from atrank_tf.schema import PADDING, Candidates
 
@@ -59,7 +60,10 @@ ONE_OF_EACH = [
     for place, variant in enumerate(variants)
 ]
 """Of `FEW` models the first variant, the one with most in it; `make test-slow` has the others."""
-SMALL = {"hidden_dim": 12, "num_spaces": 3, "intermediate_dim": 10, "hidden_units": [9], "dropout": 0.3}
+SMALL = {
+    **{"hidden_dim": 12, "num_spaces": 3, "intermediate_dim": 10, "hidden_units": [9]},
+    **{"dropout": 0.3, "id_dropout": 0.3},
+}
 
 
 def _small(name: str) -> dict[str, Any]:
@@ -132,6 +136,25 @@ def graph(model: Ranker) -> Callable[[dict[str, Any]], Scores]:
 @pytest.fixture(scope="module")
 def encoder(model: Ranker) -> Any:
     return model.encoder()
+
+
+@pytest.fixture
+def drops(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
+    """Of each call of a dropout of a rate above 0: the layer's path, and whether it dropped."""
+    found: list[tuple[str, bool]] = []
+    for layer in (Dropout, IdDropout):
+        monkeypatch.setattr(layer, "call", _noting(layer.call, found))
+    return found
+
+
+def _noting(call: Callable[..., Any], calls: list[tuple[str, bool]]) -> Callable[..., Any]:
+    def noted(layer: Any, inputs: Any, training: bool | None = None) -> Any:
+        dropped = call(layer, inputs, training)
+        if layer.rate:
+            calls.append((layer.path, dropped is not inputs))
+        return dropped
+
+    return noted
 
 
 def _scores(model: Any, inputs: dict[str, Any]) -> Scores:
@@ -337,6 +360,21 @@ def test_summary_config_and_clone(model: Ranker) -> None:
     assert len(forms) == len(model.trainable_weights), "A warm start finds weights by their paths."
     assert {weight.path: weight.shape for weight in again.trainable_weights} == forms
     assert [weight.shape for weight in again.weights] == [weight.shape for weight in model.weights]
+
+
+def test_every_dropout_drops_in_training_and_in_training_only(
+    model: Ranker, records: Any, drops: list[tuple[str, bool]]
+) -> None:
+    """A layer that hands `training=None` to another one takes it from all layers after it."""
+    inputs = next(iter(model.training_batches(records).dataset))[0]
+    model(inputs, training=False)
+    assert not any(dropped for _, dropped in drops)
+    drops.clear()
+    model(inputs, training=True)
+    assert {path for path, dropped in drops if dropped} == {
+        layer.path for layer in model._flatten_layers() if isinstance(layer, Dropout) and layer.rate
+    }
+    assert all(dropped for _, dropped in drops)
 
 
 def test_a_batch_without_candidates_of_a_task_trains_the_others(

@@ -9,12 +9,12 @@ from atrank_tf.layers.dense import FeedForward
 
 
 class AttentionBlock(keras.layers.Layer):
-    """Base of `SelfAttention` and `TargetAttention`, which take the same arguments.
+    """Base of `SelfAttention` and `TargetAttention`: the arguments that both take.
 
     A model passes the same keywords to all of its blocks:
 
         options = {"num_spaces": 4, "intermediate_dim": 128, "score": "scaled_dot"}
-        blocks = [SelfAttention(**options, name=f"self_attention_{number}") for number in range(2)]
+        blocks = [SelfAttention(**options, dropout=0.1, name=f"self_attention_{number}") for number in range(2)]
         target_attention = TargetAttention(**options)
 
     Args:
@@ -22,7 +22,6 @@ class AttentionBlock(keras.layers.Layer):
         intermediate_dim: units of the layer inside the feed-forward network.
         score: "bilinear" or "scaled_dot". Defaults to "bilinear".
         activation: applied to the attention's projections: see `SpaceAttention`. Defaults to None.
-        dropout: share of a sublayer's output that training drops. Defaults to 0.
         sink: whether the attention has sinks: see `SpaceAttention`. Defaults to False.
     """
 
@@ -33,7 +32,6 @@ class AttentionBlock(keras.layers.Layer):
         intermediate_dim: int,
         score: str = "bilinear",
         activation: str | None = None,
-        dropout: float = 0.0,
         sink: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -42,7 +40,6 @@ class AttentionBlock(keras.layers.Layer):
         self.intermediate_dim = intermediate_dim
         self.score = score
         self.activation = activation
-        self.dropout = dropout
         self.sink = sink
 
     def make_attention(self, **own: Any) -> SpaceAttention:
@@ -59,9 +56,7 @@ class AttentionBlock(keras.layers.Layer):
 
     def make_feed_forward(self, **own: Any) -> FeedForward:
         """Returns the feed-forward network that the arguments ask for, likewise."""
-        return FeedForward(
-            self.intermediate_dim, dropout=self.dropout, dtype=self.dtype_policy, name="feed_forward", **own
-        )
+        return FeedForward(self.intermediate_dim, dtype=self.dtype_policy, name="feed_forward", **own)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
@@ -69,6 +64,5 @@ class AttentionBlock(keras.layers.Layer):
             "intermediate_dim": self.intermediate_dim,
             "score": self.score,
             "activation": self.activation,
-            "dropout": self.dropout,
             "sink": self.sink,
         }

@@ -1,5 +1,7 @@
 """Self-attention over the behaviors of all groups."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -50,12 +52,16 @@ class SelfAttention(AttentionBlock):
         ATRank (arXiv 1711.06632), section "Self-attention layer".
     """
 
+    def __init__(self, num_spaces: int, *, dropout: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(num_spaces, **kwargs)
+        self.dropout = dropout
+
     def build(self, behaviors_shape: Shape) -> None:
         near_zero = keras.initializers.VarianceScaling(1e-4, "fan_avg", "uniform")  # At 0 a relu would keep them.
         self.attention = self.make_attention(value_initializer=near_zero)
         self.drop = Dropout(self.dropout, dtype=self.dtype_policy)
         self.norm = keras.layers.LayerNormalization(epsilon=1e-6, dtype=self.dtype_policy, name="norm")
-        self.feed_forward = self.make_feed_forward(outer_initializer="zeros")
+        self.feed_forward = self.make_feed_forward(dropout=self.dropout, outer_initializer="zeros")
         self.attention.build(behaviors_shape, behaviors_shape)
         self.norm.build(behaviors_shape)
         self.feed_forward.build(behaviors_shape)
@@ -72,12 +78,12 @@ class SelfAttention(AttentionBlock):
     ) -> Tensor | tuple[Tensor, Tensor]:
         if position is None:
             seen = behavior_mask if visible is None else ops.logical_and(visible, behavior_mask[:, None])
-            related, weights = self.attention(behaviors, behaviors, seen, bias, return_weights=True, training=training)
+            related, weights = self.attention(behaviors, behaviors, seen, bias, return_weights=True)
         else:
             blocks = TimeBlocks(position, ops.shape(visible)[1])
             by_time = blocks.split(behaviors)  # [B * n, C, D]
             keys, values = (blocks.seen(each) for each in self.attention.project(by_time))  # [B * n, S, D]
-            related, weights = self.attention.attend(by_time, keys, values, visible, bias, True, training)
+            related, weights = self.attention.attend(by_time, keys, values, visible, bias, return_weights=True)
             related = blocks.join(related)
         memory = self._feed_forward(behaviors, related, behavior_mask, training)
         return (memory, weights) if return_weights else memory
@@ -109,3 +115,6 @@ class SelfAttention(AttentionBlock):
     def _feed_forward(self, behaviors: Tensor, related: Tensor, behavior_mask: Tensor, training: bool | None) -> Tensor:
         memory = self.norm(behaviors + self.drop(related, training=training))
         return zero_padding(self.feed_forward(memory, training=training), behavior_mask)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"dropout": self.dropout}

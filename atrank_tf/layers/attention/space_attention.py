@@ -9,7 +9,6 @@ from keras import ops
 
 from atrank_tf.layers.attention.masks import additive_mask, scale_by_view
 from atrank_tf.layers.dense import linear, unit_rms
-from atrank_tf.layers.dropout import Dropout
 from atrank_tf.layers.packing import take
 from atrank_tf.types import Shape, Tensor
 
@@ -48,7 +47,6 @@ class SpaceAttention(keras.layers.Layer):
         score: "bilinear" or "scaled_dot". Defaults to "bilinear".
         activation: f, applied to the projections; None for linear ones. In the bilinear score, to the values only.
             Defaults to None.
-        dropout: share of the attention weights that training drops. Defaults to 0.
         sink: whether each space has a sink; weights then sum to less than 1. Defaults to False.
         starts_alike: whether scores begin with what is alike, as where a query is compared with its like. Defaults to
             False.
@@ -61,7 +59,6 @@ class SpaceAttention(keras.layers.Layer):
             the name `mask` for masks that it passes on by itself.)
         bias: float [B, K, R, T], added to the scores; None for none.
         return_weights: also return the weights.
-        training: whether to drop.
 
     Returns:
         float [B, Q, D]; with `return_weights` also float [B, K, Q, T].
@@ -80,7 +77,6 @@ class SpaceAttention(keras.layers.Layer):
         *,
         score: str = "bilinear",
         activation: str | None = None,
-        dropout: float = 0.0,
         sink: bool = False,
         starts_alike: bool = False,
         value_initializer: Any = "glorot_uniform",
@@ -92,7 +88,6 @@ class SpaceAttention(keras.layers.Layer):
         self.num_spaces = num_spaces
         self.score = score
         self.activation = keras.activations.get(activation)
-        self.dropout = dropout
         self.sink = sink
         self.starts_alike = starts_alike
         self.value_initializer = value_initializer
@@ -123,7 +118,6 @@ class SpaceAttention(keras.layers.Layer):
         self.value_kernel = self.add_weight(name="value_kernel", shape=square, initializer=self.value_initializer)
         if self.sink:
             self.sink_score = self.add_weight(name="sink_score", shape=(self.num_spaces,), initializer="zeros")
-        self.drop = Dropout(self.dropout, dtype=self.dtype_policy)
 
     def call(
         self,
@@ -132,10 +126,9 @@ class SpaceAttention(keras.layers.Layer):
         memory_mask: Tensor,
         bias: Tensor | None = None,
         return_weights: bool = False,
-        training: bool | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
         keys, values = self.project(memory)
-        return self.attend(query, keys, values, memory_mask, bias, return_weights, training)
+        return self.attend(query, keys, values, memory_mask, bias, return_weights)
 
     def project(self, memory: Tensor) -> tuple[Tensor, Tensor]:
         """Returns keys and values of a memory, float [B, T, D] each, space after space: what `attend` needs of it."""
@@ -152,13 +145,12 @@ class SpaceAttention(keras.layers.Layer):
         memory_mask: Tensor,
         bias: Tensor | None = None,
         return_weights: bool = False,
-        training: bool | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """As a call, given keys and values of the memory."""
         mask = memory_mask if len(memory_mask.shape) == 3 else memory_mask[:, None]
         keys, values = self.split_spaces(keys, values)  # [B, K, d, T], [B, K, T, d]
         queries = self.project_query(query)  # [B, Q, D]
-        out, weights = self.attend_projected(queries, keys, values, mask, bias, training=training)
+        out, weights = self.attend_projected(queries, keys, values, mask, bias)
         sees = ops.cast(ops.any(mask, axis=-1), out.dtype)[:, :, None]  # [B, R, 1]
         out = scale_by_view(out, sees, axis=1)
         return (out, scale_by_view(weights, sees[:, None], axis=2)) if return_weights else out
@@ -186,7 +178,6 @@ class SpaceAttention(keras.layers.Layer):
         mask: Tensor,
         bias: Tensor | None = None,
         indices: Tensor | None = None,
-        training: bool | None = None,
     ) -> tuple[Tensor, Tensor]:
         """As `attend`, given the results of `project_query` and `split_spaces`.
 
@@ -198,14 +189,13 @@ class SpaceAttention(keras.layers.Layer):
             mask: bool [B, R, T].
             bias: float [B, K, R, T].
             indices: int [B, Q], which of the U queries each one is, so that equal ones are projected once.
-            training: whether to drop.
 
         Returns:
             float [B, Q, D] and the weights, float [B, K, Q, T].
         """
         scores = ops.matmul(self._spaces(take(queries, indices)), keys)  # [B, K, Q, T]
         weights = self._softmax(scores, mask, bias)
-        out = ops.matmul(self.drop(weights, training=training), values)  # [B, K, Q, d]
+        out = ops.matmul(weights, values)  # [B, K, Q, d]
         out = ops.transpose(out, (0, 2, 1, 3))  # [B, Q, K, d]
         out = ops.reshape(out, (*ops.shape(out)[:2], queries.shape[-1]))  # [B, Q, D]
         return out, weights[..., :-1] if self.sink else weights
@@ -250,7 +240,6 @@ class SpaceAttention(keras.layers.Layer):
             "num_spaces": self.num_spaces,
             "score": self.score,
             "activation": keras.activations.serialize(self.activation),
-            "dropout": self.dropout,
             "sink": self.sink,
             "starts_alike": self.starts_alike,
             "value_initializer": keras.initializers.serialize(keras.initializers.get(self.value_initializer)),

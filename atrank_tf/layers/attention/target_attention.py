@@ -47,7 +47,6 @@ class TargetAttention(AttentionBlock):
         intermediate_dim: units of the layer inside F_vanilla.
         score: "bilinear" or "scaled_dot". Defaults to "bilinear".
         activation: applied to the attention's projections: see `SpaceAttention`. Defaults to None.
-        dropout: share of the feed-forward's output that training drops. Defaults to 0.
         sink: whether a candidate may read little of a memory where nothing fits: see `SpaceAttention`. Defaults to
             False.
 
@@ -57,7 +56,6 @@ class TargetAttention(AttentionBlock):
         memory_mask: bool [B, T], True = seen.
         bias: float [B, K, 1, T], added to the scores; None for none.
         return_weights: also return the attention weights.
-        training: whether to drop.
 
     Returns:
         User vectors, float [B, N, D]; with `return_weights` also float [B, K, N, T].
@@ -79,14 +77,11 @@ class TargetAttention(AttentionBlock):
         memory_mask: Tensor,
         bias: Tensor | None = None,
         return_weights: bool = False,
-        training: bool | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
-        user_vector, weights = self.attention(
-            candidates, memory, memory_mask, bias, return_weights=True, training=training
-        )
+        user_vector, weights = self.attention(candidates, memory, memory_mask, bias, return_weights=True)
         # F_vanilla has biases: without this, a user without a history would have a vector other than 0.
         sees = ops.cast(ops.any(memory_mask, axis=-1), user_vector.dtype)[:, None, None]
-        user_vector = self.feed_forward(user_vector, training=training) * sees
+        user_vector = self.feed_forward(user_vector) * sees
         return (user_vector, weights) if return_weights else user_vector
 
     def attend_packed(self, candidates: Tensor, memory: Tensor, queries: Sequence[CandidateQueries]) -> list[Tensor]:

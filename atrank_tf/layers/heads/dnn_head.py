@@ -7,7 +7,6 @@ import keras
 from keras import ops
 
 from atrank_tf.layers.dense import flatten, linear_concat
-from atrank_tf.layers.dropout import Dropout
 from atrank_tf.layers.heads.ranking_head import RankingHead
 from atrank_tf.types import Tensor
 
@@ -23,14 +22,12 @@ class DNNHead(RankingHead):
 
     Args:
         hidden_units: units of each hidden layer; none makes the head linear.
-        dropout: share of each hidden layer that training drops. Defaults to 0.
 
     Call arguments:
         user_vector: float [B, N, D].
         candidates: float [B, N, D].
         context: float [B, N, D_c], or None.
         counts: float [B, N, C], or None.
-        training: whether to drop.
 
     Returns:
         Logits, float [B, N].
@@ -40,10 +37,9 @@ class DNNHead(RankingHead):
         Silu: Elfwing et al., "Sigmoid-Weighted Linear Units" (arXiv 1702.03118).
     """
 
-    def __init__(self, hidden_units: Sequence[int], dropout: float = 0.0, **kwargs: Any) -> None:
+    def __init__(self, hidden_units: Sequence[int], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.hidden_units = tuple(hidden_units)
-        self.dropout = dropout
 
     def build_head(self, hidden_dim: int, known_dim: int) -> None:
         self.dense, input_dim = [], 3 * hidden_dim + known_dim
@@ -53,7 +49,6 @@ class DNNHead(RankingHead):
             layer.build((None, input_dim))
             self.dense.append(layer)
             input_dim = units
-        self.drop = Dropout(self.dropout, dtype=self.dtype_policy)
 
     def call(
         self,
@@ -61,15 +56,14 @@ class DNNHead(RankingHead):
         candidates: Tensor,
         context: Tensor | None = None,
         counts: Tensor | None = None,
-        training: bool | None = None,
     ) -> Tensor:
         known = [part for part in (context, counts) if part is not None]
         first = self.dense[0]
         state = linear_concat([user_vector, candidates, user_vector * candidates, *known], first.kernel)
         state = first.activation(flatten(state) + first.bias)  # [B * N, units]
         for layer in self.dense[1:]:
-            state = layer(self.drop(state, training=training))
+            state = layer(state)
         return ops.reshape(state, ops.shape(user_vector)[:2])
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"hidden_units": self.hidden_units, "dropout": self.dropout}
+        return super().get_config() | {"hidden_units": self.hidden_units}

@@ -11,7 +11,6 @@ OPTIONS = {
     "intermediate_dim": 13,
     "score": "scaled_dot",
     "activation": "relu",
-    "dropout": 0.25,
     "sink": True,
 }
 
@@ -22,8 +21,7 @@ def _arguments(layer: type) -> dict[str, object]:
 
 
 def test_a_block_takes_what_its_attention_takes_and_the_units_of_its_feed_forward() -> None:
-    block = _arguments(SelfAttention)
-    assert block == _arguments(TargetAttention)
+    block = _arguments(TargetAttention)
     assert list(block) == list(OPTIONS)
     assert block.pop("intermediate_dim") is inspect.Parameter.empty
     attention = _arguments(SpaceAttention)
@@ -38,7 +36,7 @@ def test_one_set_of_options_makes_every_block_and_reaches_what_is_in_it(
     block = layer(**OPTIONS, name="block")
     block.build(*[(None, None, 22)] * (1 if layer is SelfAttention else 2))
     assert block.get_config().items() >= OPTIONS.items()
-    inside = {name: value for name, value in OPTIONS.items() if name not in ("intermediate_dim", "dropout")}
+    inside = {name: value for name, value in OPTIONS.items() if name != "intermediate_dim"}
     assert block.attention.get_config().items() >= inside.items()
     assert block.attention.starts_alike == (layer is TargetAttention)
-    assert block.feed_forward.get_config().items() >= {"intermediate_dim": 13, "dropout": 0.25}.items()
+    assert block.feed_forward.get_config()["intermediate_dim"] == 13

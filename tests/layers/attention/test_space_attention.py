@@ -217,33 +217,6 @@ def test_gradients_are_finite_with_an_empty_row_and_garbage_in_padding(score: st
     np.testing.assert_array_equal(np.asarray(by_memory) * ~MASK[:, :, None], 0.0)
 
 
-def test_dropout_drops_whole_weights_in_training_only() -> None:
-    keras.utils.set_random_seed(3)
-    layer = _layer(dropout=0.5)
-    one = np.ones((B, 1), bool)
-    value, kept = _attend(layer, QUERY, MEMORY[:, :1], one)
-    np.testing.assert_allclose(np.asarray(layer(QUERY, MEMORY[:, :1], one, training=False)), value, rtol=1e-12)
-    out, weights = layer(QUERY, MEMORY[:, :1], one, return_weights=True, training=True)
-    np.testing.assert_array_equal(np.asarray(weights), kept)
-    # One behavior of weight 1: each query gets, in each space, nothing or twice its value.
-    ratio = (np.asarray(out) / value).reshape(B, N, K, SIZE)
-    np.testing.assert_allclose(ratio, np.broadcast_to(ratio[..., :1], ratio.shape), rtol=1e-9)
-    assert set(np.round(ratio[..., 0], 9).ravel()) == {0.0, 2.0}
-
-
-def test_dropout_is_drawn_from_the_seed_and_anew_in_each_call() -> None:
-    def draws(seed: int) -> tuple[np.ndarray, np.ndarray]:
-        keras.utils.set_random_seed(seed)
-        layer = _layer(dropout=0.3)
-        first = np.asarray(layer(QUERY, MEMORY, MASK, training=True))
-        return first, np.asarray(layer(QUERY, MEMORY, MASK, training=True))
-
-    first, second = draws(5)
-    np.testing.assert_array_equal(draws(5), (first, second))
-    assert (first != second).any()
-    assert (first != draws(6)[0]).any()
-
-
 @pytest.mark.parametrize("score", ["bilinear", "scaled_dot"])
 def test_each_form_has_only_the_weights_that_it_uses(score: str) -> None:
     shapes = {weight.name: tuple(weight.shape) for weight in _layer(score).weights}

@@ -1,9 +1,7 @@
 """User vectors of candidates against c = attention(h_t, C), e_u = F_vanilla(c), 0 for an empty memory."""
 
 from collections.abc import Callable
-from typing import Any
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -22,15 +20,12 @@ ACTIVATIONS: dict[str | None, Callable[[np.ndarray], np.ndarray]] = {
 FORMS = [(score, activation) for score in ("bilinear", "scaled_dot") for activation in ACTIVATIONS]
 
 
-def _layer(
-    score: str = "bilinear", activation: str | None = None, dropout: float = 0.0, sink: bool = False
-) -> TargetAttention:
+def _layer(score: str = "bilinear", activation: str | None = None, sink: bool = False) -> TargetAttention:
     layer = TargetAttention(
         K,
         intermediate_dim=HIDDEN,
         score=score,
         activation=activation,
-        dropout=dropout,
         sink=sink,
         dtype="float64",
         name="target_attention",
@@ -169,33 +164,6 @@ def test_an_empty_row_moves_no_weight() -> None:
         total = tf.reduce_sum(layer(CANDIDATES[2:], MEMORY[2:], MASK[2:]) * 3.0)
     for gradient in tape.gradient(total, [weight.value for weight in layer.trainable_weights]):
         np.testing.assert_array_equal(np.asarray(gradient), 0.0)
-
-
-def test_dropout_drops_the_feed_forward_in_training_only() -> None:
-    keras.utils.set_random_seed(3)
-    layer, whole = _layer(dropout=1 - 1e-6), _layer()
-    np.testing.assert_array_equal(
-        np.asarray(layer(CANDIDATES, MEMORY, MASK)), np.asarray(whole(CANDIDATES, MEMORY, MASK))
-    )
-    found = np.asarray(layer(CANDIDATES, MEMORY, MASK, training=True))
-    # With everything dropped, the attention's output is left, normalized.
-    for user, place in np.ndindex(2, N):
-        read, _ = _attend(layer, CANDIDATES[user, place], MEMORY[user, MASK[user]])
-        np.testing.assert_allclose(found[user, place], _norm(read, _weights(layer)), rtol=1e-9, atol=1e-12)
-    np.testing.assert_array_equal(found[2], 0.0)
-
-
-def test_dropout_is_drawn_from_the_seed_and_anew_in_each_call() -> None:
-    def draws(seed: int) -> tuple[Any, Any]:
-        keras.utils.set_random_seed(seed)
-        layer = _layer(dropout=0.3)
-        first = np.asarray(layer(CANDIDATES, MEMORY, MASK, training=True))
-        return first, np.asarray(layer(CANDIDATES, MEMORY, MASK, training=True))
-
-    first, second = draws(5)
-    np.testing.assert_array_equal(draws(5), (first, second))
-    assert (first != second).any()
-    assert (first != draws(6)[0]).any()
 
 
 def test_an_unknown_score_and_sizes_that_do_not_fit_are_refused() -> None:

@@ -1,6 +1,5 @@
 """The ranking head against a DNN on [e; h; e * h; context; counts], written out."""
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -70,35 +69,3 @@ def test_the_gradient_of_counts_is_not_computed() -> None:
 
 def test_logits_may_be_negative() -> None:
     assert (np.asarray(_layer((13, 5), True)(USERS, CANDIDATES, CONTEXTS)) < 0).any()
-
-
-def test_dropout_drops_units_of_each_hidden_layer_in_training_only() -> None:
-    keras.utils.set_random_seed(3)
-    layer = DNNHead((1, 1), dropout=0.5, dtype="float64")
-    layer.build((101, N, 1), (101, N, 1))
-    # Both hidden units and the logit pass on the user vector 100, of which silu takes nothing: what comes out is
-    # 100 * 2 * 2 or dropped on the way.
-    one, zero = np.ones((1, 1)), np.zeros(1)
-    for weight, value in zip(
-        layer.trainable_weights, [np.array([[1.0], [0.0], [0.0]]), zero, one, zero, one, zero], strict=True
-    ):
-        weight.assign(value)
-    many = np.full((101, N, 1), 100.0)
-    np.testing.assert_array_equal(np.asarray(layer(many, many, training=False)), 100.0)
-    np.testing.assert_array_equal(np.asarray(layer(many, many)), 100.0)
-    found = np.asarray(layer(many, many, training=True))
-    assert set(found.ravel()) == {0.0, 400.0}
-    assert 0.15 < (found == 400.0).mean() < 0.35
-
-
-def test_dropout_is_drawn_from_the_seed_and_anew_in_each_call() -> None:
-    def draws(seed: int) -> tuple[np.ndarray, np.ndarray]:
-        keras.utils.set_random_seed(seed)
-        layer = DNNHead((13, 5), dropout=0.3)
-        first = np.asarray(layer(USERS, CANDIDATES, CONTEXTS, training=True))
-        return first, np.asarray(layer(USERS, CANDIDATES, CONTEXTS, training=True))
-
-    first, second = draws(5)
-    np.testing.assert_array_equal(draws(5), (first, second))
-    assert (first != second).any()
-    assert (first != draws(6)[0]).any()
