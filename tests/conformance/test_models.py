@@ -362,7 +362,7 @@ def test_summary_config_and_clone(model: Ranker) -> None:
     assert [weight.shape for weight in again.weights] == [weight.shape for weight in model.weights]
 
 
-def test_every_dropout_drops_in_training_and_in_training_only(
+def test_10_every_dropout_drops_in_training_and_in_training_only(
     model: Ranker, records: Any, drops: list[tuple[str, bool]]
 ) -> None:
     """A layer that hands `training=None` to another one takes it from all layers after it."""
