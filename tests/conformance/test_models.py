@@ -61,8 +61,12 @@ ONE_OF_EACH = [
 ]
 """Of `FEW` models the first variant, the one with most in it; `make test-slow` has the others."""
 SMALL = {
-    **{"hidden_dim": 12, "num_spaces": 3, "intermediate_dim": 10, "hidden_units": [9]},
-    **{"dropout": 0.3, "id_dropout": 0.3},
+    "hidden_dim": 12,
+    "num_spaces": 3,
+    "intermediate_dim": 10,
+    "hidden_units": [9],
+    "dropout": 0.3,
+    "id_dropout": 0.3,
 }
 
 
