@@ -1,4 +1,4 @@
-"""The attentions take the same arguments by the same names in the same order."""
+"""The attentions take the same arguments by the same names in the same order; self-attention a dropout, too."""
 
 import inspect
 
@@ -40,3 +40,10 @@ def test_one_set_of_options_makes_every_block_and_reaches_what_is_in_it(
     assert block.attention.get_config().items() >= inside.items()
     assert block.attention.starts_alike == (layer is TargetAttention)
     assert block.feed_forward.get_config()["intermediate_dim"] == 13
+
+
+def test_the_dropout_of_self_attention_is_that_of_both_sublayers_and_in_its_config() -> None:
+    block = SelfAttention.from_config(SelfAttention(**OPTIONS, dropout=0.25).get_config())
+    block.build((None, None, 22))
+    assert block.dropout == block.drop.rate == block.feed_forward.drop.rate == 0.25
+    assert SelfAttention(**OPTIONS).dropout == 0.0
