@@ -1,6 +1,6 @@
 """First values of embedding tables of ids: objects that the same users did something with get similar vectors."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -57,8 +57,11 @@ def co_occurrence(
         entity = schema.groups[name].entity
         if entity in rows:
             tables.setdefault(schema.entities[entity].id.table, {})[entity] = rows[entity]
+    if not tables:
+        return {}
     users = {name: np.zeros(schema.tables[name].rows, np.int64) for name in tables}
-    for done in _histories(records, tasks, part) if tables else ():
+    histories = _histories(records, tasks, part)
+    for done in histories.as_numpy_iterator():
         for name, rows_of in tables.items():
             users[name] += np.bincount(_pairs(rows_of, done)[1], minlength=len(users[name]))
     users = {name: total(of_row) for name, of_row in users.items()}
@@ -74,7 +77,7 @@ def co_occurrence(
             for _ in range(_PASSES):
                 basis *= scale
                 product = np.zeros_like(basis)
-                for done in _histories(records, tasks, part):
+                for done in histories.as_numpy_iterator():
                     _add_product(product, basis, *_pairs(rows_of, done))
                 basis, values = _left_singular(total(product) * scale)
                 shown.update(1)
@@ -87,8 +90,8 @@ def _not_predicted(schema: Schema, tasks: Sequence[str]) -> list[str]:
     return [name for name in schema.groups if name not in predicted]
 
 
-def _histories(records: Records, tasks: Sequence[str], part: Part) -> Iterator[_Done]:
-    """Yields, chunk by chunk, what is in the histories of targets, of groups that no task predicts."""
+def _histories(records: Records, tasks: Sequence[str], part: Part) -> tf.data.Dataset:
+    """Returns a `_Done` of each chunk: what is in the histories of targets, of groups that no task predicts."""
     schema = records.schema
 
     def of_chunk(_: Tensor, serialized: Tensor) -> dict[str, tuple[Tensor, ...]]:
@@ -108,7 +111,7 @@ def _histories(records: Records, tasks: Sequence[str], part: Part) -> Iterator[_
         }
 
     chunks = read_chunks(records, part, tf.constant([EVALUATION_SEED, 0], tf.int64))
-    yield from chunks.map(without_autograph(of_chunk)).prefetch(1).as_numpy_iterator()
+    return chunks.map(without_autograph(of_chunk)).prefetch(1)
 
 
 def _pairs(rows: Mapping[str, np.ndarray], done: _Done) -> tuple[np.ndarray, np.ndarray]:

@@ -288,10 +288,10 @@ def test_what_is_counted_of_training_candidates_has_one_scale(
     data: str, name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Numbers that differ have a mean of 0 and a deviation of 1 over the real candidates, but for what is drawn in."""
-    monkeypatch.setattr("atrank_tf.models.ranker._ADAPTED_CANDIDATES", 1_000)
+    monkeypatch.setattr("atrank_tf.models.ranker._ADAPTED_CANDIDATES", 10_000)
     records = request.getfixturevalue(data)
     model = MODELS[name](records.schema, catalogs=records.catalogs, **ON_ONE_SCALE)
-    batches = model.training_batches(records, settings=Batching(batch_size=16, batch_tokens=64), seed=1)
+    batches = model.training_batches(records, settings=Batching(batch_size=256, batch_tokens=1024), seed=1)
     for task in model.tasks:
         layer = model.get_layer(f"count_normalization_{task}")
         read: list[np.ndarray] = []
@@ -303,7 +303,7 @@ def test_what_is_counted_of_training_candidates_has_one_scale(
                     read[-1] = read[-1][np.asarray(inputs[f"{task}__candidates"]) != PADDING]
         read = [each.reshape(-1, each.shape[-1]) for each in read]
         raw = np.concatenate(read)
-        assert max(map(len, read)) <= 1_000  # So all of them were measured.
+        assert max(map(len, read)) <= 10_000  # So all of them were measured.
         found, deviation = np.asarray(layer(raw)), raw.astype(float).std(axis=0)
         found = found / np.sqrt(1 - (found / 10) ** 2)
         np.testing.assert_allclose(found.mean(axis=0), 0, atol=1e-4)
