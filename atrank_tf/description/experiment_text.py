@@ -61,7 +61,7 @@ RECIPES: dict[str, tuple[str, int, dict[str, dict[str, Any]]]] = {
         "Lists of which several or none are chosen: settings of experiments/market_timeline.toml.",
         12,
         {
-            "model": {"dropout": 0.1, "attention_sink": True, "hidden_units": [64, 32]},
+            "model": {"dropout": 0.1, "hidden_units": [64, 32]},
             "batching": {},
             "training": {"learning_rate": 2e-3, "decay_at": [0.6, 0.85], "decay": 0.2},
         },

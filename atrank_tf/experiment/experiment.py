@@ -18,6 +18,7 @@ REMOVED_KEYS = {
         "xla": "XLA made training a third slower on every CPU it was measured on",
     },
     "model": {
+        "attention_sink": "every attention has sinks",
         "task_uncertainty": "losses weighed by a learned uncertainty ranked no task better",
         "task_tables": "a table of its own for each task ranked no task better",
     },

@@ -110,8 +110,6 @@ class ATRankConfig(RankerConfig):
         num_blocks: self-attention blocks; 0 for target attention alone.
         score: "bilinear" (the paper) or "scaled_dot" (the authors' code).
         attention_activation: of the attention's projections: "linear" (the paper) or "relu" (the authors' code).
-        attention_sink: whether the weights of a space may sum to less than 1 where nothing fits: see `SpaceAttention`.
-            Neither in the paper nor in the authors' code.
         intermediate_dim: units of the hidden layer of F_self and F_vanilla.
     """
 
@@ -119,7 +117,6 @@ class ATRankConfig(RankerConfig):
     num_blocks: int = 1
     score: str = "bilinear"
     attention_activation: str = "linear"
-    attention_sink: bool = False
     intermediate_dim: int = 128
 
     def __post_init__(self) -> None:
@@ -148,7 +145,6 @@ class ATRankConfig(RankerConfig):
             "intermediate_dim": self.intermediate_dim,
             "score": self.score,
             "activation": self.attention_activation,
-            "sink": self.attention_sink,
         }
 
 

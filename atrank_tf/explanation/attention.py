@@ -45,10 +45,10 @@ class Explanation:
         parts: name -> float32 [N]; their sum is `score`.
         affinity: N lists of texts: what the user did before with things like the candidate, as `affinity_words` tells
             it. Empty for a model that does not read affinity.
-        self_attention: float32 [blocks, K, T, T]; row t has the weights of behavior t over all, and sums to 1 (to less
-            with `attention_sink`). No blocks if the model has none.
-        target_attention: float32 [K, N, T]; row n has the weights of candidate n over the behaviors, and sums as those
-            do. K = 0 for a model without target attention.
+        self_attention: float32 [blocks, K, T, T]; row t has the weights of behavior t over all, which sum to less
+            than 1: the rest is the sink's. No blocks if the model has none.
+        target_attention: float32 [K, N, T]; row n has the weights of candidate n over the behaviors, likewise. K = 0
+            for a model without target attention.
         inputs: inputs of the model, a batch of one request.
     """
 

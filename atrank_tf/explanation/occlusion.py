@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from atrank_tf.explanation.attention import Explanation
-from atrank_tf.layers import SelfAttention, SpaceAttention, TargetAttention
+from atrank_tf.layers import SelfAttention, TargetAttention
 from atrank_tf.models import Ranker
 from atrank_tf.models.inputs import traced
 from atrank_tf.schema import PADDING
@@ -65,10 +65,10 @@ class Occluder:
         drops = (whole - self._scores(task, _copies(explanation.inputs, without)))[:, real]
         behaviors, of_groups = np.split(drops, [len(explanation.behaviors)])
         spaces = {}
-        for name, attention in _attentions(self._model).items():
+        for name, block in _attentions(self._model).items():
             found = []
-            for space in range(attention.num_spaces):
-                with _without(attention, space):
+            for space in range(block.num_spaces):
+                with _without(block, space):
                     found.append(whole - self._scores(task, explanation.inputs))
             spaces[name] = np.concatenate(found)[:, real]
         return Occlusion(behaviors.T, dict(zip(groups, of_groups, strict=True)), spaces)
@@ -95,29 +95,35 @@ def _copies(inputs: Mapping[str, np.ndarray], without: list[tuple[str, Any]]) ->
     return copies
 
 
-def _attentions(model: Any) -> dict[str, SpaceAttention]:
-    """Returns the attention layers of a model: "self-attention 1", ... and "target attention"."""
-    found: dict[str, SpaceAttention] = {}
+def _attentions(model: Any) -> dict[str, SelfAttention | TargetAttention]:
+    """Returns the attention blocks of a model: "self-attention 1", ... and "target attention"."""
+    found: dict[str, SelfAttention | TargetAttention] = {}
     for layer in model.layers:
         if isinstance(layer, SelfAttention):
-            found[f"self-attention {len(found) + 1}"] = layer.attention
+            found[f"self-attention {len(found) + 1}"] = layer
         elif isinstance(layer, TargetAttention):
-            found["target attention"] = layer.attention
+            found["target attention"] = layer
     return found
 
 
 @contextmanager
-def _without(attention: SpaceAttention, space: int) -> Iterator[None]:
-    """Context in which a space outputs 0: its values are 0, as all activations of an experiment map 0 to 0."""
-    kernel, size = attention.value_kernel, attention.value_kernel.shape[1] // attention.num_spaces
-    whole = kernel.numpy()
-    cut = whole.copy()
-    cut[:, space * size : (space + 1) * size] = 0
-    kernel.assign(cut)
+def _without(block: SelfAttention | TargetAttention, space: int) -> Iterator[None]:
+    """Context in which a space gives nothing: its values are 0, as all activations map 0 to 0, and so is its mass."""
+    values = block.attention.value_kernel
+    size = values.shape[1] // block.num_spaces
+    cuts: list[tuple[Any, Any]] = [(values, np.s_[:, space * size : (space + 1) * size])]
+    if isinstance(block, TargetAttention):
+        cuts.append((block.mass_kernel, np.s_[space]))
+    whole = [kernel.numpy() for kernel, _ in cuts]
+    for (kernel, part), of_all in zip(cuts, whole, strict=True):
+        cut = of_all.copy()
+        cut[part] = 0
+        kernel.assign(cut)
     try:
         yield
     finally:
-        kernel.assign(whole)
+        for (kernel, _), of_all in zip(cuts, whole, strict=True):
+            kernel.assign(of_all)
 
 
 def attention_agreement(explanation: Explanation, occlusion: Occlusion) -> np.ndarray:

@@ -75,7 +75,7 @@ class TimeBias(keras.layers.Layer):
         bias_k(gap) = sum of b_k[i] over the boundaries i that the gap has reached
 
     The buckets are those of `TimeBuckets`: [0, 1) [1, 2) [2, 4) [4, 8) ... units, the last one open. Bucket 0 has bias
-    0, which loses nothing: a softmax sees differences only. A gap below 0 counts as 0.
+    0, which loses nothing: weights see differences only, and a sink has a score of its own. A gap below 0 counts as 0.
 
     Glossary: B users, R timestamps at which time is told (of requests, or of the behaviors), T behaviors, K spaces.
 

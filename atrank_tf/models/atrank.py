@@ -17,12 +17,13 @@ class ATRank(Ranker):
 
     Rough sketch, of one user and K semantic spaces:
         u_j  = embedding(object_j) + action_j + time bucket_j, projected by its group    [T, D]    `embed_behaviors`
-        C    = F_self([softmax_k(u W_k u^T) u Q_k for each space k]), once a block        [T, D]    `encode`
+        C    = F_self([w_k(u W_k u^T) u Q_k for each space k]), once a block             [T, D]    `encode`
         h_t  = embedding(candidate), projected by its group                              [N, D]    `embed_candidates`
-        e_t  = F_vanilla([softmax_k(h_t W_k C^T) C Q_k for each space k])                 [N, D]    `read`
+        e_t  = F_vanilla([w_k(h_t W_k C^T) C Q_k for each space k]) + m M                [N, D]    `read`
         score = sum of the heads: <e_t, h_t>, DNN(e_t, h_t, user, context, counts), bias  [N]       `rank`
 
-    What a score compares is scaled to unit size in each space (`SpaceAttention`).
+    w_k is a softmax with a sink, of scores that compare vectors of unit size (`SpaceAttention`); m says how much of the
+    memory fits (`TargetAttention`).
 
     Glossary: B users, T_g behaviors of group g, T = sum of T_g, N candidates, D hidden dim, K spaces.
 

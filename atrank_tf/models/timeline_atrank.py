@@ -41,12 +41,12 @@ class TimelineATRank(Ranker):
     The embedding of a behavior has no time, and each behavior sees only what came before it. Time is a learned bias on
     the scores of both attentions instead, by the gap between two behaviors, or between a request and a behavior:
 
-        C   = F_self([softmax_k(u W_k u^T + bias_k(time_j - time_i) + causal mask) u Q_k ...])        `relate`
-        e_t = F_vanilla([softmax_k(h_t W_k C^T + bias_k(now - time_i)) C Q_k ...])                     `user_vectors`
+        C   = F_self([w_k(u W_k u^T + bias_k(time_j - time_i) + causal mask) u Q_k ...])              `relate`
+        e_t = F_vanilla([w_k(h_t W_k C^T + bias_k(now - time_i)) C Q_k ...]) + m M                     `user_vectors`
 
-    What a score compares is scaled to unit size in each space (`SpaceAttention`). With a
-    `window` a behavior sees its block of that many behaviors and the one before in self-attention (`CausalBlocks`); a
-    candidate sees all.
+    w_k is a softmax with a sink, of scores that compare vectors of unit size (`SpaceAttention`); m says how much of the
+    memory fits (`TargetAttention`). With a `window` a behavior sees its block of that many behaviors and the one before
+    in self-attention (`CausalBlocks`); a candidate sees all.
 
     So a memory may be cached while the user does nothing new (`append` adds what is new), and one pass over a timeline
     trains on every target in it (`timeline_logits`), where `ATRank` encodes the history of each anew.

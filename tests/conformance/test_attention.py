@@ -56,7 +56,8 @@ def _scores(model: Ranker, batch: dict[str, np.ndarray], patch: pytest.MonkeyPat
 
     def attend_projected(layer: SpaceAttention, *args: Any, **kwargs: Any) -> Any:
         out, weights = attend(layer, *args, **kwargs)
-        found.append(np.log(np.where(weights > 0, weights, np.nan)))
+        of_behaviors = weights[..., :-1]  # The last is the sink's.
+        found.append(np.log(np.where(of_behaviors > 0, of_behaviors, np.nan)))
         return out, weights
 
     def unit(layer: ActivationUnit, candidates: Any, memory: Any, mask: np.ndarray) -> Any:
@@ -130,14 +131,13 @@ def _market(requests: int, seed: int) -> tuple[dict[str, np.ndarray], dict[str, 
 def _campaign(requests: int, seed: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Requests of users who came to the start page ten minutes before they viewed one of their objects: they buy it.
 
-    All behaviors are views, the start page is in every history, and each of the ages at which something was viewed is
-    that of the one as often as of any other. So a candidate finds the one only where behaviors were related to each
-    other.
+    All behaviors are views, the start page is in every history, and all ages are of one bucket, 32 to 64 days. So a
+    candidate finds the one only where behaviors were related to each other.
     """
     rng = np.random.default_rng(seed)
     objects = FIRST_ROW + rng.permuted(np.tile(np.arange(OBJECTS), (requests, 1)), axis=1)[:, :T]
     order = np.argsort(rng.random((requests, T)), axis=1)
-    ages = 1.4 * 2.0 ** np.arange(T)[::-1] * rng.uniform(0.85, 1.15, (requests, T))
+    ages = 34 + 4.5 * np.arange(T)[::-1] + rng.uniform(0, 3, (requests, T))
     times = np.int64((90 - ages) * DAY)
     campaign = np.take_along_axis(times, np.argmax(order == 0, axis=1)[:, np.newaxis], axis=1) - 600
     ids = np.concatenate([np.take_along_axis(objects, order, axis=1), np.full_like(campaign, START_PAGE)], axis=1)
@@ -179,4 +179,4 @@ def test_pooling_does_not_tell_it() -> None:
 def test_9_what_only_self_attention_tells_is_learned() -> None:
     """By models that compare times; `atrank`, which reads buckets of them, learns it with some seeds only."""
     assert _auc_of_fresh_requests("timeline_atrank", {"num_spaces": 2}, _campaign, epochs=8) >= 0.95
-    assert _auc_of_fresh_requests("timeline_atrank", {"num_spaces": 2, "num_blocks": 0}, _campaign, epochs=8) < 0.7
+    assert _auc_of_fresh_requests("timeline_atrank", {"num_spaces": 2, "num_blocks": 0}, _campaign, epochs=8) < 0.6

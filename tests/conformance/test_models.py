@@ -23,17 +23,17 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         "atrank",
         {"score": "scaled_dot", "attention_activation": "relu", "combine": "concat", "ranking": ["dot"]},
     ),
-    "atrank with two blocks and sinks": (
+    "atrank with two blocks": (
         "atrank",
-        {"num_blocks": 2, "item_bias": False, "activation": "relu", "attention_sink": True},
+        {"num_blocks": 2, "item_bias": False, "activation": "relu"},
     ),
     "atrank of one task, without self-attention": (
         "atrank",
         {"num_blocks": 0, "ranking": ["dnn"], "tasks": ["next_redemption"]},
     ),
-    "timeline atrank with sinks": (
+    "timeline atrank, normalized counts": (
         "timeline_atrank",
-        {"ranking": ["dot", "dnn"], "attention_sink": True, "normalize_counts": True},
+        {"ranking": ["dot", "dnn"], "normalize_counts": True},
     ),
     "timeline atrank in blocks": ("timeline_atrank", {"num_blocks": 2, "window": 5}),
     "timeline atrank of codes side by side, without affinity and popularity": (
@@ -268,11 +268,7 @@ def test_5_an_explainer_gives_the_scores_and_the_parts_that_add_up_to_them(
         rows = np.broadcast_to(of_someone, total.shape)
         if name == "self_attention":
             rows = rows & real[:, None, None]
-        if getattr(model.config, "attention_sink", False):
-            assert (total[rows] < 1 + 1e-6).all() and (total[rows] < 0.99).any()
-        else:
-            np.testing.assert_allclose(total[rows], 1.0, rtol=1e-5)
-        assert rows.any()
+        assert rows.any() and (total[rows] > 0).all() and (total[rows] < 1).all()  # The rest is the sink's.
 
 
 def test_5_eager_and_graph_agree(

@@ -49,10 +49,11 @@ def test_a_space_that_reads_nothing_changes_nothing_when_it_goes(
 ) -> None:
     keras.utils.set_random_seed(2)
     model = make_model()
-    attention = model.get_layer("target_attention").attention
-    kernel = attention.value_kernel.numpy()
-    kernel[:, 4:8] = 0  # Space II of three, four units each.
-    attention.value_kernel.assign(kernel)
+    block = model.get_layer("target_attention")
+    values, masses = block.attention.value_kernel.numpy(), block.mass_kernel.numpy()
+    values[:, 4:8], masses[1] = 0, 0  # Space II of three, four units each.
+    block.attention.value_kernel.assign(values)
+    block.mass_kernel.assign(masses)
     before = [weight.numpy() for weight in model.weights]
     [explanation] = Explainer(model, names).explain(requests[0].task, requests[0].inputs, ["u"])
     found = Occluder(model).occlude(explanation)

@@ -32,18 +32,24 @@ def inputs(records: Any) -> dict[str, np.ndarray]:
     return {name: value.numpy()[:4] for name, value in batch.items()}
 
 
-def _attend(layer: Any, query: np.ndarray, memory: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The sketch of `SpaceAttention` for one user, over real behaviors alone: weights [K, Q, T], read-out [Q, D]."""
+def _attend(layer: Any, query: np.ndarray, memory: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The sketch of `SpaceAttention` for one user, over real behaviors alone.
+
+    Returns:
+        Weights [K, Q, T], what is read [Q, D], and the mass [Q, K].
+    """
     kernels = {weight.name: np.asarray(weight, np.float64) for weight in layer.weights}
-    weights, read = [], []
+    weights, read, mass = [], [], []
     for space in range(K):
         columns = slice(space * SIZE, (space + 1) * SIZE)
         project, value = kernels["query_kernel"][:, columns], kernels["value_kernel"][:, columns]
         asking, keys = _unit(query @ project @ kernels["score_kernel"][space]), _unit(memory @ project)
         scores = np.exp(asking @ keys.T / np.sqrt(SIZE))
-        weights.append(scores / scores.sum(axis=1, keepdims=True))
+        scores /= np.exp(kernels["sink_score"][space])
+        weights.append(scores / (1 + scores.sum(axis=1, keepdims=True)))
+        mass.append(np.log(1 + scores.sum(axis=1)))
         read.append(weights[-1] @ memory @ value)
-    return np.stack(weights), np.concatenate(read, axis=1)
+    return np.stack(weights), np.concatenate(read, axis=1), np.stack(mass, axis=1)
 
 
 def _unit(x: np.ndarray) -> np.ndarray:
@@ -71,10 +77,11 @@ def test_attention_and_score_are_those_of_the_equations(model: Any, inputs: dict
     candidates = np.asarray(model.embed_candidates(TASK, inputs[f"{TASK}__candidates"]).embedding)
     block, reader = model.get_layer("self_attention_0"), model.get_layer("target_attention")
     for user, real in enumerate(mask):
-        own, related = _attend(block.attention, behaviors[user, real], behaviors[user, real])
+        own, related, _ = _attend(block.attention, behaviors[user, real], behaviors[user, real])
         memory = _feed_forward(block.feed_forward, _norm(block.norm, behaviors[user, real] + related))
-        read, read_out = _attend(reader.attention, candidates[user], memory)
-        score = (_feed_forward(reader.feed_forward, read_out) * candidates[user]).sum(axis=1) / np.sqrt(K * SIZE)
+        read, read_out, mass = _attend(reader.attention, candidates[user], memory)
+        vectors = _feed_forward(reader.feed_forward, read_out) + mass @ np.asarray(reader.mass_kernel)
+        score = (vectors * candidates[user]).sum(axis=1) / np.sqrt(K * SIZE)
         np.testing.assert_allclose(found["self_attention"][user, 0][:, real][..., real], own, rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(found["target_attention"][user][..., real], read, rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(found["score"][user], score, rtol=1e-4, atol=1e-5)

@@ -22,7 +22,6 @@ class AttentionBlock(keras.layers.Layer):
         intermediate_dim: units of the layer inside the feed-forward network.
         score: "bilinear" or "scaled_dot". Defaults to "bilinear".
         activation: applied to the attention's projections: see `SpaceAttention`. Defaults to None.
-        sink: whether the attention has sinks: see `SpaceAttention`. Defaults to False.
     """
 
     def __init__(
@@ -32,7 +31,6 @@ class AttentionBlock(keras.layers.Layer):
         intermediate_dim: int,
         score: str = "bilinear",
         activation: str | None = None,
-        sink: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -40,7 +38,6 @@ class AttentionBlock(keras.layers.Layer):
         self.intermediate_dim = intermediate_dim
         self.score = score
         self.activation = activation
-        self.sink = sink
 
     def make_attention(self, **own: Any) -> SpaceAttention:
         """Returns the attention that the arguments ask for, not built yet; with the block's `own` keywords."""
@@ -48,7 +45,6 @@ class AttentionBlock(keras.layers.Layer):
             self.num_spaces,
             score=self.score,
             activation=self.activation,
-            sink=self.sink,
             dtype=self.dtype_policy,
             name="attention",
             **own,
@@ -64,5 +60,4 @@ class AttentionBlock(keras.layers.Layer):
             "intermediate_dim": self.intermediate_dim,
             "score": self.score,
             "activation": self.activation,
-            "sink": self.sink,
         }

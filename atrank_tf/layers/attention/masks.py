@@ -14,7 +14,7 @@ def additive_mask(mask: Tensor, dtype: str) -> Tensor:
     """Returns what is added to scores so that a softmax gives exactly 0 where `mask` is False.
 
     Added where the scores are widest, it costs one pass over them, and none if it joins a bias before. A row of scores
-    that is masked entirely still has weights that sum to 1: its output must be set to 0.
+    that is masked entirely still has weights that sum to 1: something real must be in it, as a sink.
 
     Args:
         mask: bool, of any shape; True = real.
@@ -31,10 +31,10 @@ def zero_padding(values: Tensor, mask: Tensor) -> Tensor:
     return values * ops.cast(ops.expand_dims(mask, -1), values.dtype)
 
 
-def scale_by_view(values: Tensor, factors: Tensor, axis: int) -> Tensor:
-    """Multiplies values [..., Q, D], Q at `axis`, by factors [..., R, 1]: Q / R consecutive ones by each factor."""
-    if factors.shape[axis] == 1:
+def scale_by_view(values: Tensor, factors: Tensor) -> Tensor:
+    """Multiplies values [B, Q, D] by factors [B, R, 1]: Q / R consecutive ones by each factor."""
+    if factors.shape[1] == 1:
         return values * factors
     shape = ops.shape(values)
-    views = ops.reshape(values, (*shape[:axis], ops.shape(factors)[axis], -1, shape[-1]))
-    return ops.reshape(views * ops.expand_dims(factors, axis + 1), shape)
+    views = ops.reshape(values, (shape[0], ops.shape(factors)[1], -1, shape[-1]))
+    return ops.reshape(views * factors[:, :, None], shape)

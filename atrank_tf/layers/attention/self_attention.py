@@ -32,7 +32,6 @@ class SelfAttention(AttentionBlock):
         score: "bilinear" or "scaled_dot". Defaults to "bilinear".
         activation: applied to the attention's projections: see `SpaceAttention`. Defaults to None.
         dropout: share of the attention's and of the feed-forward's output that training drops. Defaults to 0.
-        sink: whether the attention has sinks: see `SpaceAttention`. Defaults to False.
 
     Call arguments:
         behaviors: float [B, T, D].
@@ -86,7 +85,7 @@ class SelfAttention(AttentionBlock):
             related, weights = self.attention.attend(by_time, keys, values, visible, bias, return_weights=True)
             related = blocks.join(related)
         memory = self._feed_forward(behaviors, related, behavior_mask, training)
-        return (memory, weights) if return_weights else memory
+        return (memory, weights[..., :-1]) if return_weights else memory
 
     def extend(
         self,

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from atrank_tf.layers.attention.masks import additive_mask, scale_by_view
+from atrank_tf.layers.attention.masks import additive_mask
 from atrank_tf.layers.dense import linear, unit_rms
 from atrank_tf.layers.packing import take
 from atrank_tf.types import Shape, Tensor
@@ -23,8 +23,8 @@ class SpaceAttention(keras.layers.Layer):
     Rough sketch, for each space k, with |x| = x / sqrt(mean(x^2)):
         bilinear:    a_k = |query P_k W_k| |memory P_k|^T / sqrt(d)            the paper: (query P_k) W_k (memory P_k)^T
         scaled_dot:  a_k = |f(query P_k)| |f(memory R_k)|^T / sqrt(d)          the authors' code, with |x| = x, f = relu
-        out_k = softmax(a_k) f(memory Q_k),   out = [out_1; ...; out_K]
-        with sinks:  exp(a_kj) / (exp(s_k) + sum_i exp(a_ki)) in place of the softmax, s_k learned
+        w_kj = exp(a_kj) / (exp(s_k) + sum_i exp(a_ki))
+        out_k = w_k f(memory Q_k),   out = [out_1; ...; out_K]
 
     Glossary: B users, Q queries, T behaviors in the memory, D hidden dim, K spaces, d = D / K; R views: queries that
     see the same part of the memory share a view, Q / R consecutive ones each.
@@ -33,21 +33,21 @@ class SpaceAttention(keras.layers.Layer):
     and at most sqrt(d), however large the kernels grow. Otherwise all weights of a new model would be equal, with
     gradients that shrink with the embeddings' square. Values keep their size: a penalty on the embeddings shrinks them.
 
-    With a sink a query may read little where nothing fits, and more where many behaviors fit, which a softmax cannot
-    tell from one.
+    s_k is the learned score of a sink, whose value is 0. So a query reads little where nothing fits, and more where
+    many behaviors fit, which a softmax cannot tell from one; and the sink's weight tells how much of the memory fits.
 
     With `starts_alike` queries and keys are projected alike at the start, but for noise: W_k = I + noise, R_k = P_k +
     noise, as much as makes the score of a vector with itself about sqrt(8) (or sqrt(d), if that is less). So a query
     finds what it resembles before anything is learned.
 
-    Masking: a masked behavior has weight 0. The output of a fully masked query is exactly 0.
+    Masking: a masked behavior has weight 0. A fully masked query gives all its weight to the sink: its output is
+    exactly 0.
 
     Args:
         num_spaces: K; must divide D.
         score: "bilinear" or "scaled_dot". Defaults to "bilinear".
         activation: f, applied to the projections; None for linear ones. In the bilinear score, to the values only.
             Defaults to None.
-        sink: whether each space has a sink; weights then sum to less than 1. Defaults to False.
         starts_alike: whether scores begin with what is alike, as where a query is compared with its like. Defaults to
             False.
         value_initializer: of Q. Defaults to "glorot_uniform".
@@ -61,14 +61,14 @@ class SpaceAttention(keras.layers.Layer):
         return_weights: also return the weights.
 
     Returns:
-        float [B, Q, D]; with `return_weights` also float [B, K, Q, T].
+        float [B, Q, D]; with `return_weights` also float [B, K, Q, T + 1], whose last one is the sink's.
 
     Raises:
         ValueError: `score` is unknown, K does not divide D, or query and memory differ in D.
 
     Reference:
-        ATRank (arXiv 1711.06632), sections "Self-attention layer" and "Downstream application network"; sinks: Xiao et
-        al., arXiv 2309.17453, section 3.3, here with a learned score.
+        ATRank (arXiv 1711.06632), sections "Self-attention layer" and "Downstream application network", which have
+        softmax weights; sinks: Xiao et al., arXiv 2309.17453, section 3.3, here with a learned score.
     """
 
     def __init__(
@@ -77,7 +77,6 @@ class SpaceAttention(keras.layers.Layer):
         *,
         score: str = "bilinear",
         activation: str | None = None,
-        sink: bool = False,
         starts_alike: bool = False,
         value_initializer: Any = "glorot_uniform",
         **kwargs: Any,
@@ -88,7 +87,6 @@ class SpaceAttention(keras.layers.Layer):
         self.num_spaces = num_spaces
         self.score = score
         self.activation = keras.activations.get(activation)
-        self.sink = sink
         self.starts_alike = starts_alike
         self.value_initializer = value_initializer
 
@@ -116,8 +114,7 @@ class SpaceAttention(keras.layers.Layer):
             initializer = _sum(start, noise, other) if self.starts_alike else other
             self.key_kernel = self.add_weight(name="key_kernel", shape=square, initializer=initializer)
         self.value_kernel = self.add_weight(name="value_kernel", shape=square, initializer=self.value_initializer)
-        if self.sink:
-            self.sink_score = self.add_weight(name="sink_score", shape=(self.num_spaces,), initializer="zeros")
+        self.sink_score = self.add_weight(name="sink_score", shape=(self.num_spaces,), initializer="zeros")
 
     def call(
         self,
@@ -151,9 +148,7 @@ class SpaceAttention(keras.layers.Layer):
         keys, values = self.split_spaces(keys, values)  # [B, K, d, T], [B, K, T, d]
         queries = self.project_query(query)  # [B, Q, D]
         out, weights = self.attend_projected(queries, keys, values, mask, bias)
-        sees = ops.cast(ops.any(mask, axis=-1), out.dtype)[:, :, None]  # [B, R, 1]
-        out = scale_by_view(out, sees, axis=1)
-        return (out, scale_by_view(weights, sees[:, None], axis=2)) if return_weights else out
+        return (out, weights) if return_weights else out
 
     def project_query(self, query: Tensor) -> Tensor:
         """Returns what is compared with the keys, float [..., D], space after space."""
@@ -164,10 +159,8 @@ class SpaceAttention(keras.layers.Layer):
         return self._unit_size(queries) / ((queries.shape[-1] // self.num_spaces) ** 0.5)
 
     def split_spaces(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns keys, float [B, K, d, T], and values, float [B, K, T, d]; with a sink, of T + 1."""
-        keys, values = self._spaces(keys), self._spaces(values)  # [B, K, T, d] each
-        if self.sink:  # One behavior more: its score is `sink_score`, its value 0.
-            keys, values = (ops.pad(each, ((0, 0), (0, 0), (0, 1), (0, 0))) for each in (keys, values))
+        """Returns keys, float [B, K, d, T + 1], and values, float [B, K, T + 1, d]: those of the sink, too, both 0."""
+        keys, values = (ops.pad(self._spaces(each), ((0, 0), (0, 0), (0, 1), (0, 0))) for each in (keys, values))
         return ops.transpose(keys, (0, 1, 3, 2)), values
 
     def attend_projected(
@@ -181,8 +174,6 @@ class SpaceAttention(keras.layers.Layer):
     ) -> tuple[Tensor, Tensor]:
         """As `attend`, given the results of `project_query` and `split_spaces`.
 
-        The output of a fully masked query is undefined here.
-
         Args:
             queries: float [B, Q, D]; with `indices` [U, D].
             keys, values: of `split_spaces`.
@@ -191,25 +182,24 @@ class SpaceAttention(keras.layers.Layer):
             indices: int [B, Q], which of the U queries each one is, so that equal ones are projected once.
 
         Returns:
-            float [B, Q, D] and the weights, float [B, K, Q, T].
+            float [B, Q, D] and the weights, float [B, K, Q, T + 1].
         """
-        scores = ops.matmul(self._spaces(take(queries, indices)), keys)  # [B, K, Q, T]
+        scores = ops.matmul(self._spaces(take(queries, indices)), keys)  # [B, K, Q, T + 1]
         weights = self._softmax(scores, mask, bias)
         out = ops.matmul(weights, values)  # [B, K, Q, d]
         out = ops.transpose(out, (0, 2, 1, 3))  # [B, Q, K, d]
         out = ops.reshape(out, (*ops.shape(out)[:2], queries.shape[-1]))  # [B, Q, D]
-        return out, weights[..., :-1] if self.sink else weights
+        return out, weights
 
     def _softmax(self, scores: Tensor, mask: Tensor, bias: Tensor | None) -> Tensor:
-        """Softmax of scores [B, K, Q, T] under a mask [B, R, T] and a bias [B, K, R, T]; with a sink, of T + 1."""
+        """Softmax of scores [B, K, Q, T + 1] under a mask [B, R, T], a bias [B, K, R, T], and the sink's score."""
         added = additive_mask(mask, scores.dtype)[:, None]  # [B, 1, R, T]
         if bias is not None:
             added = added + bias  # [B, K, R, T]
-        if self.sink:
-            batch, _, views, _ = ops.shape(added)
-            sinks = ops.cast(self.sink_score, added.dtype)[:, None, None]
-            sinks = ops.broadcast_to(sinks, (batch, self.num_spaces, views, 1))
-            added = ops.concatenate([added + ops.zeros_like(sinks), sinks], axis=-1)  # [B, K, R, T + 1]
+        batch, _, views, _ = ops.shape(added)
+        sinks = ops.cast(self.sink_score, added.dtype)[:, None, None]
+        sinks = ops.broadcast_to(sinks, (batch, self.num_spaces, views, 1))
+        added = ops.concatenate([added + ops.zeros_like(sinks), sinks], axis=-1)  # [B, K, R, T + 1]
         if mask.shape[1] == 1:
             return tf.nn.softmax(scores + added)  # Keras' warns where T = 1.
         shape = ops.shape(scores)
@@ -240,7 +230,6 @@ class SpaceAttention(keras.layers.Layer):
             "num_spaces": self.num_spaces,
             "score": self.score,
             "activation": keras.activations.serialize(self.activation),
-            "sink": self.sink,
             "starts_alike": self.starts_alike,
             "value_initializer": keras.initializers.serialize(keras.initializers.get(self.value_initializer)),
         }

@@ -9,8 +9,12 @@ from keras import ops
 
 from atrank_tf.layers.attention.attention_block import AttentionBlock
 from atrank_tf.layers.attention.masks import scale_by_view
+from atrank_tf.layers.dense import linear
 from atrank_tf.layers.packing import Packing
 from atrank_tf.types import Shape, Tensor
+
+_LEAST_WEIGHT = 1e-7
+"""Of a sink: a smaller one could be 0 in float16. What weighs ten million times the sink is all that is read."""
 
 
 class CandidateQueries(NamedTuple):
@@ -34,7 +38,11 @@ class TargetAttention(AttentionBlock):
     """Attends from each candidate to the memory, and returns a user vector for each candidate.
 
     Rough sketch:
-        c = attention(h_t, C),   e_u = F_vanilla(c)
+        c, w = attention(h_t, C),   m_k = -log w_k,sink = log(1 + sum_j exp(a_kj - s_k))
+        e_u = F_vanilla(c) + m M
+
+    c tells what fits a candidate, and F_vanilla, which normalizes, leaves little of how much. So the mass m_k of the
+    attention in each space is added: large where many behaviors fit, or one fits well. The paper has F_vanilla alone.
 
     Each candidate attends by itself, so that a score depends on no other candidate.
 
@@ -47,8 +55,6 @@ class TargetAttention(AttentionBlock):
         intermediate_dim: units of the layer inside F_vanilla.
         score: "bilinear" or "scaled_dot". Defaults to "bilinear".
         activation: applied to the attention's projections: see `SpaceAttention`. Defaults to None.
-        sink: whether a candidate may read little of a memory where nothing fits: see `SpaceAttention`. Defaults to
-            False.
 
     Call arguments:
         candidates: float [B, N, D].
@@ -69,6 +75,7 @@ class TargetAttention(AttentionBlock):
         self.feed_forward = self.make_feed_forward()
         self.attention.build(candidates_shape, memory_shape)
         self.feed_forward.build(candidates_shape)
+        self.mass_kernel = self.add_weight(name="mass_kernel", shape=(self.num_spaces, candidates_shape[-1]))
 
     def call(
         self,
@@ -78,11 +85,11 @@ class TargetAttention(AttentionBlock):
         bias: Tensor | None = None,
         return_weights: bool = False,
     ) -> Tensor | tuple[Tensor, Tensor]:
-        user_vector, weights = self.attention(candidates, memory, memory_mask, bias, return_weights=True)
+        read, weights = self.attention(candidates, memory, memory_mask, bias, return_weights=True)
         # F_vanilla has biases: without this, a user without a history would have a vector other than 0.
-        sees = ops.cast(ops.any(memory_mask, axis=-1), user_vector.dtype)[:, None, None]
-        user_vector = self.feed_forward(user_vector) * sees
-        return (user_vector, weights) if return_weights else user_vector
+        sees = ops.cast(ops.any(memory_mask, axis=-1), read.dtype)[:, None, None]
+        user_vector = (self.feed_forward(read) + linear(_mass(weights), self.mass_kernel)) * sees
+        return (user_vector, weights[..., :-1]) if return_weights else user_vector
 
     def attend_packed(self, candidates: Tensor, memory: Tensor, queries: Sequence[CandidateQueries]) -> list[Tensor]:
         """Attends from several sets of candidates to one memory, without their padding.
@@ -99,11 +106,18 @@ class TargetAttention(AttentionBlock):
         """
         projected = self.attention.project_query(candidates)
         keys, values = self.attention.split_spaces(*self.attention.project(memory))
-        vectors, seen = [], []
+        reads, masses, seen = [], [], []
         for each in queries:
-            found, _ = self.attention.attend_projected(projected, keys, values, each.mask, each.bias, each.indices)
-            vectors.append(each.packing.pack(found))
-            sees = ops.cast(ops.any(each.mask, axis=-1), found.dtype)[:, :, None]  # [B, P, 1]
-            seen.append(each.packing.pack(scale_by_view(ops.ones_like(found[..., :1]), sees, axis=1)))
-        together = self.feed_forward(ops.concatenate(vectors)) * ops.concatenate(seen)
-        return tf.split(together, [tf.shape(each)[0] for each in vectors], num=len(vectors))
+            read, weights = self.attention.attend_projected(projected, keys, values, each.mask, each.bias, each.indices)
+            reads.append(each.packing.pack(read))
+            masses.append(each.packing.pack(_mass(weights)))
+            sees = ops.cast(ops.any(each.mask, axis=-1), read.dtype)[:, :, None]  # [B, P, 1]
+            seen.append(each.packing.pack(scale_by_view(ops.ones_like(read[..., :1]), sees)))
+        masses = linear(ops.concatenate(masses), self.mass_kernel)
+        together = (self.feed_forward(ops.concatenate(reads)) + masses) * ops.concatenate(seen)
+        return tf.split(together, [tf.shape(each)[0] for each in reads], num=len(reads))
+
+
+def _mass(weights: Tensor) -> Tensor:
+    """Returns how much of the memory fits each query in each space, float [B, Q, K], of weights [B, K, Q, T + 1]."""
+    return -ops.transpose(ops.log(ops.maximum(weights[..., -1], _LEAST_WEIGHT)), (0, 2, 1))

@@ -11,7 +11,6 @@ OPTIONS = {
     "intermediate_dim": 13,
     "score": "scaled_dot",
     "activation": "relu",
-    "sink": True,
 }
 
 

@@ -65,7 +65,7 @@ def test_attention_in_blocks_is_full_attention_under_the_mask_of_the_rule(window
     keras.utils.set_random_seed(1)
     known, sees = _timelines(window), _sees(_timelines(window), window)
     blocks = CausalBlocks(ORDERED, window)
-    attention, bias = SelfAttention(K, intermediate_dim=7, sink=True), TimeBias((1, 2, 4), K)
+    attention, bias = SelfAttention(K, intermediate_dim=7), TimeBias((1, 2, 4), K)
     behaviors = tf.Variable(np.random.default_rng(2).normal(size=(B, T, D)).astype("float32"))
     bias.build()
     bias.steps.assign([[0.5, -1.0], [-2.0, 0.7], [1.0, 0.1]])

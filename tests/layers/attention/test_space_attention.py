@@ -43,7 +43,7 @@ def _attend(layer: SpaceAttention, query: np.ndarray, memory: np.ndarray, mask: 
     kernels = {weight.name: np.asarray(weight) for weight in layer.weights}
     f = ACTIVATIONS[layer.get_config()["activation"]]
     out = np.zeros((len(query), query.shape[1], D))
-    weights = np.zeros((len(query), K, query.shape[1], memory.shape[1]))
+    weights = np.zeros((len(query), K, query.shape[1], memory.shape[1] + 1))
     for user, space, place in np.ndindex(len(query), K, query.shape[1]):
         columns = slice(space * SIZE, (space + 1) * SIZE)
         asking = query[user, place] @ kernels["query_kernel"][:, columns]
@@ -53,13 +53,10 @@ def _attend(layer: SpaceAttention, query: np.ndarray, memory: np.ndarray, mask: 
         else:
             asking, keys = f(asking), f(memory[user] @ kernels["key_kernel"][:, columns])
         scores = _unit(keys) @ _unit(asking) / np.sqrt(SIZE)
-        real = mask[user]
-        if real.any():
-            sink = np.exp(kernels["sink_score"][space]) if layer.sink else 0.0
-            powers = np.exp(scores[real])
-            weights[user, space, place, real] = powers / (sink + powers.sum())
+        powers = np.append(np.exp(scores) * mask[user], np.exp(kernels["sink_score"][space]))
+        weights[user, space, place] = powers / powers.sum()
         values = f(memory[user] @ kernels["value_kernel"][:, columns])
-        out[user, place, columns] = weights[user, space, place] @ values
+        out[user, place, columns] = weights[user, space, place, :-1] @ values
     return out, weights
 
 
@@ -74,14 +71,9 @@ def test_output_and_weights_are_those_of_the_equations(score: str, activation: s
 
 
 @pytest.mark.parametrize("score", ["bilinear", "scaled_dot"])
-def test_a_sink_takes_its_part_of_every_space(score: str) -> None:
-    layer = _layer(score, sink=True)
-    out, weights = layer(QUERY, MEMORY, MASK, return_weights=True)
-    expected_out, expected_weights = _attend(layer, QUERY, MEMORY, MASK)
-    np.testing.assert_allclose(np.asarray(weights), expected_weights, rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(np.asarray(out), expected_out, rtol=1e-9, atol=1e-12)
-    assert (np.asarray(weights).sum(-1) < 1).all()
-    bias = RNG.normal(size=(B, K, N, T))  # One view for each query, as in training on timelines.
+def test_views_attend_as_each_query_alone(score: str) -> None:
+    """One view for each query, as in training on timelines."""
+    layer, bias = _layer(score), RNG.normal(size=(B, K, N, T))
     views = layer(QUERY, MEMORY, np.repeat(MASK[:, None], N, axis=1), bias)
     for place in range(N):
         one = layer(QUERY[:, place : place + 1], MEMORY, MASK, bias[:, :, place : place + 1])
@@ -101,13 +93,13 @@ def test_a_memory_attends_to_itself_by_the_same_equations(score: str, activation
 def test_one_space_of_two_dimensions_by_hand() -> None:
     layer = SpaceAttention(1)
     layer.build((1, 1, 2), (1, 3, 2))
-    layer.set_weights([np.eye(2), np.eye(2)[np.newaxis], 10 * np.eye(2)])
+    layer.set_weights([np.eye(2), np.eye(2)[np.newaxis], 10 * np.eye(2), np.log([3.0])])
     # Of unit size, (0, 5) is (0, sqrt(2)), (3, 0) is (sqrt(2), 0), (0, 7) is (0, sqrt(2)): scores 0 and 2 / sqrt(2).
-    share = np.exp(np.sqrt(2.0)) / (1 + np.exp(np.sqrt(2.0)))
+    near, total = np.exp(np.sqrt(2.0)), 1 + np.exp(np.sqrt(2.0)) + 3
     memory, mask = np.array([[[3.0, 0.0], [0.0, 7.0], [1.0, 1.0]]]), np.array([[True, True, False]])
     out, weights = layer(np.array([[[0.0, 5.0]]]), memory, mask, return_weights=True)
-    np.testing.assert_allclose(np.asarray(weights), [[[[1 - share, share, 0.0]]]], rtol=1e-6)
-    np.testing.assert_allclose(np.asarray(out), [[[30 * (1 - share), 70 * share]]], rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(weights), [[[[1 / total, near / total, 0.0, 3 / total]]]], rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(out), [[[30 / total, 70 * near / total]]], rtol=1e-6)
 
 
 @pytest.mark.parametrize("spaces", [1, 4, 16])
@@ -117,7 +109,7 @@ def test_scores_that_start_alike_find_what_is_alike(score: str, activation: str 
     keras.utils.set_random_seed(0)
     memory = RNG.normal(size=(1, 50, 64))
     layer = SpaceAttention(spaces, score=score, activation=activation, starts_alike=True, dtype="float64")
-    weights = np.asarray(layer(memory, memory, np.ones((1, 50), bool), return_weights=True)[1])[0]
+    weights = np.asarray(layer(memory, memory, np.ones((1, 50), bool), return_weights=True)[1])[0, ..., :-1]
     scores = np.log(weights) - np.log(weights).mean(-1, keepdims=True)
     own = np.diagonal(scores, axis1=1, axis2=2)
     if activation in (None, "linear"):
@@ -130,7 +122,7 @@ def test_scores_that_start_alike_find_what_is_alike(score: str, activation: str 
 def test_other_scores_say_nothing_of_what_is_alike(score: str) -> None:
     layer = SpaceAttention(K, score=score, dtype="float64")
     memory = RNG.normal(size=(1, 200, D))
-    weights = np.asarray(layer(memory, memory, np.ones((1, 200), bool), return_weights=True)[1])[0]
+    weights = np.asarray(layer(memory, memory, np.ones((1, 200), bool), return_weights=True)[1])[0, ..., :-1]
     assert (weights.argmax(-1) == np.arange(200)).mean() < 0.3
 
 
@@ -148,17 +140,17 @@ def test_scores_have_a_bound_however_large_the_kernels_grow() -> None:
     layer = SpaceAttention(K, dtype="float64")
     layer.build((B, N, D), (B, T, D))
     layer.query_kernel.assign(layer.query_kernel * 1e3)
-    weights = np.asarray(layer(QUERY, MEMORY, np.ones((B, T), bool), return_weights=True)[1])
+    weights = np.asarray(layer(QUERY, MEMORY, np.ones((B, T), bool), return_weights=True)[1])[..., :-1]
     assert np.ptp(np.log(weights), axis=-1).max() <= 2 * np.sqrt(SIZE)  # From -sqrt(d) to sqrt(d).
 
 
 @pytest.mark.parametrize("score", ["bilinear", "scaled_dot"])
-def test_weights_are_nonnegative_and_sum_to_one_over_what_is_real(score: str) -> None:
+def test_weights_are_nonnegative_and_sum_to_one_over_what_is_real_and_the_sink(score: str) -> None:
     weights = np.asarray(_layer(score)(QUERY, MEMORY, MASK, return_weights=True)[1])
-    assert weights.shape == (B, K, N, T)
-    assert (weights >= 0).all()
-    np.testing.assert_allclose(weights[:2].sum(-1), 1.0, rtol=1e-12)
-    np.testing.assert_array_equal(weights * ~MASK[:, None, None, :], 0.0)
+    assert weights.shape == (B, K, N, T + 1)
+    assert (weights >= 0).all() and (weights[..., -1] > 0).all()
+    np.testing.assert_allclose(weights.sum(-1), 1.0, rtol=1e-12)
+    np.testing.assert_array_equal(weights[..., :-1] * ~MASK[:, None, None, :], 0.0)
 
 
 @pytest.mark.parametrize("score", ["bilinear", "scaled_dot"])
@@ -168,7 +160,7 @@ def test_6_an_empty_memory_gives_exactly_zero(score: str) -> None:
     assert (out[:2] != 0).all()
     nothing, weights = _layer(score)(QUERY, MEMORY[:, :0], MASK[:, :0], return_weights=True)
     np.testing.assert_array_equal(np.asarray(nothing), np.zeros((B, N, D)))
-    assert weights.shape == (B, K, N, 0)
+    np.testing.assert_array_equal(np.asarray(weights), np.ones((B, K, N, 1)))
 
 
 @pytest.mark.parametrize("score", ["bilinear", "scaled_dot"])
@@ -199,7 +191,7 @@ def test_queries_and_users_do_not_see_each_other() -> None:
 def test_no_queries_give_no_output() -> None:
     out, weights = _layer()(QUERY[:, :0], MEMORY, MASK, return_weights=True)
     assert out.shape == (B, 0, D)
-    assert weights.shape == (B, K, 0, T)
+    assert weights.shape == (B, K, 0, T + 1)
 
 
 @pytest.mark.parametrize("score", ["bilinear", "scaled_dot"])
@@ -221,7 +213,7 @@ def test_gradients_are_finite_with_an_empty_row_and_garbage_in_padding(score: st
 def test_each_form_has_only_the_weights_that_it_uses(score: str) -> None:
     shapes = {weight.name: tuple(weight.shape) for weight in _layer(score).weights}
     own = {"score_kernel": (K, SIZE, SIZE)} if score == "bilinear" else {"key_kernel": (D, D)}
-    assert shapes == {"query_kernel": (D, D), "value_kernel": (D, D)} | own
+    assert shapes == {"query_kernel": (D, D), "value_kernel": (D, D), "sink_score": (K,)} | own
 
 
 def test_an_unknown_score_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""User vectors of candidates against c = attention(h_t, C), e_u = F_vanilla(c), 0 for an empty memory."""
+"""User vectors of candidates against the equations: what fits each, and how much fits; 0 for an empty memory."""
 
 from collections.abc import Callable
 
@@ -20,13 +20,12 @@ ACTIVATIONS: dict[str | None, Callable[[np.ndarray], np.ndarray]] = {
 FORMS = [(score, activation) for score in ("bilinear", "scaled_dot") for activation in ACTIVATIONS]
 
 
-def _layer(score: str = "bilinear", activation: str | None = None, sink: bool = False) -> TargetAttention:
+def _layer(score: str = "bilinear", activation: str | None = None) -> TargetAttention:
     layer = TargetAttention(
         K,
         intermediate_dim=HIDDEN,
         score=score,
         activation=activation,
-        sink=sink,
         dtype="float64",
         name="target_attention",
     )
@@ -52,10 +51,10 @@ def _unit(x: np.ndarray) -> np.ndarray:
     return x / np.sqrt((x**2).mean(-1, keepdims=True))
 
 
-def _attend(layer: TargetAttention, candidate: np.ndarray, memory: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Attention of one candidate [D] over the real behaviors [T, D] of one user: [D], [K, T]."""
+def _attend(layer: TargetAttention, candidate: np.ndarray, memory: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Attention of one candidate [D] over the real behaviors [T, D] of one user: [D], weights [K, T], mass [K]."""
     weights, f = _weights(layer), ACTIVATIONS[layer.activation]
-    parts, maps = [], []
+    parts, maps, masses = [], [], []
     for space in range(K):
         columns = slice(space * SIZE, (space + 1) * SIZE)
         query = candidate @ weights["attention/query_kernel"][:, columns]
@@ -65,9 +64,11 @@ def _attend(layer: TargetAttention, candidate: np.ndarray, memory: np.ndarray) -
         else:
             query, keys = f(query), f(memory @ weights["attention/key_kernel"][:, columns])
         scores = _unit(keys) @ _unit(query) / np.sqrt(SIZE)
-        maps.append(np.exp(scores) / np.exp(scores).sum())
+        mass = 1 + np.exp(scores - weights["attention/sink_score"][space]).sum()
+        maps.append(np.exp(scores - weights["attention/sink_score"][space]) / mass)
+        masses.append(np.log(mass))
         parts.append(maps[-1] @ f(memory @ weights["attention/value_kernel"][:, columns]))
-    return np.concatenate(parts), np.stack(maps)
+    return np.concatenate(parts), np.stack(maps), np.array(masses)
 
 
 def _expected(layer: TargetAttention) -> tuple[np.ndarray, np.ndarray]:
@@ -76,16 +77,12 @@ def _expected(layer: TargetAttention) -> tuple[np.ndarray, np.ndarray]:
     for user, place in np.ndindex(B, N):
         real = MASK[user]
         if real.any():
-            read, maps[user, :, place, real] = _transposed(_attend(layer, CANDIDATES[user, place], MEMORY[user, real]))
+            read, seen, mass = _attend(layer, CANDIDATES[user, place], MEMORY[user, real])
+            maps[user, :, place, real] = seen.T  # NumPy puts the axis of a boolean index first.
             inner = np.maximum(read @ weights["feed_forward/inner/kernel"] + weights["feed_forward/inner/bias"], 0.0)
             added = inner @ weights["feed_forward/outer/kernel"] + weights["feed_forward/outer/bias"]
-            out[user, place] = _norm(read + added, weights)
+            out[user, place] = _norm(read + added, weights) + mass @ weights["mass_kernel"]
     return out, maps
-
-
-def _transposed(found: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    # NumPy puts the axis of a boolean index first.
-    return found[0], found[1].T
 
 
 @pytest.mark.parametrize(("score", "activation"), FORMS)
@@ -98,11 +95,20 @@ def test_vectors_and_weights_are_those_of_the_equations(score: str, activation: 
     np.testing.assert_array_equal(np.asarray(layer(CANDIDATES, MEMORY, MASK)), np.asarray(out))
 
 
-def test_weights_sum_to_one_over_what_is_real() -> None:
+def test_weights_are_those_of_behaviors_and_none_is_of_padding() -> None:
     weights = np.asarray(_layer()(CANDIDATES, MEMORY, MASK, return_weights=True)[1])
     assert weights.shape == (B, K, N, T)
-    np.testing.assert_allclose(weights[:2].sum(-1), 1.0, rtol=1e-12)
     np.testing.assert_array_equal(weights * ~MASK[:, None, None, :], 0.0)
+
+
+def test_of_two_equal_behaviors_the_same_is_read_and_twice_the_mass() -> None:
+    layer, mask = _layer(), np.arange(T) < np.array([[1], [2]])
+    layer.attention.sink_score.assign([-12.0, -12.0])  # Of hardly any weight: what is read is a mean of what is there.
+    same = np.broadcast_to(MEMORY[:1, :1], (2, T, D))
+    one, two = np.asarray(layer(np.broadcast_to(CANDIDATES[:1], (2, N, D)), same, mask))
+    expected = np.log(2) * np.asarray(layer.mass_kernel).sum(axis=0)
+    np.testing.assert_allclose(two - one, np.broadcast_to(expected, (N, D)), atol=1e-3)
+    assert np.abs(expected).max() > 0.5
 
 
 def test_6_an_empty_memory_gives_exactly_zero_in_spite_of_biases() -> None:
@@ -175,11 +181,10 @@ def test_an_unknown_score_and_sizes_that_do_not_fit_are_refused() -> None:
         TargetAttention(K, intermediate_dim=HIDDEN)(CANDIDATES, MEMORY[..., 1:], MASK)
 
 
-@pytest.mark.parametrize("sink", [False, True])
 @pytest.mark.parametrize(("score", "activation"), FORMS)
-def test_sets_of_candidates_attend_together_as_each_alone(score: str, activation: str | None, sink: bool) -> None:
+def test_sets_of_candidates_attend_together_as_each_alone(score: str, activation: str | None) -> None:
     """Of two sets, with two requests of three candidates and three requests of one; some candidates are padding."""
-    layer, rng = _layer(score, activation, sink=sink), np.random.default_rng(2)
+    layer, rng = _layer(score, activation), np.random.default_rng(2)
     embeddings = rng.normal(size=(5, D))
     queries, expected = [], []
     for requests, number in ((2, 3), (3, 1)):
