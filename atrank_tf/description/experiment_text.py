@@ -20,7 +20,7 @@ RECIPES: dict[str, tuple[str, int, dict[str, dict[str, Any]]]] = {
             "batching": {},
             "training": {
                 **{"learning_rate": 2e-3, "warmup": 0.05, "decay_at": [0.4, 0.6, 0.8, 0.9], "decay": 0.4},
-                "l2": 3e-6,
+                "l2": 1e-5,
             },
         },
     ),

@@ -47,9 +47,16 @@ def _similar(vectors: np.ndarray) -> np.ndarray:
     return vectors @ vectors.T
 
 
-@pytest.mark.parametrize("part", [Part.TRAINING, Part.TRAINING_AND_VALIDATION])
 @pytest.mark.parametrize(
-    ("kind", "hashes"), [(SplitKind.BY_TIME, 1), (SplitKind.LEAVE_LAST_OUT, 1), (SplitKind.BY_TIME, 2)]
+    ("part", "kind", "hashes"),
+    [
+        (Part.TRAINING, SplitKind.BY_TIME, 1),
+        (Part.TRAINING_AND_VALIDATION, SplitKind.LEAVE_LAST_OUT, 1),
+        (Part.TRAINING, SplitKind.BY_TIME, 2),
+        pytest.param(Part.TRAINING_AND_VALIDATION, SplitKind.BY_TIME, 1, marks=pytest.mark.slow),
+        pytest.param(Part.TRAINING, SplitKind.LEAVE_LAST_OUT, 1, marks=pytest.mark.slow),
+        pytest.param(Part.TRAINING_AND_VALIDATION, SplitKind.BY_TIME, 2, marks=pytest.mark.slow),
+    ],
 )
 def test_4_vectors_are_the_singular_ones_of_histories_of_training_targets(
     records: Records, part: Part, kind: SplitKind, hashes: int, monkeypatch: pytest.MonkeyPatch

@@ -282,8 +282,15 @@ ON_ONE_SCALE: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("name", ["atrank", "timeline_atrank"])
-@pytest.mark.parametrize("data", ["hotels", "records"])
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        ("hotels", "timeline_atrank"),
+        ("records", "atrank"),
+        pytest.param("hotels", "atrank", marks=pytest.mark.slow),
+        pytest.param("records", "timeline_atrank", marks=pytest.mark.slow),
+    ],
+)
 def test_what_is_counted_of_training_candidates_has_one_scale(
     data: str, name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
