@@ -174,7 +174,7 @@ def test_5_what_a_score_came_from_is_what_keras_says(
                 one, other = one[:, real], other[:, real]
             np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
             if len(here):
-                np.testing.assert_allclose(one.sum(axis=-1), 1, rtol=1e-5)
+                assert ((one.sum(axis=-1) > 0) & (one.sum(axis=-1) < 1)).all()
     assert len(here) > 1
     if task == "next_purchase":
         np.testing.assert_array_equal(loaded.run("explain", raw)["scores"], found["scores"])
