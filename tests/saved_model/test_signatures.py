@@ -290,7 +290,8 @@ def test_6_new_users_and_ids_never_seen_get_finite_scores(loaded: Any, records: 
     }
     scores = loaded.run("score__next_purchase", raw)["scores"]
     assert scores.shape == (1, 4) and np.isfinite(scores).all()
-    np.testing.assert_allclose(scores[0, 1], scores[0, 2], rtol=1e-5)  # Both are "unknown"; the end of a batch rounds apart.
+    # Both are "unknown"; the end of an array is rounded in another way.
+    np.testing.assert_allclose(scores[0, 1], scores[0, 2], rtol=1e-5)
     assert not np.isclose(scores[0, 0], scores[0, 1], rtol=1e-3)
 
 
