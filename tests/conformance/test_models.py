@@ -119,6 +119,20 @@ def batch(records: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
+def training_inputs(records: Any) -> Callable[[Ranker], dict[str, Any]]:
+    """Inputs of a batch with which a model is trained; made once for all that are trained alike."""
+    made: dict[Any, dict[str, Any]] = {}
+
+    def of(model: Ranker) -> dict[str, Any]:
+        key = (model.make_batches, model.tasks, model.config.reads_affinity)
+        if key not in made:  # `model.training_batches` would set weights.
+            made[key] = next(iter(model.make_batches(model.view(records), tasks=model.tasks).dataset))[0]
+        return made[key]
+
+    return of
+
+
+@pytest.fixture(scope="module")
 def scores(model: Ranker, batch: dict[str, Any]) -> Scores:
     """The scores of `batch`: what most laws compare with."""
     return _scores(model, batch)
@@ -363,11 +377,10 @@ def test_summary_config_and_clone(model: Ranker) -> None:
 
 
 def test_10_every_dropout_drops_in_training_and_in_training_only(
-    model: Ranker, records: Any, drops: list[tuple[str, bool]]
+    model: Ranker, training_inputs: Callable[[Ranker], dict[str, Any]], drops: list[tuple[str, bool]]
 ) -> None:
     """A layer that hands `training=None` to another one takes it from all layers after it."""
-    batches = model.make_batches(model.view(records), tasks=model.tasks)  # `model.training_batches` would set weights.
-    inputs = next(iter(batches.dataset))[0]
+    inputs = training_inputs(model)
     model(inputs, training=False)
     assert not any(dropped for _, dropped in drops)
     drops.clear()

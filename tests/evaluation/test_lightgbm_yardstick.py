@@ -41,6 +41,7 @@ def test_it_says_what_it_learned_from(trees: LightGBM) -> None:
     assert 0 < trees.leaves <= int(found[1]) * lightgbm_yardstick.PARAMETERS["num_leaves"]
 
 
+@pytest.mark.slow
 def test_in_a_last_training_as_many_trees_learn_from_validation_too(records: Records, trees: LightGBM) -> None:
     last = LightGBM(records, [TASK], SETTINGS, seed=1, part=Part.TRAINING_AND_VALIDATION)
     (one, few), (other, more) = (

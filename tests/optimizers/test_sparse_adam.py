@@ -80,7 +80,8 @@ def test_other_variables_and_dense_gradients_are_treated_as_in_keras() -> None:
         for gradient in gradients:
             optimizer.apply([tf.constant(gradient, tf.float32)], [variable])
         results.append(variable.numpy())
-    np.testing.assert_allclose(results[0], results[1], rtol=1e-6)
+    # Here 1 - beta_2 is computed in float32, as beta_2^t is: 5e-5 of the second moment.
+    np.testing.assert_allclose(results[0], results[1], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("options", [{"moments": "dense"}, {"l2": 1e-2}, {"l2": 1e-2, "weight_decay": 0.1}], ids=str)

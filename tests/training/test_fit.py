@@ -302,7 +302,7 @@ def test_an_empty_folder_has_no_model_to_load(tmp_path: Path) -> None:
         load_trained_experiment(str(tmp_path))
 
 
-@pytest.mark.parametrize("initializer", ["co_occurrence", "random"])
+@pytest.mark.parametrize("initializer", ["co_occurrence", pytest.param("random", marks=pytest.mark.slow)])
 def test_tables_begin_with_what_the_same_users_had(initializer: str, records: Records, tmp_path: Path) -> None:
     settings = {"epochs": 1, "learning_rate": 1e-12, "embeddings_initializer": initializer}
     model = {"name": "average_pooling", "hidden_dim": 4, "tasks": ["next_redemption"]}

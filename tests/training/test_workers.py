@@ -190,7 +190,8 @@ def _outputs(folder: Path) -> str:
     return "\n".join(path.read_text()[-4000:] for path in sorted(folder.glob("?.txt")))
 
 
-@pytest.mark.parametrize("cases", ["l2", pytest.param("decay,adagrad", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("cases", ["l2", "decay,adagrad"])
 def test_two_workers_train_what_one_would_have_trained(cases: str, tmp_path: Path) -> None:
     assert run_workers(cases, tmp_path) == [0, 0], _outputs(tmp_path)
     chief, other = (np.load(tmp_path / f"{index}.npz") for index in (0, 1))
