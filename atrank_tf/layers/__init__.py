@@ -23,7 +23,7 @@ from atrank_tf.layers.heads.ranking_head import RankingHead
 from atrank_tf.layers.list_comparison import ListComparison, ListDistance
 from atrank_tf.layers.packing import NoPadding, Packing, take
 from atrank_tf.layers.pooling import LastState, MaxPooling, MeanPooling
-from atrank_tf.layers.time import TimeBias, TimeBuckets
+from atrank_tf.layers.time import HourEmbedding, TimeBias, TimeBuckets
 from atrank_tf.layers.time_order import TimeOrder, time_order
 from atrank_tf.layers.window_convolution import WindowConvolution
 
@@ -40,6 +40,7 @@ __all__ = [
     "FeedForward",
     "GroupProjection",
     "HashedRows",
+    "HourEmbedding",
     "IdDropout",
     "LastState",
     "ListComparison",

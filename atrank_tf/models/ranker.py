@@ -18,7 +18,15 @@ from keras import ops
 
 from atrank_tf.data import Catalog, Part, Records, TrainingBatches, evaluation_batches, training_batches
 from atrank_tf.experiment import Batching, RankerConfig, schema_that_is_read
-from atrank_tf.layers import BehaviorEmbedding, Dropout, GroupProjection, SparseEmbedding, TimeBuckets, zero_padding
+from atrank_tf.layers import (
+    BehaviorEmbedding,
+    Dropout,
+    GroupProjection,
+    HourEmbedding,
+    SparseEmbedding,
+    TimeBuckets,
+    zero_padding,
+)
 from atrank_tf.models.candidate_counts import CandidateCounts
 from atrank_tf.models.explain import explainer
 from atrank_tf.models.heads import CandidateEmbedding, Heads, KnownOfCandidates
@@ -126,6 +134,8 @@ class Ranker(TaskModel):
         }
         if self.embeds_time:
             self.time_buckets = TimeBuckets(self.schema.time.boundaries, name="time_buckets")
+        if self.config.time_of_day:
+            self.hours = HourEmbedding(self.config.hidden_dim, name="hours")
         self.drop = Dropout(self.config.dropout, name="dropout")
         self.counts = CandidateCounts(self.schema, self.config, self.tasks, self.objects)
         self.lists = ListNumbers(self.schema, self.config, self.tasks, self.objects)
@@ -242,6 +252,8 @@ class Ranker(TaskModel):
     ) -> Tensor:
         """Returns logits, float32 [B, N], given user vectors, float [B, N, D], and candidates."""
         profile = None if profile is None else broadcast_to_candidates(profile, user)
+        if self.config.time_of_day:
+            user = user + self.hours(inputs["now"])[:, None]
         popularity = self.counts(task, inputs, inputs.get("now"))
         known = self.known_of_candidates(task, profile, self.lists(task, inputs), popularity, inputs)
         return self.heads.logits(task, user, candidates, known)
@@ -382,7 +394,7 @@ class Ranker(TaskModel):
             "memory": keras.Input((None, self.config.hidden_dim), name="memory"),
             "mask": keras.Input((None,), dtype="bool", name="mask"),
         }
-        if self.counts.reads_now:
+        if self.counts.reads_now or self.config.time_of_day:
             inputs["now"] = keras.Input((), dtype="int64", name="now")
         return inputs
 
@@ -398,8 +410,8 @@ class Ranker(TaskModel):
     def scorer(self, task: str) -> Any:
         """Returns a model that scores candidates of one task by a memory, sharing the weights of this one.
 
-        Inputs: what `encoder` returns (and `now` [B], where time or popularity is read), the profile inputs and the
-        task's candidate inputs. Outputs: task -> logits, float32 [B, N].
+        Inputs: what `encoder` returns (and `now` [B], where time, its hour or popularity is read), the profile inputs
+        and the task's candidate inputs. Outputs: task -> logits, float32 [B, N].
         """
         memory = self.memory_inputs()
         inputs = memory | profile_inputs(self.schema) | candidate_inputs(self.schema, task)

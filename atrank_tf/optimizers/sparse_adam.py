@@ -135,8 +135,8 @@ class SparseAdam(SparseOptimizer):
                 gradient += 2 * self.l2 * table.value
             if self.weight_decay and self._decays[number]:
                 self.assign(variable, table.value * tf.cast(self.decay_factor(number), variable.dtype))
-        # One operation, not two dozen: a quarter of what was traced before the first step was of small variables. Powers
-        # of 0 turn off its bias correction, which `_rate_of_step` has.
+        # One operation, not two dozen: those of small variables were a quarter of what was traced before the first
+        # step. Powers of 0 turn off its bias correction, which `_rate_of_step` has.
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=momentum.value.handle,

@@ -80,6 +80,7 @@ CASES = {
         layers.GroupProjection(13, activation="relu", kernel_initializer="ones"), {"behaviors": _floats(B, T, D)}
     ),
     "HashedRows": Case(layers.HashedRows(7, 3, first=2), {"codes": 65_537 * np.arange(B * T).reshape(B, T)}),
+    "HourEmbedding": Case(layers.HourEmbedding(13), {"now": 3600 * _ints(99, B, N)}),
     "IdDropout": Case(layers.IdDropout(0.5, unknown=1), {"inputs": _ints(9, B, T)}),
     "LastState": Case(layers.LastState(), {"states": _floats(B, T, D), "state_mask": MASK}),
     "ListComparison": Case(

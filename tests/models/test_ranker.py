@@ -298,7 +298,9 @@ def test_what_is_counted_of_training_candidates_has_one_scale(
     monkeypatch.setattr("atrank_tf.models.ranker._ADAPTED_CANDIDATES", 10_000)
     records = request.getfixturevalue(data)
     model = MODELS[name](records.schema, catalogs=records.catalogs, **ON_ONE_SCALE)
-    batches = model.training_batches(records, settings=Batching(batch_size=512, batch_tokens=2048, targets_per_user=2), seed=1)
+    batches = model.training_batches(
+        records, settings=Batching(batch_size=512, batch_tokens=2048, targets_per_user=2), seed=1
+    )
     for task in model.tasks:
         layer = model.get_layer(f"count_normalization_{task}")
         read: list[np.ndarray] = []
