@@ -147,7 +147,7 @@ def pytest_collection_finish() -> None:
         sys.modules["atrank_tf.optimizers.sparse_adam"].WHOLE_UP_TO = 200
 
 
-COUNTED = ("popularity_", "point_in_time_")
+COUNTED = ("popularity_", "point_in_time_", "calendar/shares")
 """How the paths of weights begin that `Ranker.load_counts` fills."""
 LONGEST = (
     # Makes the export that others have, too: whoever needs it at the same time would wait.

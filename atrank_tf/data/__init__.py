@@ -20,6 +20,7 @@ from atrank_tf.data.popularity import (
 )
 from atrank_tf.data.records import Records
 from atrank_tf.data.request_batching import evaluation_batches, requests, training_batches
+from atrank_tf.data.request_hours import request_hours
 from atrank_tf.data.shown_values import ShownValues, shown_values
 from atrank_tf.data.targets import Part
 from atrank_tf.data.timeline_batching import timeline_batches
@@ -46,6 +47,7 @@ __all__ = [
     "popularity",
     "popularity_of_values",
     "positive_counts",
+    "request_hours",
     "requests",
     "shown",
     "shown_values",

@@ -178,7 +178,7 @@ def _collect(batches: Iterable[Any], task: str, numbers: "_Numbers", most: int) 
 
 
 class _Numbers:
-    """What is known of each candidate: affinity, recent popularity, its place in its list, context, user, and the hour.
+    """What is known of each candidate: affinity, recent popularity, its place in its list, context, user, and calendar.
 
     Popularity counts the choices of `part`, as that of a model that is trained on it.
 
@@ -203,7 +203,7 @@ class _Numbers:
         self._affinity = [affinity_name(task)] if affinity else []
         counted = [*self._counts.names(task), *self._lists.names(task)]
         columns = [*_columns(spec.context, task), *_columns(schema.user, "user")]
-        self.names = [*affinity, *counted, *(name for name, _ in columns), "hour"]
+        self.names = [*affinity, *counted, *(name for name, _ in columns), "hour", "weekday"]
         first = len(affinity) + len(counted)
         self.categorical = [first + place for place, (_, is_category) in enumerate(columns) if is_category]
         self._counted = tf.function(self._count, reduce_retracing=True, autograph=False)
@@ -216,8 +216,8 @@ class _Numbers:
         for name in self._user:  # The same for all candidates.
             values = np.reshape(inputs[name], (requests, 1, -1))
             found.append(np.broadcast_to(values, (requests, width, values.shape[-1])))
-        hour = np.asarray(inputs["now"])[:, np.newaxis, np.newaxis] // 3600 % 24
-        found.append(np.broadcast_to(hour, (requests, width, 1)))
+        hours = np.asarray(inputs["now"])[:, np.newaxis, np.newaxis] // 3600
+        found += [np.broadcast_to(each, (requests, width, 1)) for each in (hours % 24, hours // 24 % 7)]
         return np.concatenate([np.asarray(part, np.float32) for part in found], axis=-1)
 
     def _count(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:

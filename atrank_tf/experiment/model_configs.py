@@ -39,7 +39,7 @@ class RankerConfig:
             batches: see `CountNormalization`.
         hidden_units: units of the hidden layers of the ranking head "dnn".
         item_bias: whether each object has a bias.
-        time_of_day: whether user vectors know the hour of the request: see `HourEmbedding`.
+        calendar: whether user vectors know the hour and the weekday of the request: see `CalendarEmbedding`.
     """
 
     tasks: tuple[str, ...] = ()
@@ -56,7 +56,7 @@ class RankerConfig:
     normalize_counts: bool = False
     hidden_units: tuple[int, ...] = (128, 64)
     item_bias: bool = True
-    time_of_day: bool = True
+    calendar: bool = True
 
     def __post_init__(self) -> None:
         if self.hidden_dim <= 0:

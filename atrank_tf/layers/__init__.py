@@ -9,6 +9,7 @@ from atrank_tf.layers.attention.target_attention import CandidateQueries, Target
 from atrank_tf.layers.dense import FeedForward, GroupProjection
 from atrank_tf.layers.dropout import Dropout, IdDropout
 from atrank_tf.layers.embedding.behavior_embedding import BehaviorEmbedding
+from atrank_tf.layers.embedding.calendar_embedding import CalendarEmbedding
 from atrank_tf.layers.embedding.catalog_lookup import CatalogLookup
 from atrank_tf.layers.embedding.hashed_rows import HashedRows
 from atrank_tf.layers.embedding.point_in_time import PointInTime
@@ -23,13 +24,14 @@ from atrank_tf.layers.heads.ranking_head import RankingHead
 from atrank_tf.layers.list_comparison import ListComparison, ListDistance
 from atrank_tf.layers.packing import NoPadding, Packing, take
 from atrank_tf.layers.pooling import LastState, MaxPooling, MeanPooling
-from atrank_tf.layers.time import HourEmbedding, TimeBias, TimeBuckets
+from atrank_tf.layers.time import TimeBias, TimeBuckets
 from atrank_tf.layers.time_order import TimeOrder, time_order
 from atrank_tf.layers.window_convolution import WindowConvolution
 
 __all__ = [
     "ActivationUnit",
     "BehaviorEmbedding",
+    "CalendarEmbedding",
     "CandidateQueries",
     "CatalogLookup",
     "CausalBlocks",
@@ -40,7 +42,6 @@ __all__ = [
     "FeedForward",
     "GroupProjection",
     "HashedRows",
-    "HourEmbedding",
     "IdDropout",
     "LastState",
     "ListComparison",

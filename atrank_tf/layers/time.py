@@ -1,4 +1,4 @@
-"""Time gaps in buckets, as part of a behavior's embedding and as a bias on attention scores; the hour of a request."""
+"""Time gaps in buckets: as part of a behavior's embedding, and as a bias on attention scores."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,8 +8,6 @@ import tensorflow as tf
 from keras import ops
 
 from atrank_tf.types import Tensor
-
-_HOURS = 24
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
@@ -129,37 +127,3 @@ def take_by_bucket(values: Tensor, bucket: Tensor) -> Tensor:
         return tf.ensure_shape(tf.cast(tf.transpose(total), values.dtype), values.shape), None
 
     return tf.transpose(tf.gather(values, bucket), (0, 3, 1, 2)), gradient
-
-
-@keras.saving.register_keras_serializable(package="atrank_tf")
-class HourEmbedding(keras.layers.Layer):
-    """Embeds the hour of the day, by UTC.
-
-    All start at 0: what is asked at any hour is the same until something else is learned.
-
-    Args:
-        output_dim: D.
-
-    Call arguments:
-        now: int64 [...], Unix seconds.
-
-    Returns:
-        float [..., D].
-    """
-
-    def __init__(self, output_dim: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.output_dim = output_dim
-
-    def build(self, *_: Any) -> None:
-        self.hours = self.add_weight(name="hours", shape=(_HOURS, self.output_dim), initializer="zeros")
-
-    def call(self, now: Tensor) -> Tensor:
-        hour = ops.one_hot(now // 3600 % _HOURS, _HOURS, dtype=self.compute_dtype)
-        return ops.matmul(hour, ops.convert_to_tensor(self.hours))
-
-    def compute_output_spec(self, now: Tensor) -> Any:
-        return keras.KerasTensor((*now.shape, self.output_dim), self.compute_dtype)
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"output_dim": self.output_dim}

@@ -16,13 +16,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from atrank_tf.data import Catalog, Part, Records, TrainingBatches, evaluation_batches, training_batches
+from atrank_tf.data import Catalog, Part, Records, TrainingBatches, evaluation_batches, request_hours, training_batches
 from atrank_tf.experiment import Batching, RankerConfig, schema_that_is_read
 from atrank_tf.layers import (
     BehaviorEmbedding,
+    CalendarEmbedding,
     Dropout,
     GroupProjection,
-    HourEmbedding,
     SparseEmbedding,
     TimeBuckets,
     zero_padding,
@@ -134,8 +134,8 @@ class Ranker(TaskModel):
         }
         if self.embeds_time:
             self.time_buckets = TimeBuckets(self.schema.time.boundaries, name="time_buckets")
-        if self.config.time_of_day:
-            self.hours = HourEmbedding(self.config.hidden_dim, name="hours")
+        if self.config.calendar:
+            self.calendar = CalendarEmbedding(self.config.hidden_dim, name="calendar")
         self.drop = Dropout(self.config.dropout, name="dropout")
         self.counts = CandidateCounts(self.schema, self.config, self.tasks, self.objects)
         self.lists = ListNumbers(self.schema, self.config, self.tasks, self.objects)
@@ -252,8 +252,8 @@ class Ranker(TaskModel):
     ) -> Tensor:
         """Returns logits, float32 [B, N], given user vectors, float [B, N, D], and candidates."""
         profile = None if profile is None else broadcast_to_candidates(profile, user)
-        if self.config.time_of_day:
-            user = user + self.hours(inputs["now"])[:, None]
+        if self.config.calendar:
+            user = user + self.calendar(inputs["now"])[:, None]
         popularity = self.counts(task, inputs, inputs.get("now"))
         known = self.known_of_candidates(task, profile, self.lists(task, inputs), popularity, inputs)
         return self.heads.logits(task, user, candidates, known)
@@ -340,7 +340,7 @@ class Ranker(TaskModel):
         part: Part = Part.TRAINING,
         total: Callable[[np.ndarray], np.ndarray] = lambda array: array,
     ) -> None:
-        """Counts what is known of objects at each moment: since when their ids, and how often they were chosen.
+        """Counts what is known at each moment: since when ids are, how often objects were chosen; and when users ask.
 
         Args:
             records: a records folder.
@@ -350,6 +350,8 @@ class Ranker(TaskModel):
         view = self.view(records)
         self.objects.load_known_from(view, part, total)
         self.counts.load(view, part, total)
+        if self.config.calendar:
+            self.calendar.load(total(request_hours(view, self.tasks, part)))
 
     def initialize_tables(
         self,
@@ -394,7 +396,7 @@ class Ranker(TaskModel):
             "memory": keras.Input((None, self.config.hidden_dim), name="memory"),
             "mask": keras.Input((None,), dtype="bool", name="mask"),
         }
-        if self.counts.reads_now or self.config.time_of_day:
+        if self.counts.reads_now or self.config.calendar:
             inputs["now"] = keras.Input((), dtype="int64", name="now")
         return inputs
 
@@ -410,7 +412,7 @@ class Ranker(TaskModel):
     def scorer(self, task: str) -> Any:
         """Returns a model that scores candidates of one task by a memory, sharing the weights of this one.
 
-        Inputs: what `encoder` returns (and `now` [B], where time, its hour or popularity is read), the profile inputs
+        Inputs: what `encoder` returns (and `now` [B], where time, calendar or popularity is read), the profile inputs
         and the task's candidate inputs. Outputs: task -> logits, float32 [B, N].
         """
         memory = self.memory_inputs()

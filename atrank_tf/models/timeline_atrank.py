@@ -254,8 +254,8 @@ class TimelineATRank(Ranker):
         real = {name: packed(value) for name, value in own.items()}
         known = self.known_of_candidates(task, taken(profile, users), lists, popularity, real)
         index = packing.pack(query.indices)
-        if self.config.time_of_day:
-            of_targets = tf.reshape(self.hours(now), (-1, user.shape[-1]))
+        if self.config.calendar:
+            of_targets = tf.reshape(self.calendar(now), (-1, user.shape[-1]))
             user = user + take(of_targets, packing.indices // tf.maximum(tf.shape(ids, tf.int64)[2], 1))
         asked = CandidateEmbedding(*(taken(each, index) for each in candidates))
         logits = self.heads.logits(task, user[None], asked, known)[0]

@@ -86,7 +86,9 @@ def warm_start(model: Ranker, values: IdMaps, model_dir: str) -> WarmStart:
 
 
 def _taken_over(model: Ranker) -> list[Any]:
-    return [*model.trainable_variables, *model.heads.scales]
+    # Vectors of the calendar are differences from a mean, which is of the shares that they learned with.
+    shares = [model.calendar.shares] if model.config.calendar else []
+    return [*model.trainable_variables, *model.heads.scales, *shares]
 
 
 def _check_layout(model: Ranker, earlier: Ranker, model_dir: str) -> None:

@@ -47,6 +47,9 @@ CASES = {
         layers.BehaviorEmbedding(embedding_dim=13, num_actions=4, num_buckets=6, combine="concat"),
         {"objects": _floats(B, T, D), "actions": _ints(4, B, T), "buckets": _ints(6, B, T)},
     ),
+    "CalendarEmbedding": Case(
+        layers.CalendarEmbedding(13), {"now": 9_999 * np.arange(B * N).reshape(B, N)}, loaded=(np.arange(168) % 11,)
+    ),
     "CatalogLookup": Case(
         layers.CatalogLookup(num_objects=9, columns={"category": 1, "words": 3}, dense=("price",)),
         {"ids": _ints(9, B, T)},
@@ -80,7 +83,6 @@ CASES = {
         layers.GroupProjection(13, activation="relu", kernel_initializer="ones"), {"behaviors": _floats(B, T, D)}
     ),
     "HashedRows": Case(layers.HashedRows(7, 3, first=2), {"codes": 65_537 * np.arange(B * T).reshape(B, T)}),
-    "HourEmbedding": Case(layers.HourEmbedding(13), {"now": 3600 * _ints(99, B, N)}),
     "IdDropout": Case(layers.IdDropout(0.5, unknown=1), {"inputs": _ints(9, B, T)}),
     "LastState": Case(layers.LastState(), {"states": _floats(B, T, D), "state_mask": MASK}),
     "ListComparison": Case(

@@ -36,9 +36,9 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         {"ranking": ["dot", "dnn"], "normalize_counts": True},
     ),
     "timeline atrank in blocks": ("timeline_atrank", {"num_blocks": 2, "window": 5}),
-    "timeline atrank of codes side by side, without affinity, popularity and hour": (
+    "timeline atrank of codes side by side, without affinity, popularity and calendar": (
         "timeline_atrank",
-        {"combine": "concat", "ranking": ["dnn"], "affinity": False, "popularity": False, "time_of_day": False},
+        {"combine": "concat", "ranking": ["dnn"], "affinity": False, "popularity": False, "calendar": False},
     ),
     "bpr_mf": ("bpr_mf", {"ranking": ["dot", "dnn"]}),
     "average pooling": ("average_pooling", {}),

@@ -81,7 +81,7 @@ def test_attention_and_score_are_those_of_the_equations(model: Any, inputs: dict
         memory = _feed_forward(block.feed_forward, _norm(block.norm, behaviors[user, real] + related))
         read, read_out, mass = _attend(reader.attention, candidates[user], memory)
         vectors = _feed_forward(reader.feed_forward, read_out) + mass @ np.asarray(reader.mass_kernel)
-        vectors += np.asarray(model.hours.hours)[inputs["now"][user] // 3600 % 24]
+        vectors += np.asarray(model.calendar(inputs["now"]))[user]
         score = (vectors * candidates[user]).sum(axis=1) / np.sqrt(K * SIZE)
         np.testing.assert_allclose(found["self_attention"][user, 0][:, real][..., real], own, rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(found["target_attention"][user][..., real], read, rtol=1e-4, atol=1e-6)

@@ -254,6 +254,7 @@ def test_a_model_that_shares_nothing_is_refused(
 ) -> None:
     model: Any = SimpleNamespace(
         schema=days[1].schema,
+        config=SimpleNamespace(calendar=False),
         trainable_variables=[keras.Variable([0.0], name="other")],
         heads=SimpleNamespace(scales=[]),
         table_of_weight=dict,

@@ -70,4 +70,4 @@ def test_what_only_the_hour_tells_is_learned(records: Records, name: str) -> Non
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["timeline_atrank", "atrank", "average_pooling"])
 def test_nothing_else_tells_it(records: Records, name: str) -> None:
-    assert _auc(records, name, time_of_day=False) < 0.65
+    assert _auc(records, name, calendar=False) < 0.65
