@@ -4,7 +4,7 @@
     behaviors  -> `encode`, the model's own                            memory        [B, T, D]     encode_user
     candidates -> object embeddings -> projection                      candidates    [B, N, D]     embed_candidates
     candidates, memory -> `read`, the model's own                      user vectors  [B, N, D]     user_vectors
-    user vectors, candidates, user, context -> heads                   logits        [B, N]        rank
+    user vectors + calendar, candidates, user, context -> heads        logits        [B, N]        rank
 
 Glossary: B users, T_g behaviors of group g, T = sum of T_g, N candidates, D hidden dim, D_o size of an object.
 """
