@@ -52,8 +52,8 @@ Scores = dict[str, np.ndarray]
 OF_MODEL = {
     name: [variant for variant, (model, _) in VARIANTS.items() if model == name] for name, _ in VARIANTS.values()
 }
-FEW = {"atrank", "timeline_atrank", "average_pooling", "bi_lstm", "bpr_mf"}
-"""Models of the fast tests: ours, and baselines that read a group, a sequence and nothing."""
+FEW = {"atrank", "timeline_atrank", "bi_lstm", "bpr_mf"}
+"""Models of the fast tests: ours, and baselines that read a sequence and nothing."""
 ONE_OF_EACH = [
     pytest.param(variant, marks=pytest.mark.slow if place or model not in FEW else ())
     for model, variants in OF_MODEL.items()
