@@ -124,7 +124,7 @@ def training_inputs(records: Any) -> Callable[[Ranker], dict[str, Any]]:
     made: dict[Any, dict[str, Any]] = {}
 
     def of(model: Ranker) -> dict[str, Any]:
-        key = (model.make_batches, model.tasks, model.config.reads_affinity)
+        key = (model.make_batches, model.tasks, model.config.groups, model.config.reads_affinity)
         if key not in made:  # `model.training_batches` would set weights.
             made[key] = next(iter(model.make_batches(model.view(records), tasks=model.tasks).dataset))[0]
         return made[key]

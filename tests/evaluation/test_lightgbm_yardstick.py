@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from atrank_tf.data import Part, Records, training_batches
+from atrank_tf.data import Part, Records, evaluation_batches, training_batches
 from atrank_tf.evaluation import LightGBM, evaluate, lightgbm_yardstick, score_baselines
 from atrank_tf.experiment import Batching
 from atrank_tf.progress import Lines
@@ -39,6 +39,17 @@ def test_it_says_what_it_learned_from(trees: LightGBM) -> None:
     assert found
     assert len(re.findall(r"\d+%", found[4])) == 5
     assert 0 < trees.leaves <= int(found[1]) * lightgbm_yardstick.PARAMETERS["num_leaves"]
+
+
+def test_it_knows_hour_and_weekday(records: Records) -> None:
+    numbers = lightgbm_yardstick._Numbers(records, TASK, Part.TRAINING)
+    inputs = next(iter(evaluation_batches(records, "test", tasks=[TASK], settings=SETTINGS)))[0]
+    found, times = numbers(inputs), np.asarray(inputs["now"])[:, np.newaxis]
+    assert numbers.names[-2:] == ["hour", "weekday"] and found.shape[-1] == len(numbers.names)
+    inputs = dict(inputs) | {"now": inputs["now"] + 5 * 3600}
+    for each, now in ((found, times), (numbers(inputs), times + 5 * 3600)):
+        np.testing.assert_array_equal(each[..., -2], np.broadcast_to(now // 3600 % 24, each.shape[:2]))
+        np.testing.assert_array_equal(each[..., -1], np.broadcast_to(now // 86_400 % 7, each.shape[:2]))
 
 
 @pytest.mark.slow
