@@ -6,8 +6,10 @@ from atrank_tf.description.behaviors import history_length
 from atrank_tf.description.plans import Plan
 from atrank_tf.schema import toml_value
 
-_READ = 7_000_000
-"""Behaviors that a training reads in all, each as often as there are epochs."""
+_READ = {"adam": 7_000_000, "muon": 3_000_000}
+"""Optimizer -> behaviors that a training reads in all, each as often as there are epochs."""
+_TARGETS = {"adam": 150, "muon": 225}
+"""Optimizer -> targets that an epoch draws of a user who has more."""
 _MODEL: dict[str, Any] = {"name": "timeline_atrank", "hidden_dim": 64, "num_spaces": 4, "intermediate_dim": 64}
 _TRAINING: dict[str, Any] = {"learning_rate": 1e-3, "clip_norm": 5.0, "seed": 1}
 
@@ -19,8 +21,8 @@ RECIPES: dict[str, tuple[str, int, dict[str, dict[str, Any]]]] = {
             "model": {"dropout": 0.2, "hidden_units": [256, 128, 64], "item_bias": False},
             "batching": {},
             "training": {
-                **{"learning_rate": 2e-3, "warmup": 0.05, "decay_at": [0.4, 0.6, 0.8, 0.9], "decay": 0.4},
-                "l2": 1e-5,
+                **{"optimizer": "muon", "learning_rate": 2e-3, "warmup": 0.05},
+                **{"decay_at": [0.4, 0.6, 0.8, 0.9], "decay": 0.4, "l2": 1e-5},
             },
         },
     ),
@@ -79,7 +81,9 @@ def experiment_text(plan: Plan) -> str:
     kind = _kind(plan)
     why, most, settings = RECIPES[kind]
     rows = plan.behaviors
-    epochs = min(max(round(_READ / rows), 2), most)
+    small = rows < _SMALL and settings["training"].get("l2", 0.0) < _OF_SMALL["l2"]
+    optimizer = "adam" if small else settings["training"].get("optimizer", "adam")
+    epochs = min(max(round(_READ[optimizer] / rows), 2), most)
     tokens = 1024 if rows < 3_000_000 else 4096 if rows < 30_000_000 else 8192
     if kind == "one of a list":
         tokens *= 2
@@ -87,23 +91,23 @@ def experiment_text(plan: Plan) -> str:
     batching = {"batch_tokens": tokens} | settings["batching"]
     longest = max(history_length(task.positives) for task in plan.tasks)
     if longest > 150:
-        batching["targets_per_user"] = 150
+        batching["targets_per_user"] = _TARGETS[optimizer]
     per_user = _evaluated_per_user(plan)
     if per_user:
         batching["evaluation_targets_per_user"] = per_user
     training: dict[str, Any] = {"epochs": epochs} | _TRAINING | settings["training"]
     if kind in _AVERAGED and epochs >= 5:
         training["average_from"] = _AVERAGED[kind]
-    small = rows < _SMALL and settings["training"].get("l2", 0.0) < _OF_SMALL["l2"]
     if small:
         training |= _OF_SMALL
+        training.pop("optimizer", None)  # Muon would learn them by heart even sooner.
         model["dropout"] = 0.2
         if kind == "several of a list":
             model["id_dropout"] = 0.5
     lines = [
         "# ATRank trained on whole timelines; docs/experiment.md has every key.",
         f"# {why}",
-        f"# {rows:,} behaviors, so {epochs} epochs: {_READ // 1_000_000} million are read in all, in at most {most}.",
+        f"# {rows:,} behaviors, so {epochs} epochs: {_READ[optimizer] // 1_000_000} million are read in all, in at most {most}.",
     ]
     if small:
         lines.append(
@@ -115,7 +119,9 @@ def experiment_text(plan: Plan) -> str:
         )
         lines.append("# loss too, if candidates are always such as negatives draws.")
     if "targets_per_user" in batching:
-        lines.append(f"# 5 of 100 users have more than {longest:,} targets: 150 of each are drawn anew in each epoch.")
+        lines.append(
+            f"# 5 of 100 users have more than {longest:,} targets: {_TARGETS[optimizer]} of each are drawn anew in each epoch."
+        )
     if per_user:
         lines.append(f"# Validation and test take {per_user} targets of each user: enough to tell epochs apart.")
     for name, entries in (("model", model), ("batching", batching), ("training", training)):

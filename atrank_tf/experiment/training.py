@@ -10,6 +10,8 @@ LOSSES = ("pointwise", "pairwise", "listwise")
 """Losses that an experiment may name; `training.new_model` has their classes."""
 INITIALIZERS = ("co_occurrence", "random")
 """What embedding tables of ids may begin with."""
+OPTIMIZERS = ("adam", "muon")
+"""Optimizers that an experiment may name; `training.new_model` has their classes."""
 _LARGEST_SEED = 2**32 - 1
 """NumPy takes no larger one."""
 
@@ -25,8 +27,10 @@ class Training:
         embeddings_initializer: what embedding tables of ids begin with: "random", or "co_occurrence", vectors that are
             alike where the same users did something with both, in groups that the model reads and does not predict
             (`data.co_occurrence`). Where there is no such group, both are the same.
+        optimizer: what takes the steps, a name of `OPTIMIZERS`: "adam" (`SparseAdam`), or "muon" (weight matrices by
+            Muon, all else by Adam: `SparseMuon`).
         epochs: most epochs.
-        learning_rate: of Adam, at the start.
+        learning_rate: at the start.
         warmup: share of the training, in 0..1, in which the learning rate rises from 0 to `learning_rate`, evenly.
         l2: weight of the squared entries of the embedding tables (item biases left out) in the loss; reaches rows that
             no batch reads, too.
@@ -48,6 +52,7 @@ class Training:
 
     loss: str = "pointwise"
     embeddings_initializer: str = "co_occurrence"
+    optimizer: str = "adam"
     epochs: int = 10
     learning_rate: float = 1e-3
     warmup: float = 0.0
@@ -69,7 +74,11 @@ class Training:
         return math.ceil(round(self.average_from * self.epochs, 9)) if self.average_from and self.epochs else None
 
     def __post_init__(self) -> None:
-        for name, valid in (("loss", LOSSES), ("embeddings_initializer", INITIALIZERS)):
+        for name, valid in (
+            ("loss", LOSSES),
+            ("embeddings_initializer", INITIALIZERS),
+            ("optimizer", OPTIMIZERS),
+        ):
             value = getattr(self, name)
             if value not in valid:
                 raise ValueError(f"Unknown {name} {value!r} in [training]. {suggestion(value, valid)}")

@@ -106,13 +106,22 @@ class SparseAdam(SparseOptimizer):
             return
         super().build(variables)
         self._has_l2 = [getattr(variable, "decays", True) for variable in variables]
-        self._momentums, self._velocities = self.add_optimizer_variables(variables, ["momentum", "velocity"])
+        self._momentums = self.add_optimizer_variables(variables, "momentum")
+        self._velocities: list[Any] = [
+            self.add_variable_from_reference(variable, name="velocity") if self.has_velocity(variable) else None
+            for variable in variables
+        ]
         self._updates: list[Any] = [
             self.add_slot(variable, (variable.shape[0],), "updates", dtype="int32")
             if row_wise and self.moments == "lazy"
             else None
             for variable, row_wise in zip(variables, self._row_wise, strict=True)
         ]
+
+    def has_velocity(self, variable: Any) -> bool:
+        """Whether the steps of a variable are divided by the root of its mean squared gradient."""
+        del variable
+        return True
 
     def _use_weight_decay(self, variable: Any) -> bool:
         is_matrix = len(variable.shape) > 1 and not hasattr(variable, "apply_pending")

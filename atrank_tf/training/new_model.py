@@ -11,7 +11,7 @@ from atrank_tf.experiment import Experiment, Training, check_task_weights
 from atrank_tf.losses import ListwiseCrossentropy, PairwiseCrossentropy, PointwiseCrossentropy
 from atrank_tf.metrics import RequestAUC, request_auc_by_task
 from atrank_tf.models import MODELS, Ranker
-from atrank_tf.optimizers import SparseAdam, WarmUp
+from atrank_tf.optimizers import SparseAdam, SparseMuon, WarmUp
 from atrank_tf.training.workers import ALONE, Workers
 
 LOSS_CLASSES = {
@@ -20,6 +20,8 @@ LOSS_CLASSES = {
     "listwise": ListwiseCrossentropy,
 }
 """Losses by the name that an experiment file gives: `[training] loss`."""
+OPTIMIZER_CLASSES: dict[str, type[SparseAdam]] = {"adam": SparseAdam, "muon": SparseMuon}
+"""Optimizers by the name that an experiment file gives: `[training] optimizer`."""
 
 
 def new_model(records: Records, share: Records, experiment: Experiment, workers: Workers) -> Ranker:
@@ -51,7 +53,7 @@ def trained_part(settings: Training) -> Part:
 
 
 def compile_model(model: Ranker, settings: Training, steps: int, workers: Workers = ALONE) -> dict[str, RequestAUC]:
-    """Compiles a model for `fit`: `SparseAdam` and losses as an experiment says, AUC of each task.
+    """Compiles a model for `fit`: optimizer and losses as an experiment says, AUC of each task.
 
     Args:
         model: the model.
@@ -66,7 +68,7 @@ def compile_model(model: Ranker, settings: Training, steps: int, workers: Worker
         ValueError: a weight is of a task that the model has not.
     """
     check_task_weights(settings, model.tasks)
-    optimizer = SparseAdam(
+    optimizer = OPTIMIZER_CLASSES[settings.optimizer](
         _learning_rate(settings, steps),
         moments="dense",
         l2=settings.l2,

@@ -13,12 +13,13 @@ import tensorflow as tf
 
 from atrank_tf.data import Records, TrainingBatches
 from atrank_tf.experiment import Batching, Training
-from atrank_tf.experiment.training import LOSSES
+from atrank_tf.experiment.training import LOSSES, OPTIMIZERS
 from atrank_tf.losses import ListwiseCrossentropy, PairwiseCrossentropy, PointwiseCrossentropy
 from atrank_tf.models import MODELS, ATRank, Ranker
+from atrank_tf.optimizers import SparseAdam, SparseMuon
 from atrank_tf.schema import PADDING
 from atrank_tf.training import compile_model, divide_threads
-from atrank_tf.training.new_model import LOSS_CLASSES
+from atrank_tf.training.new_model import LOSS_CLASSES, OPTIMIZER_CLASSES
 
 SMALL = {
     "tasks": ("next_purchase",),
@@ -164,6 +165,16 @@ def test_rate_decay_and_clipping_reach_the_optimizer(records: Records) -> None:
     assert optimizer.weight_decay is None
     compile_model(model, Training(l2=0.0, clip_norm=0.0), steps=10)
     assert (model.optimizer.moments, model.optimizer.l2, model.optimizer.global_clipnorm) == ("dense", 0.0, None)
+
+
+def test_the_optimizer_is_the_one_that_is_named(records: Records) -> None:
+    model = ATRank(records.schema, catalogs=records.catalogs, **SMALL)
+    kinds = {"adam": SparseAdam, "muon": SparseMuon}
+    assert set(kinds) == set(OPTIMIZERS) == set(OPTIMIZER_CLASSES)
+    for name, kind in kinds.items():
+        compile_model(model, Training(optimizer=name, l2=2e-3), steps=1)
+        assert type(model.optimizer) is kind
+        assert (model.optimizer.l2, model.optimizer.weight_decay_of) == (2e-3, "matrices")
 
 
 def test_the_loss_is_the_one_that_is_named(records: Records) -> None:
