@@ -83,7 +83,8 @@ def experiment_text(plan: Plan) -> str:
     rows = plan.behaviors
     small = rows < _SMALL and settings["training"].get("l2", 0.0) < _OF_SMALL["l2"]
     optimizer = "adam" if small else settings["training"].get("optimizer", "adam")
-    epochs = min(max(round(_READ[optimizer] / rows), 2), most)
+    read, targets = _READ[optimizer], _TARGETS[optimizer]
+    epochs = min(max(round(read / rows), 2), most)
     tokens = 1024 if rows < 3_000_000 else 4096 if rows < 30_000_000 else 8192
     if kind == "one of a list":
         tokens *= 2
@@ -91,7 +92,7 @@ def experiment_text(plan: Plan) -> str:
     batching = {"batch_tokens": tokens} | settings["batching"]
     longest = max(history_length(task.positives) for task in plan.tasks)
     if longest > 150:
-        batching["targets_per_user"] = _TARGETS[optimizer]
+        batching["targets_per_user"] = targets
     per_user = _evaluated_per_user(plan)
     if per_user:
         batching["evaluation_targets_per_user"] = per_user
@@ -107,7 +108,7 @@ def experiment_text(plan: Plan) -> str:
     lines = [
         "# ATRank trained on whole timelines; docs/experiment.md has every key.",
         f"# {why}",
-        f"# {rows:,} behaviors, so {epochs} epochs: {_READ[optimizer] // 1_000_000} million are read in all, in at most {most}.",
+        f"# {rows:,} behaviors, so {epochs} epochs: {read // 1_000_000} million are read in all, in at most {most}.",
     ]
     if small:
         lines.append(
@@ -120,7 +121,7 @@ def experiment_text(plan: Plan) -> str:
         lines.append("# loss too, if candidates are always such as negatives draws.")
     if "targets_per_user" in batching:
         lines.append(
-            f"# 5 of 100 users have more than {longest:,} targets: {_TARGETS[optimizer]} of each are drawn anew in each epoch."
+            f"# 5 of 100 users have more than {longest:,} targets: {targets} of each are drawn anew in each epoch."
         )
     if per_user:
         lines.append(f"# Validation and test take {per_user} targets of each user: enough to tell epochs apart.")
