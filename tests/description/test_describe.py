@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from atrank_tf.datasets import write_hotel_lists, write_market
-from atrank_tf.description import describe, write_description
+from atrank_tf.description import describe, experiment_text, write_description
 from atrank_tf.description.plans import Plan
 from atrank_tf.description.tables import read_tables
 from atrank_tf.experiment import experiment_from_dict
@@ -112,6 +112,16 @@ def test_groceries_come_back_and_days_are_read(tmp_path):
     assert schema.time.unit == "day"
     assert schema.split.kind == "by_time"
     assert "complete_journey.toml" in found.experiment
+
+
+def test_what_comes_back_is_learned_by_muon_in_fewer_epochs_unless_there_is_little(tmp_path, monkeypatch):
+    logs = folder(tmp_path, lines=groceries())
+    little = tomllib.loads(describe(logs).experiment)["training"]
+    monkeypatch.setattr(experiment_text, "_SMALL", 100)
+    monkeypatch.setattr(experiment_text, "_READ", {"adam": 70_000, "muon": 30_000})
+    much = tomllib.loads(describe(logs).experiment)["training"]
+    assert "optimizer" not in little and much["optimizer"] == "muon"
+    assert little["epochs"] == 12 and much["epochs"] == round(30_000 / len(groceries()))
 
 
 def test_ratings_of_films_chosen_once_are_split_by_user(tmp_path):
