@@ -63,7 +63,7 @@ def rank_catalog(
     """
     found: dict[str, CatalogRanks] = {}
     for task in _ranked(records.schema, model.tasks):
-        with precomputed_candidates(model):
+        with precomputed_candidates(model, popularity=True):
             encode, scorer = traced(model.encoder()), traced(model.scorer(task))
         affinity = records_affinity(records, task)
         scores = {

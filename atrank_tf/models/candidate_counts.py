@@ -49,8 +49,8 @@ class CandidateCounts:
 
     def __init__(self, schema: Schema, config: RankerConfig, tasks: Sequence[str], objects: ObjectEmbedder) -> None:
         self._schema, self._objects = schema, objects
-        self._counts: dict[str, _Counts] = {}  # By the name of their layer.
-        self._of_task: dict[str, list[_Counts]] = {}
+        self._counts: dict[str, Counts] = {}  # By the name of their layer.
+        self._of_task: dict[str, list[Counts]] = {}
         self._usual: dict[str, UsualValues] = {}
         self._names: dict[str, list[str]] = {}
         for task in tasks if config.reads_context else ():
@@ -88,11 +88,17 @@ class CandidateCounts:
         tables = {column: self._schema.tables[feature.table] for column, feature in features.items()}
         return {column: table.rows for column, table in tables.items() if not table.coded}
 
-    def _once(self, name: str, entity: str, events: Events, columns: Mapping[str, int]) -> "_Counts":
+    def _once(self, name: str, entity: str, events: Events, columns: Mapping[str, int]) -> "Counts":
         """Returns new counts, or those that another task on the same entity has."""
         if name not in self._counts:
-            self._counts[name] = _Counts(name, entity, self._schema.entities[entity].rows, events, columns)
+            rows, values = self._schema.entities[entity].rows, self._objects.catalogs[entity]
+            self._counts[name] = Counts(name, entity, rows, events, columns, values)
         return self._counts[name]
+
+    @property
+    def parts(self) -> list["Counts"]:
+        """What is counted, of all tasks: each once."""
+        return list(self._counts.values())
 
     @property
     def reads_now(self) -> bool:
@@ -114,8 +120,7 @@ class CandidateCounts:
         if task not in self._of_task:
             return None
         ids = inputs[candidates_name(task)]
-        values = self._objects.catalogs[self._schema.entity_of(task)](ids)
-        found = [each for counts in self._of_task[task] for each in counts(ids, values, now)]
+        found = [counts(ids, now) for counts in self._of_task[task]]
         if task in self._usual:
             shown_with = [
                 number(inputs[context_name(task, column)])[..., None] for column, number in self._numbers(task).items()
@@ -148,7 +153,7 @@ class CandidateCounts:
         }
 
 
-class _Counts:
+class Counts:
     """How often all users did one thing of late: with an object, and with any that shares a value of a feature.
 
     Args:
@@ -156,10 +161,26 @@ class _Counts:
         entity, rows: of the objects.
         events: what is counted of the objects.
         columns: features -> rows of their tables.
+        values: objects -> the values of their features.
+
+    Attributes:
+        size: C, how many numbers an object has.
+        ahead: a function (ids, now) -> what `compute` gives, looked up; None where nothing was computed ahead.
     """
 
-    def __init__(self, name: str, entity: str, rows: int, events: Events, columns: Mapping[str, int]) -> None:
-        self.entity, self.events = entity, events
+    def __init__(
+        self,
+        name: str,
+        entity: str,
+        rows: int,
+        events: Events,
+        columns: Mapping[str, int],
+        values: Callable[[Tensor], Mapping[str, Tensor]],
+    ) -> None:
+        self.name, self.entity, self.events = name, entity, events
+        self.rows, self.size = rows, _WINDOWS * (1 + len(columns))
+        self.ahead: Callable[[Tensor, Tensor], Tensor] | None = None
+        self._values = values
         self._of_objects = RecentPopularity(rows, PERIODS, name=name)
         self.of_values = {
             column: RecentPopularity(size, PERIODS, name=f"{name}__{place}")
@@ -169,15 +190,25 @@ class _Counts:
         for layer in (self._of_objects, *self.of_values.values()):
             layer.build()
 
-    def __call__(self, ids: Tensor, values: Mapping[str, Tensor], now: Tensor | None) -> list[Tensor]:
-        """Returns popularity of objects, int64 [..., N], and of their values, [..., N] or [..., N, V]."""
+    def __call__(self, ids: Tensor, now: Tensor) -> Tensor:
+        """Returns popularity of objects, int64 [..., N], at request times, int64 [...]: float [..., N, C]."""
+        return (self.ahead or self.compute)(ids, now)
+
+    def compute(self, ids: Tensor, now: Tensor) -> Tensor:
+        """As a call, whatever was computed ahead."""
         found = [self._of_objects(ids, now)]
+        values = self._values(ids) if self.of_values else {}
         for column, layer in self.of_values.items():
             shares = layer(values[column], now)
             if len(values[column].shape) > len(ids.shape):
                 shares = self._pool(shares, ops.not_equal(values[column], PADDING))
             found.append(shares)
-        return found
+        return ops.concatenate(found, axis=-1)
+
+    @property
+    def begins(self) -> np.ndarray:
+        """When a period begins, int64 [PERIODS], Unix seconds: only there the numbers change."""
+        return np.asarray(self._of_objects.begins)
 
     def load(self, of_objects: Popularity, catalog: Catalog) -> None:
         self._of_objects.load(*of_objects)

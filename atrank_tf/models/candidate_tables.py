@@ -1,25 +1,32 @@
-"""Precomputed candidate tables: the embeddings of all objects that a task ranks, for weights that change no more.
+"""Precomputed candidate tables: what is known of all objects that a task ranks, for weights that change no more.
 
-A row replaces lookups of id and side features, pooling and projection.
+A row replaces lookups of id and side features, pooling and projection; one of popularity, the sums of counts.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
 from atrank_tf.layers import SparseEmbedding
+from atrank_tf.models.candidate_counts import Counts
 from atrank_tf.models.ranker import Ranker
+from atrank_tf.types import Tensor
 
 LARGEST_BYTES = 1 << 30
-"""Largest precomputed candidate table that an export holds. Beyond, candidates are embedded in the forward pass."""
+"""Largest precomputed table. What would be larger is computed in the forward pass."""
 _EMBEDDED_AT_ONCE = 1 << 14
 
 
 @contextmanager
-def precomputed_candidates(model: Ranker) -> Iterator[None]:
+def precomputed_candidates(model: Ranker, *, popularity: bool = False) -> Iterator[None]:
     """Context in which `encoder`, `scorer` and `explainer` return models with precomputed candidate tables.
+
+    With `popularity` of recent popularity, too: a table for all periods that it counts, far larger than the counts. It
+    pays where all objects are scored for many users.
 
     Example:
         >>> with precomputed_candidates(model):
@@ -33,10 +40,15 @@ def precomputed_candidates(model: Ranker) -> Iterator[None]:
         if group not in of_group:
             of_group[group] = _candidate_table(model, task)
         model.candidate_tables[task] = of_group[group]
+    for counts in model.counts.parts if popularity else ():
+        if counts.rows * (len(counts.begins) + 1) * counts.size * 4 <= LARGEST_BYTES:
+            counts.ahead = _PeriodTable(counts)
     try:
         yield
     finally:
         model.candidate_tables.clear()
+        for counts in model.counts.parts:
+            counts.ahead = None
 
 
 def _candidate_table(model: Ranker, task: str) -> SparseEmbedding:
@@ -50,3 +62,39 @@ def _candidate_table(model: Ranker, task: str) -> SparseEmbedding:
         embedding = model.project_candidates(task, model.objects.objects(entity, ids), ids).embedding
         table.embeddings.value.scatter_update(tf.IndexedSlices(ops.cast(embedding, table.variable_dtype), ids))
     return table
+
+
+class _PeriodTable(keras.layers.Layer):
+    """Looks up popularity of an object in the period of a request: a row, where computing it adds up all periods.
+
+    Args:
+        counts: what is counted.
+
+    Call arguments:
+        ids: int64 [..., N], objects.
+        now: int64 [...], Unix seconds.
+
+    Returns:
+        float [..., N, C] in the compute dtype.
+    """
+
+    def __init__(self, counts: Counts) -> None:
+        super().__init__(name=f"{counts.name}_ahead")
+        self._begins, self._size = counts.begins, counts.size
+        moments = np.append(self._begins[:1] - 1, self._begins)  # One of each period.
+        found = np.zeros((counts.rows, len(moments), counts.size), np.float32)
+        for start in range(0, counts.rows, _EMBEDDED_AT_ONCE):
+            ids = ops.arange(start, min(start + _EMBEDDED_AT_ONCE, counts.rows), dtype="int64")[None]
+            for period, moment in enumerate(moments):
+                found[start : start + _EMBEDDED_AT_ONCE, period] = counts.compute(ids, tf.constant([moment], tf.int64))[0]
+        shape = (counts.rows * len(moments), counts.size)
+        self.table = self.add_weight(name="table", shape=shape, initializer="zeros", trainable=False, autocast=False)
+        self.table.assign(found.reshape(shape))
+
+    def call(self, ids: Tensor, now: Tensor) -> Tensor:
+        period = ops.sum(ops.cast(now[..., None] >= self._begins, "int64"), axis=-1)  # [...]
+        rows = ids * (len(self._begins) + 1) + period[..., None]
+        return ops.cast(tf.gather(self.table.value, rows), self.compute_dtype)
+
+    def compute_output_spec(self, ids: Tensor, _: Tensor) -> Tensor:
+        return keras.KerasTensor((*ids.shape, self._size), dtype=self.compute_dtype)

@@ -39,3 +39,25 @@ def test_precomputed_candidates_score_as_ever_until_the_weights_change(
     changed = score(model.scorer(task))
     assert np.abs(changed - scores).max() > 1e-3
     np.testing.assert_allclose(score(too_large), changed, rtol=1e-5, atol=1e-5)
+
+
+def test_precomputed_popularity_is_that_of_every_period(
+    records: Records, make_model: Callable[..., Ranker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_model(ranking=("dnn",), popularity=True)
+    model.load_counts(records)
+    (counts, *_) = model.counts.parts
+    ids = np.arange(counts.rows)[np.newaxis].repeat(len(counts.begins) + 2, axis=0)
+    # Before the first period, where each begins, and long after the last.
+    now = np.concatenate([[0], counts.begins, [2**33]])
+    expected = np.asarray(counts(ids, now))
+    assert np.unique(expected, axis=0).shape[0] > 2  # It changes from period to period.
+    with precomputed_candidates(model, popularity=True):
+        assert counts.ahead is not None
+        np.testing.assert_allclose(counts(ids, now), expected, rtol=1e-5, atol=1e-5)
+    assert counts.ahead is None
+    with precomputed_candidates(model):
+        assert counts.ahead is None
+    monkeypatch.setattr("atrank_tf.models.candidate_tables.LARGEST_BYTES", 0)
+    with precomputed_candidates(model, popularity=True):
+        assert counts.ahead is None
