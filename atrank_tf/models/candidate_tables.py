@@ -17,7 +17,7 @@ from atrank_tf.models.ranker import Ranker
 from atrank_tf.types import Tensor
 
 LARGEST_BYTES = 1 << 30
-"""Largest precomputed table. What would be larger is computed in the forward pass."""
+"""Of a candidate table, and of all tables of popularity together. What takes more is computed in the forward pass."""
 _EMBEDDED_AT_ONCE = 1 << 14
 
 
@@ -40,9 +40,12 @@ def precomputed_candidates(model: Ranker, *, popularity: bool = False) -> Iterat
         if group not in of_group:
             of_group[group] = _candidate_table(model, task)
         model.candidate_tables[task] = of_group[group]
-    for counts in model.counts.parts if popularity else ():
-        if counts.rows * (len(counts.begins) + 1) * counts.size * 4 <= LARGEST_BYTES:
+    room = LARGEST_BYTES if popularity else 0  # Of all these tables together.
+    for counts in model.counts.parts:
+        size = counts.rows * (len(counts.begins) + 1) * counts.size * 4
+        if size <= room:
             counts.ahead = _PeriodTable(counts)
+            room -= size
     try:
         yield
     finally:
@@ -86,7 +89,8 @@ class _PeriodTable(keras.layers.Layer):
         for start in range(0, counts.rows, _EMBEDDED_AT_ONCE):
             ids = ops.arange(start, min(start + _EMBEDDED_AT_ONCE, counts.rows), dtype="int64")[None]
             for period, moment in enumerate(moments):
-                found[start : start + _EMBEDDED_AT_ONCE, period] = counts.compute(ids, tf.constant([moment], tf.int64))[0]
+                of_period = counts.compute(ids, tf.constant([moment], tf.int64))[0]
+                found[start : start + _EMBEDDED_AT_ONCE, period] = of_period
         shape = (counts.rows * len(moments), counts.size)
         self.table = self.add_weight(name="table", shape=shape, initializer="zeros", trainable=False, autocast=False)
         self.table.assign(found.reshape(shape))

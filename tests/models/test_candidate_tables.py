@@ -46,7 +46,7 @@ def test_precomputed_popularity_is_that_of_every_period(
 ) -> None:
     model = make_model(ranking=("dnn",), popularity=True)
     model.load_counts(records)
-    (counts, *_) = model.counts.parts
+    counts = model.counts.parts[0]
     ids = np.arange(counts.rows)[np.newaxis].repeat(len(counts.begins) + 2, axis=0)
     # Before the first period, where each begins, and long after the last.
     now = np.concatenate([[0], counts.begins, [2**33]])
@@ -58,6 +58,10 @@ def test_precomputed_popularity_is_that_of_every_period(
     assert counts.ahead is None
     with precomputed_candidates(model):
         assert counts.ahead is None
-    monkeypatch.setattr("atrank_tf.models.candidate_tables.LARGEST_BYTES", 0)
+    one = 4 * counts.rows * (len(counts.begins) + 1) * counts.size
+    monkeypatch.setattr("atrank_tf.models.candidate_tables.LARGEST_BYTES", one - 1)
     with precomputed_candidates(model, popularity=True):
         assert counts.ahead is None
+    monkeypatch.setattr("atrank_tf.models.candidate_tables.LARGEST_BYTES", one)
+    with precomputed_candidates(model, popularity=True):  # It takes all the room, of all tables together.
+        assert [part for part in model.counts.parts if part.ahead is not None] == [counts]
