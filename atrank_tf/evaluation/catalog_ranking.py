@@ -62,9 +62,10 @@ def rank_catalog(
         ValueError: a score is not finite.
     """
     found: dict[str, CatalogRanks] = {}
-    for task in _ranked(records.schema, model.tasks):
-        with precomputed_candidates(model, popularity=True):
-            encode, scorer = traced(model.encoder()), traced(model.scorer(task))
+    with precomputed_candidates(model, popularity=True):
+        encode = traced(model.encoder())
+        scorers = {task: traced(model.scorer(task)) for task in _ranked(records.schema, model.tasks)}
+    for task, scorer in scorers.items():
         affinity = records_affinity(records, task)
         scores = {
             task: partial(_scores_of_model, task, encode, scorer, _TracedAffinity(affinity) if affinity else None)

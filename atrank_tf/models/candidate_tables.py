@@ -91,9 +91,10 @@ class _PeriodTable(keras.layers.Layer):
             for period, moment in enumerate(moments):
                 of_period = counts.compute(ids, tf.constant([moment], tf.int64))[0]
                 found[start : start + _EMBEDDED_AT_ONCE, period] = of_period
-        shape = (counts.rows * len(moments), counts.size)
-        self.table = self.add_weight(name="table", shape=shape, initializer="zeros", trainable=False, autocast=False)
-        self.table.assign(found.reshape(shape))
+        rows = found.reshape(-1, counts.size)
+        self.table = self.add_weight(
+            name="table", shape=rows.shape, initializer=lambda *_, **__: rows, trainable=False, autocast=False
+        )
 
     def call(self, ids: Tensor, now: Tensor) -> Tensor:
         period = ops.sum(ops.cast(now[..., None] >= self._begins, "int64"), axis=-1)  # [...]

@@ -16,6 +16,7 @@ def test_precomputed_candidates_score_as_ever_until_the_weights_change(
     records: Records, make_model: Callable[..., Ranker], monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:
     model, task = make_model(**changes), "next_purchase"
+    model.load_counts(records)
     inputs, *_ = next(iter(evaluation_batches(records, "test", tasks=[task])))
 
     def run(part: Any, known: Any) -> Any:
@@ -28,11 +29,15 @@ def test_precomputed_candidates_score_as_ever_until_the_weights_change(
 
     with precomputed_candidates(model):
         ahead = model.scorer(task)
+    with precomputed_candidates(model, popularity=True):
+        counted_ahead = model.scorer(task)
+    assert any(layer.name.endswith("_ahead") for layer in counted_ahead.layers)
     monkeypatch.setattr("atrank_tf.models.candidate_tables.LARGEST_BYTES", 0)
     with precomputed_candidates(model):
         too_large = model.scorer(task)
     scores = score(model.scorer(task))
     np.testing.assert_allclose(score(ahead), scores, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(score(counted_ahead), scores, rtol=1e-5, atol=1e-5)
     table = model.get_layer("table_product").embeddings
     table.assign(table + 1.0)
     np.testing.assert_allclose(score(ahead), scores, rtol=1e-5, atol=1e-5)
