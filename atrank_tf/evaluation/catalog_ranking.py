@@ -111,7 +111,11 @@ def scorer_inputs(
     affinity: Callable[[Tensor], Tensor] | None,
     candidates: NDArray[np.int64],
 ) -> dict[str, Tensor]:
-    """Returns the inputs with which a model's scorer scores a chunk of candidates, int64 [B, N]."""
+    """Returns the inputs with which a model's scorer scores a chunk of candidates, int64 [B, N].
+
+    Candidates that are the same for all requests, [1, N], stay one row: what a model computes of candidates alone, it
+    then computes once for all requests.
+    """
     ids = tf.constant(candidates)
     known = {affinity_name(task): affinity(ids)} if affinity else {}
     return {**requests.inputs, **memory, candidates_name(task): ids, **known}
@@ -125,10 +129,12 @@ class _TracedAffinity:
         self._features = tf.function(affinity.features, reduce_retracing=True, autograph=False)
 
     def of(self, requests: CatalogRequests) -> Callable[[Tensor], Tensor]:
-        """Returns a function: candidates int64 [B, N] -> affinity float32 [B, N, F]."""
+        """Returns a function: candidates int64 [B, N] or [1, N] -> affinity float32 [B, N, F]."""
         keys, now = self._keys(requests.whole), requests.whole["now"]
         users = tf.range(tf.size(now, tf.int64), dtype=tf.int64)
-        return lambda candidates: self._features(keys, users, candidates, now)
+        return lambda candidates: self._features(
+            keys, users, tf.broadcast_to(candidates, (len(users), candidates.shape[1])), now
+        )
 
 
 def _ranked(schema: Schema, tasks: Sequence[str]) -> list[str]:
@@ -153,7 +159,8 @@ def _without_gaps(memory: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _scores_of_rule(task: str, rule: Rule, requests: CatalogRequests) -> CandidateScores:
-    return rule(task, requests.whole)
+    scores, count = rule(task, requests.whole), len(requests.positive)
+    return lambda candidates: scores(np.broadcast_to(candidates, (count, candidates.shape[1])))
 
 
 def _rank(
@@ -227,7 +234,7 @@ def _count(
     """Counts the objects that score higher than the positive of each request, and those that score the same.
 
     Args:
-        scores: of the candidates of B requests.
+        scores: of the candidates of B requests, int64 [B, N], or [1, N] for the same ones of all.
         positive: int64 [B, 1].
         barred: objects that do not count, int64 [2, P]: pairs (object, request), ascending by object.
         rows: of the catalog.
@@ -239,17 +246,19 @@ def _count(
     """
     width = max(1, _PAIRS_AT_ONCE // len(positive))
 
-    def count(start: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        objects = np.arange(start, min(start + width, rows))
-        # The positive is in every chunk, so that what it is compared with was computed in the same way.
-        candidates = np.concatenate([positive, np.broadcast_to(objects, (len(positive), len(objects)))], axis=1)
+    def finite(candidates: NDArray[np.int64]) -> NDArray[np.floating]:
         found = scores(candidates)
         if not np.isfinite(found).all():
             raise ValueError(
                 f"Expected finite scores of all objects. Found {int((~np.isfinite(found)).sum())} others among "
                 f"{found.size}, by {name}."
             )
-        own, found = found[:, :1], found[:, 1:]
+        return found
+
+    own = finite(positive)
+
+    def count(start: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        found = finite(np.arange(start, min(start + width, rows))[np.newaxis])
         first, last = np.searchsorted(barred[0], [start, start + width])
         counts = np.ones(found.shape, bool)
         counts[barred[1, first:last], barred[0, first:last] - start] = False

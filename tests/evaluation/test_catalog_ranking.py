@@ -57,10 +57,10 @@ def _listed(ranks: CatalogRanks) -> list[tuple[Any, ...]]:
     ("name", "exclude_history"),
     [
         pytest.param(name, exclude, marks=() if (name, exclude) == ("timeline_atrank", True) else pytest.mark.slow)
-        for name in ("atrank", "timeline_atrank")
+        for name in MODELS
+        if name != "bpr_mf"  # Knows users alone, of whom this schema says nothing.
         for exclude in (False, True)
-    ]
-    + [pytest.param("sasrec", exclude, marks=pytest.mark.slow) for exclude in (False, True)],
+    ],
 )
 def test_a_models_ranks_are_those_of_its_scores_of_all_objects(
     two_groups: Records, name: str, exclude_history: bool

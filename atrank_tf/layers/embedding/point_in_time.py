@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 from atrank_tf.types import Shape, Tensor
@@ -71,7 +72,7 @@ class PointInTime(keras.layers.Layer):
     def call(self, objects: Tensor, times: Tensor, training: bool | None = None) -> Tensor:
         if not training:
             return objects
-        return ops.where(ops.take(self.known_from, objects, axis=0) < times, objects, -objects)
+        return ops.where(tf.gather(self.known_from.value, objects) < times, objects, -objects)
 
     def compute_output_shape(self, objects_shape: Shape, *_: Any) -> Shape:
         return objects_shape

@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 from atrank_tf.types import Shape, Tensor
@@ -90,10 +91,10 @@ class RecentPopularity(keras.layers.Layer):
 
     def call(self, candidates: Tensor, now: Tensor) -> Tensor:
         period = ops.sum(ops.cast(ops.expand_dims(now, -1) >= self.begins, "int32"), axis=-1)  # [...]
-        window = ops.take(ops.convert_to_tensor(self._windows), period, axis=0)  # [..., P, W]
+        window = tf.gather(self._windows, period)  # [..., P, W]
         for _ in range(len(candidates.shape) - len(now.shape) - 1):
             window = ops.expand_dims(window, -3)
-        counts = ops.cast(ops.take(self.counts, candidates, axis=0), "float32")
+        counts = ops.cast(tf.gather(self.counts.value, candidates), "float32")
         chosen = ops.matmul(counts, window)  # [..., N, W]
         expected = ops.matmul(ops.expand_dims(ops.convert_to_tensor(self.means), -2), window)  # [..., 1, W]
         return ops.cast(ops.log(chosen + PRIOR) - ops.log(expected + PRIOR), self.compute_dtype)
