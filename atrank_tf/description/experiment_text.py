@@ -9,7 +9,9 @@ from atrank_tf.schema import toml_value
 _READ = {"adam": 7_000_000, "muon": 3_000_000}
 """Optimizer -> behaviors that a training reads in all, each as often as there are epochs."""
 _TARGETS = {"adam": 150, "muon": 225}
-"""Optimizer -> targets that an epoch draws of a user who has more."""
+"""Optimizer -> targets that an epoch draws of a user who has more, but at least `_TARGETS_OF_ALL` of all users: heads
+that read many counts need the steps."""
+_TARGETS_OF_ALL = 100_000
 _MODEL: dict[str, Any] = {"name": "timeline_atrank", "hidden_dim": 64, "num_spaces": 4, "intermediate_dim": 64}
 _TRAINING: dict[str, Any] = {"learning_rate": 1e-3, "clip_norm": 5.0, "seed": 1}
 
@@ -44,7 +46,7 @@ RECIPES: dict[str, tuple[str, int, dict[str, dict[str, Any]]]] = {
                 "hidden_units": [32],
             },
             "batching": {"negatives": 4},
-            "training": {"learning_rate": 2e-3, "warmup": 0.05, "l2": 1e-4, "decay_at": [0.3], "decay": 0.5},
+            "training": {"learning_rate": 2e-3, "warmup": 0.05, "l2": 3e-4, "decay_at": [0.3], "decay": 0.5},
         },
     ),
     "one of a list": (
@@ -71,6 +73,9 @@ RECIPES: dict[str, tuple[str, int, dict[str, dict[str, Any]]]] = {
 }
 _AVERAGED = {"funnel": 0.5, "once": 0.6, "one of a list": 0.4}
 """Recipes whose weights are averaged from this share of the training on."""
+_ONCE_L2, _MOST_L2 = 100.0, 3e-3
+"""`l2` where things are chosen once is `_ONCE_L2` / behaviors, so that each weight's prior is as wide for every log; at
+most `_MOST_L2`."""
 _SMALL = 500_000
 _OF_SMALL: dict[str, Any] = {"warmup": 0.05, "decay_at": [0.5], "decay": 0.4, "l2": 1e-4, "average_from": 0.4}
 """What recipes with less `l2` have for fewer than `_SMALL` behaviors, which they would learn by heart."""
@@ -91,25 +96,31 @@ def experiment_text(plan: Plan) -> str:
     model = _MODEL | settings["model"] | {"ranking": ["dot", "dnn"]}
     batching = {"batch_tokens": tokens} | settings["batching"]
     longest = max(history_length(task.positives) for task in plan.tasks)
-    if longest > 150:
+    users = max(task.positives["user"].n_unique() for task in plan.tasks)
+    targets = max(targets, round(_TARGETS_OF_ALL / users))
+    if longest > targets:
         batching["targets_per_user"] = targets
-    per_user = _evaluated_per_user(plan)
+    per_user = _evaluated_per_user(plan, users)
     if per_user:
         batching["evaluation_targets_per_user"] = per_user
     training: dict[str, Any] = {"epochs": epochs} | _TRAINING | settings["training"]
     if kind in _AVERAGED and epochs >= 5:
         training["average_from"] = _AVERAGED[kind]
+    if kind == "once":
+        training["l2"] = min(float(f"{_ONCE_L2 / rows:.0e}"), _MOST_L2)
     if small:
         training |= _OF_SMALL
         training.pop("optimizer", None)  # Muon would learn them by heart even sooner.
         model["dropout"] = 0.2
-        if kind == "several of a list":
+        if kind in ("funnel", "several of a list"):
             model["id_dropout"] = 0.5
     lines = [
         "# ATRank trained on whole timelines; docs/experiment.md has every key.",
         f"# {why}",
         f"# {rows:,} behaviors, so {epochs} epochs: {read // 1_000_000} million are read in all, in at most {most}.",
     ]
+    if kind == "once":
+        lines.append(f"# The fewer behaviors, the more l2: {_ONCE_L2:.0f} / behaviors, at most {_MOST_L2:g}.")
     if small:
         lines.append(
             "# Few, so that models overfit: with more l2 and dropout, and the weights of the last epochs averaged."
@@ -139,12 +150,11 @@ def _kind(plan: Plan) -> str:
     return "one of a list" if one > 0.8 else "several of a list"
 
 
-def _evaluated_per_user(plan: Plan) -> int:
+def _evaluated_per_user(plan: Plan, users: int) -> int:
     """Returns how many targets of a user are evaluated so that there are about 10,000 of a task; 0 for all."""
     if plan.cut is None:
         return 0
     most = max(validation for _, validation, _ in plan.cut.parts.values())
     if most < 30_000:
         return 0
-    users = max(task.positives["user"].n_unique() for task in plan.tasks)
     return max(round(10_000 / users), 1)

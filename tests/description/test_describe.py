@@ -86,6 +86,7 @@ def test_a_shop_with_views_and_purchases(tmp_path):
     assert "# Left out: released: a timestamp" in found.schema
     assert set(schema.user.features) == {"country"}
     assert "correct_sampling = true" in found.experiment
+    assert "id_dropout = 0.5" in found.experiment  # A small log.
     write_description(found, str(tmp_path / "out"))
     records = prepare(logs, load_schema(str(tmp_path / "out/schema.toml")), str(tmp_path / "records"))
     assert records.manifest["behaviors"]["events"] == len(shop()["events"])
@@ -111,7 +112,7 @@ def test_groceries_come_back_and_days_are_read(tmp_path):
     assert (task.negatives.uniform, task.negatives.history, task.negatives.exclude) == (6, 3, "same_moment")
     assert schema.time.unit == "day"
     assert schema.split.kind == "by_time"
-    assert "complete_journey.toml" in found.experiment
+    assert "complete_journey.toml" in found.experiment and "id_dropout" not in found.experiment
 
 
 def test_what_comes_back_is_learned_by_muon_in_fewer_epochs_unless_there_is_little(tmp_path, monkeypatch):
@@ -124,17 +125,37 @@ def test_what_comes_back_is_learned_by_muon_in_fewer_epochs_unless_there_is_litt
     assert little["epochs"] == 12 and much["epochs"] == round(30_000 / len(groceries()))
 
 
-def test_ratings_of_films_chosen_once_are_split_by_user(tmp_path):
-    """Everyone comes once, so a split by time would test users that nobody knows."""
+@pytest.mark.parametrize(("of_all", "of_each"), [(100_000, None), (6_000, 200), (300, 150)])
+def test_an_epoch_draws_fewer_targets_of_a_user_only_if_all_users_have_many(tmp_path, monkeypatch, of_all, of_each):
+    """30 users, each of whom bought 270 articles."""
+    monkeypatch.setattr(experiment_text, "_TARGETS_OF_ALL", of_all)
+    found, _ = read(folder(tmp_path, lines=groceries()))
+    batching = tomllib.loads(found.experiment)["batching"]
+    assert batching.get("targets_per_user") == of_each
+
+
+def films():
+    """200 users, each of whom rates eight of 90 films, all in one hour."""
     rows = [
         (user, int(film), START + 3 * user * DAY + place * 60)
         for user in range(1, 201)
         for place, film in enumerate(np.random.default_rng(user).permutation(90)[:8])
     ]
-    users, films, seconds = zip(*rows, strict=True)
-    ratings = pl.DataFrame({"userId": users, "movieId": films, "rating": [3.5] * len(rows), "timestamp": seconds})
+    users, chosen, seconds = zip(*rows, strict=True)
+    ratings = pl.DataFrame({"userId": users, "movieId": chosen, "rating": [3.5] * len(rows), "timestamp": seconds})
     movies = pl.DataFrame({"movieId": [*range(90)], "genres": ["Action|War", "War", "Action"] * 30})
-    _, schema = read(folder(tmp_path, ratings=ratings, movies=movies))
+    return {"ratings": ratings, "movies": movies}
+
+
+@pytest.mark.parametrize(("behaviors", "l2"), [(1_600, 3e-3), (99_020, 1e-3), (296_337, 3e-4), (5_000_000, 2e-5)])
+def test_what_is_chosen_once_has_l2_in_inverse_proportion_to_behaviors(tmp_path, monkeypatch, behaviors, l2):
+    monkeypatch.setattr(Plan, "behaviors", behaviors)
+    assert tomllib.loads(describe(folder(tmp_path, **films())).experiment)["training"]["l2"] == l2
+
+
+def test_ratings_of_films_chosen_once_are_split_by_user(tmp_path):
+    """Everyone comes once, so a split by time would test users that nobody knows."""
+    _, schema = read(folder(tmp_path, **films()))
     assert schema.split.kind == "leave_last_out"
     assert schema.tasks["next_ratings"].negatives.exclude == "ever_chosen"
     assert schema.groups["ratings"].columns == {"user_id": "userId"}
