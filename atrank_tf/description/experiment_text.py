@@ -46,7 +46,7 @@ RECIPES: dict[str, tuple[str, int, dict[str, dict[str, Any]]]] = {
                 "hidden_units": [32],
             },
             "batching": {"negatives": 4},
-            "training": {"learning_rate": 2e-3, "warmup": 0.05, "l2": 3e-4, "decay_at": [0.3], "decay": 0.5},
+            "training": {"learning_rate": 2e-3, "warmup": 0.05, "decay_at": [0.3], "decay": 0.5},
         },
     ),
     "one of a list": (
@@ -74,11 +74,11 @@ RECIPES: dict[str, tuple[str, int, dict[str, dict[str, Any]]]] = {
 _AVERAGED = {"funnel": 0.5, "once": 0.6, "one of a list": 0.4}
 """Recipes whose weights are averaged from this share of the training on."""
 _ONCE_L2, _MOST_L2 = 100.0, 3e-3
-"""`l2` where things are chosen once is `_ONCE_L2` / behaviors, so that each weight's prior is as wide for every log; at
-most `_MOST_L2`."""
+"""`l2` of the recipe "once" is `_ONCE_L2` / behaviors, at most `_MOST_L2`: so each weight's prior is as wide for every
+log."""
 _SMALL = 500_000
 _OF_SMALL: dict[str, Any] = {"warmup": 0.05, "decay_at": [0.5], "decay": 0.4, "l2": 1e-4, "average_from": 0.4}
-"""What recipes with less `l2` have for fewer than `_SMALL` behaviors, which they would learn by heart."""
+"""What recipes of a smaller fixed `l2` have for fewer than `_SMALL` behaviors, which they would learn by heart."""
 
 
 def experiment_text(plan: Plan) -> str:
@@ -86,7 +86,7 @@ def experiment_text(plan: Plan) -> str:
     kind = _kind(plan)
     why, most, settings = RECIPES[kind]
     rows = plan.behaviors
-    small = rows < _SMALL and settings["training"].get("l2", 0.0) < _OF_SMALL["l2"]
+    small = rows < _SMALL and kind != "once" and settings["training"].get("l2", 0.0) < _OF_SMALL["l2"]
     optimizer = "adam" if small else settings["training"].get("optimizer", "adam")
     read, targets = _READ[optimizer], _TARGETS[optimizer]
     epochs = min(max(round(read / rows), 2), most)

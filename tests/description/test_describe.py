@@ -3,6 +3,7 @@
 import datetime
 import re
 import tomllib
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -147,10 +148,19 @@ def films():
     return {"ratings": ratings, "movies": movies}
 
 
-@pytest.mark.parametrize(("behaviors", "l2"), [(1_600, 3e-3), (99_020, 1e-3), (296_337, 3e-4), (5_000_000, 2e-5)])
+AMAZON_SPORTS = tomllib.loads((Path(__file__).parents[2] / "experiments/amazon_sports_best.toml").read_text())
+
+
+@pytest.mark.parametrize(
+    ("behaviors", "l2"),
+    [(1_600, 3e-3), (99_020, 1e-3), (296_337, AMAZON_SPORTS["training"]["l2"]), (5_000_000, 2e-5)],
+)
 def test_what_is_chosen_once_has_l2_in_inverse_proportion_to_behaviors(tmp_path, monkeypatch, behaviors, l2):
+    """Amazon Sports has 296,337 behaviors, so the rule gives its file's."""
     monkeypatch.setattr(Plan, "behaviors", behaviors)
-    assert tomllib.loads(describe(folder(tmp_path, **films())).experiment)["training"]["l2"] == l2
+    found = tomllib.loads(describe(folder(tmp_path, **films())).experiment)
+    assert found["training"]["l2"] == l2
+    assert found["model"]["dropout"] == AMAZON_SPORTS["model"]["dropout"]  # Not that of other small logs.
 
 
 def test_ratings_of_films_chosen_once_are_split_by_user(tmp_path):
