@@ -76,9 +76,11 @@ _AVERAGED = {"funnel": 0.5, "once": 0.6, "one of a list": 0.4}
 _ONCE_L2, _MOST_L2 = 100.0, 3e-3
 """`l2` of the recipe "once" is `_ONCE_L2` / behaviors, at most `_MOST_L2`: so each weight's prior is as wide for every
 log."""
-_SMALL = 500_000
+_SMALL, _SMALL_ONCE = 500_000, 200_000
 _OF_SMALL: dict[str, Any] = {"warmup": 0.05, "decay_at": [0.5], "decay": 0.4, "l2": 1e-4, "average_from": 0.4}
 """What recipes of a smaller fixed `l2` have for fewer than `_SMALL` behaviors, which they would learn by heart."""
+_ID_DROPOUT_OF_SMALL = 0.5
+"""`id_dropout` of the same, and of the recipe "once" for fewer than `_SMALL_ONCE` behaviors."""
 
 
 def experiment_text(plan: Plan) -> str:
@@ -110,10 +112,10 @@ def experiment_text(plan: Plan) -> str:
         training["l2"] = min(float(f"{_ONCE_L2 / rows:.0e}"), _MOST_L2)
     if small:
         training |= _OF_SMALL
-        training.pop("optimizer", None)  # Muon would learn them by heart even sooner.
+        training.pop("optimizer", None)  # Muon gains nothing there.
         model["dropout"] = 0.2
-        if kind in ("funnel", "several of a list"):
-            model["id_dropout"] = 0.5
+    if small or (kind == "once" and rows < _SMALL_ONCE):
+        model["id_dropout"] = _ID_DROPOUT_OF_SMALL
     lines = [
         "# ATRank trained on whole timelines; docs/experiment.md has every key.",
         f"# {why}",

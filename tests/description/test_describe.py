@@ -113,7 +113,7 @@ def test_groceries_come_back_and_days_are_read(tmp_path):
     assert (task.negatives.uniform, task.negatives.history, task.negatives.exclude) == (6, 3, "same_moment")
     assert schema.time.unit == "day"
     assert schema.split.kind == "by_time"
-    assert "complete_journey.toml" in found.experiment and "id_dropout" not in found.experiment
+    assert "complete_journey.toml" in found.experiment and "id_dropout = 0.5" in found.experiment
 
 
 def test_what_comes_back_is_learned_by_muon_in_fewer_epochs_unless_there_is_little(tmp_path, monkeypatch):
@@ -152,14 +152,21 @@ AMAZON_SPORTS = tomllib.loads((Path(__file__).parents[2] / "experiments/amazon_s
 
 
 @pytest.mark.parametrize(
-    ("behaviors", "l2"),
-    [(1_600, 3e-3), (99_020, 1e-3), (296_337, AMAZON_SPORTS["training"]["l2"]), (5_000_000, 2e-5)],
+    ("behaviors", "l2", "id_dropout"),
+    [
+        (1_600, 3e-3, 0.5),
+        (99_020, 1e-3, 0.5),
+        (199_999, 5e-4, 0.5),
+        (200_000, 5e-4, 0.2),
+        (296_337, AMAZON_SPORTS["training"]["l2"], AMAZON_SPORTS["model"]["id_dropout"]),
+        (5_000_000, 2e-5, 0.2),
+    ],
 )
-def test_what_is_chosen_once_has_l2_in_inverse_proportion_to_behaviors(tmp_path, monkeypatch, behaviors, l2):
-    """Amazon Sports has 296,337 behaviors, so the rule gives its file's."""
+def test_the_fewer_things_are_chosen_once_the_more_l2_and_ids_dropped(tmp_path, monkeypatch, behaviors, l2, id_dropout):
+    """Amazon Sports has 296,337 behaviors, so the rules give its file's."""
     monkeypatch.setattr(Plan, "behaviors", behaviors)
     found = tomllib.loads(describe(folder(tmp_path, **films())).experiment)
-    assert found["training"]["l2"] == l2
+    assert (found["training"]["l2"], found["model"]["id_dropout"]) == (l2, id_dropout)
     assert found["model"]["dropout"] == AMAZON_SPORTS["model"]["dropout"]  # Not that of other small logs.
 
 
