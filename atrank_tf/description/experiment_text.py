@@ -77,10 +77,11 @@ _ONCE_L2, _MOST_L2 = 100.0, 3e-3
 """`l2` of the recipe "once" is `_ONCE_L2` / behaviors, at most `_MOST_L2`: so each weight's prior is as wide for every
 log."""
 _SMALL, _SMALL_ONCE = 500_000, 200_000
+"""Logs of fewer behaviors are small; where things are chosen once, of fewer than the second."""
 _OF_SMALL: dict[str, Any] = {"warmup": 0.05, "decay_at": [0.5], "decay": 0.4, "l2": 1e-4, "average_from": 0.4}
 """What recipes of a smaller fixed `l2` have for fewer than `_SMALL` behaviors, which they would learn by heart."""
 _ID_DROPOUT_OF_SMALL = 0.5
-"""`id_dropout` of the same, and of the recipe "once" for fewer than `_SMALL_ONCE` behaviors."""
+"""`id_dropout` of the same, and of the recipe "once" where it is small."""
 
 
 def experiment_text(plan: Plan) -> str:
@@ -114,7 +115,8 @@ def experiment_text(plan: Plan) -> str:
         training |= _OF_SMALL
         training.pop("optimizer", None)  # Muon gains nothing there.
         model["dropout"] = 0.2
-    if small or (kind == "once" and rows < _SMALL_ONCE):
+    few_for_ids = small or (kind == "once" and rows < _SMALL_ONCE)
+    if few_for_ids:
         model["id_dropout"] = _ID_DROPOUT_OF_SMALL
     lines = [
         "# ATRank trained on whole timelines; docs/experiment.md has every key.",
@@ -127,6 +129,8 @@ def experiment_text(plan: Plan) -> str:
         lines.append(
             "# Few, so that models overfit: with more l2 and dropout, and the weights of the last epochs averaged."
         )
+    if few_for_ids:
+        lines.append("# Few for ids, too: half of them are dropped in training, so that features and counts say more.")
     if batching.get("correct_sampling"):
         lines.append(
             "# correct_sampling: scores rank the whole catalog (evaluate --candidates=catalog). Take it out, and"

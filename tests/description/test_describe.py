@@ -114,14 +114,17 @@ def test_groceries_come_back_and_days_are_read(tmp_path):
     assert schema.time.unit == "day"
     assert schema.split.kind == "by_time"
     assert "complete_journey.toml" in found.experiment and "id_dropout = 0.5" in found.experiment
+    assert "# Few for ids, too: half of them are dropped" in found.experiment
 
 
 def test_what_comes_back_is_learned_by_muon_in_fewer_epochs_unless_there_is_little(tmp_path, monkeypatch):
     logs = folder(tmp_path, lines=groceries())
-    little = tomllib.loads(describe(logs).experiment)["training"]
+    few = tomllib.loads(describe(logs).experiment)
     monkeypatch.setattr(experiment_text, "_SMALL", 100)
     monkeypatch.setattr(experiment_text, "_READ", {"adam": 70_000, "muon": 30_000})
-    much = tomllib.loads(describe(logs).experiment)["training"]
+    many = tomllib.loads(describe(logs).experiment)
+    assert few["model"]["id_dropout"] == 0.5 and "id_dropout" not in many["model"]
+    little, much = few["training"], many["training"]
     assert "optimizer" not in little and much["optimizer"] == "muon"
     assert little["epochs"] == 12 and much["epochs"] == round(30_000 / len(groceries()))
 
