@@ -73,15 +73,14 @@ RECIPES: dict[str, tuple[str, int, dict[str, dict[str, Any]]]] = {
 }
 _AVERAGED = {"funnel": 0.5, "once": 0.6, "one of a list": 0.4}
 """Recipes whose weights are averaged from this share of the training on."""
-_ONCE_L2, _MOST_L2 = 100.0, 3e-3
-"""`l2` of the recipe "once" is `_ONCE_L2` / behaviors, at most `_MOST_L2`: so each weight's prior is as wide for every
-log."""
-_SMALL, _SMALL_ONCE = 500_000, 200_000
-"""Logs of fewer behaviors are small; where things are chosen once, of fewer than the second."""
+_ONCE_L2, _MOST_L2 = 5e-3, 3e-3
+"""`l2` of the recipe "once" is `_ONCE_L2` / behaviors of an object, at most `_MOST_L2`."""
+_SMALL = 500_000
+"""Logs of fewer behaviors are small."""
 _OF_SMALL: dict[str, Any] = {"warmup": 0.05, "decay_at": [0.5], "decay": 0.4, "l2": 1e-4, "average_from": 0.4}
 """What recipes of a smaller fixed `l2` have for fewer than `_SMALL` behaviors, which they would learn by heart."""
-_ID_DROPOUT_OF_SMALL = 0.5
-"""`id_dropout` of the same, and of the recipe "once" where it is small."""
+_FEW_FOR_IDS, _ID_DROPOUT = 12, 0.5
+"""Small logs with fewer behaviors of an object than the first drop the second of the ids."""
 
 
 def experiment_text(plan: Plan) -> str:
@@ -89,6 +88,7 @@ def experiment_text(plan: Plan) -> str:
     kind = _kind(plan)
     why, most, settings = RECIPES[kind]
     rows = plan.behaviors
+    per_object = plan.behaviors_per_object
     small = rows < _SMALL and kind != "once" and settings["training"].get("l2", 0.0) < _OF_SMALL["l2"]
     optimizer = "adam" if small else settings["training"].get("optimizer", "adam")
     read, targets = _READ[optimizer], _TARGETS[optimizer]
@@ -110,27 +110,29 @@ def experiment_text(plan: Plan) -> str:
     if kind in _AVERAGED and epochs >= 5:
         training["average_from"] = _AVERAGED[kind]
     if kind == "once":
-        training["l2"] = min(float(f"{_ONCE_L2 / rows:.0e}"), _MOST_L2)
+        training["l2"] = min(float(f"{_ONCE_L2 / per_object:.0e}"), _MOST_L2)
     if small:
         training |= _OF_SMALL
         training.pop("optimizer", None)  # Muon gains nothing there.
         model["dropout"] = 0.2
-    few_for_ids = small or (kind == "once" and rows < _SMALL_ONCE)
+    few_for_ids = (small or kind == "once") and rows < _SMALL and per_object < _FEW_FOR_IDS
     if few_for_ids:
-        model["id_dropout"] = _ID_DROPOUT_OF_SMALL
+        model["id_dropout"] = _ID_DROPOUT
     lines = [
         "# ATRank trained on whole timelines; docs/experiment.md has every key.",
         f"# {why}",
         f"# {rows:,} behaviors, so {epochs} epochs: {read // 1_000_000} million are read in all, in at most {most}.",
     ]
+    if kind == "once" or few_for_ids:
+        lines.append(f"# {per_object:.1f} behaviors of an object teach its embedding:")
     if kind == "once":
-        lines.append(f"# The fewer behaviors, the more l2: {_ONCE_L2:.0f} / behaviors, at most {_MOST_L2:g}.")
+        lines.append(f"# - so much l2: {_ONCE_L2:g} / that, at most {_MOST_L2:g};")
+    if few_for_ids:
+        lines.append("# - few, so half of the ids are dropped in training, and features and counts say more.")
     if small:
         lines.append(
             "# Few, so that models overfit: with more l2 and dropout, and the weights of the last epochs averaged."
         )
-    if few_for_ids:
-        lines.append("# Few for ids, too: half of them are dropped in training, so that features and counts say more.")
     if batching.get("correct_sampling"):
         lines.append(
             "# correct_sampling: scores rank the whole catalog (evaluate --candidates=catalog). Take it out, and"

@@ -90,6 +90,13 @@ class Plan:
         """Number of rows of all groups."""
         return sum(len(group.frame) for group in self.groups)
 
+    @property
+    def behaviors_per_object(self) -> float:
+        """Mean number of behaviors of an object, of the kind that users did most with of those that tasks predict."""
+        most = max((task.group for task in self.tasks), key=lambda group: len(group.frame)).entity
+        ids = pl.concat([group.frame["id"] for group in self.groups if group.entity is most])
+        return len(ids) / ids.n_unique()
+
 
 def columns_of(event: Events, entity: EntityPlan, more: dict[str, Column | None]) -> dict[str, str]:
     """Returns `columns` of a group or task: standard name -> the file's own name, where they differ."""

@@ -87,7 +87,7 @@ def test_a_shop_with_views_and_purchases(tmp_path):
     assert "# Left out: released: a timestamp" in found.schema
     assert set(schema.user.features) == {"country"}
     assert "correct_sampling = true" in found.experiment
-    assert "id_dropout = 0.5" in found.experiment  # A small log.
+    assert "id_dropout" not in found.experiment  # 20 views or more teach each id.
     write_description(found, str(tmp_path / "out"))
     records = prepare(logs, load_schema(str(tmp_path / "out/schema.toml")), str(tmp_path / "records"))
     assert records.manifest["behaviors"]["events"] == len(shop()["events"])
@@ -113,17 +113,17 @@ def test_groceries_come_back_and_days_are_read(tmp_path):
     assert (task.negatives.uniform, task.negatives.history, task.negatives.exclude) == (6, 3, "same_moment")
     assert schema.time.unit == "day"
     assert schema.split.kind == "by_time"
-    assert "complete_journey.toml" in found.experiment and "id_dropout = 0.5" in found.experiment
-    assert "# Few for ids, too: half of them are dropped" in found.experiment
+    assert "complete_journey.toml" in found.experiment and "average_from = 0.4" in found.experiment
 
 
 def test_what_comes_back_is_learned_by_muon_in_fewer_epochs_unless_there_is_little(tmp_path, monkeypatch):
     logs = folder(tmp_path, lines=groceries())
     few = tomllib.loads(describe(logs).experiment)
+    monkeypatch.setattr(Plan, "behaviors_per_object", 3.9)
     monkeypatch.setattr(experiment_text, "_SMALL", 100)
     monkeypatch.setattr(experiment_text, "_READ", {"adam": 70_000, "muon": 30_000})
     many = tomllib.loads(describe(logs).experiment)
-    assert few["model"]["id_dropout"] == 0.5 and "id_dropout" not in many["model"]
+    assert "id_dropout" not in many["model"]  # However few behaviors an object has.
     little, much = few["training"], many["training"]
     assert "optimizer" not in little and much["optimizer"] == "muon"
     assert little["epochs"] == 12 and much["epochs"] == round(30_000 / len(groceries()))
@@ -155,22 +155,36 @@ AMAZON_SPORTS = tomllib.loads((Path(__file__).parents[2] / "experiments/amazon_s
 
 
 @pytest.mark.parametrize(
-    ("behaviors", "l2", "id_dropout"),
+    ("behaviors", "per_object", "l2", "id_dropout"),
     [
-        (1_600, 3e-3, 0.5),
-        (99_020, 1e-3, 0.5),
-        (199_999, 5e-4, 0.5),
-        (200_000, 5e-4, 0.2),
-        (296_337, AMAZON_SPORTS["training"]["l2"], AMAZON_SPORTS["model"]["id_dropout"]),
-        (5_000_000, 2e-5, 0.2),
+        (29_502, 1.2, 3e-3, 0.5),
+        (29_502, 2.4, 2e-3, 0.5),
+        (99_020, 5.6, 9e-4, 0.5),
+        (99_020, 11.9, 4e-4, 0.5),
+        (99_020, 12, 4e-4, 0.2),
+        (500_000, 5.6, 9e-4, 0.2),
+        (296_337, 16.1, AMAZON_SPORTS["training"]["l2"], AMAZON_SPORTS["model"]["id_dropout"]),
+        (100_000, 59.5, 8e-5, 0.2),
     ],
 )
-def test_the_fewer_things_are_chosen_once_the_more_l2_and_ids_dropped(tmp_path, monkeypatch, behaviors, l2, id_dropout):
-    """Amazon Sports has 296,337 behaviors, so the rules give its file's."""
+def test_the_fewer_behaviors_an_object_has_the_more_l2_and_ids_dropped(
+    tmp_path, monkeypatch, behaviors, per_object, l2, id_dropout
+):
+    """Amazon Sports has 16.1 of an object, so the rules give its file's."""
     monkeypatch.setattr(Plan, "behaviors", behaviors)
-    found = tomllib.loads(describe(folder(tmp_path, **films())).experiment)
+    monkeypatch.setattr(Plan, "behaviors_per_object", per_object)
+    text = describe(folder(tmp_path, **films())).experiment
+    found = tomllib.loads(text)
     assert (found["training"]["l2"], found["model"]["id_dropout"]) == (l2, id_dropout)
+    assert f"# {per_object:.1f} behaviors of an object" in text
+    assert ("half of the ids are dropped" in text) == (id_dropout == 0.5)
     assert found["model"]["dropout"] == AMAZON_SPORTS["model"]["dropout"]  # Not that of other small logs.
+
+
+def test_behaviors_of_an_object_are_of_all_groups_but_not_of_objects_of_another_kind(tmp_path):
+    films_seen = {f"{kind}s": films()["ratings"].drop("rating") for kind in ("view", "purchase")}
+    text = describe(folder(tmp_path, **films_seen)).experiment
+    assert f"# {2 * 1_600 / 90:.1f} behaviors of an object" in text
 
 
 def test_ratings_of_films_chosen_once_are_split_by_user(tmp_path):
@@ -343,6 +357,7 @@ def test_simulated_logs_are_read_as_their_own_schema_says(tmp_path, name):
 def test_small_logs_are_trained_with_more_l2_and_dropout_and_averaged_weights(tmp_path, monkeypatch, behaviors, small):
     write_market(str(tmp_path / "logs"), users=60, seed=1)
     monkeypatch.setattr(Plan, "behaviors", behaviors)
+    monkeypatch.setattr(Plan, "behaviors_per_object", 3.9)
     found = tomllib.loads(describe(str(tmp_path / "logs")).experiment)
     assert ("l2" in found["training"], "average_from" in found["training"]) == (small, small)
     assert (found["model"]["dropout"], found["model"].get("id_dropout", 0.0)) == ((0.2, 0.5) if small else (0.1, 0.0))
