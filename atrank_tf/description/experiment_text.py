@@ -79,7 +79,7 @@ _SMALL = 500_000
 """Logs of fewer behaviors are small."""
 _OF_SMALL: dict[str, Any] = {"warmup": 0.05, "decay_at": [0.5], "decay": 0.4, "l2": 1e-4, "average_from": 0.4}
 """What recipes of a smaller fixed `l2` have for fewer than `_SMALL` behaviors, which they would learn by heart."""
-_FEW_FOR_IDS, _ID_DROPOUT = 12, 0.5
+_FEW_FOR_IDS, _ID_DROPOUT = 15, 0.5
 """Small logs with fewer behaviors of an object than the first drop the second of the ids."""
 
 
