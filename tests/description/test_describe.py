@@ -181,7 +181,7 @@ def test_the_fewer_behaviors_an_object_has_the_more_l2_and_ids_dropped(
     assert found["model"]["dropout"] == AMAZON_SPORTS["model"]["dropout"]  # Not that of other small logs.
 
 
-def test_behaviors_of_an_object_are_of_all_groups_but_not_of_objects_of_another_kind(tmp_path):
+def test_behaviors_of_an_object_are_of_all_groups_that_have_it(tmp_path):
     films_seen = {f"{kind}s": films()["ratings"].drop("rating") for kind in ("view", "purchase")}
     text = describe(folder(tmp_path, **films_seen)).experiment
     assert f"# {2 * 1_600 / 90:.1f} behaviors of an object" in text
