@@ -73,8 +73,8 @@ RECIPES: dict[str, tuple[str, int, dict[str, dict[str, Any]]]] = {
 }
 _AVERAGED = {"funnel": 0.5, "once": 0.6, "one of a list": 0.4}
 """Recipes whose weights are averaged from this share of the training on."""
-_ONCE_L2, _MOST_L2 = 5e-3, 3e-3
-"""`l2` of the recipe "once" is `_ONCE_L2` / behaviors of an object, at most `_MOST_L2`."""
+_L2_OF_AN_OBJECT, _L2_OF_ALL, _MOST_L2 = 5e-3, 100.0, 3e-3
+"""`l2` of the recipe "once" is the first / behaviors of an object, at most the second / behaviors, and the third."""
 _SMALL = 500_000
 """Logs of fewer behaviors are small."""
 _OF_SMALL: dict[str, Any] = {"warmup": 0.05, "decay_at": [0.5], "decay": 0.4, "l2": 1e-4, "average_from": 0.4}
@@ -110,7 +110,7 @@ def experiment_text(plan: Plan) -> str:
     if kind in _AVERAGED and epochs >= 5:
         training["average_from"] = _AVERAGED[kind]
     if kind == "once":
-        training["l2"] = min(float(f"{_ONCE_L2 / per_object:.0e}"), _MOST_L2)
+        training["l2"] = min(float(f"{min(_L2_OF_AN_OBJECT / per_object, _L2_OF_ALL / rows):.0e}"), _MOST_L2)
     if small:
         training |= _OF_SMALL
         training.pop("optimizer", None)  # Muon gains nothing there.
@@ -126,7 +126,9 @@ def experiment_text(plan: Plan) -> str:
     if kind == "once" or few_for_ids:
         lines.append(f"# {per_object:.1f} behaviors of an object teach its embedding:")
     if kind == "once":
-        lines.append(f"# - so much l2: {_ONCE_L2:g} / that, at most {_MOST_L2:g};")
+        lines.append(
+            f"# - so l2 is {_L2_OF_AN_OBJECT:g} / that, at most {_L2_OF_ALL:g} / all behaviors and {_MOST_L2:g}."
+        )
     if few_for_ids:
         lines.append("# - few, so half of the ids are dropped in training, and features and counts say more.")
     if small:

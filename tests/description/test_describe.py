@@ -87,7 +87,7 @@ def test_a_shop_with_views_and_purchases(tmp_path):
     assert "# Left out: released: a timestamp" in found.schema
     assert set(schema.user.features) == {"country"}
     assert "correct_sampling = true" in found.experiment
-    assert "id_dropout" not in found.experiment  # 20 views or more teach each id.
+    assert "id_dropout" not in found.experiment  # More than 15 behaviors teach each id.
     write_description(found, str(tmp_path / "out"))
     records = prepare(logs, load_schema(str(tmp_path / "out/schema.toml")), str(tmp_path / "records"))
     assert records.manifest["behaviors"]["events"] == len(shop()["events"])
@@ -118,12 +118,12 @@ def test_groceries_come_back_and_days_are_read(tmp_path):
 
 def test_what_comes_back_is_learned_by_muon_in_fewer_epochs_unless_there_is_little(tmp_path, monkeypatch):
     logs = folder(tmp_path, lines=groceries())
-    few = tomllib.loads(describe(logs).experiment)
     monkeypatch.setattr(Plan, "behaviors_per_object", 3.9)
+    few = tomllib.loads(describe(logs).experiment)
     monkeypatch.setattr(experiment_text, "_SMALL", 100)
     monkeypatch.setattr(experiment_text, "_READ", {"adam": 70_000, "muon": 30_000})
     many = tomllib.loads(describe(logs).experiment)
-    assert "id_dropout" not in many["model"]  # However few behaviors an object has.
+    assert few["model"]["id_dropout"] == 0.5 and "id_dropout" not in many["model"]
     little, much = few["training"], many["training"]
     assert "optimizer" not in little and much["optimizer"] == "muon"
     assert little["epochs"] == 12 and much["epochs"] == round(30_000 / len(groceries()))
@@ -162,7 +162,8 @@ AMAZON_SPORTS = tomllib.loads((Path(__file__).parents[2] / "experiments/amazon_s
         (99_020, 5.6, 9e-4, 0.5),
         (99_020, 14.9, 3e-4, 0.5),
         (99_020, 15, 3e-4, 0.2),
-        (500_000, 5.6, 9e-4, 0.2),
+        (500_000, 5.6, 2e-4, 0.2),
+        (5_000_000, 16.7, 2e-5, 0.2),
         (296_337, 16.1, AMAZON_SPORTS["training"]["l2"], AMAZON_SPORTS["model"]["id_dropout"]),
         (100_000, 59.5, 8e-5, 0.2),
     ],
