@@ -2,15 +2,17 @@
 
 from typing import Any
 
+import polars as pl
+
 from atrank_tf.description.behaviors import history_length
 from atrank_tf.description.plans import Plan
 from atrank_tf.schema import toml_value
 
 _READ = {"adam": 7_000_000, "muon": 3_000_000}
 """Optimizer -> behaviors that a training reads in all, each as often as there are epochs."""
-_TARGETS = {"adam": 150, "muon": 225}
-"""Optimizer -> targets that an epoch draws of a user who has more, but at least `_TARGETS_OF_ALL` of all users: heads
-that read many counts need the steps."""
+_TARGETS = {"adam": 150, "muon": 300}
+"""Optimizer -> targets that an epoch draws of a user who has more; doubled until it draws `_TARGETS_OF_ALL` of all
+users, where there are so many: heads that read many counts need the steps."""
 _TARGETS_OF_ALL = 100_000
 _MODEL: dict[str, Any] = {"name": "timeline_atrank", "hidden_dim": 64, "num_spaces": 4, "intermediate_dim": 64}
 _TRAINING: dict[str, Any] = {"learning_rate": 1e-3, "clip_norm": 5.0, "seed": 1}
@@ -21,7 +23,7 @@ RECIPES: dict[str, tuple[str, int, dict[str, dict[str, Any]]]] = {
         12,
         {
             "model": {"dropout": 0.2, "hidden_units": [256, 128, 64], "item_bias": False},
-            "batching": {},
+            "batching": {"negatives": 3},
             "training": {
                 **{"optimizer": "muon", "learning_rate": 2e-3, "warmup": 0.05},
                 **{"decay_at": [0.4, 0.6, 0.8, 0.9], "decay": 0.4, "l2": 1e-5},
@@ -91,7 +93,7 @@ def experiment_text(plan: Plan) -> str:
     per_object = plan.behaviors_per_object
     small = rows < _SMALL and kind != "once" and settings["training"].get("l2", 0.0) < _OF_SMALL["l2"]
     optimizer = "adam" if small else settings["training"].get("optimizer", "adam")
-    read, targets = _READ[optimizer], _TARGETS[optimizer]
+    read, targets = _READ[optimizer], _targets_per_user(plan, _TARGETS[optimizer])
     epochs = min(max(round(read / rows), 2), most)
     tokens = 1024 if rows < 3_000_000 else 4096 if rows < 30_000_000 else 8192
     if kind == "one of a list":
@@ -99,11 +101,9 @@ def experiment_text(plan: Plan) -> str:
     model = _MODEL | settings["model"] | {"ranking": ["dot", "dnn"]}
     batching = {"batch_tokens": tokens} | settings["batching"]
     longest = max(history_length(task.positives) for task in plan.tasks)
-    users = max(task.positives["user"].n_unique() for task in plan.tasks)
-    targets = max(targets, round(_TARGETS_OF_ALL / users))
     if longest > targets:
         batching["targets_per_user"] = targets
-    per_user = _evaluated_per_user(plan, users)
+    per_user = _evaluated_per_user(plan)
     if per_user:
         batching["evaluation_targets_per_user"] = per_user
     training: dict[str, Any] = {"epochs": epochs} | _TRAINING | settings["training"]
@@ -113,7 +113,8 @@ def experiment_text(plan: Plan) -> str:
         training["l2"] = min(float(f"{min(_L2_OF_AN_OBJECT / per_object, _L2_OF_ALL / rows):.0e}"), _MOST_L2)
     if small:
         training |= _OF_SMALL
-        training.pop("optimizer", None)  # Muon gains nothing there.
+        training.pop("optimizer", None)  # Muon and fewer negatives gain nothing there.
+        batching.pop("negatives", None)
         model["dropout"] = 0.2
     few_for_ids = (small or kind == "once") and rows < _SMALL and per_object < _FEW_FOR_IDS
     if few_for_ids:
@@ -160,11 +161,20 @@ def _kind(plan: Plan) -> str:
     return "one of a list" if one > 0.8 else "several of a list"
 
 
-def _evaluated_per_user(plan: Plan, users: int) -> int:
+def _targets_per_user(plan: Plan, targets: int) -> int:
+    """Returns so many targets, doubled until an epoch that draws at most these of each user has enough of a task."""
+    of_users = max((task.positives["user"].value_counts()["count"] for task in plan.tasks), key=pl.Series.sum)
+    while of_users.clip(upper_bound=targets).sum() < min(_TARGETS_OF_ALL, of_users.sum()):
+        targets *= 2
+    return targets
+
+
+def _evaluated_per_user(plan: Plan) -> int:
     """Returns how many targets of a user are evaluated so that there are about 10,000 of a task; 0 for all."""
     if plan.cut is None:
         return 0
     most = max(validation for _, validation, _ in plan.cut.parts.values())
     if most < 30_000:
         return 0
+    users = max(task.positives["user"].n_unique() for task in plan.tasks)
     return max(round(10_000 / users), 1)

@@ -126,12 +126,14 @@ def test_what_comes_back_is_learned_by_muon_in_fewer_epochs_unless_there_is_litt
     assert few["model"]["id_dropout"] == 0.5 and "id_dropout" not in many["model"]
     little, much = few["training"], many["training"]
     assert "optimizer" not in little and much["optimizer"] == "muon"
+    assert "negatives" not in few["batching"] and many["batching"]["negatives"] == 3
     assert little["epochs"] == 12 and much["epochs"] == round(30_000 / len(groceries()))
 
 
-@pytest.mark.parametrize(("of_all", "of_each"), [(100_000, None), (6_000, 200), (300, 150)])
-def test_an_epoch_draws_fewer_targets_of_a_user_only_if_all_users_have_many(tmp_path, monkeypatch, of_all, of_each):
+@pytest.mark.parametrize(("of_all", "of_each"), [(1_500, 50), (1_501, 100), (6_000, 200), (6_001, None)])
+def test_an_epoch_draws_fewer_targets_of_a_user_only_if_they_are_enough_of_all(tmp_path, monkeypatch, of_all, of_each):
     """30 users, each of whom bought 270 articles."""
+    monkeypatch.setattr(experiment_text, "_TARGETS", {"adam": 50})
     monkeypatch.setattr(experiment_text, "_TARGETS_OF_ALL", of_all)
     found, _ = read(folder(tmp_path, lines=groceries()))
     batching = tomllib.loads(found.experiment)["batching"]
