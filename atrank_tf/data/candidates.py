@@ -177,8 +177,13 @@ def training_log_rates(
     """
     if settings.correct_sampling:
         return partial(sampler.log_rates, excluded, history)
-    log_rate = math.log(training_negatives(task.negatives, settings).total / task.negatives.total)
-    return lambda targets, ids: tf.fill(tf.shape(ids), tf.constant(log_rate, tf.float32))
+    log_rate = tf.constant(log_training_rate(task, settings), tf.float32)
+    return lambda targets, ids: tf.fill(tf.shape(ids), log_rate)
+
+
+def log_training_rate(task: Task, settings: Batching) -> float:
+    """Returns the log of how many negatives of a task training draws for each that the schema says."""
+    return math.log(training_negatives(task.negatives, settings).total / task.negatives.total)
 
 
 def training_negatives(declared: Negatives, settings: Batching) -> Negatives:

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from atrank_tf.data import Part, Records, count_targets, evaluation_batches, training_batches
+from atrank_tf.data.candidates import log_training_rate
 from atrank_tf.evaluation.protocol import score_requests
 from atrank_tf.evaluation.scored_requests import ScoredRequests
 from atrank_tf.experiment import Batching, RankerConfig
@@ -14,7 +15,7 @@ from atrank_tf.models.candidate_counts import CandidateCounts
 from atrank_tf.models.list_numbers import ListNumbers
 from atrank_tf.models.object_embedder import ObjectEmbedder
 from atrank_tf.progress import progress
-from atrank_tf.schema import Features
+from atrank_tf.schema import Candidates, Features
 from atrank_tf.schema.affinity import affinity_features
 from atrank_tf.schema.inputs import affinity_name, candidates_name, context_name, profile_name
 from atrank_tf.types import Tensor
@@ -100,12 +101,15 @@ class LightGBM:
         return score_requests(scores, [*self._grown], self._records, part, self._settings)[LIGHTGBM]
 
     def _scores(self, task: str, inputs: Mapping[str, Any], users: np.ndarray) -> np.ndarray:
-        """Returns logits, [B, N]."""
+        """Returns logits for as many negatives as the schema says, as a model's are, [B, N]."""
         del users
         numbers, trees, number, _ = self._grown[task]
         found = numbers(inputs)
         rows = found.reshape(-1, found.shape[-1])
         scores: np.ndarray = trees.predict(rows, raw_score=True, num_iteration=number)
+        spec = self._records.schema.tasks[task]
+        if spec.candidates is Candidates.SAMPLED:
+            scores += log_training_rate(spec, self._settings)
         return scores.reshape(found.shape[:2])
 
 

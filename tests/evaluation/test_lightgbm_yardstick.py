@@ -33,6 +33,16 @@ def test_it_beats_chance_on_the_requests_of_all_rankers(records: Records, trees:
     assert evaluate(found)["user_auc"].value > 0.65
 
 
+@pytest.mark.parametrize("negatives", [1, 16])
+def test_its_probabilities_hold_for_the_schemas_negatives_as_those_of_a_model(records: Records, negatives: int) -> None:
+    """A purchase has four negatives, so one of five candidates is positive, however many training draws."""
+    pytest.importorskip("lightgbm", reason="needs the package lightgbm (extra experiments)")
+    settings = replace(SETTINGS, negatives=negatives)
+    scored = LightGBM(records, ["next_purchase"], settings, seed=1).score("test")["next_purchase"]
+    probabilities = 1 / (1 + np.exp(-scored.scores[scored.mask]))
+    assert probabilities.mean() == pytest.approx(0.2, rel=0.25)
+
+
 def test_it_says_what_it_learned_from(trees: LightGBM) -> None:
     about = r"LightGBM: (\d+) trees, learned from ([\d,]+) candidates with (\d+) numbers; by most gain (.+ \(\d+%\))\."
     found = re.fullmatch(about, trees.about(TASK))
