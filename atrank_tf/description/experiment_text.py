@@ -11,9 +11,9 @@ from atrank_tf.schema import toml_value
 _READ = {"adam": 7_000_000, "muon": 3_000_000}
 """Optimizer -> behaviors that a training reads in all, each as often as there are epochs."""
 _TARGETS = {"adam": 150, "muon": 300}
-"""Optimizer -> targets that an epoch draws of a user who has more; doubled until it draws `_TARGETS_OF_ALL` of all
-users, where there are so many: heads that read many counts need the steps."""
-_TARGETS_OF_ALL = 100_000
+"""Optimizer -> targets that an epoch draws of a user who has more, or so many more, in fifties, that it draws
+`_TARGETS_OF_ALL` of all users, where there are these: heads that read many counts need the steps."""
+_TARGETS_OF_ALL = 200_000
 _MODEL: dict[str, Any] = {"name": "timeline_atrank", "hidden_dim": 64, "num_spaces": 4, "intermediate_dim": 64}
 _TRAINING: dict[str, Any] = {"learning_rate": 1e-3, "clip_norm": 5.0, "seed": 1}
 
@@ -103,6 +103,8 @@ def experiment_text(plan: Plan) -> str:
     longest = max(history_length(task.positives) for task in plan.tasks)
     if longest > targets:
         batching["targets_per_user"] = targets
+    elif kind == "repeats":  # Fewer negatives are for more targets, and these are all.
+        batching.pop("negatives")
     per_user = _evaluated_per_user(plan)
     if per_user:
         batching["evaluation_targets_per_user"] = per_user
@@ -113,8 +115,7 @@ def experiment_text(plan: Plan) -> str:
         training["l2"] = min(float(f"{min(_L2_OF_AN_OBJECT / per_object, _L2_OF_ALL / rows):.0e}"), _MOST_L2)
     if small:
         training |= _OF_SMALL
-        training.pop("optimizer", None)  # Muon and fewer negatives gain nothing there.
-        batching.pop("negatives", None)
+        training.pop("optimizer", None)  # Muon gains nothing there.
         model["dropout"] = 0.2
     few_for_ids = (small or kind == "once") and rows < _SMALL and per_object < _FEW_FOR_IDS
     if few_for_ids:
@@ -145,6 +146,8 @@ def experiment_text(plan: Plan) -> str:
         lines.append(
             f"# 5 of 100 users have more than {longest:,} targets: {targets} of each are drawn anew in each epoch."
         )
+        if kind == "repeats":
+            lines.append("# With fewer negatives than evaluation has: more targets in the same time say more.")
     if per_user:
         lines.append(f"# Validation and test take {per_user} targets of each user: enough to tell epochs apart.")
     for name, entries in (("model", model), ("batching", batching), ("training", training)):
@@ -162,10 +165,10 @@ def _kind(plan: Plan) -> str:
 
 
 def _targets_per_user(plan: Plan, targets: int) -> int:
-    """Returns so many targets, doubled until an epoch that draws at most these of each user has enough of a task."""
+    """Returns how many targets an epoch draws of each user: so many, or more until they are enough of all."""
     of_users = max((task.positives["user"].value_counts()["count"] for task in plan.tasks), key=pl.Series.sum)
     while of_users.clip(upper_bound=targets).sum() < min(_TARGETS_OF_ALL, of_users.sum()):
-        targets *= 2
+        targets += 50
     return targets
 
 
