@@ -25,9 +25,14 @@ help:  ## list the targets
 
 $(VENV)/.installed: setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.11 ...")'
-	@echo "== installing into $(VENV) (about 1 minute, 3 GB)"
+	@echo "== installing into $(VENV) (1 to 3 minutes, 3 GB)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[demo,explain,serving,dev]'
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[demo,experiments,explain,serving]'
+	@touch $@
+
+$(VENV)/.dev-installed: $(VENV)/.installed
+	@echo "== installing what tests and linters need (about 1 minute)"
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
 export: $(VENV)/.installed  ## install, prepare real data, train, evaluate, export a SavedModel
@@ -61,24 +66,24 @@ query:  ## post export/example_request.json to the server and print the scores
 	@curl --silent --show-error --fail-with-body -d @export/example_request.json http://$(HOST):$(PORT)/v1/models/$(NAME):predict
 	@echo
 
-test: $(VENV)/.installed  ## run the tests, all but the slow ones
+test: $(VENV)/.dev-installed  ## run the tests, all but the slow ones
 	@$(RUN) -m pytest $(PARALLEL)
 
-test-slow: $(VENV)/.installed  ## run the slow tests, or those of TESTS=...
+test-slow: $(VENV)/.dev-installed  ## run the slow tests, or those of TESTS=...
 	@$(RUN) -m pytest -m slow $(PARALLEL) $(TESTS)
 
-test-browser: $(VENV)/.installed  ## run the pages in a real browser (needs chromium; skipped without it)
+test-browser: $(VENV)/.dev-installed  ## run the pages in a real browser (needs chromium; skipped without it)
 	@$(RUN) -m pytest -m slow tests/explanation/test_page_in_browser.py tests/end_to_end/test_playground_in_browser.py tests/evaluation/test_page.py
 
-lint: $(VENV)/.installed  ## ruff (lint and format) and mypy --strict
+lint: $(VENV)/.dev-installed  ## ruff (lint and format) and mypy --strict
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
 
-docs-check: $(VENV)/.installed  ## run the code of README, docs and examples
+docs-check: $(VENV)/.dev-installed  ## run the code of README, docs and examples
 	@$(RUN) -m pytest tests/test_docs.py tests/test_examples.py -m "slow or not slow" --numprocesses=auto --maxprocesses=4
 
-$(VENV)/.release-installed: $(VENV)/.installed
+$(VENV)/.release-installed: $(VENV)/.dev-installed
 	@$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[docs,release]'
 	@touch $@
 
@@ -101,14 +106,14 @@ test-clusters: $(CLUSTERS)/.installed  ## prepare on Spark (needs Java), Dask, R
 release-check: $(VENV)/.release-installed  ## build the distributions, try them as test-environments does (10 minutes)
 	@NO_MKDOCS_2_WARNING=1 $(RUN) release/check.py
 
-$(VENV)/.fuzz-installed: $(VENV)/.installed
+$(VENV)/.fuzz-installed: $(VENV)/.dev-installed
 	@$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[fuzz]'
 	@touch $@
 
 fuzz: $(VENV)/.fuzz-installed  ## feed anything to the readers of files and requests, SECONDS=60 for each
 	@$(RUN) tests/fuzz/run.py $(SECONDS)
 
-attack: $(VENV)/.installed  ## attack the embedded server over the loopback interface (some minutes)
+attack: $(VENV)/.dev-installed  ## attack the embedded server over the loopback interface (some minutes)
 	@$(RUN) tests/attack/run.py
 
 bench: $(VENV)/.installed  ## measure speed and memory beside a plain Keras model (about 20 minutes)
