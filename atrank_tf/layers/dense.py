@@ -155,6 +155,9 @@ class GroupProjection(keras.layers.Layer):
     def call(self, behaviors: Tensor) -> Tensor:
         return self.activation(linear(behaviors, self.kernel) + self.bias)
 
+    def compute_output_shape(self, behaviors_shape: Shape) -> Shape:
+        return (*behaviors_shape[:-1], self.hidden_dim)
+
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
             "hidden_dim": self.hidden_dim,

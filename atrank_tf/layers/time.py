@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from atrank_tf.types import Tensor
+from atrank_tf.types import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="atrank_tf")
@@ -108,6 +108,9 @@ class TimeBias(keras.layers.Layer):
     def call(self, now: Tensor, timestamp: Tensor) -> Tensor:
         bias = ops.pad(ops.cumsum(ops.convert_to_tensor(self.steps), axis=0), ((1, 0), (0, 0)))  # [buckets, K]
         return take_by_bucket(bias, bucketize(now, timestamp, self.boundaries))
+
+    def compute_output_shape(self, now_shape: Shape, timestamp_shape: Shape) -> Shape:
+        return (now_shape[0], self.num_spaces, now_shape[1], timestamp_shape[1])
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"boundaries": self.boundaries, "num_spaces": self.num_spaces}

@@ -213,6 +213,26 @@ def test_the_symbolic_form_agrees_in_shape_dtype_and_values(form: Form) -> None:
     _assert_close(form.model(_fed(form.inputs)), form.outputs)
 
 
+@pytest.mark.parametrize("form", ["SelfAttention", "SpaceAttention", "TargetAttention"], indirect=True, scope="module")
+def test_the_symbolic_form_of_attention_weights_agrees(form: Form) -> None:
+    _, weights = form.layer(**form.inputs, return_weights=True)
+    symbolic = {name: keras.KerasTensor(value.shape, str(value.dtype)) for name, value in form.inputs.items()}
+    _, declared = form.layer(**symbolic, return_weights=True)
+    assert (declared.shape, declared.dtype) == (weights.shape, weights.dtype.name)
+
+
+def test_the_symbolic_form_of_weights_in_blocks_agrees() -> None:
+    layer, case = CASES["SelfAttention"].layer, CASES["CausalBlocks"]
+    blocks = case.layer(**case.inputs)
+    inputs = {"behaviors": _floats(B, T, D), "behavior_mask": MASK} | {
+        name: blocks[name] for name in ("visible", "position")
+    }
+    found = layer(**inputs, return_weights=True)
+    symbolic = {name: keras.KerasTensor(value.shape, tf.as_dtype(value.dtype).name) for name, value in inputs.items()}
+    for declared, value in zip(layer(**symbolic, return_weights=True), found, strict=True):
+        assert (declared.shape, declared.dtype) == (value.shape, value.dtype.name)
+
+
 def test_a_graph_of_open_sizes_agrees(form: Form) -> None:
     signature = {}
     for name, value in form.inputs.items():

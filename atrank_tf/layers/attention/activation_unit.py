@@ -72,6 +72,9 @@ class ActivationUnit(keras.layers.Layer):
         weights = state[..., 0] * ops.cast(memory_mask[:, None], state.dtype)  # [B, N, T]
         return ops.matmul(weights, memory)
 
+    def compute_output_shape(self, candidates_shape: Shape, *_: Any) -> Shape:
+        return candidates_shape
+
     def _first(self, candidates: Tensor, memory: Tensor) -> Tensor:
         """[h; e; h - e; h * e] times the first kernel, as h (K_0 + K_2) + e (K_1 - K_2) + (h * e) K_3: what is of one
         side alone is computed once for it, not for each pair."""

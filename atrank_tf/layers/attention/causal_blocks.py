@@ -140,6 +140,18 @@ class CausalBlocks(keras.layers.Layer):
         within = only_if(two, lambda: tf.logical_and(visible, self.near(places, seen_places)), visible)
         return {"position": position, "timestamp": time, "seen_timestamp": seen_time, "visible": within}
 
+    def compute_output_spec(self, timestamp: Tensor, group: Tensor, behavior_mask: Tensor, content: Tensor) -> Any:
+        del group, behavior_mask, content
+        own = seen = timestamp.shape[1]
+        if own is not None and own > 2 * self.window:
+            own, seen = self.window, 2 * self.window
+        return {
+            "position": keras.KerasTensor(timestamp.shape, "int64"),
+            "timestamp": keras.KerasTensor((None, own), "int64"),
+            "seen_timestamp": keras.KerasTensor((None, seen), "int64"),
+            "visible": keras.KerasTensor((None, own, seen), "bool"),
+        }
+
     def sees(
         self,
         timestamp: Tensor,

@@ -87,6 +87,22 @@ class SelfAttention(AttentionBlock):
         memory = self._feed_forward(behaviors, related, behavior_mask, training)
         return (memory, weights[..., :-1]) if return_weights else memory
 
+    def compute_output_spec(
+        self,
+        behaviors: Tensor,
+        behavior_mask: Tensor,
+        visible: Tensor | None = None,
+        bias: Tensor | None = None,
+        position: Tensor | None = None,
+        return_weights: bool = False,
+        training: bool | None = None,
+    ) -> Any:
+        del bias, position, training
+        memory = keras.KerasTensor(behaviors.shape, self.compute_dtype)
+        batch, queries, seen = (*behavior_mask.shape, behavior_mask.shape[1]) if visible is None else visible.shape
+        weights = keras.KerasTensor((batch, self.num_spaces, queries, seen), self.compute_dtype)
+        return (memory, weights) if return_weights else memory
+
     def extend(
         self,
         behaviors: Tensor,

@@ -127,6 +127,20 @@ class SpaceAttention(keras.layers.Layer):
         keys, values = self.project(memory)
         return self.attend(query, keys, values, memory_mask, bias, return_weights)
 
+    def compute_output_spec(
+        self,
+        query: Tensor,
+        memory: Tensor,
+        memory_mask: Tensor,
+        bias: Tensor | None = None,
+        return_weights: bool = False,
+    ) -> Any:
+        del memory_mask, bias
+        out = keras.KerasTensor(query.shape, self.compute_dtype)
+        seen = None if memory.shape[1] is None else memory.shape[1] + 1
+        shape = (query.shape[0], self.num_spaces, query.shape[1], seen)
+        return (out, keras.KerasTensor(shape, self.compute_dtype)) if return_weights else out
+
     def project(self, memory: Tensor) -> tuple[Tensor, Tensor]:
         """Returns keys and values of a memory, float [B, T, D] each, space after space: what `attend` needs of it."""
         values = self.activation(linear(memory, self.value_kernel))

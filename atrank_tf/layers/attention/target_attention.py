@@ -1,7 +1,7 @@
 """Attention of each candidate over the memory."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -90,6 +90,19 @@ class TargetAttention(AttentionBlock):
         sees = ops.cast(ops.any(memory_mask, axis=-1), read.dtype)[:, None, None]
         user_vector = (self.feed_forward(read) + linear(_mass(weights), self.mass_kernel)) * sees
         return (user_vector, weights[..., :-1]) if return_weights else user_vector
+
+    def compute_output_spec(
+        self,
+        candidates: Tensor,
+        memory: Tensor,
+        memory_mask: Tensor,
+        bias: Tensor | None = None,
+        return_weights: bool = False,
+    ) -> Any:
+        del memory, bias
+        user_vector = keras.KerasTensor(candidates.shape, self.compute_dtype)
+        shape = (candidates.shape[0], self.num_spaces, candidates.shape[1], memory_mask.shape[1])
+        return (user_vector, keras.KerasTensor(shape, self.compute_dtype)) if return_weights else user_vector
 
     def attend_packed(self, candidates: Tensor, memory: Tensor, queries: Sequence[CandidateQueries]) -> list[Tensor]:
         """Attends from several sets of candidates to one memory, without their padding.

@@ -78,6 +78,11 @@ class CatalogLookup(keras.layers.Layer):
             name: tf.squeeze(column, -1) if self.columns.get(name) == 1 else column for name, column in found.items()
         }
 
+    def compute_output_spec(self, ids: Tensor) -> dict[str, Any]:
+        several = {name: () if values == 1 else (values,) for name, values in self.columns.items()}
+        of_columns = {name: keras.KerasTensor((*ids.shape, *each), "int64") for name, each in several.items()}
+        return of_columns | {name: keras.KerasTensor(ids.shape, "float32") for name in self.dense}
+
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
             "num_objects": self.num_objects,
