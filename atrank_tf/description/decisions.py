@@ -77,7 +77,8 @@ def _entities(roles: Roles) -> tuple[list[EntityPlan], dict[int, EntityPlan]]:
             name = slug("_".join(word for word in column.words if word not in ID_WORDS) or column.name)
             if objects is not None:
                 known = next((e for e, _ in entities if e.objects is objects), None)
-            name = next(n for n in (name, f"{name}_object") if n != "user" and n not in {e.name for e, _ in entities})
+            others = (f"{name}_object{number}" for number in ("", *range(2, len(entities) + 3)))
+            name = next(n for n in (name, *others) if n not in {"user", *(e.name for e, _ in entities)})
             if known is None:
                 id_column = name_of(objects.key if objects else column)
                 known = EntityPlan(name, id_column, objects, objects.table.file if objects else "")

@@ -198,6 +198,17 @@ def test_ratings_of_films_chosen_once_are_split_by_user(tmp_path):
     assert schema.groups["ratings"].columns == {"user_id": "userId"}
 
 
+def test_ids_of_three_systems_are_entities_with_names_of_their_own(tmp_path):
+    events = shop()["events"].select("event_time", "customer", "sku")
+    ids = {"item_id": "web-", "item_code": "store-", "item_sku": "app-"}
+    logs = {
+        f"log_{name}": events.select("event_time", "customer", pl.concat_str(pl.lit(system), "sku").alias(name))
+        for name, system in ids.items()
+    }
+    _, schema = read(folder(tmp_path, **logs))
+    assert {entity.id.column for entity in schema.entities.values()} == set(ids)
+
+
 def test_columns_of_any_name_get_names_that_a_model_can_have(tmp_path):
     tables = shop()
     things = tables["things"].rename({"sku": "SKU No.", "price": "Unit Price", "tags": "Tags__"})
