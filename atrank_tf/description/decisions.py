@@ -1,5 +1,7 @@
 """Decides what the schema says: entities, groups, tasks, time and split; with the reasons in words."""
 
+import itertools
+
 import polars as pl
 
 from atrank_tf.description.behaviors import (
@@ -77,8 +79,9 @@ def _entities(roles: Roles) -> tuple[list[EntityPlan], dict[int, EntityPlan]]:
             name = slug("_".join(word for word in column.words if word not in ID_WORDS) or column.name)
             if objects is not None:
                 known = next((e for e, _ in entities if e.objects is objects), None)
-            others = (f"{name}_object{number}" for number in ("", *range(2, len(entities) + 3)))
-            name = next(n for n in (name, *others) if n not in {"user", *(e.name for e, _ in entities)})
+            numbered = (f"{name}_object{number}" for number in itertools.count(2))
+            names = itertools.chain((name, f"{name}_object"), numbered)
+            name = next(n for n in names if n not in {"user", *(e.name for e, _ in entities)})
             if known is None:
                 id_column = name_of(objects.key if objects else column)
                 known = EntityPlan(name, id_column, objects, objects.table.file if objects else "")
