@@ -4,8 +4,8 @@ from functools import cached_property
 
 import polars as pl
 
-from atrank_tf.description.words import CLOCK_WORDS, TIME_WORDS, bare, words_of
-from atrank_tf.preparation.column_types import INTEGER, formatted_seconds, number, text
+from atrank_tf.description.words import CLOCK_WORDS, ID_WORDS, OBJECT_WORDS, TIME_WORDS, bare, words_of
+from atrank_tf.preparation.column_types import INTEGER, LONGEST, formatted_seconds, number, text
 from atrank_tf.schema import LATEST, SECONDS
 
 OLDEST = 631_152_000
@@ -15,9 +15,12 @@ _SECONDS = (OLDEST, LATEST)
 _TEXT_FORMATS = (
     *("%Y-%m-%d %H:%M:%S UTC", "%Y/%m/%d", "%Y/%m/%d %H:%M:%S", "%d.%m.%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S"),
     *("%d/%m/%Y", "%m/%d/%Y", "%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M", "%d/%m/%Y %H:%M:%S", "%m/%d/%Y %H:%M:%S"),
+    *("%m/%d/%Y %I:%M %p", "%m/%d/%Y %I:%M:%S %p"),
 )
 """Beside ISO 8601, which needs no format."""
 _ISO_DAY = r"^\d{4}-\d\d-\d\d"
+_TIME_OF_DAY = r"^\d{1,2}:\d\d(:\d\d(\.\d+)?)?$"
+_DAY = SECONDS["day"]
 _SEPARATORS = ("|", ";", ",", ">", "/", " ")
 _TRIED = 10_000
 """Values that formats and separators are tried on."""
@@ -103,6 +106,13 @@ class Column:
         return self.distinct == 2 and set(self.present.unique()) in ({"0", "1"}, {"0.0", "1.0"})
 
     @cached_property
+    def yes(self) -> str:
+        """The value that means yes, of a column of nothing but yes and no; "" of any other column."""
+        values = {value.lower(): value for value in self.present.unique()} if self.distinct == 2 else {}
+        pairs = (("1", "0"), ("true", "false"), ("yes", "no"), ("y", "n"), ("t", "f"))
+        return next((values[yes] for yes, no in pairs if set(values) == {yes, no}), "")
+
+    @cached_property
     def timestamp_format(self) -> str | None:
         """How its timestamps are read: `timestamp_format` of the schema. None if it tells no times."""
         dtype = self.values.dtype
@@ -129,11 +139,31 @@ class Column:
         return form.startswith("%d/%m") and _fits(self.present.unique(), form.replace("%d/%m", "%m/%d"))
 
     @cached_property
+    def is_whole_days(self) -> bool:
+        """Whether every timestamp is a midnight (UTC): the day is known, and not when on it."""
+        return bool((self.seconds() % _DAY == 0).all())
+
+    @cached_property
+    def is_time_of_day(self) -> bool:
+        """Whether it tells a time of day alone, as 14:05 does."""
+        if isinstance(self.values.dtype, pl.Time):
+            return len(self.present) > 0
+        return self.timestamp_format is None and len(self.present) > 0 and self.present.str.contains(_TIME_OF_DAY).all()
+
+    @cached_property
     def is_name(self) -> bool:
         """Whether its values may name things: text or whole numbers, each of at most 1,000 characters."""
         if self.is_list or self.is_flag or self.distinct < 2:
             return False
-        return self.is_whole or not (self.is_numeric or self.values.dtype.is_temporal())
+        if self.is_whole:
+            return True
+        may_be = not (self.is_numeric or self.values.dtype.is_temporal() or self.is_time_of_day)
+        return may_be and not (self.keys.str.len_chars() > LONGEST).any()
+
+    @cached_property
+    def is_key(self) -> bool:
+        """Whether its values are all different, but for a few rows that stand twice."""
+        return self.is_name and self.missing < 0.01 and self.distinct >= 0.98 * self.rows
 
     @cached_property
     def keys(self) -> pl.Series:
@@ -153,7 +183,7 @@ class Column:
         """What separates several values of a text; "" where a text is one value.
 
         Something does if its parts come back: they are clearly fewer than the different texts. A space separates
-        numbers only: words are names more often.
+        numbers and codes with a digit only: words are names more often.
         """
         if self.is_list or self.is_numeric or self.timestamp_format is not None:
             return ""
@@ -164,7 +194,7 @@ class Column:
             tokens = parts.explode()
             if several < 0.1 or tokens.n_unique() > 0.7 * len(some):
                 continue
-            if separator != " " or bool(tokens.str.contains(r"^\d+$").all()):
+            if separator != " " or bool(tokens.str.contains(r"\d").all()):
                 return separator
         return ""
 
@@ -251,8 +281,12 @@ def share_values(one: Column, other: Column) -> bool:
 
 
 def same_name(one: Column, other: Column) -> bool:
-    """Returns whether the names of two columns are the same but for "id" and the plural."""
-    return bare(one.words) == bare(other.words) != ()
+    """Returns whether the names of two columns are the same but for "id" and the plural.
+
+    Two keys that are called just id are of two tables, and say nothing.
+    """
+    nameless = one.is_key and other.is_key and set(one.words) <= ID_WORDS - OBJECT_WORDS
+    return bare(one.words) == bare(other.words) != () and not nameless
 
 
 def _fits(texts: pl.Series, form: str) -> bool:

@@ -1,10 +1,12 @@
 """Decides what the schema says: entities, groups, tasks, time and split; with the reasons in words."""
 
 import itertools
+from collections.abc import Iterator
 
 import polars as pl
 
 from atrank_tf.description.behaviors import (
+    DAY,
     ENOUGH,
     Cut,
     find_cut,
@@ -14,14 +16,17 @@ from atrank_tf.description.behaviors import (
     users_with,
 )
 from atrank_tf.description.columns import Column, overlap
+from atrank_tf.description.events import Events
 from atrank_tf.description.plan_features import plan_features
 from atrank_tf.description.plans import EntityPlan, GroupPlan, Plan, TaskPlan, columns_of
-from atrank_tf.description.roles import Objects, Roles, is_same_entity, yes_of
+from atrank_tf.description.roles import Objects, Roles, is_same_entity, shown_and_chosen
 from atrank_tf.description.sides import Tables, name_of, slug
 from atrank_tf.description.tasks import impression_tasks, sampled_tasks
 from atrank_tf.description.words import ID_WORDS, bare, words_of
 
 _LONGEST_HISTORY = 64
+_MANY, _MUCH = 20, 0.2
+"""Of more than so many users none does more than such a share of all."""
 _KNOWN = 0.8
 """Share of validation's targets that must be of known users for a split by time."""
 
@@ -113,7 +118,7 @@ def _groups(roles: Roles, of_column: dict[int, EntityPlan]) -> list[GroupPlan]:
             actions = [slug(event.table.stem)]
             frame = frame.with_columns(action=pl.lit(actions[0]))
         else:
-            yes = yes_of(event.action)
+            yes = event.action.yes
             actions = [yes] if yes else counts["action"].to_list()
             frame = frame.filter(pl.col("action").is_in(actions))
             shown = [f"{action} {rows:,}" for action, rows in counts.iter_rows()]
@@ -130,10 +135,37 @@ def _groups(roles: Roles, of_column: dict[int, EntityPlan]) -> list[GroupPlan]:
                 actions=actions,
                 frame=frame,
                 notes=notes,
-                questions=list(event.questions),
+                questions=[*event.questions, *_doubts(event, frame, roles)],
             )
         )
     return groups
+
+
+def _doubts(event: Events, frame: pl.DataFrame, roles: Roles) -> Iterator[str]:
+    """Yields questions on a log of behaviors beside the others."""
+    moments = [o.table.file for o in roles.behaviors if float((o.time.seconds() % DAY != 0).mean() or 0.0) > 0.5]  # type: ignore[arg-type]
+    if event.time.is_whole_days and moments:
+        yield (
+            f"{event.time.name} is the day alone, and {moments[0]} tells moments: what was done on a day is taken to "
+            "be done at its midnight, before all else of that day. Write moments, if they are known."
+        )
+    for other in roles.behaviors:
+        if other is not event and (lists := shown_and_chosen(event, other)) is not None:
+            yield (
+                f"This seems to be what each {lists.name} showed, and {other.table.file} what was chosen. To rank "
+                "what is shown, join the two to impressions: each row of this file, and a label, 1 where "
+                f"{other.table.file} has it."
+            )
+    actions = frame["action"].unique().to_list()
+    alike = sorted(one for one in actions if any(one != other and one.lower() == other.lower() for other in actions))
+    if alike:
+        yield f"Are {' and '.join(alike)} one action? Then write them alike in the log."
+    users = frame["user"].value_counts(sort=True)
+    if len(users) > _MANY and users["count"][0] > _MUCH * len(frame):
+        yield (
+            f"{users['user'][0]} did {users['count'][0] / len(frame):.0%} of all this. Is that one user? If it stands "
+            "for whoever is not known, leave it out of the log."
+        )
 
 
 def _name_apart(groups: list[GroupPlan], tasks: list[TaskPlan]) -> None:

@@ -42,7 +42,9 @@ def describe(logs: str) -> Description:
         FileNotFoundError: there is no folder, or no table in it.
         ValueError: a file cannot be read, or no table tells what users did.
     """
-    roles = find_roles(read_tables(logs))
+    tables, others = read_tables(logs)
+    roles = find_roles(tables)
+    roles.unused |= others
     plan = decide(roles)
     schema, experiment = schema_text(plan, logs), experiment_text(plan)
     schema_from_dict(tomllib.loads(schema))

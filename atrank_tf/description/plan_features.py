@@ -6,9 +6,10 @@ import polars as pl
 
 from atrank_tf.description.behaviors import never_chosen_share
 from atrank_tf.description.columns import Column
+from atrank_tf.description.events import Events, features_in_log
 from atrank_tf.description.plans import EntityPlan, Plan
-from atrank_tf.description.roles import Events, Objects, features_in_log
-from atrank_tf.description.sides import Side, name_of, sort_sides
+from atrank_tf.description.roles import Objects
+from atrank_tf.description.sides import Side, sort_sides
 from atrank_tf.description.words import PLACE_WORDS, TITLE_WORDS
 
 
@@ -40,8 +41,8 @@ def plan_features(plan: Plan) -> None:
                 label=task.shown.label,
             )
             place = [s.column for s in task.sides if PLACE_WORDS & set(s.column.words) and s.column.is_whole]
-            task.sides = [Side(s.column, "", s.note) if s.column in place else s for s in task.sides]
-            task.position = name_of(place[0]) if place else ""
+            task.sides = [replace(s, table="", question="") if s.column in place else s for s in task.sides]
+            task.position = next((s.name for s in task.sides if s.column in place), "")
             task.of_request = [side.name for side in task.sides if _same_in_requests(side.column, task.shown)]
     if plan.user is not None:
         file = plan.user.table.file

@@ -7,7 +7,8 @@ import polars as pl
 
 from atrank_tf.description.behaviors import DAY, Cut
 from atrank_tf.description.columns import Column
-from atrank_tf.description.roles import Events, Objects, Roles
+from atrank_tf.description.events import Events
+from atrank_tf.description.roles import Objects, Roles
 from atrank_tf.description.sides import Side, Tables
 
 

@@ -3,8 +3,10 @@
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, count
+
+import polars as pl
 
 from atrank_tf.description.columns import Column, share_values
 from atrank_tf.description.words import AMOUNT_WORDS, ID_WORDS
@@ -12,6 +14,8 @@ from atrank_tf.schema import NAMES_OF_REQUESTS
 
 _FEW = 20
 """Whole numbers of at most so many values are kinds, as stars are."""
+_SOME = 20
+"""Fewer rows that are filled in say nothing of what was chosen."""
 LONG_TAIL = 10.0
 """A column's numbers have a long tail if 1 of 100 is beyond so many times the middle one."""
 
@@ -26,6 +30,7 @@ class Side:
         note: what was found, in words.
         question: what is not sure; "" for nothing.
         links: how the schema calls a column of ids that only say which objects belong together; "" for any other.
+        number: 2, 3, ... where other columns of the table would have the same name in the schema.
     """
 
     column: Column
@@ -33,11 +38,12 @@ class Side:
     note: str
     question: str = ""
     links: str = ""
+    number: int = 1
 
     @property
     def name(self) -> str:
         """How the schema calls it: as the file, where inputs and weights can be named after that."""
-        return self.links or name_of(self.column)
+        return self.links or f"{name_of(self.column)}{self.number if self.number > 1 else ''}"
 
     @property
     def max_values(self) -> int:
@@ -119,7 +125,19 @@ def sort_sides(
             sides.append(_number(column))
         else:
             sides.append(Side(column, table_of(column), _words_of_values(column), _asks_for_a_point(column)))
-    return sides, left_out
+    return _apart(sides), left_out
+
+
+def _apart(sides: list[Side]) -> list[Side]:
+    """Gives each side a name that no other of its table has: `List Price` and `list_price` are one in the schema."""
+    taken = {side.name for side in sides}
+    apart: list[Side] = []
+    for side in sides:
+        if any(side.name == other.name for other in apart):
+            side = next(free for n in count(2) if (free := replace(side, number=n)).name not in taken)
+            taken.add(side.name)
+        apart.append(side)
+    return apart
 
 
 def _reason_to_leave_out(column: Column, names_inputs: bool) -> str:
@@ -129,6 +147,8 @@ def _reason_to_leave_out(column: Column, names_inputs: bool) -> str:
         return "a name that every request has; rename it"
     if column.timestamp_format is not None and not (column.is_numeric and ID_WORDS & set(column.words)):
         return "a timestamp; write how long ago it was as a number, if that matters"
+    if column.is_list and isinstance(column.values.dtype, pl.List) and column.values.dtype.inner.is_float():
+        return "lists of fractions; write numbers as columns of their own, and kinds as texts or whole numbers"
     if column.is_numeric or column.has_several:
         return ""
     if column.distinct > (0.5 if column.distinct > 50 else 0.9) * column.rows and column.distinct > _FEW:
@@ -141,14 +161,23 @@ def _reason_to_leave_out(column: Column, names_inputs: bool) -> str:
 def _gives_away(column: Column, label: Column) -> str:
     """Returns why a column of impressions tells what was chosen afterwards; "" if it does not."""
     chosen = label.numbers > 0
-    filled = (column.numbers.fill_null(0) != 0) if column.is_numeric else column.texts.is_not_null()
-    yes, no = (float(filled.filter(part).mean() or 0.0) for part in (chosen, ~chosen))  # type: ignore[arg-type]
-    if abs(yes - no) < 0.8:
+    if column.yes:
+        filled = column.texts == column.yes
+    else:
+        filled = (column.numbers.fill_null(0) != 0) if column.is_numeric else column.texts.is_not_null()
+    filled = filled.fill_null(False)
+    yes, no = (_mean(filled.filter(part)) for part in (chosen, ~chosen))
+    of_filled, of_all = _mean(chosen.filter(filled)), _mean(chosen)
+    if abs(yes - no) < 0.8 and not (filled.sum() >= _SOME and of_filled >= 0.95 and of_all < 0.8):
         return ""
     return (
         f"filled in for {yes:.0%} of what was chosen and {no:.0%} of the rest, so it seems to be known only "
         "afterwards; add it if it is known when the list is made"
     )
+
+
+def _mean(flags: pl.Series) -> float:
+    return float(flags.mean() or 0.0)  # type: ignore[arg-type]
 
 
 def _is_kind(column: Column) -> bool:

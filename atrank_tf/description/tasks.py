@@ -5,8 +5,9 @@ from collections import defaultdict
 import polars as pl
 
 from atrank_tf.description.behaviors import DAY, order_of, repeat_share, tied_share, ties_keep_log_order
+from atrank_tf.description.events import Events
 from atrank_tf.description.plans import EntityPlan, GroupPlan, TaskPlan, columns_of
-from atrank_tf.description.roles import Events, Roles
+from atrank_tf.description.roles import Roles
 from atrank_tf.description.sides import slug
 from atrank_tf.description.words import WANTED_WORDS, words_of
 

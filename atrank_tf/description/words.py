@@ -29,6 +29,11 @@ def _listed(text: str) -> frozenset[str]:
 
 
 TIME_WORDS = _listed("time timestamp ts date datetime day moment when at epoch created")
+LATER_WORDS = _listed(
+    """updated modified changed deleted expires expired expiry arrival departure delivery delivered due until end
+    checkin checkout birth birthday"""
+)
+"""Moments after the user acted, or before: not when it was."""
 CLOCK_WORDS = _listed("unix time timestamp ts epoch event")
 """Whole numbers that are called by nothing else are moments, whenever their clock began."""
 ID_WORDS = _listed("id ids key code sku no nr number upc ean isbn asin uuid zip")
@@ -37,6 +42,8 @@ USER_WORDS = _listed(
     """user customer client member household visitor account buyer shopper person reader listener viewer player
     subscriber student patient cust uid reviewer guest consumer device cookie"""
 )
+TRACE_WORDS = _listed("device cookie visitor guest")
+"""Of two columns of users the one that says less well who it was."""
 OBJECT_WORDS = _listed(
     """item product article sku asin movie film song track artist hotel ad query coupon book game news video recipe
     listing property course app isbn good thing content post restaurant poi venue business offer album job keyword"""

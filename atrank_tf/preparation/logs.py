@@ -5,8 +5,9 @@
     logs/catalog/user.{parquet,csv,csv.gz}          user_id, one column per feature of the user
     logs/impressions/<task>.{parquet,csv,csv.gz}    request_id, user_id, timestamp, <id column>, label, context columns
 
-Or a folder of parts, `logs/behaviors/<group>/` or, as Spark writes it, `logs/behaviors/<group>.parquet/`. Or what the
-schema names by `file`: a file, a folder of parts, or all files whose names fit a pattern (`purchases_*.csv`).
+Or a folder of parts, `logs/behaviors/<group>/` or, as Spark writes it, `logs/behaviors/<group>.parquet/`; in it may be
+partitions (`date=2024-01-31/`), whose values are no column. Or what the schema names by `file`: a file, a folder of
+parts, or all files whose names fit a pattern (`purchases_*.csv`).
 
 The rules of cleaning, which `atrank_tf.preparation.cleaning` applies.
 
@@ -165,13 +166,14 @@ def catalog_profile(schema: Schema) -> User:
 def parts_of(path: Path) -> list[Path]:
     """Returns the parts of a folder or a pattern by name, but for what Spark and others put beside them.
 
-    Of a single file there are none.
+    Partitions of a folder (`date=2024-01-31/`) are looked into. Of a single file there are no parts.
     """
     pattern = "*" if path.is_dir() else path.name
     folder = path if path.is_dir() else path.parent
     if "*" not in pattern or not folder.is_dir():
         return []
-    return sorted(part for part in folder.glob(pattern) if not part.name.startswith(("_", ".")))
+    found = sorted(part for part in folder.glob(pattern) if not part.name.startswith(("_", ".")))
+    return [part for one in found for part in (parts_of(one) if one.is_dir() and "=" in one.name else (one,))]
 
 
 def _check_named(file: LogFile, root: Path) -> None:

@@ -5,7 +5,7 @@ import datetime
 import polars as pl
 import pytest
 
-from atrank_tf.description.columns import Column, overlap, share_values
+from atrank_tf.description.columns import Column, overlap, same_name, share_values
 from atrank_tf.description.words import bare, words_of
 
 
@@ -45,6 +45,8 @@ def test_bare_words_are_without_ids_and_plurals():
         ("t", ["01.01.2024 00:00", "31.12.2023 10:00"], "%d.%m.%Y %H:%M", 1704067200),
         ("t", ["01/31/2024", "02/01/2024"], "%m/%d/%Y", 1706659200),
         ("t", ["31/01/2024", "01/02/2024"], "%d/%m/%Y", 1706659200),
+        ("t", ["01/31/2024 12:30 AM", "02/01/2024 1:05 PM"], "%m/%d/%Y %I:%M %p", 1706661000),
+        ("t", ["01/31/2024 12:30:01 AM", "02/01/2024 01:05:00 PM"], "%m/%d/%Y %I:%M:%S %p", 1706661001),
         ("day", ["19723", "19724"], "day", 1704067200),
         ("day", ["3", "4"], "day", 259200),
         ("timestamp", ["7344000", "7344060"], "", 7344000),
@@ -74,6 +76,7 @@ def test_day_and_month_that_could_be_the_other_way_round():
     [
         (["Action|Drama", "Drama", "Action", "Drama|War", "War|Action", "War"], "|"),
         (["12 15", "12", "15 18", "18 12", "15", "18"], " "),
+        (["N12 N15", "N12", "N15 N18", "N18 N12", "N15", "N18"], " "),
         (["red wine", "white wine", "red beer", "white beer"], ""),
         (["BREAD:ITALIAN/FRENCH", "FROZEN/ICE", "CHEESE", "SOAP/BODY"], ""),
         (["1", "2", "3"], ""),
@@ -102,6 +105,40 @@ def test_numbers_and_names():
     assert column("x", ["007", "8"]).is_name
     assert not column("x", ["1.5", "2"]).is_name
     assert column("x", ["5", "6", "8"]).density == 0.75
+
+
+def test_a_text_beyond_what_an_id_may_have_names_nothing():
+    assert column("x", ["a" * 1000, "b"]).is_name
+    assert not column("x", ["a" * 1001, "b"]).is_name
+
+
+def test_a_time_of_day_is_neither_a_moment_nor_a_name():
+    for values in (["14:05", "9:30"], ["14:05:59", "09:30:00"], [datetime.time(14, 5), datetime.time(9, 30)]):
+        found = column("clock", values)
+        assert found.is_time_of_day and found.timestamp_format is None and not found.is_name
+    assert not column("score", ["3-1", "2-2"]).is_time_of_day
+
+
+def test_whole_days():
+    assert column("t", ["2024-01-01", "2024-01-02"]).is_whole_days
+    assert not column("t", ["2024-01-01", "2024-01-02T10:00"]).is_whole_days
+
+
+@pytest.mark.parametrize(
+    ("values", "yes"),
+    [(["Yes", "no"], "Yes"), ([True, False], "true"), ([0, 1], "1"), (["N", "Y"], "Y"), (["a", "b"], ""), (["1"], "")],
+)
+def test_what_means_yes(values, yes):
+    assert column("x", values).yes == yes
+
+
+def test_two_keys_called_id_are_of_two_tables():
+    users, things = (
+        column("id", [f"k{number}" for number in range(9)]),
+        column("id", [f"k{number}" for number in range(9)]),
+    )
+    assert not same_name(users, things)
+    assert same_name(users, column("id", ["k1", "k1", "k2"])), "values that stand several times refer to a key"
 
 
 def test_the_tail_is_the_99th_of_a_hundred_over_the_middle():

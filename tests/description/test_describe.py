@@ -12,7 +12,6 @@ import pytest
 from atrank_tf.datasets import write_hotel_lists, write_market
 from atrank_tf.description import describe, experiment_text, write_description
 from atrank_tf.description.plans import Plan
-from atrank_tf.description.tables import read_tables
 from atrank_tf.experiment import experiment_from_dict
 from atrank_tf.preparation import prepare
 from atrank_tf.schema import load_schema, schema_from_dict
@@ -377,17 +376,6 @@ def test_small_logs_are_trained_with_more_l2_and_dropout_and_averaged_weights(tm
     assert (found["model"]["dropout"], found["model"].get("id_dropout", 0.0)) == ((0.2, 0.5) if small else (0.1, 0.0))
 
 
-def test_a_folder_that_is_not_there(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"Expected a folder of logs at .*nothing"):
-        read_tables(str(tmp_path / "nothing"))
-
-
-def test_a_folder_without_tables(tmp_path):
-    (tmp_path / "readme.txt").write_text("x")
-    with pytest.raises(FileNotFoundError, match=r"Expected tables .* with rows in .*\. Found readme\.txt\."):
-        read_tables(str(tmp_path))
-
-
 def test_tables_of_which_none_says_what_users_did(tmp_path):
     logs = folder(tmp_path, numbers=pl.DataFrame({"user_id": ["a", "b"], "size": [1.5, 2.5]}))
     with pytest.raises(ValueError, match=r"Expected a table of behaviors.*numbers\.csv: user user_id, timestamp none"):
@@ -395,11 +383,150 @@ def test_tables_of_which_none_says_what_users_did(tmp_path):
 
 
 def test_a_time_that_is_not_read_is_shown(tmp_path):
-    times = ["11/17/2023 02:36 PM", "11/18/2023 01:12 AM"] * 20
+    times = ["Nov 17, 2023 02:36", "Nov 18, 2023 01:12"] * 20
     users = [f"u{number % 7}" for number in range(40)]
     logs = folder(tmp_path, events=pl.DataFrame({"user_id": users, "item_id": users[::-1], "created": times}))
-    with pytest.raises(ValueError, match=r"ISO 8601.*created has 11/1[78]/2023 0.*, which is not read as a time"):
+    with pytest.raises(ValueError, match=r"ISO 8601.*created has Nov 1[78], 2023 0.*, which is not read as a time"):
         describe(logs)
+
+
+@pytest.mark.parametrize(
+    ("columns", "match"),
+    [
+        ({"user_id": [f"u{n}" for n in range(40)]}, r"each user_id stands in one row of events\.csv"),
+        ({"user_id": ["u1"] * 40}, "user_id has one value"),
+        ({"item_id": [n + 0.5 for n in range(40)]}, r"item_id has [\d.]+: write ids as whole numbers or texts"),
+        (
+            {"item_id": ["a|b", "b|c", "c|a", "a|c", "b"] * 8},
+            r"item_id has several values in a row \(.*\): write a row for each",
+        ),
+    ],
+)
+def test_why_a_table_says_nothing_of_users_is_told(tmp_path, columns, match):
+    users = [f"u{number % 7}" for number in range(40)]
+    events = {"user_id": users, "item_id": [0.5] * 40, "created": iso(range(START, START + 40))} | columns
+    with pytest.raises(ValueError, match=f"Expected a table of behaviors.*{match}"):
+        describe(folder(tmp_path, events=pl.DataFrame(events)))
+
+
+def test_columns_whose_names_are_one_in_the_schema_are_told_apart(tmp_path):
+    tables = shop()
+    tables["things"] = tables["things"].with_columns(
+        **{"Shop Price": pl.Series([float(number) for number in range(30)]), "颜色": pl.Series(["r", "g"] * 15)},
+        shop_price=pl.Series([number / 7 for number in range(30)]),
+        尺寸=pl.Series(["s", "m", "l"] * 10),
+    )
+    _, schema = read(folder(tmp_path, **tables))
+    entity = schema.entities["sku"]
+    assert {name: entity.dense[name].column for name in ("shop_price", "shop_price2")} == {
+        "shop_price": "Shop Price",
+        "shop_price2": "shop_price",
+    }
+    assert {name: entity.features[name].column for name in ("x", "x2")} == {"x": "颜色", "x2": "尺寸"}
+
+
+def test_lists_of_fractions_are_left_out(tmp_path):
+    tables = shop()
+    things = tables.pop("things").with_columns(vector=pl.Series([[number / 7, 0.5] for number in range(30)]))
+    found, _ = read(folder(tmp_path, **tables, things_parquet=things))
+    assert "# Left out: vector: lists of fractions" in found.schema
+
+
+def lists():
+    """Lists of five things, of which one or two are clicked."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for request in range(400):
+        chosen = rng.choice(5, rng.integers(1, 3), replace=False)
+        user = f"u{request % 40}"
+        for place, item in enumerate(rng.choice(60, 5, replace=False)):
+            rows.append((f"r{request}", user, START + 3_600 * request, f"SKU{item:03d}", int(place in chosen)))
+    names = ["request_id", "user_id", "timestamp", "sku", "clicked"]
+    return pl.DataFrame(rows, schema=names, orient="row")
+
+
+def test_what_is_filled_in_for_the_chosen_alone_is_left_out_however_seldom(tmp_path):
+    shown = lists()
+    some = pl.int_range(pl.len()) % 4 == 0
+    shown = shown.with_columns(
+        paid=pl.when((pl.col("clicked") == 1) & some).then(9.5).otherwise(0.0),
+        kept=pl.when((pl.col("clicked") == 1) & some).then(pl.lit("yes")).otherwise(pl.lit("no")),
+        fast=pl.when(some).then(pl.lit("yes")).otherwise(pl.lit("no")),
+    )
+    found, schema = read(folder(tmp_path, lists=shown))
+    assert "# Left out: paid: filled in for 2" in found.schema and "# Left out: kept: filled in for 2" in found.schema
+    [task] = schema.tasks.values()
+    assert set(task.context.features) == {"fast"}
+
+
+def test_lists_beside_what_was_chosen_of_them_are_asked_to_be_joined(tmp_path):
+    shown = lists()
+    chosen = shown.filter(pl.col("clicked") == 1).drop("clicked")
+    found, _ = read(folder(tmp_path, shown=shown.drop("clicked"), clicks=chosen))
+    assert any("join the two to impressions" in question and "clicks.csv" in question for question in found.questions)
+
+
+def test_what_a_log_beside_others_may_mean_is_asked(tmp_path):
+    tables = shop()
+    days = tables["events"].filter(pl.col("event_type") == "purchase").with_columns(pl.col("event_time").str.head(10))
+    nobody = pl.when(pl.int_range(pl.len()) % 3 == 0).then(pl.lit("0")).otherwise(pl.col("customer"))
+    odd = pl.when(pl.int_range(pl.len()) % 2 == 0).then(pl.lit("View")).otherwise(pl.col("event_type"))
+    events = tables["events"].with_columns(customer=nobody, event_type=odd)
+    found, _ = read(folder(tmp_path, **tables | {"events": events, "orders": days.drop("event_type")}))
+    asked = " ".join(found.questions)
+    assert "event_time is the day alone, and events.csv tells moments" in asked
+    assert re.search(r"0 did 3\d% of all this\. Is that one user\?", asked)
+    assert "Are View and view one action?" in asked
+
+
+def test_what_users_wrote_is_a_catalog_of_what_others_read(tmp_path):
+    rng = np.random.default_rng(0)
+    posts = pl.DataFrame(
+        {
+            "post_id": [f"p{number}" for number in range(60)],
+            "user_id": [f"u{number % 20}" for number in range(60)],
+            "created_at": iso(range(START, START + 60)),
+            "topic_id": [f"t{number % 30}" for number in range(60)],
+        }
+    )
+    likes = pl.DataFrame(
+        {
+            "user_id": [f"u{user}" for user in rng.integers(0, 40, 900)],
+            "post_id": [f"p{post}" for post in rng.integers(0, 60, 900)],
+            "created_at": iso(START + rng.integers(0, 90 * DAY, 900)),
+        }
+    )
+    found, schema = read(folder(tmp_path, posts=posts, likes=likes))
+    assert list(schema.groups) == ["likes"] and schema.entities["post"].file == "posts.csv"
+    assert found.files["posts.csv"] == "catalog: one row for each post_id"
+
+
+def test_a_table_of_users_may_call_its_key_id(tmp_path):
+    tables = shop()
+    tables["customers"] = tables.pop("people").rename({"customer": "id"})
+    found, schema = read(folder(tmp_path, **tables))
+    assert found.files["customers.csv"] == "users: one row for each id"
+    assert set(schema.user.features) == {"country"}
+
+
+def test_ids_that_are_written_differently_are_shown(tmp_path):
+    tables = shop()
+    things = tables["things"].with_columns(sku=pl.col("sku").str.to_lowercase())
+    found, _ = read(folder(tmp_path, **tables | {"things": things}))
+    assert re.search(
+        r"sku has values as sku\d+, sku\d+, and sku of events\.csv .*Write them alike", found.files["things.csv"]
+    )
+
+
+def test_columns_and_files_that_are_not_read_are_named(tmp_path):
+    tables = shop()
+    things = tables.pop("things").with_columns(pair=pl.struct("sku", "price"))
+    logs = folder(tmp_path, **tables, things_parquet=things)
+    Path(logs, "more.tsv").write_text("a\tb\n")
+    found, _ = read(logs)
+    assert found.files["things.parquet, pair"].startswith("not read: of type Struct")
+    assert found.files["more.tsv"] == "not read: none of .parquet, .csv, .csv.gz"
+    assert "# Not read: more.tsv" in found.schema
 
 
 def test_a_file_without_names_of_columns(tmp_path):

@@ -264,9 +264,21 @@ def test_parts_that_do_not_go_together(tmp_path, files, match):
 
 def test_a_folder_in_a_folder_of_parts(tmp_path):
     parts(tmp_path, "behaviors/click", {"a.parquet": PART})
-    (tmp_path / "behaviors/click/date=2024-01-01").mkdir()
-    with pytest.raises(ValueError, match=r"Found a\.parquet, date=2024-01-01\."):
+    (tmp_path / "behaviors/click/old").mkdir()
+    with pytest.raises(ValueError, match=r"Found a\.parquet, old\."):
         opened(tmp_path, "behaviors/click")
+
+
+def test_partitions_are_parts(tmp_path):
+    for place in ("date=2024-01-02", "date=2024-01-01/country=DE", "date=2024-01-01/country=CH"):
+        (tmp_path / "behaviors/click" / place).mkdir(parents=True)
+    folder(tmp_path, *(file for file in FILES if not file.startswith("behaviors/click")))
+    for user, place in enumerate(("date=2024-01-01/country=CH", "date=2024-01-01/country=DE", "date=2024-01-02")):
+        one = tmp_path / "behaviors/click" / place
+        pl.DataFrame({"user_id": [user], "item_id": ["a"]}).write_parquet(one / "part-0.parquet")
+        (one / "_SUCCESS").touch()
+    assert opened(tmp_path, "behaviors/click").frame.collect()["user"].to_list() == [0, 1, 2]
+    assert find_logs(str(tmp_path), schema_from_dict(SCHEMA)).ignored == ()
 
 
 @pytest.mark.parametrize("order", ["abn", "anb", "nab"])
