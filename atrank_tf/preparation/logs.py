@@ -24,7 +24,8 @@ Refused, with the file, the row (1 is the first row of data) and the value:
 
 Dropped and counted, with the first row remembered; a row counts under the first reason that holds:
 
-- a missing user id, object id, action, request id or timestamp (null, empty text, NaN; in CSV the text of a NaN);
+- a missing user id, object id, action, request id or timestamp (null, empty text, NaN; in a CSV file
+  also NULL and what else docs/data_format.md lists);
 - a timestamp that is neither a number nor ISO 8601, or is not after 1970-01-01;
 - an action that the schema does not name;
 - an exact duplicate: same user, object, action and timestamp; the first row stays;

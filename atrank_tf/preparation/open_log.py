@@ -15,8 +15,8 @@ import polars as pl
 from atrank_tf.preparation.logs import CATALOG, SECTIONS, USER, LogFile, parts_of
 from atrank_tf.schema import suggestion
 
-_NAN = ["NaN", "nan"]
-"""How polars, Spark and Java, and how Python, NumPy and pandas write it."""
+_MISSING = ["NaN", "nan", "NULL", "null", r"\N"]
+"""What stands in a CSV file where a value is missing: as data frames write it, and as databases do."""
 _SEPARATORS = (";", "\t", "|")
 """What stands between the values of a CSV file whose first line has no comma."""
 _ROW = "\nrow"
@@ -163,13 +163,13 @@ def scan_csv(path: Path) -> pl.LazyFrame:
     Raises:
         ValueError: the names of its columns are not UTF-8, or two are the same.
     """
-    frame = pl.scan_csv(path, glob=False, infer_schema=False, null_values=_NAN)
+    frame = pl.scan_csv(path, glob=False, infer_schema=False, null_values=_MISSING)
     [first, *others] = names = frame.collect_schema().names()
     if any("\ufffd" in name for name in names):
         raise ValueError(_not_utf_8(path))
     for separator in _SEPARATORS if not others else ():
         if separator in first:
-            frame = pl.scan_csv(path, glob=False, infer_schema=False, null_values=_NAN, separator=separator)
+            frame = pl.scan_csv(path, glob=False, infer_schema=False, null_values=_MISSING, separator=separator)
             names = frame.collect_schema().names()
             break
     for name in names:

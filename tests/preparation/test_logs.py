@@ -163,14 +163,15 @@ def test_a_further_column_may_be_called_row(tmp_path, ending):
     assert named.to_dict(as_series=False) == {"row": [1, 2], "user": ["x", "y"]}
 
 
-def test_the_text_of_a_nan_is_missing_in_a_csv_file_and_a_text_in_a_parquet_file(tmp_path):
+def test_what_says_that_nothing_is_there_is_missing_in_a_csv_file_and_a_text_in_a_parquet_file(tmp_path):
     folder(tmp_path, *FILES[1:])
-    frame = pl.DataFrame({"user_id": ["NaN", "nan", "Nan", "nanna"], "item_id": ["1", "", None, "2"]})
+    users = ["NaN", "nan", "NULL", "null", r"\N", "Nan", "nanna", "N", "Null"]
+    frame = pl.DataFrame({"user_id": users, "item_id": ["1", "", None, *"234567"]})
     frame.write_csv(tmp_path / "behaviors/click.csv")
-    assert opened(tmp_path, "behaviors/click").frame.collect()["user"].to_list() == [None, None, "Nan", "nanna"]
+    assert opened(tmp_path, "behaviors/click").frame.collect()["user"].to_list() == [None] * 5 + users[5:]
     (tmp_path / "behaviors/click.csv").unlink()
     frame.write_parquet(tmp_path / "behaviors/click.parquet")
-    assert opened(tmp_path, "behaviors/click").frame.collect()["user"].to_list() == ["NaN", "nan", "Nan", "nanna"]
+    assert opened(tmp_path, "behaviors/click").frame.collect()["user"].to_list() == users
 
 
 @pytest.mark.parametrize(("cut", "match"), [(b"", "unexpected end of file"), (b"????5678", "corrupt gzip stream")])
