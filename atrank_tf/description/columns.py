@@ -5,20 +5,25 @@ from functools import cached_property
 import polars as pl
 
 from atrank_tf.description.words import CLOCK_WORDS, ID_WORDS, OBJECT_WORDS, TIME_WORDS, bare, words_of
-from atrank_tf.preparation.column_types import INTEGER, LONGEST, formatted_seconds, number, text
+from atrank_tf.preparation.column_types import INTEGER, LONGEST, VISITOR, formatted_seconds, number, text
 from atrank_tf.schema import LATEST, SECONDS
 
 OLDEST = 631_152_000
 """1990, in Unix seconds."""
 _SECONDS = (OLDEST, LATEST)
 """1990 to 2100: where whole numbers may be Unix seconds."""
-_TEXT_FORMATS = (
-    *("%Y-%m-%d %H:%M:%S UTC", "%Y/%m/%d", "%Y/%m/%d %H:%M:%S", "%d.%m.%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S"),
-    *("%d/%m/%Y", "%m/%d/%Y", "%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M", "%d/%m/%Y %H:%M:%S", "%m/%d/%Y %H:%M:%S"),
-    *("%m/%d/%Y %I:%M %p", "%m/%d/%Y %I:%M:%S %p"),
+_DAYS = (
+    *(separator.join(parts) for separator in "-/." for parts in (("%d", "%m", "%Y"), ("%m", "%d", "%Y"))),
+    *(separator.join(parts) for separator in "-/." for parts in (("%d", "%m", "%y"), ("%m", "%d", "%y"))),
+    *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d-%b-%Y", "%d %b %Y", "%d/%b/%Y", "%b %d, %Y", "%b %d %Y"),
 )
+_TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S%.f", " %I:%M %p", " %I:%M:%S %p")
+_TEXT_FORMATS = tuple(f"{day}{time}{zone}" for day in _DAYS for time in _TIMES for zone in ("", " UTC", "%#z", " %#z"))
 """Beside ISO 8601, which needs no format."""
+_EARLIEST = -2_208_988_800
+"""1900, in Unix seconds: what a format reads as an earlier moment has another format."""
 _ISO_DAY = r"^\d{4}-\d\d-\d\d"
+_DATE = r"^(\d{1,4}[-/. ]|[A-Za-z]{3} \d{1,2})"
 _TIME_OF_DAY = r"^\d{1,2}:\d\d(:\d\d(\.\d+)?)?$"
 _DAY = SECONDS["day"]
 _SEPARATORS = ("|", ";", ",", ">", "/", " ")
@@ -89,7 +94,9 @@ class Column:
         known = self.numbers.drop_nulls()
         if self.values.dtype.is_integer():
             return len(known) > 0
-        return len(known) > 0 and bool(known.is_finite().all()) and not self.present.str.contains(r"^0\d").any()
+        if not len(known) or not known.is_finite().all():
+            return False
+        return not self.present.str.contains(r"^0\d").any() and not self.present.str.contains(VISITOR).all()
 
     @cached_property
     def is_whole(self) -> bool:
@@ -125,7 +132,9 @@ class Column:
         some = self.present.sample(min(_TRIED, len(self.present)), seed=1)
         if float(some.str.contains(_ISO_DAY).mean() or 0.0) > 0.98 and _fits(some, ""):  # type: ignore[arg-type]
             return ""
-        return next((form for form in _TEXT_FORMATS if _fits(some, form)), None)
+        if not some.str.contains(_DATE).any():
+            return None
+        return next((form for form in _TEXT_FORMATS if _fits(some[:1], form) and _fits(some, form)), None)
 
     def seconds(self) -> pl.Series:
         """Returns Unix seconds; null where they cannot be read."""
@@ -248,15 +257,16 @@ class Column:
             return None
         low, high = (float(known.quantile(share) or 0.0) for share in (0.01, 0.99))
         named = bool(TIME_WORDS & set(self.words))
-        if self.is_whole and low >= 19_900_101 and high <= 21_001_231 and _fits(self.keys, "%Y%m%d"):
-            return "%Y%m%d"
+        for earliest, latest, digits in ((19_900_101, 21_001_231, "%Y%m%d"), (1.99e13, 2.101e13, "%Y%m%d%H%M%S")):
+            if self.is_whole and low >= earliest and high <= latest and _fits(self.keys, digits):
+                return digits
         for factor, form in ((1, ""), (1e3, "millisecond"), (1e6, "microsecond"), (1e9, "nanosecond")):
             if low >= _SECONDS[0] * factor and high <= _SECONDS[1] * factor:
                 return form
         if named and low >= _SECONDS[0] / 86_400 and high <= _SECONDS[1] / 86_400:
             return "day"
         if self.is_whole and low > 0 and self.distinct > 1:  # Of a clock that began at some other moment.
-            if set(self.words) <= CLOCK_WORDS:
+            if self.words and set(self.words) <= CLOCK_WORDS:
                 return ""
             return self.words[0] if len(self.words) == 1 and self.words[0] in SECONDS else None
         return None
@@ -291,4 +301,4 @@ def same_name(one: Column, other: Column) -> bool:
 
 def _fits(texts: pl.Series, form: str) -> bool:
     read = texts.alias("x").to_frame().select(formatted_seconds("x", texts.dtype, form)).to_series()
-    return len(texts) > 0 and read.null_count() <= 0.02 * len(texts)
+    return len(texts) > 0 and float(read.is_between(_EARLIEST, LATEST).sum()) >= 0.98 * len(texts)

@@ -80,7 +80,7 @@ def _entities(roles: Roles) -> tuple[list[EntityPlan], dict[int, EntityPlan]]:
         known = next((e for e, columns in entities if any(is_same_entity(column, c) for c in columns)), None)
         if known is None:
             fitting = [c for c in roles.catalogs if is_same_entity(c.key, column) or _named_by_file(c, column)]
-            objects = max(fitting, key=lambda c: overlap(c.key, column), default=None)
+            objects = max(fitting, key=lambda c: (round(overlap(c.key, column), 1), _facts(c)), default=None)
             name = slug("_".join(word for word in column.words if word not in ID_WORDS) or column.name)
             if objects is not None:
                 known = next((e for e, _ in entities if e.objects is objects), None)
@@ -98,6 +98,11 @@ def _entities(roles: Roles) -> tuple[list[EntityPlan], dict[int, EntityPlan]]:
             columns.append(known.objects.key)
         known.values = max(column.distinct for column in columns)
     return [entity for entity, _ in entities], of_column
+
+
+def _facts(objects: Objects) -> int:
+    """Returns how many columns of a catalog say something that more than one object may have."""
+    return sum(column.distinct >= 2 and not column.is_key for column in objects.rest)
 
 
 def _named_by_file(objects: Objects, column: Column) -> bool:

@@ -58,8 +58,10 @@ def describe(logs: str) -> Description:
         files[event.table.file] = (
             f"impressions: {event.object.name} shown to {event.user.name}, chosen where {label} is 1"
         )
+    used = {entity.file for entity in plan.entities}
     for objects in roles.catalogs:
-        files[objects.table.file] = f"catalog: one row for each {objects.key.name}"
+        what = "catalog" if objects.table.file in used else "not read, since another says more: a catalog"
+        files[objects.table.file] = f"{what}: one row for each {objects.key.name}"
     if roles.profile:
         files[roles.profile.table.file] = f"users: one row for each {roles.profile.key.name}"
     files |= {file: f"not read: {why}" for file, why in roles.unused.items()}

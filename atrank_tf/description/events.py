@@ -5,6 +5,7 @@ docs/describe.md states the rules. Names are hints in words of English; what val
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from time import time as now
 
 import polars as pl
 
@@ -80,9 +81,10 @@ def find_events(table: Table, tables: list[Table]) -> Events | None:
     user, times = user_of(table, tables), times_of(table)
     if user is None or not times or (user in table.keys and table.rows > 1):
         return None
-    time = times[0]
+    time = _first(times, user)
     columns = [column for column in table.columns.values() if column not in (user, time)]
     nested = [column for column in columns if column.is_name and _is_nested(column, user)]
+    columns = [c for c in columns if c.distinct < 2 or not _tells(user, c)]  # Without facts of the user.
     objects = _objects(table, columns, nested, tables)
     if not objects:
         return None
@@ -94,7 +96,12 @@ def find_events(table: Table, tables: list[Table]) -> Events | None:
         choice = None if named else _choice(columns)
         action = named or choice
         doubts = [*_doubtful_values(columns, choice, action, thing)]
-    questions = (*_doubtful_objects(objects), *_doubtful_users(user, table), *_doubtful_times(times, table), *doubts)
+    questions = (
+        *_doubtful_objects(objects),
+        *_doubtful_users(user, thing, table),
+        *_doubtful_times(time, times, table),
+        *doubts,
+    )
     rest = rest_of(table, user, time, thing, request, label, action)
     return Events(table, user, time, thing, action, request, label, rest, questions)
 
@@ -130,6 +137,19 @@ def times_of(table: Table) -> list[Column]:
     return sorted(sure or times, key=lambda c: (c.missing < 0.5, not _is_later(c), c.distinct), reverse=True)
 
 
+def _first(times: list[Column], user: Column) -> Column:
+    """Returns the moment at which the user acted: the earliest of those that differ about as much as the likeliest."""
+    likely = times[0]
+    alike = [c for c in times if (c.missing < 0.5, _is_later(c)) == (likely.missing < 0.5, _is_later(likely))]
+    alike = [c for c in alike if 2 * c.distinct >= likely.distinct and not _tells(user, c)]
+    before = [c for c in alike if all(_share(c.seconds() <= other.seconds()) > 0.95 for other in alike)]
+    return max(before, key=lambda c: c.distinct, default=likely)
+
+
+def _share(flags: pl.Series) -> float:
+    return float(flags.mean() or 0.0)  # type: ignore[arg-type]
+
+
 def _is_later(column: Column) -> bool:
     """Returns whether a column is named as what is written, or happens, after the user acted."""
     return bool(LATER_WORDS & set(column.words))
@@ -138,7 +158,7 @@ def _is_later(column: Column) -> bool:
 def _objects(table: Table, columns: list[Column], nested: list[Column], tables: list[Table]) -> list[Column]:
     """Returns the column of objects, and behind it those that may be it as well."""
     others = [other for other in tables if other is not table]
-    found: list[tuple[int, int, bool, Column]] = []
+    found: list[tuple[int, bool, int, bool, Column]] = []
     for column in columns:
         words = set(column.words)
         if not column.is_name or column.timestamp_format is not None or column.missing > 0.5 or column.has_several:
@@ -150,12 +170,19 @@ def _objects(table: Table, columns: list[Column], nested: list[Column], tables: 
         known = any(share_values(column, key) for other in others for key in other.keys)
         if not known and (column in nested or column in table.keys):
             continue
-        # One point for each: in a catalog, a word for things, a word for ids; then the number of values.
+        # 3 points for a catalog, 2 for a word for things, 1 for ids; then texts, which count nothing; then more values.
         points = 3 * known + 2 * bool(OBJECT_WORDS & words) + bool(ID_WORDS & words)
         if points or column.distinct >= _KINDS:
-            found.append((points, column.distinct, known, column))
-    found.sort(key=lambda each: each[:2], reverse=True)
-    return [column for points, _, known, column in found if known or points == found[0][0]]
+            found.append((points, not column.is_numeric, column.distinct, known, column))
+    found.sort(key=lambda each: each[:3], reverse=True)
+    likely = [column for points, _, _, known, column in found if known or points == found[0][0]]
+    # Of a dish and its restaurant the user chose the dish.
+    finer = [
+        c
+        for c, known in ((each[4], each[3]) for each in found)
+        if known and c is not likely[0] and _tells(c, likely[0])
+    ]
+    return [*finer[:1], *(column for column in likely if column not in finer[:1])]
 
 
 def _doubtful_objects(objects: list[Column]) -> Iterator[str]:
@@ -165,25 +192,29 @@ def _doubtful_objects(objects: list[Column]) -> Iterator[str]:
         yield f"The objects are taken to be {thing.name} ({thing.distinct:,} values). Or are they {names}?"
 
 
-def _doubtful_users(user: Column, table: Table) -> Iterator[str]:
+def _doubtful_users(user: Column, thing: Column, table: Table) -> Iterator[str]:
     if not USER_WORDS & set(user.words):
         yield f"No column is named as users are: {user.name} ({user.distinct:,} values) is taken for them."
+    if user.distinct < _KINDS:
+        yield f"{user.name} has {user.distinct} values. Are they who acted?"
     if user.missing > 0.05:
-        others = [c.name for c in table.columns.values() if TRACE_WORDS & set(c.words) and c.missing < user.missing]
-        instead = f" {' or '.join(others)} is in more rows." if others else ""
+        others = [c for c in table.columns.values() if c.is_name and c not in (user, thing) and not c.is_key]
+        others = [c for c in others if c.missing < user.missing / 2 and c.distinct >= user.distinct and _tells(c, user)]
+        instead = f" {' or '.join(c.name for c in others[:3])} is in more rows." if others else ""
         yield f"{user.missing:.0%} of the rows have no {user.name} and are left out.{instead}"
 
 
-def _doubtful_times(times: list[Column], table: Table) -> Iterator[str]:
-    time, *others = times
+def _doubtful_times(time: Column, times: list[Column], table: Table) -> Iterator[str]:
     days = time.seconds() // _DAY
-    others = [c for c in others if c.missing < 0.5 and _is_later(c) == _is_later(time)]
-    others = [c for c in others if float((c.seconds() // _DAY == days).mean() or 0.0) < 0.98]  # type: ignore[arg-type]
+    others = [c for c in times if c is not time and c.missing < 0.5 and _is_later(c) == _is_later(time)]
+    others = [c for c in others if _share(c.seconds() // _DAY == days) < 0.98]
     if others:
         yield f"When it was is read from {time.name}. Or is it {' or '.join(column.name for column in others[:3])}?"
     if time.is_numeric and float(time.seconds().max() or 0) < OLDEST:  # type: ignore[arg-type]
         unit = time.timestamp_format or "second"
         yield f"{time.name} is read in {unit}s, which are all before 1990. Is that its unit?"
+    if float(time.seconds().median() or 0) > now():  # type: ignore[arg-type]
+        yield f"Most of {time.name} is yet to come. Are they days of a spreadsheet, since 1899-12-30? Then write dates."
     if time.is_ambiguous_date:
         yield f"{time.name} is read as day/month. If it is month/day: {time.timestamp_format} is wrong."
     clock = next((column.name for column in table.columns.values() if column.is_time_of_day), "")
@@ -205,11 +236,18 @@ def _doubtful_values(
 ) -> Iterator[str]:
     """Yields questions on columns that may say which rows are no choices, or of which kind they are."""
     if choice is not None:
+        write = "" if choice.is_flag else " 1 and 0 there, and"
         yield (
             f"Rows where {choice.name} is not {choice.yes} are left out. If they are what was shown beside a "
-            "choice, write 1 and 0 there, and in all rows of a list the same time, or an id of the list."
+            f"choice, write{write} in all rows of a list the same time, or an id of the list."
         )
     for column in columns:
+        below = _share(column.numbers < 0) if AMOUNT_WORDS & set(column.words) and column.is_numeric else 0.0
+        if 0 < below < 0.3:
+            yield (
+                f"In {max(below, 0.001):.1%} of the rows {column.name} is below 0. If they take something back, leave "
+                "them out of the log."
+            )
         if {"rating", "score", "stars"} & set(column.words) and column.is_numeric and 2 < column.distinct <= 100:
             yield f"Every row is a choice, whatever its {column.name}. If low ones are none, leave them out of the log."
         elif not action and _may_be_action(column, thing):

@@ -30,6 +30,7 @@ def plan_features(plan: Plan) -> None:
                 entity.objects.rest,
                 lambda column, e=entity: tables.add(column, e.file, e.name),  # type: ignore[misc]
                 names_inputs=False,
+                key=entity.id_column,
             )
             entity.title = _title(entity)
     for task in plan.tasks:

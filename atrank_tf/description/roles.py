@@ -9,6 +9,9 @@ from atrank_tf.description.events import Events, find_events, rest_of, times_of,
 from atrank_tf.description.tables import Table
 from atrank_tf.description.words import ID_WORDS, OBJECT_WORDS, REQUEST_WORDS, TIME_WORDS, USER_WORDS, bare, words_of
 
+_COMMON = 0.05
+"""Tables of one kind of things have more than this share of their ids in common."""
+
 
 @dataclass(frozen=True)
 class Objects:
@@ -75,7 +78,7 @@ def find_roles(tables: list[Table]) -> Roles:
 
 def is_same_entity(one: Column, other: Column) -> bool:
     """Returns whether two columns of objects hold the same kind of objects."""
-    return (same_name(one, other) and overlap(one, other) > 0.05) or share_values(one, other)
+    return (same_name(one, other) and overlap(one, other) > _COMMON) or share_values(one, other)
 
 
 def shown_and_chosen(one: Events, other: Events) -> Column | None:
@@ -115,24 +118,25 @@ def _are_rows_of_lists(event: Events, impressions: Events) -> bool:
 def _place(table: Table, events: list[Events], roles: Roles) -> None:
     """Takes a table without a user and a moment of its own for a catalog, a profile, or nothing."""
     for key in table.keys:
-        of_users = any(
-            is_same_entity(key, e.user) or key.name == e.user.name or _fit(key, table, e.user) for e in events
-        )
+        of_users = any(is_same_entity(key, e.user) or _fit(key, table, e.user) > _COMMON for e in events)
         of_objects = any(same_name(key, e.object) and not same_name(key, e.user) for e in events)
         if of_users and not of_objects and not roles.profile:
             roles.profile = Objects(table, key, rest_of(table, key))
             return
     best = max(table.keys, key=lambda key: max(_fit(key, table, event.object) for event in events), default=None)
-    if best is not None and max(_fit(best, table, event.object) for event in events) > 0.05:
+    if best is not None and max(_fit(best, table, event.object) for event in events) > _COMMON:
         roles.catalogs.append(Objects(table, best, rest_of(table, best)))
         return
     roles.unused[table.file] = _why_unused(table, events)
 
 
 def _why_unused(table: Table, events: list[Events]) -> str:
+    for event in events:
+        if says := _may_be_joined(table, event.table):
+            return says
     for column in table.columns.values():
         for event in events:
-            if column.is_name and is_same_entity(column, event.object):
+            if column.is_name and not column.is_key and is_same_entity(column, event.object):
                 return f"several rows for each {column.name}. Write one row for each, its values joined by a separator."
     for key in table.keys:
         for event in events:
@@ -143,6 +147,18 @@ def _why_unused(table: Table, events: list[Events]) -> str:
                         f"{of_event.examples(2)}: fewer than 1 of 20 are the same. Write them alike."
                     )
     return "no user, timestamp and object, nor one row for each object that users act on."
+
+
+def _may_be_joined(table: Table, moments: Table) -> str:
+    """Returns how a table's rows may get a user and a moment, as lines of orders get those of their order; or ""."""
+    for key in moments.keys:
+        for column in table.columns.values():
+            if column.is_name and not column.is_key and _fit(key, moments, column) >= 0.3:
+                return (
+                    f"its {column.name} is {key.name} of {moments.file}, which says who and when. Join the two, if a "
+                    "row is something that the user did."
+                )
+    return ""
 
 
 def _fit(key: Column, table: Table, thing: Column) -> float:
@@ -162,6 +178,9 @@ def _no_events(tables: list[Table]) -> str:
     lines, reasons = [], []
     for table in tables:
         user, times = user_of(table, tables), times_of(table)
+        if user and times:
+            found = ((other, _may_be_joined(other, table)) for other in tables if other is not table)
+            reasons += [f"{other.file}: {says.rstrip('.')}" for other, says in found if says]
         lines.append(
             f"{table.file}: user {user.name if user else 'none'}, timestamp {times[0].name if times else 'none'}, "
             f"{'object none, ' if user and times else ''}columns {', '.join(table.columns)}"

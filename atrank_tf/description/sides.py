@@ -9,11 +9,13 @@ from itertools import chain, count
 import polars as pl
 
 from atrank_tf.description.columns import Column, share_values
-from atrank_tf.description.words import AMOUNT_WORDS, ID_WORDS
+from atrank_tf.description.words import AMOUNT_WORDS, ID_WORDS, plain
 from atrank_tf.schema import NAMES_OF_REQUESTS
 
 _FEW = 20
 """Whole numbers of at most so many values are kinds, as stars are."""
+_WITH_UNIT = r"^(\p{Sc} ?-?[\d.,]+|-?[\d.,]+ ?(\p{Sc}|%|[A-Za-z]{1,4}))$"
+_MANY = 50
 _SOME = 20
 """Fewer rows that are filled in say nothing of what was chosen."""
 LONG_TAIL = 10.0
@@ -87,7 +89,7 @@ class Tables:
 
 def slug(text: str) -> str:
     """Returns a text as a name that the schema takes: letters, digits, and single underscores between them."""
-    name = re.sub(r"_+", "_", re.sub(r"[^A-Za-z0-9]+", "_", text)).strip("_").lower()
+    name = re.sub(r"_+", "_", re.sub(r"[^A-Za-z0-9]+", "_", plain(text))).strip("_").lower()
     return name.lstrip("0123456789_") or f"x{name}"
 
 
@@ -103,7 +105,12 @@ def dimension(values: int, most: int) -> int:
 
 
 def sort_sides(
-    columns: tuple[Column, ...], table_of: Callable[[Column], str], *, names_inputs: bool, label: Column | None = None
+    columns: tuple[Column, ...],
+    table_of: Callable[[Column], str],
+    *,
+    names_inputs: bool,
+    label: Column | None = None,
+    key: str = "",
 ) -> tuple[list[Side], list[str]]:
     """Divides columns into features, numbers, and those that are left out.
 
@@ -112,6 +119,7 @@ def sort_sides(
         table_of: gives a categorical column its embedding table.
         names_inputs: whether the columns' names become names of inputs, as those of users and of impressions do.
         label: of impressions, what was chosen: a column that tells it is left out.
+        key: how the schema calls the ids, which no side may be called.
 
     Returns:
         The sides, and why columns are left out.
@@ -125,15 +133,15 @@ def sort_sides(
             sides.append(_number(column))
         else:
             sides.append(Side(column, table_of(column), _words_of_values(column), _asks_for_a_point(column)))
-    return _apart(sides), left_out
+    return _apart(sides, key), left_out
 
 
-def _apart(sides: list[Side]) -> list[Side]:
+def _apart(sides: list[Side], key: str) -> list[Side]:
     """Gives each side a name that no other of its table has: `List Price` and `list_price` are one in the schema."""
     taken = {side.name for side in sides}
     apart: list[Side] = []
     for side in sides:
-        if any(side.name == other.name for other in apart):
+        if side.name == key or any(side.name == other.name for other in apart):
             side = next(free for n in count(2) if (free := replace(side, number=n)).name not in taken)
             taken.add(side.name)
         apart.append(side)
@@ -149,8 +157,12 @@ def _reason_to_leave_out(column: Column, names_inputs: bool) -> str:
         return "a timestamp; write how long ago it was as a number, if that matters"
     if column.is_list and isinstance(column.values.dtype, pl.List) and column.values.dtype.inner.is_float():
         return "lists of fractions; write numbers as columns of their own, and kinds as texts or whole numbers"
+    if column.is_key and column.rows > _MANY and ID_WORDS & set(column.words):
+        return "an id of its own in each row"
     if column.is_numeric or column.has_several:
         return ""
+    if column.distinct > _FEW and float(column.present.str.contains(_WITH_UNIT).mean() or 0.0) > 0.9:  # type: ignore[arg-type]
+        return f"numbers with a unit ({column.examples(1)}): write them as numbers, if they are amounts"
     if column.distinct > (0.5 if column.distinct > 50 else 0.9) * column.rows and column.distinct > _FEW:
         return f"{column.distinct:,} different texts in {column.rows:,} rows: a title, not a kind"
     if float(column.present.str.len_chars().quantile(0.99) or 0) > 500:

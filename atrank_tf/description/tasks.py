@@ -115,7 +115,10 @@ def _wanted_kind(
     """Returns which kind of behavior is predicted, of several on the same objects; None for all of them alike."""
     if len(kinds) < 2:
         return None, [], []
-    names = [action if len(group.actions) > 1 else f"{group.name} {action}" for group, action in kinds]
+    names = [
+        action if len(group.actions) > 1 or action == group.name else f"{group.name} {action}"
+        for group, action in kinds
+    ]
     by_name = [place for place, name in enumerate(names) if WANTED_WORDS & set(words_of(name))]
     orders = {}
     for place, part in enumerate(parts):
@@ -139,7 +142,8 @@ def _wanted_kind(
             notes.append(
                 f"{order.before:.0%} of its pairs of user and object have {names[one]}, {order.first:.0%} not later."
             )
-    sure = index in ends and len(chosen) == 1
+    few = 5 * len(parts[index]) < sum(len(part) for part in parts)
+    sure = index in ends and len(chosen) == 1 and (index in by_name or not few)
     return index, notes, [] if sure else [f"Is {names[index]} what is to be predicted? The others are only read."]
 
 

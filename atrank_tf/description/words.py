@@ -1,13 +1,19 @@
 """Words of English in the names of columns and files, which hint at what they hold."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 
 def words_of(name: str) -> tuple[str, ...]:
     """Returns the words of a name, in small letters: ("customer", "id") of "customerID" and of "customerid"."""
-    words = re.findall(r"[a-z]+|\d+", re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", name).lower())
+    words = re.findall(r"[^\W\d_]+|\d+", re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", plain(name)).lower())
     return tuple(part for word in words for part in _split(word))
+
+
+def plain(text: str) -> str:
+    """Returns a text without accents."""
+    return "".join(letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
 
 
 def bare(words: Sequence[str]) -> tuple[str, ...]:
@@ -19,9 +25,11 @@ def bare(words: Sequence[str]) -> tuple[str, ...]:
 
 
 def _split(word: str) -> tuple[str, ...]:
-    """Divides a word that ends in "id" if the rest is a word for users or things."""
-    rest = word.removesuffix("id")
-    return (rest, "id") if rest != word and rest in USER_WORDS | OBJECT_WORDS | REQUEST_WORDS else (word,)
+    """Divides a word that ends in "id" or "name" if the rest is a word for users or things."""
+    for end in ("id", "name"):
+        if word.endswith(end) and word.removesuffix(end) in USER_WORDS | OBJECT_WORDS | REQUEST_WORDS:
+            return word.removesuffix(end), end
+    return (word,)
 
 
 def _listed(text: str) -> frozenset[str]:
@@ -31,7 +39,7 @@ def _listed(text: str) -> frozenset[str]:
 TIME_WORDS = _listed("time timestamp ts date datetime day moment when at epoch created")
 LATER_WORDS = _listed(
     """updated modified changed deleted expires expired expiry arrival departure delivery delivered due until end
-    checkin checkout birth birthday"""
+    checkin checkout returned birth birthday registered joined released published"""
 )
 """Moments after the user acted, or before: not when it was."""
 CLOCK_WORDS = _listed("unix time timestamp ts epoch event")
@@ -40,9 +48,9 @@ ID_WORDS = _listed("id ids key code sku no nr number upc ean isbn asin uuid zip"
 """They make whole numbers names, not amounts."""
 USER_WORDS = _listed(
     """user customer client member household visitor account buyer shopper person reader listener viewer player
-    subscriber student patient cust uid reviewer guest consumer device cookie"""
+    subscriber student patient cust uid reviewer guest consumer device cookie contact employee tenant email"""
 )
-TRACE_WORDS = _listed("device cookie visitor guest")
+TRACE_WORDS = _listed("device cookie visitor guest email pseudo anonymous ip")
 """Of two columns of users the one that says less well who it was."""
 OBJECT_WORDS = _listed(
     """item product article sku asin movie film song track artist hotel ad query coupon book game news video recipe

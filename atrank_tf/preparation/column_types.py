@@ -14,11 +14,13 @@ _WHOLE = r"^(?:0|-?[1-9][0-9]*)\.0+$"
 _SCIENTIFIC = r"^-?[0-9](?:\.[0-9]+)?[eE]\+[0-9]+$"
 """As a float beyond 2^53 is printed: "1.2345678901234568e+18"; "1e5" is not among them."""
 _FRACTION = r"^-?[0-9]+\.[0-9]*[1-9][0-9]*$"
+VISITOR = r"^[0-9]+\.1[0-9]{9}$"
+"""No fraction, but a number and a Unix time, as Google Analytics names visitors."""
 _ISO_8601 = (
     r"^(?<day>\d{4}-\d\d-\d\d)(?:[T ](?<minute>\d\d:\d\d)(?<second>:\d\d)?(?:[.,]\d+)?)?"
-    r"(?<zone>Z|[+-]\d\d(?::?\d\d)?)?(?: ?UTC)?$"
+    r" ?(?<zone>Z|[+-]\d\d(?::?\d\d)?)?(?: ?UTC)?$"
 )
-"""A date, or a moment, as "2024-03-01T12:00:00+01:00", with a space for the "T" as databases write it."""
+"""A date, or a moment, as "2024-03-01T12:00:00+01:00", with a space for the "T" or before the zone as some write."""
 LONGEST = 1_000
 """Most characters of an id or a value: NumPy gives each of an array as much room as the longest needs."""
 _EXACT: dict[type[pl.DataType], int] = {pl.Float16: 2**11, pl.Float32: 2**24, pl.Float64: 2**53}
@@ -166,6 +168,7 @@ def id_conditions(name: str, dtype: pl.DataType, *, typed: bool) -> dict[str, pl
     known = pl.when(known != "").then(known)
     integer = known.str.contains(INTEGER) & known.cast(pl.Int64, strict=False).is_not_null()
     fraction, whole, scientific = (known.str.contains(form) for form in (_FRACTION, _WHOLE, _SCIENTIFIC))
+    fraction &= ~known.str.contains(VISITOR)
     exact = known.str.replace(r"\.0+$", "").cast(pl.Int64, strict=False).is_between(-(2**53), 2**53, closed="none")
     return {
         "text": ~(integer | fraction | whole | scientific),

@@ -173,8 +173,8 @@ def scan_csv(path: Path) -> pl.LazyFrame:
             names = frame.collect_schema().names()
             break
     for name in names:
-        twice = name.rpartition("_duplicated_")[0]  # So Polars calls the second one.
-        if twice in names:
+        twice, duplicated, _ = name.rpartition("_duplicated_")  # So Polars calls the second one.
+        if duplicated and twice in names:
             raise ValueError(f'Expected each column once in {path}. Received "{twice}" twice. Rename one of them.')
     return frame
 

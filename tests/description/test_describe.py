@@ -383,10 +383,10 @@ def test_tables_of_which_none_says_what_users_did(tmp_path):
 
 
 def test_a_time_that_is_not_read_is_shown(tmp_path):
-    times = ["Nov 17, 2023 02:36", "Nov 18, 2023 01:12"] * 20
+    times = ["17th of November 2023", "18th of November 2023"] * 20
     users = [f"u{number % 7}" for number in range(40)]
     logs = folder(tmp_path, events=pl.DataFrame({"user_id": users, "item_id": users[::-1], "created": times}))
-    with pytest.raises(ValueError, match=r"ISO 8601.*created has Nov 1[78], 2023 0.*, which is not read as a time"):
+    with pytest.raises(ValueError, match=r"ISO 8601.*created has 1[78]th of .*, which is not read as a time"):
         describe(logs)
 
 

@@ -67,7 +67,8 @@ def test_a_day_beside_a_time_of_day_is_asked_about():
 
 def test_users_that_are_missing_are_asked_about_and_a_visitor_is_less_than_a_customer():
     log = behaviors()
-    log["visitor_id"] = [f"v{number % 90}" for number in range(400)]
+    log["visitor_id"] = [f"{user}{number % 3}" for number, user in enumerate(log["user_id"])]
+    log["browser_id"] = [f"b{number % 90}" for number in range(400)]  # Each of many users: says less.
     log["user_id"] = [user if number % 4 else None for number, user in enumerate(log["user_id"])]
     one = table("log.csv", log)
     found = find_events(one, [one])
