@@ -148,10 +148,10 @@ def _groups(roles: Roles, of_column: dict[int, EntityPlan]) -> list[GroupPlan]:
 
 def _doubts(event: Events, frame: pl.DataFrame, roles: Roles) -> Iterator[str]:
     """Yields questions on a log of behaviors beside the others."""
-    moments = [o.table.file for o in roles.behaviors if float((o.time.seconds() % DAY != 0).mean() or 0.0) > 0.5]  # type: ignore[arg-type]
-    if event.time.is_whole_days and moments:
+    others = [other.table.file for other in roles.behaviors if _tells_moments(other.time)]
+    if event.time.is_whole_days and others:
         yield (
-            f"{event.time.name} is the day alone, and {moments[0]} tells moments: what was done on a day is taken to "
+            f"{event.time.name} is the day alone, and {others[0]} tells moments: what was done on a day is taken to "
             "be done at its midnight, before all else of that day. Write moments, if they are known."
         )
     for other in roles.behaviors:
@@ -171,6 +171,11 @@ def _doubts(event: Events, frame: pl.DataFrame, roles: Roles) -> Iterator[str]:
             f"{users['user'][0]} did {users['count'][0] / len(frame):.0%} of all this. Is that one user? If it stands "
             "for whoever is not known, leave it out of the log."
         )
+
+
+def _tells_moments(time: Column) -> bool:
+    """Returns whether most of many timestamps are no midnights."""
+    return time.distinct > _MANY and float((time.seconds() % DAY != 0).mean() or 0.0) > 0.5  # type: ignore[arg-type]
 
 
 def _name_apart(groups: list[GroupPlan], tasks: list[TaskPlan]) -> None:

@@ -16,6 +16,9 @@ def column(name, values, *, typed=False):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
+        ("username", ("user", "name")),
+        ("Catégorie d'achat", ("categorie", "d", "achat")),
+        ("商品编号", ("商品编号",)),
         ("customerID", ("customer", "id")),
         ("visitorid", ("visitor", "id")),
         ("event_time2", ("event", "time", "2")),
@@ -45,6 +48,16 @@ def test_bare_words_are_without_ids_and_plurals():
         ("t", ["01.01.2024 00:00", "31.12.2023 10:00"], "%d.%m.%Y %H:%M", 1704067200),
         ("t", ["01/31/2024", "02/01/2024"], "%m/%d/%Y", 1706659200),
         ("t", ["31/01/2024", "01/02/2024"], "%d/%m/%Y", 1706659200),
+        ("t", ["31.12.24", "01.01.25"], "%d.%m.%y", 1735603200),
+        ("t", ["12/31/24 10:00", "01/01/25 10:00"], "%m/%d/%y %H:%M", 1735639200),
+        ("t", ["2024-01-31 10:00:00 -0500", "2024-02-01 10:00:00 -0500"], "", 1706713200),
+        ("t", ["2024-01-31 10:00:00.000 Z"], "", 1706695200),
+        ("t", ["2024/01/31 10:00", "2024/02/01 09:00"], "%Y/%m/%d %H:%M", 1706695200),
+        ("t", ["31-01-2024 10:00", "01-02-2024 10:00"], "%d-%m-%Y %H:%M", 1706695200),
+        ("t", ["31 Jan 2024", "01 Feb 2024"], "%d %b %Y", 1706659200),
+        ("t", ["Jan 31, 2024 10:00", "Feb 01, 2024 10:00"], "%b %d, %Y %H:%M", 1706695200),
+        ("t", ["31/Jan/2024 10:00:00 +0100"], "%d/%b/%Y %H:%M:%S%#z", 1706691600),
+        ("t", ["20240131101500", "20231231101500"], "%Y%m%d%H%M%S", 1706696100),
         ("t", ["01/31/2024 12:30 AM", "02/01/2024 1:05 PM"], "%m/%d/%Y %I:%M %p", 1706661000),
         ("t", ["01/31/2024 12:30:01 AM", "02/01/2024 01:05:00 PM"], "%m/%d/%Y %I:%M:%S %p", 1706661001),
         ("day", ["19723", "19724"], "day", 1704067200),
@@ -139,6 +152,12 @@ def test_two_keys_called_id_are_of_two_tables():
     )
     assert not same_name(users, things)
     assert same_name(users, column("id", ["k1", "k1", "k2"])), "values that stand several times refer to a key"
+
+
+def test_what_google_analytics_names_visitors_by_is_no_number():
+    visitors = column("user_pseudo_id", ["1234567890.1704067200", "98765.1704067300"])
+    assert visitors.is_name and not visitors.is_numeric and visitors.timestamp_format is None
+    assert column("price", ["12.5", "1.1704067"]).is_numeric
 
 
 def test_the_tail_is_the_99th_of_a_hundred_over_the_middle():

@@ -509,6 +509,72 @@ def test_a_table_of_users_may_call_its_key_id(tmp_path):
     assert set(schema.user.features) == {"country"}
 
 
+def test_of_two_catalogs_of_the_same_things_the_one_that_says_more_is_read(tmp_path):
+    tables = shop()
+    links = {"sku": tables["things"]["sku"], "other_id": [*range(1_000, 1_030)], "more_id": [*range(2_000, 2_030)]}
+    found, schema = read(folder(tmp_path, **tables, links=pl.DataFrame(links)))
+    assert schema.entities["sku"].file == "things.csv"
+    assert found.files["links.csv"] == "not read, since another says more: a catalog: one row for each sku"
+
+
+def test_users_of_whom_none_did_anything_are_no_profile(tmp_path):
+    tables = shop()
+    people = tables["people"].with_columns(customer=pl.col("customer").str.replace("c", "C0"))
+    found, schema = read(folder(tmp_path, **tables | {"people": people}))
+    assert re.search(r"customer has values as C0.*Write them alike", found.files["people.csv"])
+    assert not schema.user.features
+
+
+def test_a_kind_that_hardly_anybody_does_is_predicted_only_with_a_question(tmp_path):
+    tables = shop()
+    events = tables["events"].with_columns(event_type=pl.col("event_type").replace("purchase", "mark"))
+    marks = events.filter(pl.col("event_type") == "mark").head(100)
+    seldom = pl.concat([events.filter(pl.col("event_type") == "view"), marks]).sort("event_time")
+    found, schema = read(folder(tmp_path, **tables | {"events": seldom}))
+    assert list(schema.tasks) == ["next_mark"]
+    assert any("Is mark what is to be predicted?" in question for question in found.questions)
+
+
+def test_lines_without_a_user_are_told_which_table_has_one(tmp_path):
+    orders = pl.DataFrame(
+        {
+            "id": [f"o{number}" for number in range(300)],
+            "customer_id": [f"c{number % 40}" for number in range(300)],
+            "email": [f"c{number % 40}@x.org" for number in range(300)],
+            "created_at": iso(range(START, START + 300)),
+        }
+    )
+    lines = pl.DataFrame({"order_id": [f"o{n % 300}" for n in range(900)], "sku": [f"s{n % 70}" for n in range(900)]})
+    with pytest.raises(ValueError, match=r"lines\.csv: its order_id is id of orders\.csv.*Join the two"):
+        describe(folder(tmp_path, orders=orders, lines=lines))
+
+
+def test_headers_in_any_script(tmp_path):
+    rng = np.random.default_rng(0)
+    log = pl.DataFrame(
+        {
+            "用户编号": [f"U{user}" for user in rng.integers(0, 40, 900)],
+            "商品编号": [f"P{item}" for item in rng.integers(0, 60, 900)],
+            "时间": iso(START + rng.integers(0, 90 * DAY, 900)),
+        }
+    )
+    goods = pl.DataFrame(
+        {"商品编号": [f"P{item}" for item in range(60)], "类目": ["a", "b", "c"] * 20, "品牌": ["x", "y"] * 30}
+    )
+    found, schema = read(folder(tmp_path, log=log, goods=goods))
+    [entity] = schema.entities.values()
+    assert {feature.column for feature in entity.features.values()} == {"类目", "品牌"}
+    assert any("用户编号 (40 values) is taken for them" in question for question in found.questions)
+    assert prepare(str(tmp_path / "logs"), schema, str(tmp_path / "records")).manifest["behaviors"]["log"] == 900
+
+
+def test_texts_of_numbers_with_a_unit_are_left_out_with_a_word(tmp_path):
+    tables = shop()
+    things = tables["things"].with_columns(cost=pl.Series([f"${number}.99" for number in range(30)]))
+    found, _ = read(folder(tmp_path, **tables | {"things": things}))
+    assert "# Left out: cost: numbers with a unit ($" in found.schema
+
+
 def test_ids_that_are_written_differently_are_shown(tmp_path):
     tables = shop()
     things = tables["things"].with_columns(sku=pl.col("sku").str.to_lowercase())

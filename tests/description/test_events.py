@@ -101,6 +101,62 @@ def test_another_column_of_ids_of_a_catalog_is_asked_about():
     assert asked(log, stores, items) == "The objects are taken to be sku (50 values). Or are they store_id (30)?"
 
 
+def test_what_is_the_same_in_all_rows_of_a_user_is_neither_object_nor_action():
+    log = behaviors()
+    log["email"] = [f"{user}@x.org" for user in log["user_id"]]
+    log["branch_id"] = [f"b{user[1:]}" for user in log["user_id"]]
+    log["gender"] = ["f" if int(user[1:]) % 2 else "m" for user in log["user_id"]]
+    branches = table("branches.csv", {"branch_id": [f"b{n}" for n in range(20)], "town": ["a", "b"] * 10})
+    found = find_events(one := table("log.csv", log), [one, branches])
+    assert (found.user.name, found.object.name, found.questions) == ("user_id", "sku", ())
+
+
+def test_of_a_dish_and_its_restaurant_the_dish_was_chosen():
+    log = behaviors()
+    log["dish_id"] = log.pop("sku")
+    log["restaurant_id"] = [f"r{int(dish[1:]) % 25}" for dish in log["dish_id"]]
+    dishes = table("dishes.csv", {"dish_id": [f"s{n}" for n in range(50)], "kind": ["a", "b"] * 25})
+    places = table("restaurants.csv", {"restaurant_id": [f"r{n}" for n in range(25)], "town": ["a"] * 24 + ["b"]})
+    assert (
+        asked(log, dishes, places) == "The objects are taken to be dish_id (50 values). Or are they restaurant_id (25)?"
+    )
+
+
+def test_a_text_is_an_object_before_a_number_without_a_word_for_it():
+    log = behaviors()
+    log["search_term"], log["results"] = log.pop("sku"), [*range(400)]
+    log["results"] = [number % 200 for number in range(400)]
+    assert asked(log) == "The objects are taken to be search_term (50 values). Or are they results (200)?"
+
+
+def test_of_moments_that_differ_as_much_the_earliest_is_when_it_was():
+    log = behaviors()
+    log["taken"] = log.pop("timestamp")
+    log["handed_back"] = [second + 9 * DAY for second in log["taken"]]
+    log["came_in"] = [1_000 * second + 500 for second in log["taken"]]
+    one = table("log.csv", log)
+    assert find_events(one, [one]).time.name == "taken"
+
+
+def test_amounts_below_zero_are_asked_about():
+    log = behaviors() | {"quantity": [-1 if number % 50 == 0 else 2 for number in range(400)]}
+    assert (
+        asked(log) == "In 2.0% of the rows quantity is below 0. If they take something back, leave them out of the log."
+    )
+
+
+def test_days_of_a_spreadsheet_are_asked_about():
+    log = behaviors()
+    log["order_date"] = [45_000 + number % 300 for number, _ in enumerate(log.pop("timestamp"))]
+    assert "Most of order_date is yet to come. Are they days of a spreadsheet" in asked(log)
+
+
+def test_few_users_are_asked_about():
+    log = behaviors()
+    log["user_agent"] = [f"a{number % 7}" for number, _ in enumerate(log.pop("user_id"))]
+    assert "user_agent has 7 values. Are they who acted?" in asked(log)
+
+
 def test_many_kinds_in_a_column_that_is_named_as_actions_are_asked_about():
     log = behaviors() | {"event_type": [f"kind{number % 40}" for number in range(400)]}
     assert "Is event_type (kind" in asked(log) and ", ...) the kind of behavior?" in asked(log)

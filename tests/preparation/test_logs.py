@@ -163,6 +163,12 @@ def test_a_further_column_may_be_called_row(tmp_path, ending):
     assert named.to_dict(as_series=False) == {"row": [1, 2], "user": ["x", "y"]}
 
 
+def test_a_column_without_a_name_is_no_other_twice(tmp_path):
+    folder(tmp_path, *FILES[1:])
+    (tmp_path / "behaviors/click.csv").write_text(",user_id,item_id\n0,7,a\n1,8,b\n")
+    assert opened(tmp_path, "behaviors/click").frame.collect()["user"].to_list() == ["7", "8"]
+
+
 def test_what_says_that_nothing_is_there_is_missing_in_a_csv_file_and_a_text_in_a_parquet_file(tmp_path):
     folder(tmp_path, *FILES[1:])
     users = ["NaN", "nan", "NULL", "null", r"\N", "Nan", "nanna", "N", "Null"]
